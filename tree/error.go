@@ -1,0 +1,56 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// What is wrong with a source, told apart by errors.Is.
+var (
+	// ErrCorrupt: the bytes break the rules of their format.
+	ErrCorrupt = errors.New("corrupt")
+	// ErrUnsupported: the bytes may be right, but use something that relive
+	// does not read.
+	ErrUnsupported = errors.New("not supported")
+)
+
+// FormatError is the error of a decoder: which file, where in it, and the fact.
+type FormatError struct {
+	File  string // name of the image, as the user knows it
+	Place string // "fragment table: entry 17", "inode 1234"
+	Fact  string // "points past the end of the image"
+	Kind  error  // ErrCorrupt or ErrUnsupported
+	Err   error  // the cause, may be nil
+}
+
+func (e *FormatError) Error() string {
+	parts := make([]string, 0, 4)
+	for _, s := range []string{e.File, e.Place, e.Fact} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if e.Err != nil {
+		parts = append(parts, e.Err.Error())
+	}
+	return strings.Join(parts, ": ")
+}
+
+// Unwrap gives the kind and the cause.
+func (e *FormatError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}
+
+// Corrupt makes the FormatError of a broken format.
+func Corrupt(file, place, fact string, args ...any) error {
+	return &FormatError{File: file, Place: place, Fact: fmt.Sprintf(fact, args...), Kind: ErrCorrupt}
+}
+
+// Unsupported makes the FormatError of a format that relive does not read.
+func Unsupported(file, place, fact string, args ...any) error {
+	return &FormatError{File: file, Place: place, Fact: fmt.Sprintf(fact, args...), Kind: ErrUnsupported}
+}
