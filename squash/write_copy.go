@@ -15,7 +15,7 @@ import (
 // the host it asks the kernel to copy, which on some file systems shares the
 // blocks instead.
 func copyExtents(ctx context.Context, out io.WriterAt, base int64, s *source, done func(int64)) error {
-	src, shift := fileBelow(s.img.source())
+	src, shift := fileBelow(s.img.image)
 	dst, _ := out.(*os.File)
 	inKernel := src != nil && dst != nil
 	var buf []byte

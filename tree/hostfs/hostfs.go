@@ -178,6 +178,9 @@ type content struct {
 	size int64
 }
 
+// HostFile gives the file itself, by which a writer may have the kernel copy.
+func (c *content) HostFile() *os.File { return c.File }
+
 // Size implements tree.Content.
 func (c *content) Size() int64 { return c.size }
 
