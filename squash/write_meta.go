@@ -47,7 +47,9 @@ func (w *metaWriter) run() (*WriteReport, error) {
 	p := w.plan
 	dataEnd := w.pos
 	var err error
-	if w.c, err = p.o.Library.NewCompressor(p.o.Codec.Metadata(), p.o.BlockSize); err != nil {
+	// Data blocks may be smaller than metadata blocks; the decoders of the
+	// kernel are set up for the larger of the two.
+	if w.c, err = p.o.Library.NewCompressor(p.o.Codec.Metadata(), max(p.o.BlockSize, MetadataSize)); err != nil {
 		return nil, err
 	}
 	if closer, ok := w.c.(io.Closer); ok {
