@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"relive/squash/codec"
+	"relive/tree"
 )
 
 // library gives the codecs that the environment asks for.
@@ -59,6 +60,16 @@ func openFile(t testing.TB, path string) *Reader {
 	return r
 }
 
+// rootOf gives the root directory of an image.
+func rootOf(t testing.TB, r *Reader) *tree.Node {
+	t.Helper()
+	root, err := r.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
 // kernelManifest reads what a kernel showed of the fixtures' tree.
 func kernelManifest(t testing.TB) map[string]line {
 	t.Helper()
@@ -101,7 +112,7 @@ func TestFixtures(t *testing.T) {
 	for _, image := range images {
 		t.Run(strings.Split(image, ".")[1], func(t *testing.T) {
 			t.Parallel()
-			got := manifest(t, openFile(t, image))
+			got := manifest(t, rootOf(t, openFile(t, image)))
 			for p, l := range got {
 				l.Holes = ""
 				if w := want[p]; l.Type == "d" {
