@@ -16,7 +16,8 @@ type FS struct {
 	dev   *device
 	cache *blockCache
 
-	journal JournalInfo
+	journal       JournalInfo
+	needsRecovery bool
 
 	groupMu    sync.Mutex
 	groupCache map[uint32]*group

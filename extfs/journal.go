@@ -83,6 +83,7 @@ func (j *journal) corrupt(fact string, args ...any) error {
 func (fs *FS) openJournal() error {
 	geo := fs.geo
 	recover := geo.hasIncompat(incompatRecover)
+	fs.needsRecovery = recover
 	if !geo.hasCompat(compatHasJournal) {
 		if recover {
 			return tree.Corrupt(fs.name, "superblock", "needs recovery, but has no journal")
