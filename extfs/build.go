@@ -256,7 +256,7 @@ func Measure(ctx context.Context, root *tree.Node, o BuildOptions) (Needs, error
 	if size == 0 {
 		size = n.MinSize
 	}
-	g, err := newGeometry(r, size, c.inodesUsed())
+	g, err := newLayout(r, size, c.inodesUsed())
 	var tooSmall *NoSpaceError
 	if errors.As(err, &tooSmall) {
 		n.Blocks, n.FreeBlocks = tooSmall.Needed, tooSmall.Available

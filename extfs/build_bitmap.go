@@ -106,8 +106,8 @@ func (b *bitmap) findRun(start, finish, n, first uint64) (uint64, bool) {
 	}
 }
 
-// run is a range of blocks: n from start on.
-type run struct{ start, n uint64 }
+// blockRun is a range of blocks: n from start on.
+type blockRun struct{ start, n uint64 }
 
 // cursor hands out the free blocks of a bitmap in ascending order. It does not
 // change the bitmap: what was handed out is everything free between where it
@@ -120,7 +120,7 @@ type cursor struct {
 }
 
 // take appends the next n free blocks to out as maximal runs.
-func (c *cursor) take(n uint64, out []run) []run {
+func (c *cursor) take(n uint64, out []blockRun) []blockRun {
 	c.taken += n
 	for n > 0 {
 		start := c.at
@@ -134,7 +134,7 @@ func (c *cursor) take(n uint64, out []run) []run {
 		if k := len(out); k > 0 && out[k-1].start+out[k-1].n == start {
 			out[k-1].n += end - start
 		} else {
-			out = append(out, run{start, end - start})
+			out = append(out, blockRun{start, end - start})
 		}
 		n -= end - start
 		c.at = end

@@ -9,7 +9,7 @@ import (
 // content writes a regular file. Blocks that turn out to be all zeros are left
 // out; where that splits extents so that the tree above them grows, it grows
 // into the blocks that were left out.
-func (b *writer) content(n *tree.Node, rec inodeRecord, ino uint32, in *inode) error {
+func (b *writer) content(n *tree.Node, rec inodeRecord, ino uint32, in *freshInode) error {
 	bs := int64(b.g.blockSize)
 	sparse := b.c.sparse[ino]
 	if sparse == nil && divCeil(n.Size, bs) != int64(rec.blocks) {
@@ -40,7 +40,7 @@ func (b *writer) content(n *tree.Node, rec inodeRecord, ino uint32, in *inode) e
 		b.extents, b.freed = appendExtents(b.extents[:0], logical, data), b.freed[:0]
 	}
 	// The mapping takes the blocks planned for it, then those left out.
-	list := blockList{runs: append(append([]run(nil), meta...), b.freed...)}
+	list := blockList{runs: append(append([]blockRun(nil), meta...), b.freed...)}
 	if len(b.freed) == 0 {
 		list.runs = meta
 	}
@@ -56,7 +56,7 @@ func (b *writer) content(n *tree.Node, rec inodeRecord, ino uint32, in *inode) e
 	}
 }
 
-func countBlocks(runs []run) (n uint64) {
+func countBlocks(runs []blockRun) (n uint64) {
 	for _, r := range runs {
 		n += r.n
 	}
@@ -65,7 +65,7 @@ func countBlocks(runs []run) (n uint64) {
 
 // copyRuns copies the content's runs to their places and collects extents and
 // the blocks left out.
-func (b *writer) copyRuns(content tree.Content, size int64, logical []logicalRun, data []run) error {
+func (b *writer) copyRuns(content tree.Content, size int64, logical []logicalRun, data []blockRun) error {
 	if got := content.Size(); got != size {
 		return fmt.Errorf("content has %d bytes, not %d", got, size)
 	}
@@ -187,5 +187,5 @@ func (b *writer) free(start, n uint64) {
 		b.freed[k-1].n += n
 		return
 	}
-	b.freed = append(b.freed, run{start, n})
+	b.freed = append(b.freed, blockRun{start, n})
 }

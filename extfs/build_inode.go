@@ -14,10 +14,10 @@ const (
 	maxShortSec = 1<<31 - 1
 )
 
-// inode is an inode before it is encoded. All four times are the same: a tree
+// freshInode is an inode before it is encoded. All four times are the same: a tree
 // knows the time of the last change of content only, and a deterministic image
 // can take the others from nowhere else.
-type inode struct {
+type freshInode struct {
 	mode     uint16
 	uid, gid uint32
 	size     uint64
@@ -73,7 +73,7 @@ func timeFields(t tree.Time) (sec, extra uint32) {
 
 // put encodes the inode into raw, which has the file system's inode size, and
 // closes it with its checksum.
-func (n *inode) put(raw []byte, ino uint32, g *geometry, seed uint32) {
+func (n *freshInode) put(raw []byte, ino uint32, g *layout, seed uint32) {
 	clear(raw)
 	le := binary.LittleEndian
 	t, _ := clampTime(n.time, len(raw))
@@ -121,7 +121,7 @@ func (n *inode) put(raw []byte, ino uint32, g *geometry, seed uint32) {
 }
 
 // sealInode sets the checksum of a raw inode.
-func sealInode(raw []byte, ino uint32, g *geometry, seed uint32) {
+func sealInode(raw []byte, ino uint32, g *layout, seed uint32) {
 	if !g.feat.csum() {
 		return
 	}

@@ -19,7 +19,7 @@ type extent struct {
 
 // appendExtents maps the logical runs onto the physical ones, in order, as few
 // extents as that takes. Both have equally many blocks.
-func appendExtents(out []extent, logical []logicalRun, phys []run) []extent {
+func appendExtents(out []extent, logical []logicalRun, phys []blockRun) []extent {
 	i, used := 0, uint64(0)
 	for _, l := range logical {
 		at, left := l.start, l.n
@@ -101,7 +101,7 @@ func indirectBlocks(logical []logicalRun, blockSize int) (count uint64, ok bool)
 }
 
 // mapBlocks is the number of blocks that map a file with these runs.
-func (g *geometry) mapBlocks(o *resolved, logical []logicalRun, phys []run) (uint32, error) {
+func (g *layout) mapBlocks(o *resolved, logical []logicalRun, phys []blockRun) (uint32, error) {
 	if g.feat.extents() {
 		n := 0
 		g.eachExtent(logical, phys, func() { n++ })
@@ -115,7 +115,7 @@ func (g *geometry) mapBlocks(o *resolved, logical []logicalRun, phys []run) (uin
 }
 
 // eachExtent calls f for every extent that appendExtents gives.
-func (g *geometry) eachExtent(logical []logicalRun, phys []run, f func()) {
+func (g *layout) eachExtent(logical []logicalRun, phys []blockRun, f func()) {
 	i, used := 0, uint64(0)
 	var end extent // the extent that is growing
 	for _, l := range logical {
@@ -143,7 +143,7 @@ func (g *geometry) eachExtent(logical []logicalRun, phys []run, f func()) {
 
 // blockList gives block numbers out of runs, one after the other.
 type blockList struct {
-	runs []run
+	runs []blockRun
 	used uint64
 }
 

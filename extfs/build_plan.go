@@ -10,7 +10,7 @@ import (
 // number, each followed by the blocks that map it; so the place of each thing
 // follows from counting again.
 type plan struct {
-	geo        *geometry
+	geo        *layout
 	xattrStart uint64 // where attribute blocks begin
 	dataStart  uint64 // where content begins
 	end        uint64 // past the last block in use
@@ -21,20 +21,20 @@ type plan struct {
 // placement finds places for contents one after the other.
 type placement struct {
 	o     *resolved
-	geo   *geometry
+	geo   *layout
 	at    cursor
 	whole [1]logicalRun
-	data  []run
-	meta  []run
+	data  []blockRun
+	meta  []blockRun
 }
 
-func newPlacement(o *resolved, g *geometry, start uint64) *placement {
+func newPlacement(o *resolved, g *layout, start uint64) *placement {
 	return &placement{o: o, geo: g, at: cursor{used: g.used, at: start}}
 }
 
 // next places the content of an inode. The results are valid until the next
 // call.
-func (p *placement) next(rec inodeRecord, sparse []logicalRun) (logical []logicalRun, data, meta []run, err error) {
+func (p *placement) next(rec inodeRecord, sparse []logicalRun) (logical []logicalRun, data, meta []blockRun, err error) {
 	if rec.blocks == 0 {
 		return nil, nil, nil, nil
 	}
@@ -62,7 +62,7 @@ func inodeAt(i int) uint32 {
 
 // place lays the tree out in a geometry, going on past its end where it does
 // not fit.
-func (c *census) place(o *resolved, g *geometry) (*plan, error) {
+func (c *census) place(o *resolved, g *layout) (*plan, error) {
 	p := &plan{geo: g, free: g.blocks - g.used.countUsed(0, g.blocks)}
 	at := newPlacement(o, g, 0)
 	for _, rec := range c.records {
@@ -89,7 +89,7 @@ func (c *census) place(o *resolved, g *geometry) (*plan, error) {
 
 // layOut is the plan for an image of size bytes, or a NoSpaceError.
 func (c *census) layOut(o *resolved, size int64) (*plan, error) {
-	g, err := newGeometry(o, size, c.inodesUsed())
+	g, err := newLayout(o, size, c.inodesUsed())
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func (b *writer) emptyInode(ino uint32) error {
 func (b *writer) resizeInode() error {
 	le := binary.LittleEndian
 	perBlock := uint64(b.g.blockSize / 4)
-	in := inode{
+	in := freshInode{
 		mode: modeReg | 0o600, links: 1, time: b.o.Time, blocks: 1,
 		size: (perBlock*perBlock + perBlock + directBlocks) * uint64(b.g.blockSize),
 	}
@@ -75,14 +75,14 @@ func (b *writer) resizeInode() error {
 }
 
 // mapFixed maps a file that the geometry placed.
-func (b *writer) mapFixed(in *inode, ino uint32, n uint32, data, meta []run) error {
+func (b *writer) mapFixed(in *freshInode, ino uint32, n uint32, data, meta []blockRun) error {
 	b.extents = appendExtents(b.extents[:0], []logicalRun{{0, n}}, data)
 	return b.mapExtents(in, ino, b.extents, &blockList{runs: meta})
 }
 
 // journalInode writes an empty journal: its superblock, and zeros.
 func (b *writer) journalInode() error {
-	in := inode{
+	in := freshInode{
 		mode: modeReg | 0o600, links: 1, time: b.o.Time,
 		size: uint64(b.g.journalLen) * uint64(b.g.blockSize),
 	}
@@ -111,7 +111,7 @@ func (b *writer) journalInode() error {
 // Linux fs/ext4/orphan.c.
 func (b *writer) orphanFile() error {
 	ino := uint32(b.walk.next)
-	in := inode{
+	in := freshInode{
 		mode: modeReg | 0o600, links: 1, time: b.o.Time,
 		size: uint64(b.g.orphanBlocks) * uint64(b.g.blockSize),
 	}

@@ -25,7 +25,7 @@ type writer struct {
 	o    *resolved
 	c    *census
 	p    *plan
-	g    *geometry
+	g    *layout
 	walk *walk
 	seed uint32
 
@@ -38,18 +38,18 @@ type writer struct {
 	dataAt *placement
 	xattr  cursor
 
-	xattrPlace []uint64         // by number of attribute block
-	dirPlace   map[uint32][]run // of directories whose entries are still to come
+	xattrPlace []uint64              // by number of attribute block
+	dirPlace   map[uint32][]blockRun // of directories whose entries are still to come
 	seen       map[int]struct{}
 
 	inodes, data, dirData, xattrs *stream
 	extents                       []extent
-	freed                         []run
+	freed                         []blockRun
 
 	groupDirs []uint32
 	last      uint32 // the highest inode in use
 	orphanIno uint32
-	jnl       inode
+	jnl       freshInode
 	report    Report
 }
 
@@ -61,7 +61,7 @@ func writeImage(ctx context.Context, w Image, root *tree.Node, o *resolved, c *c
 		block: make([]byte, g.blockSize), raw: make([]byte, g.inodeSize),
 		dirAt: newPlacement(o, g, 0), dataAt: newPlacement(o, g, p.dataStart),
 		xattr:    cursor{used: g.used, at: p.xattrStart},
-		dirPlace: map[uint32][]run{},
+		dirPlace: map[uint32][]blockRun{},
 		inodes:   newStream(w, inodeBuffer), data: newStream(w, dataBuffer),
 		dirData: newStream(w, dirBuffer), xattrs: newStream(w, xattrBuffer),
 		groupDirs: make([]uint32, g.groups),
@@ -141,7 +141,7 @@ func (b *writer) inode(n *tree.Node, ino uint32) (more int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	in := inode{
+	in := freshInode{
 		mode: uint16(n.Type.ModeBits()) | n.Perm&0o7777, uid: n.UID, gid: n.GID,
 		time: n.Mtime, links: uint16(rec.links),
 	}
@@ -195,7 +195,7 @@ func (b *writer) link(*tree.Node, uint32) error { return nil }
 
 // putInode writes an inode into the inode table. Inodes come in ascending
 // order.
-func (b *writer) putInode(in *inode, ino uint32) error {
+func (b *writer) putInode(in *freshInode, ino uint32) error {
 	in.put(b.raw, ino, b.g, b.seed)
 	if in.mode&modeFmt == modeDir {
 		b.groupDirs[(ino-1)/b.g.inodesPerGroup]++
@@ -205,7 +205,7 @@ func (b *writer) putInode(in *inode, ino uint32) error {
 }
 
 // mapExtents fills the inode's i_block and counts its blocks.
-func (b *writer) mapExtents(in *inode, ino uint32, extents []extent, meta *blockList) error {
+func (b *writer) mapExtents(in *freshInode, ino uint32, extents []extent, meta *blockList) error {
 	for _, e := range extents {
 		in.blocks += uint64(e.n)
 	}
@@ -219,7 +219,7 @@ func (b *writer) mapExtents(in *inode, ino uint32, extents []extent, meta *block
 
 // attributes puts attributes into the inode and, under its first user, writes
 // the attribute block.
-func (b *writer) attributes(n *tree.Node, ino uint32, rec inodeRecord, in *inode) ([]*storedXattr, error) {
+func (b *writer) attributes(n *tree.Node, ino uint32, rec inodeRecord, in *freshInode) ([]*storedXattr, error) {
 	split, err := splitXattrs(n.Xattrs, extraSpace(b.g.inodeSize), b.g.blockSize, b.g.feat.eaInode())
 	if err != nil {
 		return nil, err
@@ -260,7 +260,7 @@ func (b *writer) value(x *storedXattr) error {
 	if err != nil {
 		return err
 	}
-	in := inode{
+	in := freshInode{
 		mode: modeReg | 0o600, size: uint64(len(x.value)), time: b.o.Time, links: 1,
 		flags: flEAInode, eaHolder: true, eaHash: x.vhash,
 	}
@@ -271,14 +271,14 @@ func (b *writer) value(x *storedXattr) error {
 }
 
 // placeDirectory maps a directory, whose entries come later.
-func (b *writer) placeDirectory(rec inodeRecord, ino uint32, in *inode) error {
+func (b *writer) placeDirectory(rec inodeRecord, ino uint32, in *freshInode) error {
 	logical, data, meta, err := b.dirAt.next(rec, nil)
 	if err != nil {
 		return err
 	}
 	in.size = uint64(rec.blocks) * uint64(b.g.blockSize)
 	b.extents = appendExtents(b.extents[:0], logical, data)
-	b.dirPlace[ino] = append([]run(nil), data...)
+	b.dirPlace[ino] = append([]blockRun(nil), data...)
 	if rec.indexed {
 		in.flags |= flIndex
 	}
@@ -307,7 +307,7 @@ func (b *writer) directory(self, parent uint32, entries []direntry, subdirs, min
 }
 
 // bytes writes content that is in memory.
-func (b *writer) bytes(p []byte, rec inodeRecord, ino uint32, in *inode) error {
+func (b *writer) bytes(p []byte, rec inodeRecord, ino uint32, in *freshInode) error {
 	bs := b.g.blockSize
 	if divCeil(len(p), bs) != int(rec.blocks) {
 		return errChanged("content has another size")

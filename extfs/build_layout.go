@@ -88,10 +88,10 @@ type groupTables struct {
 	blockBitmap, inodeBitmap, inodeTable uint64
 }
 
-// geometry is the fixed part of a file system: sizes, and the place of
+// layout is the fixed part of a file system: sizes, and the place of
 // everything that does not depend on the tree. It follows ext2fs_initialize,
 // ext2fs_allocate_tables and write_journal_inode of e2fsprogs.
-type geometry struct {
+type layout struct {
 	feat      FeatureSet
 	size      int64
 	blockSize int
@@ -113,18 +113,18 @@ type geometry struct {
 	tables       []groupTables
 	used         *bitmap
 	resizeBlock  uint64 // the double indirect block of the resize inode
-	journal      []run
-	journalTree  []run // blocks of its extent tree or indirect blocks
+	journal      []blockRun
+	journalTree  []blockRun // blocks of its extent tree or indirect blocks
 	journalLen   uint32
-	orphan       []run
-	orphanTree   []run
+	orphan       []blockRun
+	orphanTree   []blockRun
 	orphanBlocks uint32
 }
 
-// newGeometry lays out an image of size bytes that has room for at least
+// newLayout lays out an image of size bytes that has room for at least
 // wantInodes inodes, where the caller did not fix their number.
-func newGeometry(o *resolved, size int64, wantInodes uint64) (*geometry, error) {
-	g := &geometry{
+func newLayout(o *resolved, size int64, wantInodes uint64) (*layout, error) {
+	g := &layout{
 		feat: o.feat, size: size, blockSize: o.blockSize, inodeSize: o.inodeSize,
 		descSize: gdSizeMin,
 	}
@@ -183,18 +183,18 @@ func (o *resolved) inodeCount(size int64, blocks, want uint64) (uint64, error) {
 func divCeil[T uint32 | uint64 | int | int64](a, b T) T { return (a + b - 1) / b }
 
 // tooSmall is the error of a size that holds no file system at all.
-func (g *geometry) tooSmall(o *resolved) error {
+func (g *layout) tooSmall(o *resolved) error {
 	return &NoSpaceError{Image: o.Name, What: "blocks", Needed: g.minimumBlocks(), Available: uint64(g.size) / uint64(g.blockSize),
 		BlockSize: g.blockSize}
 }
 
 // minimumBlocks is about what a file system with nothing in it takes.
-func (g *geometry) minimumBlocks() uint64 {
+func (g *layout) minimumBlocks() uint64 {
 	return uint64(g.firstData) + 1 + uint64(g.descBlocks) + uint64(g.reservedGDT) + 2 + uint64(g.itableBlocks) + 8
 }
 
 // sizeGroups chooses the number and size of groups and inode tables.
-func (g *geometry) sizeGroups(o *resolved, param, wantInodes uint64) error {
+func (g *layout) sizeGroups(o *resolved, param, wantInodes uint64) error {
 	bs := uint64(g.blockSize)
 	reserved := uint64(o.reservedPercent * float64(param) / 100.0)
 	g.reserved = reserved
@@ -274,7 +274,7 @@ func (g *geometry) sizeGroups(o *resolved, param, wantInodes uint64) error {
 
 // reservedDescBlocks is calc_reserved_gdt_blocks: room for growing to 1024
 // times the size.
-func (g *geometry) reservedDescBlocks() uint32 {
+func (g *layout) reservedDescBlocks() uint32 {
 	maxBlocks := uint64(1<<32 - 1)
 	if g.blocks < maxBlocks/1024 {
 		maxBlocks = g.blocks * 1024
@@ -289,7 +289,7 @@ func (g *geometry) reservedDescBlocks() uint32 {
 
 // hasSuper tells whether a group begins with a copy of the superblock and the
 // group descriptors.
-func (g *geometry) hasSuper(group uint32) bool {
+func (g *layout) hasSuper(group uint32) bool {
 	if group <= 1 || g.feat.ROCompat&roSparseSuper == 0 {
 		return true
 	}
@@ -309,18 +309,18 @@ func (g *geometry) hasSuper(group uint32) bool {
 }
 
 // groupStart is the first block of a group.
-func (g *geometry) groupStart(group uint32) uint64 {
+func (g *layout) groupStart(group uint32) uint64 {
 	return uint64(g.firstData) + uint64(group)*uint64(g.blocksPerGroup)
 }
 
 // groupEnd is the block after the last one of a group.
-func (g *geometry) groupEnd(group uint32) uint64 {
+func (g *layout) groupEnd(group uint32) uint64 {
 	return min(g.groupStart(group)+uint64(g.blocksPerGroup), g.blocks)
 }
 
 // placeTables marks superblocks and descriptors and finds places for bitmaps
 // and inode tables.
-func (g *geometry) placeTables(o *resolved) error {
+func (g *layout) placeTables(o *resolved) error {
 	g.used = newBitmap(g.blocks)
 	g.used.setRange(0, uint64(g.firstData))
 	for group := range g.groups {
@@ -339,7 +339,7 @@ func (g *geometry) placeTables(o *resolved) error {
 	return nil
 }
 
-func (g *geometry) placeGroup(group uint32) bool {
+func (g *layout) placeGroup(group uint32) bool {
 	flex := uint32(0)
 	lastGroup := group
 	if g.feat.flexBG() {
@@ -404,7 +404,7 @@ func (g *geometry) placeGroup(group uint32) bool {
 }
 
 // flexStart is flexbg_offset: where in a flex group to look for an element.
-func (g *geometry) flexStart(group, lastGroup uint32, start, remaining, elem uint64) uint64 {
+func (g *layout) flexStart(group, lastGroup uint32, start, remaining, elem uint64) uint64 {
 	first := uint64(g.firstData)
 	size := min(remaining*elem, uint64(g.blocksPerGroup)/4)
 	if start != 0 && start < g.blocks {
@@ -426,7 +426,7 @@ func (g *geometry) flexStart(group, lastGroup uint32, start, remaining, elem uin
 
 // placeSpecial gives the resize inode, the journal and the orphan file their
 // blocks.
-func (g *geometry) placeSpecial(o *resolved) error {
+func (g *layout) placeSpecial(o *resolved) error {
 	if g.feat.resize() {
 		c := cursor{used: g.used}
 		r := c.take(1, nil)
@@ -461,7 +461,7 @@ func (g *geometry) placeSpecial(o *resolved) error {
 
 // journalBlocks is the length of the journal; 0 is none, as mke2fs does where
 // the file system is too small for one.
-func (g *geometry) journalBlocks(o *resolved) (uint32, error) {
+func (g *layout) journalBlocks(o *resolved) (uint32, error) {
 	n := o.JournalBlocks
 	if n == 0 {
 		return defaultJournalBlocks(g.blocks), nil
@@ -477,7 +477,7 @@ func (g *geometry) journalBlocks(o *resolved) (uint32, error) {
 }
 
 // journalGoal is get_midpoint_journal_block: the middle of the file system.
-func (g *geometry) journalGoal() uint64 {
+func (g *layout) journalGoal() uint64 {
 	mid := uint32((g.blocks - uint64(g.firstData)) / 2 / uint64(g.blocksPerGroup))
 	free := func(group uint32) uint64 {
 		return g.groupEnd(group) - g.groupStart(group) - g.used.countUsed(g.groupStart(group), g.groupEnd(group))
@@ -506,7 +506,7 @@ func (g *geometry) journalGoal() uint64 {
 
 // placeFile takes n blocks and the blocks that map them, from goal on and from
 // the beginning where there is not room enough after goal.
-func (g *geometry) placeFile(o *resolved, goal uint64, n uint32) (data, meta []run, err error) {
+func (g *layout) placeFile(o *resolved, goal uint64, n uint32) (data, meta []blockRun, err error) {
 	whole := []logicalRun{{0, n}}
 	for _, from := range [...]uint64{goal, 0} {
 		c := cursor{used: g.used, at: from}
@@ -528,13 +528,13 @@ func (g *geometry) placeFile(o *resolved, goal uint64, n uint32) (data, meta []r
 }
 
 // tableOf gives the byte offset of an inode in the image.
-func (g *geometry) inodeOffset(ino uint32) int64 {
+func (g *layout) inodeOffset(ino uint32) int64 {
 	group := (ino - 1) / g.inodesPerGroup
 	index := (ino - 1) % g.inodesPerGroup
 	return int64(g.tables[group].inodeTable)*int64(g.blockSize) + int64(index)*int64(g.inodeSize)
 }
 
 // logBlockSize is s_log_block_size.
-func (g *geometry) logBlockSize() uint32 {
+func (g *layout) logBlockSize() uint32 {
 	return uint32(bits.TrailingZeros32(uint32(g.blockSize))) - 10
 }
