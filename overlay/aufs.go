@@ -45,7 +45,7 @@ func aufsOpaque(dir *tree.Node) (bool, error) {
 // checkAufsNames finds names that no aufs writes.
 func checkAufsNames(path string, kids []*tree.Node) error {
 	if tree.Find(kids, aufsWhiteout) != nil {
-		return tree.Corrupt("aufs layer", place(path), "a whiteout %q without a name", aufsWhiteout)
+		return tree.Corrupt("aufs layer", tree.Quote(path), "a whiteout %q without a name", aufsWhiteout)
 	}
 	return nil
 }

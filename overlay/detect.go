@@ -55,7 +55,7 @@ func Detect(root *tree.Node) (Detected, error) {
 	switch {
 	case other != "":
 		return Detected{}, tree.Unsupported("persistence root", "/",
-			"has neither /etc (aufs) nor /upper (overlayfs), but %s", quote(other))
+			"has neither /etc (aufs) nor /upper (overlayfs), but %s", tree.Quote(other))
 	case aufs:
 		return Detected{Form: Aufs, Upper: root, Empty: true}, nil
 	}

@@ -36,11 +36,11 @@ func (m *Merged) loadIndex(dir *tree.Node) (*index, error) {
 		}
 		raw, err := hex.DecodeString(n.Name)
 		if err != nil {
-			return nil, tree.Corrupt("overlay index", quote(n.Name), "the name is not a file handle: %v", err)
+			return nil, tree.Corrupt("overlay index", strconv.Quote(n.Name), "the name is not a file handle: %v", err)
 		}
 		h, err := parseHandle(raw)
 		if err != nil {
-			return nil, &tree.FormatError{File: "overlay index", Place: quote(n.Name), Kind: kindOf(err), Err: err}
+			return nil, &tree.FormatError{File: "overlay index", Place: strconv.Quote(n.Name), Kind: kindOf(err), Err: err}
 		}
 		if !m.layers[0].isWhiteout(n) {
 			origin, _ := n.Xattrs.Get(x.prefix + "origin")
@@ -50,7 +50,7 @@ func (m *Merged) loadIndex(dir *tree.Node) (*index, error) {
 			}
 		}
 		if _, twice := x.entries[h.inode]; twice {
-			return nil, tree.Unsupported("overlay index", quote(n.Name),
+			return nil, tree.Unsupported("overlay index", strconv.Quote(n.Name),
 				"a second entry for inode %d of a lower layer; which layer each means cannot be told", h.inode)
 		}
 		x.entries[h.inode] = n
@@ -76,8 +76,8 @@ func (x *index) alias(m *Merged, s *search, n, lower, data *tree.Node) (*tree.No
 	}
 	l := &m.layers[0]
 	if l.isWhiteout(up) || up.Type != lower.Type {
-		return nil, tree.Corrupt("overlay index", quote(up.Name),
-			"stands for %s, a %s, but is a %s", place(s.path), lower.Type, up.Type)
+		return nil, tree.Corrupt("overlay index", strconv.Quote(up.Name),
+			"stands for %s, a %s, but is a %s", tree.Quote(s.path), lower.Type, up.Type)
 	}
 	a := *up
 	a.Name = n.Name

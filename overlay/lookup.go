@@ -171,7 +171,7 @@ func (m *Merged) resolve(d *mergedDir, parts []*part, name string, note *survey)
 	}
 	data := got[len(got)-1]
 	if s.metacopy {
-		return nil, tree.Corrupt("overlay", place(s.path), "is a metacopy, and no layer below holds its data")
+		return nil, tree.Corrupt("overlay", tree.Quote(s.path), "is a metacopy, and no layer below holds its data")
 	}
 
 	n := *top.node
@@ -226,7 +226,7 @@ func (m *Merged) directory(s *search, name string, got []found) (*tree.Node, err
 // takeData gives a metacopy the data of the file below.
 func takeData(n, data *tree.Node, path string) error {
 	if n.Size != data.Size {
-		return tree.Corrupt("overlay", place(path),
+		return tree.Corrupt("overlay", tree.Quote(path),
 			"is a metacopy of %d bytes, and the file below that holds its data has %d", n.Size, data.Size)
 	}
 	n.Data, n.Was = data.Data, nil
@@ -272,7 +272,7 @@ func (m *Merged) view(f found) tree.Xattrs {
 
 // broken makes the error of a mark that the kernel refuses.
 func broken(path string, err error) error {
-	return &tree.FormatError{File: "overlay", Place: place(path), Kind: kindOf(err), Err: err}
+	return &tree.FormatError{File: "overlay", Place: tree.Quote(path), Kind: kindOf(err), Err: err}
 }
 
 func kindOf(err error) error {
@@ -280,12 +280,4 @@ func kindOf(err error) error {
 		return tree.ErrUnsupported
 	}
 	return tree.ErrCorrupt
-}
-
-// place names a path in messages; the root's path is empty.
-func place(path string) string {
-	if path == "" {
-		return "/"
-	}
-	return quote(path)
 }

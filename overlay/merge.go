@@ -172,7 +172,7 @@ func seenNamespace(root *tree.Node, name string) (Namespace, error) {
 		}
 		if seen[0] && seen[1] {
 			return &tree.FormatError{File: name, Kind: tree.ErrUnsupported, Err: ErrMixedNamespaces,
-				Fact: "trusted.overlay.* on " + place(at[0]) + ", user.overlay.* on " + place(at[1])}
+				Fact: "trusted.overlay.* on " + tree.Quote(at[0]) + ", user.overlay.* on " + tree.Quote(at[1])}
 		}
 		return nil
 	})
@@ -322,5 +322,3 @@ func (m *Merged) cutFuse(got []found) ([]found, error) {
 }
 
 func layerName(i int) string { return "layer " + strconv.Itoa(i) + " from the top" }
-
-func quote(path string) string { return strconv.QuoteToASCII(path) }

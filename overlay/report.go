@@ -288,7 +288,7 @@ func (r *Report) Warnings() []string {
 		}
 		line := fmt.Sprintf("%d %s", *w.n, w.text)
 		if at, ok := r.first[w.n]; ok {
-			line += " (first: " + place(at) + ")"
+			line += " (first: " + tree.Quote(at) + ")"
 		}
 		out = append(out, line)
 	}
