@@ -73,8 +73,9 @@ type Layer struct {
 	// layer, hides nothing, and its Form is not looked at.
 	Form Form
 	// Index is the directory work/index that belongs to the uppermost layer, or
-	// nil where index=off. The Index of other layers is not looked at, as the
-	// kernel does not.
+	// nil where index=off. It must come from the same source as Root, for its
+	// entries are hard links of the layer's files. The Index of other layers is
+	// not looked at, as the kernel does not.
 	Index *tree.Node
 	// Namespace of the marks of an overlayfs layer. A caller that knows how the
 	// layer was mounted should say so: a system that runs containers may store

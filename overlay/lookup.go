@@ -32,7 +32,7 @@ type found struct {
 // lookupLayer looks for s.name in one layer (namei.c, ovl_lookup_layer). It
 // gives nil where the layer holds nothing that takes part.
 func (m *Merged) lookupLayer(p *part, s *search) (*tree.Node, error) {
-	if s.name[0] != '/' {
+	if !isPath(s.name) {
 		return m.lookupName(p, s, s.name, 0, "")
 	}
 	// What is left to walk is counted from the end, for a redirect on the way
@@ -50,14 +50,20 @@ func (m *Merged) lookupLayer(p *part, s *search) (*tree.Node, error) {
 	}
 }
 
+// isPath tells a path from a layer's root from a name.
+func isPath(name string) bool { return name != "" && name[0] == '/' }
+
 // lookupName looks for one name in a directory of a layer (namei.c,
 // ovl_lookup_single). before is the length of what precedes the name in
 // s.name, after what follows it.
 func (m *Merged) lookupName(p *part, s *search, name string, before int, after string) (*tree.Node, error) {
 	l := &m.layers[p.layer]
 	end := after == ""
-	if len(name) > 255 {
+	switch {
+	case len(name) > 255:
 		return nil, nil
+	case name == "", name == ".", name == "..":
+		return nil, tree.Corrupt("overlay", tree.Quote(s.path), "is redirected to %q", s.name)
 	}
 	n, hidden, err := l.find(p, name)
 	if err != nil {
@@ -112,12 +118,12 @@ func (m *Merged) lookupName(p *part, s *search, name string, before int, after s
 			return n, nil
 		}
 	}
-	to, err := l.redirect(n)
+	to, ok, err := l.redirect(n)
 	switch {
 	case err != nil:
 		return nil, broken(s.path, err)
-	case to == "":
-	case to[0] == '/':
+	case !ok:
+	case isPath(to):
 		// An opaque directory further up the path hides its own place, not the
 		// one that the redirect names.
 		s.stop = false
@@ -146,7 +152,7 @@ func (m *Merged) descend(stack []*part, root bool, s *search) ([]found, error) {
 			continue
 		}
 		got = append(got, found{p.layer, n})
-		if s.name[0] == '/' && !root {
+		if isPath(s.name) && !root {
 			// Go on from the roots of the layers below this one.
 			stack, root, i = m.roots, true, p.layer
 		}
@@ -243,9 +249,9 @@ func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (t
 	root := d.path == ""
 	// A file that was renamed as a metacopy keeps its redirect when its data
 	// follow.
-	if to, err := m.layers[top.layer].redirect(top.node); err == nil && to != "" {
+	if to, ok, err := m.layers[top.layer].redirect(top.node); err == nil && ok {
 		s.name = to
-		if to[0] == '/' {
+		if isPath(to) {
 			parts, root = m.roots[top.layer+1:], true
 		}
 	}

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -49,27 +50,34 @@ func view(x tree.Xattrs, prefix string, escaped bool) tree.Xattrs {
 }
 
 // redirect gives the value of a node's redirect attribute as the kernel reads
-// it (util.c, ovl_get_redirect_xattr), empty where there is none.
-func (l *layer) redirect(n *tree.Node) (string, error) {
+// it (util.c, ovl_get_redirect_xattr). A name that cannot stand in a directory
+// is an error only when it is looked up.
+func (l *layer) redirect(n *tree.Node) (to string, ok bool, err error) {
 	if l.prefix == "" {
-		return "", nil
+		return "", false, nil
 	}
 	v, ok := n.Xattrs.Get(l.prefix + "redirect")
 	if !ok {
-		return "", nil
+		return "", false, nil
+	}
+	if v == "" {
+		return "", false, errors.New("redirect is empty")
 	}
 	// The kernel takes the value for a C string.
 	v, _, _ = strings.Cut(v, "\x00")
 	rest, absolute := strings.CutPrefix(v, "/")
-	if !absolute && strings.Contains(v, "/") {
-		return "", fmt.Errorf("redirect %q is neither absolute nor a name", v)
+	if !absolute {
+		if strings.Contains(v, "/") {
+			return "", false, fmt.Errorf("redirect %q is neither absolute nor a name", v)
+		}
+		return v, true, nil
 	}
 	for name := range strings.SplitSeq(rest, "/") {
-		if name == "" || name == "." || name == ".." {
-			return "", fmt.Errorf("redirect %q holds the name %q", v, name)
+		if name == "" {
+			return "", false, fmt.Errorf("redirect %q holds an empty name", v)
 		}
 	}
-	return v, nil
+	return v, true, nil
 }
 
 // metacopyHeader is the size of struct ovl_metacopy without its digest
