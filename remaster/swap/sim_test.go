@@ -141,11 +141,9 @@ func (s *simFS) create(p string, n *simInode) error {
 	}
 	n.ino = s.nextIno
 	s.nextIno++
-	s.change(simOp{dirs: []string{path.Dir(p)}, apply: func(names map[string]*simInode) {
-		if names[path.Dir(p)] != nil {
-			names[p] = n
-		}
-	}})
+	// A new directory may become durable after what is in it: what then still
+	// has no directory is lost in the crash, not here.
+	s.change(simOp{dirs: []string{path.Dir(p)}, apply: func(names map[string]*simInode) { names[p] = n }})
 	return after
 }
 
@@ -371,6 +369,7 @@ func (s *simFS) crashes() []*simFS {
 		}
 	}
 	var all []*simFS
+	seen := map[string]bool{}
 	for _, pick := range picks {
 		dirty := false
 		for part := range 3 {
@@ -378,6 +377,12 @@ func (s *simFS) crashes() []*simFS {
 			for i, op := range s.pending {
 				if pick&(1<<i) != 0 {
 					op.apply(names)
+				}
+			}
+			// What lies in a directory that is gone is gone with it.
+			for _, name := range slices.Sorted(maps.Keys(names)) {
+				if name != "/d" && names[path.Dir(name)] == nil {
+					delete(names, name)
 				}
 			}
 			c := newSim(s.feat)
@@ -403,13 +408,30 @@ func (s *simFS) crashes() []*simFS {
 				c.live[name] = fresh[i]
 			}
 			c.disk = maps.Clone(c.live)
-			all = append(all, c)
+			if key := c.key(); !seen[key] {
+				seen[key] = true
+				all = append(all, c)
+			}
 			if !dirty {
 				break
 			}
 		}
 	}
 	return all
+}
+
+// key is equal for file systems that behave alike.
+func (s *simFS) key() string {
+	var b strings.Builder
+	first := map[*simInode]string{}
+	for _, name := range slices.Sorted(maps.Keys(s.live)) {
+		i := s.live[name]
+		if first[i] == "" {
+			first[i] = name
+		}
+		fmt.Fprintf(&b, "%s %s %s %q %q\n", name, first[i], i.kind, i.data, i.target)
+	}
+	return b.String()
 }
 
 // settle makes everything durable: the directory before a test begins.
