@@ -112,7 +112,8 @@ func TestFixtures(t *testing.T) {
 	for _, image := range images {
 		t.Run(strings.Split(image, ".")[1], func(t *testing.T) {
 			t.Parallel()
-			got := manifest(t, rootOf(t, openFile(t, image)))
+			r := openFile(t, image)
+			got := manifest(t, rootOf(t, r))
 			for p, l := range got {
 				l.Holes = ""
 				if w := want[p]; l.Type == "d" {
@@ -121,6 +122,9 @@ func TestFixtures(t *testing.T) {
 				got[p] = l
 			}
 			compareManifests(t, got, want)
+			if report := verifyClean(t, r); report.Entries != int64(len(want)-1) {
+				t.Errorf("%d entries in %d paths", report.Entries, len(want))
+			}
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package squash
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -59,4 +60,20 @@ func compareWithKernel(t *testing.T, image string) {
 	}
 	r := openFile(t, image)
 	compareManifests(t, manifest(t, rootOf(t, r)), manifest(t, host))
+	verifyClean(t, r)
+}
+
+// verifyClean runs Verify, which must find nothing.
+func verifyClean(t testing.TB, r *Reader) *VerifyReport {
+	t.Helper()
+	report, err := Verify(context.Background(), r, VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range report.Findings {
+		if t.Errorf("warning %v: %v", f.Warning, f); i > 10 {
+			break
+		}
+	}
+	return report
 }
