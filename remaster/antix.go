@@ -60,7 +60,7 @@ func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 			return err
 		}
 	}
-	if err := l.openRootfs(); err != nil {
+	if err := l.openRootfs(antixRoot); err != nil {
 		return err
 	}
 	l.Home, err = l.openHomefs()
@@ -68,9 +68,9 @@ func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 }
 
 // openRootfs opens the overlay and merges it with the base.
-func (l *Live) openRootfs() error {
+func (l *Live) openRootfs(name string) error {
 	l.Merged = l.Base.Root
-	path := filepath.Join(l.Dir, antixRoot)
+	path := filepath.Join(l.Dir, name)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
