@@ -87,9 +87,9 @@ func Open(mode Mode) (*Library, error) {
 func pureCodecs() [idCount]implementation {
 	return [idCount]implementation{
 		Gzip: {name: "klauspost/compress zlib (Go)", compressor: newPureGzipCompressor, decompressor: newPureGzipDecompressor},
-		LZMA: {name: "ulikunitz/xz lzma (Go)", decompressor: newPureLZMADecompressor},
+		LZMA: {name: "relive lzma (Go)", decompressor: newPureLZMADecompressor},
 		LZO:  {name: "anchore/go-lzo (Go)", decompressor: newPureLZODecompressor},
-		XZ:   {name: "ulikunitz/xz, therootcompany/xz (Go)", compressor: newPureXZCompressor, decompressor: newPureXZDecompressor},
+		XZ:   {name: "ulikunitz/xz lzma, relive xz (Go)", compressor: newPureXZCompressor, decompressor: newPureXZDecompressor},
 		LZ4:  {name: "pierrec/lz4 (Go)", compressor: newPureLZ4Compressor, decompressor: newPureLZ4Decompressor},
 		Zstd: {name: "klauspost/compress zstd (Go)", compressor: newPureZstdCompressor, decompressor: newPureZstdDecompressor},
 	}

@@ -52,6 +52,9 @@ func (z *liblzma) newAloneDecompressor(blockSize, _ int) (Decompressor, error) {
 }
 
 func (d *nativeLZMADecompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(LZMA, dst, src); err != nil {
+		return 0, err
+	}
 	size, err := lzmaSize(src, len(dst))
 	if err != nil {
 		return 0, err

@@ -54,6 +54,9 @@ func newPureZstdDecompressor(int, int) (Decompressor, error) {
 }
 
 func (d *pureZstdDecompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(Zstd, dst, src); err != nil {
+		return 0, err
+	}
 	out, err := d.dec.DecodeAll(src, dst[:0:len(dst)])
 	if err != nil {
 		return 0, corrupt(Zstd, err)
