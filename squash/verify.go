@@ -112,13 +112,14 @@ type verifier struct {
 	progressMu  sync.Mutex
 	done, total int64 // stored bytes
 
-	dirChain []int64 // absolute offsets of the directory table's metadata blocks
-	pairs    []int64 // the same of the xattr pairs
+	dirChain blockChain // of the directory table
+	pairs    blockChain // of the xattr pairs
 
 	inodes   []scannedInode // in the order of the table, so sorted by ref
 	numbers  []uint64       // bitmap of the inode numbers that were seen
 	complete bool           // the scan read the whole inode table
 	pending  []pendingEntry // names of inodes that the scan did not reach
+	listed   int64          // bytes of all listings that were read
 	barrier  Ref            // all of the inode table before it is scanned or lost
 	runs     []blockRun
 	needs    map[uint32]tailNeed // by fragment

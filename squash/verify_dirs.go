@@ -15,6 +15,9 @@ type pendingEntry struct {
 	name string
 }
 
+// pendingMax bounds the names that wait for the scan to go on.
+const pendingMax = 1 << 20
+
 // checkDirs reads the listing of every directory inode. Where damage cut the
 // scan of the inode table short, names lead to inodes behind it, from which the
 // scan goes on.
@@ -101,8 +104,14 @@ func (v *verifier) checkDir(c *cursor, n *inode, self int) {
 		}
 		return
 	}
-	if !inChain(v.dirChain, &v.r.dirs, d.start) {
+	if !v.dirChain.has(&v.r.dirs, d.start) {
 		v.fault(d.place(), "its listing at %#x is not at a metadata block", n.DirBlock)
+		return
+	}
+	// A listing is read once for each directory that has it: many sharing one
+	// would keep a check busy for ever.
+	if v.listed += int64(d.size); v.listed > v.dirChain.decoded {
+		v.fault(d.place(), "the listings up to its own have %d bytes, more than the directory table of %d", v.listed, v.dirChain.decoded)
 		return
 	}
 	l, err := d.open()
@@ -179,7 +188,7 @@ func (v *verifier) checkEntry(d *dir, e *entry, self int) {
 	if n == nil {
 		if v.complete {
 			v.fault(place(), "names no inode: %#x", uint64(e.ref))
-		} else {
+		} else if len(v.pending) < pendingMax {
 			v.pending = append(v.pending, pendingEntry{*e, self, string(e.name)})
 		}
 		return

@@ -107,9 +107,20 @@ func (v *verifier) checkTables() {
 	}
 }
 
-// walkBlocks decodes the metadata blocks of a region one after another and
-// gives their offsets.
-func (v *verifier) walkBlocks(g *region) (chain []int64) {
+// blockChain is the metadata blocks of a region.
+type blockChain struct {
+	starts  []int64 // absolute offsets
+	decoded int64   // bytes that they decode to
+}
+
+// has tells whether a reference into the region names one of the blocks.
+func (c *blockChain) has(g *region, ref Ref) bool {
+	_, ok := slices.BinarySearch(c.starts, g.start+ref.Block())
+	return ok
+}
+
+// walkBlocks decodes the metadata blocks of a region one after another.
+func (v *verifier) walkBlocks(g *region) (chain blockChain) {
 	pos := g.start
 	for pos < g.end {
 		if v.stop() {
@@ -125,7 +136,8 @@ func (v *verifier) walkBlocks(g *region) (chain []int64) {
 		} else if len(b.data) != MetadataSize && b.next < g.end {
 			v.fault(g.name, "metadata block at offset %d decodes to %d bytes, but only the last may be shorter than %d", pos, len(b.data), MetadataSize)
 		}
-		chain = append(chain, pos)
+		chain.starts = append(chain.starts, pos)
+		chain.decoded += int64(len(b.data))
 		pos = b.next
 	}
 	if pos > g.end {
@@ -164,12 +176,6 @@ func (v *verifier) checkEntries(table string, index []int64, count uint64, entry
 			v.fault(fmt.Sprintf("%s: index entry %d", table, i), "metadata block at offset %d decodes to %d bytes where %d belong", at, len(b.data), want)
 		}
 	}
-}
-
-// inChain tells whether a reference names a metadata block of a region.
-func inChain(chain []int64, g *region, ref Ref) bool {
-	_, ok := slices.BinarySearch(chain, g.start+ref.Block())
-	return ok
 }
 
 // checkExports checks that the export table names every inode by its number.

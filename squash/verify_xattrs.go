@@ -6,6 +6,7 @@ import "fmt"
 func (v *verifier) checkXattrs() {
 	r := v.r
 	used := func(i uint32) bool { return int(i/64) < len(v.xattrUse) && v.xattrUse[i/64]&(1<<(i%64)) != 0 }
+	stored := int64(0)
 	for i := range r.xattrCount {
 		if i%256 == 0 && v.stop() {
 			return
@@ -17,16 +18,20 @@ func (v *verifier) checkXattrs() {
 			continue
 		}
 		v.report.XattrSets++
-		if !inChain(v.pairs, &r.pairs, id.Ref) {
+		if !v.pairs.has(&r.pairs, id.Ref) {
 			v.fault(place, "its pairs at %#x are not at a metadata block", uint64(id.Ref))
 			continue
 		}
 		var trace xattrTrace
 		x, err := r.readXattrs(i, &trace)
 		for _, value := range trace.values {
-			if !inChain(v.pairs, &r.pairs, value) {
+			if !v.pairs.has(&r.pairs, value) {
 				v.fault(place, "a value at %#x is not at a metadata block", uint64(value))
 			}
+		}
+		if stored += int64(trace.pairs); stored > v.pairs.decoded {
+			v.fault(place, "the pairs up to its own have %d bytes, more than the table of %d", stored, v.pairs.decoded)
+			return
 		}
 		listed := 0
 		for _, a := range x {
