@@ -170,16 +170,27 @@ func (fs *FS) replayFastCommits(tags []fastCommit) error {
 	return nil
 }
 
-// fastInodeOf gives an inode as fast commits have it so far.
+// fastInodeOf gives an inode as fast commits have it so far, nil for one that
+// is not in use: what the tags say of a file that was made and removed between
+// two commits does not count.
 func (fs *FS) fastInodeOf(number uint32) (*fastInode, error) {
-	if f := fs.fast.inodes[number]; f != nil {
-		return f, nil
+	f := fs.fast.inodes[number]
+	if f == nil {
+		raw, err := fs.tableInode(number)
+		if err != nil {
+			return nil, err
+		}
+		if tree.IsZero(raw) { // never in use, and without a checksum
+			return nil, nil
+		}
+		if raw, err = fs.rawInode(number); err != nil {
+			return nil, err
+		}
+		f = &fastInode{raw: append([]byte(nil), raw...)}
 	}
-	raw, err := fs.rawInode(number)
-	if err != nil {
-		return nil, err
+	if le16(f.raw, inLinksCount) == 0 {
+		return nil, nil
 	}
-	f := &fastInode{raw: append([]byte(nil), raw...)}
 	fs.fast.inodes[number] = f
 	return f, nil
 }
@@ -189,13 +200,19 @@ func (fs *FS) fastInodeOf(number uint32) (*fastInode, error) {
 // the place of the mapping can hold, a symlink's target or a device number.
 func (fs *FS) fastInode(value []byte) error {
 	number, raw := le32(value, 0), value[fcInodeMin:]
-	f, err := fs.fastInodeOf(number)
-	if err != nil {
-		return err
+	f := fs.fast.inodes[number]
+	if f == nil {
+		// One that was never in use before has no checksum yet.
+		old, err := fs.tableInode(number)
+		if err != nil {
+			return err
+		}
+		f = &fastInode{raw: append([]byte(nil), old...)}
 	}
 	if len(raw) > len(f.raw) {
 		return tree.Corrupt(fs.name, fmt.Sprintf("inode %d", number), "%d bytes long", len(raw))
 	}
+	fs.fast.inodes[number] = f
 	var mapping [inBlockSize]byte
 	copy(mapping[:], f.raw[inBlock:])
 	copy(f.raw, raw)
@@ -215,7 +232,7 @@ func (fs *FS) fastInode(value []byte) error {
 func (fs *FS) fastRange(t fastCommit) error {
 	number := le32(t.value, 0)
 	f, err := fs.fastInodeOf(number)
-	if err != nil {
+	if f == nil || err != nil {
 		return err
 	}
 	place := fmt.Sprintf("inode %d", number)
@@ -287,7 +304,10 @@ func (fs *FS) fastEntry(t fastCommit) error {
 		return tree.Corrupt(fs.name, fmt.Sprintf("inode %d", parent), "the file system has %d inodes", fs.geo.inodes)
 	}
 	f, err := fs.fastInodeOf(number)
-	if err != nil {
+	if f == nil || err != nil {
+		if err == nil && t.kind == fcCreat {
+			err = tree.Corrupt(fs.name, fmt.Sprintf("inode %d", number), "%q is made of it, but it is not in use", name)
+		}
 		return err
 	}
 	isDir := le16(f.raw, inMode)&modeFmt == modeDir

@@ -58,6 +58,15 @@ func (fs *FS) inode(number uint32) (*inode, error) {
 
 // rawInode gives an inode as the inode table has it, checked.
 func (fs *FS) rawInode(number uint32) ([]byte, error) {
+	raw, err := fs.tableInode(number)
+	if err == nil && fs.geo.metadataCsum() {
+		err = checkInodeChecksum(fs.geo, number, raw)
+	}
+	return raw, err
+}
+
+// tableInode gives an inode as the inode table has it.
+func (fs *FS) tableInode(number uint32) ([]byte, error) {
 	geo := fs.geo
 	if number == 0 || number > geo.inodes {
 		return nil, tree.Corrupt(fs.name, fmt.Sprintf("inode %d", number), "the file system has %d inodes", geo.inodes)
@@ -71,13 +80,7 @@ func (fs *FS) rawInode(number uint32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw := data[off&(geo.blockSize-1):][:geo.inodeSize]
-	if geo.metadataCsum() {
-		if err := checkInodeChecksum(geo, number, raw); err != nil {
-			return nil, err
-		}
-	}
-	return raw, nil
+	return data[off&(geo.blockSize-1):][:geo.inodeSize], nil
 }
 
 func checkInodeChecksum(geo *geometry, number uint32, raw []byte) error {

@@ -41,6 +41,7 @@ func compareAfterRecovery(t testing.TB, img string) *FS {
 		t.Fatal(err)
 	}
 	compareTrees(t, rootOf(t, fs), want, true)
+	checkFree(t, fs)
 	umount()
 	after, err := os.ReadFile(img)
 	if err != nil {
@@ -291,7 +292,7 @@ func compareDamaged(t *testing.T, img []byte, fs *FS, what string) {
 	if err != nil {
 		return
 	}
-	defer command(t, "umount", dir)
+	defer unmount(t, dir)
 	if fs == nil {
 		return
 	}

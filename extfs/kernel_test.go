@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -74,11 +75,24 @@ func mount(t testing.TB, img, options string) (dir string, umount func()) {
 	umount = func() {
 		if !done {
 			done = true
-			command(t, "umount", dir)
+			unmount(t, dir)
 		}
 	}
 	t.Cleanup(umount)
 	return dir, umount
+}
+
+// unmount waits a little where a process that another test is starting still
+// holds a copy of an open file.
+func unmount(t testing.TB, dir string) {
+	t.Helper()
+	for range 50 {
+		if unix.Unmount(dir, 0) == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	command(t, "umount", dir)
 }
 
 func openImage(t testing.TB, img string, opts ...Option) *FS {
