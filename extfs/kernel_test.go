@@ -50,10 +50,22 @@ func command(t testing.TB, name string, args ...string) string {
 	return string(out)
 }
 
+// scratch gives a directory for images, in memory where there is room for
+// that: the tests sync a lot.
+func scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "extfs-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // mkfs makes an image of that many MiB.
 func mkfs(t testing.TB, mib int, args ...string) string {
 	t.Helper()
-	img := filepath.Join(t.TempDir(), "image")
+	img := filepath.Join(scratch(t), "image")
 	if err := os.WriteFile(img, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
