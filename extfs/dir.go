@@ -153,9 +153,6 @@ func (d *dir) scanBlock(p []byte, number int64, visit func([]byte, uint32) error
 			end -= deTailSize
 		}
 	}
-	if isIndex && number > 0 {
-		return nil
-	}
 	dots := 0
 	err := d.scanEntries(p[:end], 0, place, func(name []byte, ino uint32, at int) error {
 		switch {
