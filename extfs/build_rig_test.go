@@ -270,6 +270,18 @@ func (g *generator) acl() string {
 	return string(p)
 }
 
+// capability makes a file capability, version 2 or 3.
+func (g *generator) capability() []byte {
+	le := binary.LittleEndian
+	p := g.bytes(20)
+	le.PutUint32(p, 0x02000000|g.Uint32N(2))
+	if g.chance(50) {
+		le.PutUint32(p, 0x03000000)
+		p = le.AppendUint32(p, 1000)
+	}
+	return p
+}
+
 func (g *generator) xattrs() tree.Xattrs {
 	room := g.blockSize - xaHdrSize - 4
 	var x tree.Xattrs
@@ -290,7 +302,7 @@ func (g *generator) xattrs() tree.Xattrs {
 		case 0:
 			add("trusted.overlay.opaque", []byte("y"))
 		case 1:
-			add("security.capability", g.bytes(20))
+			add("security.capability", g.capability())
 		case 2:
 			add("system.posix_acl_access", []byte(g.acl()))
 		case 3:
