@@ -279,7 +279,7 @@ func contentRuns(n *tree.Node, blockSize int) ([]logicalRun, error) {
 		return nil, fmt.Errorf("content has %d bytes, not %d", size, n.Size)
 	}
 	bs := int64(blockSize)
-	var runs []logicalRun
+	runs := []logicalRun{} // not nil: that is a file without holes
 	for off := int64(0); off < n.Size; {
 		start, end, err := content.NextData(off)
 		if errors.Is(err, io.EOF) {
