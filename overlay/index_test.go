@@ -52,6 +52,9 @@ func TestIndex(t *testing.T) {
 			report: func(r *Report) bool {
 				return r.IndexEntries == 1 && r.StaleIndex == 0
 			}},
+		{name: "an upper file with the number of the lower one",
+			upper: lines{"z =up #7 %2"}, index: lines{indexName(h) + " =new #50 %2" + origin},
+			want: lines{"a =new", "d/", "d/b =new", "e/", "e/o =o", "z =up"}},
 		{name: "all names but one deleted",
 			upper: lines{"a c0:0"}, index: lines{indexName(h) + " =new #50 %1 @nlink=L-1" + origin},
 			want: lines{"d/", "d/b =new", "e/", "e/o =o", "z =z"}},
@@ -199,6 +202,34 @@ func TestKernelSquashfs(t *testing.T) {
 				t.Errorf("report %+v", *r)
 			}
 		})
+	}
+}
+
+func TestHandle(t *testing.T) {
+	head := func(n int, flags, kind byte) []byte {
+		return append([]byte{0, 0xfb, byte(21 + n), flags, kind}, make([]byte, 16)...)
+	}
+	for _, tt := range []struct {
+		name string
+		in   []byte
+		want uint64
+		ok   bool
+	}{
+		{"squashfs, ext4", append(head(8, 0, 1), 4, 3, 2, 1, 9, 9, 9, 9), 0x01020304, true},
+		{"with the parent", append(head(16, 4, 2), 4, 3, 2, 1, 9, 9, 9, 9, 8, 8, 8, 8, 7, 7, 7, 7), 0x01020304, true},
+		{"tmpfs", append(head(12, 0, 1), 9, 9, 9, 9, 4, 3, 2, 1, 8, 7, 6, 5), 0x0506070801020304, true},
+		{"big endian", append(head(8, 1, 1), 1, 2, 3, 4, 9, 9, 9, 9), 0x01020304, true},
+		{"bytes after its end", append(head(8, 0, 1), 4, 3, 2, 1, 9, 9, 9, 9, 1), 0x01020304, true},
+		{"no identifier", head(0, 0, 1), 0, false},
+		{"length beyond the end", head(8, 0, 1), 0, false},
+		{"another length", append(head(4, 0, 1), 4, 3, 2, 1), 0, false},
+		{"later version", append([]byte{1}, append(head(8, 0, 1), 4, 3, 2, 1, 9, 9, 9, 9)[1:]...), 0, false},
+		{"unknown flag", append(head(8, 8, 1), 4, 3, 2, 1, 9, 9, 9, 9), 0, false},
+	} {
+		h, err := parseHandle(tt.in)
+		if h.inode != tt.want || (err == nil) != tt.ok {
+			t.Errorf("%s: inode %#x, %v", tt.name, h.inode, err)
+		}
 	}
 }
 
