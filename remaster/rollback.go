@@ -42,7 +42,7 @@ func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error
 		if !exists(path) {
 			continue
 		}
-		why, err := hostdisk.InUse(path)
+		why, err := hostdisk.InUse("/", path)
 		if err != nil {
 			return nil, err
 		}

@@ -112,7 +112,7 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 	}
 	if l.Home != nil {
 		h := imageStatus(l.Home)
-		if h.InUse, err = hostdisk.InUse(l.Home.Path); err != nil {
+		if h.InUse, err = hostdisk.InUse("/", l.Home.Path); err != nil {
 			return nil, err
 		}
 		s.Home = &h
@@ -152,7 +152,7 @@ func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 	if s.Size > 0 {
 		s.Ratio = float64(s.Content) / float64(s.Size)
 	}
-	s.InUse, err = hostdisk.InUse(l.Base.Path)
+	s.InUse, err = hostdisk.InUse("/", l.Base.Path)
 	return s, err
 }
 
@@ -174,7 +174,7 @@ func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlaySt
 	o := l.Overlay
 	s := &OverlayStatus{ImageStatus: imageStatus(&o.Image), Form: layerForm(o.Form), Empty: o.Empty, VID: string(vids.Overlay), VIDState: vids.State}
 	var err error
-	if s.InUse, err = hostdisk.InUse(o.Path); err != nil {
+	if s.InUse, err = hostdisk.InUse("/", o.Path); err != nil {
 		return nil, err
 	}
 	e.phase("comparing rootfs with linuxfs", 0)
