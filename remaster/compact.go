@@ -209,7 +209,7 @@ func (p *CompactPlan) checkInUse(base bool) error {
 		paths = append(paths, p.live.Base.Path)
 	}
 	for _, path := range paths {
-		why, err := hostdisk.InUse(path)
+		why, err := hostdisk.InUse("/", path)
 		if err != nil {
 			return err
 		}

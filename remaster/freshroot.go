@@ -87,7 +87,7 @@ func stampedLayer(base *tree.Node, versionText []byte, now tree.Time) (*tree.Nod
 		out.Mtime = now
 		if n != nil && n.Type == tree.Directory {
 			out.Meta, out.Xattrs = n.Meta, n.Xattrs
-			out.Name = n.Name
+			out.Mtime = n.Mtime.Whole() // as the base will have it
 		}
 		return out, nil
 	}

@@ -112,7 +112,7 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 	}
 	if l.Home != nil {
 		h := imageStatus(l.Home)
-		if h.InUse, err = hostdisk.InUse(l.Home.Path); err != nil {
+		if h.InUse, err = hostdisk.InUse("/", l.Home.Path); err != nil {
 			return nil, err
 		}
 		s.Home = &h
@@ -152,7 +152,7 @@ func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 	if s.Size > 0 {
 		s.Ratio = float64(s.Content) / float64(s.Size)
 	}
-	s.InUse, err = hostdisk.InUse(l.Base.Path)
+	s.InUse, err = hostdisk.InUse("/", l.Base.Path)
 	return s, err
 }
 
@@ -174,21 +174,16 @@ func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlaySt
 	o := l.Overlay
 	s := &OverlayStatus{ImageStatus: imageStatus(&o.Image), Form: layerForm(o.Form), Empty: o.Empty, VID: string(vids.Overlay), VIDState: vids.State}
 	var err error
-	if s.InUse, err = hostdisk.InUse(o.Path); err != nil {
+	if s.InUse, err = hostdisk.InUse("/", o.Path); err != nil {
 		return nil, err
 	}
 	e.phase("comparing rootfs with linuxfs", 0)
 	err = l.Changes(ctx, func(c Change) error {
-		if !bootTrace(c.Path) {
-			s.Changes.Add(&c)
-		}
+		s.Changes.Add(&c)
 		return nil
 	})
 	return s, err
 }
-
-// bootTrace tells of the path that every boot writes by itself.
-func bootTrace(path string) bool { return path == rootVIDFile }
 
 // overlayWarnings tells what in an overlay a person should know.
 func (l *Live) overlayWarnings() (out []string, err error) {
@@ -203,13 +198,32 @@ func (l *Live) overlayWarnings() (out []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("rootfs: %w", err)
 	}
-	if rep.MaybeLostOpaque > 0 {
-		out = append(out, fmt.Sprintf("%d directories of rootfs lack the marks that the kernel sets: a lossy save may have brought deleted files back", rep.MaybeLostOpaque))
+	made, err := madeByBoot(l.Overlay.Upper)
+	if err != nil {
+		return nil, err
+	}
+	if n := rep.MaybeLostOpaque - made; n > 0 {
+		out = append(out, fmt.Sprintf("%d directories of rootfs lack the marks that the kernel sets: a lossy save may have brought deleted files back", n))
 	}
 	if rep.OriginMismatches > 0 {
 		out = append(out, fmt.Sprintf("%d entries of rootfs were written over another linuxfs than this one", rep.OriginMismatches))
 	}
 	return out, nil
+}
+
+// madeByBoot counts the directories that lead to the version file and have no
+// mark of the kernel: a boot makes them before the overlay is mounted.
+func madeByBoot(upper *tree.Node) (n int, err error) {
+	for _, path := range []string{"etc", "etc/live", versionDir} {
+		d, err := upper.Lookup(path)
+		if err != nil || d == nil {
+			return n, err
+		}
+		if _, ok := d.Xattrs.Get("trusted.overlay.origin"); !ok {
+			n++
+		}
+	}
+	return n, nil
 }
 
 func errorsRecorded(info *extfs.Info) string {
