@@ -107,7 +107,14 @@ func (l *Live) openRootfs(name string) error {
 			return err
 		}
 	}
-	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}})
+	// init mounts as root and without userxattr, so marks are in the trusted
+	// namespace; those under user are content, as of rootless containers. Marks
+	// that are escaped for a nested overlay stay so: the merged tree becomes a
+	// lower layer again, where the kernel takes the escape away.
+	if o.Form == overlay.OverlayFS {
+		layer.Namespace = overlay.Trusted
+	}
+	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped())
 	if err != nil {
 		return fmt.Errorf("rootfs: %w", err)
 	}
