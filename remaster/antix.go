@@ -114,7 +114,8 @@ func (l *Live) openRootfs(name string) error {
 	if o.Form == overlay.OverlayFS {
 		layer.Namespace = overlay.Trusted
 	}
-	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped())
+	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped(),
+		overlay.MadeBefore("etc", "etc/live", versionDir))
 	if err != nil {
 		return fmt.Errorf("rootfs: %w", err)
 	}
