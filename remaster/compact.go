@@ -145,9 +145,11 @@ func (p *CompactPlan) checkState() error {
 	}
 	if l.Overlay != nil {
 		info := l.Overlay.FS.Info()
-		if info.HasErrors {
-			p.warn("the kernel has recorded errors in rootfs; e2fsck -f %s tells more", l.Overlay.Path)
+		warnings, err := l.overlayWarnings()
+		if err != nil {
+			return err
 		}
+		p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 		if !info.Clean && !info.NeedsRecovery {
 			p.warn("rootfs was not unmounted cleanly and has no journal; what was written last may be incomplete")
 		}
