@@ -52,6 +52,7 @@ func samples(size int) map[string][]byte {
 		"half":  half,
 		"odd":   text[:size-size/3],
 	}
+	s["code"] = text[:size]
 	if exe, err := os.ReadFile("/proc/self/exe"); err == nil && len(exe) > size+4096 {
 		s["code"] = exe[4096 : 4096+size]
 	}
@@ -103,6 +104,7 @@ func TestRoundTrip(t *testing.T) {
 			options := variants(id, blockSize)
 			if blockSize == 1<<20 {
 				options = options[:1]
+				blocks = map[string][]byte{"half": blocks["half"], "code": blocks["code"]}
 			}
 			for writer, lw := range libs {
 				t.Run(fmt.Sprintf("%s/%d/%s", id, blockSize, writer), func(t *testing.T) {
@@ -110,7 +112,7 @@ func TestRoundTrip(t *testing.T) {
 					for _, o := range options {
 						c, err := lw.NewCompressor(o, blockSize)
 						if errors.Is(err, tree.ErrUnsupported) && (id == LZMA || id == LZO && writer == "go") {
-							t.Skip(err)
+							return // what the package says it does not write
 						}
 						if err != nil {
 							t.Fatal(err)
