@@ -20,7 +20,7 @@ func seedNames() []string {
 // wrong must be an error of one of the two kinds.
 func exercise(t testing.TB, img []byte) {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Second)
+	deadline := time.Now().Add(10 * time.Second)
 	fs, err := Open(bytes.NewReader(img), int64(len(img)), "image", WithCache(1<<20))
 	if err != nil {
 		checkKind(t, err)
