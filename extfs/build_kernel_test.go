@@ -244,3 +244,31 @@ func TestBuildSparse(t *testing.T) {
 		})
 	}
 }
+
+// manyFiles makes n small files in directories of a hundred.
+func manyFiles(n int) *tree.Node {
+	var dirs []*tree.Node
+	for i := 0; i < n; i += 100 {
+		var kids []*tree.Node
+		for k := range 100 {
+			kids = append(kids, fileOf(fmt.Sprintf("file-%03d", k), []byte(fmt.Sprintf("content of %d", i+k))))
+		}
+		dirs = append(dirs, dirOf(fmt.Sprintf("dir-%06d", i), kids...))
+	}
+	return dirOf("", dirs...)
+}
+
+// TestBuildManyFiles: 200,000 files.
+func TestBuildManyFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("large")
+	}
+	t.Parallel()
+	root := manyFiles(200000)
+	img, rep := buildFile(t, root, BuildOptions{Size: 2 << 30, Time: stamp, NoLostAndFound: true})
+	if rep.Files != 200000 {
+		t.Errorf("%+v", rep)
+	}
+	fsck(t, img)
+	same(t, readBack(t, img), root, tree.CompareOptions{})
+}
