@@ -21,7 +21,7 @@ import (
 // copyImage copies an image, which may be mounted, keeping holes.
 func copyImage(t testing.TB, img string) string {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "copy")
+	to := filepath.Join(scratch(t), "copy")
 	command(t, "cp", "--sparse=always", img, to)
 	return to
 }
@@ -30,10 +30,6 @@ func copyImage(t testing.TB, img string) string {
 // kernel shows of a copy after its own recovery.
 func compareAfterRecovery(t testing.TB, img string) *FS {
 	t.Helper()
-	before, err := os.ReadFile(img)
-	if err != nil {
-		t.Fatal(err)
-	}
 	fs := openImage(t, img)
 	dir, umount := mount(t, copyImage(t, img), "rw,noatime")
 	want, err := hostfs.Open(dir)
@@ -41,14 +37,8 @@ func compareAfterRecovery(t testing.TB, img string) *FS {
 		t.Fatal(err)
 	}
 	compareTrees(t, rootOf(t, fs), want, true)
+	checkFree(t, fs)
 	umount()
-	after, err := os.ReadFile(img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(before, after) {
-		t.Error("the image was written")
-	}
 	return fs
 }
 
@@ -131,7 +121,7 @@ func TestJournal(t *testing.T) {
 			f.all()
 			syncDir(t, dir)
 			replayed := 0
-			for round := range 4 {
+			for round := range 3 {
 				journalRound(f, round)
 				fs := compareAfterRecovery(t, copyImage(t, img))
 				info := fs.Info()
@@ -243,13 +233,13 @@ func TestJournalDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var kinds struct{ corrupt, fewer, same int }
-	for n := j.start; n < j.start+30; n++ {
+	for n := j.start; n < j.start+25; n++ {
 		at, err := j.physical(n)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := whole[at*1024:][:1024]
-		for i, off := range []int{5, 9, 40, 600, 1020} {
+		for i, off := range []int{5, 9, 40, 300, 600, 700, 1000, 1017, 1020, 1023} {
 			p[off] ^= 0x10
 			fs, err := Open(bytes.NewReader(whole), int64(len(whole)), "image")
 			switch {
@@ -263,7 +253,7 @@ func TestJournalDamage(t *testing.T) {
 			default:
 				kinds.same++
 			}
-			if i == int(n)%5 { // the kernel is slower to ask
+			if i == int(n)%10 { // the kernel is slower to ask
 				compareDamaged(t, whole, fs, fmt.Sprintf("block %d, byte %d", n, off))
 			}
 			p[off] ^= 0x10
@@ -279,7 +269,7 @@ func TestJournalDamage(t *testing.T) {
 // against what the kernel makes of it.
 func compareDamaged(t *testing.T, img []byte, fs *FS, what string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "damaged")
+	path := filepath.Join(scratch(t), "damaged")
 	if err := os.WriteFile(path, img, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +281,7 @@ func compareDamaged(t *testing.T, img []byte, fs *FS, what string) {
 	if err != nil {
 		return
 	}
-	defer command(t, "umount", dir)
+	defer unmount(t, dir)
 	if fs == nil {
 		return
 	}

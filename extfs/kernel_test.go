@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,10 +50,22 @@ func command(t testing.TB, name string, args ...string) string {
 	return string(out)
 }
 
+// scratch gives a directory for images, in memory where there is room for
+// that: the tests sync a lot.
+func scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "extfs-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // mkfs makes an image of that many MiB.
 func mkfs(t testing.TB, mib int, args ...string) string {
 	t.Helper()
-	img := filepath.Join(t.TempDir(), "image")
+	img := filepath.Join(scratch(t), "image")
 	if err := os.WriteFile(img, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -74,11 +87,24 @@ func mount(t testing.TB, img, options string) (dir string, umount func()) {
 	umount = func() {
 		if !done {
 			done = true
-			command(t, "umount", dir)
+			unmount(t, dir)
 		}
 	}
 	t.Cleanup(umount)
 	return dir, umount
+}
+
+// unmount waits a little where a process that another test is starting still
+// holds a copy of an open file.
+func unmount(t testing.TB, dir string) {
+	t.Helper()
+	for range 50 {
+		if unix.Unmount(dir, 0) == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	command(t, "umount", dir)
 }
 
 func openImage(t testing.TB, img string, opts ...Option) *FS {
