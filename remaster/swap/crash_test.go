@@ -187,6 +187,7 @@ func TestCompletes(t *testing.T) {
 // before each of its own, and so on once more; every state in between has to be
 // bootable and the last exactly the old or the new one.
 func TestCrashAnywhere(t *testing.T) {
+	t.Parallel()
 	done := map[string]bool{}
 	for name, feat := range kinds {
 		t.Run(name, func(t *testing.T) {
