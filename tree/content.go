@@ -113,3 +113,20 @@ func IsZero(p []byte) bool {
 	}
 	return true
 }
+
+// skipHoles gives the first offset at or after off at which either content may
+// hold data, or size.
+func skipHoles(a, b Content, off, size int64) (int64, error) {
+	next := size
+	for _, c := range []Content{a, b} {
+		start, _, err := c.NextData(off)
+		if err == io.EOF {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		next = min(next, max(start, off))
+	}
+	return next, nil
+}

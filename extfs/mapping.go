@@ -1,0 +1,81 @@
+package extfs
+
+import "relive/tree"
+
+// run is a range of a file's blocks that lie one after another, or are a hole.
+type run struct {
+	logical  uint64
+	physical uint64 // 0 in a hole
+	length   uint64
+}
+
+func (r run) end() uint64 { return r.logical + r.length }
+func (r run) hole() bool  { return r.physical == 0 }
+
+// from gives the part of the run from a logical block inside it on.
+func (r run) from(logical uint64) run {
+	d := logical - r.logical
+	r.logical, r.length = logical, r.length-d
+	if !r.hole() {
+		r.physical += d
+	}
+	return r
+}
+
+// mapBlock gives the run that starts at a logical block. Blocks that are
+// allocated but unwritten are a hole, for they read as zeros.
+func (fs *FS) mapBlock(in *inode, logical uint64) (run, error) {
+	if in.fast != nil {
+		return in.fast.overlay(logical, func() (run, error) { return fs.mapStored(in, logical) })
+	}
+	return fs.mapStored(in, logical)
+}
+
+// mapStored is mapBlock without what fast commits changed.
+func (fs *FS) mapStored(in *inode, logical uint64) (run, error) {
+	if in.has(flExtents) {
+		return fs.mapExtent(in, logical)
+	}
+	return fs.mapIndirect(in, logical)
+}
+
+// mapMerged is mapBlock with the runs that continue it merged in, up to the
+// logical block until.
+func (fs *FS) mapMerged(in *inode, logical, until uint64) (run, error) {
+	r, err := fs.mapBlock(in, logical)
+	if err != nil {
+		return run{}, err
+	}
+	for r.end() < until {
+		next, err := fs.mapBlock(in, r.end())
+		if err != nil {
+			return run{}, err
+		}
+		if next.hole() != r.hole() || !r.hole() && next.physical != r.physical+r.length {
+			break
+		}
+		r.length += next.length
+	}
+	return r, nil
+}
+
+// block gives a metadata block through the cache; check, which may be nil,
+// sees it when it is read and not when it comes from the cache.
+func (fs *FS) block(number uint64, kind blockKind, owner uint32, check func([]byte) error) ([]byte, error) {
+	return fs.cache.get(cacheKey{block: number, owner: owner, kind: kind}, func() ([]byte, error) {
+		p := make([]byte, fs.geo.blockSize)
+		if err := fs.dev.readBlocks(p, number); err != nil {
+			return nil, err
+		}
+		if check != nil {
+			if err := check(p); err != nil {
+				return nil, err
+			}
+		}
+		return p, nil
+	})
+}
+
+func (fs *FS) corrupt(in *inode, fact string, args ...any) error {
+	return tree.Corrupt(fs.name, in.place(), fact, args...)
+}

@@ -1,0 +1,214 @@
+package squash
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+
+	"relive/squash/codec"
+	"relive/tree"
+)
+
+// errDecoderPanic reaches those that waited for a block whose decoding never
+// came back.
+var errDecoderPanic = errors.New("decoding was cut short")
+
+// ReadStored reads len(p) bytes of the image as they are stored, at the
+// absolute offset off. Bytes past the image's used length are an error.
+func (r *Reader) ReadStored(p []byte, off int64) error {
+	if off < 0 || off > r.used || int64(len(p)) > r.used-off {
+		return r.corrupt(fmt.Sprintf("offset %d", off), "%d bytes reach past the end of the image at %d", len(p), r.used)
+	}
+	n, err := r.image.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("%s: reading %d bytes at offset %d: %w", r.name, len(p), off, err)
+}
+
+// ReadBlock decodes the data or fragment block with that block word at the
+// absolute offset start into dst and gives the number of bytes that it decodes
+// to. A block that holds more than dst is corrupt. A hole (word 0) has no
+// bytes. Calls may run at the same time.
+func (r *Reader) ReadBlock(dst []byte, start int64, word uint32) (n int, err error) {
+	if word == 0 {
+		return 0, nil
+	}
+	stored, err := r.checkBlock(start, word)
+	if err != nil {
+		return 0, err
+	}
+	if word&BlockUncompressed != 0 {
+		if stored > len(dst) {
+			return 0, r.corrupt(blockPlace(start), "stores %d bytes where at most %d belong", stored, len(dst))
+		}
+		return stored, r.ReadStored(dst[:stored], start)
+	}
+	d, err := r.decoders.take()
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", r.name, err)
+	}
+	defer r.decoders.give(d)
+	if err := r.ReadStored(d.src[:stored], start); err != nil {
+		return 0, err
+	}
+	n, err = d.Decompress(dst, d.src[:stored])
+	if err != nil {
+		return 0, r.undecodable(blockPlace(start), err)
+	}
+	return n, nil
+}
+
+// checkBlock tells why a block cannot be where its word says, and gives its
+// stored length.
+func (r *Reader) checkBlock(start int64, word uint32) (stored int, err error) {
+	if word&^(BlockUncompressed<<1-1) != 0 {
+		return 0, r.corrupt(blockPlace(start), "block word %#x has unknown bits", word)
+	}
+	stored = BlockStored(word)
+	switch {
+	case stored == 0:
+		return 0, r.corrupt(blockPlace(start), "block word %#x names no bytes", word)
+	case stored > r.blockSize:
+		return 0, r.corrupt(blockPlace(start), "stores %d bytes, more than the block size of %d", stored, r.blockSize)
+	case start < SuperblockSize || start > r.used || int64(stored) > r.used-start:
+		return 0, r.corrupt(blockPlace(start), "%d bytes reach past the end of the image at %d", stored, r.used)
+	}
+	return stored, nil
+}
+
+// readExactly decodes a block that must hold len(dst) bytes.
+func (r *Reader) readExactly(dst []byte, start int64, word uint32) error {
+	n, err := r.ReadBlock(dst, start, word)
+	if err == nil && n != len(dst) {
+		err = r.corrupt(blockPlace(start), "decodes to %d bytes where %d belong", n, len(dst))
+	}
+	return err
+}
+
+// blockKey is what makes two data blocks one in the cache.
+type blockKey struct {
+	start int64
+	word  uint32
+	size  uint32 // decoded bytes that must come out; 0 in fragment blocks
+}
+
+// cachedBlock gives a decoded block from the cache that data and fragment
+// blocks share.
+func (r *Reader) cachedBlock(key blockKey) ([]byte, error) {
+	return r.blocks.get(key)
+}
+
+func (r *Reader) loadBlock(key blockKey) ([]byte, int64, error) {
+	if key.size != 0 {
+		b := make([]byte, key.size)
+		return b, int64(len(b)), r.readExactly(b, key.start, key.word)
+	}
+	b := make([]byte, r.blockSize)
+	n, err := r.ReadBlock(b, key.start, key.word)
+	if err != nil {
+		return nil, 0, err
+	}
+	if n <= len(b)/2 {
+		b = append(make([]byte, 0, n), b[:n]...)
+	}
+	return b[:n], int64(cap(b)), nil
+}
+
+func blockPlace(start int64) string { return fmt.Sprintf("block at offset %d", start) }
+
+// decoder is a decompressor and a buffer for what it reads.
+type decoder struct {
+	codec.Decompressor
+	src []byte
+}
+
+// decoderPool holds decoders that nobody uses. It is no sync.Pool, which would
+// drop native decompressors without closing them.
+type decoderPool struct {
+	lib       *codec.Library
+	opts      codec.Options
+	blockSize int
+
+	mu     sync.Mutex
+	idle   []*decoder
+	closed bool
+}
+
+func (p *decoderPool) take() (*decoder, error) {
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		d := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return d, nil
+	}
+	p.mu.Unlock()
+	d, err := p.lib.NewDecompressorFor(p.opts, p.blockSize)
+	if err != nil {
+		return nil, err
+	}
+	// Also a metadata block with its header must fit.
+	return &decoder{d, make([]byte, max(p.blockSize, MetadataSize+2))}, nil
+}
+
+func (p *decoderPool) give(d *decoder) {
+	p.mu.Lock()
+	if !p.closed && len(p.idle) < 2*runtime.GOMAXPROCS(0) {
+		p.idle = append(p.idle, d)
+		d = nil
+	}
+	p.mu.Unlock()
+	if d != nil {
+		d.Close()
+	}
+}
+
+func (p *decoderPool) close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	for _, d := range idle {
+		d.Close()
+	}
+}
+
+// corrupt and undecodable make errors that name the image.
+func (r *Reader) corrupt(place, fact string, args ...any) error {
+	return tree.Corrupt(r.name, place, fact, args...)
+}
+
+func (r *Reader) undecodable(place string, cause error) error {
+	return &tree.FormatError{File: r.name, Place: place, Fact: "does not decode", Kind: tree.ErrCorrupt, Err: cause}
+}
+
+// named puts the image's name into a FormatError that has none.
+func (r *Reader) named(err error) error {
+	var f *tree.FormatError
+	if !errors.As(err, &f) || f.File != "" {
+		return err
+	}
+	g := *f
+	g.File = r.name
+	return &g
+}
+
+// within puts a wider place before that of a FormatError.
+func within(err error, place string, args ...any) error {
+	var f *tree.FormatError
+	if !errors.As(err, &f) {
+		return err
+	}
+	g := *f
+	g.Place = fmt.Sprintf(place, args...)
+	if f.Place != "" {
+		g.Place += ": " + f.Place
+	}
+	return &g
+}

@@ -1,0 +1,99 @@
+//go:build linux && (amd64 || arm64) && !relive_static
+
+package codec
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
+
+// sharedLibrary is a library of the system that dlopen found. It stays loaded:
+// compressors hold addresses within it.
+type sharedLibrary struct {
+	name   string
+	handle uintptr
+	err    error // the first failure
+}
+
+func openShared(name string) *sharedLibrary {
+	h, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	return &sharedLibrary{name: name, handle: h, err: err}
+}
+
+// symbol gives the address of a function, or 0 and sets l.err.
+func (l *sharedLibrary) symbol(name string) uintptr {
+	if l.err != nil {
+		return 0
+	}
+	p, err := purego.Dlsym(l.handle, name)
+	if err != nil {
+		l.err = err
+	}
+	return p
+}
+
+// version calls a function that gives the version as a C string.
+func (l *sharedLibrary) version(fn uintptr) string {
+	if l.err != nil {
+		return ""
+	}
+	return cString(call(fn))
+}
+
+// call calls a C function. The compiler keeps whatever a uintptr(unsafe.Pointer)
+// in args points to alive and in place until it returns.
+//
+//go:uintptrescapes
+func call(fn uintptr, args ...uintptr) uintptr {
+	r, _, _ := purego.SyscallN(fn, args...)
+	return r
+}
+
+// addr gives the address of the first byte. Only in the argument list of a
+// call does it keep b alive.
+func addr(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
+
+// cString copies a NUL-terminated string of at most 255 bytes.
+func cString(p uintptr) string {
+	if p == 0 {
+		return ""
+	}
+	// An address of C's heap or text is nothing that the collector moves.
+	base := *(*unsafe.Pointer)(unsafe.Pointer(&p))
+	var s []byte
+	for i := 0; i < 255; i++ {
+		b := *(*byte)(unsafe.Add(base, i))
+		if b == 0 {
+			break
+		}
+		s = append(s, b)
+	}
+	return string(s)
+}
+
+// nativeCodecs gives the implementations of the libraries that load; the error
+// names those that do not.
+func nativeCodecs() ([idCount]implementation, error) {
+	var codecs [idCount]implementation
+	var errs []error
+	add := func(l *sharedLibrary, version string, impls map[ID]implementation) {
+		if l.err != nil {
+			errs = append(errs, fmt.Errorf("%w: %s: %w", ErrNative, l.name, l.err))
+			return
+		}
+		for id, c := range impls {
+			c.name, c.native = l.name+" "+version, true
+			codecs[id] = c
+		}
+	}
+	add(openZlib())
+	add(openLZMA())
+	add(openLZ4())
+	add(openZstd())
+	wanted := errors.Join(errs...)
+	add(openLZO())
+	return codecs, wanted
+}

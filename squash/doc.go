@@ -1,0 +1,28 @@
+// Package squash reads and writes SquashFS 4.0 images, little-endian, as
+// Linux 2.6.29 and later mount them.
+//
+// [Open] shows an image as a tree of nodes. Nothing but the superblock and the
+// small index arrays is held in memory: directories, inodes, attributes and
+// content are read when asked for, through caches of bounded size. The content
+// of a file also offers its stored form ([Stored]: block words, fragment), so
+// that a writer can copy blocks as they are, still compressed. [Verify] checks
+// a whole image: all tables, all inodes, all directory entries, all blocks.
+//
+// Laws:
+//   - The tree of an image equals what the kernel shows of it when mounted:
+//     every path, type, mode, owner, device number, target, mtime, extended
+//     attribute, hard-link group, content and hole.
+//   - Reading at any offsets, from any number of goroutines, gives the bytes
+//     that reading from front to end gives.
+//   - No image, however damaged or hostile, makes the reader panic, loop, or
+//     allocate more than its caches, one directory or one file's block list,
+//     each of which is limited by the size of the image. What breaks the format
+//     is an error that names the place and is a tree.ErrCorrupt.
+//
+// Sources of the format: Linux Documentation/filesystems/squashfs.rst and
+// fs/squashfs/squashfs_fs.h; squashfs-tools-ng doc/format.adoc, whose section
+// names the comments here use.
+//
+// Left out: SquashFS 1 to 3 and big-endian images, which are a
+// tree.ErrUnsupported.
+package squash

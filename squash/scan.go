@@ -1,0 +1,66 @@
+package squash
+
+import "encoding/binary"
+
+// InodeInfo is what a scan of the inode table tells of an inode.
+type InodeInfo struct {
+	Ref    Ref
+	Number uint32
+	Type   InodeType
+	Nlink  uint32
+
+	// Of files.
+	Size           int64  // bytes
+	Start          int64  // absolute offset of the first block
+	Blocks         int64  // number of blocks, holes included
+	StoredBytes    int64  // bytes that the blocks take in the image
+	Fragment       uint32 // NoFragment where there is none
+	FragmentOffset uint32
+}
+
+// ScanInodes calls fn for every inode, reachable or not, in the order of the
+// table. An error of fn ends the scan and is returned.
+func (r *Reader) ScanInodes(fn func(InodeInfo) error) error {
+	c := r.cursor(&r.inodes)
+	if err := c.seek(0); err != nil {
+		return err
+	}
+	for range r.super.InodeCount {
+		n, err := r.nextInode(c)
+		if err != nil {
+			return err
+		}
+		info := InodeInfo{Ref: n.ref, Number: n.Number, Type: n.Type, Nlink: n.Nlink, Fragment: NoFragment}
+		switch n.Type {
+		case InodeFile, InodeExtFile:
+			info.Size, info.Start = int64(n.FileSize), int64(n.Start)
+			info.Blocks = int64(BlockCount(n.FileSize, r.super.BlockSize, n.Fragment))
+			info.Fragment, info.FragmentOffset = n.Fragment, n.FragmentOffset
+			for range info.Blocks {
+				b, err := c.bytes(4)
+				if err != nil {
+					return within(err, "%s: block list", n.place())
+				}
+				info.StoredBytes += int64(BlockStored(binary.LittleEndian.Uint32(b)))
+			}
+		case InodeExtDir:
+			if err := r.skipIndex(c, &n); err != nil {
+				return err
+			}
+		}
+		if err := fn(info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skipIndex passes the index of an extended directory.
+func (r *Reader) skipIndex(c *cursor, n *inode) error {
+	for range n.IndexCount {
+		if _, err := r.nextIndex(c); err != nil {
+			return within(err, "%s: index", n.place())
+		}
+	}
+	return nil
+}

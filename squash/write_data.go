@@ -1,0 +1,485 @@
+package squash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"relive/squash/codec"
+	"relive/tree"
+)
+
+// dataWriter writes all data and fragment blocks: what is copied first, what is
+// compressed behind it.
+//
+// Three parties work on the latter. The feeder goes through the files in the
+// tree's order and makes a job of each block and tail. Each job runs in a
+// goroutine of its own, which borrows one of as many compressors as there are
+// workers. The collector takes the jobs in their order, writes blocks, and
+// packs tails into fragment blocks. What is written depends on the order of
+// jobs alone, not on which is done first.
+type dataWriter struct {
+	plan   *Plan
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	out    io.WriterAt
+	base   int64
+	pos    int64 // where the next block goes, from base
+
+	compressors chan codec.Compressor
+	slots       chan *slot
+	fragments   []FragmentEntry
+
+	packed  map[packedTail]int // tails that were moved out of a fragment block, by the file that has them now
+	current *slot              // fragment block that is being filled
+	closed  []*job             // fragment blocks that are being compressed
+	idle    []*slot            // memory of fragment blocks that were written
+
+	progress progressMeter
+}
+
+// fragmentsInFlight is how many full fragment blocks may wait for their turn to
+// be written. It is a constant because it decides where they lie.
+const fragmentsInFlight = 4
+
+// packedTail names a member of a fragment block of a source.
+type packedTail struct {
+	img              *Reader
+	fragment, offset uint32
+}
+
+func (f *file) packedTail() packedTail {
+	return packedTail{f.stored.Image, f.stored.Fragment, f.stored.FragmentOffset}
+}
+
+// slot is the memory of a job.
+type slot struct {
+	raw []byte // content, or the bytes of a fragment block so far
+	out []byte // room for the compressed form
+}
+
+// job is a block or tail of a file, or a fragment block.
+type job struct {
+	file *file
+	kind jobKind
+	n    int // number of the block
+	len  int // its decoded length
+	slot *slot
+	data []byte // what is to be written, or the tail
+	word uint32
+	err  error
+	done chan struct{}
+	// content is closed by the collector behind the file's last job.
+	content tree.Content
+}
+
+type jobKind uint8
+
+const (
+	blockJob jobKind = iota // read and compress a block
+	copyJob                 // read a stored block
+	holeJob                 // nothing to read
+	tailJob                 // read a tail
+	endJob                  // the file is complete
+)
+
+func (w *dataWriter) run() error {
+	p := w.plan
+	workers := p.o.Workers
+	w.compressors = make(chan codec.Compressor, workers)
+	w.slots = make(chan *slot, 2*workers+fragmentsInFlight+2)
+	w.packed = map[packedTail]int{}
+	w.progress = newProgressMeter(p)
+
+	w.startFragments()
+	for range workers {
+		c, err := p.o.Library.NewCompressor(p.o.Codec, p.o.BlockSize)
+		if err != nil {
+			return err
+		}
+		if closer, ok := c.(io.Closer); ok {
+			defer closer.Close()
+		}
+		w.compressors <- c
+	}
+	for range cap(w.slots) {
+		w.slots <- &slot{}
+	}
+
+	// The collector cancels at its first error and then takes the remaining
+	// jobs, so that none is left running.
+	g, ctx := errgroup.WithContext(w.ctx)
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	defer w.cancel(nil)
+	order := make(chan *job, cap(w.slots))
+	g.Go(func() error {
+		for _, s := range p.sources {
+			if err := copyExtents(ctx, w.out, w.base, s, w.progress.copied); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		defer close(order)
+		return w.feed(order)
+	})
+	g.Go(func() error { return w.collect(order) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i := range p.files {
+		if f := &p.files[i]; f.repacked() {
+			o := &p.files[w.packed[f.packedTail()]]
+			f.fragment, f.fragOff = o.fragment, o.fragOff
+		}
+	}
+	for i := range p.files {
+		if f := &p.files[i]; f.kind == sameFile {
+			o := &p.files[f.same]
+			f.start, f.words, f.sparse, f.fragment, f.fragOff = o.start, o.words, o.sparse, o.fragment, o.fragOff
+		}
+	}
+	w.progress.finish()
+	return nil
+}
+
+// startFragments enters the copied fragment blocks into the new table.
+func (w *dataWriter) startFragments() {
+	for _, s := range w.plan.sources {
+		for i := range s.frags {
+			if u := &s.frags[i]; !u.drop {
+				w.fragments = append(w.fragments, FragmentEntry{
+					Start: s.moved(u.entry.Start, []uint32{u.entry.Word}), Word: u.entry.Word})
+			}
+		}
+	}
+}
+
+// feed makes the jobs.
+func (w *dataWriter) feed(order chan<- *job) error {
+	p := w.plan
+	for i := range p.files {
+		f := &p.files[i]
+		var err error
+		switch {
+		case f.kind == freshFile || f.kind == mixedFile:
+			err = w.feedFile(f, order)
+		case f.repacked():
+			key := f.packedTail()
+			if _, ok := w.packed[key]; ok {
+				continue
+			}
+			w.packed[key] = i
+			err = w.feedFile(f, order)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// feedFile makes the jobs of one file.
+func (w *dataWriter) feedFile(f *file, order chan<- *job) error {
+	p := w.plan
+	bs := int64(p.o.BlockSize)
+	c, err := f.data.Open()
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.describe(), err)
+	}
+	if c.Size() != f.size {
+		c.Close()
+		return fmt.Errorf("%s: content of %d bytes where the file has %d", f.describe(), c.Size(), f.size)
+	}
+	sent := false
+	defer func() {
+		if !sent {
+			c.Close()
+		}
+	}()
+	tail := f.size % bs
+	hasTail := p.tailInFragment(f.size) && !f.keepTail
+	blocks := 0
+	if f.kind == storedFile {
+		hasTail = true
+	} else {
+		blocks = p.blockCount(f.size)
+		f.words = p.words.make(blocks)
+	}
+	data := dataRange{c: c}
+	for n := range blocks {
+		off := int64(n) * bs
+		j := &job{file: f, n: n, len: int(min(bs, f.size-off)), done: make(chan struct{})}
+		if f.keep != nil && f.keep[n] {
+			j.kind, j.word = copyJob, f.stored.Blocks[n]
+			if j.word == 0 {
+				j.kind = holeJob
+			}
+		} else if has, err := data.has(off, off+int64(j.len)); err != nil {
+			return fmt.Errorf("%s: %w", f.describe(), err)
+		} else if !has {
+			j.kind = holeJob
+		}
+		if err := w.start(j, c, order); err != nil {
+			return err
+		}
+	}
+	if hasTail {
+		j := &job{file: f, kind: tailJob, len: int(tail), done: make(chan struct{})}
+		if err := w.start(j, c, order); err != nil {
+			return err
+		}
+	}
+	end := &job{file: f, kind: endJob, content: c}
+	select {
+	case order <- end:
+		sent = true
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	}
+	return nil
+}
+
+// start hands a job to the collector and, where there is something to read, to
+// a goroutine.
+func (w *dataWriter) start(j *job, c tree.Content, order chan<- *job) error {
+	if j.kind != holeJob {
+		select {
+		case j.slot = <-w.slots:
+		case <-w.ctx.Done():
+			return context.Cause(w.ctx)
+		}
+	}
+	select {
+	case order <- j:
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	}
+	switch j.kind {
+	case holeJob:
+		close(j.done)
+	default:
+		go func() {
+			defer close(j.done)
+			if err := w.work(j, c); err != nil {
+				j.err = fmt.Errorf("%s: %w", j.file.describe(), err)
+			}
+		}()
+	}
+	return nil
+}
+
+// work reads a block and compresses it.
+func (w *dataWriter) work(j *job, c tree.Content) error {
+	bs := int64(w.plan.o.BlockSize)
+	s := j.slot
+	if cap(s.raw) < int(bs) {
+		s.raw = make([]byte, bs)
+	}
+	switch j.kind {
+	case copyJob:
+		st := &j.file.stored
+		off := st.Start + storedLen(st.Blocks[:j.n])
+		j.data = s.raw[:BlockStored(j.word)]
+		return st.Image.ReadStored(j.data, off)
+	case tailJob:
+		j.data = s.raw[:j.len]
+		return tree.ReadFull(c, j.data, j.file.size-int64(j.len))
+	}
+	s.raw = s.raw[:j.len]
+	if err := tree.ReadFull(c, s.raw, int64(j.n)*bs); err != nil {
+		return err
+	}
+	if tree.IsZero(s.raw) {
+		j.kind = holeJob
+		return nil
+	}
+	return w.compress(j, FlagUncompressedData)
+}
+
+// compress sets the job's data and word from slot.raw.
+func (w *dataWriter) compress(j *job, raw uint16) error {
+	s := j.slot
+	j.data, j.word = s.raw, uint32(len(s.raw))|BlockUncompressed
+	if w.plan.o.Flags&raw != 0 {
+		return nil
+	}
+	c := <-w.compressors
+	defer func() { w.compressors <- c }()
+	if s.out == nil {
+		s.out = make([]byte, 0, w.plan.o.BlockSize)
+	}
+	out, ok, err := c.Compress(s.out[:0], s.raw)
+	if err != nil {
+		return err
+	}
+	if ok && len(out) < len(s.raw) {
+		s.out = out
+		j.data, j.word = out, uint32(len(out))
+	}
+	return nil
+}
+
+// collect writes what the jobs give, in their order.
+func (w *dataWriter) collect(order <-chan *job) error {
+	var err error
+	for j := range order {
+		if j.done != nil {
+			<-j.done
+		}
+		if err == nil {
+			err = j.err
+		}
+		if err == nil {
+			err = w.take(j)
+		}
+		if err != nil {
+			w.cancel(err)
+		}
+		if j.content != nil {
+			if cerr := j.content.Close(); err == nil && cerr != nil {
+				err = fmt.Errorf("%s: %w", j.file.describe(), cerr)
+			}
+		}
+		if j.slot != nil {
+			w.slots <- j.slot
+		}
+	}
+	if err == nil {
+		err = context.Cause(w.ctx)
+	}
+	if err == nil {
+		if err = w.closeFragment(); err == nil {
+			err = w.writeFragments(0)
+		}
+	}
+	for _, j := range w.closed {
+		<-j.done
+	}
+	return err
+}
+
+// take writes one job's block or packs its tail.
+func (w *dataWriter) take(j *job) error {
+	f := j.file
+	switch j.kind {
+	case endJob:
+		return w.writeFragments(fragmentsInFlight)
+	case holeJob:
+		f.words[j.n] = 0
+		f.sparse += int64(j.len)
+	case tailJob:
+		if err := w.pack(j); err != nil {
+			return err
+		}
+	default:
+		if len(j.data) > 0 && f.start == 0 {
+			f.start = w.pos
+		}
+		f.words[j.n] = j.word
+		if err := w.write(j.data); err != nil {
+			return err
+		}
+	}
+	w.progress.compressed(int64(j.len))
+	return nil
+}
+
+func (w *dataWriter) write(p []byte) error {
+	if _, err := w.out.WriteAt(p, w.base+w.pos); err != nil {
+		return err
+	}
+	w.pos += int64(len(p))
+	return nil
+}
+
+// pack adds a tail to the fragment block that is being filled.
+func (w *dataWriter) pack(j *job) error {
+	bs := w.plan.o.BlockSize
+	if w.current != nil && len(w.current.raw)+len(j.data) > bs {
+		if err := w.closeFragment(); err != nil {
+			return err
+		}
+	}
+	if w.current == nil {
+		if n := len(w.idle); n > 0 {
+			w.current, w.idle = w.idle[n-1], w.idle[:n-1]
+		} else {
+			w.current = &slot{raw: make([]byte, 0, bs)}
+		}
+	}
+	index := len(w.fragments) + len(w.closed)
+	j.file.fragment, j.file.fragOff = uint32(index), uint32(len(w.current.raw))
+	w.current.raw = append(w.current.raw, j.data...)
+	return nil
+}
+
+// closeFragment has the fragment block compressed.
+func (w *dataWriter) closeFragment() error {
+	if w.current == nil {
+		return nil
+	}
+	j := &job{slot: w.current, done: make(chan struct{})}
+	w.current = nil
+	w.closed = append(w.closed, j)
+	go func() {
+		defer close(j.done)
+		j.err = w.compress(j, FlagUncompressedFragments)
+	}()
+	return nil
+}
+
+// writeFragments writes closed fragment blocks, the oldest first, until no more
+// than leave are waiting. It runs only between files, whose blocks lie
+// together.
+func (w *dataWriter) writeFragments(leave int) error {
+	for len(w.closed) > leave {
+		j := w.closed[0]
+		<-j.done
+		if j.err != nil {
+			return j.err
+		}
+		w.fragments = append(w.fragments, FragmentEntry{Start: w.pos, Word: j.word})
+		w.closed = w.closed[1:]
+		if err := w.write(j.data); err != nil {
+			return err
+		}
+		j.slot.raw = j.slot.raw[:0]
+		w.idle = append(w.idle, j.slot)
+	}
+	if len(w.fragments) >= 1<<32-1 {
+		return errors.New("more fragments than SquashFS can hold")
+	}
+	return nil
+}
+
+// dataRange remembers the last range of data that a content told of, so that a
+// walk through its blocks asks only once a range.
+type dataRange struct {
+	c          tree.Content
+	start, end int64
+	known, eof bool
+}
+
+// has tells whether [from, to) may hold data; from never decreases.
+func (d *dataRange) has(from, to int64) (bool, error) {
+	for !d.eof && (!d.known || d.end <= from) {
+		start, end, err := d.c.NextData(from)
+		if err == io.EOF {
+			d.eof = true
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		d.start, d.end, d.known = start, end, true
+		if end <= from {
+			return true, nil // a source that cannot tell
+		}
+	}
+	return !d.eof && d.start < to, nil
+}

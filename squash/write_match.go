@@ -1,0 +1,269 @@
+package squash
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"relive/tree"
+)
+
+// match looks for content of fresh files that is stored already.
+func (p *Plan) match(ctx context.Context) error {
+	if err := p.matchPrior(ctx); err != nil {
+		return err
+	}
+	if p.o.Flags&FlagDuplicates == 0 {
+		return nil
+	}
+	return p.matchDuplicates(ctx)
+}
+
+// each runs fn for the files of that index, in as many goroutines as there are
+// workers.
+func (p *Plan) each(ctx context.Context, index []int, fn func(i int, bufs *[2][]byte) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range min(p.o.Workers, len(index)) {
+		wg.Go(func() {
+			var bufs [2][]byte
+			for i := range bufs {
+				bufs[i] = make([]byte, p.o.BlockSize)
+			}
+			for i := range next {
+				if err := fn(i, &bufs); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+feed:
+	for _, i := range index {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(next)
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// matchPrior compares files with the content that their nodes say they had
+// before, block by block, for a layer that changed a file's owner holds a copy
+// of its content, and a log that grew begins as it did.
+func (p *Plan) matchPrior(ctx context.Context) error {
+	var index []int
+	for i := range p.files {
+		f := &p.files[i]
+		if f.kind != freshFile || f.was == nil {
+			f.was = nil
+			continue
+		}
+		s, ok := f.was.(storer)
+		if !ok || p.o.NoReuse {
+			f.was = nil
+			continue
+		}
+		stored, err := s.Stored()
+		if err != nil {
+			return fmt.Errorf("%s: in the layer below: %w", tree.Quote(f.path), err)
+		}
+		if src := p.sourceOf(stored.Image); src.usable && stored.Size > 0 {
+			f.stored, f.source = stored, src
+			index = append(index, i)
+		} else {
+			f.was = nil
+		}
+	}
+	return p.each(ctx, index, func(i int, bufs *[2][]byte) error {
+		f := &p.files[i]
+		if err := p.comparePrior(f, bufs); err != nil {
+			return fmt.Errorf("%s: %w", f.describe(), err)
+		}
+		f.was = nil
+		return nil
+	})
+}
+
+// comparePrior decides whether f is fresh, mixed or stored.
+func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
+	bs := int64(p.o.BlockSize)
+	now, err := f.data.Open()
+	if err != nil {
+		return err
+	}
+	defer now.Close()
+	was, err := f.was.Open()
+	if err != nil {
+		return err
+	}
+	defer was.Close()
+
+	equal := func(off, n int64) (bool, error) {
+		if err := tree.ReadFull(now, bufs[0][:n], off); err != nil {
+			return false, err
+		}
+		if err := tree.ReadFull(was, bufs[1][:n], off); err != nil {
+			return false, err
+		}
+		return bytes.Equal(bufs[0][:n], bufs[1][:n]), nil
+	}
+	blocks := p.blockCount(f.size)
+	keep := make([]bool, blocks)
+	kept := 0
+	for i := range min(blocks, len(f.stored.Blocks)) {
+		off := int64(i) * bs
+		n := min(bs, f.size-off)
+		if n != min(bs, f.stored.Size-off) {
+			break // a last block of another length
+		}
+		if keep[i], err = equal(off, n); err != nil {
+			return err
+		}
+		if keep[i] {
+			kept++
+		}
+	}
+	tail := f.size % bs
+	hasTail := p.tailInFragment(f.size)
+	if hasTail && f.stored.Fragment != NoFragment && f.stored.Size == f.size {
+		if f.keepTail, err = equal(f.size-tail, tail); err != nil {
+			return err
+		}
+	}
+	switch {
+	case kept == blocks && (f.keepTail || !hasTail) && f.stored.Size == f.size && len(f.stored.Blocks) == blocks:
+		f.kind, f.keepTail = storedFile, true
+	case kept > 0 || f.keepTail:
+		f.kind, f.keep = mixedFile, keep
+	default:
+		f.stored, f.source = Stored{}, nil
+	}
+	return nil
+}
+
+// digest is the hash of a file's content.
+type digest [sha256.Size]byte
+
+func hashFile(f *file, buf []byte) (digest, error) {
+	c, err := f.data.Open()
+	if err != nil {
+		return digest{}, err
+	}
+	defer c.Close()
+	h := sha256.New()
+	if _, err := io.CopyBuffer(writerOnly{h}, io.NewSectionReader(c, 0, f.size), buf); err != nil {
+		return digest{}, err
+	}
+	return digest(h.Sum(nil)), nil
+}
+
+// writerOnly hides ReadFrom, so that io.CopyBuffer uses its buffer.
+type writerOnly struct{ io.Writer }
+
+// matchDuplicates finds fresh files that equal another file. Only files of
+// equal size can, so only these are read.
+func (p *Plan) matchDuplicates(ctx context.Context) error {
+	bySize := map[int64][]int{}
+	for i := range p.files {
+		if p.files[i].kind == freshFile {
+			bySize[p.files[i].size] = append(bySize[p.files[i].size], i)
+		}
+	}
+	if len(bySize) == 0 {
+		return nil
+	}
+	stored := p.duplicateCandidates(bySize)
+	var index []int
+	for size, fresh := range bySize {
+		if len(fresh) > 1 || len(stored[size]) > 0 {
+			index = append(append(index, fresh...), stored[size]...)
+		}
+	}
+	slices.Sort(index)
+	var mu sync.Mutex
+	sums := make(map[int]digest, len(index))
+	err := p.each(ctx, index, func(i int, bufs *[2][]byte) error {
+		f := &p.files[i]
+		sum, err := hashFile(f, bufs[0])
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.describe(), err)
+		}
+		mu.Lock()
+		sums[i] = sum
+		mu.Unlock()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// What is stored already comes first, then the first in the tree's order.
+	first := make(map[digest]int, len(index))
+	for _, kind := range []fileKind{storedFile, freshFile} {
+		for _, i := range index {
+			if p.files[i].kind != kind {
+				continue
+			}
+			if j, ok := first[sums[i]]; !ok {
+				first[sums[i]] = i
+			} else if kind == freshFile {
+				p.files[i].kind, p.files[i].same = sameFile, j
+			}
+		}
+	}
+	return nil
+}
+
+// duplicateCandidates gives the files that are copied and have the size of a
+// fresh one. To compare means to decode, so they are taken from the largest
+// down until they come to twice the fresh bytes and a little more: a search
+// that costs more than compressing would is no gain.
+func (p *Plan) duplicateCandidates(fresh map[int64][]int) map[int64][]int {
+	budget := int64(8 << 20)
+	for size, files := range fresh {
+		budget += 2 * size * int64(len(files))
+	}
+	var index []int
+	for i := range p.files {
+		if f := &p.files[i]; f.kind == storedFile && len(fresh[f.size]) > 0 {
+			index = append(index, i)
+		}
+	}
+	slices.SortStableFunc(index, func(a, b int) int { return cmp.Compare(p.files[b].size, p.files[a].size) })
+	type block struct {
+		img *Reader
+		n   uint32
+	}
+	decoded := map[block]bool{}
+	out := map[int64][]int{}
+	for _, i := range index {
+		f := &p.files[i]
+		budget -= int64(len(f.stored.Blocks)) * int64(p.o.BlockSize)
+		if b := (block{f.stored.Image, f.stored.Fragment}); b.n != NoFragment && !decoded[b] {
+			decoded[b] = true
+			budget -= int64(p.o.BlockSize)
+		}
+		if budget < 0 {
+			break
+		}
+		out[f.size] = append(out[f.size], i)
+	}
+	return out
+}
+
+// describe names the file for errors.
+func (f *file) describe() string {
+	if f.path != "" {
+		return tree.Quote(f.path)
+	}
+	return fmt.Sprintf("stored file of %d bytes at offset %d", f.size, f.stored.Start)
+}

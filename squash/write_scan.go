@@ -1,0 +1,189 @@
+package squash
+
+import (
+	"context"
+	"fmt"
+
+	"relive/tree"
+)
+
+// file is one distinct regular file of the tree that is written. Its layout is
+// filled in by the plan, where it is copied, or by the data writer.
+type file struct {
+	size int64
+	path string // of files that are read, for errors
+	data tree.Data
+	was  tree.Data // dropped once it has been compared
+
+	// stored is where all of the file, or the blocks marked in keep, are
+	// copied from.
+	stored Stored
+	source *source
+	kind   fileKind
+	// keep marks the blocks of a mixed file that are copied.
+	keep []bool
+	// keepTail: the fragment that holds the tail is copied.
+	keepTail bool
+	// same is the index of the file whose layout this one shares.
+	same int
+
+	// The layout in the new image.
+	start    int64
+	words    []uint32
+	sparse   int64 // bytes in holes
+	fragment uint32
+	fragOff  uint32
+}
+
+type fileKind uint8
+
+const (
+	emptyFile  fileKind = iota
+	freshFile           // read and compressed
+	mixedFile           // some blocks copied, the others read and compressed
+	storedFile          // all blocks copied; the tail too, if keepTail
+	sameFile            // shares the layout of files[same]
+)
+
+// link is an inode with several names.
+type link struct {
+	names  uint32 // met in the tree
+	number uint32 // inode number once it is written, else 0
+	ref    Ref
+}
+
+// storer is what the Data of a file in an image offers besides its content.
+type storer interface {
+	Stored() (Stored, error)
+}
+
+// source is an image that blocks are copied from.
+type source struct {
+	img     *Reader
+	usable  bool // codec, block size and dictionary allow copying
+	extents []extent
+	bytes   int64 // of all extents together
+	frags   []fragmentUse
+}
+
+// scan walks the tree, lists its distinct regular files and gathers extended
+// attributes.
+func (p *Plan) scan(ctx context.Context) error {
+	st := &p.Stats
+	st.DroppedXattrs = map[string]uint64{}
+	return tree.Walk(ctx, p.root, func(path string, n *tree.Node) error {
+		st.NameBytes += int64(len(n.Name))
+		if n.Type != tree.Directory && n.Nlink > 1 && n.Inode != (tree.Inode{}) {
+			if l := p.links[n.Inode]; l != nil {
+				l.names++
+				return nil
+			}
+			p.links[n.Inode] = &link{names: 1}
+		}
+		st.Inodes++
+		if n.Mtime.Nsec != 0 {
+			st.Nanoseconds++
+		}
+		if n.Mtime.Whole().Sec != n.Mtime.Sec {
+			st.TimesOutOfRange++
+		}
+		if err := p.xattrs.add(n.Xattrs, p.o.Flags&FlagNoXattrs != 0, st.DroppedXattrs); err != nil {
+			return fmt.Errorf("%s: %w", tree.Quote(path), err)
+		}
+		switch n.Type {
+		case tree.Regular:
+			return p.scanFile(path, n)
+		case tree.Symlink:
+			// The kernel reads a target into one page, with a NUL behind it.
+			if len(n.Target) >= 4096 {
+				return fmt.Errorf("%s: symlink target of %d bytes is longer than SquashFS can hold", tree.Quote(path), len(n.Target))
+			}
+		case tree.BlockDevice, tree.CharDevice:
+			if _, ok := n.Rdev.Linux(); !ok {
+				return fmt.Errorf("%s: device number %d:%d is larger than SquashFS can hold", tree.Quote(path), n.Rdev.Major, n.Rdev.Minor)
+			}
+		}
+		return nil
+	})
+}
+
+func (p *Plan) scanFile(path string, n *tree.Node) error {
+	p.Stats.Files++
+	p.Stats.Bytes += n.Size
+	f := file{size: n.Size, data: n.Data, was: n.Was, fragment: NoFragment, same: -1}
+	switch {
+	case n.Size == 0:
+		f.data, f.was = nil, nil
+	default:
+		f.kind = freshFile
+		if s, ok := n.Data.(storer); ok && !p.o.NoReuse {
+			stored, err := s.Stored()
+			if err != nil {
+				return fmt.Errorf("%s: %w", tree.Quote(path), err)
+			}
+			if src := p.sourceOf(stored.Image); src.usable && stored.Size == n.Size {
+				stored.Blocks = p.words.copy(stored.Blocks)
+				f.kind, f.stored, f.source, f.keepTail, f.was = storedFile, stored, src, true, nil
+			}
+		}
+		if f.kind == freshFile {
+			f.path = path
+		}
+	}
+	p.files = append(p.files, f)
+	return nil
+}
+
+// sourceOf gives the source of an image, which may turn out not to be usable.
+func (p *Plan) sourceOf(img *Reader) *source {
+	for _, s := range p.sources {
+		if s.img == img {
+			return s
+		}
+	}
+	sb, have := img.Superblock(), img.Options()
+	s := &source{img: img}
+	s.usable = int(sb.BlockSize) == p.o.BlockSize && have.ID == p.o.Codec.ID && have.DictSize <= p.o.Codec.DictSize
+	p.sources = append(p.sources, s)
+	return s
+}
+
+// blockCount is how many data blocks the file has, its tail not counted where
+// a fragment holds it.
+func (p *Plan) blockCount(size int64) int {
+	bs := int64(p.o.BlockSize)
+	n := size / bs
+	if size%bs != 0 && !p.tailInFragment(size) {
+		n++
+	}
+	return int(n)
+}
+
+// tailInFragment tells whether a file that is compressed has its tail in a
+// fragment: small files, and with FlagAlwaysFragments all.
+func (p *Plan) tailInFragment(size int64) bool {
+	bs := int64(p.o.BlockSize)
+	return size%bs != 0 && p.o.Flags&FlagNoFragments == 0 && (size < bs || p.o.Flags&FlagAlwaysFragments != 0)
+}
+
+// wordArena hands out small slices of block words from large pieces, for there
+// is one a file.
+type wordArena struct{ free []uint32 }
+
+func (a *wordArena) make(n int) []uint32 {
+	if n > len(a.free) {
+		if n > 4096 {
+			return make([]uint32, n)
+		}
+		a.free = make([]uint32, 16384)
+	}
+	s := a.free[:n:n]
+	a.free = a.free[n:]
+	return s
+}
+
+func (a *wordArena) copy(words []uint32) []uint32 {
+	s := a.make(len(words))
+	copy(s, words)
+	return s
+}

@@ -1,0 +1,265 @@
+package tree
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Difference is what sets two nodes of the same path apart, as a set of bits.
+type Difference uint16
+
+// The differences. Only and Absent stand alone.
+const (
+	Absent   Difference = 1 << iota // only the first tree has the path
+	Only                            // only the second tree has the path
+	TypeOf                          // another file type
+	Mode                            // permission bits
+	Owner                           // uid or gid
+	Mtimes                          // modification time
+	Device                          // device number
+	LinkText                        // symlink target
+	XattrSet                        // extended attributes
+	Contents                        // size or bytes of a regular file
+	LinkSet                         // hard-link group
+)
+
+var differenceNames = []string{"only in first", "only in second", "type", "mode", "owner", "mtime", "rdev", "target", "xattrs", "content", "hard links"}
+
+func (d Difference) String() string {
+	var s []string
+	for i, name := range differenceNames {
+		if d&(1<<i) != 0 {
+			s = append(s, name)
+		}
+	}
+	return strings.Join(s, ", ")
+}
+
+// Change is one path at which two trees differ.
+type Change struct {
+	Path string
+	Diff Difference
+	A, B *Node // nil where that tree lacks the path
+}
+
+// CompareOptions say what counts as equal.
+type CompareOptions struct {
+	// WholeSeconds compares modification times without nanoseconds, held to
+	// the range of a SquashFS image: 0 to 2^32-1.
+	WholeSeconds bool
+	// IgnoreXattr tells of attributes that do not count. The function gets full
+	// names.
+	IgnoreXattr func(name string) bool
+	// SameContent may tell, without reading, that two files have equal bytes,
+	// as when both are stored by the same blocks. Where it says false the bytes
+	// are read.
+	SameContent func(a, b *Node) (bool, error)
+	// ShallowDirs reports a directory that only one tree has as one change,
+	// without its children. It does not go with Links, which needs every name.
+	ShallowDirs bool
+	// TrustInode takes two nodes with the same non-zero Inode for the same
+	// node: their content, and what lies below a directory, is not looked at.
+	// Their metadata is.
+	TrustInode bool
+	// Links compares hard-link groups: nodes are linked alike where their
+	// groups hold the same paths. This keeps a record for each linked name.
+	Links bool
+}
+
+// Compare calls fn for every path at which the trees differ, in walking
+// order. Content is read block by block and never held whole.
+func Compare(ctx context.Context, a, b *Node, o CompareOptions, fn func(Change) error) error {
+	c := comparer{ctx: ctx, o: o, fn: fn}
+	if o.Links {
+		c.firstA, c.firstB = map[Inode]string{}, map[Inode]string{}
+	}
+	return c.pair("", a, b, 0)
+}
+
+type comparer struct {
+	ctx            context.Context
+	o              CompareOptions
+	fn             func(Change) error
+	firstA, firstB map[Inode]string
+	bufA, bufB     []byte
+}
+
+func (c *comparer) pair(path string, a, b *Node, depth int) error {
+	if depth > MaxDepth {
+		return fmt.Errorf("%s: directories nest deeper than %d", Quote(path), MaxDepth)
+	}
+	same := c.o.TrustInode && a.Inode != (Inode{}) && a.Inode == b.Inode
+	d := c.meta(a, b)
+	if c.o.Links {
+		if a.Type != Directory && first(c.firstA, path, a) != first(c.firstB, path, b) {
+			d |= LinkSet
+		}
+	}
+	if a.Type == Regular && b.Type == Regular && !same {
+		if a.Size != b.Size {
+			d |= Contents
+		} else if equal, err := c.content(a, b); err != nil {
+			return fmt.Errorf("%s: %w", Quote(path), err)
+		} else if !equal {
+			d |= Contents
+		}
+	}
+	if d != 0 {
+		if err := c.fn(Change{path, d, a, b}); err != nil {
+			return err
+		}
+	}
+	if same || a.Type != Directory && b.Type != Directory {
+		return nil
+	}
+	return c.children(path, a, b, depth)
+}
+
+// first gives the first path met of a node's hard-link group. Both trees are
+// walked in one order, so groups are alike where these paths are.
+func first(seen map[Inode]string, path string, n *Node) string {
+	if n.Inode == (Inode{}) || n.Nlink < 2 {
+		return path
+	}
+	if p, ok := seen[n.Inode]; ok {
+		return p
+	}
+	seen[n.Inode] = path
+	return path
+}
+
+func (c *comparer) children(path string, a, b *Node, depth int) error {
+	if err := c.ctx.Err(); err != nil {
+		return context.Cause(c.ctx)
+	}
+	ka, err := a.Children()
+	if err != nil {
+		return fmt.Errorf("%s: %w", Quote(path), err)
+	}
+	kb, err := b.Children()
+	if err != nil {
+		return fmt.Errorf("%s: %w", Quote(path), err)
+	}
+	for len(ka) > 0 || len(kb) > 0 {
+		switch {
+		case len(kb) == 0 || len(ka) > 0 && ka[0].Name < kb[0].Name:
+			err, ka = c.alone(Join(path, ka[0].Name), ka[0], Absent), ka[1:]
+		case len(ka) == 0 || kb[0].Name < ka[0].Name:
+			err, kb = c.alone(Join(path, kb[0].Name), kb[0], Only), kb[1:]
+		default:
+			err = c.pair(Join(path, ka[0].Name), ka[0], kb[0], depth+1)
+			ka, kb = ka[1:], kb[1:]
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alone reports what only one tree has.
+func (c *comparer) alone(path string, n *Node, d Difference) error {
+	seen := c.firstB
+	if d == Absent {
+		seen = c.firstA
+	}
+	return walk(c.ctx, path, n, 0, func(p string, n *Node) error {
+		if c.o.Links && n.Type != Directory {
+			first(seen, p, n)
+		}
+		ch := Change{Path: p, Diff: d, B: n}
+		if d == Absent {
+			ch.A, ch.B = n, nil
+		}
+		if err := c.fn(ch); err != nil {
+			return err
+		}
+		if c.o.ShallowDirs && n.Type == Directory {
+			return SkipDir
+		}
+		return nil
+	})
+}
+
+func (c *comparer) meta(a, b *Node) (d Difference) {
+	if a.Type != b.Type {
+		d |= TypeOf
+	}
+	if a.Perm != b.Perm {
+		d |= Mode
+	}
+	if a.UID != b.UID || a.GID != b.GID {
+		d |= Owner
+	}
+	ma, mb := a.Mtime, b.Mtime
+	if c.o.WholeSeconds {
+		ma, mb = ma.Whole(), mb.Whole()
+	}
+	if ma != mb {
+		d |= Mtimes
+	}
+	if a.Rdev != b.Rdev {
+		d |= Device
+	}
+	if a.Target != b.Target {
+		d |= LinkText
+	}
+	xa, xb := a.Xattrs, b.Xattrs
+	if c.o.IgnoreXattr != nil {
+		keep := func(x Xattr) bool { return !c.o.IgnoreXattr(x.Name) }
+		xa, xb = xa.Filter(keep), xb.Filter(keep)
+	}
+	if !xa.Equal(xb) {
+		d |= XattrSet
+	}
+	return d
+}
+
+// content compares files of equal size.
+func (c *comparer) content(a, b *Node) (bool, error) {
+	if a.Size == 0 {
+		return true, nil
+	}
+	if c.o.SameContent != nil {
+		if same, err := c.o.SameContent(a, b); same || err != nil {
+			return same, err
+		}
+	}
+	ca, err := a.Open()
+	if err != nil {
+		return false, err
+	}
+	defer ca.Close()
+	cb, err := b.Open()
+	if err != nil {
+		return false, err
+	}
+	defer cb.Close()
+	if c.bufA == nil {
+		c.bufA, c.bufB = make([]byte, 1<<20), make([]byte, 1<<20)
+	}
+	for off := int64(0); off < a.Size; {
+		// Ranges that are holes in both need no reading.
+		off, err = skipHoles(ca, cb, off, a.Size)
+		if err != nil {
+			return false, err
+		}
+		n := min(int64(len(c.bufA)), a.Size-off)
+		if err := ReadFull(ca, c.bufA[:n], off); err != nil {
+			return false, err
+		}
+		if err := ReadFull(cb, c.bufB[:n], off); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(c.bufA[:n], c.bufB[:n]) {
+			return false, nil
+		}
+		if err := c.ctx.Err(); err != nil {
+			return false, context.Cause(c.ctx)
+		}
+		off += n
+	}
+	return true, nil
+}

@@ -1,0 +1,205 @@
+package hostfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"relive/tree"
+)
+
+// source is the identity of one opened directory in tree.Inode.
+type source struct {
+	root string
+	dev  uint64
+}
+
+// Open gives the directory at path as a tree.
+func Open(path string) (*tree.Node, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return nil, fmt.Errorf("%s: not a directory", path)
+	}
+	s := &source{root: path, dev: uint64(st.Dev)}
+	return s.node("", path, &st)
+}
+
+func (s *source) node(name, path string, st *unix.Stat_t) (*tree.Node, error) {
+	n := &tree.Node{Name: name, Nlink: uint32(st.Nlink), Inode: tree.Inode{Source: s, Number: st.Ino}}
+	n.Meta = tree.Meta{
+		Type: tree.TypeFromMode(st.Mode), Perm: uint16(st.Mode & 0o7777), UID: st.Uid, GID: st.Gid,
+		Mtime: tree.Time{Sec: int64(st.Mtim.Sec), Nsec: uint32(st.Mtim.Nsec)},
+	}
+	switch n.Type {
+	case tree.Regular:
+		n.Size = st.Size
+		n.Data = file(path)
+	case tree.Directory:
+		n.Dir = dir{s, path}
+	case tree.Symlink:
+		target, err := os.Readlink(path)
+		if err != nil {
+			return nil, err
+		}
+		n.Target, n.Size = target, int64(len(target))
+	case tree.BlockDevice, tree.CharDevice:
+		n.Rdev = tree.Rdev{Major: unix.Major(uint64(st.Rdev)), Minor: unix.Minor(uint64(st.Rdev))}
+	case tree.FIFO, tree.Socket:
+	default:
+		return nil, fmt.Errorf("%s: unknown file type in mode %#o", path, st.Mode)
+	}
+	var err error
+	n.Xattrs, err = xattrs(path)
+	return n, err
+}
+
+type dir struct {
+	s    *source
+	path string
+}
+
+// Children implements tree.Dir. Where another file system is mounted, the
+// mount point shows without children.
+func (d dir) Children() ([]*tree.Node, error) {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return nil, err
+	}
+	names, err := f.Readdirnames(-1)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*tree.Node, 0, len(names))
+	for _, name := range names {
+		path := filepath.Join(d.path, name)
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
+		}
+		n, err := d.s.node(name, path, &st)
+		if err != nil {
+			return nil, err
+		}
+		if n.Type == tree.Directory && uint64(st.Dev) != d.s.dev {
+			n.Dir = tree.List(nil)
+		}
+		out = append(out, n)
+	}
+	tree.Sort(out)
+	return out, nil
+}
+
+// xattrs reads all attributes of a file. A file system without attributes has
+// none.
+func xattrs(path string) (tree.Xattrs, error) {
+	var small [512]byte
+	buf := small[:]
+	n, err := unix.Llistxattr(path, buf)
+	for errors.Is(err, unix.ERANGE) {
+		if n, err = unix.Llistxattr(path, nil); err != nil {
+			break
+		}
+		buf = make([]byte, n+256)
+		n, err = unix.Llistxattr(path, buf)
+	}
+	if errors.Is(err, unix.ENOTSUP) || n == 0 && err == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "listxattr", Path: path, Err: err}
+	}
+	var out tree.Xattrs
+	for list := buf[:n]; len(list) > 0; {
+		end := 0
+		for end < len(list) && list[end] != 0 {
+			end++
+		}
+		name := string(list[:end])
+		list = list[min(end+1, len(list)):]
+		value, err := xattr(path, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, tree.Xattr{Name: name, Value: value})
+	}
+	tree.SortXattrs(out)
+	return out, nil
+}
+
+func xattr(path, name string) (string, error) {
+	buf := make([]byte, 256)
+	for {
+		n, err := unix.Lgetxattr(path, name, buf)
+		if err == nil {
+			return string(buf[:n]), nil
+		}
+		if !errors.Is(err, unix.ERANGE) {
+			return "", &os.PathError{Op: "getxattr " + name, Path: path, Err: err}
+		}
+		if n, err = unix.Lgetxattr(path, name, nil); err != nil {
+			return "", &os.PathError{Op: "getxattr " + name, Path: path, Err: err}
+		}
+		buf = make([]byte, n+64)
+	}
+}
+
+type file string
+
+// Open implements tree.Data.
+func (f file) Open() (tree.Content, error) { return OpenFile(string(f)) }
+
+// OpenFile opens a regular file or block device of the host as content, with
+// the holes that SEEK_DATA tells of.
+func OpenFile(path string) (tree.Content, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &content{File: f, size: size}, nil
+}
+
+type content struct {
+	*os.File
+	size int64
+}
+
+// HostFile gives the file itself, by which a writer may have the kernel copy.
+func (c *content) HostFile() *os.File { return c.File }
+
+// Size implements tree.Content.
+func (c *content) Size() int64 { return c.size }
+
+// NextData implements tree.Content.
+func (c *content) NextData(off int64) (start, end int64, err error) {
+	if off >= c.size {
+		return 0, 0, io.EOF
+	}
+	fd := int(c.Fd())
+	start, err = unix.Seek(fd, off, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		return 0, 0, io.EOF
+	}
+	if err != nil { // this file system does not tell
+		return tree.WholeData(off, c.size)
+	}
+	end, err = unix.Seek(fd, start, unix.SEEK_HOLE)
+	if err != nil {
+		return 0, 0, &os.PathError{Op: "seek", Path: c.Name(), Err: err}
+	}
+	return start, min(end, c.size), nil
+}
