@@ -63,8 +63,11 @@ func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 	if err := l.openRootfs(antixRoot); err != nil {
 		return err
 	}
-	l.Home, err = l.openHomefs()
-	return err
+	// What is wrong with homefs concerns those who use it, not the base.
+	if l.Home, err = l.openHomefs(); err != nil {
+		l.HomeProblem = err
+	}
+	return nil
 }
 
 // openRootfs opens the overlay and merges it with the base.

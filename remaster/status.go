@@ -117,6 +117,9 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 		}
 		s.Home = &h
 	}
+	if l.HomeProblem != nil {
+		s.Warnings = append(s.Warnings, "homefs cannot be read: "+l.HomeProblem.Error())
+	}
 	if left, err := (AntiX{}).leftovers(l.Dir); err != nil {
 		return nil, err
 	} else if left != nil {
