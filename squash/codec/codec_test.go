@@ -98,13 +98,13 @@ func variants(id ID, blockSize int) []Options {
 // whichever reads.
 func TestRoundTrip(t *testing.T) {
 	libs := libraries(t)
-	for _, blockSize := range []int{4096, 8192, 131072, 1 << 20} {
+	for _, blockSize := range []int{4096, 65536, 1 << 20} {
 		blocks := samples(blockSize)
 		for _, id := range IDs() {
 			options := variants(id, blockSize)
 			if blockSize == 1<<20 {
 				options = options[:1]
-				blocks = map[string][]byte{"half": blocks["half"], "code": blocks["code"]}
+				blocks = map[string][]byte{"half": blocks["half"]}
 			}
 			for writer, lw := range libs {
 				t.Run(fmt.Sprintf("%s/%d/%s", id, blockSize, writer), func(t *testing.T) {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -178,8 +180,8 @@ func TestZstdFrames(t *testing.T) {
 // TestZstdWindow: a frame never names a window that the kernel has no room for.
 func TestZstdWindow(t *testing.T) {
 	for name, l := range libraries(t) {
-		for _, blockSize := range []int{4096, 131072, 1 << 20} {
-			for _, level := range []int{-5, 1, 15, 22} {
+		for _, blockSize := range []int{4096, 131072} {
+			for _, level := range []int{-5, 15, 22} {
 				c, err := l.NewCompressor(Options{ID: Zstd, Level: level}, blockSize)
 				if err != nil {
 					t.Fatal(err)
@@ -223,6 +225,7 @@ func TestWorkers(t *testing.T) {
 						return
 					default:
 						runtime.GC()
+						time.Sleep(time.Millisecond)
 					}
 				}
 			})
@@ -267,22 +270,25 @@ func TestWorkers(t *testing.T) {
 // was forgotten.
 func TestNoLeak(t *testing.T) {
 	resident := func() int {
-		runtime.GC()
+		// Go's own heap is no part of the question.
+		debug.FreeOSMemory()
 		b, err := os.ReadFile("/proc/self/statm")
 		if err != nil {
 			t.Skip(err)
 		}
 		return int(parseUint(strings.Fields(string(b))[1])) * os.Getpagesize()
 	}
-	const blockSize = 32768
+	const blockSize = 131072
 	text := samples(blockSize)["text"]
-	for name, l := range libraries(t) {
+	libs := libraries(t)
+	delete(libs, "go") // has none
+	for name, l := range libs {
 		for _, closing := range []bool{true, false} {
 			round := func() {
 				for _, id := range []ID{Gzip, LZMA, LZ4, Zstd} {
 					o := DefaultOptions(id, blockSize)
 					if id == Zstd {
-						o.Level = 3
+						o.Level = 9 // with much state, but not slow
 					}
 					d, err := l.NewDecompressor(id, blockSize)
 					if err != nil {
@@ -319,8 +325,13 @@ func TestNoLeak(t *testing.T) {
 				return resident()
 			}
 			before := settle(10)
-			after := settle(40)
-			if grown := after - before; grown > 24<<20 {
+			after := settle(60)
+			// Cleanups run some time after the collector found what is dead.
+			for i := 0; i < 20 && after-before > 6<<20; i++ {
+				time.Sleep(100 * time.Millisecond)
+				after = resident()
+			}
+			if grown := after - before; grown > 12<<20 {
 				t.Errorf("%s, closing %v: grew by %d KiB", name, closing, grown>>10)
 			} else {
 				t.Logf("%s, closing %v: %d KiB, grew by %d", name, closing, after>>10, grown>>10)
