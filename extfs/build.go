@@ -44,12 +44,16 @@ type BuildOptions struct {
 	// and Inodes are 0, mke2fs's ratio for the size holds, or more inodes
 	// where the tree needs them.
 	BytesPerInode int64
-	// Inodes is the number of inodes, rounded up to fill the inode tables. It
+	// Inodes is the number of inodes, rounded to fill the inode tables in
+	// multiples of eight a group, as mke2fs does; that may be a few less. It
 	// goes before BytesPerInode.
 	Inodes uint32
 	// ReservedPercent is the part of the blocks that is kept for root, 0 to 50;
 	// 0 is 5 percent, a negative one means none.
 	ReservedPercent float64
+	// ReservedBlocks is that part as a number of blocks, at most half of all;
+	// where it is not 0 it goes before ReservedPercent.
+	ReservedBlocks uint64
 	// Features are the features; the zero value is DefaultFeatures. Those that
 	// only tell a state (needs_recovery, orphan_present) are dropped. A
 	// feature that the tree needs and the kernel would add by itself,
@@ -58,7 +62,8 @@ type BuildOptions struct {
 	// JournalBlocks is the length of the journal; 0 is mke2fs's choice. A file
 	// system of less than 2048 blocks has none, as mke2fs does.
 	JournalBlocks uint32
-	// Time is the time of making; zero is the newest mtime in the tree.
+	// Time is the time of making; zero is the newest mtime in the tree. While
+	// it is in the future, e2fsck has something to say about it.
 	Time tree.Time
 	// NoLostAndFound leaves out the directory lost+found, which is otherwise
 	// made, or made as large as e2fsck wants it where the tree has one.
@@ -92,8 +97,8 @@ type Report struct {
 
 // Needs tells how much room a tree takes.
 type Needs struct {
-	// MinSize is the size in bytes of the smallest image with these options
-	// that holds the tree, free of any headroom.
+	// MinSize is the size in bytes of the smallest image with these options,
+	// and BlockSize, that holds the tree, free of any headroom.
 	MinSize int64
 	// Blocks and Inodes are what the tree takes, in an image of Size bytes or,
 	// where that is 0, of MinSize: data, directories, mapping and attributes,

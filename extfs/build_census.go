@@ -95,6 +95,10 @@ func takeCensus(ctx context.Context, o *resolved, root *tree.Node) (*census, err
 	if o.UUID == ([16]byte{}) {
 		o.UUID = derivedUUID("uuid", []byte(o.Label), c.digest.Sum(nil))
 	}
+	// The resize inode is as long as its double indirect block reaches.
+	if perBlock := int64(o.blockSize / 4); o.feat.resize() && perBlock*perBlock*int64(o.blockSize) >= 1<<31 {
+		c.large = true
+	}
 	if c.large {
 		o.feat.ROCompat |= roLargeFile
 	}
@@ -279,7 +283,7 @@ func contentRuns(n *tree.Node, blockSize int) ([]logicalRun, error) {
 		return nil, fmt.Errorf("content has %d bytes, not %d", size, n.Size)
 	}
 	bs := int64(blockSize)
-	var runs []logicalRun
+	runs := []logicalRun{} // not nil: that is a file without holes
 	for off := int64(0); off < n.Size; {
 		start, end, err := content.NextData(off)
 		if errors.Is(err, io.EOF) {

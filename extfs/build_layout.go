@@ -163,13 +163,12 @@ func (o *resolved) inodeCount(size int64, blocks, want uint64) (uint64, error) {
 	ratio := o.BytesPerInode
 	if ratio == 0 {
 		ratio = inodeRatio(size)
-		if o.Size == 0 {
-			ratio = defaultInodeRatio
-		}
 	}
 	n := blocks * uint64(o.blockSize) / uint64(ratio)
 	if o.BytesPerInode == 0 && n < want {
-		n = want + want/16
+		// Every group may lose some when its number is rounded.
+		groups := blocks/uint64(o.blockSize*8) + 1
+		n = want + want/16 + 8*groups
 	}
 	if n > 1<<32-1 {
 		if !o.feat.wide() {
@@ -216,12 +215,13 @@ func (g *layout) sizeGroups(o *resolved, param, wantInodes uint64) error {
 		ipg := divCeil(wantInodes, groups)
 		maxIPG := uint64(min(bs*8, 65536-bs/uint64(g.inodeSize)))
 		if ipg > bs*8 {
-			if bpg >= 256 && g.groups > 1 {
+			if bpg >= 256 {
+				// Shorter groups are more groups.
 				bpg -= 8
 				g.blocks = param
 				continue
 			}
-			return tree.Unsupported(o.Name, "inodes", "%d in %d block groups are more than a bitmap holds", wantInodes, g.groups)
+			return &NoSpaceError{Image: o.Name, What: "inodes", Needed: wantInodes, Available: bs * 8 * groups}
 		}
 		ipg = min(ipg, maxIPG)
 		for {
@@ -246,10 +246,13 @@ func (g *layout) sizeGroups(o *resolved, param, wantInodes uint64) error {
 			g.reservedGDT = g.reservedDescBlocks()
 		}
 		if g.reservedGDT+g.descBlocks > bpg*3/4 {
+			if bpg < uint32(bs*8)/2 {
+				return &NoSpaceError{Image: o.Name, What: "inodes", Needed: wantInodes, Available: divCeil(param, bs*8) * bs * 8}
+			}
 			return tree.Unsupported(o.Name, "size", "%d bytes need the feature meta_bg with %d-byte blocks", g.size, g.blockSize)
 		}
 		if uint64(3+g.itableBlocks+g.reservedGDT+g.descBlocks) > uint64(bpg) {
-			return tree.Unsupported(o.Name, "inodes", "%d do not fit into %d block groups", wantInodes, g.groups)
+			return &NoSpaceError{Image: o.Name, What: "inodes", Needed: wantInodes, Available: uint64(bpg-g.reservedGDT-g.descBlocks) * bs / uint64(g.inodeSize) * groups}
 		}
 		overhead := uint64(2 + g.itableBlocks)
 		if g.hasSuper(g.groups - 1) {
@@ -267,6 +270,10 @@ func (g *layout) sizeGroups(o *resolved, param, wantInodes uint64) error {
 			ratio := 100.0 * float64(reserved) / float64(param)
 			g.reserved = uint64(ratio * float64(g.blocks) / 100.0)
 			continue
+		}
+		if o.ReservedBlocks != 0 {
+			// Half at most, as mke2fs has it.
+			g.reserved = min(o.ReservedBlocks, g.blocks/2)
 		}
 		return nil
 	}

@@ -227,6 +227,8 @@ func (b *writer) attributes(n *tree.Node, ino uint32, rec inodeRecord, in *fresh
 	values := split.values(ino)
 	for _, x := range values {
 		x.vhash = crc32c(b.seed, []byte(x.value))
+		// The blocks count for the file too, as quota has it.
+		in.blocks += uint64(divCeil(len(x.value), b.g.blockSize))
 	}
 	in.body = split.body
 	if (len(split.block) > 0) != (rec.xattrs >= 0) {

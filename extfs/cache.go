@@ -19,6 +19,7 @@ const (
 	kindIndirect
 	kindXattr
 	kindBitmap
+	kindUninit // made up, of a group and not a block
 )
 
 // blockCache keeps the metadata blocks that were read last, up to a number of

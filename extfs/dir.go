@@ -47,6 +47,9 @@ func (d *dir) Children() ([]*tree.Node, error) {
 
 // Lookup implements tree.Lookuper.
 func (d *dir) Lookup(name string) (*tree.Node, error) {
+	if d.fs.fast != nil {
+		return d.lookupListed(name)
+	}
 	var found *dirEntry
 	err := d.scan(func(n []byte, ino uint32) error {
 		if found == nil && string(n) == name {
@@ -58,6 +61,20 @@ func (d *dir) Lookup(name string) (*tree.Node, error) {
 		return nil, err
 	}
 	return d.child(*found)
+}
+
+// lookupListed is Lookup where fast commits may have changed the directory.
+func (d *dir) lookupListed(name string) (*tree.Node, error) {
+	entries, err := d.entries()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.name == name {
+			return d.child(e)
+		}
+	}
+	return nil, nil
 }
 
 // child makes the node of an entry.
@@ -83,10 +100,13 @@ func (d *dir) entries() ([]dirEntry, error) {
 		check *= 2
 		return d.unique(out)
 	})
+	if err == nil {
+		err = d.unique(out)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return out, d.unique(out)
+	return d.fs.fastEntries(d.in.number, out), nil
 }
 
 // unique sorts by name and gives an error where two are equal.
@@ -104,6 +124,9 @@ func (d *dir) unique(entries []dirEntry) error {
 // structure of the directory as it goes.
 func (d *dir) scan(visit func(name []byte, ino uint32) error) error {
 	fs, in := d.fs, d.in
+	if in.fast != nil && in.fast.newDir {
+		return nil
+	}
 	switch {
 	case in.has(flEncrypt):
 		return tree.Unsupported(fs.name, in.place(), "the directory is encrypted")
@@ -152,9 +175,6 @@ func (d *dir) scanBlock(p []byte, number int64, visit func([]byte, uint32) error
 			}
 			end -= deTailSize
 		}
-	}
-	if isIndex && number > 0 {
-		return nil
 	}
 	dots := 0
 	err := d.scanEntries(p[:end], 0, place, func(name []byte, ino uint32, at int) error {

@@ -18,6 +18,7 @@ type FS struct {
 
 	journal       JournalInfo
 	needsRecovery bool
+	fast          *fastState // nil where no fast commits were replayed
 
 	groupMu    sync.Mutex
 	groupCache map[uint32]*group

@@ -26,6 +26,7 @@ type inode struct {
 	// body is what follows the inode's fields when it starts with the magic
 	// number of attributes, that magic included; else nil.
 	body []byte
+	fast *fastInode // nil where fast commits did not change it
 }
 
 func (in *inode) isDir() bool       { return in.mode&modeFmt == modeDir }
@@ -39,6 +40,33 @@ func (fs *FS) inodeSeed(in *inode) uint32 {
 
 // inode reads and checks an inode.
 func (fs *FS) inode(number uint32) (*inode, error) {
+	if fs.fast != nil {
+		if f := fs.fast.inodes[number]; f != nil {
+			in, err := decodeInode(fs.geo, number, f.raw)
+			if err == nil {
+				in.fast = f
+			}
+			return in, err
+		}
+	}
+	raw, err := fs.rawInode(number)
+	if err != nil {
+		return nil, err
+	}
+	return decodeInode(fs.geo, number, raw)
+}
+
+// rawInode gives an inode as the inode table has it, checked.
+func (fs *FS) rawInode(number uint32) ([]byte, error) {
+	raw, err := fs.tableInode(number)
+	if err == nil && fs.geo.metadataCsum() {
+		err = checkInodeChecksum(fs.geo, number, raw)
+	}
+	return raw, err
+}
+
+// tableInode gives an inode as the inode table has it.
+func (fs *FS) tableInode(number uint32) ([]byte, error) {
 	geo := fs.geo
 	if number == 0 || number > geo.inodes {
 		return nil, tree.Corrupt(fs.name, fmt.Sprintf("inode %d", number), "the file system has %d inodes", geo.inodes)
@@ -52,13 +80,7 @@ func (fs *FS) inode(number uint32) (*inode, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw := data[off&(geo.blockSize-1):][:geo.inodeSize]
-	if geo.metadataCsum() {
-		if err := checkInodeChecksum(geo, number, raw); err != nil {
-			return nil, err
-		}
-	}
-	return decodeInode(geo, number, raw)
+	return data[off&(geo.blockSize-1):][:geo.inodeSize], nil
 }
 
 func checkInodeChecksum(geo *geometry, number uint32, raw []byte) error {

@@ -25,6 +25,14 @@ func (r run) from(logical uint64) run {
 // mapBlock gives the run that starts at a logical block. Blocks that are
 // allocated but unwritten are a hole, for they read as zeros.
 func (fs *FS) mapBlock(in *inode, logical uint64) (run, error) {
+	if in.fast != nil {
+		return in.fast.overlay(logical, func() (run, error) { return fs.mapStored(in, logical) })
+	}
+	return fs.mapStored(in, logical)
+}
+
+// mapStored is mapBlock without what fast commits changed.
+func (fs *FS) mapStored(in *inode, logical uint64) (run, error) {
 	if in.has(flExtents) {
 		return fs.mapExtent(in, logical)
 	}

@@ -26,6 +26,7 @@ type geometry struct {
 	firstInode     uint32
 	descSize       int
 	firstMetaBG    uint64
+	reservedGDT    uint64
 	backupBGs      [2]uint32
 	uuid           [16]byte
 	seed           uint32 // of metadata checksums
@@ -146,6 +147,7 @@ func decodeSuperblock(name string, sb []byte, size int64) (*geometry, error) {
 	if g.hasIncompat(incompatMetaBG) && g.firstMetaBG > (groups+perBlock-1)/perBlock {
 		return nil, bad("first meta block group is %d", g.firstMetaBG)
 	}
+	g.reservedGDT = uint64(le16(sb, sbReservedGDTBlocks))
 	g.backupBGs = [2]uint32{le32(sb, sbBackupBGs), le32(sb, sbBackupBGs+4)}
 	if g.hasCompat(compatHasJournal) {
 		g.journalInode = le32(sb, sbJournalInode)

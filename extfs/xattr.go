@@ -24,6 +24,7 @@ type xattrEntry struct {
 	valueSize uint32
 	valueInum uint32
 	hash      uint32
+	offset    int // of a value that stands with the entries
 }
 
 // xattrPrefix gives the prefix of a name index; ok is false for one that is
@@ -220,14 +221,13 @@ func (fs *FS) xattrEntries(in *inode, p []byte, first int, place string) ([]xatt
 			if off > len(p) || int64(e.valueSize) > int64(len(p)-off) {
 				return nil, bad("entry at %d: %d bytes of value at %d do not fit", at, e.valueSize, off)
 			}
-			e.value = p[off : off+int(e.valueSize)]
+			e.value, e.offset = p[off:off+int(e.valueSize)], off
 		}
 		out = append(out, e)
 		at = next
 	}
-	end := at + 4
 	for i := range out {
-		if v := out[i].value; v != nil && len(p)-cap(v) < end {
+		if out[i].value != nil && out[i].offset < at+4 {
 			return nil, bad("the value of %q overlaps the entries", out[i].name)
 		}
 	}

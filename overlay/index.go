@@ -13,7 +13,6 @@ import (
 type index struct {
 	prefix  string
 	entries map[uint64]*tree.Node // by number of the lower inode
-	stale   int
 }
 
 // loadIndex reads work/index as the kernel does when it mounts (readdir.c,
@@ -45,7 +44,7 @@ func (m *Merged) loadIndex(dir *tree.Node) (*index, error) {
 		if !m.layers[0].isWhiteout(n) {
 			origin, _ := n.Xattrs.Get(x.prefix + "origin")
 			if origin != string(raw) || n.Nlink == 1 && x.nlink(n, nil) == 0 {
-				x.stale++
+				m.staleIndex++
 				continue
 			}
 		}
@@ -77,7 +76,7 @@ func (x *index) alias(m *Merged, s *search, n, lower, data *tree.Node) (*tree.No
 	l := &m.layers[0]
 	if l.isWhiteout(up) || up.Type != lower.Type {
 		return nil, tree.Corrupt("overlay index", strconv.Quote(up.Name),
-			"stands for %s, a %s, but is a %s", tree.Quote(s.path), lower.Type, up.Type)
+			"stands for %s, a %s, but is a %s", tree.Quote(s.path()), lower.Type, up.Type)
 	}
 	a := *up
 	a.Name = n.Name
@@ -88,15 +87,14 @@ func (x *index) alias(m *Merged, s *search, n, lower, data *tree.Node) (*tree.No
 	a.Was = n.Data
 	meta, digest, err := l.metacopy(up)
 	if err != nil {
-		return nil, broken(s.path, err)
+		return nil, broken(s.path(), err)
 	}
 	if meta {
-		if err := takeData(&a, data, s.path); err != nil {
+		if err := takeData(&a, data, s); err != nil {
 			return nil, err
 		}
-		s.note.metacopy(s.path, []found{{0, up}, {1, lower}}, digest)
+		s.note.metacopy(s, []found{{0, up}, {1, lower}}, digest)
 	}
-	s.note.alias(s.path)
 	return &a, nil
 }
 
@@ -137,7 +135,7 @@ const (
 	handleFlags  = 1<<0 | 1<<1 | 1<<2 // big endian, any endian, upper path
 )
 
-// Types of file identifiers (include/linux/exportfs.h).
+// Types of file identifiers (Linux, enum fid_type).
 const (
 	fidInode32       = 0x01 // inode number, generation
 	fidInode32Parent = 0x02 // the same, then those of the parent

@@ -10,7 +10,8 @@ import (
 // search is the state of one look-up on its way down the layers, the kernel's
 // struct ovl_lookup_data.
 type search struct {
-	path string // for messages: where in the union
+	dir *mergedDir
+	own string // the name in dir that the union will have
 	// name is what to look for in the next layer: a name in the parent, or,
 	// once an absolute redirect was met, a path from the layer's root that
 	// begins with '/'.
@@ -22,6 +23,9 @@ type search struct {
 	digest   bool // a metacopy carries an fs-verity digest
 	note     *survey
 }
+
+// path is where in the union the name stands.
+func (s *search) path() string { return s.dir.path + "/" + s.own }
 
 // found is a node and the layer that holds it.
 type found struct {
@@ -63,7 +67,7 @@ func (m *Merged) lookupName(p *part, s *search, name string, before int, after s
 	case len(name) > 255:
 		return nil, nil
 	case name == "", name == ".", name == "..":
-		return nil, tree.Corrupt("overlay", tree.Quote(s.path), "is redirected to %q", s.name)
+		return nil, tree.Corrupt("overlay", tree.Quote(s.path()), "is redirected to %q", s.name)
 	}
 	n, hidden, err := l.find(p, name)
 	if err != nil {
@@ -94,7 +98,7 @@ func (m *Merged) lookupName(p *part, s *search, name string, before int, after s
 		if opaque {
 			s.stop = true
 			if end {
-				s.note.opaque(s.path)
+				s.note.opaque(s)
 			}
 			return n, nil
 		}
@@ -109,7 +113,7 @@ func (m *Merged) lookupName(p *part, s *search, name string, before int, after s
 			var digest bool
 			s.metacopy, digest, err = l.metacopy(n)
 			if err != nil {
-				return nil, broken(s.path, err)
+				return nil, broken(s.path(), err)
 			}
 			s.digest = s.digest || digest
 		}
@@ -121,17 +125,17 @@ func (m *Merged) lookupName(p *part, s *search, name string, before int, after s
 	to, ok, err := l.redirect(n)
 	switch {
 	case err != nil:
-		return nil, broken(s.path, err)
+		return nil, broken(s.path(), err)
 	case !ok:
 	case isPath(to):
 		// An opaque directory further up the path hides its own place, not the
 		// one that the redirect names.
 		s.stop = false
 		s.name = to + after
-		s.note.redirect(s.path)
+		s.note.redirect(s)
 	default:
 		s.name = s.name[:before] + to + after
-		s.note.redirect(s.path)
+		s.note.redirect(s)
 	}
 	return n, nil
 }
@@ -163,7 +167,10 @@ func (m *Merged) descend(stack []*part, root bool, s *search) ([]found, error) {
 // resolve gives the union's node for a name in a directory, nil where it has
 // none.
 func (m *Merged) resolve(d *mergedDir, parts []*part, name string, note *survey) (*tree.Node, error) {
-	s := search{path: d.path + "/" + name, name: name, note: note}
+	if n, err := m.untouched(parts, name); n != nil || err != nil {
+		return n, err
+	}
+	s := search{dir: d, own: name, name: name, note: note}
 	got, err := m.descend(parts, d.path == "", &s)
 	if err != nil || len(got) == 0 {
 		return nil, err
@@ -172,22 +179,19 @@ func (m *Merged) resolve(d *mergedDir, parts []*part, name string, note *survey)
 	if s.isDir {
 		return m.directory(&s, name, got)
 	}
-	if top.layer == m.base() && m.layers[top.layer].plain && m.index == nil {
-		return top.node, nil
-	}
 	data := got[len(got)-1]
 	if s.metacopy {
-		return nil, tree.Corrupt("overlay", tree.Quote(s.path), "is a metacopy, and no layer below holds its data")
+		return nil, tree.Corrupt("overlay", tree.Quote(s.path()), "is a metacopy, and no layer below holds its data")
 	}
 
 	n := *top.node
 	n.Name = name
 	n.Xattrs = m.view(top)
 	if len(got) > 1 {
-		if err := takeData(&n, data.node, s.path); err != nil {
+		if err := takeData(&n, data.node, &s); err != nil {
 			return nil, err
 		}
-		s.note.metacopy(s.path, got, s.digest)
+		s.note.metacopy(&s, got, s.digest)
 	}
 	if top.layer > 0 && m.index != nil {
 		alias, err := m.index.alias(m, &s, &n, top.node, data.node)
@@ -206,18 +210,38 @@ func (m *Merged) resolve(d *mergedDir, parts []*part, name string, note *survey)
 	return &n, nil
 }
 
+// untouched gives the base's own node where no layer above has a say in the
+// name, which is so for most names.
+func (m *Merged) untouched(parts []*part, name string) (*tree.Node, error) {
+	if m.index != nil || !m.layers[m.base()].plain || parts[len(parts)-1].layer != m.base() {
+		return nil, nil
+	}
+	for _, p := range parts {
+		n, hidden, err := m.layers[p.layer].find(p, name)
+		switch {
+		case err != nil:
+			return nil, err
+		case hidden, n != nil && p.layer != m.base():
+			return nil, nil
+		case n != nil:
+			return n, nil
+		}
+	}
+	return nil, nil
+}
+
 // directory makes the union's node of a directory.
 func (m *Merged) directory(s *search, name string, got []found) (*tree.Node, error) {
 	top := got[0]
-	l := &m.layers[top.layer]
-	if top.layer == m.base() && l.plain && m.index == nil {
-		return top.node, nil
-	}
+	all := len(got)
 	got, err := m.cutFuse(got)
 	if err != nil {
 		return nil, err
 	}
-	s.note.directory(s.path, got)
+	if len(got) < all {
+		s.note.opaque(s)
+	}
+	s.note.directory(s.path(), got)
 	n := *top.node
 	n.Name = name
 	n.Xattrs = m.view(top)
@@ -225,14 +249,14 @@ func (m *Merged) directory(s *search, name string, got []found) (*tree.Node, err
 		// It may differ from the base below, so it must not be taken for it.
 		n.Inode = tree.Inode{Source: m, Number: n.Inode.Number}
 	}
-	n.Dir = m.dir(s.path, got)
+	n.Dir = m.dir(s.path(), got)
 	return &n, nil
 }
 
 // takeData gives a metacopy the data of the file below.
-func takeData(n, data *tree.Node, path string) error {
+func takeData(n, data *tree.Node, s *search) error {
 	if n.Size != data.Size {
-		return tree.Corrupt("overlay", tree.Quote(path),
+		return tree.Corrupt("overlay", tree.Quote(s.path()),
 			"is a metacopy of %d bytes, and the file below that holds its data has %d", n.Size, data.Size)
 	}
 	n.Data, n.Was = data.Data, nil
@@ -245,7 +269,7 @@ func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (t
 	for len(parts) > 0 && parts[0].layer <= top.layer {
 		parts = parts[1:]
 	}
-	s := search{path: d.path + "/" + name, name: name}
+	s := search{dir: d, own: name, name: name}
 	root := d.path == ""
 	// A file that was renamed as a metacopy keeps its redirect when its data
 	// follow.

@@ -2,8 +2,9 @@ package overlay
 
 import (
 	"errors"
-	"slices"
+	"fmt"
 	"strconv"
+	"strings"
 
 	"relive/tree"
 )
@@ -24,15 +25,24 @@ func CleanBase() Option { return func(m *Merged) { m.cleanBase = true } }
 // the outer overlay.
 func KeepEscaped() Option { return func(m *Merged) { m.escaped = true } }
 
+// MadeBefore names directories of the uppermost layer that were made before it
+// was mounted, as a boot script does. They lack the marks that the kernel sets,
+// and a Report is to take no offence.
+func MadeBefore(paths ...string) Option {
+	return func(m *Merged) { m.madeBefore = append(m.madeBefore, paths...) }
+}
+
 // Merged is the union of a stack of layers.
 type Merged struct {
-	layers    []layer
-	roots     []*part
-	root      *tree.Node
-	index     *index
-	spaces    []Namespace
-	cleanBase bool
-	escaped   bool
+	layers     []layer
+	roots      []*part
+	root       *tree.Node
+	index      *index
+	staleIndex int
+	spaces     []Namespace
+	cleanBase  bool
+	escaped    bool
+	madeBefore []string
 }
 
 // Merge gives the union of the layers, the uppermost first, the base last. It
@@ -191,15 +201,19 @@ func seenNamespace(root *tree.Node, name string) (Namespace, error) {
 // what they hold.
 func walkRaw(root *tree.Node, visit func(path string, n *tree.Node) error) error {
 	type dir struct {
-		path string
-		node *tree.Node
+		path  string
+		node  *tree.Node
+		depth int
 	}
 	if err := visit("", root); err != nil {
 		return err
 	}
-	for todo := []dir{{"", root}}; len(todo) > 0; {
+	for todo := []dir{{"", root, 0}}; len(todo) > 0; {
 		d := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
+		if d.depth > tree.MaxDepth {
+			return tooDeep(d.path)
+		}
 		kids, err := d.node.Children()
 		if err != nil {
 			return err
@@ -210,22 +224,27 @@ func walkRaw(root *tree.Node, visit func(path string, n *tree.Node) error) error
 				return err
 			}
 			if n.Type == tree.Directory {
-				todo = append(todo, dir{path, n})
+				todo = append(todo, dir{path, n, d.depth + 1})
 			}
 		}
 	}
 	return nil
 }
 
+func tooDeep(path string) error {
+	return fmt.Errorf("overlay: %.200s…: directories nest deeper than %d", tree.Quote(path), tree.MaxDepth)
+}
+
 // mergedDir lists a directory of the union.
 type mergedDir struct {
 	m     *Merged
 	path  string // from the union's root, empty for it
+	depth int
 	parts []*part
 }
 
 func (m *Merged) dir(path string, got []found) *mergedDir {
-	d := &mergedDir{m: m, path: path, parts: make([]*part, len(got))}
+	d := &mergedDir{m: m, path: path, depth: strings.Count(path, "/"), parts: make([]*part, len(got))}
 	for i, f := range got {
 		d.parts[i] = &part{layer: f.layer, node: f.node}
 	}
@@ -250,15 +269,7 @@ func (d *mergedDir) children(note *survey) ([]*tree.Node, error) {
 			}
 		}
 		parts[i] = &part{layer: p.layer, node: p.node, kids: kids, list: true}
-		for _, n := range kids {
-			if l.listed(n) {
-				names = append(names, n.Name)
-			}
-		}
-	}
-	if len(parts) > 1 {
-		slices.Sort(names)
-		names = slices.Compact(names)
+		names = mergeNames(names, kids, l)
 	}
 	if err := note.listing(d, parts); err != nil {
 		return nil, err
@@ -274,6 +285,24 @@ func (d *mergedDir) children(note *survey) ([]*tree.Node, error) {
 		}
 	}
 	return out, nil
+}
+
+// mergeNames adds to names, which are in order, those that a layer's directory
+// lists.
+func mergeNames(names []string, kids []*tree.Node, l *layer) []string {
+	out := make([]string, 0, len(names)+len(kids))
+	for _, n := range kids {
+		if !l.listed(n) {
+			continue
+		}
+		for len(names) > 0 && names[0] < n.Name {
+			out, names = append(out, names[0]), names[1:]
+		}
+		if len(names) == 0 || names[0] != n.Name {
+			out = append(out, n.Name)
+		}
+	}
+	return append(out, names...)
 }
 
 // Lookup implements tree.Lookuper.

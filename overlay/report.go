@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"relive/tree"
@@ -35,9 +36,8 @@ type Report struct {
 	// of the union through redirects.
 	Shared int
 	// IndexEntries are the usable entries of the inode index; StaleIndex are
-	// those that a mount would remove; Aliases are names of lower layers that
-	// show an indexed upper file.
-	IndexEntries, StaleIndex, Aliases int
+	// those that a mount would remove.
+	IndexEntries, StaleIndex int
 	// AufsInternal are aufs's own files and directories; AufsPlinks are
 	// pseudo-links among them: hard links of lower files that aufs had not yet
 	// written out, whose other names are not known.
@@ -60,8 +60,9 @@ type Report struct {
 // is when the union is read.
 func (m *Merged) Report() (*Report, error) {
 	r := &Report{Namespaces: append([]Namespace(nil), m.spaces...), first: make(map[*int]string)}
+	r.StaleIndex = m.staleIndex
 	if m.index != nil {
-		r.IndexEntries, r.StaleIndex = len(m.index.entries), m.index.stale
+		r.IndexEntries = len(m.index.entries)
 	}
 	root, ok := m.root.Dir.(*mergedDir)
 	if !ok {
@@ -79,6 +80,9 @@ func (m *Merged) Report() (*Report, error) {
 	}
 	for todo := []*mergedDir{root}; len(todo) > 0; {
 		d := todo[len(todo)-1]
+		if d.depth > tree.MaxDepth {
+			return nil, tooDeep(d.path)
+		}
 		todo = todo[:len(todo)-1]
 		kids, err := d.children(s)
 		if err != nil {
@@ -215,7 +219,7 @@ func (s *survey) directory(path string, got []found) {
 		s.lower[f.node.Inode] = true
 	}
 	if l := &s.m.layers[got[0].layer]; l.form == OverlayFS {
-		if _, ok := got[0].node.Xattrs.Get(l.prefix + "origin"); !ok {
+		if _, ok := got[0].node.Xattrs.Get(l.prefix + "origin"); !ok && !slices.Contains(s.m.madeBefore, path) {
 			s.count(&s.MaybeLostOpaque, path)
 		}
 	}
@@ -237,33 +241,28 @@ func (s *survey) origin(path string, got []found) {
 	}
 }
 
-func (s *survey) opaque(path string) {
+func (s *survey) opaque(at *search) {
 	if s != nil {
-		s.count(&s.Opaque, path)
+		s.count(&s.Opaque, at.path())
 	}
 }
 
-func (s *survey) redirect(path string) {
+func (s *survey) redirect(at *search) {
 	if s != nil {
-		s.count(&s.Redirects, path)
+		s.count(&s.Redirects, at.path())
 	}
 }
 
-func (s *survey) metacopy(path string, got []found, digest bool) {
+func (s *survey) metacopy(at *search, got []found, digest bool) {
 	if s == nil {
 		return
 	}
+	path := at.path()
 	s.count(&s.Metacopies, path)
 	if digest {
 		s.count(&s.Digests, path)
 	}
 	s.origin(path, got)
-}
-
-func (s *survey) alias(path string) {
-	if s != nil {
-		s.count(&s.Aliases, path)
-	}
 }
 
 // Warnings are the sentences about what a person should know, none where all

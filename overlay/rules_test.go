@@ -152,6 +152,10 @@ var ruleTests = []struct {
 	{name: "whiteout in a middle layer",
 		layers: []lines{{"d/n =n"}, {"d/a c0:0", "e c0:0"}, {"d/a =1", "e =1", "d/z =z"}},
 		want:   lines{"d/", "d/n =n", "d/z =z"}},
+	{name: "whiteout over a whiteout",
+		layers: []lines{{"a c0:0"}, {"a c0:0"}, {"a =1", "b =1"}},
+		want:   lines{"b =1"},
+		report: func(r *Report) bool { return r.Whiteouts == 1 && r.DeadWhiteouts == 1 }},
 	{name: "opaque",
 		layers: []lines{{"d/ @opaque=y @origin", "d/n =n", "e/ @opaque=n", "e/n =n"}, {"d/a =1", "e/a =1"}},
 		want:   lines{"d/", "d/n =n", "e/", "e/a =1", "e/n =n"},
@@ -186,6 +190,12 @@ var ruleTests = []struct {
 	{name: "redirect out of an opaque directory",
 		layers: []lines{{"o/ @opaque=y", "o/m/ @redirect=/d"}, {"o/gone =1", "d/a =1"}},
 		want:   lines{"d/", "d/a =1", "o/", "o/m/", "o/m/a =1"}},
+	{name: "redirect out of an opaque directory of a middle layer",
+		layers: []lines{
+			{"x/ @redirect=/p/q"},
+			{"p/ @opaque=y", "p/q/ @redirect=/z", "p/q/m =m", "w/ @opaque=y"},
+			{"z/f =1", "p/q/no =1"}},
+		want: lines{"p/", "p/q/", "p/q/f =1", "p/q/m =m", "w/", "x/", "x/f =1", "x/m =m", "z/", "z/f =1"}},
 	{name: "redirects of two layers",
 		layers: []lines{
 			{"c/ @redirect=b", "b c0:0"},
@@ -292,6 +302,31 @@ func check(t *testing.T, in []Layer, want lines, wantErr string, report func(*Re
 		t.Errorf("report %+v", *r)
 	}
 	eachLookup(t, m.Root())
+}
+
+// TestHiddenLookup: what is not listed is not found either.
+func TestHiddenLookup(t *testing.T) {
+	base := build(t, "a =1", "d/x =x", ".wh.b =1")
+	for form, upper := range [][]string{
+		OverlayFS: {"a c0:0", "d/x @whiteout"},
+		Aufs:      {".wh.a =", "d/.wh.x =", ".wh..wh.plnk/", "d/.wh..wh.x ="},
+	} {
+		m, err := Merge([]Layer{{Root: build(t, upper...), Form: Form(form)}, {Root: base}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"a", "d/x", ".wh.a", "d/.wh.x", ".wh..wh.plnk", "d/.wh..wh.x", "no", "."} {
+			if n, err := m.Root().Lookup(path); n != nil || err != nil {
+				t.Errorf("%v: %s is found: %s, %v", Form(form), path, show(n), err)
+			}
+		}
+		d := at(t, m.Root(), "d")
+		for _, name := range []string{"", ".", "..", "a/b", strings.Repeat("x", 256)} {
+			if n, err := d.Child(name); n != nil || err != nil {
+				t.Errorf("%v: %q is found: %s, %v", Form(form), name, show(n), err)
+			}
+		}
+	}
 }
 
 // eachLookup: looking a name up gives what listing gives.

@@ -60,7 +60,7 @@ func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 			return err
 		}
 	}
-	if err := l.openRootfs(); err != nil {
+	if err := l.openRootfs(antixRoot); err != nil {
 		return err
 	}
 	l.Home, err = l.openHomefs()
@@ -68,9 +68,9 @@ func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 }
 
 // openRootfs opens the overlay and merges it with the base.
-func (l *Live) openRootfs() error {
+func (l *Live) openRootfs(name string) error {
 	l.Merged = l.Base.Root
-	path := filepath.Join(l.Dir, antixRoot)
+	path := filepath.Join(l.Dir, name)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -107,7 +107,15 @@ func (l *Live) openRootfs() error {
 			return err
 		}
 	}
-	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}})
+	// init mounts as root and without userxattr, so marks are in the trusted
+	// namespace; those under user are content, as of rootless containers. Marks
+	// that are escaped for a nested overlay stay so: the merged tree becomes a
+	// lower layer again, where the kernel takes the escape away.
+	if o.Form == overlay.OverlayFS {
+		layer.Namespace = overlay.Trusted
+	}
+	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped(),
+		overlay.MadeBefore("etc", "etc/live", versionDir))
 	if err != nil {
 		return fmt.Errorf("rootfs: %w", err)
 	}

@@ -46,14 +46,19 @@ func (c *Change) Size() int64 {
 }
 
 // Changes calls fn for every path that the overlay changes, in the tree's
-// order. Files that the overlay holds, but equal to the base, are no changes.
+// order. Files that the overlay holds, but equal to the base, are no changes,
+// nor are parts of a second, which no base holds, and the version file that
+// every boot writes.
 func (l *Live) Changes(ctx context.Context, fn func(Change) error) error {
 	if l.Overlay == nil || l.Overlay.Union == nil {
 		return nil
 	}
 	same := squash.NewStoredComparer()
-	o := tree.CompareOptions{TrustInode: true, Links: false, SameContent: same.Same}
+	o := tree.CompareOptions{TrustInode: true, WholeSeconds: true, SameContent: same.Same}
 	return tree.Compare(ctx, l.Base.Root, l.Merged, o, func(c tree.Change) error {
+		if c.Path == rootVIDFile {
+			return nil
+		}
 		out := Change{Path: c.Path, Diff: c.Diff, Old: c.A, New: c.B}
 		switch {
 		case c.Diff&tree.Only != 0:

@@ -37,8 +37,8 @@ type WriteOptions struct {
 	// share of all copied bytes: fragment blocks are repacked, the emptiest
 	// first, until it holds. 0 means DefaultMaxDead.
 	MaxDead float64
-	// Progress, where not nil, is called now and then, from one goroutine at a
-	// time.
+	// Progress, where not nil, is called now and then by Plan.Write, from one
+	// goroutine at a time.
 	Progress func(WriteProgress)
 }
 
@@ -160,6 +160,9 @@ func NewPlan(ctx context.Context, root *tree.Node, o WriteOptions) (*Plan, error
 	p.sum()
 	return p, nil
 }
+
+// OnProgress sets what is told of the progress of Write.
+func (p *Plan) OnProgress(fn func(WriteProgress)) { p.o.Progress = fn }
 
 // dataStart is where the first block may lie.
 func (p *Plan) dataStart() int64 {

@@ -105,26 +105,63 @@ func syncTree(fsys FS, path string) error {
 	return nil
 }
 
-// removeTree removes a file, or a directory with all below it; was tells
-// whether there was one.
-func removeTree(fsys FS, path string) (was bool, err error) {
+// noMounts refuses a directory with something mounted in it. Removing that
+// would remove what is mounted, were it even the running system bound there.
+func noMounts(fsys FS, path string, depth int) error {
 	info, err := fsys.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
 	if err != nil {
+		return err
+	}
+	if info.Mount {
+		return fmt.Errorf("%s is a mount point", path)
+	}
+	if info.Kind != Directory {
+		return nil
+	}
+	if depth > maxDepth {
+		return fmt.Errorf("%s: directories more than %d deep", path, maxDepth)
+	}
+	names, err := fsys.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := noMounts(fsys, path+"/"+n, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeTree removes a file, or a directory with all below it, if nothing is
+// mounted there; was tells whether there was one.
+func removeTree(fsys FS, path string) (was bool, err error) {
+	if err := noMounts(fsys, path, 0); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
 		return false, err
+	}
+	return true, removeAll(fsys, path)
+}
+
+func removeAll(fsys FS, path string) error {
+	info, err := fsys.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mount {
+		return fmt.Errorf("%s is a mount point", path)
 	}
 	if info.Kind == Directory {
 		names, err := fsys.ReadDir(path)
 		if err != nil {
-			return true, err
+			return err
 		}
 		for _, n := range names {
-			if _, err := removeTree(fsys, path+"/"+n); err != nil {
-				return true, err
+			if err := removeAll(fsys, path+"/"+n); err != nil {
+				return err
 			}
 		}
 	}
-	return true, fsys.Remove(path)
+	return fsys.Remove(path)
 }

@@ -76,6 +76,9 @@ type FileInfo struct {
 	UID, GID uint32
 	Mtime    time.Time
 	Dev, Ino uint64 // identity; used only within one run
+	// Mount: something is mounted here, a bind mount included, so that the name
+	// cannot change hands. A kernel before 5.8 does not tell.
+	Mount bool
 }
 
 var (

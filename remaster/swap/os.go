@@ -31,6 +31,10 @@ func (OS) Lstat(path string) (FileInfo, error) {
 	case unix.S_IFLNK:
 		info.Kind = Symlink
 	}
+	var stx unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &stx) == nil {
+		info.Mount = stx.Attributes_mask&stx.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+	}
 	return info, nil
 }
 

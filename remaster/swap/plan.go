@@ -109,6 +109,8 @@ func (p *planner) look(s Step, name string) (string, error) {
 		}
 	case err != nil:
 		return "", planError(s, "%v", err)
+	case info.Mount:
+		return "", planError(s, "%s is a mount point", name)
 	default:
 		p.holds[name] = name
 		p.start[name] = info
@@ -149,7 +151,7 @@ func checkParents(fsys FS, dir, name string) error {
 		if info.Kind != Directory {
 			return fmt.Errorf("%s is a %s, not a directory", d, info.Kind)
 		}
-		if info.Dev != top.Dev {
+		if info.Dev != top.Dev || info.Mount {
 			return fmt.Errorf("%s is another file system; names cannot change hands across it", d)
 		}
 	}
@@ -305,8 +307,14 @@ func (s Copy) compile(p *planner) error {
 }
 
 func (s Remove) compile(p *planner) error {
-	if _, err := p.need(s, s.Path); err != nil {
+	origin, err := p.need(s, s.Path)
+	if err != nil {
 		return err
+	}
+	if p.start[origin].Kind == Directory {
+		if err := noMounts(p.fsys, p.dir+"/"+origin, 0); err != nil {
+			return planError(s, "%v", err)
+		}
 	}
 	gone, err := p.goneName(s.Path)
 	if err != nil {

@@ -423,13 +423,25 @@ func (s *simFS) crashes() []*simFS {
 // key is equal for file systems that behave alike.
 func (s *simFS) key() string {
 	var b strings.Builder
-	first := map[*simInode]string{}
-	for _, name := range slices.Sorted(maps.Keys(s.live)) {
+	if i := s.live["/d/"+journalName]; i == nil || bytes.Contains(i.data, []byte(Committed)) {
+		// What it can do shows in what it does after the commit point only.
+		fmt.Fprint(&b, s.feat)
+	}
+	names := make([]string, 0, len(s.live))
+	for name := range s.live {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	first := make(map[*simInode]string, len(names))
+	for _, name := range names {
 		i := s.live[name]
 		if first[i] == "" {
 			first[i] = name
 		}
-		fmt.Fprintf(&b, "%s %s %s %q %q\n", name, first[i], i.kind, i.data, i.target)
+		for _, part := range []string{name, first[i], string(i.kind), string(i.data), i.target} {
+			b.WriteString(part)
+			b.WriteByte(0)
+		}
 	}
 	return b.String()
 }
