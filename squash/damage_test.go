@@ -409,6 +409,17 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// An entry's inode number may be below that of its header.
+func TestNegativeDelta(t *testing.T) {
+	p := newPatient(t)
+	e, at, header := p.entry("dir/sub", "both")
+	p.put32(header+8, e.number+5)
+	p.put16(at+2, 1<<16-5)
+	if told := examine(t, p.b); len(told) > 0 {
+		t.Errorf("%v", told)
+	}
+}
+
 // Where an image is cut, at every table and in the data, Open says so with both
 // lengths.
 func TestTruncated(t *testing.T) {
