@@ -365,6 +365,7 @@ func show(n *tree.Node) string {
 // fsck checks an ext image, which must be without a flaw.
 func fsck(t testing.TB, path string) {
 	t.Helper()
+	requireTool(t, "e2fsck")
 	out, err := exec.Command("e2fsck", "-fn", path).CombinedOutput()
 	if err != nil {
 		t.Errorf("e2fsck -fn %s: %v\n%s", path, err, out)

@@ -54,7 +54,7 @@ func afterwards(t *testing.T, l *live, merged string) {
 		}
 		sameTree(t, "new base", "new base and new rootfs", openDir(t, merged), without(t, openDir(t, mnt), stamps[1]))
 		write(t, mnt+"/etc/written", []byte("still writable\n"), 0o644)
-		must(t, os.Remove(mnt+"/usr/share/big.db"))
+		must(t, os.RemoveAll(mnt+"/usr/share/big.db"))
 	})
 	fsck(t, l.path("rootfs"))
 }
