@@ -29,7 +29,11 @@ func KeepEscaped() Option { return func(m *Merged) { m.escaped = true } }
 // was mounted, as a boot script does. They lack the marks that the kernel sets,
 // and a Report is to take no offence.
 func MadeBefore(paths ...string) Option {
-	return func(m *Merged) { m.madeBefore = append(m.madeBefore, paths...) }
+	return func(m *Merged) {
+		for _, p := range paths {
+			m.madeBefore = append(m.madeBefore, "/"+strings.Trim(p, "/"))
+		}
+	}
 }
 
 // Merged is the union of a stack of layers.
