@@ -51,6 +51,9 @@ type BuildOptions struct {
 	// ReservedPercent is the part of the blocks that is kept for root, 0 to 50;
 	// 0 is 5 percent, a negative one means none.
 	ReservedPercent float64
+	// ReservedBlocks is that part as a number of blocks, at most half of all;
+	// where it is not 0 it goes before ReservedPercent.
+	ReservedBlocks uint64
 	// Features are the features; the zero value is DefaultFeatures. Those that
 	// only tell a state (needs_recovery, orphan_present) are dropped. A
 	// feature that the tree needs and the kernel would add by itself,

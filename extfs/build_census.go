@@ -95,6 +95,10 @@ func takeCensus(ctx context.Context, o *resolved, root *tree.Node) (*census, err
 	if o.UUID == ([16]byte{}) {
 		o.UUID = derivedUUID("uuid", []byte(o.Label), c.digest.Sum(nil))
 	}
+	// The resize inode is as long as its double indirect block reaches.
+	if perBlock := int64(o.blockSize / 4); o.feat.resize() && perBlock*perBlock*int64(o.blockSize) >= 1<<31 {
+		c.large = true
+	}
 	if c.large {
 		o.feat.ROCompat |= roLargeFile
 	}

@@ -163,20 +163,20 @@ func TestBuildLargeDirectories(t *testing.T) {
 			same(t, readBack(t, img), root, tree.CompareOptions{})
 			at, umount := mountBuilt(t, img)
 			d := filepath.Join(at, "d")
-			step := 1
+			step, changes := 1+c.n/10000, 500
 			if !plan.indexed {
-				step = 50 // each look-up reads the whole list
+				step, changes = c.n/50, 20 // each look-up reads the whole list
 			}
 			for i := 0; i < c.n; i += step {
 				if _, err := os.Lstat(filepath.Join(d, entries[i].name)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			for i := range 500 {
+			for i := range changes {
 				if i%2 == 0 {
 					err = os.WriteFile(filepath.Join(d, fmt.Sprintf("new-%d", i)), nil, 0o600)
 				} else {
-					err = os.Remove(filepath.Join(d, entries[i*c.n/500].name))
+					err = os.Remove(filepath.Join(d, entries[i*c.n/changes].name))
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -243,4 +243,32 @@ func TestBuildSparse(t *testing.T) {
 			fsck(t, img)
 		})
 	}
+}
+
+// manyFiles makes n small files in directories of a hundred.
+func manyFiles(n int) *tree.Node {
+	var dirs []*tree.Node
+	for i := 0; i < n; i += 100 {
+		var kids []*tree.Node
+		for k := range 100 {
+			kids = append(kids, fileOf(fmt.Sprintf("file-%03d", k), []byte(fmt.Sprintf("content of %d", i+k))))
+		}
+		dirs = append(dirs, dirOf(fmt.Sprintf("dir-%06d", i), kids...))
+	}
+	return dirOf("", dirs...)
+}
+
+// TestBuildManyFiles: 200,000 files.
+func TestBuildManyFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("large")
+	}
+	t.Parallel()
+	root := manyFiles(200000)
+	img, rep := buildFile(t, root, BuildOptions{Size: 2 << 30, Time: stamp, NoLostAndFound: true})
+	if rep.Files != 200000 {
+		t.Errorf("%+v", rep)
+	}
+	fsck(t, img)
+	same(t, readBack(t, img), root, tree.CompareOptions{})
 }

@@ -271,6 +271,10 @@ func (g *layout) sizeGroups(o *resolved, param, wantInodes uint64) error {
 			g.reserved = uint64(ratio * float64(g.blocks) / 100.0)
 			continue
 		}
+		if o.ReservedBlocks != 0 {
+			// Half at most, as mke2fs has it.
+			g.reserved = min(o.ReservedBlocks, g.blocks/2)
+		}
 		return nil
 	}
 }

@@ -134,6 +134,18 @@ func TestBuildLikeMke2fs(t *testing.T) {
 					t.Errorf("%s: %q, mke2fs has %q", k, b[k], v)
 				}
 			}
+			// The same again from what the reader tells of mke2fs's image.
+			like := openImage(t, theirs).BuildOptions()
+			like.Time = o.Time
+			again, repAgain := buildFile(t, root, like)
+			if repAgain != rep {
+				t.Errorf("built like mke2fs's: %+v, want %+v", repAgain, rep)
+			}
+			if c.size < 200<<20 {
+				if out, err := exec.Command("cmp", ours, again).CombinedOutput(); err != nil {
+					t.Errorf("built like mke2fs's: %s", out)
+				}
+			}
 			if got := fmt.Sprint(rep.FreeBlocks, rep.Blocks, rep.Inodes, rep.FreeInodes); got != strings.Join([]string{a["Free blocks"], a["Block count"], a["Inode count"], a["Free inodes"]}, " ") {
 				t.Errorf("report %s", got)
 			}

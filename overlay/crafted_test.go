@@ -154,7 +154,7 @@ func sameLookups(t *testing.T, path string, at *tree.Node, depth int, seen *int)
 func TestKernelCrafted(t *testing.T) {
 	requireOverlay(t)
 	for layers := 2; layers <= 4; layers++ {
-		for _, seed := range seeds(t, 8) {
+		for _, seed := range seeds(t, 5) {
 			t.Run(fmt.Sprintf("layers=%d/seed=%d", layers, seed), func(t *testing.T) {
 				k := newKernel(t)
 				c := &crafter{t: t, r: rand.New(rand.NewPCG(seed, 2)), p: "trusted.overlay."}

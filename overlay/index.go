@@ -135,7 +135,7 @@ const (
 	handleFlags  = 1<<0 | 1<<1 | 1<<2 // big endian, any endian, upper path
 )
 
-// Types of file identifiers (include/linux/exportfs.h).
+// Types of file identifiers (Linux, enum fid_type).
 const (
 	fidInode32       = 0x01 // inode number, generation
 	fidInode32Parent = 0x02 // the same, then those of the parent

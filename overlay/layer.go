@@ -11,10 +11,10 @@ import (
 type Form int
 
 const (
-	// OverlayFS: whiteouts are character devices 0:0 and directories carry
+	// OverlayFS has character devices 0:0 as whiteouts, and directories carry
 	// marks in extended attributes (Linux fs/overlayfs).
 	OverlayFS Form = iota
-	// Aufs: whiteouts and opaque marks are files named ".wh.…".
+	// Aufs has files named ".wh.…" as whiteouts and opaque marks.
 	Aufs
 )
 
@@ -32,12 +32,12 @@ func (f Form) String() string {
 type Namespace int
 
 const (
-	// AnyNamespace: the one of the two that the layer's attributes show.
+	// AnyNamespace is the one of the two that the layer's attributes show.
 	AnyNamespace Namespace = iota
-	// Trusted: "trusted.overlay.", what a mount by root without the option
+	// Trusted is "trusted.overlay.", what a mount by root without the option
 	// userxattr writes; "user.overlay." is then ordinary.
 	Trusted
-	// User: "user.overlay.", what a mount with the option userxattr writes;
+	// User is "user.overlay.", what a mount with the option userxattr writes;
 	// "trusted.overlay." is then ordinary.
 	User
 )

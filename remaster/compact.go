@@ -45,6 +45,9 @@ type CompactOptions struct {
 	FullVerify bool
 }
 
+// MaxKeepOld is the most former states that can be kept.
+const MaxKeepOld = 99
+
 // CompactPlan is what a compaction will do.
 type CompactPlan struct {
 	live  *Live
@@ -146,9 +149,11 @@ func (p *CompactPlan) checkState() error {
 	}
 	if l.Overlay != nil {
 		info := l.Overlay.FS.Info()
-		if info.HasErrors {
-			p.warn("the kernel has recorded errors in rootfs; e2fsck -f %s tells more", l.Overlay.Path)
+		warnings, err := l.overlayWarnings()
+		if err != nil {
+			return err
 		}
+		p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 		if !info.Clean && !info.NeedsRecovery {
 			p.warn("rootfs was not unmounted cleanly and has no journal; what was written last may be incomplete")
 		}
@@ -482,13 +487,8 @@ func (p *CompactPlan) steps(f newFiles) []swap.Step {
 		return generation(name, 1)
 	}
 	names := append([]string{antixBase, antixInfo}, antixMakeOld...)
-	if keep > 0 {
-		for _, name := range names {
-			if p.leavesAlone(name) {
-				continue
-			}
-			steps = append(steps, rotate(dir, name, keep)...)
-		}
+	for _, name := range names {
+		steps = append(steps, rotate(dir, name, keep)...)
 	}
 	steps = append(steps, swap.Replace{New: f.base, Target: antixBase, Keep: kept(antixBase)},
 		swap.Replace{New: f.md5, Target: antixMD5, Keep: kept(antixMD5)},
@@ -504,19 +504,13 @@ func (p *CompactPlan) steps(f newFiles) []swap.Step {
 	return steps
 }
 
-// leavesAlone tells whether the compaction makes no former state of a file.
-func (p *CompactPlan) leavesAlone(name string) bool {
-	return name == antixRoot && p.fresh == nil
-}
-
 // rotate makes room for a new first generation, by moving each kept one a place
-// on and removing what is beyond keep.
+// on and removing what is beyond keep. A generation need not have every file.
 func rotate(dir, name string, keep int) (steps []swap.Step) {
-	last := 0
-	for n := 1; exists(filepath.Join(dir, generation(name, n))); n++ {
-		last = n
-	}
-	for n := last; n >= 1; n-- {
+	for n := MaxKeepOld; n >= 1; n-- {
+		if !exists(filepath.Join(dir, generation(name, n))) {
+			continue
+		}
 		if n >= keep {
 			steps = append(steps, swap.Remove{Path: generation(name, n)})
 		} else {

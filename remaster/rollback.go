@@ -55,19 +55,18 @@ func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error
 	}
 	names := append([]string{antixBase, antixInfo}, antixMakeOld...)
 	for _, name := range names {
-		old, bad, bak := name+".old", name+".bad", name+".bak"
+		old, bad := name+".old", name+".bad"
 		if !has(old) && name != antixMD5 && name != antixBase {
-			if has(name) {
+			// What linuxfs.info tells would not be true of the former base.
+			if name == antixInfo && has(name) {
+				p.setAside(name, has)
+				p.steps = append(p.steps, swap.Move{From: name, To: bad})
+			} else if has(name) {
 				p.Warnings = append(p.Warnings, name+" stays: there is no "+old)
 			}
 			continue
 		}
-		if has(bad) {
-			if has(bak) {
-				p.steps = append(p.steps, swap.Remove{Path: bak})
-			}
-			p.steps = append(p.steps, swap.Move{From: bad, To: bak})
-		}
+		p.setAside(name, has)
 		switch {
 		case name == antixMD5 && !has(old):
 			sum, err := p.sumFormer(ctx)
@@ -86,6 +85,19 @@ func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error
 		p.Steps = append(p.Steps, s.String())
 	}
 	return p, nil
+}
+
+// setAside makes room for a new .bad, as init does: the one that is there
+// becomes .bak.
+func (p *RollbackPlan) setAside(name string, has func(string) bool) {
+	bad, bak := name+".bad", name+".bak"
+	if !has(bad) {
+		return
+	}
+	if has(bak) {
+		p.steps = append(p.steps, swap.Remove{Path: bak})
+	}
+	p.steps = append(p.steps, swap.Move{From: bad, To: bak})
 }
 
 // checkFormer refuses a former state that would not boot as it did.

@@ -21,8 +21,8 @@ type FS interface {
 	// WriteFile creates or truncates a file, writes data and syncs it. On error
 	// the file may hold anything.
 	WriteFile(path string, data []byte) error
-	// CopyFile copies a regular file's content, holes included, to a new name
-	// and syncs it; metadata is set by SetMeta.
+	// CopyFile copies a regular file's content, holes included, to a new name;
+	// metadata is set by SetMeta.
 	CopyFile(from, to string) error
 	// Mkdir makes a directory.
 	Mkdir(path string) error

@@ -45,11 +45,13 @@ func Begin(fsys FS, dir string, info Info) (*Txn, error) {
 		err = fmt.Errorf("%s: %w: %s", dir, ErrInterrupted, describe(j))
 	}
 	if err == nil {
-		err = t.note()
+		if err = t.note(); err != nil {
+			// Nothing hangs on this: a journal without temporary files that stays
+			// is removed by whoever comes next.
+			_, _ = clean(fsys, dir, nil)
+		}
 	}
 	if err != nil {
-		// The name of the journal may be there even so; as it is empty of
-		// temporary files, whoever comes next removes it.
 		return nil, errors.Join(err, lock.Close())
 	}
 	return t, nil

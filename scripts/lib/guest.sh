@@ -5,7 +5,7 @@
 #
 #   $E2E/kernel/       a Debian cloud kernel, unpacked, not installed
 #   $E2E/initrd        busybox, the modules that are needed, scripts/guest
-#   $E2E/linuxfs       the small Debian that boots
+#   $E2E/linuxfs.CODEC the small Debian that boots
 #   $E2E/disk          ext4 file system with antiX/ in it
 #   $E2E/console.STEP  what the machine printed
 
@@ -65,28 +65,29 @@ make_initrd() {
     (cd "$tree" && find . | cpio --quiet -o -H newc -R 0:0) >"$E2E/initrd"
 }
 
-# make_linuxfs: a small Debian with a version id, as the live system.
+# make_linuxfs CODEC: a small Debian with a version id, as the live system.
 make_linuxfs() {
-    [[ -f $E2E/linuxfs ]] && return
-    local root=$E2E/_root
+    local root=$E2E/_root image=$E2E/linuxfs.$1 level=()
+    [[ $1 == zstd ]] && level=(-Xcompression-level 3)
+    [[ -f $image ]] && return
     say "making a small Debian"
     rm -rf "$root"
     debian_root "$root" minbase libcap2-bin,attr
     mkdir -p "$root/etc/live/version"
     printf '==== %s\n\ntitle: e2e\n' "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" \
         >"$root/etc/live/version/linuxfs.ver"
-    mksquashfs "$root" "$E2E/linuxfs.part" -comp zstd -Xcompression-level 3 -b 262144 \
+    mksquashfs "$root" "$image.part" -comp "$1" "${level[@]}" -b 262144 \
         -noappend -no-progress -quiet
     rm -rf "$root"
-    mv "$E2E/linuxfs.part" "$E2E/linuxfs"
+    mv "$image.part" "$image"
 }
 
-# make_disk: a fresh live directory with an empty rootfs, on a disk of its own.
+# make_disk CODEC: a fresh live directory with an empty rootfs, on a disk of its own.
 make_disk() {
     local tree=$E2E/_disk
     rm -rf "$tree" "$E2E/disk"
     mkdir -p "$tree/antiX" "$tree/empty/upper" "$tree/empty/work"
-    cp "$E2E/linuxfs" "$tree/antiX/linuxfs"
+    cp "$E2E/linuxfs.$1" "$tree/antiX/linuxfs"
     (cd "$tree/antiX" && md5sum linuxfs >linuxfs.md5)
     truncate -s 256M "$tree/antiX/rootfs"
     mkfs.ext4 -q -F -L rootfs -d "$tree/empty" "$tree/antiX/rootfs"
@@ -140,6 +141,10 @@ boot() {
     fi
     console_has "$step" "INIT: powering off"
     console_has "$step" "STEP: $step passed"
+    if grep -q 'is busy' "$E2E/console.$step"; then
+        show_console "$step"
+        die "boot $step: the shutdown left something mounted"
+    fi
     say "boot $step: passed after $((SECONDS - start)) s"
 }
 
