@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"relive/overlay"
@@ -611,7 +612,7 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 		}
 		f.root = txn.Name(path)
 		p.env.phase("new rootfs", 0)
-		if err := p.fresh.build(ctx, path, modeOf(p.live.Overlay.Path)); err != nil {
+		if err := p.fresh.build(ctx, path, p.live.Overlay.Path); err != nil {
 			return err
 		}
 		if err := p.fresh.check(ctx, path); err != nil {
@@ -639,17 +640,33 @@ func (p *CompactPlan) small(txn *swap.Txn, name, text string) (string, error) {
 	return txn.Name(path), os.WriteFile(path, []byte(text), 0o644)
 }
 
-func modeOf(path string) os.FileMode {
-	if st, err := os.Stat(path); err == nil {
-		return st.Mode().Perm()
+// createLike makes a new file with the mode and owner of the one that it is to
+// take the place of. Where the file system or the user may not set them, the
+// file has what a new file gets.
+func createLike(path, former string) (*os.File, error) {
+	st, err := os.Stat(former)
+	if err != nil {
+		return nil, err
 	}
-	return 0o644
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, st.Mode().Perm())
+	if err != nil {
+		return nil, err
+	}
+	if owner, ok := st.Sys().(*syscall.Stat_t); ok {
+		_ = f.Chown(int(owner.Uid), int(owner.Gid))
+	}
+	_ = f.Chmod(st.Mode().Perm()) // past the umask
+	return f, nil
 }
 
 // makeBase writes the new base, makes it durable, reads it back and compares
 // it with the tree that it was made from.
 func (p *CompactPlan) makeBase(ctx context.Context, path string, res *CompactResult) (*squash.WriteReport, string, error) {
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, modeOf(p.live.Base.Path))
+	create := func() (*os.File, error) { return createLike(path, p.live.Base.Path) }
+	if p.o.Output != "" {
+		create = func() (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666) }
+	}
+	out, err := create()
 	if err != nil {
 		return nil, "", err
 	}

@@ -3,7 +3,6 @@ package remaster
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"relive/extfs"
 	"relive/overlay"
@@ -129,9 +128,10 @@ func restamped(o *Overlay, versionText []byte, now tree.Time) (*tree.Node, error
 	return overlay.WithoutOrigins(root), nil
 }
 
-// build writes the image to path, which must not exist.
-func (f *freshRootfs) build(ctx context.Context, path string, mode os.FileMode) (err error) {
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, mode)
+// build writes the image to path, which must not exist, with the mode and owner
+// of the image that it takes the place of.
+func (f *freshRootfs) build(ctx context.Context, path, former string) (err error) {
+	out, err := createLike(path, former)
 	if err != nil {
 		return err
 	}
