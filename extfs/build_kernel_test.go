@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -271,4 +273,43 @@ func TestBuildManyFiles(t *testing.T) {
 	}
 	fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
+}
+
+// TestBuildUpper: a built image serves the kernel's overlayfs as its upper
+// layer: whiteouts hide, opaque directories replace, and new changes land.
+func TestBuildUpper(t *testing.T) {
+	requireTools(t, "mount", "e2fsck")
+	t.Parallel()
+	whiteout := &tree.Node{Name: "gone", Meta: tree.Meta{Type: tree.CharDevice, Mtime: stamp}}
+	opaque := dirOf("replaced", fileOf("new", []byte("new")))
+	opaque.Xattrs = tree.Xattrs{{Name: "trusted.overlay.opaque", Value: "y"}}
+	img, _ := buildFile(t, dirOf("", dirOf("upper", whiteout, opaque), dirOf("work")), BuildOptions{Size: 64 << 20, Label: "rootfs", Time: stamp})
+	at, umount := mountBuilt(t, img)
+	lower, merged := t.TempDir(), t.TempDir()
+	for _, name := range []string{"gone", "stays", "replaced/old"} {
+		if err := os.MkdirAll(filepath.Join(lower, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(lower, name), []byte("lower"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command(t, "mount", "-t", "overlay", "overlay", "-o",
+		fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, at, at), merged)
+	if err := os.WriteFile(filepath.Join(merged, "stays"), []byte("changed"), 0o644); err != nil {
+		t.Error(err)
+	}
+	got := command(t, "find", merged, "-mindepth", "1", "-printf", "%P ")
+	command(t, "umount", merged)
+	umount()
+	names := strings.Fields(got)
+	slices.Sort(names)
+	if s := strings.Join(names, " "); s != "replaced replaced/new stays" {
+		t.Errorf("the overlay shows %q", s)
+	}
+	fsck(t, img)
+	n, err := readBack(t, img).Lookup("upper/stays")
+	if err != nil || n == nil || n.Size != 7 {
+		t.Error(n, err)
+	}
 }
