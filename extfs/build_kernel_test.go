@@ -1,6 +1,7 @@
 package extfs
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -311,5 +312,52 @@ func TestBuildUpper(t *testing.T) {
 	n, err := readBack(t, img).Lookup("upper/stays")
 	if err != nil || n == nil || n.Size != 7 {
 		t.Error(n, err)
+	}
+}
+
+// TestBuildAttributeBlock: an attribute block is byte for byte the kernel's,
+// hashes included, but for its checksum.
+func TestBuildAttributeBlock(t *testing.T) {
+	requireTools(t, "mount", "mke2fs", "debugfs")
+	t.Parallel()
+	xs := tree.Xattrs{
+		{Name: "security.x", Value: "seven b"},
+		{Name: "trusted.overlay.opaque", Value: "y"},
+		{Name: "user.a", Value: strings.Repeat("v", 101)},
+		{Name: "user.b\xc3\xbc", Value: "\xff\xfe\xfd\xfc\xfb"},
+		{Name: "user.empty", Value: ""},
+	}
+	split, err := splitXattrs(xs, 0, 1024, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 1024)
+	putXattrBlock(want, split.block, 1)
+
+	img := mkfs(t, 8, "-t", "ext4", "-b", "1024", "-I", "128")
+	at, umount := mountBuilt(t, img)
+	f := filepath.Join(at, "f")
+	if err := os.WriteFile(f, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range split.block {
+		if err := unix.Setxattr(f, s.full, []byte(s.value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	umount()
+	_, rest, ok := strings.Cut(command(t, "debugfs", "-R", "stat /f", img), "File ACL: ")
+	var block int64
+	if _, err := fmt.Sscan(rest, &block); !ok || err != nil || block == 0 {
+		t.Fatal(rest, err)
+	}
+	raw, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := raw[block*1024:][:1024]
+	clear(got[xaHdrCsum : xaHdrCsum+4])
+	if !bytes.Equal(got, want) {
+		t.Errorf("kernel:\n%x\nbuilt:\n%x", got, want)
 	}
 }
