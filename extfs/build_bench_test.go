@@ -10,6 +10,18 @@ import (
 	"relive/tree/hostfs"
 )
 
+// Figures, from one run each on two cores that were busy with other work
+// besides, so the ratios say more than the seconds. An image of 8 GiB on ext4,
+// content in the page cache:
+//
+//	52,218 files, 780 MB (/usr/share)    Build 5.8 s    mke2fs -d 115.8 s
+//	72,724 files, 4.3 GB (/usr/lib)      Build 45.8 s, 33 MB of memory at most
+//	200,000 small files in memory        Build 2.5 s
+//	nothing, 40 GiB                      Build 0.04 s
+//
+// Of the first, 0.2 s are this package's own work; the rest is the host's
+// reading and writing. They do not show a cold cache.
+
 // benchTree is a directory of the host, RELIVE_BENCH_DIR or /usr/share.
 func benchTree(b *testing.B) (string, *tree.Node) {
 	dir := os.Getenv("RELIVE_BENCH_DIR")

@@ -144,7 +144,7 @@ func putDevice(iblock []byte, r tree.Rdev) (ok bool) {
 	return ok
 }
 
-// fileTypes is the directory entry's file type.
+// fileType is the directory entry's file type.
 func fileType(t tree.Type) uint8 {
 	switch t {
 	case tree.Regular:

@@ -1,9 +1,12 @@
 package extfs
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -271,4 +274,90 @@ func TestBuildManyFiles(t *testing.T) {
 	}
 	fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
+}
+
+// TestBuildUpper: a built image serves the kernel's overlayfs as its upper
+// layer: whiteouts hide, opaque directories replace, and new changes land.
+func TestBuildUpper(t *testing.T) {
+	requireTools(t, "mount", "e2fsck")
+	t.Parallel()
+	whiteout := &tree.Node{Name: "gone", Meta: tree.Meta{Type: tree.CharDevice, Mtime: stamp}}
+	opaque := dirOf("replaced", fileOf("new", []byte("new")))
+	opaque.Xattrs = tree.Xattrs{{Name: "trusted.overlay.opaque", Value: "y"}}
+	img, _ := buildFile(t, dirOf("", dirOf("upper", whiteout, opaque), dirOf("work")), BuildOptions{Size: 64 << 20, Label: "rootfs", Time: stamp})
+	at, umount := mountBuilt(t, img)
+	lower, merged := t.TempDir(), t.TempDir()
+	for _, name := range []string{"gone", "stays", "replaced/old"} {
+		if err := os.MkdirAll(filepath.Join(lower, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(lower, name), []byte("lower"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command(t, "mount", "-t", "overlay", "overlay", "-o",
+		fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, at, at), merged)
+	if err := os.WriteFile(filepath.Join(merged, "stays"), []byte("changed"), 0o644); err != nil {
+		t.Error(err)
+	}
+	got := command(t, "find", merged, "-mindepth", "1", "-printf", "%P ")
+	command(t, "umount", merged)
+	umount()
+	names := strings.Fields(got)
+	slices.Sort(names)
+	if s := strings.Join(names, " "); s != "replaced replaced/new stays" {
+		t.Errorf("the overlay shows %q", s)
+	}
+	fsck(t, img)
+	n, err := readBack(t, img).Lookup("upper/stays")
+	if err != nil || n == nil || n.Size != 7 {
+		t.Error(n, err)
+	}
+}
+
+// TestBuildAttributeBlock: an attribute block is byte for byte the kernel's,
+// hashes included, but for its checksum.
+func TestBuildAttributeBlock(t *testing.T) {
+	requireTools(t, "mount", "mke2fs", "debugfs")
+	t.Parallel()
+	xs := tree.Xattrs{
+		{Name: "security.x", Value: "seven b"},
+		{Name: "trusted.overlay.opaque", Value: "y"},
+		{Name: "user.a", Value: strings.Repeat("v", 101)},
+		{Name: "user.b\xc3\xbc", Value: "\xff\xfe\xfd\xfc\xfb"},
+		{Name: "user.empty", Value: ""},
+	}
+	split, err := splitXattrs(xs, 0, 1024, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 1024)
+	putXattrBlock(want, split.block, 1)
+
+	img := mkfs(t, 8, "-t", "ext4", "-b", "1024", "-I", "128")
+	at, umount := mountBuilt(t, img)
+	f := filepath.Join(at, "f")
+	if err := os.WriteFile(f, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range split.block {
+		if err := unix.Setxattr(f, s.full, []byte(s.value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	umount()
+	_, rest, ok := strings.Cut(command(t, "debugfs", "-R", "stat /f", img), "File ACL: ")
+	var block int64
+	if _, err := fmt.Sscan(rest, &block); !ok || err != nil || block == 0 {
+		t.Fatal(rest, err)
+	}
+	raw, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := raw[block*1024:][:1024]
+	clear(got[xaHdrCsum : xaHdrCsum+4])
+	if !bytes.Equal(got, want) {
+		t.Errorf("kernel:\n%x\nbuilt:\n%x", got, want)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -459,6 +460,7 @@ func (g *generator) tree(entries int) *tree.Node {
 
 // memImage is an Image in memory that notes what happens to it.
 type memImage struct {
+	mu     sync.Mutex
 	data   []byte
 	writes int
 	fail   int // the write that fails, counted from 1
@@ -471,6 +473,8 @@ func (m *memImage) Truncate(size int64) error {
 }
 
 func (m *memImage) WriteAt(p []byte, off int64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.writes++; m.writes == m.fail {
 		return 0, errDisk
 	}

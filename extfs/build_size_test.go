@@ -217,6 +217,17 @@ func TestBuildInodes(t *testing.T) {
 	if !errors.As(err, &no) || no.What != "inodes" || no.Needed != 5011 || no.Available != 4992 {
 		t.Errorf("%v", err)
 	}
+	for _, size := range []int64{0, 16 << 20} {
+		for _, inodes := range []uint32{2000, 5000} {
+			needs, err := Measure(t.Context(), root, BuildOptions{Size: size, Inodes: inodes, BlockSize: 4096})
+			if err != nil || needs.Fits || needs.Inodes != 5011 || needs.MinSize != 0 {
+				t.Errorf("%d bytes, %d inodes: %+v %v", size, inodes, needs, err)
+			}
+			if _, err := Build(t.Context(), &memImage{}, root, BuildOptions{Size: size, Inodes: inodes, BlockSize: 4096}); !errors.Is(err, ErrNoSpace) {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // TestBuildErrors: an error of a write, a read or the context comes through,
