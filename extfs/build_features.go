@@ -164,3 +164,26 @@ func (f FeatureSet) dirNlink() bool   { return f.ROCompat&roDirNlink != 0 }
 // groupCsum tells whether group descriptors have checksums, which is what
 // allows groups to stay uninitialised.
 func (f FeatureSet) groupCsum() bool { return f.ROCompat&(roMetadataCsum|roGDTCsum) != 0 }
+
+// Buildable gives the features that an image can be built with, and the names
+// of those that it has to do without: unknown ones, and ones whose
+// preconditions do not hold. A state, such as needs_recovery, is left out
+// without being named.
+func (f FeatureSet) Buildable() (can FeatureSet, without []string) {
+	f.Incompat &^= stateIncompat
+	f.ROCompat &^= stateROCompat
+	can = FeatureSet{f.Compat & buildCompat, f.Incompat & buildIncompat, f.ROCompat & buildROCompat}
+	if can.ROCompat&roSparseSuper == 0 {
+		can.Compat &^= compatResizeInode
+	}
+	if can.Incompat&incompatExtents == 0 {
+		can.Incompat &^= incompat64Bit
+	}
+	if can.ROCompat&roMetadataCsum == 0 {
+		can.Incompat &^= incompatCsumSeed
+	}
+	if can.Compat&compatHasJournal == 0 {
+		can.Compat &^= compatOrphanFile
+	}
+	return can, FeatureSet{f.Compat &^ can.Compat, f.Incompat &^ can.Incompat, f.ROCompat &^ can.ROCompat}.Names()
+}

@@ -120,6 +120,24 @@ func TestJournal(t *testing.T) {
 			f := filler{t: t, dir: dir, bs: c.bs, files: 200, small: true, rnd: rnd}
 			f.all()
 			syncDir(t, dir)
+			// Files without a name that are still open are on the list of
+			// orphans, which the kernel's recovery works off.
+			var orphans []*os.File
+			closeOrphans := func() {
+				for _, o := range orphans {
+					o.Close()
+				}
+				orphans = nil
+			}
+			t.Cleanup(closeOrphans) // before the unmounting that mount has registered
+			for _, name := range []string{"orphan1", "orphan2"} {
+				o, err := os.Create(f.path(name))
+				f.ok(err)
+				orphans = append(orphans, o)
+				_, err = o.Write(f.bytes(30_000))
+				f.ok(err)
+				f.ok(os.Remove(f.path(name)))
+			}
 			replayed := 0
 			for round := range 3 {
 				journalRound(f, round)
@@ -136,6 +154,7 @@ func TestJournal(t *testing.T) {
 			if replayed == 0 {
 				t.Error("nothing was replayed")
 			}
+			closeOrphans()
 			umount()
 			if info := openImage(t, img).Info(); !info.Journal.Clean || info.NeedsRecovery {
 				t.Errorf("after unmounting: %+v", info.Journal)
