@@ -228,12 +228,50 @@ func TestJournalByDebugfs(t *testing.T) {
 	}
 }
 
-// TestJournalDamage breaks each block of a log in turn: what is read is then
-// an error or what the kernel makes of it, and never something else.
-func TestJournalDamage(t *testing.T) {
+// TestJournalSequence has a log that starts before the numbers of transactions
+// run over and ends after that.
+func TestJournalSequence(t *testing.T) {
 	requireTools(t, "mke2fs", "mount", "umount", "cp")
 	img := mkfs(t, 16, "-t", "ext4", "-b", "1024", "-J", "size=1")
+	setJournalSequence(t, img, 0xFFFFFFFC)
 	dir, _ := mount(t, img, "rw,commit=300")
+	f := filler{t: t, dir: dir, bs: 1024, rnd: rand.New(rand.NewPCG(7, 8))}
+	for i := range 8 {
+		f.write(fmt.Sprint("f", i%3), f.bytes(100+i))
+		f.ok(os.Mkdir(f.path(fmt.Sprint("d", i)), 0o755))
+		if i > 0 {
+			f.ok(os.Remove(f.path(fmt.Sprint("d", i-1))))
+		}
+		syncDir(t, dir)
+	}
+	fs := compareAfterRecovery(t, copyImage(t, img))
+	j, err := fs.loadJournal()
+	f.ok(err)
+	if end := j.sequence + uint32(fs.Info().Journal.Transactions); end >= j.sequence {
+		t.Errorf("transactions %#x to %#x", j.sequence, end)
+	}
+}
+
+// TestJournalDamage breaks each block of a log in many places: what is read is
+// then an error or what the kernel makes of it, and never something else.
+func TestJournalDamage(t *testing.T) {
+	requireTools(t, "mke2fs", "mount", "umount", "cp")
+	for _, c := range []struct{ features, options string }{
+		{"metadata_csum", "commit=300"},                   // checksums v3
+		{"^metadata_csum", "commit=300,journal_checksum"}, // v1
+		{"metadata_csum", "commit=300,journal_async_commit,data=writeback"},
+		{"^metadata_csum", "commit=300,journal_async_commit,data=writeback"},
+	} {
+		t.Run(c.features+","+c.options, func(t *testing.T) {
+			t.Parallel()
+			journalDamage(t, c.features, c.options)
+		})
+	}
+}
+
+func journalDamage(t *testing.T, features, options string) {
+	img := mkfs(t, 8, "-t", "ext4", "-b", "1024", "-J", "size=1", "-O", features)
+	dir, _ := mount(t, img, "rw,"+options)
 	for i := range 3 {
 		f := filler{t: t, dir: dir, bs: 1024, rnd: rand.New(rand.NewPCG(7, 8))}
 		f.write(fmt.Sprint("f", i), []byte("x"))
@@ -272,7 +310,7 @@ func TestJournalDamage(t *testing.T) {
 			default:
 				kinds.same++
 			}
-			if i == int(n)%10 { // the kernel is slower to ask
+			if i == int(n*7)%20 { // the kernel is slower to ask
 				compareDamaged(t, whole, fs, fmt.Sprintf("block %d, byte %d", n, off))
 			}
 			p[off] ^= 0x10
