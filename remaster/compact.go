@@ -67,6 +67,7 @@ type PlanSummary struct {
 	Layout    string   `json:"layout"`
 	Mode      string   `json:"mode"` // "swap", "stage" or "output"
 	Output    string   `json:"output,omitempty"`
+	KeepOld   int      `json:"keep_old"` // former states that are there afterwards, at most
 	Codec     string   `json:"codec"`
 	BlockSize int      `json:"block_size"`
 	VID       string   `json:"vid,omitempty"`
@@ -103,10 +104,10 @@ type CompactResult struct {
 // Refusal.
 func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*CompactPlan, error) {
 	p := &CompactPlan{live: l, env: e, o: o}
-	p.Summary = PlanSummary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: "swap", Output: o.Output, Steps: []string{}, Warnings: []string{}}
+	p.Summary = PlanSummary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: "swap", Output: o.Output, KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
 	switch {
 	case o.Output != "" && (o.Stage || o.NoReset):
-		return nil, refuse("give one of them", "--output writes one file and changes nothing, so that --stage and --no-reset have no meaning with it")
+		return nil, withHint(&optionError{errors.New("--output writes one file and changes nothing, so that --stage and --no-reset have no meaning with it")}, "give one of them")
 	case o.Output != "":
 		p.Summary.Mode = "output"
 	case o.Stage:
@@ -339,7 +340,7 @@ func (p *CompactPlan) writeOptions() (squash.WriteOptions, error) {
 		wo.BlockSize = p.o.BlockSize
 	}
 	if wo.BlockSize < squash.MinBlockSize || wo.BlockSize > squash.MaxBlockSize || wo.BlockSize&(wo.BlockSize-1) != 0 {
-		return wo, refuse("SquashFS knows 4K, 8K, 16K and so on to 1M", "block size %d", wo.BlockSize)
+		return wo, withHint(&optionError{fmt.Errorf("block size %d", wo.BlockSize)}, "SquashFS knows 4K, 8K, 16K and so on to 1M")
 	}
 	switch {
 	case p.o.Codec != nil && *p.o.Codec != wo.Codec.ID:
@@ -353,7 +354,7 @@ func (p *CompactPlan) writeOptions() (squash.WriteOptions, error) {
 		wo.Codec.Level = p.o.Level
 	}
 	if err := wo.Codec.Validate(wo.BlockSize); err != nil {
-		return wo, withHint(err, "relive version lists the codecs that can be written")
+		return wo, withHint(&optionError{err}, "relive compact --help tells of --comp, --level and --block-size")
 	}
 	return wo, nil
 }

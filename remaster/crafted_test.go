@@ -60,7 +60,20 @@ func buildRootfs(t testing.TB, path string, root *tree.Node) {
 
 // overlaid is the tree of a rootfs in overlayfs's form.
 func overlaid(kids ...*tree.Node) *tree.Node {
-	return dir("", dir("upper", kids...), dir("work"))
+	return dir("", merging(dir("upper", kids...)), dir("work"))
+}
+
+// merging gives the directories of a layer the mark that the kernel gives to
+// those that it merges with one below. It is empty where the file system below
+// has no file handles.
+func merging(n *tree.Node) *tree.Node {
+	if n.Type == tree.Directory {
+		n.Xattrs = append(tree.Xattrs{{Name: "trusted.overlay.origin"}}, n.Xattrs...)
+		for _, k := range n.Dir.(tree.List) {
+			merging(k)
+		}
+	}
+	return n
 }
 
 // whiteout is what overlayfs marks a deletion with.

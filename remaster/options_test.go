@@ -131,8 +131,6 @@ func TestOutput(t *testing.T) {
 	l.refused(o, "exists already")
 	o.Force = true
 	l.compact(o)
-	o.Stage = true
-	l.refused(o, "--output")
 }
 
 // TestKeepOld: as many former states are kept as asked for.

@@ -30,7 +30,6 @@ func TestRefusals(t *testing.T) {
 		{"a staged rootfs", put("rootfs.new"), keepOne(), "rootfs.new is pending"},
 		{"staging beside .old", put("linuxfs.old"), stage, "linuxfs.old is there"},
 		{"staging beside .bad", put("linuxfs.bad"), stage, "linuxfs.bad is there"},
-		{"block size", func(*live) {}, remaster.CompactOptions{BlockSize: 100_000}, "block size 100000"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -38,6 +37,23 @@ func TestRefusals(t *testing.T) {
 			test.prepare(l)
 			l.refused(test.o, test.fact)
 		})
+	}
+}
+
+// TestWrongOptions: options that no directory could be compacted with are told
+// apart from a directory that cannot.
+func TestWrongOptions(t *testing.T) {
+	t.Parallel()
+	l := small(t)
+	before := hashes(t, l.dir)
+	for _, o := range []remaster.CompactOptions{{BlockSize: 100_000}, {BlockSize: 2 << 20}, {Level: 99}, {Output: l.path("out"), Stage: true}, {Output: l.path("out"), NoReset: true}} {
+		_, err := l.plan(o)
+		if _, refused := remaster.IsRefusal(err); refused || !errors.Is(err, remaster.ErrOption) || remaster.Hint(err) == "" {
+			t.Errorf("%+v: %v (hint: %s)", o, err, remaster.Hint(err))
+		}
+	}
+	if after := hashes(t, l.dir); after != before {
+		t.Error("the directory was changed")
 	}
 }
 

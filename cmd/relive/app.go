@@ -136,8 +136,8 @@ func (s settling) or(t settling, holds bool) settling {
 // finishes or undoes it.
 func (a *app) settle(ctx context.Context, dir string, how settling) error {
 	state, err := swap.Inspect(swap.OS{}, dir)
-	if errors.Is(err, os.ErrNotExist) || state == nil && err == nil {
-		return nil
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || state == nil && err == nil {
+		return nil // what is wrong with dir, the verb itself tells
 	}
 	if err != nil {
 		return err

@@ -188,6 +188,10 @@ func (a *app) showResult(r *remaster.CompactResult) error {
 	case "stage":
 		a.printf("the next boot takes it up\n")
 	case "swap":
+		if s.KeepOld == 0 {
+			a.printf("the former state is not kept\n")
+			break
+		}
 		a.printf("the former state is kept as .old; relive rollback %s brings it back\n", s.Dir)
 	}
 	return a.showWarnings(r.Warnings, errWarned)
