@@ -108,7 +108,7 @@ func (d *dir) Children() ([]*tree.Node, error) {
 		nodes []*tree.Node
 		seen  map[string]bool // set up at the first name that is out of order
 		last  string
-		c     = d.r.cursor(&d.r.inodes)
+		m     = nodeMaker{r: d.r, c: d.r.cursor(&d.r.inodes)}
 		e     entry
 	)
 	for {
@@ -119,7 +119,7 @@ func (d *dir) Children() ([]*tree.Node, error) {
 		if !ok {
 			break
 		}
-		node, err := d.child(c, &e)
+		node, err := d.child(&m, &e)
 		if err != nil {
 			return nil, err
 		}
@@ -148,13 +148,13 @@ func (d *dir) Children() ([]*tree.Node, error) {
 }
 
 // child makes the node of an entry.
-func (d *dir) child(c *cursor, e *entry) (*tree.Node, error) {
+func (d *dir) child(m *nodeMaker, e *entry) (*tree.Node, error) {
 	name := string(e.name)
 	place := func() string { return fmt.Sprintf("%s: entry %q", d.place(), name) }
 	if err := tree.CheckName(name); err != nil {
 		return nil, d.r.corrupt(d.place(), "%v", err)
 	}
-	n, err := d.r.readInode(c, e.ref)
+	n, err := d.r.readInode(m.c, e.ref)
 	if err != nil {
 		return nil, within(err, "%s", place())
 	}
@@ -169,7 +169,7 @@ func (d *dir) child(c *cursor, e *entry) (*tree.Node, error) {
 			return nil, within(err, "%s", place())
 		}
 	}
-	node, err := d.r.node(name, &n)
+	node, err := m.node(name, &n)
 	if err != nil {
 		return nil, within(err, "%s", place())
 	}
@@ -222,7 +222,7 @@ func (d *dir) Lookup(name string) (*tree.Node, error) {
 			return nil, nil
 		}
 		if string(e.name) == name {
-			return d.child(d.r.cursor(&d.r.inodes), &e)
+			return d.child(&nodeMaker{r: d.r, c: d.r.cursor(&d.r.inodes)}, &e)
 		}
 	}
 }

@@ -9,24 +9,30 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"relive/squash/codec"
+	"relive/tree"
 )
 
 // library gives the codecs that the environment asks for.
 func library(t testing.TB) *codec.Library {
 	t.Helper()
-	mode, err := codec.ParseMode(os.Getenv("RELIVE_CODECS"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lib, err := codec.Open(mode)
+	lib, err := loadLibrary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return lib
 }
+
+var loadLibrary = sync.OnceValues(func() (*codec.Library, error) {
+	mode, err := codec.ParseMode(os.Getenv("RELIVE_CODECS"))
+	if err != nil {
+		return nil, err
+	}
+	return codec.Open(mode)
+})
 
 // openBytes opens an image in memory.
 func openBytes(t testing.TB, b []byte) *Reader {
@@ -57,6 +63,16 @@ func openFile(t testing.TB, path string) *Reader {
 	}
 	t.Cleanup(func() { r.Close() })
 	return r
+}
+
+// rootOf gives the root directory of an image.
+func rootOf(t testing.TB, r *Reader) *tree.Node {
+	t.Helper()
+	root, err := r.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
 }
 
 // kernelManifest reads what a kernel showed of the fixtures' tree.
@@ -101,7 +117,8 @@ func TestFixtures(t *testing.T) {
 	for _, image := range images {
 		t.Run(strings.Split(image, ".")[1], func(t *testing.T) {
 			t.Parallel()
-			got := manifest(t, openFile(t, image))
+			r := openFile(t, image)
+			got := manifest(t, rootOf(t, r))
 			for p, l := range got {
 				l.Holes = ""
 				if w := want[p]; l.Type == "d" {
@@ -110,6 +127,9 @@ func TestFixtures(t *testing.T) {
 				got[p] = l
 			}
 			compareManifests(t, got, want)
+			if report := verifyClean(t, r); report.Entries != int64(len(want)-1) {
+				t.Errorf("%d entries in %d paths", report.Entries, len(want))
+			}
 		})
 	}
 }

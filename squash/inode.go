@@ -140,14 +140,36 @@ func (n *InodeHead) listing() uint32 {
 
 // Root gives the root directory.
 func (r *Reader) Root() (*tree.Node, error) {
-	n, err := r.readInode(r.cursor(&r.inodes), r.super.Root)
+	m := nodeMaker{r: r, c: r.cursor(&r.inodes)}
+	n, err := r.readInode(m.c, r.super.Root)
 	if err != nil {
 		return nil, within(err, "root")
 	}
 	if n.Type.Basic() != InodeDir {
 		return nil, r.corrupt("root", "inode %d is a %s, no directory", n.Number, n.Type)
 	}
-	return r.node("", &n)
+	return m.node("", &n)
+}
+
+// nodeMaker makes the nodes of one listing.
+type nodeMaker struct {
+	r     *Reader
+	c     *cursor
+	sets  map[uint32]tree.Xattrs // by xattr id: the nodes share equal ones
+	bytes int64                  // of attributes and symlink targets
+}
+
+// listingBytesMax bounds what the attributes and symlink targets of a listing
+// take in memory: one value in the image can stand in many sets of attributes,
+// and a megabyte of targets packs into a kilobyte.
+const listingBytesMax = 64 << 20
+
+// charge counts bytes against that bound.
+func (m *nodeMaker) charge(n *inode, bytes int) error {
+	if m.bytes += int64(bytes); m.bytes > listingBytesMax {
+		return tree.Unsupported(m.r.name, n.place(), "attributes and symlink targets of one directory take more than %d bytes", listingBytesMax)
+	}
+	return nil
 }
 
 // fileNode and dirNode put a node and what hangs on it into one allocation.
@@ -162,7 +184,8 @@ type dirNode struct {
 }
 
 // node makes the tree's node for an inode.
-func (r *Reader) node(name string, n *inode) (*tree.Node, error) {
+func (m *nodeMaker) node(name string, n *inode) (*tree.Node, error) {
+	r := m.r
 	var node *tree.Node
 	switch n.Type.Basic() {
 	case InodeFile:
@@ -182,6 +205,9 @@ func (r *Reader) node(name string, n *inode) (*tree.Node, error) {
 	case InodeSymlink:
 		node = &tree.Node{}
 		node.Target, node.Size = n.target, int64(len(n.target))
+		if err := m.charge(n, len(n.target)); err != nil {
+			return nil, err
+		}
 	case InodeBlockDev, InodeCharDev:
 		node = &tree.Node{}
 		node.Rdev = tree.RdevFromLinux(n.Rdev)
@@ -197,9 +223,29 @@ func (r *Reader) node(name string, n *inode) (*tree.Node, error) {
 	node.Inode = tree.Inode{Source: r, Number: uint64(n.Number)}
 	if n.Xattr != NoXattr {
 		var err error
-		if node.Xattrs, err = r.xattrs.get(n.Xattr); err != nil {
+		if node.Xattrs, err = m.xattrs(n); err != nil {
 			return nil, within(err, "%s", n.place())
 		}
 	}
 	return node, nil
+}
+
+// xattrs gives the attributes of an inode that has some.
+func (m *nodeMaker) xattrs(n *inode) (tree.Xattrs, error) {
+	if x, ok := m.sets[n.Xattr]; ok {
+		return x, nil
+	}
+	x, err := m.r.xattrs.get(n.Xattr)
+	if err != nil {
+		return nil, err
+	}
+	bytes := 0
+	for _, a := range x {
+		bytes += len(a.Name) + len(a.Value)
+	}
+	if m.sets == nil {
+		m.sets = make(map[uint32]tree.Xattrs)
+	}
+	m.sets[n.Xattr] = x
+	return x, m.charge(n, bytes)
 }

@@ -56,8 +56,8 @@ var headSizes = [...]int{
 // variable part.
 func (t InodeType) HeadSize() int { return headSizes[t] }
 
-// maxHeadSize is the longest HeadSize.
-const maxHeadSize = 56
+// minInodeSize and maxHeadSize are the least and the greatest HeadSize.
+const minInodeSize, maxHeadSize = 20, 56
 
 // Append encodes the head, which must have a valid type. The variable part is
 // the caller's to append; AppendSymlink does it for symlinks.

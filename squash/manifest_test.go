@@ -50,13 +50,9 @@ func escape(s string) string {
 	return b.String()
 }
 
-// manifest walks a tree. The lines come in the order of the walk.
-func manifest(t testing.TB, r *Reader) map[string]line {
+// manifest walks a tree; the lines are by path.
+func manifest(t testing.TB, root *tree.Node) map[string]line {
 	t.Helper()
-	root, err := r.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := make(map[string]line)
 	byInode := make(map[tree.Inode][]string)
 	var walk func(p string, n *tree.Node)

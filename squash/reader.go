@@ -16,6 +16,7 @@ type Reader struct {
 	image     io.ReaderAt
 	name      string
 	super     Superblock
+	size      int64 // of the file, padding included
 	used      int64 // super.BytesUsed
 	blockSize int
 	rawOpts   []byte
@@ -23,7 +24,8 @@ type Reader struct {
 
 	inodes, dirs region // of super's tables
 	ids          []uint32
-	fragments    []int64 // absolute offsets of the metadata blocks of each table
+	idIndex      []int64 // absolute offsets of the metadata blocks of each table
+	fragments    []int64
 	exports      []int64
 	xattrIDs     []int64
 	xattrCount   uint32
@@ -64,7 +66,7 @@ func Open(r io.ReaderAt, size int64, name string, lib *codec.Library, opts ...Op
 		o(&set)
 	}
 	head := make([]byte, min(max(size, 0), SuperblockSize))
-	rd := &Reader{image: r, name: name, used: int64(len(head)), dirSeen: make(map[Ref]dirPlace)}
+	rd := &Reader{image: r, name: name, size: size, used: int64(len(head)), dirSeen: make(map[Ref]dirPlace)}
 	if err := rd.ReadStored(head, 0); err != nil {
 		return nil, err
 	}
@@ -103,9 +105,6 @@ func (r *Reader) Close() error {
 
 // Name is the image's name as given to Open.
 func (r *Reader) Name() string { return r.name }
-
-// source is what the image is read from.
-func (r *Reader) source() io.ReaderAt { return r.image }
 
 // Superblock gives the superblock.
 func (r *Reader) Superblock() Superblock { return r.super }
@@ -181,8 +180,8 @@ func (r *Reader) readOptions() error {
 // regions of metadata blocks end.
 func (r *Reader) locateTables() error {
 	s := &r.super
-	idIndex, err := r.readIndex("id table", int64(s.IDTableStart), uint64(s.IDCount), IDSize)
-	if err != nil {
+	var err error
+	if r.idIndex, err = r.readIndex("id table", int64(s.IDTableStart), uint64(s.IDCount), IDSize); err != nil {
 		return err
 	}
 	if s.FragmentCount != 0 {
@@ -212,7 +211,7 @@ func (r *Reader) locateTables() error {
 
 	// A region of metadata blocks ends where the next thing starts.
 	marks := []int64{int64(s.InodeTableStart), int64(s.DirTableStart), int64(s.IDTableStart), r.used}
-	for _, index := range [][]int64{idIndex, r.fragments, r.exports, r.xattrIDs} {
+	for _, index := range [][]int64{r.idIndex, r.fragments, r.exports, r.xattrIDs} {
 		if len(index) > 0 {
 			marks = append(marks, index[0])
 		}
@@ -238,13 +237,16 @@ func (r *Reader) locateTables() error {
 	r.inodes = region{"inode table", int64(s.InodeTableStart), endOf(int64(s.InodeTableStart))}
 	r.dirs = region{"directory table", int64(s.DirTableStart), endOf(int64(s.DirTableStart))}
 	// A directory table without entries takes no bytes.
-	for _, index := range [][]int64{idIndex, r.fragments, r.exports} {
+	for _, index := range [][]int64{r.idIndex, r.fragments, r.exports} {
 		if len(index) > 0 && index[0] == r.dirs.start {
 			r.dirs.end = r.dirs.start
 		}
 	}
 	r.pairs = region{"xattr pairs", r.pairs.start, endOf(r.pairs.start)}
-	return r.readIDs(idIndex)
+	if most := r.inodes.maxDecoded() / minInodeSize; uint64(s.InodeCount) > most {
+		return r.corrupt("superblock", "%d inodes, where the inode table of %d bytes can hold at most %d", s.InodeCount, r.inodes.end-r.inodes.start, most)
+	}
+	return r.readIDs(r.idIndex)
 }
 
 // readIndex reads the index array of a table of count entries of that size:

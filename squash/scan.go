@@ -31,8 +31,8 @@ func (r *Reader) ScanInodes(fn func(InodeInfo) error) error {
 			return err
 		}
 		info := InodeInfo{Ref: n.ref, Number: n.Number, Type: n.Type, Nlink: n.Nlink, Fragment: NoFragment}
-		switch n.Type.Basic() {
-		case InodeFile:
+		switch n.Type {
+		case InodeFile, InodeExtFile:
 			info.Size, info.Start = int64(n.FileSize), int64(n.Start)
 			info.Blocks = int64(BlockCount(n.FileSize, r.super.BlockSize, n.Fragment))
 			info.Fragment, info.FragmentOffset = n.Fragment, n.FragmentOffset

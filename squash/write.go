@@ -37,8 +37,8 @@ type WriteOptions struct {
 	// share of all copied bytes: fragment blocks are repacked, the emptiest
 	// first, until it holds. 0 means DefaultMaxDead.
 	MaxDead float64
-	// Progress, where not nil, is called now and then, from one goroutine at a
-	// time.
+	// Progress, where not nil, is called now and then by Plan.Write, from one
+	// goroutine at a time.
 	Progress func(WriteProgress)
 }
 
@@ -95,7 +95,7 @@ type PlanStats struct {
 	DuplicateFiles  uint64 // files that share the blocks of another
 	CopyBytes       int64  // stored bytes that are copied
 	CopyRanges      int    // in this many ranges
-	CompressBytes   int64  // bytes of content to compress
+	CompressBytes   int64  // bytes of content to compress, holes included
 	RepackedBlocks  int    // fragment blocks taken apart for their dead members
 	DeadBytes       int64  // estimate of stored bytes of dead members that are copied along
 	NameBytes       int64  // bytes of all names
@@ -139,7 +139,8 @@ func (o *WriteOptions) check() error {
 // sizes are equal, with each other and with files that are copied.
 //
 // Errors are those of the tree, and of trees that SquashFS cannot hold: device
-// numbers beyond 12 and 20 bits, symlinks beyond 4095 bytes.
+// numbers beyond 12 and 20 bits, symlinks beyond 4095 bytes, more than 65535
+// owners and groups; and of files of more than MaxStoredBlocks blocks.
 func NewPlan(ctx context.Context, root *tree.Node, o WriteOptions) (*Plan, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -161,6 +162,9 @@ func NewPlan(ctx context.Context, root *tree.Node, o WriteOptions) (*Plan, error
 	return p, nil
 }
 
+// OnProgress sets what is told of the progress of Write.
+func (p *Plan) OnProgress(fn func(WriteProgress)) { p.o.Progress = fn }
+
 // dataStart is where the first block may lie.
 func (p *Plan) dataStart() int64 {
 	start := int64(SuperblockSize)
@@ -174,6 +178,8 @@ func (p *Plan) dataStart() int64 {
 // tables, last the superblock. Bytes of out below base and behind the image
 // are not touched. Where out and a source are files of the host, blocks are
 // copied by copy_file_range. It does not sync.
+//
+// It may be called again for another image, but not while a call runs.
 //
 // The image is the same, byte for byte, for the same tree and options, however
 // many workers there are.

@@ -45,14 +45,15 @@ type dataWriter struct {
 // be written. It is a constant because it decides where they lie.
 const fragmentsInFlight = 4
 
-// packedTail names a member of a fragment block of a source.
+// packedTail names a member of a fragment block of a source. Members may
+// overlap, so its size belongs to it.
 type packedTail struct {
-	img              *Reader
-	fragment, offset uint32
+	img                    *Reader
+	fragment, offset, size uint32
 }
 
-func (f *file) packedTail() packedTail {
-	return packedTail{f.stored.Image, f.stored.Fragment, f.stored.FragmentOffset}
+func (f *file) packedTail(blockSize int) packedTail {
+	return packedTail{f.stored.Image, f.stored.Fragment, f.stored.FragmentOffset, uint32(f.size % int64(blockSize))}
 }
 
 // slot is the memory of a job.
@@ -100,9 +101,7 @@ func (w *dataWriter) run() error {
 		if err != nil {
 			return err
 		}
-		if closer, ok := c.(io.Closer); ok {
-			defer closer.Close()
-		}
+		defer c.Close()
 		w.compressors <- c
 	}
 	for range cap(w.slots) {
@@ -133,7 +132,7 @@ func (w *dataWriter) run() error {
 	}
 	for i := range p.files {
 		if f := &p.files[i]; f.repacked() {
-			o := &p.files[w.packed[f.packedTail()]]
+			o := &p.files[w.packed[f.packedTail(p.o.BlockSize)]]
 			f.fragment, f.fragOff = o.fragment, o.fragOff
 		}
 	}
@@ -169,7 +168,7 @@ func (w *dataWriter) feed(order chan<- *job) error {
 		case f.kind == freshFile || f.kind == mixedFile:
 			err = w.feedFile(f, order)
 		case f.repacked():
-			key := f.packedTail()
+			key := f.packedTail(p.o.BlockSize)
 			if _, ok := w.packed[key]; ok {
 				continue
 			}
@@ -195,12 +194,9 @@ func (w *dataWriter) feedFile(f *file, order chan<- *job) error {
 		c.Close()
 		return fmt.Errorf("%s: content of %d bytes where the file has %d", f.describe(), c.Size(), f.size)
 	}
-	sent := false
-	defer func() {
-		if !sent {
-			c.Close()
-		}
-	}()
+	// Jobs that are under way still read the content where the feeder gives up,
+	// so the collector closes it in any case; it takes jobs until there are none.
+	defer func() { order <- &job{file: f, kind: endJob, content: c} }()
 	tail := f.size % bs
 	hasTail := p.tailInFragment(f.size) && !f.keepTail
 	blocks := 0
@@ -208,7 +204,10 @@ func (w *dataWriter) feedFile(f *file, order chan<- *job) error {
 		hasTail = true
 	} else {
 		blocks = p.blockCount(f.size)
-		f.words = p.words.make(blocks)
+		f.start, f.sparse = 0, 0
+		if f.words == nil {
+			f.words = p.words.make(blocks)
+		}
 	}
 	data := dataRange{c: c}
 	for n := range blocks {
@@ -233,13 +232,6 @@ func (w *dataWriter) feedFile(f *file, order chan<- *job) error {
 		if err := w.start(j, c, order); err != nil {
 			return err
 		}
-	}
-	end := &job{file: f, kind: endJob, content: c}
-	select {
-	case order <- end:
-		sent = true
-	case <-w.ctx.Done():
-		return context.Cause(w.ctx)
 	}
 	return nil
 }
@@ -385,7 +377,9 @@ func (w *dataWriter) take(j *job) error {
 			return err
 		}
 	}
-	w.progress.compressed(int64(j.len))
+	if f.keep == nil || j.kind == tailJob || !f.keep[j.n] {
+		w.progress.compressed(int64(j.len))
+	}
 	return nil
 }
 

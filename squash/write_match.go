@@ -5,8 +5,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 
@@ -120,14 +120,24 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	blocks := p.blockCount(f.size)
 	keep := make([]bool, blocks)
 	kept := 0
+	data := dataRange{c: now}
 	for i := range min(blocks, len(f.stored.Blocks)) {
 		off := int64(i) * bs
 		n := min(bs, f.size-off)
 		if n != min(bs, f.stored.Size-off) {
 			break // a last block of another length
 		}
-		if keep[i], err = equal(off, n); err != nil {
-			return err
+		if f.stored.Blocks[i] == 0 {
+			has, err := data.has(off, off+n)
+			if err != nil {
+				return err
+			}
+			keep[i] = !has // a hole in both
+		}
+		if !keep[i] {
+			if keep[i], err = equal(off, n); err != nil {
+				return err
+			}
 		}
 		if keep[i] {
 			kept++
@@ -151,7 +161,9 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	return nil
 }
 
-// digest is the hash of a file's content.
+// digest is the hash of a file's size and content, with blocks of zeros left
+// out: it takes in the offset of each other block, and the block. Holes need no
+// reading.
 type digest [sha256.Size]byte
 
 func hashFile(f *file, buf []byte) (digest, error) {
@@ -161,14 +173,28 @@ func hashFile(f *file, buf []byte) (digest, error) {
 	}
 	defer c.Close()
 	h := sha256.New()
-	if _, err := io.CopyBuffer(writerOnly{h}, io.NewSectionReader(c, 0, f.size), buf); err != nil {
-		return digest{}, err
+	data := dataRange{c: c}
+	var at [8]byte
+	binary.LittleEndian.PutUint64(at[:], uint64(f.size))
+	h.Write(at[:])
+	for off := int64(0); off < f.size; off += int64(len(buf)) {
+		p := buf[:min(int64(len(buf)), f.size-off)]
+		if has, err := data.has(off, off+int64(len(p))); err != nil {
+			return digest{}, err
+		} else if !has {
+			continue
+		}
+		if err := tree.ReadFull(c, p, off); err != nil {
+			return digest{}, err
+		}
+		if !tree.IsZero(p) {
+			binary.LittleEndian.PutUint64(at[:], uint64(off))
+			h.Write(at[:])
+			h.Write(p)
+		}
 	}
 	return digest(h.Sum(nil)), nil
 }
-
-// writerOnly hides ReadFrom, so that io.CopyBuffer uses its buffer.
-type writerOnly struct{ io.Writer }
 
 // matchDuplicates finds fresh files that equal another file. Only files of
 // equal size can, so only these are read.

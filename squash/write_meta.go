@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -47,13 +48,14 @@ func (w *metaWriter) run() (*WriteReport, error) {
 	p := w.plan
 	dataEnd := w.pos
 	var err error
-	// Data blocks may be smaller than metadata blocks; the decoders of the
-	// kernel are set up for the larger of the two.
-	if w.c, err = p.o.Library.NewCompressor(p.o.Codec.Metadata(), max(p.o.BlockSize, MetadataSize)); err != nil {
+	// What is packed by 8 KiB wants options of its own, whatever the block size
+	// of the data.
+	if w.c, err = p.o.Library.NewCompressor(p.o.Codec.Metadata(), MetadataSize); err != nil {
 		return nil, err
 	}
-	if closer, ok := w.c.(io.Closer); ok {
-		defer closer.Close()
+	defer w.c.Close()
+	for _, l := range p.links {
+		l.number = 0
 	}
 	sb := Superblock{
 		MkfsTime: p.o.MkfsTime, BlockSize: uint32(p.o.BlockSize), FragmentCount: uint32(len(w.fragments)),
@@ -201,8 +203,8 @@ func (w *metaWriter) number() uint32 {
 func (w *metaWriter) id(v uint32) (uint16, error) {
 	i, ok := w.ids[v]
 	if !ok {
-		if len(w.ids) == 1<<16-1 {
-			return 0, fmt.Errorf("more than %d different owners and groups, which is all that SquashFS can hold", 1<<16-1)
+		if len(w.ids) == maxIDs {
+			return 0, errTooManyIDs
 		}
 		i = uint16(len(w.ids))
 		w.ids[v] = i
@@ -229,6 +231,9 @@ func (w *metaWriter) head(n *tree.Node, number uint32) (h InodeHead, err error) 
 // put writes an inode and enters its Ref.
 func (w *metaWriter) put(number uint32, b []byte) (Ref, error) {
 	ref := w.inodes.ref()
+	if ref.Block() > 1<<32-1 {
+		return 0, errors.New("inode table of more than 4 GiB")
+	}
 	w.export[number-1] = ref
 	return ref, w.inodes.write(b)
 }
@@ -256,7 +261,10 @@ func (w *metaWriter) directory(path string, n *tree.Node, number, parent uint32,
 	}
 	entries := make([]dirEntry, 0, len(kids))
 	nlink := uint32(2)
-	for _, k := range kids {
+	for i, k := range kids {
+		if i > 0 && k.Name <= kids[i-1].Name {
+			return 0, fmt.Errorf("%s: %q stands behind %q, out of order", tree.Quote(path), k.Name, kids[i-1].Name)
+		}
 		e := dirEntry{name: k.Name, typ: BasicType(k.Type)}
 		if k.Type == tree.Directory {
 			nlink++

@@ -229,6 +229,7 @@ func (s *source) moved(start int64, words []uint32) int64 {
 func (p *Plan) sum() {
 	st := &p.Stats
 	bs := int64(p.o.BlockSize)
+	packed := map[packedTail]bool{} // equal files share a tail
 	for _, s := range p.sources {
 		st.CopyBytes += s.bytes
 		st.CopyRanges += len(s.extents)
@@ -238,7 +239,10 @@ func (p *Plan) sum() {
 		switch f.kind {
 		case storedFile:
 			if f.repacked() {
-				st.CompressBytes += f.size % bs
+				if key := f.packedTail(p.o.BlockSize); !packed[key] {
+					packed[key] = true
+					st.CompressBytes += f.size % bs
+				}
 			} else {
 				st.ReusedFiles++
 			}

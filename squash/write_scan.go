@@ -2,6 +2,7 @@ package squash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"relive/tree"
@@ -66,12 +67,23 @@ type source struct {
 	frags   []fragmentUse
 }
 
+// maxIDs is how many owners and groups the superblock can count.
+const maxIDs = 1<<16 - 1
+
+var errTooManyIDs = fmt.Errorf("more than %d different owners and groups, which is all that SquashFS can hold", maxIDs)
+
 // scan walks the tree, lists its distinct regular files and gathers extended
 // attributes.
 func (p *Plan) scan(ctx context.Context) error {
 	st := &p.Stats
 	st.DroppedXattrs = map[string]uint64{}
+	ids := map[uint32]struct{}{}
 	return tree.Walk(ctx, p.root, func(path string, n *tree.Node) error {
+		if n != p.root {
+			if err := tree.CheckName(n.Name); err != nil {
+				return fmt.Errorf("%s: %w", tree.Quote(path), err)
+			}
+		}
 		st.NameBytes += int64(len(n.Name))
 		if n.Type != tree.Directory && n.Nlink > 1 && n.Inode != (tree.Inode{}) {
 			if l := p.links[n.Inode]; l != nil {
@@ -80,7 +92,13 @@ func (p *Plan) scan(ctx context.Context) error {
 			}
 			p.links[n.Inode] = &link{names: 1}
 		}
-		st.Inodes++
+		if st.Inodes++; st.Inodes >= 1<<32-1 {
+			return errors.New("more inodes than SquashFS can hold")
+		}
+		ids[n.UID], ids[n.GID] = struct{}{}, struct{}{}
+		if len(ids) > maxIDs {
+			return fmt.Errorf("%s: %w", tree.Quote(path), errTooManyIDs)
+		}
 		if n.Mtime.Nsec != 0 {
 			st.Nanoseconds++
 		}
@@ -111,10 +129,15 @@ func (p *Plan) scanFile(path string, n *tree.Node) error {
 	p.Stats.Files++
 	p.Stats.Bytes += n.Size
 	f := file{size: n.Size, data: n.Data, was: n.Was, fragment: NoFragment, same: -1}
-	switch {
-	case n.Size == 0:
+	if n.Size == 0 {
 		f.data, f.was = nil, nil
-	default:
+	} else {
+		if n.Data == nil {
+			return fmt.Errorf("%s: %w", tree.Quote(path), tree.ErrNoData)
+		}
+		if blocks := n.Size / int64(p.o.BlockSize); n.Size < 0 || blocks >= MaxStoredBlocks {
+			return fmt.Errorf("%s: a file of %d bytes has more than %d blocks of %d bytes", tree.Quote(path), n.Size, MaxStoredBlocks, p.o.BlockSize)
+		}
 		f.kind = freshFile
 		if s, ok := n.Data.(storer); ok && !p.o.NoReuse {
 			stored, err := s.Stored()

@@ -133,3 +133,10 @@ func (s *xattrSets) encode(m *metadataWriter) ([]byte, error) {
 	}
 	return ids, nil
 }
+
+// HoldsXattr tells whether SquashFS can hold an attribute of that full name:
+// one of user, trusted and security.
+func HoldsXattr(name string) bool {
+	_, _, ok := splitXattr(name)
+	return ok
+}

@@ -2,7 +2,6 @@ package squash
 
 import (
 	"encoding/binary"
-	"fmt"
 	"strings"
 
 	"relive/tree"
@@ -32,23 +31,32 @@ func (r *Reader) xattrID(i uint32) (XattrID, error) {
 
 // loadXattrs reads the attributes that entry i of the xattr id table names.
 func (r *Reader) loadXattrs(i uint32) (tree.Xattrs, int64, error) {
-	x, size, err := r.readXattrs(i, nil)
+	x, err := r.readXattrs(i, nil)
 	if err != nil {
 		return nil, 0, within(err, "xattr id %d", i)
+	}
+	size := int64(0)
+	for _, a := range x {
+		size += 32 + int64(len(a.Name)+len(a.Value))
 	}
 	return x, size, nil
 }
 
-// readXattrs reads attributes (format.adoc, "Xattr Table"). used, if it is not
-// nil, is told the range of each value that is stored out of line.
-func (r *Reader) readXattrs(i uint32, used func(value, end Ref)) (tree.Xattrs, int64, error) {
+// xattrTrace is how the attributes of an entry are stored.
+type xattrTrace struct {
+	pairs  int   // bytes of the pairs
+	values []Ref // of the values that are out of line
+}
+
+// readXattrs reads attributes (format.adoc, "Xattr Table"). trace may be nil.
+func (r *Reader) readXattrs(i uint32, trace *xattrTrace) (tree.Xattrs, error) {
 	id, err := r.xattrID(i)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	c, values := r.cursor(&r.pairs), r.cursor(&r.pairs)
 	if err := c.seek(id.Ref); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	var (
 		out          tree.Xattrs
@@ -57,28 +65,31 @@ func (r *Reader) readXattrs(i uint32, used func(value, end Ref)) (tree.Xattrs, i
 	for range id.Count {
 		name, typ, err := r.xattrKey(c)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		// The kernel lists names with a NUL each.
 		if names += len(name) + 1; names > xattrListMax {
-			return nil, 0, r.corrupt("", "names take more than %d bytes", xattrListMax)
+			return nil, r.corrupt("", "names take more than %d bytes", xattrListMax)
 		}
-		value, err := r.xattrValue(c, values, typ, used)
+		if trace != nil {
+			trace.pairs += XattrKeySize + len(name) - len(xattrPrefixes[typ&^XattrOutOfLine])
+		}
+		value, err := r.xattrValue(c, values, typ, trace)
 		if err != nil {
-			return nil, 0, within(err, "%s", name)
+			return nil, within(err, "%s", name)
 		}
 		if total += len(value); total > xattrTotalMax {
-			return nil, 0, tree.Unsupported(r.name, "", "values take more than %d bytes", xattrTotalMax)
+			return nil, tree.Unsupported(r.name, "", "values take more than %d bytes", xattrTotalMax)
 		}
 		out = append(out, tree.Xattr{Name: name, Value: value})
 	}
 	tree.SortXattrs(out)
 	for k := 1; k < len(out); k++ {
 		if out[k].Name == out[k-1].Name {
-			return nil, 0, r.corrupt(out[k].Name, "comes twice")
+			return nil, r.corrupt(out[k].Name, "comes twice")
 		}
 	}
-	return out, int64(names + total + 32*len(out)), nil
+	return out, nil
 }
 
 // xattrKey reads the name of an attribute, prefix included, and its type.
@@ -108,7 +119,7 @@ func (r *Reader) xattrKey(c *cursor) (name string, typ uint16, err error) {
 
 // xattrValue reads an attribute's value, with the second cursor where it is
 // out of line.
-func (r *Reader) xattrValue(c, values *cursor, typ uint16, used func(value, end Ref)) (string, error) {
+func (r *Reader) xattrValue(c, values *cursor, typ uint16, trace *xattrTrace) (string, error) {
 	b, err := c.bytes(4)
 	if err != nil {
 		return "", err
@@ -131,12 +142,16 @@ func (r *Reader) xattrValue(c, values *cursor, typ uint16, used func(value, end 
 			return "", err
 		}
 		n = binary.LittleEndian.Uint32(b)
-		if used != nil {
-			defer func() { used(ref, c.tell()) }()
+		if trace != nil {
+			trace.values = append(trace.values, ref)
+			trace.pairs += 4 + 8
 		}
 	}
 	if n > xattrValueMax {
 		return "", r.corrupt("", "value of %d bytes, more than %d", n, xattrValueMax)
+	}
+	if trace != nil && !outOfLine {
+		trace.pairs += 4 + int(n)
 	}
 	value := make([]byte, n)
 	if err := c.read(value); err != nil {
@@ -144,6 +159,3 @@ func (r *Reader) xattrValue(c, values *cursor, typ uint16, used func(value, end 
 	}
 	return string(value), nil
 }
-
-// xattrPlace names an entry of the xattr id table in errors.
-func xattrPlace(i uint32) string { return fmt.Sprintf("xattr id %d", i) }

@@ -35,19 +35,19 @@ func (e *Edits) at(path string) *edit {
 	return at
 }
 
-// Remove takes the path, with all below it, out of the tree. A path that does
-// not exist is no error.
+// Remove takes the path, with all below it, out of the tree, also what was put
+// there before. A path that does not exist is no error.
 func (e *Edits) Remove(path string) {
 	at := e.at(path)
-	at.remove, at.put = true, nil
+	at.remove, at.put, at.kids = true, nil, nil
 }
 
-// Put sets the node at path, replacing what is there; its Name is set from the
-// path. Directories that lead there and do not exist are made, with mode 0755,
+// Put sets the node at path, replacing what is there and what was put below it
+// before; its Name is set from the path. Directories that lead there and do not exist are made, with mode 0755,
 // owner root and the mtime of the node.
 func (e *Edits) Put(path string, n *Node) {
 	at := e.at(path)
-	at.put, at.remove = n, false
+	at.put, at.remove, at.kids = n, false, nil
 }
 
 // Apply gives the tree with the edits. What they do not touch is the source's

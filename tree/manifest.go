@@ -53,9 +53,9 @@ func Manifest(ctx context.Context, root *Node, o ManifestOptions, fn func(Entry)
 		}
 		if g := groups[n.Inode]; g != nil {
 			g.n++
-			g.first = min(g.first, Escape("/"+path))
+			g.first = min(g.first, path)
 		} else {
-			groups[n.Inode] = &group{first: Escape("/" + path), n: 1}
+			groups[n.Inode] = &group{first: path, n: 1}
 		}
 		return nil
 	})
@@ -82,7 +82,7 @@ func Manifest(ctx context.Context, root *Node, o ManifestOptions, fn func(Entry)
 		var g *group
 		if n.Type != Directory && n.Inode != (Inode{}) {
 			if g = groups[n.Inode]; g != nil && g.n > 1 {
-				e.Link = g.first
+				e.Link = Escape("/" + g.first)
 			}
 		}
 		if n.Type == Regular && !o.NoHash {

@@ -146,7 +146,9 @@ type Node struct {
 	// Xattrs are the extended attributes with their full names
 	// ("security.capability"), sorted by name; nil where there are none.
 	Xattrs Xattrs
-	// Inode is the identity for hard links; the zero Inode stands alone.
+	// Inode is the identity for hard links; the zero Inode stands alone. Equal
+	// Inodes of directories tell comparers that all below is equal, so a
+	// transform that changes anything below a directory takes its Inode away.
 	Inode Inode
 	// Nlink is the link count that the source records. It may count names that
 	// a layer hides; a writer counts for itself and uses it only to skip nodes

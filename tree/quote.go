@@ -3,6 +3,8 @@ package tree
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Escape shows raw bytes as printable ASCII: every byte outside 0x21..0x7e,
@@ -31,11 +33,12 @@ func Escape(s string) string {
 }
 
 // Quote shows a path of a tree to a person: with a leading slash, and quoted as
-// a Go string where it holds anything that would not show as itself.
+// a Go string where it holds anything that would not show as itself, such as
+// control characters and those that turn the direction of text.
 func Quote(path string) string {
 	path = "/" + strings.TrimPrefix(path, "/")
 	for _, r := range path {
-		if r < 0x20 || r == 0x7f || r == '"' || r == '\\' || r == 0xfffd {
+		if !unicode.IsPrint(r) || r == '"' || r == '\\' || r == utf8.RuneError {
 			return fmt.Sprintf("%q", path)
 		}
 	}

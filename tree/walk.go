@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// SkipDir, returned by the function that Walk calls on a directory, leaves
-// that directory's children out.
-var SkipDir = errors.New("skip this directory")
+// SkipDir is what the function that Walk calls returns on a directory to leave
+// its children out.
+var SkipDir = errors.New("skip this directory") //nolint:revive,staticcheck // named as fs.SkipDir is
 
 // MaxDepth is how deep a tree may nest before a walk refuses it. PATH_MAX
 // allows about 2048 levels of one-byte names.

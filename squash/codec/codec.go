@@ -42,6 +42,18 @@ type Decompressor interface {
 	Close() error
 }
 
+// checkPacked refuses what no compressor gives and some decoders trip over: a
+// block of nothing, or one that is to unpack to nothing.
+func checkPacked(id ID, dst, src []byte) error {
+	if len(src) == 0 {
+		return corruptf(id, "has no bytes")
+	}
+	if len(dst) == 0 {
+		return corruptf(id, "unpacks to more than 0 bytes")
+	}
+	return nil
+}
+
 // corrupt is the error of a block that does not decode.
 func corrupt(id ID, cause error) error {
 	return &tree.FormatError{Place: id.String() + " block", Kind: tree.ErrCorrupt, Err: cause}
@@ -72,4 +84,10 @@ func checkBlock(id ID, src []byte, blockSize int) error {
 		return fmt.Errorf("%s: %d bytes to compress where a block has at most %d", id, len(src), blockSize)
 	}
 	return nil
+}
+
+// unsupportedf is the error of a block that may be right, but asks for what is
+// not there.
+func unsupportedf(id ID, fact string, args ...any) error {
+	return tree.Unsupported("", id.String()+" block", fact, args...)
 }

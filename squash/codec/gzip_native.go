@@ -190,6 +190,9 @@ func (z *libz) newDecompressor(int, int) (Decompressor, error) {
 }
 
 func (d *nativeGzipDecompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(Gzip, dst, src); err != nil {
+		return 0, err
+	}
 	s := d.stream
 	if r := int32(call(d.z.inflateReset, uintptr(unsafe.Pointer(s)))); r != zOK {
 		return 0, failed("zlib inflateReset", r)

@@ -71,6 +71,9 @@ func newPureGzipDecompressor(int, int) (Decompressor, error) {
 }
 
 func (d *pureGzipDecompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(Gzip, dst, src); err != nil {
+		return 0, err
+	}
 	d.in.Reset(src)
 	var err error
 	if d.r == nil {

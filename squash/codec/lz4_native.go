@@ -63,6 +63,9 @@ func (z *liblz4) newDecompressor(int, int) (Decompressor, error) {
 }
 
 func (d nativeLZ4Decompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(LZ4, dst, src); err != nil {
+		return 0, err
+	}
 	n := int32(call(d.z.decompressSafe, uintptr(addr(src)), uintptr(addr(dst)), uintptr(len(src)), uintptr(len(dst))))
 	if n < 0 {
 		return 0, corruptf(LZ4, "is damaged or unpacks to more than %d bytes (liblz4 %d)", len(dst), n)

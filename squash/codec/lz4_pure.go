@@ -53,6 +53,9 @@ type pureLZ4Decompressor struct{}
 func newPureLZ4Decompressor(int, int) (Decompressor, error) { return pureLZ4Decompressor{}, nil }
 
 func (pureLZ4Decompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(LZ4, dst, src); err != nil {
+		return 0, err
+	}
 	n, err := lz4.UncompressBlock(src, dst)
 	if err != nil {
 		return 0, corrupt(LZ4, err)

@@ -1,11 +1,6 @@
 package codec
 
-import (
-	"bytes"
-	"encoding/binary"
-
-	"github.com/ulikunitz/xz/lzma"
-)
+import "encoding/binary"
 
 // lzmaHeaderSize is that of the .lzma format: properties, dictionary size and
 // uncompressed size.
@@ -23,33 +18,39 @@ func lzmaSize(src []byte, limit int) (int, error) {
 	return int(n), nil
 }
 
-type pureLZMADecompressor struct {
-	in     bytes.Reader
-	config lzma.ReaderConfig
-}
+// pureLZMADecompressor reads the .lzma format, with or without an end marker
+// behind the size that the header names: mksquashfs writes both.
+type pureLZMADecompressor struct{ lzma lzmaDecoder }
 
-func newPureLZMADecompressor(blockSize, _ int) (Decompressor, error) {
-	return &pureLZMADecompressor{config: lzma.ReaderConfig{DictCap: blockSize}}, nil
+func newPureLZMADecompressor(int, int) (Decompressor, error) {
+	return new(pureLZMADecompressor), nil
 }
 
 func (d *pureLZMADecompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(LZMA, dst, src); err != nil {
+		return 0, err
+	}
 	size, err := lzmaSize(src, len(dst))
 	if err != nil {
 		return 0, err
 	}
-	d.in.Reset(src)
-	r, err := d.config.NewReader(&d.in)
+	// The dictionary size that the header names binds only memory, of which
+	// this takes none.
+	d.lzma.begin(dst, 0, size)
+	if err := d.lzma.setProps(src[0]); err != nil {
+		return 0, corrupt(LZMA, err)
+	}
+	rest, err := d.lzma.decode(src[lzmaHeaderSize:], size, true)
 	if err != nil {
 		return 0, corrupt(LZMA, err)
 	}
-	n, err := readBlock(LZMA, r, dst)
-	if err != nil {
-		return n, err
+	switch {
+	case len(rest) > 0:
+		return 0, corruptf(LZMA, "%d bytes follow the stream", len(rest))
+	case d.lzma.pos != size:
+		return 0, corruptf(LZMA, "unpacks to %d bytes, its header says %d", d.lzma.pos, size)
 	}
-	if n != size {
-		return n, corruptf(LZMA, "unpacks to %d bytes, its header says %d", n, size)
-	}
-	return n, nil
+	return size, nil
 }
 
 func (d *pureLZMADecompressor) Close() error { return nil }

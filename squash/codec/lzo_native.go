@@ -101,6 +101,9 @@ func (z *liblzo) newDecompressor(int, int) (Decompressor, error) {
 }
 
 func (d *nativeLZODecompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(LZO, dst, src); err != nil {
+		return 0, err
+	}
 	d.size = uintptr(len(dst))
 	r := int32(call(d.z.decompress, uintptr(addr(src)), uintptr(len(src)), uintptr(addr(dst)), uintptr(unsafe.Pointer(&d.size)), 0))
 	if r != 0 {

@@ -11,6 +11,9 @@ type pureLZODecompressor struct{}
 func newPureLZODecompressor(int, int) (Decompressor, error) { return pureLZODecompressor{}, nil }
 
 func (pureLZODecompressor) Decompress(dst, src []byte) (n int, err error) {
+	if err := checkPacked(LZO, dst, src); err != nil {
+		return 0, err
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			n, err = 0, corrupt(LZO, fmt.Errorf("%v", p))

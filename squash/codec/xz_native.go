@@ -78,17 +78,9 @@ func (z *liblzma) newChain(id uint64, dictSize int) (*xzChain, error) {
 	if id != 0 {
 		f = append(f, lzmaFilter{id: id})
 	}
-	f = append(f, lzmaFilter{lzmaLZMA2, unsafe.Pointer(&c.options)})
+	f = append(f, lzmaFilter{xzFilterLZMA2, unsafe.Pointer(&c.options)})
 	_ = append(f, lzmaFilter{id: lzmaUnknown})
-	// Literal and position bits that fit the size of the filter's instructions.
-	switch id {
-	case bcjARMThumb, bcjRISCV:
-		c.options.lp = 1
-	case bcjPowerPC, bcjARM, bcjSPARC, bcjARM64:
-		c.options.lp, c.options.lc = 2, 2
-	case bcjIA64:
-		c.options.pb, c.options.lp, c.options.lc = 4, 4, 0
-	}
+	c.options.lc, c.options.lp, c.options.pb = xzLiteralBits(id)
 	return c, nil
 }
 
@@ -136,7 +128,7 @@ func (c *nativeXZCompressor) Compress(dst, src []byte) ([]byte, bool, error) {
 	out := dst[:c.blockSize]
 	for _, chain := range c.chains {
 		c.size = 0
-		r := int32(call(c.z.encode, uintptr(unsafe.Pointer(&chain.filters[0])), lzmaCheckCRC32, 0,
+		r := int32(call(c.z.encode, uintptr(unsafe.Pointer(&chain.filters[0])), xzCheckCRC32, 0,
 			uintptr(addr(src)), uintptr(len(src)), uintptr(addr(out)), uintptr(unsafe.Pointer(&c.size)), uintptr(len(out))))
 		if r == lzmaBufError {
 			continue
@@ -174,6 +166,23 @@ func (z *liblzma) newDecompressor(_, dictSize int) (Decompressor, error) {
 }
 
 func (d *nativeXZDecompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(XZ, dst, src); err != nil {
+		return 0, err
+	}
+	// The library bounds memory, of which it takes more than the dictionary:
+	// what the kernel would refuse is told from the header.
+	if _, err := parseXZStreamHeader(src); err != nil {
+		return 0, err
+	}
+	if len(src) > xzHeaderSize && src[xzHeaderSize] != 0 {
+		h, err := parseXZBlockHeader(src[xzHeaderSize:])
+		if err != nil {
+			return 0, err
+		}
+		if err := h.checkDict(d.dictSize); err != nil {
+			return 0, err
+		}
+	}
 	d.memlimit, d.in, d.out = uint64(d.dictSize+lzmaSlackMemory), 0, 0
 	r := int32(call(d.z.decode, uintptr(unsafe.Pointer(&d.memlimit)), 0, 0,
 		uintptr(addr(src)), uintptr(unsafe.Pointer(&d.in)), uintptr(len(src)),

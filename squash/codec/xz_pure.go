@@ -2,30 +2,69 @@ package codec
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
 
-	xzread "github.com/therootcompany/xz"
-	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// pureXZCompressor writes without branch filters: a filter only makes blocks
-// smaller, and none is always right.
+// pureXZCompressor writes one .xz stream of one block: LZMA2 by a library,
+// filters and container by this package, since the library knows no filter.
 type pureXZCompressor struct {
 	blockSize int
-	config    xz.WriterConfig
-	out       bytes.Buffer
+	chains    []pureXZChain
+	scratch   []byte // src behind a filter
+	body      bytes.Buffer
+	other     []byte // the result of one chain
 }
 
+// pureXZChain is one filter chain to be tried: a branch filter and LZMA2, or
+// LZMA2 alone.
+type pureXZChain struct {
+	id     uint64 // 0 for none
+	filter bcj
+	lzma   lzma.Writer2Config
+}
+
+// lzmaBufferSize is the library's look-ahead. An incompressible chunk, of up to
+// 64 KiB, is copied out of dictionary and look-ahead together; with less room
+// than that the library fails.
+const lzmaBufferSize = 1 << 17
+
 func newPureXZCompressor(o Options, blockSize int) (Compressor, error) {
-	return &pureXZCompressor{blockSize: blockSize, config: xz.WriterConfig{
-		// The kernel refuses blocks whose dictionary is larger than the stored
-		// one, and is usually built with CRC32 alone.
-		DictCap: o.DictSize, CheckSum: xz.CRC32, Matcher: lzma.HashTable4,
-		// An incompressible chunk of up to 64 KiB is copied out of dictionary
-		// and buffer; where both together are smaller the library fails, and
-		// where it happens in Close it does so without an error.
-		BufSize: 1 << 17,
-	}}, nil
+	c := &pureXZCompressor{blockSize: blockSize}
+	add := func(id uint64) {
+		lc, lp, pb := xzLiteralBits(id)
+		c.chains = append(c.chains, pureXZChain{id: id, filter: bcjFilter(id), lzma: lzma.Writer2Config{
+			Properties: &lzma.Properties{LC: int(lc), LP: int(lp), PB: int(pb)},
+			// The kernel refuses a block whose dictionary is larger than the
+			// one that the image's options name.
+			DictCap: o.DictSize, BufSize: lzmaBufferSize, Matcher: lzma.HashTable4,
+		}})
+	}
+	add(0)
+	for i, id := range bcjIDs {
+		// A filter that is not known here only costs size.
+		if o.Filters>>i&1 != 0 && bcjFilter(id) != nil {
+			add(id)
+		}
+	}
+	return c, nil
+}
+
+// xzLiteralBits gives the literal context, literal position and position bits
+// that xz_wrapper.c takes behind a branch filter: they fit the size of the
+// filter's instructions.
+func xzLiteralBits(filter uint64) (lc, lp, pb uint32) {
+	switch filter {
+	case bcjARMThumb, bcjRISCV:
+		return 3, 1, 2
+	case bcjPowerPC, bcjARM, bcjSPARC, bcjARM64:
+		return 2, 2, 2
+	case bcjIA64:
+		return 0, 4, 4
+	}
+	return 3, 0, 2
 }
 
 func (c *pureXZCompressor) Compress(dst, src []byte) ([]byte, bool, error) {
@@ -33,45 +72,88 @@ func (c *pureXZCompressor) Compress(dst, src []byte) ([]byte, bool, error) {
 	if err := checkBlock(XZ, src, c.blockSize); err != nil {
 		return dst, false, err
 	}
-	c.out.Reset()
-	w, err := c.config.NewWriter(&c.out)
+	best := len(src)
+	for i := range c.chains {
+		if err := c.chains[i].encode(c, src); err != nil {
+			return dst[:0], false, failed("xz", err)
+		}
+		c.other = c.chains[i].wrap(c.other[:0], c.body.Bytes(), src)
+		if len(c.other) < best {
+			best = len(c.other)
+			dst = append(room(dst, c.blockSize), c.other...)
+		}
+	}
+	return dst, len(dst) > 0, nil
+}
+
+// encode leaves the LZMA2 chunks of src behind the filter in c.body.
+func (x *pureXZChain) encode(c *pureXZCompressor, src []byte) error {
+	c.body.Reset()
+	if len(src) == 0 {
+		return nil
+	}
+	if x.filter != nil {
+		c.scratch = append(c.scratch[:0], src...)
+		x.filter(c.scratch, 0, true)
+		src = c.scratch
+	}
+	w, err := x.lzma.NewWriter2(&c.body)
 	if err != nil {
-		return dst, false, failed("xz", err)
+		return err
 	}
 	if _, err := w.Write(src); err != nil {
-		return dst, false, failed("xz", err)
+		return err
 	}
-	if err := w.Close(); err != nil {
-		return dst, false, failed("xz", err)
+	// Close flushes too, but keeps the error of that to itself.
+	if err := w.Flush(); err != nil {
+		return err
 	}
-	if c.out.Len() >= len(src) {
-		return dst, false, nil
+	return w.Close()
+}
+
+// wrap appends the stream that holds a block of these LZMA2 chunks to dst.
+func (x *pureXZChain) wrap(dst, body, src []byte) []byte {
+	le := binary.LittleEndian
+	pad := func() {
+		for len(dst)&3 != 0 {
+			dst = append(dst, 0)
+		}
 	}
-	return append(room(dst, c.blockSize), c.out.Bytes()...), true, nil
+	sum := func(from int) { dst = le.AppendUint32(dst, crc32.ChecksumIEEE(dst[from:])) }
+
+	dst = append(dst, xzMagic...)
+	dst = append(dst, 0, xzCheckCRC32)
+	sum(len(xzMagic))
+
+	header := len(dst)
+	if x.id == 0 {
+		dst = append(dst, 0, 0)
+	} else {
+		dst = append(dst, 0, 1, byte(x.id), 0)
+	}
+	dst = append(dst, xzFilterLZMA2, 1, lzma2DictByte(x.lzma.DictCap))
+	pad()
+	dst[header] = byte((len(dst) - header) / 4)
+	sum(header)
+
+	dst = append(dst, body...)
+	unpadded := len(dst) - header + 4
+	pad()
+	dst = le.AppendUint32(dst, crc32.ChecksumIEEE(src))
+
+	index := len(dst)
+	dst = append(dst, 0, 1)
+	dst = appendXZVLI(dst, uint64(unpadded))
+	dst = appendXZVLI(dst, uint64(len(src)))
+	pad()
+	sum(index)
+
+	size := len(dst) - index
+	footer := le.AppendUint32(nil, uint32(size/4-1))
+	footer = append(footer, 0, xzCheckCRC32)
+	dst = le.AppendUint32(dst, crc32.ChecksumIEEE(footer))
+	dst = append(dst, footer...)
+	return append(dst, xzFooterMagic...)
 }
 
 func (c *pureXZCompressor) Close() error { return nil }
-
-type pureXZDecompressor struct {
-	in       bytes.Reader
-	dictSize int
-	r        *xzread.Reader
-}
-
-func newPureXZDecompressor(_, dictSize int) (Decompressor, error) {
-	r, err := xzread.NewReader(nil, uint32(dictSize))
-	if err != nil {
-		return nil, failed("xz", err)
-	}
-	return &pureXZDecompressor{dictSize: dictSize, r: r}, nil
-}
-
-func (d *pureXZDecompressor) Decompress(dst, src []byte) (int, error) {
-	d.in.Reset(src)
-	if err := d.r.Reset(&d.in); err != nil {
-		return 0, corrupt(XZ, err)
-	}
-	return readBlock(XZ, d.r, dst)
-}
-
-func (d *pureXZDecompressor) Close() error { return nil }

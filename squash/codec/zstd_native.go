@@ -89,6 +89,9 @@ func (z *libzstd) newDecompressor(int, int) (Decompressor, error) {
 }
 
 func (d *nativeZstdDecompressor) Decompress(dst, src []byte) (int, error) {
+	if err := checkPacked(Zstd, dst, src); err != nil {
+		return 0, err
+	}
 	n := call(d.z.decompressDCtx, d.ctx.ctx, uintptr(addr(dst)), uintptr(len(dst)), uintptr(addr(src)), uintptr(len(src)))
 	if uint32(call(d.z.isError, n)) != 0 {
 		return 0, corruptf(Zstd, "libzstd: %s", cString(call(d.z.errorName, n)))

@@ -1,0 +1,54 @@
+# relive: build, test, measure. `make help` lists the targets.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOFILES := $(shell find . -name '*.go' -not -path './build/*' -not -path './bin/*') go.mod $(wildcard go.sum)
+# How long each fuzz target runs.
+FUZZTIME ?= 20s
+
+.PHONY: all demo test race lint fuzz bench bench-quick e2e clean help
+.DEFAULT_GOAL := all
+
+all: bin/relive ## build bin/relive
+
+bin/relive: $(GOFILES)
+	@scripts/setup demo
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/relive
+
+demo: bin/relive ## compact a sample live directory and show before and after
+	@scripts/demo
+
+test: ## vet and every test
+	@scripts/setup test
+	go vet ./...
+	go test -count=1 -timeout 15m ./...
+
+race: ## the short tests once more under the race detector
+	@scripts/setup test
+	CGO_ENABLED=1 go test -count=1 -race -short -timeout 15m ./...
+
+lint: ## golangci-lint (with the import direction) and shellcheck
+	@scripts/setup lint
+	@scripts/lint
+
+fuzz: ## every fuzz target for $(FUZZTIME)
+	@scripts/setup test
+	@scripts/fuzz $(FUZZTIME)
+
+bench: bin/relive ## compaction against mksquashfs on a real Debian root
+	@scripts/setup bench
+	@scripts/bench
+
+bench-quick: bin/relive ## the same on small data, in about a minute
+	@scripts/setup bench
+	@scripts/bench --quick
+
+e2e: bin/relive ## boot compacted systems in a virtual machine
+	@scripts/setup e2e
+	@scripts/e2e
+
+clean: ## remove what make built, the cached test systems too
+	rm -rf bin build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"relive/remaster"
+	"relive/remaster/swap"
+	"relive/squash/codec"
+)
+
+// app is what the verbs share: where they print and the flags that all have.
+type app struct {
+	stdout, stderr io.Writer
+	quiet          bool
+	json           bool
+	jobs           int
+	progress       *progress
+}
+
+// command makes the tree of commands.
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "relive",
+		Short: "keep live Linux systems in shape, offline",
+		Long: `relive folds what a live Linux system has written back into its compressed
+base image. It reads and writes the images themselves: no root, no mounts, no
+loop devices.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	f := root.PersistentFlags()
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
+	f.BoolVar(&a.json, "json", false, "print JSON for machines")
+	f.IntVarP(&a.jobs, "jobs", "j", 0, "how many CPUs to compress on (default all)")
+	root.AddCommand(a.statusCommand(), a.diffCommand(), a.compactCommand(), a.verifyCommand(), a.rollbackCommand(),
+		a.recoverCommand(), a.lsCommand(), a.versionCommand())
+	return root
+}
+
+// env makes what the pipelines need.
+func (a *app) env() (*remaster.Env, error) {
+	mode, err := codecMode()
+	if err != nil {
+		return nil, err
+	}
+	lib, err := codec.Open(mode)
+	if err != nil {
+		return nil, err
+	}
+	if a.jobs < 0 {
+		return nil, usageError{fmt.Errorf("--jobs %d", a.jobs)}
+	}
+	e := &remaster.Env{Library: lib, Jobs: a.jobs, Tool: "relive " + version}
+	if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < 0 {
+			return nil, usageError{fmt.Errorf("SOURCE_DATE_EPOCH=%q is no number of seconds", s)}
+		}
+		e.SourceDate = &n
+	}
+	if !a.quiet {
+		a.progress = newProgress(a.stderr)
+		e.Progress = a.progress
+	}
+	return e, nil
+}
+
+// codecMode reads RELIVE_CODECS.
+func codecMode() (codec.Mode, error) {
+	switch s := os.Getenv("RELIVE_CODECS"); s {
+	case "", "auto":
+		return codec.Auto, nil
+	case "go":
+		return codec.Go, nil
+	case "native":
+		return codec.Native, nil
+	default:
+		return 0, usageError{fmt.Errorf("RELIVE_CODECS=%q: not auto, go or native", s)}
+	}
+}
+
+func (a *app) endProgress() {
+	if a.progress != nil {
+		a.progress.end()
+	}
+}
+
+// printJSON prints a value as indented JSON.
+func (a *app) printJSON(v any) error {
+	a.endProgress()
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func (a *app) printf(format string, args ...any) {
+	a.endProgress()
+	fmt.Fprintf(a.stdout, format, args...)
+}
+
+func (a *app) warn(format string, args ...any) {
+	a.endProgress()
+	fmt.Fprintf(a.stderr, "warning: "+format+"\n", args...)
+}
+
+// settling says what to do about a run that was interrupted.
+type settling int
+
+const (
+	mustSettle settling = iota // finish or undo it, or fail
+	maySettle                  // finish or undo it where the directory can be written
+	lookOnly                   // only tell of it
+)
+
+// or gives t where it holds, else s.
+func (s settling) or(t settling, holds bool) settling {
+	if holds {
+		return t
+	}
+	return s
+}
+
+// settle looks for what an interrupted run has left in a live directory, and
+// finishes or undoes it.
+func (a *app) settle(ctx context.Context, dir string, how settling) error {
+	state, err := swap.Inspect(swap.OS{}, dir)
+	if errors.Is(err, os.ErrNotExist) || state == nil && err == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if state.Running {
+		if how != mustSettle {
+			a.warn("%s", state)
+			return nil
+		}
+		return fmt.Errorf("%s: %w: %s", dir, swap.ErrBusy, state)
+	}
+	a.warn("%s", state)
+	if how == lookOnly {
+		return nil
+	}
+	done, err := swap.Recover(ctx, swap.OS{}, dir)
+	if how == maySettle && (errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		a.warn("it is left as it is: %v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.warn("%s", done)
+	return nil
+}
+
+// open settles a live directory and opens it.
+func (a *app) open(ctx context.Context, dir string, how settling) (*remaster.Env, *remaster.Live, error) {
+	e, err := a.env()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.settle(ctx, dir, how); err != nil {
+		return nil, nil, err
+	}
+	l, err := remaster.Open(ctx, e, dir)
+	return e, l, err
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"relive/remaster"
+	"relive/remaster/exclude"
+	"relive/squash/codec"
+)
+
+// compactFlags are the flags of compact.
+type compactFlags struct {
+	codec, blockSize    string
+	level, keepOld      int
+	excludes            []string
+	excludeFiles        []string
+	noReset, stage      bool
+	output              string
+	force, full, dryRun bool
+}
+
+func (a *app) compactCommand() *cobra.Command {
+	var f compactFlags
+	c := &cobra.Command{
+		Use:   "compact DIR",
+		Short: "fold the overlay into the base and empty it",
+		Long: `Makes a new base image that holds what base and overlay show together, and an
+empty overlay to go with it. What did not change is copied as it is stored, so
+that the time it takes depends on the changes.
+
+The new files are written beside the old ones, synced, read back and compared,
+and only then put in place; the former state stays as linuxfs.old and
+rootfs.old, to which relive rollback or antiX's boot option rollback go back.
+A run that is interrupted is undone or finished by the next one.`,
+		Example: `  relive compact /media/usb/antiX
+  relive compact --dry-run /media/usb/antiX
+  relive compact --comp zstd -b 1M -o /tmp/linuxfs /media/usb/antiX
+  relive compact -e 'var/cache/apt/*' --exclude-from my.list /media/usb/antiX`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.options()
+			if err != nil {
+				return err
+			}
+			e, l, err := a.open(c.Context(), args[0], mustSettle.or(lookOnly, f.dryRun))
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			plan, err := l.PlanCompact(c.Context(), e, o)
+			if err != nil {
+				return err
+			}
+			if f.dryRun {
+				return a.showPlan(plan)
+			}
+			res, err := plan.Run(c.Context())
+			if err != nil {
+				return err
+			}
+			return a.showResult(res)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.codec, "comp", "", "codec of the new base: gzip, lz4, xz, zstd, lzo (default that of the base)")
+	fl.IntVar(&f.level, "level", 0, "level of the codec (default that of the base)")
+	fl.StringVarP(&f.blockSize, "block-size", "b", "", "block size of the new base, 4K to 1M (default that of the base)")
+	fl.StringArrayVarP(&f.excludes, "exclude", "e", nil, "leave out what matches this pattern, as mksquashfs -wildcards has them; may be repeated")
+	fl.StringArrayVar(&f.excludeFiles, "exclude-from", nil, "leave out what matches a pattern in this file (also -ef); may be repeated")
+	fl.IntVar(&f.keepOld, "keep-old", 1, "how many former states to keep beside the new one")
+	fl.BoolVar(&f.noReset, "no-reset", false, "leave the overlay as it is, stamped for the new base")
+	fl.BoolVar(&f.stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")
+	fl.StringVarP(&f.output, "output", "o", "", "write the new base to this file and change nothing")
+	fl.BoolVar(&f.force, "force", false, "go on though the version ids do not match; replace the file given with -o")
+	fl.BoolVar(&f.full, "full-verify", false, "decode all of the new base before it is put in place, also what was copied as stored")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "show the plan and change nothing")
+	return c
+}
+
+// options checks the flags.
+func (f *compactFlags) options() (remaster.CompactOptions, error) {
+	o := remaster.CompactOptions{Level: f.level, KeepOld: f.keepOld, NoReset: f.noReset, Stage: f.stage, Output: f.output, Force: f.force, FullVerify: f.full}
+	if f.codec != "" {
+		id, err := codec.ParseID(f.codec)
+		if err != nil {
+			return o, usageError{err}
+		}
+		o.Codec = &id
+	}
+	if f.keepOld < 0 || f.keepOld > remaster.MaxKeepOld {
+		return o, usageError{errFlag("--keep-old", strconv.Itoa(f.keepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+	}
+	if f.level < 0 {
+		return o, usageError{errFlag("--level", strconv.Itoa(f.level), "1 or more")}
+	}
+	var err error
+	if o.BlockSize, err = parseSize(f.blockSize); err != nil {
+		return o, usageError{errFlag("--block-size", f.blockSize, "4K to 1M")}
+	}
+	for _, p := range f.excludes {
+		r, err := exclude.ParsePattern(p, "command line")
+		if err != nil {
+			return o, usageError{err}
+		}
+		o.Excludes = append(o.Excludes, r)
+	}
+	for _, name := range f.excludeFiles {
+		file, err := os.Open(name)
+		if err != nil {
+			return o, usageError{err}
+		}
+		rules, err := exclude.Parse(file, name)
+		file.Close()
+		if err != nil {
+			return o, usageError{err}
+		}
+		o.Excludes = append(o.Excludes, rules...)
+	}
+	return o, nil
+}
+
+func errFlag(name, value, want string) error {
+	return fmt.Errorf("%s %s: not %s", name, value, want)
+}
+
+// parseSize reads a number of bytes with an optional K or M; "" is 0.
+func parseSize(s string) (int, error) {
+	if s == "" {
+		return 0, nil
+	}
+	factor := 1
+	switch upper := strings.ToUpper(s); {
+	case strings.HasSuffix(upper, "K"):
+		factor, s = 1<<10, s[:len(s)-1]
+	case strings.HasSuffix(upper, "M"):
+		factor, s = 1<<20, s[:len(s)-1]
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n <= 0 || n > 1<<30/factor {
+		return 0, fmt.Errorf("%q is no size", s)
+	}
+	return n * factor, nil
+}
+
+func (a *app) showPlan(p *remaster.CompactPlan) error {
+	s := &p.Summary
+	if a.json {
+		return a.printJSON(s)
+	}
+	a.printf("new base: %s in blocks of %s, %d inodes, %s of content\n", s.Codec, remaster.Bytes(int64(s.BlockSize)), s.Inodes, remaster.Bytes(s.Bytes))
+	a.printf("  copied as stored: %d files, partly %d; %s\n", s.Reused, s.Mixed, remaster.Bytes(s.Copy))
+	a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", remaster.Bytes(s.Compress), s.Duplicate, s.Repacked)
+	if s.Excluded > 0 {
+		a.printf("  left out: %d files and directories\n", s.Excluded)
+	}
+	a.printf("  size about %s; %s needed, %s free\n", remaster.Bytes(s.Estimate), remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+	a.printf("  version id %s\n", s.VID)
+	if s.Mode == "output" {
+		a.printf("written to %s; nothing else changes\n", s.Output)
+	} else {
+		a.printf("then:\n")
+		for _, step := range s.Steps {
+			a.printf("  %s\n", step)
+		}
+	}
+	return a.showWarnings(s.Warnings, nil)
+}
+
+func (a *app) showResult(r *remaster.CompactResult) error {
+	if a.json {
+		if err := a.printJSON(r); err != nil {
+			return err
+		}
+		if len(r.Warnings) > 0 {
+			return errWarned
+		}
+		return nil
+	}
+	s := &r.Plan
+	a.printf("%s: %s, was %s; %s copied as stored, %s compressed, in %.1f s\n", r.Path, remaster.Bytes(r.NewSize), remaster.Bytes(r.OldSize),
+		remaster.Bytes(s.Copy), remaster.Bytes(s.Compress), r.Seconds)
+	switch s.Mode {
+	case "stage":
+		a.printf("the next boot takes it up\n")
+	case "swap":
+		a.printf("the former state is kept as .old; relive rollback %s brings it back\n", s.Dir)
+	}
+	return a.showWarnings(r.Warnings, errWarned)
+}
+
+// showWarnings prints warnings; where there are any, then is returned.
+func (a *app) showWarnings(warnings []string, then error) error {
+	for _, w := range warnings {
+		a.warn("%s", w)
+	}
+	if len(warnings) > 0 {
+		return then
+	}
+	return nil
+}

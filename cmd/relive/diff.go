@@ -1,0 +1,165 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"relive/remaster"
+	"relive/tree"
+)
+
+// diffEntry is one line of a diff as JSON.
+type diffEntry struct {
+	Path    string              `json:"path"` // escaped as in a manifest
+	Kind    remaster.ChangeKind `json:"kind"`
+	What    string              `json:"what"`
+	OldType string              `json:"old_type,omitempty"`
+	NewType string              `json:"new_type,omitempty"`
+	OldSize int64               `json:"old_size"`
+	NewSize int64               `json:"new_size"`
+}
+
+// diffTop are the totals below one top directory.
+type diffTop struct {
+	Directory string `json:"directory"`
+	remaster.ChangeTotals
+}
+
+func (a *app) diffCommand() *cobra.Command {
+	var sortBy string
+	var kinds []string
+	var totalsOnly bool
+	c := &cobra.Command{
+		Use:   "diff DIR [PATH...]",
+		Short: "list what the overlay changes against the base",
+		Long: `Lists what the overlay changes against the base, a path a line:
+
+  A  added                        D  deleted
+  C  content changed              M  metadata only
+  R  replaced by another type
+
+and the totals of each top directory. Copies that equal the base are no
+changes. With PATH, only what equals it, lies below it or matches it as a shell
+pattern is listed.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if sortBy != "path" && sortBy != "size" {
+				return usageError{errFlag("--sort", sortBy, "path or size")}
+			}
+			want, err := remaster.PathFilter(args[1:])
+			if err != nil {
+				return usageError{err}
+			}
+			_, l, err := a.open(c.Context(), args[0], maySettle)
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			return a.diff(c, l, want, sortBy, kinds, totalsOnly)
+		},
+	}
+	c.Flags().StringVar(&sortBy, "sort", "path", "order of the lines: path or size")
+	c.Flags().StringSliceVar(&kinds, "kind", nil, "only these: added, deleted, content, metadata, replaced")
+	c.Flags().BoolVar(&totalsOnly, "totals", false, "only the totals")
+	return c
+}
+
+func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, sortBy string, kinds []string, totalsOnly bool) error {
+	for _, k := range kinds {
+		if !slices.Contains([]string{"added", "deleted", "content", "metadata", "replaced"}, k) {
+			return usageError{errFlag("--kind", k, "added, deleted, content, metadata or replaced")}
+		}
+	}
+	entries := []diffEntry{}
+	tops := map[string]*diffTop{}
+	var total remaster.ChangeTotals
+	err := l.Changes(c.Context(), func(ch remaster.Change) error {
+		if !want(ch.Path) || len(kinds) > 0 && !slices.Contains(kinds, string(ch.Kind)) {
+			return nil
+		}
+		top := remaster.TopDirectory(ch.Path)
+		if tops[top] == nil {
+			tops[top] = &diffTop{Directory: tree.Escape(top)}
+		}
+		tops[top].Add(&ch)
+		total.Add(&ch)
+		if totalsOnly {
+			return nil
+		}
+		e := diffEntry{Path: tree.Escape("/" + ch.Path), Kind: ch.Kind, What: ch.Diff.String()}
+		if ch.Old != nil {
+			e.OldType, e.OldSize = ch.Old.Type.String(), ch.Old.Size
+		}
+		if ch.New != nil {
+			e.NewType, e.NewSize = ch.New.Type.String(), ch.New.Size
+		}
+		entries = append(entries, e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(entries, func(x, y diffEntry) int {
+		if sortBy == "size" {
+			if n := cmp.Compare(max(y.OldSize, y.NewSize), max(x.OldSize, x.NewSize)); n != 0 {
+				return n
+			}
+		}
+		return cmp.Compare(x.Path, y.Path)
+	})
+	sums := make([]diffTop, 0, len(tops))
+	for _, t := range tops {
+		sums = append(sums, *t)
+	}
+	slices.SortFunc(sums, func(x, y diffTop) int { return cmp.Compare(x.Directory, y.Directory) })
+	if a.json {
+		return a.printJSON(struct {
+			Changes []diffEntry           `json:"changes"`
+			Top     []diffTop             `json:"top"`
+			Total   remaster.ChangeTotals `json:"total"`
+		}{entries, sums, total})
+	}
+	letters := map[remaster.ChangeKind]string{remaster.Added: "A", remaster.Deleted: "D", remaster.Content: "C", remaster.Metadata: "M", remaster.Replaced: "R"}
+	for _, e := range entries {
+		a.printf("%s %s\n", letters[e.Kind], diffLine(&e))
+	}
+	if len(sums) == 0 {
+		a.printf("no changes\n")
+		return nil
+	}
+	if !totalsOnly {
+		a.printf("\n")
+	}
+	a.printf("%-24s %8s %8s %8s %8s %8s %12s\n", "top directory", "added", "changed", "metadata", "replaced", "deleted", "content")
+	line := func(name string, t *remaster.ChangeTotals) {
+		a.printf("%-24s %8d %8d %8d %8d %8d %12s\n", name, t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted, remaster.Bytes(t.AddedBytes))
+	}
+	for i := range sums {
+		line(sums[i].Directory, &sums[i].ChangeTotals)
+	}
+	line("total", &total)
+	return nil
+}
+
+// diffLine says what happened to a path.
+func diffLine(e *diffEntry) string {
+	switch e.Kind {
+	case remaster.Added:
+		if e.NewType == "file" {
+			return e.Path + " (" + remaster.Bytes(e.NewSize) + ")"
+		}
+		return e.Path + " (" + e.NewType + ")"
+	case remaster.Deleted:
+		if e.OldType == "file" {
+			return e.Path + " (" + remaster.Bytes(e.OldSize) + ")"
+		}
+		return e.Path + " (" + e.OldType + ")"
+	case remaster.Replaced:
+		return e.Path + " (" + e.OldType + " -> " + e.NewType + ")"
+	case remaster.Content:
+		return e.Path + " (" + remaster.Bytes(e.OldSize) + " -> " + remaster.Bytes(e.NewSize) + ")"
+	}
+	return e.Path + " (" + e.What + ")"
+}

@@ -1,0 +1,134 @@
+// Command relive keeps live Linux systems in shape, offline: it folds what a
+// live system has written back into its compressed base, without root, mounts
+// or loop devices.
+//
+// Each verb is a file here that holds flags, wiring and printing; what it does
+// is in relive/remaster and below.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"relive/remaster"
+	"relive/remaster/swap"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// Exit codes.
+const (
+	exitDone     = 0
+	exitFailed   = 1 // and nothing was changed
+	exitUsage    = 2
+	exitWarnings = 3 // finished, but a person should read the warnings
+	exitRefused  = 4 // unsafe as things stand; nothing was changed
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main with its surroundings given.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	go func() {
+		s, ok := <-signals
+		if !ok {
+			return
+		}
+		cancel(fmt.Errorf("stopped by the signal %v", s))
+		// A second one ends the program at once; what it leaves is undone by the
+		// next run.
+		signal.Stop(signals)
+	}()
+
+	a := &app{stdout: stdout, stderr: stderr}
+	root := a.command()
+	root.SetArgs(longFlags(args))
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	a.endProgress()
+	if cause := context.Cause(ctx); err != nil && cause != nil && errors.Is(err, context.Canceled) {
+		err = cause
+	}
+	return a.report(err)
+}
+
+// longFlags gives mksquashfs's -ef, which would be read as -e f, the form that
+// the flag parser knows.
+func longFlags(args []string) []string {
+	out := slices.Clone(args)
+	for i, arg := range out {
+		if arg == "--" {
+			break
+		}
+		if arg == "-ef" {
+			out[i] = "--exclude-from"
+		}
+	}
+	return out
+}
+
+// usageError is an error in what was asked for.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+// warned is the error of a verb that finished, with warnings.
+var errWarned = errors.New("finished with warnings")
+
+// report prints an error and gives the exit code.
+func (a *app) report(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if errors.Is(err, errWarned) {
+		return exitWarnings
+	}
+	code := exitFailed
+	hint := remaster.Hint(err)
+	var usage usageError
+	_, refused := remaster.IsRefusal(err)
+	switch {
+	case errors.As(err, &usage), isUsage(err):
+		code = exitUsage
+		if hint == "" {
+			hint = "relive --help and relive VERB --help tell the usage"
+		}
+	case refused, errors.Is(err, swap.ErrBusy), errors.Is(err, swap.ErrInterrupted):
+		code = exitRefused
+	}
+	if errors.Is(err, swap.ErrBusy) && hint == "" {
+		hint = "wait until the other relive is done"
+	}
+	fmt.Fprintf(a.stderr, "error: %v\n", err)
+	if hint != "" {
+		fmt.Fprintf(a.stderr, "hint: %s\n", hint)
+	}
+	return code
+}
+
+// isUsage tells of cobra's errors in flags and arguments, which have no type.
+func isUsage(err error) bool {
+	s := err.Error()
+	for _, p := range []string{"unknown command", "unknown flag", "unknown shorthand", "flag needs an argument", "invalid argument", "accepts ", "requires at least", "required flag", "if any flags in the group"} {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}

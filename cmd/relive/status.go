@@ -1,0 +1,131 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"relive/remaster"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status DIR",
+		Short: "show base, overlay, leftovers and what a compaction would cost",
+		Long: `Shows what is in a live directory: the compressed base, the overlay and how
+full it is, whether their version ids match, what the overlay changes, files
+that earlier steps left, and what a compaction would cost.
+
+A run that was interrupted is finished or undone first.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			e, l, err := a.open(c.Context(), args[0], maySettle)
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			s, err := l.Status(c.Context(), e)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(s)
+			}
+			a.printStatus(s)
+			return nil
+		},
+	}
+}
+
+func (a *app) printStatus(s *remaster.Status) {
+	b := &s.Base
+	row := func(name, format string, args ...any) {
+		a.printf("%-12s "+format+"\n", append([]any{name}, args...)...)
+	}
+	row("directory", "%s (%s)", s.Dir, s.Layout)
+	row("base", "%s, %s in blocks of %s, holds %s (ratio %.2f), %d inodes", remaster.Bytes(b.Size), b.Codec, remaster.Bytes(int64(b.BlockSize)),
+		remaster.Bytes(b.Content), b.Ratio, b.Inodes)
+	row("", "built %s, version id %s", b.Built.Format("2006-01-02 15:04:05 UTC"), orNone(b.VID))
+	if b.Wrapped {
+		row("", "wraps an ext image")
+	}
+	a.printInUse(b.InUse)
+	if o := s.Overlay; o == nil {
+		row("overlay", "none: there is no rootfs")
+	} else {
+		row("overlay", "rootfs, %s on %s, %s of %s used (%.0f %%), %d of %d inodes", o.Form, o.FileSystem,
+			remaster.Bytes(o.UsedBytes), remaster.Bytes(o.Size), o.UsedPercent, o.UsedInodes, o.Inodes)
+		row("", "journal %s; version id %s (%s)", journalState(&o.ImageStatus), orNone(o.VID), vidWords(o.VIDState))
+		if t := &o.Changes; t.Sum() == 0 {
+			row("", "changes nothing")
+		} else {
+			row("", "%d added, %d changed, %d metadata only, %d replaced by another type, %d deleted; %s of content",
+				t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted, remaster.Bytes(t.AddedBytes))
+		}
+		a.printInUse(o.InUse)
+	}
+	if h := s.Home; h != nil {
+		row("home", "homefs, %s, %s of %s used (%.0f %%), journal %s", h.FileSystem, remaster.Bytes(h.UsedBytes), remaster.Bytes(h.Size), h.UsedPercent, journalState(h))
+		a.printInUse(h.InUse)
+	}
+	for i, l := range s.Leftovers {
+		name := ""
+		if i == 0 {
+			name = "leftovers"
+		}
+		row(name, "%s, %s: %s", l.Name, remaster.Bytes(l.Bytes), l.Means)
+	}
+	row("disk", "%s free on %s", remaster.Bytes(s.Host.Free), s.Host.FileSystem)
+	if c := s.Compact; c != nil {
+		if c.Refused != "" {
+			row("compact", "refused as things stand: %s", strings.TrimPrefix(c.Refused, s.Dir+": "))
+			if c.Hint != "" {
+				row("", "hint: %s", c.Hint)
+			}
+		} else {
+			row("compact", "would copy %s, compress %s, and needs about %s", remaster.Bytes(c.Copy), remaster.Bytes(c.Compress), remaster.Bytes(c.Need))
+		}
+	}
+	for _, w := range s.Warnings {
+		a.warn("%s", w)
+	}
+}
+
+func (a *app) printInUse(why string) {
+	if why != "" {
+		a.printf("%-12s in use: %s\n", "", why)
+	}
+}
+
+func journalState(s *remaster.ImageStatus) string {
+	switch {
+	case s.JournalPending:
+		return "to be replayed"
+	case s.Clean:
+		return "clean"
+	}
+	return "not clean"
+}
+
+func vidWords(s remaster.VIDState) string {
+	switch s {
+	case remaster.VIDMatch:
+		return "matches"
+	case remaster.VIDUnstamped:
+		return "none yet, rootfs is empty"
+	case remaster.VIDNone:
+		return "neither has one"
+	case remaster.VIDMissing:
+		return "missing: a boot ignores rootfs"
+	case remaster.VIDBaseMissing:
+		return "linuxfs has none: a boot ignores rootfs"
+	}
+	return "does not match: a boot ignores rootfs"
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

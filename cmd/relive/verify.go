@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"relive/remaster"
+)
+
+func (a *app) verifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify DIR|FILE",
+		Short: "check a SquashFS image, or all of a live directory",
+		Long: `Checks a SquashFS image: every table, every reference, and that every block
+decodes. Of a live directory it checks the base, every file that has an md5
+file beside it, and that rootfs and homefs can be read from end to end.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			e, err := a.env()
+			if err != nil {
+				return err
+			}
+			st, err := os.Stat(args[0])
+			if err != nil {
+				return err
+			}
+			var results []remaster.CheckResult
+			if st.IsDir() {
+				if err := a.settle(c.Context(), args[0], maySettle); err != nil {
+					return err
+				}
+				if _, err := os.Stat(filepath.Join(args[0], "linuxfs")); err != nil {
+					return fmt.Errorf("%s: %w", args[0], remaster.ErrNoLayout)
+				}
+				if results, err = remaster.VerifyDir(c.Context(), e, args[0]); err != nil {
+					return err
+				}
+			} else {
+				one, err := remaster.VerifyFile(c.Context(), e, args[0])
+				if err != nil {
+					return err
+				}
+				results = append(results, one)
+			}
+			return a.showChecks(results)
+		},
+	}
+}
+
+func (a *app) showChecks(results []remaster.CheckResult) error {
+	bad := 0
+	for _, r := range results {
+		if !r.OK {
+			bad++
+		}
+	}
+	if a.json {
+		if err := a.printJSON(results); err != nil {
+			return err
+		}
+	} else {
+		for _, r := range results {
+			if r.OK {
+				a.printf("%s: sound (%s)\n", r.Path, r.Detail)
+				continue
+			}
+			a.printf("%s: DAMAGED\n", r.Path)
+			for _, f := range r.Findings {
+				a.printf("  %s\n", f)
+			}
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%w: %d of %d checks failed", remaster.ErrDamaged, bad, len(results))
+	}
+	return nil
+}

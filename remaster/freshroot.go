@@ -1,0 +1,171 @@
+package remaster
+
+import (
+	"context"
+	"fmt"
+
+	"relive/extfs"
+	"relive/overlay"
+	"relive/tree"
+)
+
+// freshRootfs says how the image is made that takes the place of a rootfs.
+type freshRootfs struct {
+	root    *tree.Node
+	options extfs.BuildOptions
+	dropped []string // features of the old image that the new one does without
+}
+
+// planFreshRootfs makes an image of the size, label and features of the old
+// one, which init can mount as ext4 with a journal whatever the old was, and
+// in which nothing is written but what a first boot would write: the
+// directories of the layer and the version id of the base.
+//
+// The directories that lead to the version file show in the merged view, so
+// they carry the metadata that the base's have.
+func planFreshRootfs(o *Overlay, base *tree.Node, versionText []byte, now tree.Time) (*freshRootfs, error) {
+	layer, err := stampedLayer(base, versionText, now)
+	if err != nil {
+		return nil, err
+	}
+	root := layer
+	if o.Form == overlay.OverlayFS {
+		layer.Name = "upper"
+		work := tree.NewDir("work", 0o755)
+		work.Mtime = now
+		root = tree.NewDir("", 0o755, layer, work)
+		root.Mtime = now
+	}
+	return planRootfs(o, root, now)
+}
+
+// planRootfs makes an image like the overlay's with another tree in it.
+func planRootfs(o *Overlay, root *tree.Node, now tree.Time) (*freshRootfs, error) {
+	info := o.FS.Info()
+	f := &freshRootfs{root: root, options: extfs.BuildOptions{
+		Name: "rootfs", Size: o.Size, Label: info.Label, UUID: info.UUID, Time: now,
+		InodeSize: max(info.InodeSize, 256), Inodes: uint32(info.Inodes), BlockSize: int(info.BlockSize),
+	}}
+	if info.BlockSize > 4096 {
+		f.options.BlockSize = 4096
+	}
+	if info.Blocks > 0 {
+		f.options.ReservedPercent = 100 * float64(info.ReservedBlocks) / float64(info.Blocks)
+		if info.ReservedBlocks == 0 {
+			f.options.ReservedPercent = -1
+		}
+	}
+	if info.Kind != "ext4" {
+		// ext2 and ext3 images date from older tools; init tries ext4 first.
+		f.options.Features = extfs.DefaultFeatures()
+		return f, nil
+	}
+	var features extfs.FeatureSet
+	for _, name := range append([]string{"has_journal", "extent", "filetype"}, info.Features...) {
+		with, err := features.ParseFeatures(name)
+		if err != nil {
+			f.dropped = append(f.dropped, name)
+			continue
+		}
+		features = with
+	}
+	features, without := features.Buildable()
+	f.dropped = append(f.dropped, without...)
+	f.options.Features = features
+	return f, nil
+}
+
+// stampedLayer makes a layer that holds the version file alone.
+func stampedLayer(base *tree.Node, versionText []byte, now tree.Time) (*tree.Node, error) {
+	like := func(path string, children ...*tree.Node) (*tree.Node, error) {
+		n, err := base.Lookup(path)
+		if err != nil {
+			return nil, err
+		}
+		out := tree.NewDir("", 0o755, children...)
+		out.Mtime = now
+		if n != nil && n.Type == tree.Directory {
+			out.Meta, out.Xattrs = n.Meta, n.Xattrs
+			out.Mtime = n.Mtime.Whole() // as the base will have it
+		}
+		return out, nil
+	}
+	stamp := tree.NewFile("rootfs.ver", 0o644, versionText)
+	stamp.Mtime = now
+	at := stamp
+	for _, dir := range []struct{ path, name string }{{versionDir, "version"}, {"etc/live", "live"}, {"etc", "etc"}, {"", ""}} {
+		n, err := like(dir.path, at)
+		if err != nil {
+			return nil, err
+		}
+		n.Name = dir.name
+		at = n
+	}
+	return at, nil
+}
+
+// restamped gives the tree of a rootfs that goes on above a base that holds its
+// changes already: all as it was, with another version file. Marks that name
+// inodes of the old base are left out.
+func restamped(o *Overlay, versionText []byte, now tree.Time) (*tree.Node, error) {
+	root, err := o.FS.Root()
+	if err != nil {
+		return nil, err
+	}
+	stamp := tree.NewFile("", 0o644, versionText)
+	stamp.Mtime = now
+	path := rootVIDFile
+	if o.Form == overlay.OverlayFS {
+		path = "upper/" + path
+	}
+	var e tree.Edits
+	e.Put(path, stamp)
+	e.Remove("work/work")
+	e.Remove("work/index")
+	if root, err = e.Apply(root); err != nil {
+		return nil, err
+	}
+	return overlay.WithoutOrigins(root), nil
+}
+
+// build writes the image to path, which must not exist, with the mode and owner
+// of the image that it takes the place of.
+func (f *freshRootfs) build(ctx context.Context, path, former string) (err error) {
+	out, err := createLike(path, former)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := out.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if _, err := extfs.Build(ctx, out, f.root, f.options); err != nil {
+		return fmt.Errorf("the new rootfs: %w", err)
+	}
+	return out.Sync()
+}
+
+// check reads the image back and compares it with what it was made from.
+func (f *freshRootfs) check(ctx context.Context, path string) error {
+	var l Live
+	defer l.Close()
+	img, err := l.openImage(path)
+	if err != nil {
+		return fmt.Errorf("the new rootfs: %w", err)
+	}
+	root, err := img.FS.Root()
+	if err != nil {
+		return fmt.Errorf("the new rootfs: %w", err)
+	}
+	var e tree.Edits
+	e.Remove("lost+found")
+	if root, err = e.Apply(root); err != nil {
+		return err
+	}
+	want, err := e.Apply(f.root)
+	if err != nil {
+		return err
+	}
+	return mustEqual(ctx, "the new rootfs", want, root, tree.CompareOptions{Links: true})
+}

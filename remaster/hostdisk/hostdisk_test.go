@@ -1,0 +1,233 @@
+package hostdisk
+
+import (
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func requireRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root")
+	}
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func TestFreeSpace(t *testing.T) {
+	dir := t.TempDir()
+	free, err := FreeSpace(filepath.Join(dir, "not", "yet"))
+	if err != nil || free <= 0 {
+		t.Fatal(free, err)
+	}
+	out := strings.Fields(run(t, "df", "-B1", "--output=avail", dir))
+	t.Log(free, out)
+	if len(out) != 2 || len(out[1]) < 4 {
+		t.Fatal(out)
+	}
+	if _, err := FreeSpace("a\x00b"); err == nil {
+		t.Error("a path with NUL is taken")
+	}
+}
+
+func TestSpaceOnTmpfs(t *testing.T) {
+	requireRoot(t)
+	dir := t.TempDir()
+	run(t, "mount", "-t", "tmpfs", "-o", "size=1m", "none", dir)
+	t.Cleanup(func() { run(t, "umount", dir) })
+	if free, err := FreeSpace(dir); err != nil || free != 1<<20 {
+		t.Errorf("free: %d, %v", free, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "x"), make([]byte, 100<<10), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if free, err := FreeSpace(filepath.Join(dir, "x", "y")); err != nil || free != 1<<20-100<<10 {
+		t.Errorf("free: %d, %v", free, err)
+	}
+	if name, err := FilesystemType(dir); err != nil || name != "tmpfs" {
+		t.Errorf("%s, %v", name, err)
+	}
+	if n, err := MaxFileSize(dir); err != nil || n != math.MaxInt64 {
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
+func TestTypes(t *testing.T) {
+	for magic, want := range map[int64]string{0xef53: "ext4", 0x4d44: "vfat", 0x2011bab0: "exfat", 0x9123683e: "btrfs", 0x58465342: "xfs",
+		0x01021994: "tmpfs", 0x794c7630: "overlay", 0x65735546: "fuse", 0x5346544e: "ntfs", 0x73717368: "squashfs", 0x9660: "iso9660", 0x12345: "0x12345"} {
+		if got := typeName(magic); got != want {
+			t.Errorf("%#x: %s, want %s", magic, got, want)
+		}
+	}
+	if maxFileSize("vfat") != 4294967295 || maxFileSize("exfat") != math.MaxInt64 {
+		t.Error("the limit of FAT")
+	}
+	if name, err := FilesystemType("/proc/self"); err != nil || name != "proc" {
+		t.Errorf("%s, %v", name, err)
+	}
+}
+
+func TestParseMounts(t *testing.T) {
+	got, err := parseMountinfo("36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - ext3 /dev/a\\134b rw,errors=continue\n37 35 7:0 / / ro - squashfs /dev/loop0 ro\n")
+	if err != nil || len(got) != 2 || got[0] != (mount{"98:0", "/mnt1", "/mnt 2", "ext3", `/dev/a\b`}) || got[1] != (mount{"7:0", "/", "/", "squashfs", "/dev/loop0"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := parseMountinfo("36 35 98:0 / /mnt rw\n"); err == nil {
+		t.Error("a short line is taken")
+	}
+	got, err = parseMounts("/dev/sda1 /a ext4 rw 0 0\n")
+	if err != nil || len(got) != 1 || got[0].point != "/a" {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := parseMounts("x\n"); err == nil {
+		t.Error("a short line is taken")
+	}
+}
+
+// fakeHost makes a directory with proc and sys as the tests want them.
+func fakeHost(t *testing.T, mountinfo string, loops map[string]string, size string) string {
+	t.Helper()
+	root := t.TempDir()
+	write := func(path, text string) {
+		full := filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("proc/self/mountinfo", mountinfo)
+	for name, backing := range loops {
+		write("sys/block/"+name+"/loop/backing_file", backing+"\n")
+		write("sys/block/"+name+"/size", size+"\n")
+	}
+	return root
+}
+
+func TestInUseByName(t *testing.T) {
+	dir := t.TempDir()
+	file, link, other := filepath.Join(dir, "rootfs"), filepath.Join(dir, "link"), filepath.Join(dir, "other")
+	for _, f := range []string{file, other} {
+		if err := os.WriteFile(f, make([]byte, 4096), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(file, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("rootfs", filepath.Join(dir, "sym")); err != nil {
+		t.Fatal(err)
+	}
+	const rootLine = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
+	for _, c := range []struct {
+		name, mounts string
+		loops        map[string]string
+		path, want   string
+	}{
+		{"free", rootLine, map[string]string{"loop0": other}, file, ""},
+		{"attached", rootLine, map[string]string{"loop0": other, "loop3": file}, file, "attached to /dev/loop3"},
+		{"through a hard link", rootLine, map[string]string{"loop3": link}, file, "attached to /dev/loop3"},
+		{"through a symlink", rootLine, map[string]string{"loop3": file}, filepath.Join(dir, "sym"), "attached to /dev/loop3"},
+		{"mounted", rootLine + "2 1 7:3 / /live/x rw - ext4 /dev/loop3 rw\n", map[string]string{"loop3": file}, file, "mounted at /live/x through /dev/loop3"},
+		{"mounted by itself", rootLine + "2 1 0:9 / /m rw - erofs " + file + " rw\n", nil, file, "mounted at /m"},
+		{"lost its name", rootLine, map[string]string{"loop3": filepath.Join(dir, "linuxfs") + " (deleted)"}, file, "attached to /dev/loop3"},
+		{"another took its place", rootLine, map[string]string{"loop3": file + " (deleted)"}, file, ""},
+		{"lost its name elsewhere", rootLine, map[string]string{"loop3": "/else/linuxfs (deleted)"}, file, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := InUse(fakeHost(t, c.mounts, c.loops, "8"), c.path)
+			if err != nil || got != c.want {
+				t.Errorf("%q, %v, want %q", got, err, c.want)
+			}
+		})
+	}
+	if got, err := InUse(fakeHost(t, rootLine, map[string]string{"loop3": filepath.Join(dir, "linuxfs") + " (deleted)"}, "16"), file); got != "" || err != nil {
+		t.Errorf("another size: %q, %v", got, err)
+	}
+	if _, err := InUse("/", filepath.Join(dir, "missing")); err == nil {
+		t.Error("a missing file is no error")
+	}
+	if _, err := InUse(t.TempDir(), file); err == nil {
+		t.Error("no /proc is no error")
+	}
+}
+
+// TestInUseLoop mounts an image for real, and replaces it as an update would.
+func TestInUseLoop(t *testing.T) {
+	requireRoot(t)
+	dir, point := t.TempDir(), t.TempDir()
+	img, kept := filepath.Join(dir, "image"), filepath.Join(dir, "image.old")
+	if err := os.WriteFile(img, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(img, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", img)
+	check := func(path, prefix string) {
+		t.Helper()
+		got, err := InUse("/", path)
+		if err != nil || prefix == "" && got != "" || !strings.HasPrefix(got, prefix) {
+			t.Errorf("%s: %q, %v, want %q", path, got, err, prefix)
+		}
+	}
+	check(img, "")
+	run(t, "mount", "-o", "loop,ro", img, point)
+	mounted := true
+	t.Cleanup(func() {
+		if mounted {
+			run(t, "umount", point)
+		}
+	})
+	check(img, "mounted at "+point+" through /dev/loop")
+	if name, err := FilesystemType(point); err != nil || name != "ext4" {
+		t.Errorf("%s, %v", name, err)
+	}
+	// The new file takes the name, the mounted one lives on as image.old.
+	if err := os.Link(img, kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(img+".tmp", make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(img+".tmp", img); err != nil {
+		t.Fatal(err)
+	}
+	check(img, "")
+	check(kept, "mounted at "+point)
+	run(t, "umount", point)
+	mounted = false
+	// The loop device lets go of its file a moment after the mount does.
+	for range 100 {
+		if got, err := InUse("/", kept); got == "" || err != nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	check(kept, "")
+	// A bind mount of a file.
+	target := filepath.Join(dir, "target")
+	if err := os.WriteFile(target, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mount", "--bind", kept, target)
+	t.Cleanup(func() { run(t, "umount", target) })
+	check(kept, "bind-mounted at "+target)
+	check(img, "")
+}

@@ -1,0 +1,50 @@
+package remaster
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Refusal is the error of a step that would be unsafe as things stand. Nothing
+// was changed.
+type Refusal struct {
+	Fact string
+	Hint string // what a person can do about it
+}
+
+func (r *Refusal) Error() string { return r.Fact }
+
+// refuse makes a Refusal.
+func refuse(hint, fact string, args ...any) error {
+	return &Refusal{Fact: fmt.Sprintf(fact, args...), Hint: hint}
+}
+
+// IsRefusal tells whether an error is a Refusal, and gives it.
+func IsRefusal(err error) (*Refusal, bool) {
+	var r *Refusal
+	ok := errors.As(err, &r)
+	return r, ok
+}
+
+// hinted is an error with a hint for the person who reads it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// withHint adds a hint to an error.
+func withHint(err error, hint string) error { return &hinted{err, hint} }
+
+// Hint gives the hint that an error carries, or "".
+func Hint(err error) string {
+	if r, ok := IsRefusal(err); ok {
+		return r.Hint
+	}
+	var h *hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	return ""
+}

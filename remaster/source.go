@@ -1,0 +1,104 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"relive/extfs"
+	"relive/squash"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// closers closes several things, the last opened first.
+type closers []io.Closer
+
+// Close implements io.Closer.
+func (c closers) Close() error {
+	var errs []error
+	for i := len(c) - 1; i >= 0; i-- {
+		errs = append(errs, c[i].Close())
+	}
+	return errors.Join(errs...)
+}
+
+// OpenTree opens anything that can be shown as a tree: a live directory (layer
+// says whether merged, base or overlay; "" is merged), any other directory, a
+// SquashFS image, an ext2/3/4 image.
+func OpenTree(ctx context.Context, e *Env, path, layer string) (*tree.Node, io.Closer, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if st.IsDir() {
+		return openDirTree(ctx, e, path, layer)
+	}
+	if layer != "" {
+		return nil, nil, fmt.Errorf("%s: only a live directory has layers", path)
+	}
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	var magic [4]byte
+	if err := tree.ReadFull(c, magic[:], 0); err != nil {
+		c.Close()
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	name := filepath.Base(path)
+	if string(magic[:]) == "hsqs" || string(magic[:]) == "sqsh" {
+		r, err := squash.Open(c, c.Size(), name, e.Library)
+		if err != nil {
+			c.Close()
+			return nil, nil, err
+		}
+		root, err := r.Root()
+		return closeOnError(root, closers{c, r}, err)
+	}
+	fs, err := extfs.Open(c, c.Size(), name)
+	if err != nil {
+		c.Close()
+		return nil, nil, withHint(fmt.Errorf("neither a SquashFS nor an ext image: %w", err), "")
+	}
+	root, err := fs.Root()
+	return closeOnError(root, closers{c}, err)
+}
+
+func closeOnError(root *tree.Node, c io.Closer, err error) (*tree.Node, io.Closer, error) {
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return root, c, nil
+}
+
+func openDirTree(ctx context.Context, e *Env, path, layer string) (*tree.Node, io.Closer, error) {
+	l, err := Open(ctx, e, path)
+	if errors.Is(err, ErrNoLayout) && layer == "" {
+		root, err := hostfs.Open(path)
+		return root, closers{}, err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	root := l.Merged
+	switch layer {
+	case "", "merged":
+	case "base":
+		root = l.Base.Root
+	case "overlay":
+		if l.Overlay == nil || l.Overlay.Upper == nil {
+			l.Close()
+			return nil, nil, fmt.Errorf("%s: there is no overlay", path)
+		}
+		root = l.Overlay.Upper
+	default:
+		l.Close()
+		return nil, nil, fmt.Errorf("layer %q: not merged, base or overlay", layer)
+	}
+	return root, l, nil
+}

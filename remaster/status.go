@@ -1,0 +1,228 @@
+package remaster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"relive/extfs"
+	"relive/remaster/hostdisk"
+	"relive/squash"
+	"relive/tree"
+)
+
+// Status is what there is to know of a live directory.
+type Status struct {
+	Dir       string          `json:"dir"`
+	Layout    string          `json:"layout"`
+	Base      BaseStatus      `json:"base"`
+	Overlay   *OverlayStatus  `json:"overlay,omitempty"`
+	Home      *ImageStatus    `json:"home,omitempty"`
+	Leftovers []Leftover      `json:"leftovers"`
+	Host      HostStatus      `json:"host"`
+	Compact   *CompactOutlook `json:"compact,omitempty"`
+	Warnings  []string        `json:"warnings"`
+}
+
+// BaseStatus describes the base image.
+type BaseStatus struct {
+	Path        string    `json:"path"`
+	Size        int64     `json:"size"`
+	Content     int64     `json:"content_bytes"` // of all files, each inode once
+	Ratio       float64   `json:"ratio"`         // Content by Size
+	Codec       string    `json:"codec"`
+	BlockSize   int       `json:"block_size"`
+	Inodes      uint32    `json:"inodes"`
+	Fragments   uint32    `json:"fragments"`
+	Exportable  bool      `json:"exportable"`
+	Built       time.Time `json:"built"`
+	VID         string    `json:"vid"`
+	Wrapped     bool      `json:"wrapped"`
+	InUse       string    `json:"in_use,omitempty"`
+	Description string    `json:"-"`
+}
+
+// ImageStatus describes an ext image.
+type ImageStatus struct {
+	Path           string  `json:"path"`
+	Size           int64   `json:"size"`
+	Allocated      int64   `json:"allocated"`
+	FileSystem     string  `json:"filesystem"`
+	Label          string  `json:"label"`
+	UsedBytes      int64   `json:"used_bytes"`
+	UsedPercent    float64 `json:"used_percent"`
+	Inodes         int64   `json:"inodes"`
+	UsedInodes     int64   `json:"used_inodes"`
+	Clean          bool    `json:"clean"`
+	JournalPending bool    `json:"journal_pending"`
+	Errors         bool    `json:"errors"`
+	InUse          string  `json:"in_use,omitempty"`
+}
+
+// OverlayStatus describes the overlay.
+type OverlayStatus struct {
+	ImageStatus
+	Form     string       `json:"form"`
+	Empty    bool         `json:"empty"`
+	VID      string       `json:"vid"`
+	VIDState VIDState     `json:"vid_state"`
+	Changes  ChangeTotals `json:"changes"`
+}
+
+// HostStatus describes the file system that the directory is on.
+type HostStatus struct {
+	FileSystem string `json:"filesystem"`
+	Free       int64  `json:"free"`
+	MaxFile    int64  `json:"max_file_size"`
+}
+
+// CompactOutlook is what a compaction would cost.
+type CompactOutlook struct {
+	Copy     int64  `json:"bytes_to_copy"`
+	Compress int64  `json:"bytes_to_compress"`
+	Size     int64  `json:"size_estimate"`
+	Need     int64  `json:"space_needed"`
+	Refused  string `json:"refused,omitempty"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+// Status gathers what there is to know. It reads the overlay's changed files to
+// tell changes from copies.
+func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
+	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Leftovers: []Leftover{}, Warnings: []string{}}
+	vids, err := l.VIDs()
+	if err != nil {
+		return nil, err
+	}
+	if s.Base, err = l.baseStatus(vids); err != nil {
+		return nil, err
+	}
+	if l.Overlay != nil {
+		if s.Overlay, err = l.overlayStatus(ctx, e, vids); err != nil {
+			return nil, err
+		}
+		rep, err := l.overlayWarnings()
+		if err != nil {
+			return nil, err
+		}
+		s.Warnings = append(s.Warnings, rep...)
+		if !vids.State.Used() {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("a boot ignores rootfs: its version id is %s, that of linuxfs %s", orNone(vids.Overlay), orNone(vids.Base)))
+		}
+	}
+	if l.Home != nil {
+		h := imageStatus(l.Home)
+		if h.InUse, err = hostdisk.InUse("/", l.Home.Path); err != nil {
+			return nil, err
+		}
+		s.Home = &h
+	}
+	if l.HomeProblem != nil {
+		s.Warnings = append(s.Warnings, "homefs cannot be read: "+l.HomeProblem.Error())
+	}
+	if left, err := (AntiX{}).leftovers(l.Dir); err != nil {
+		return nil, err
+	} else if left != nil {
+		s.Leftovers = left
+	}
+	if s.Host.FileSystem, err = hostdisk.FilesystemType(l.Dir); err != nil {
+		return nil, err
+	}
+	if s.Host.Free, err = hostdisk.FreeSpace(l.Dir); err != nil {
+		return nil, err
+	}
+	if s.Host.MaxFile, err = hostdisk.MaxFileSize(l.Dir); err != nil {
+		return nil, err
+	}
+	s.Compact, err = l.outlook(ctx, e)
+	return s, err
+}
+
+func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
+	sb := l.Base.Image.Superblock()
+	s := BaseStatus{
+		Path: l.Base.Path, Size: l.Base.Size, Codec: l.Base.Image.Options().ID.String(), BlockSize: int(sb.BlockSize),
+		Inodes: sb.InodeCount, Fragments: sb.FragmentCount, Exportable: sb.Flags&squash.FlagExportable != 0,
+		Built: time.Unix(int64(sb.MkfsTime), 0).UTC(), VID: string(vids.Base), Wrapped: l.Base.Wrapped != nil,
+	}
+	err := l.Base.Image.ScanInodes(func(n squash.InodeInfo) error {
+		s.Content += n.Size
+		return nil
+	})
+	if err != nil {
+		return s, err
+	}
+	if s.Size > 0 {
+		s.Ratio = float64(s.Content) / float64(s.Size)
+	}
+	s.InUse, err = hostdisk.InUse("/", l.Base.Path)
+	return s, err
+}
+
+func imageStatus(img *Image) ImageStatus {
+	info := img.FS.Info()
+	used := (info.Blocks - info.FreeBlocks) * info.BlockSize
+	s := ImageStatus{
+		Path: img.Path, Size: img.Size, Allocated: img.Allocated, FileSystem: info.Kind, Label: info.Label, UsedBytes: used,
+		Inodes: info.Inodes, UsedInodes: info.Inodes - info.FreeInodes,
+		Clean: info.Clean && !info.NeedsRecovery, JournalPending: info.NeedsRecovery, Errors: info.HasErrors,
+	}
+	if total := info.Blocks * info.BlockSize; total > 0 {
+		s.UsedPercent = 100 * float64(used) / float64(total)
+	}
+	return s
+}
+
+func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlayStatus, error) {
+	o := l.Overlay
+	s := &OverlayStatus{ImageStatus: imageStatus(&o.Image), Form: layerForm(o.Form), Empty: o.Empty, VID: string(vids.Overlay), VIDState: vids.State}
+	var err error
+	if s.InUse, err = hostdisk.InUse("/", o.Path); err != nil {
+		return nil, err
+	}
+	e.phase("comparing rootfs with linuxfs", 0)
+	err = l.Changes(ctx, func(c Change) error {
+		s.Changes.Add(&c)
+		return nil
+	})
+	return s, err
+}
+
+// overlayWarnings tells what in an overlay a person should know.
+func (l *Live) overlayWarnings() (out []string, err error) {
+	info := l.Overlay.FS.Info()
+	if info.HasErrors {
+		out = append(out, errorsRecorded(&info))
+	}
+	if l.Overlay.Union == nil {
+		return out, nil
+	}
+	rep, err := l.Overlay.Union.Report()
+	if err != nil {
+		return nil, fmt.Errorf("rootfs: %w", err)
+	}
+	out = append(out, rep.Warnings()...)
+	return out, nil
+}
+
+func errorsRecorded(info *extfs.Info) string {
+	s := fmt.Sprintf("the kernel has recorded %d errors in rootfs", info.ErrorCount)
+	if t := info.LastError.Time; t != (tree.Time{}) {
+		s += ", the last at " + t.Time().Format(time.DateTime)
+	}
+	return s + "; e2fsck -f repairs what can be repaired"
+}
+
+// outlook plans a compaction and tells what it would cost, or why it would be
+// refused.
+func (l *Live) outlook(ctx context.Context, e *Env) (*CompactOutlook, error) {
+	p, err := l.PlanCompact(ctx, e, CompactOptions{KeepOld: 1})
+	if r, ok := IsRefusal(err); ok {
+		return &CompactOutlook{Refused: r.Fact, Hint: r.Hint}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := p.Summary
+	return &CompactOutlook{Copy: s.Copy, Compress: s.Compress, Size: s.Estimate, Need: s.Need}, nil
+}

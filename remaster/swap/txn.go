@@ -1,0 +1,257 @@
+package swap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+)
+
+// Txn is a transaction on a live directory. It is not for use by several
+// goroutines at once.
+type Txn struct {
+	fsys  FS
+	dir   string
+	lock  io.Closer
+	info  Info
+	temps []string
+	steps []Step
+	state txnState
+}
+
+type txnState uint8
+
+const (
+	txnBuilding txnState = iota
+	txnCommitted
+	txnOver
+)
+
+// Begin locks the directory and writes a journal in stage Building. It is
+// ErrBusy while another relive works on the directory, and ErrInterrupted where
+// an earlier run left its journal: [Recover] comes first.
+func Begin(fsys FS, dir string, info Info) (*Txn, error) {
+	lock, err := fsys.Lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	t := &Txn{fsys: fsys, dir: dir, lock: lock, info: info}
+	j, err := readJournal(fsys, dir)
+	if err == nil && j != nil {
+		err = fmt.Errorf("%s: %w: %s", dir, ErrInterrupted, describe(j))
+	}
+	if err == nil {
+		if err = t.note(); err != nil {
+			// Nothing hangs on this: a journal without temporary files that stays
+			// is removed by whoever comes next.
+			_, _ = clean(fsys, dir, nil)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return t, nil
+}
+
+// note writes the journal of the building stage.
+func (t *Txn) note() error {
+	j := journal{Info: t.info, Stage: Building, Temps: t.temps}
+	return j.write(t.fsys, t.dir)
+}
+
+// Temp gives the path (the directory's, joined) of a new file that is to become
+// name; it is written by the caller, who need not sync it. It may become a
+// directory instead. The journal knows the file before this returns. Its name
+// in steps is [Txn.Name] of the path.
+func (t *Txn) Temp(name string) (string, error) {
+	if t.state != txnBuilding {
+		return "", errors.New("swap: Temp after the end of the transaction")
+	}
+	if err := checkPath(name); err != nil {
+		return "", err
+	}
+	if err := checkParents(t.fsys, t.dir, name); err != nil {
+		return "", err
+	}
+	temp, err := unused(t.fsys, t.dir, name, tempSuffix, func(n string) bool { return slices.Contains(t.temps, n) })
+	if err != nil {
+		return "", err
+	}
+	if err := t.register(temp); err != nil {
+		return "", err
+	}
+	return t.dir + "/" + temp, nil
+}
+
+// register adds a temporary name to the journal.
+func (t *Txn) register(temp string) error {
+	t.temps = append(t.temps, temp)
+	if err := t.note(); err != nil {
+		// The journal may hold the name or not, and the file does not exist: both
+		// are well. Undo looks for it either way.
+		return err
+	}
+	return nil
+}
+
+// Name gives the name relative to the directory, as steps have it, of a path
+// that Temp gave.
+func (t *Txn) Name(temp string) string {
+	if len(temp) > len(t.dir)+1 && temp[:len(t.dir)+1] == t.dir+"/" {
+		return temp[len(t.dir)+1:]
+	}
+	return temp
+}
+
+// Plan sets the steps that Commit will do, in this order.
+func (t *Txn) Plan(steps ...Step) { t.steps = slices.Clone(steps) }
+
+// Check tells whether the steps fit together and the directory, before the
+// temporary files are there. It changes nothing. Commit checks again.
+func (t *Txn) Check() error {
+	_, err := t.compile()
+	return err
+}
+
+func (t *Txn) compile() (*planner, error) {
+	p := &planner{fsys: t.fsys, dir: t.dir, pending: map[string]bool{}}
+	for _, name := range t.temps {
+		p.pending[name] = true
+	}
+	return p, p.compile(t.steps)
+}
+
+// Commit makes the temporary files durable, passes the commit point and does
+// the steps. The caller has verified the new files.
+//
+// On an error that is not ErrUnfinished nothing has changed and the transaction
+// can be aborted. On ErrUnfinished the new state is decided: Recover, now or
+// after a restart, does what is left. The context is heeded up to the commit
+// point.
+func (t *Txn) Commit(ctx context.Context) error {
+	if t.state != txnBuilding {
+		return errors.New("swap: Commit after the end of the transaction")
+	}
+	p, err := t.compile()
+	if err != nil {
+		return err
+	}
+	for _, c := range p.copies {
+		if err := t.register(c.temp); err != nil {
+			return err
+		}
+		if err := copyTree(ctx, t.fsys, t.dir+"/"+c.from, t.dir+"/"+c.temp); err != nil {
+			return err
+		}
+	}
+	j, err := t.journal(ctx, p)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := j.write(t.fsys, t.dir); err != nil {
+		now, rerr := readJournal(t.fsys, t.dir)
+		if rerr == nil && now != nil && now.Stage == Building {
+			return err // not visible: still the old state, and abortable
+		}
+		return errors.Join(fmt.Errorf("%s: %w: %w", t.dir, ErrUnfinished, err), t.end(txnCommitted))
+	}
+	if err := finish(t.fsys, t.dir, j); err != nil {
+		return errors.Join(err, t.end(txnCommitted))
+	}
+	return t.end(txnOver)
+}
+
+// journal makes the journal of the committed stage: all that it names exists,
+// durably, and has its fingerprint taken.
+func (t *Txn) journal(ctx context.Context, p *planner) (*journal, error) {
+	j := &journal{Info: t.info, Stage: Committed, Gone: p.gone, Actions: p.actions, Start: map[string]Fingerprint{}}
+	used := map[string]bool{}
+	for _, a := range p.actions {
+		for _, n := range a.names() {
+			used[n] = true
+		}
+	}
+	dirs := map[string]bool{".": true}
+	for _, name := range slices.Sorted(maps.Keys(p.start)) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		file := t.dir + "/" + name
+		if _, err := t.fsys.Lstat(file); errors.Is(err, fs.ErrNotExist) && slices.Contains(t.temps, name) {
+			return nil, fmt.Errorf("%w: %s was never written", ErrPlan, name)
+		}
+		// All that takes part is synced: a file that a step makes the live one
+		// need not be a temporary of ours.
+		if err := syncTree(t.fsys, file); err != nil {
+			return nil, fmt.Errorf("making %s durable: %w", name, err)
+		}
+		dirs[path.Dir(name)] = true
+		if !used[name] {
+			continue // only looked at
+		}
+		print, err := fingerprint(t.fsys, file, false)
+		if err != nil {
+			return nil, err
+		}
+		j.Start[name] = print
+	}
+	for _, d := range slices.Sorted(maps.Keys(dirs)) {
+		if err := t.fsys.SyncDir(t.dir + "/" + d); err != nil {
+			return nil, fmt.Errorf("making the new files durable: %w", err)
+		}
+	}
+	for _, name := range t.temps {
+		if !used[name] {
+			j.Temps = append(j.Temps, name)
+		}
+	}
+	return j, tellApart(t.fsys, t.dir, j.Start)
+}
+
+// tellApart gives long files whose fingerprints agree the hash of all their
+// content. Files that still agree are the same, whichever has which name.
+func tellApart(fsys FS, dir string, prints map[string]Fingerprint) error {
+	count := map[Fingerprint]int{}
+	for _, p := range prints {
+		count[p]++
+	}
+	for name, p := range prints {
+		if !p.sampled() || count[p] == 1 {
+			continue
+		}
+		full, err := fingerprint(fsys, dir+"/"+name, true)
+		if err != nil {
+			return err
+		}
+		prints[name] = full
+	}
+	return nil
+}
+
+// Abort removes the temporary files and the journal: the directory is as it was
+// at Begin. After Commit began the steps it does nothing and is an error;
+// after a finished Commit it does nothing and is nil, so that it can be
+// deferred.
+func (t *Txn) Abort() error {
+	switch t.state {
+	case txnOver:
+		return nil
+	case txnCommitted:
+		return fmt.Errorf("%s: %w", t.dir, ErrUnfinished)
+	}
+	_, err := undo(t.fsys, t.dir, t.temps)
+	return errors.Join(err, t.end(txnOver))
+}
+
+// end releases the lock.
+func (t *Txn) end(s txnState) error {
+	t.state = s
+	return t.lock.Close()
+}

@@ -1,0 +1,140 @@
+package remaster
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"strings"
+	"time"
+
+	"relive/tree"
+)
+
+// VID is the version id by which antiX's init tells whether a rootfs was
+// written over a linuxfs: the last line of a version file that begins with
+// "===", byte for byte. "" is none.
+type VID string
+
+// Where the version files are, in the tree of the base and of the upper layer
+// (antiX's initrd/init: VID_DIR, and check_vid).
+const (
+	versionDir  = "etc/live/version"
+	baseVIDFile = versionDir + "/linuxfs.ver"
+	rootVIDFile = versionDir + "/rootfs.ver"
+)
+
+// versionFileMax bounds what is read of a version file, in bytes.
+const versionFileMax = 1 << 20
+
+// readVersionFile gives a version file's text, "" where there is none.
+func readVersionFile(root *tree.Node, path string) (string, error) {
+	if root == nil {
+		return "", nil
+	}
+	n, err := root.Lookup(path)
+	if err != nil || n == nil || n.Type != tree.Regular {
+		return "", err
+	}
+	b, err := tree.ReadAll(n, versionFileMax)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", tree.Quote(path), err)
+	}
+	return string(b), nil
+}
+
+// parseVID finds the version id in the text of a version file.
+func parseVID(text string) (id VID) {
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.HasPrefix(line, "===") {
+			id = VID(line)
+		}
+	}
+	return id
+}
+
+// newVID makes a version id from what goes into a new base: never the old one,
+// always the same for the same base and overlay. It has the form of the old,
+// three or four '=' and 32 or 64 hex digits.
+func newVID(old VID, sum []byte) VID {
+	marks, digits := "====", 32
+	if head, id, ok := strings.Cut(string(old), " "); ok {
+		if head == "===" {
+			marks = head
+		}
+		if len(strings.TrimSpace(id)) == 64 {
+			digits = 64
+		}
+	}
+	return VID(marks + " " + hex.EncodeToString(sum)[:digits])
+}
+
+// versionFile makes the text of a new version file. Lines that describe the
+// system are taken over from the old text.
+func versionFile(id VID, old string, created time.Time) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\n\n", id)
+	kept := map[string]string{}
+	for line := range strings.SplitSeq(old, "\n") {
+		if key, value, ok := strings.Cut(line, ":"); ok {
+			kept[key] = value // the last entry is the one in force
+		}
+	}
+	fmt.Fprintf(&b, "title:%s\n", strings.TrimRight(kept["title"], " "))
+	fmt.Fprintf(&b, "creation date: %s\n", created.UTC().Format("_2 January 2006 15:04:05 MST"))
+	for _, key := range []string{"kernel", "machine", "inxi version"} {
+		if v, ok := kept[key]; ok {
+			fmt.Fprintf(&b, "%s:%s\n", key, v)
+		}
+	}
+	return b.Bytes()
+}
+
+// layerSum hashes what tells one state of an overlay from another, without
+// reading contents: every path of the layer with its metadata.
+func layerSum(ctx context.Context, h hash.Hash, root *tree.Node) (newest tree.Time, err error) {
+	var b []byte
+	text := func(s string) {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	err = tree.Walk(ctx, root, func(path string, n *tree.Node) error {
+		b = b[:0]
+		text(path)
+		text(n.Target)
+		for _, v := range []uint64{uint64(n.Type), uint64(n.Perm), uint64(n.UID), uint64(n.GID), uint64(n.Mtime.Sec),
+			uint64(n.Mtime.Nsec), uint64(n.Size), uint64(n.Rdev.Major), uint64(n.Rdev.Minor), n.Inode.Number} {
+			b = binary.AppendUvarint(b, v)
+		}
+		for _, x := range n.Xattrs {
+			text(x.Name)
+			text(x.Value)
+		}
+		h.Write(b)
+		if newest.Before(n.Mtime) {
+			newest = n.Mtime
+		}
+		return nil
+	})
+	return newest, err
+}
+
+// freshVID makes the version id for the base that l is to get, and gives the
+// newest time in its overlay. salt tells apart what else decides the new base.
+func (l *Live) freshVID(ctx context.Context, old VID, salt string) (VID, tree.Time, error) {
+	h := sha256.New()
+	sb := l.Base.Image.Superblock()
+	h.Write(sb.Append(nil))
+	fmt.Fprintf(h, "\n%s\n%s\n", old, salt)
+	var newest tree.Time
+	if l.Overlay != nil && l.Overlay.Upper != nil {
+		var err error
+		if newest, err = layerSum(ctx, h, l.Overlay.Upper); err != nil {
+			return "", newest, err
+		}
+	}
+	return newVID(old, h.Sum(nil)), newest, nil
+}

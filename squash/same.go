@@ -1,0 +1,112 @@
+package squash
+
+import (
+	"bytes"
+	"slices"
+
+	"relive/tree"
+)
+
+// StoredComparer tells of files in images whether they are stored by equal
+// bytes, without decoding these. It is not for use by several goroutines.
+type StoredComparer struct {
+	fragments map[fragmentPair]bool
+	bufs      [2][]byte
+}
+
+type fragmentPair struct {
+	a, b   *Reader
+	ia, ib uint32
+}
+
+// NewStoredComparer makes a StoredComparer.
+func NewStoredComparer() *StoredComparer {
+	return &StoredComparer{fragments: map[fragmentPair]bool{}}
+}
+
+// Same tells whether both files are stored, in images of one codec and block
+// size, by blocks of equal bytes: then their contents are equal. False says
+// nothing.
+func (c *StoredComparer) Same(a, b *tree.Node) (bool, error) {
+	sa, ok := a.Data.(storer)
+	if !ok {
+		return false, nil
+	}
+	sb, ok := b.Data.(storer)
+	if !ok {
+		return false, nil
+	}
+	x, err := sa.Stored()
+	if err != nil {
+		return false, err
+	}
+	y, err := sb.Stored()
+	if err != nil {
+		return false, err
+	}
+	p, q := x.Image.Superblock(), y.Image.Superblock()
+	if p.BlockSize != q.BlockSize || p.Compression != q.Compression || x.Size != y.Size ||
+		!slices.Equal(x.Blocks, y.Blocks) || (x.Fragment == NoFragment) != (y.Fragment == NoFragment) {
+		return false, nil
+	}
+	if x.Image == y.Image && x.Start == y.Start && x.Fragment == y.Fragment && x.FragmentOffset == y.FragmentOffset {
+		return true, nil
+	}
+	if x.Fragment != NoFragment {
+		if x.FragmentOffset != y.FragmentOffset {
+			return false, nil
+		}
+		same, err := c.sameFragment(x.Image, y.Image, x.Fragment, y.Fragment)
+		if !same || err != nil {
+			return false, err
+		}
+	}
+	return c.sameBytes(x.Image, y.Image, x.Start, y.Start, storedLen(x.Blocks))
+}
+
+func (c *StoredComparer) sameFragment(a, b *Reader, ia, ib uint32) (bool, error) {
+	pair := fragmentPair{a, b, ia, ib}
+	if same, ok := c.fragments[pair]; ok {
+		return same, nil
+	}
+	fa, err := a.Fragment(ia)
+	if err != nil {
+		return false, err
+	}
+	fb, err := b.Fragment(ib)
+	if err != nil {
+		return false, err
+	}
+	same := fa.Word == fb.Word
+	if same {
+		if same, err = c.sameBytes(a, b, fa.Start, fb.Start, int64(BlockStored(fa.Word))); err != nil {
+			return false, err
+		}
+	}
+	c.fragments[pair] = same
+	return same, nil
+}
+
+func (c *StoredComparer) sameBytes(a, b *Reader, offA, offB, n int64) (bool, error) {
+	if a == b && offA == offB {
+		return true, nil
+	}
+	if c.bufs[0] == nil {
+		c.bufs[0], c.bufs[1] = make([]byte, 1<<20), make([]byte, 1<<20)
+	}
+	for n > 0 {
+		k := min(n, int64(len(c.bufs[0])))
+		p, q := c.bufs[0][:k], c.bufs[1][:k]
+		if err := a.ReadStored(p, offA); err != nil {
+			return false, err
+		}
+		if err := b.ReadStored(q, offB); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(p, q) {
+			return false, nil
+		}
+		offA, offB, n = offA+k, offB+k, n-k
+	}
+	return true, nil
+}
