@@ -316,7 +316,7 @@ func contentRuns(n *tree.Node, blockSize int) ([]logicalRun, error) {
 // attributes records where an inode's extended attributes go.
 func (c *census) attributes(n *tree.Node, ino uint32) (more int, err error) {
 	c.named = true
-	split, err := splitXattrs(n.Xattrs, extraSpace(c.o.inodeSize), c.o.blockSize, c.o.feat.eaInode())
+	split, err := splitXattrs(n.Xattrs, attributeSpace(n, c.o.inodeSize, c.o.feat), c.o.blockSize, c.o.feat.eaInode())
 	if err != nil {
 		return 0, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"relive/tree"
 )
 
@@ -224,6 +226,34 @@ func TestBuildSharedAttributes(t *testing.T) {
 	img, _ := buildFile(t, root, BuildOptions{Time: stamp, NoLostAndFound: true})
 	fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
+}
+
+// TestBuildLargeAttributes: values too large for a block have inodes, the
+// root's among them, if the feature allows that.
+func TestBuildLargeAttributes(t *testing.T) {
+	requireTools(t, "mount", "e2fsck")
+	t.Parallel()
+	large := tree.Xattrs{{Name: "user.a", Value: strings.Repeat("a", 5000)}, {Name: "user.b", Value: strings.Repeat("b", xaMaxValue)}}
+	root := dirOf("", dirOf("d", fileOf("f", []byte("f"))), tree.NewSymlink("l", "target"))
+	root.Xattrs = large
+	d, _ := root.Lookup("d")
+	d.Xattrs = large
+	l, _ := root.Lookup("l")
+	l.Mtime, l.Xattrs = stamp, tree.Xattrs{{Name: "trusted.large", Value: strings.Repeat("c", 9000)}}
+	o := BuildOptions{Size: 32 << 20, BlockSize: 4096, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, "ea_inode")}
+	img, _ := buildFile(t, root, o)
+	fsck(t, img)
+	same(t, readBack(t, img), root, tree.CompareOptions{})
+	at, umount := mountBuilt(t, img)
+	viewed(t, at, root)
+	if err := os.RemoveAll(filepath.Join(at, "d")); err != nil {
+		t.Error(err)
+	}
+	if err := unix.Removexattr(at, "user.b"); err != nil {
+		t.Error(err)
+	}
+	umount()
+	fsck(t, img)
 }
 
 // TestBuildTimes: what an inode cannot hold is brought as near as it can, and

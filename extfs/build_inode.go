@@ -44,6 +44,17 @@ func extraSpace(inodeSize int) int {
 	return inodeSize - inExtraEnd
 }
 
+// attributeSpace is what of that space the attributes of a node may take. None
+// with ea_inode for a short symlink: e2fsck takes its target for
+// block numbers where i_blocks, which counts the values with inodes of their
+// own, is not zero, unless there is an attribute block.
+func attributeSpace(n *tree.Node, inodeSize int, feat FeatureSet) int {
+	if feat.eaInode() && n.Type == tree.Symlink && len(n.Target) < inBlockSize {
+		return 0
+	}
+	return extraSpace(inodeSize)
+}
+
 // clampTime gives the nearest time that an inode can hold.
 func clampTime(t tree.Time, inodeSize int) (tree.Time, bool) {
 	out := t

@@ -220,7 +220,7 @@ func (b *writer) mapExtents(in *freshInode, ino uint32, extents []extent, meta *
 // attributes puts attributes into the inode and, under its first user, writes
 // the attribute block.
 func (b *writer) attributes(n *tree.Node, ino uint32, rec inodeRecord, in *freshInode) ([]*storedXattr, error) {
-	split, err := splitXattrs(n.Xattrs, extraSpace(b.g.inodeSize), b.g.blockSize, b.g.feat.eaInode())
+	split, err := splitXattrs(n.Xattrs, attributeSpace(n, b.g.inodeSize, b.g.feat), b.g.blockSize, b.g.feat.eaInode())
 	if err != nil {
 		return nil, err
 	}

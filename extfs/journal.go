@@ -175,11 +175,11 @@ func (j *journal) decodeSuperblock(sb []byte) error {
 	if bs := be32(sb, jsbBlockSize); int64(bs) != j.fs.geo.blockSize {
 		return j.corrupt("blocks of %d bytes, the file system's have %d", bs, j.fs.geo.blockSize)
 	}
-	if n := uint64(be32(sb, jsbMaxLen)); n > j.blocks {
-		return j.corrupt("%d blocks, but its inode holds %d", n, j.blocks)
-	} else {
-		j.blocks = n
+	length := uint64(be32(sb, jsbMaxLen))
+	if length > j.blocks {
+		return j.corrupt("%d blocks, but its inode holds %d", length, j.blocks)
 	}
+	j.blocks = length
 	if err := j.checkSuperblockChecksum(sb); err != nil {
 		return err
 	}

@@ -267,3 +267,99 @@ func TestFastRanges(t *testing.T) {
 		}
 	}
 }
+
+// checkMapping looks blocks up in any order and compares with the runs from the
+// start of the file.
+func checkMapping(t testing.TB, fs *FS) {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(1, 9))
+	err := tree.Walk(t.Context(), rootOf(t, fs), func(path string, n *tree.Node) error {
+		if n.Type != tree.Regular || n.Size < 2*fs.geo.blockSize {
+			return nil
+		}
+		in, err := fs.inode(uint32(n.Inode.Number))
+		if err != nil || in.has(flInlineData) {
+			return err
+		}
+		var runs []run
+		end := uint64(n.Size+fs.geo.blockSize-1) >> fs.geo.blockBits
+		for at := uint64(0); at < end; {
+			r, err := fs.mapBlock(in, at)
+			if err != nil {
+				return err
+			}
+			runs = append(runs, r)
+			at = r.end()
+		}
+		for range 20 {
+			r := runs[rnd.IntN(len(runs))]
+			want := r.from(r.logical + rnd.Uint64N(min(r.length, 1<<40)))
+			if got, err := fs.mapBlock(in, want.logical); err != nil || got != want {
+				t.Errorf("%s: got %+v, %v, want %+v", path, got, err, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestExtentLeaf has the lengths at the border between written and unwritten.
+func TestExtentLeaf(t *testing.T) {
+	for _, c := range []struct {
+		stored    uint16
+		length    uint64
+		unwritten bool
+	}{{1, 1, false}, {32767, 32767, false}, {32768, 32768, false}, {32769, 1, true}, {65535, 32767, true}} {
+		node := make(extentNode, extHeaderSize+extEntrySize)
+		le.PutUint16(node[extHeaderSize+extLen:], c.stored)
+		le.PutUint16(node[extHeaderSize+extStartHi:], 0x1234)
+		le.PutUint32(node[extHeaderSize+extStartLo:], 0x56789ABC)
+		physical, length, unwritten := node.leaf(0)
+		if physical != 0x123456789ABC || length != c.length || unwritten != c.unwritten {
+			t.Errorf("%d: %#x, %d, %v", c.stored, physical, length, unwritten)
+		}
+	}
+}
+
+// TestXattrHash has an entry's hash with bytes above 127, which kernels before
+// 6.3 took as negative.
+func TestXattrHash(t *testing.T) {
+	if got := xattrEntryHash("\x80", 0, false); got != 0x00800000 {
+		t.Errorf("unsigned: %#x", got)
+	}
+	if got := xattrEntryHash("\x80", 0, true); got != 0xFF80FFFF {
+		t.Errorf("signed: %#x", got)
+	}
+}
+
+// TestXattrBodyFirst has one attribute in the inode and in its block.
+func TestXattrBodyFirst(t *testing.T) {
+	fs := openBytes(t, fixture(t, "seed-extents"))
+	n, err := rootOf(t, fs).Lookup("file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := fs.inode(uint32(n.Inode.Number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.fileACL == 0 {
+		t.Fatal("no attribute block")
+	}
+	body := make([]byte, xaBodyHdrSize+xaEntrySize+8+8)
+	le.PutUint32(body, xaMagic)
+	e := body[xaBodyHdrSize:]
+	e[xaNameLen], e[xaNameIndex], e[xaValueSize], e[xaValueOffs] = 5, xaIndexUser, 3, byte(len(e)-4)
+	copy(e[xaName:], "large")
+	copy(e[len(e)-4:], "new")
+	in.body = body
+	got, err := fs.xattrs(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := got.Get("user.large"); v != "new" || len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+}

@@ -191,7 +191,7 @@ func TestRollback(t *testing.T) {
 	if read(l, "linuxfs.bad") != newBase || read(l, "rootfs.bad") != newRoot {
 		t.Error("the state that was left is not kept as .bad")
 	}
-	if got := l.names(); got != "linuxfs linuxfs.bad linuxfs.info linuxfs.md5 linuxfs.md5.bad rootfs rootfs.bad" {
+	if got := l.names(); got != "linuxfs linuxfs.bad linuxfs.info.bad linuxfs.md5 linuxfs.md5.bad rootfs rootfs.bad" {
 		t.Errorf("the directory holds %s", got)
 	}
 	if s := l.status(); s.Overlay.VIDState != remaster.VIDMatch {

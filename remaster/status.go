@@ -101,11 +101,11 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 		if s.Overlay, err = l.overlayStatus(ctx, e, vids); err != nil {
 			return nil, err
 		}
-		if rep, err := l.overlayWarnings(); err != nil {
+		rep, err := l.overlayWarnings()
+		if err != nil {
 			return nil, err
-		} else {
-			s.Warnings = append(s.Warnings, rep...)
 		}
+		s.Warnings = append(s.Warnings, rep...)
 		if !vids.State.Used() {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("a boot ignores rootfs: its version id is %s, that of linuxfs %s", orNone(vids.Overlay), orNone(vids.Base)))
 		}

@@ -97,7 +97,6 @@ func TestRandomAccess(t *testing.T) {
 					start, end, err := f.content.NextData(int64(off))
 					if err == io.EOF {
 						start = int64(len(f.want))
-						end = start
 					} else if err != nil || start < int64(off) || end <= start || end > int64(len(f.want)) {
 						t.Errorf("%s: NextData(%d) = %d, %d, %v", f.name, off, start, end, err)
 						continue

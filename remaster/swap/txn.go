@@ -160,8 +160,7 @@ func (t *Txn) Commit(ctx context.Context) error {
 		if rerr == nil && now != nil && now.Stage == Building {
 			return err // not visible: still the old state, and abortable
 		}
-		t.end(txnCommitted)
-		return fmt.Errorf("%s: %w: %w", t.dir, ErrUnfinished, err)
+		return errors.Join(fmt.Errorf("%s: %w: %w", t.dir, ErrUnfinished, err), t.end(txnCommitted))
 	}
 	if err := finish(t.fsys, t.dir, j); err != nil {
 		return errors.Join(err, t.end(txnCommitted))

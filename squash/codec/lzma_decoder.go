@@ -493,7 +493,7 @@ loop:
 		if at >= len(buf) {
 			err = errLZMACut
 		} else {
-			rng, code = rng<<8, code<<8|uint32(buf[at])
+			code = code<<8 | uint32(buf[at])
 			at++
 		}
 	}
