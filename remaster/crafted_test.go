@@ -165,7 +165,30 @@ func TestNeverBooted(t *testing.T) {
 			if s := l.status(); s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != remaster.VIDMatch {
 				t.Errorf("afterwards: %+v, version ids: %s", s.Overlay.Changes, s.Overlay.VIDState)
 			}
+			sameTree(t, "new base", "new base and new rootfs", openTree(t, l.path("linuxfs"), ""), without(t, openTree(t, l.dir, ""), stamps[1]))
 		})
+	}
+}
+
+// TestWayToStamp: the directories that lead to the version file of the new
+// rootfs show, so they have the metadata of the base's.
+func TestWayToStamp(t *testing.T) {
+	t.Parallel()
+	own := with(etc("linuxfs.ver"), func(n *tree.Node) {
+		n.Perm, n.UID, n.GID = 0o2751, 5, 70_000
+		n.Xattrs = tree.Xattrs{{Name: "user.note", Value: "kept"}}
+		live := n.Dir.(tree.List)[0]
+		live.Perm, live.Mtime = 0o700, tree.Time{Sec: 1_500_000_000}
+	})
+	base := dir("", own, dir("usr", file("f", text(1, 300_000))))
+	base.Perm = 0o711
+	l := craft(t, base, dir(""), likeMksquashfs(codec.Gzip, 128<<10))
+	l.compact(keepOne())
+	want := without(t, openTree(t, l.path("linuxfs.old"), ""), stamps...)
+	sameTree(t, "old base", "new base", want, without(t, openTree(t, l.path("linuxfs"), ""), stamps...))
+	sameTree(t, "old base", "new base and new rootfs", want, without(t, openTree(t, l.dir, ""), stamps...))
+	if s := l.status(); s.Overlay.Changes.Sum() != 0 {
+		t.Errorf("the new rootfs changes something: %+v", s.Overlay.Changes)
 	}
 }
 

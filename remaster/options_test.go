@@ -286,6 +286,35 @@ func TestForce(t *testing.T) {
 	l.refused(keepOne(), "do not match")
 }
 
+// TestOrder: the base is replaced before the overlay is reset, and what a boot
+// looks for comes last where files are staged.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	at := func(steps []string, what string) int {
+		t.Helper()
+		for i, s := range steps {
+			if s, _, _ = strings.Cut(s, ", "); s == what {
+				return i
+			}
+		}
+		t.Fatalf("there is no step %q: %q", what, steps)
+		return 0
+	}
+	l := small(t)
+	for _, o := range []remaster.CompactOptions{{KeepOld: 1}, {KeepOld: 0}, {KeepOld: 3}, {KeepOld: 1, NoReset: true}} {
+		p, err := l.plan(o)
+		must(t, err)
+		if s := p.Summary.Steps; at(s, "replace linuxfs") > at(s, "replace rootfs") {
+			t.Errorf("%+v: the overlay is reset before the base is replaced: %q", o, s)
+		}
+	}
+	p, err := l.plan(remaster.CompactOptions{Stage: true})
+	must(t, err)
+	if s := p.Summary.Steps; !strings.Contains(s[len(s)-1], "linuxfs.new") {
+		t.Errorf("linuxfs.new does not come last: %q", s)
+	}
+}
+
 // TestVersion: the new base has a version id of its own, in the form that the
 // old one had, and what describes the system stays.
 func TestVersion(t *testing.T) {

@@ -89,10 +89,11 @@ func dir(name string, kids ...*tree.Node) *tree.Node {
 // originals is a live directory that tests work on copies of, and the state
 // that a compaction leads to.
 type originals struct {
-	dir  string
-	old  state
-	new  state
-	took map[string]time.Duration // how long each phase takes, all of it under ""
+	dir     string
+	old     state
+	new     state
+	between int                      // met with the new base and the old rootfs
+	took    map[string]time.Duration // how long each phase takes, all of it under ""
 }
 
 // state is what a directory holds: the sums of its files by name.
@@ -243,6 +244,7 @@ func (o *originals) bootable(t testing.TB, dir, when string) (s state) {
 	switch {
 	case oldBase && oldRoot, newBase && newRoot:
 	case newBase && oldRoot:
+		o.between++
 		// The new base holds all changes; init sees that the version ids differ
 		// and leaves the overlay out.
 	default:
@@ -275,33 +277,46 @@ func TestKill(t *testing.T) {
 	type moment struct {
 		phase string
 		delay time.Duration
+		name  string // not "": as soon as this file is there
 	}
 	var moments []moment
 	for _, p := range append([]string{""}, phases...) {
 		for n := range 6 {
 			delay := time.Duration(n) * o.took[p] / 6
-			moments = append(moments, moment{p, delay + time.Duration(r.Int64N(int64(o.took[p])/6+1))*9/10})
+			moments = append(moments, moment{phase: p, delay: delay + time.Duration(r.Int64N(int64(o.took[p])/6+1))*9/10})
 		}
 	}
 	// Most of what the last phase does, it does soon.
 	for n := range 6 {
-		moments = append(moments, moment{phases[len(phases)-1], time.Duration(n) * time.Millisecond})
+		moments = append(moments, moment{phase: phases[len(phases)-1], delay: time.Duration(n) * time.Millisecond})
+	}
+	// Between the renames, each of which is synced before the next.
+	for range 3 {
+		for _, name := range []string{"linuxfs.old", "linuxfs.md5", "linuxfs.info", "rootfs.old"} {
+			moments = append(moments, moment{name: name})
+		}
 	}
 	// The next command may be any.
 	next := [][]string{{"recover"}, {"status"}, {"verify"}, {"diff"}, {"compact"}}
 	found := map[string]int{}
 	for i := 0; i < len(moments) || i < 90 && found["killed"] < 25; i++ {
-		m := moment{phases[i%len(phases)], 0} // where too many runs were over before their end
+		m := moment{phase: phases[i%len(phases)]} // where too many runs were over before their end
 		if i < len(moments) {
 			m = moments[i]
 		}
 		when := fmt.Sprintf("killed %v after %q", m.delay, m.phase)
 		d := o.copy(t)
-		ps, _ := interrupted(t, d, m.phase, m.delay, func(p *os.Process) { p.Kill() })
+		ps, _ := interrupted(t, d, m.phase, m.delay, func(p *os.Process) {
+			if m.name != "" {
+				when = fmt.Sprintf("killed when there was a %s", m.name)
+				appears(t, filepath.Join(d, m.name))
+			}
+			p.Kill()
+		})
 		killed := ps.Sys().(syscall.WaitStatus).Signaled()
 		before := o.bootable(t, d, when)
 
-		journal := before["relive.journal"] != "" || len(before) > 2 && before.String() != o.new.String()
+		journal := before[".relive.journal"] != "" || len(before) > 2 && before.String() != o.new.String()
 		// Only looking changes nothing.
 		code, stdout, stderr := relive(t, "recover", "--dry-run", d)
 		if after := stateOf(t, d, o); code != 0 || after.String() != before.String() {
@@ -343,13 +358,25 @@ func TestKill(t *testing.T) {
 		}
 		must(t, os.RemoveAll(d))
 	}
+	found["between base and rootfs"] = o.between
 	t.Logf("%v", found)
-	if found["killed"] < 25 || found["left unfinished"] < 15 || found["new"] == 0 || found["old"] == 0 {
+	if found["killed"] < 25 || found["left unfinished"] < 15 || o.between == 0 || found["new"] == 0 || found["old"] == 0 {
 		t.Errorf("the kills were not spread well: %v", found)
 	}
 	if s := stateOf(t, o.dir); s.String() != o.old.String() {
 		t.Errorf("something wrote into the original files:\n%s\nwere:\n%s", s, o.old)
 	}
+}
+
+// appears waits for a file.
+func appears(t testing.TB, path string) {
+	t.Helper()
+	for start := time.Now(); time.Since(start) < time.Minute; {
+		if _, err := os.Lstat(path); err == nil {
+			return
+		}
+	}
+	t.Errorf("%s never appeared", path)
 }
 
 // TestSignals: a polite signal undoes what was begun.
