@@ -22,8 +22,14 @@ import (
 	"relive/tree/hostfs"
 )
 
+// tests removes what the tests share when they are done.
+type tests struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (m tests) Run() int { return shipped.run(m.M) }
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"relive": main})
+	testscript.Main(tests{m}, map[string]func(){"relive": main})
 }
 
 // TestScripts runs every verb as people do.

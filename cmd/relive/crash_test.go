@@ -1,0 +1,406 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"relive/squash/codec"
+	"relive/tree"
+)
+
+// built is the program as it is shipped, built once for all tests.
+type built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+var shipped built
+
+// run runs the tests and removes the program after them.
+func (b *built) run(m *testing.M) int {
+	defer func() { os.RemoveAll(b.dir) }()
+	return m.Run()
+}
+
+func program(t testing.TB) string {
+	t.Helper()
+	shipped.once.Do(func() {
+		if shipped.dir, shipped.err = os.MkdirTemp("", "relive-test-"); shipped.err != nil {
+			return
+		}
+		out, err := exec.Command("go", "build", "-o", shipped.dir+"/relive", ".").CombinedOutput()
+		if err != nil {
+			shipped.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	})
+	must(t, shipped.err)
+	return shipped.dir + "/relive"
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func noise(seed byte, n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+func words(seed uint64, n int) []byte {
+	r := rand.New(rand.NewPCG(seed, 3))
+	b := make([]byte, 0, n+32)
+	for len(b) < n {
+		b = fmt.Appendf(b, "%x some words of text\n", r.IntN(1<<18))
+	}
+	return b[:n]
+}
+
+func file(name string, b []byte) *tree.Node {
+	f := tree.NewFile(name, 0o644, b)
+	f.Mtime = epoch
+	return f
+}
+
+func dir(name string, kids ...*tree.Node) *tree.Node {
+	d := tree.NewDir(name, 0o755, kids...)
+	d.Mtime = epoch
+	return d
+}
+
+// originals is a live directory that tests work on copies of, and the state
+// that a compaction leads to.
+type originals struct {
+	dir  string
+	old  state
+	new  state
+	took map[string]time.Duration // how long each phase takes, all of it under ""
+}
+
+// state is what a directory holds: the sums of its files by name.
+type state map[string]string
+
+// stateOf sums the files of a directory; those that are links of the originals
+// need no reading.
+func stateOf(t testing.TB, dir string, same ...*originals) state {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	s := state{}
+next:
+	for _, e := range entries {
+		for _, o := range same {
+			for name, sum := range o.old {
+				if linked(t, filepath.Join(dir, e.Name()), filepath.Join(o.dir, name)) {
+					s[e.Name()] = sum
+					continue next
+				}
+			}
+		}
+		f, err := os.Open(filepath.Join(dir, e.Name()))
+		must(t, err)
+		h := sha256.New()
+		_, err = io.Copy(h, f)
+		must(t, errors.Join(err, f.Close()))
+		s[e.Name()] = fmt.Sprintf("%x", h.Sum(nil)[:8])
+	}
+	return s
+}
+
+func linked(t testing.TB, a, b string) bool {
+	t.Helper()
+	sa, err := os.Stat(a)
+	must(t, err)
+	sb, err := os.Stat(b)
+	must(t, err)
+	return os.SameFile(sa, sb)
+}
+
+func (s state) String() string {
+	var out []string
+	for name, sum := range s {
+		out = append(out, name+" "+sum)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+// makeOriginals makes a live directory of about 50 MB, of which some is to be
+// copied and some to be compressed.
+func makeOriginals(t testing.TB) *originals {
+	t.Helper()
+	o := &originals{dir: t.TempDir()}
+	base := dir("", dir("etc"), dir("usr", file("noise", noise(1, 26<<20)), file("text", words(1, 3<<20))))
+	upper := dir("", dir("etc"), dir("usr", file("more", words(2, 3<<20)), file("noise2", noise(2, 4<<20))))
+	must(t, (&liveSpec{codec: codec.LZ4, blockSize: 128 << 10, vid: defaultVID}).make(o.dir, base, upper))
+	o.old = stateOf(t, o.dir)
+	done := o.copy(t)
+	o.took = timed(t, done)
+	o.new = stateOf(t, done)
+	if o.new["linuxfs"] == o.old["linuxfs"] || o.new["linuxfs.old"] != o.old["linuxfs"] || o.new["rootfs.old"] != o.old["rootfs"] {
+		t.Fatalf("the compacted state is\n%s\nafter\n%s", o.new, o.old)
+	}
+	return o
+}
+
+// timed compacts a directory and tells how long each phase takes.
+func timed(t testing.TB, dir string) map[string]time.Duration {
+	t.Helper()
+	cmd := exec.Command(program(t), "compact", dir)
+	pipe, err := cmd.StderrPipe()
+	must(t, err)
+	start := time.Now()
+	must(t, cmd.Start())
+	took := map[string]time.Duration{}
+	phase, since := "", start
+	for s := bufio.NewScanner(pipe); s.Scan(); {
+		took[phase] = time.Since(since)
+		phase, since = strings.TrimSuffix(s.Text(), " ..."), time.Now()
+	}
+	must(t, cmd.Wait())
+	took[phase] = time.Since(since)
+	took[""] = time.Since(start)
+	return took
+}
+
+// copy gives a directory that holds the same files, as hard links: nothing may
+// write into them.
+func (o *originals) copy(t testing.TB) string {
+	t.Helper()
+	to := t.TempDir()
+	for name := range o.old {
+		must(t, os.Link(filepath.Join(o.dir, name), filepath.Join(to, name)))
+	}
+	return to
+}
+
+// relive runs the program to its end.
+func relive(t testing.TB, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := exec.Command(program(t), args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// interrupted runs a compaction and calls fn a delay after it has announced a
+// phase; phase "" is the start of the program. It gives what was printed.
+func interrupted(t testing.TB, dir, phase string, delay time.Duration, fn func(p *os.Process)) (*os.ProcessState, string) {
+	t.Helper()
+	cmd := exec.Command(program(t), "compact", dir)
+	pipe, err := cmd.StderrPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	var text bytes.Buffer
+	act := func() {
+		time.Sleep(delay)
+		fn(cmd.Process)
+	}
+	if phase == "" {
+		act()
+	}
+	for s := bufio.NewScanner(pipe); s.Scan(); {
+		fmt.Fprintln(&text, s.Text())
+		if phase != "" && strings.HasPrefix(s.Text(), phase) {
+			act()
+		}
+	}
+	cmd.Wait()
+	return cmd.ProcessState, text.String()
+}
+
+// bootable fails the test where a boot would find neither the old state nor the
+// new one.
+func (o *originals) bootable(t testing.TB, dir, when string) (s state) {
+	t.Helper()
+	s = stateOf(t, dir, o)
+	base, root := s["linuxfs"], s["rootfs"]
+	oldBase, newBase := base == o.old["linuxfs"], base == o.new["linuxfs"]
+	oldRoot, newRoot := root == o.old["rootfs"], root == o.new["rootfs"]
+	switch {
+	case oldBase && oldRoot, newBase && newRoot:
+	case newBase && oldRoot:
+		// The new base holds all changes; init sees that the version ids differ
+		// and leaves the overlay out.
+	default:
+		t.Errorf("%s: linuxfs is old %v, new %v; rootfs is old %v, new %v\n%s", when, oldBase, newBase, oldRoot, newRoot, s)
+	}
+	return s
+}
+
+// whole fails the test where a directory is neither in the old state nor in the
+// new one.
+func (o *originals) whole(t testing.TB, dir, when string) (isNew bool) {
+	t.Helper()
+	s := stateOf(t, dir, o).String()
+	if s != o.old.String() && s != o.new.String() {
+		t.Errorf("%s: neither the old state nor the new one:\n%s\nold:\n%s\nnew:\n%s", when, s, o.old, o.new)
+	}
+	return s == o.new.String()
+}
+
+var phases = []string{"writing linuxfs", "syncing", "reading linuxfs back", "new rootfs", "putting the new files in place"}
+
+// TestKill: killed at any moment, the directory boots, and the next relive
+// command tells what it found and finishes or undoes it.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	o := makeOriginals(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d, a compaction took %v", seed, o.took)
+	r := rand.New(rand.NewPCG(seed, 0))
+	type moment struct {
+		phase string
+		delay time.Duration
+	}
+	var moments []moment
+	for _, p := range append([]string{""}, phases...) {
+		for n := range 6 {
+			delay := time.Duration(n) * o.took[p] / 6
+			moments = append(moments, moment{p, delay + time.Duration(r.Int64N(int64(o.took[p])/6+1))*9/10})
+		}
+	}
+	// Most of what the last phase does, it does soon.
+	for n := range 6 {
+		moments = append(moments, moment{phases[len(phases)-1], time.Duration(n) * time.Millisecond})
+	}
+	// The next command may be any.
+	next := [][]string{{"recover"}, {"status"}, {"verify"}, {"diff"}, {"compact"}}
+	found := map[string]int{}
+	for i := 0; i < len(moments) || i < 90 && found["killed"] < 25; i++ {
+		m := moment{phases[i%len(phases)], 0} // where too many runs were over before their end
+		if i < len(moments) {
+			m = moments[i]
+		}
+		when := fmt.Sprintf("killed %v after %q", m.delay, m.phase)
+		d := o.copy(t)
+		ps, _ := interrupted(t, d, m.phase, m.delay, func(p *os.Process) { p.Kill() })
+		killed := ps.Sys().(syscall.WaitStatus).Signaled()
+		before := o.bootable(t, d, when)
+
+		journal := before["relive.journal"] != "" || len(before) > 2 && before.String() != o.new.String()
+		// Only looking changes nothing.
+		code, stdout, stderr := relive(t, "recover", "--dry-run", d)
+		if after := stateOf(t, d, o); code != 0 || after.String() != before.String() {
+			t.Errorf("%s: recover --dry-run: exit code %d\n%s\n%s\nafter:\n%s", when, code, stdout, stderr, after)
+		}
+		if journal && !strings.Contains(stderr+stdout, "interrupted") && !strings.Contains(stderr, "warning: ") {
+			t.Errorf("%s: recover --dry-run tells nothing: %s%s", when, stdout, stderr)
+		}
+		verb := next[i%len(next)]
+		code, _, stderr = relive(t, append(verb, "-q", d)...)
+		if code != 0 {
+			t.Errorf("%s: %s: exit code %d\n%s", when, verb, code, stderr)
+		}
+		if journal && !strings.Contains(stderr, "warning: ") {
+			t.Errorf("%s: %s does not tell what it found:\n%s", when, verb, stderr)
+		}
+		if verb[0] == "compact" {
+			// It undoes and compacts, or finishes and compacts once more.
+			s := stateOf(t, d, o)
+			for name := range s {
+				if _, ok := o.new[name]; !ok && !strings.HasSuffix(name, ".old") {
+					t.Errorf("%s: %s was left", when, name)
+				}
+			}
+			if c, _, e := relive(t, "verify", "-q", d); c != 0 {
+				t.Errorf("%s: verify after compact: %s", when, e)
+			}
+			found["compacted again"]++
+		} else if isNew := o.whole(t, d, when+", then "+verb[0]); isNew {
+			found["new"]++
+		} else {
+			found["old"]++
+		}
+		if killed {
+			found["killed"]++
+		}
+		if journal {
+			found["left unfinished"]++
+		}
+		must(t, os.RemoveAll(d))
+	}
+	t.Logf("%v", found)
+	if found["killed"] < 25 || found["left unfinished"] < 15 || found["new"] == 0 || found["old"] == 0 {
+		t.Errorf("the kills were not spread well: %v", found)
+	}
+	if s := stateOf(t, o.dir); s.String() != o.old.String() {
+		t.Errorf("something wrote into the original files:\n%s\nwere:\n%s", s, o.old)
+	}
+}
+
+// TestSignals: a polite signal undoes what was begun.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	o := makeOriginals(t)
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		for _, phase := range []string{"writing linuxfs", "reading linuxfs back"} {
+			d := o.copy(t)
+			ps, stderr := interrupted(t, d, phase, 0, func(p *os.Process) { p.Signal(sig) })
+			for try := 0; ps.ExitCode() == 0 && try < 3; try++ { // it was over before the signal came
+				must(t, os.RemoveAll(d))
+				d = o.copy(t)
+				ps, stderr = interrupted(t, d, phase, 0, func(p *os.Process) { p.Signal(sig) })
+			}
+			if ps.ExitCode() != exitFailed || !strings.Contains(stderr, "error: ") || !strings.Contains(stderr, sig.String()) {
+				t.Errorf("%v while %s: exit code %d\n%s", sig, phase, ps.ExitCode(), stderr)
+			}
+			if o.whole(t, d, fmt.Sprintf("%v while %s", sig, phase)) {
+				t.Errorf("%v while %s: the new state is in place", sig, phase)
+			}
+			must(t, os.RemoveAll(d))
+		}
+	}
+}
+
+// TestBusy: while one relive works on a directory, another is refused, or only
+// looks.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	o := makeOriginals(t)
+	d := o.copy(t)
+	asked := false
+	ps, stderr := interrupted(t, d, "writing linuxfs", 0, func(p *os.Process) {
+		asked = true
+		must(t, p.Signal(syscall.SIGSTOP))
+		defer p.Signal(syscall.SIGCONT)
+		for _, verb := range []string{"compact", "rollback"} {
+			code, _, stderr := relive(t, verb, "-q", d)
+			if code != exitRefused || !strings.Contains(stderr, "hint: ") {
+				t.Errorf("%s while another runs: exit code %d\n%s", verb, code, stderr)
+			}
+		}
+		if code, _, stderr := relive(t, "compact", "--dry-run", "-q", d); code != 0 || !strings.Contains(stderr, "warning: ") {
+			t.Errorf("compact --dry-run while another runs: exit code %d\n%s", code, stderr)
+		}
+	})
+	if !asked || ps.ExitCode() != 0 {
+		t.Errorf("the first ended with %d\n%s", ps.ExitCode(), stderr)
+	}
+	if !o.whole(t, d, "after both") {
+		t.Error("the old state is there")
+	}
+}
