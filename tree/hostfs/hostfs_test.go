@@ -83,6 +83,8 @@ func nasty(t testing.TB) string {
 	file("links/!x", "linked")
 	ok(t, os.Link(at("links/!x"), at("links/ x")))
 	ok(t, os.Link(at("links/!x"), at("links.a")))
+	file("links/!y", "linked")
+	ok(t, os.Link(at("links/!y"), at("links/ y")))
 	ok(t, os.Symlink("target\xff\n", at("links/sym")))
 	ok(t, os.Link(at("links/sym"), at("links/sym2")))
 	ok(t, os.Symlink(strings.Repeat("t", 4095), at("links/long")))
@@ -179,8 +181,8 @@ func TestManifest(t *testing.T) {
 			t.Errorf("%s: only here", path)
 		}
 	}
-	if l := want["/links/!x"]; l["hl"] != "/links.a" {
-		t.Errorf("the links' group is called %v", l["hl"])
+	if x, y := want["/links/!x"]["hl"], want["/links/!y"]["hl"]; x != "/links.a" || y != "/links/%20y" {
+		t.Errorf("the links' groups are called %v and %v", x, y)
 	}
 }
 
