@@ -13,7 +13,7 @@ all: bin/relive ## build bin/relive
 
 bin/relive: $(GOFILES)
 	@scripts/setup demo
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/relive
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/relive
 
 demo: bin/relive ## compact a sample live directory and show before and after
 	@scripts/demo

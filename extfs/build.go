@@ -12,7 +12,8 @@ import (
 
 // Image is what Build writes into: an *os.File, for one. Build truncates it to
 // nothing and then to the size of the image, so that all it does not write
-// reads as zeros, and never reads it.
+// reads as zeros, and never reads it. Writes of ranges that do not overlap may
+// run at the same time.
 type Image interface {
 	io.WriterAt
 	// Truncate sets the size in bytes; what is added reads as zeros.
@@ -51,6 +52,9 @@ type BuildOptions struct {
 	// ReservedPercent is the part of the blocks that is kept for root, 0 to 50;
 	// 0 is 5 percent, a negative one means none.
 	ReservedPercent float64
+	// ReservedBlocks is that part as a number of blocks, at most half of all;
+	// where it is not 0 it goes before ReservedPercent.
+	ReservedBlocks uint64
 	// Features are the features; the zero value is DefaultFeatures. Those that
 	// only tell a state (needs_recovery, orphan_present) are dropped. A
 	// feature that the tree needs and the kernel would add by itself,
@@ -95,12 +99,13 @@ type Report struct {
 // Needs tells how much room a tree takes.
 type Needs struct {
 	// MinSize is the size in bytes of the smallest image with these options,
-	// and BlockSize, that holds the tree, free of any headroom.
+	// and BlockSize, that holds the tree, free of any headroom. It is 0 where
+	// none does, because the options fix too small a number of inodes.
 	MinSize int64
 	// Blocks and Inodes are what the tree takes, in an image of Size bytes or,
 	// where that is 0, of MinSize: data, directories, mapping and attributes,
 	// but not journal, bitmaps and inode tables. Blocks full of zeros count,
-	// unless the source says that they are holes.
+	// unless the source says that they are holes. The reserved inodes count.
 	Blocks uint64
 	Inodes uint64
 	// BlockSize is the unit of Blocks, in bytes.
@@ -251,17 +256,23 @@ func Measure(ctx context.Context, root *tree.Node, o BuildOptions) (Needs, error
 		return Needs{}, err
 	}
 	n := Needs{Inodes: c.inodesUsed(), BlockSize: r.blockSize}
-	if n.MinSize, err = c.smallestSize(r); err != nil {
+	if n.MinSize, err = c.smallestSize(r); err != nil && !errors.Is(err, ErrNoSpace) {
 		return Needs{}, err
 	}
 	size := r.Size
 	if size == 0 {
 		size = n.MinSize
 	}
+	if size == 0 {
+		n.FreeInodes = uint64(r.Inodes)
+		return n, nil
+	}
 	g, err := newLayout(r, size, c.inodesUsed())
 	var tooSmall *NoSpaceError
 	if errors.As(err, &tooSmall) {
-		n.Blocks, n.FreeBlocks = tooSmall.Needed, tooSmall.Available
+		if tooSmall.BlockSize != 0 {
+			n.Blocks, n.FreeBlocks = tooSmall.Needed, tooSmall.Available
+		}
 		return n, nil
 	}
 	if err != nil {
@@ -273,7 +284,7 @@ func Measure(ctx context.Context, root *tree.Node, o BuildOptions) (Needs, error
 	}
 	n.Blocks = p.taken
 	n.FreeBlocks = p.free
-	n.FreeInodes = uint64(g.inodes)
+	n.FreeInodes = uint64(g.inodes) // reserved ones are among those needed
 	n.Fits = n.Blocks <= n.FreeBlocks && n.Inodes <= n.FreeInodes
 	return n, nil
 }

@@ -95,6 +95,10 @@ func takeCensus(ctx context.Context, o *resolved, root *tree.Node) (*census, err
 	if o.UUID == ([16]byte{}) {
 		o.UUID = derivedUUID("uuid", []byte(o.Label), c.digest.Sum(nil))
 	}
+	// The resize inode is as long as its double indirect block reaches.
+	if perBlock := int64(o.blockSize / 4); o.feat.resize() && perBlock*perBlock*int64(o.blockSize) >= 1<<31 {
+		c.large = true
+	}
 	if c.large {
 		o.feat.ROCompat |= roLargeFile
 	}
@@ -312,7 +316,7 @@ func contentRuns(n *tree.Node, blockSize int) ([]logicalRun, error) {
 // attributes records where an inode's extended attributes go.
 func (c *census) attributes(n *tree.Node, ino uint32) (more int, err error) {
 	c.named = true
-	split, err := splitXattrs(n.Xattrs, extraSpace(c.o.inodeSize), c.o.blockSize, c.o.feat.eaInode())
+	split, err := splitXattrs(n.Xattrs, attributeSpace(n, c.o.inodeSize, c.o.feat), c.o.blockSize, c.o.feat.eaInode())
 	if err != nil {
 		return 0, err
 	}

@@ -161,7 +161,7 @@ func (b *writer) keepData(room []byte, at uint32, phys uint64) error {
 	if len(rest) == 0 {
 		return nil
 	}
-	// Flushing leaves the room as it is: it is overwritten only by next.
+	// Flushing leaves the room as it is: only next gives it away again.
 	if err := b.data.flush(); err != nil {
 		return err
 	}

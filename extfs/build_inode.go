@@ -44,6 +44,17 @@ func extraSpace(inodeSize int) int {
 	return inodeSize - inExtraEnd
 }
 
+// attributeSpace is what of that space the attributes of a node may take. None
+// with ea_inode for a short symlink: e2fsck takes its target for
+// block numbers where i_blocks, which counts the values with inodes of their
+// own, is not zero, unless there is an attribute block.
+func attributeSpace(n *tree.Node, inodeSize int, feat FeatureSet) int {
+	if feat.eaInode() && n.Type == tree.Symlink && len(n.Target) < inBlockSize {
+		return 0
+	}
+	return extraSpace(inodeSize)
+}
+
 // clampTime gives the nearest time that an inode can hold.
 func clampTime(t tree.Time, inodeSize int) (tree.Time, bool) {
 	out := t
@@ -144,7 +155,7 @@ func putDevice(iblock []byte, r tree.Rdev) (ok bool) {
 	return ok
 }
 
-// fileTypes is the directory entry's file type.
+// fileType is the directory entry's file type.
 func fileType(t tree.Type) uint8 {
 	switch t {
 	case tree.Regular:

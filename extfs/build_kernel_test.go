@@ -1,9 +1,12 @@
 package extfs
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,20 +166,20 @@ func TestBuildLargeDirectories(t *testing.T) {
 			same(t, readBack(t, img), root, tree.CompareOptions{})
 			at, umount := mountBuilt(t, img)
 			d := filepath.Join(at, "d")
-			step := 1
+			step, changes := 1+c.n/10000, 500
 			if !plan.indexed {
-				step = 50 // each look-up reads the whole list
+				step, changes = c.n/50, 20 // each look-up reads the whole list
 			}
 			for i := 0; i < c.n; i += step {
 				if _, err := os.Lstat(filepath.Join(d, entries[i].name)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			for i := range 500 {
+			for i := range changes {
 				if i%2 == 0 {
 					err = os.WriteFile(filepath.Join(d, fmt.Sprintf("new-%d", i)), nil, 0o600)
 				} else {
-					err = os.Remove(filepath.Join(d, entries[i*c.n/500].name))
+					err = os.Remove(filepath.Join(d, entries[i*c.n/changes].name))
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -242,5 +245,119 @@ func TestBuildSparse(t *testing.T) {
 			umount()
 			fsck(t, img)
 		})
+	}
+}
+
+// manyFiles makes n small files in directories of a hundred.
+func manyFiles(n int) *tree.Node {
+	var dirs []*tree.Node
+	for i := 0; i < n; i += 100 {
+		var kids []*tree.Node
+		for k := range 100 {
+			kids = append(kids, fileOf(fmt.Sprintf("file-%03d", k), []byte(fmt.Sprintf("content of %d", i+k))))
+		}
+		dirs = append(dirs, dirOf(fmt.Sprintf("dir-%06d", i), kids...))
+	}
+	return dirOf("", dirs...)
+}
+
+// TestBuildManyFiles: 200,000 files.
+func TestBuildManyFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("large")
+	}
+	t.Parallel()
+	root := manyFiles(200000)
+	img, rep := buildFile(t, root, BuildOptions{Size: 2 << 30, Time: stamp, NoLostAndFound: true})
+	if rep.Files != 200000 {
+		t.Errorf("%+v", rep)
+	}
+	fsck(t, img)
+	same(t, readBack(t, img), root, tree.CompareOptions{})
+}
+
+// TestBuildUpper: a built image serves the kernel's overlayfs as its upper
+// layer: whiteouts hide, opaque directories replace, and new changes land.
+func TestBuildUpper(t *testing.T) {
+	requireTools(t, "mount", "e2fsck")
+	t.Parallel()
+	whiteout := &tree.Node{Name: "gone", Meta: tree.Meta{Type: tree.CharDevice, Mtime: stamp}}
+	opaque := dirOf("replaced", fileOf("new", []byte("new")))
+	opaque.Xattrs = tree.Xattrs{{Name: "trusted.overlay.opaque", Value: "y"}}
+	img, _ := buildFile(t, dirOf("", dirOf("upper", whiteout, opaque), dirOf("work")), BuildOptions{Size: 64 << 20, Label: "rootfs", Time: stamp})
+	at, umount := mountBuilt(t, img)
+	lower, merged := t.TempDir(), t.TempDir()
+	for _, name := range []string{"gone", "stays", "replaced/old"} {
+		if err := os.MkdirAll(filepath.Join(lower, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(lower, name), []byte("lower"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command(t, "mount", "-t", "overlay", "overlay", "-o",
+		fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, at, at), merged)
+	if err := os.WriteFile(filepath.Join(merged, "stays"), []byte("changed"), 0o644); err != nil {
+		t.Error(err)
+	}
+	got := command(t, "find", merged, "-mindepth", "1", "-printf", "%P ")
+	command(t, "umount", merged)
+	umount()
+	names := strings.Fields(got)
+	slices.Sort(names)
+	if s := strings.Join(names, " "); s != "replaced replaced/new stays" {
+		t.Errorf("the overlay shows %q", s)
+	}
+	fsck(t, img)
+	n, err := readBack(t, img).Lookup("upper/stays")
+	if err != nil || n == nil || n.Size != 7 {
+		t.Error(n, err)
+	}
+}
+
+// TestBuildAttributeBlock: an attribute block is byte for byte the kernel's,
+// hashes included, but for its checksum.
+func TestBuildAttributeBlock(t *testing.T) {
+	requireTools(t, "mount", "mke2fs", "debugfs")
+	t.Parallel()
+	xs := tree.Xattrs{
+		{Name: "security.x", Value: "seven b"},
+		{Name: "trusted.overlay.opaque", Value: "y"},
+		{Name: "user.a", Value: strings.Repeat("v", 101)},
+		{Name: "user.b\xc3\xbc", Value: "\xff\xfe\xfd\xfc\xfb"},
+		{Name: "user.empty", Value: ""},
+	}
+	split, err := splitXattrs(xs, 0, 1024, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 1024)
+	putXattrBlock(want, split.block, 1)
+
+	img := mkfs(t, 8, "-t", "ext4", "-b", "1024", "-I", "128")
+	at, umount := mountBuilt(t, img)
+	f := filepath.Join(at, "f")
+	if err := os.WriteFile(f, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range split.block {
+		if err := unix.Setxattr(f, s.full, []byte(s.value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	umount()
+	_, rest, ok := strings.Cut(command(t, "debugfs", "-R", "stat /f", img), "File ACL: ")
+	var block int64
+	if _, err := fmt.Sscan(rest, &block); !ok || err != nil || block == 0 {
+		t.Fatal(rest, err)
+	}
+	raw, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := raw[block*1024:][:1024]
+	clear(got[xaHdrCsum : xaHdrCsum+4])
+	if !bytes.Equal(got, want) {
+		t.Errorf("kernel:\n%x\nbuilt:\n%x", got, want)
 	}
 }

@@ -183,13 +183,13 @@ func divCeil[T uint32 | uint64 | int | int64](a, b T) T { return (a + b - 1) / b
 
 // tooSmall is the error of a size that holds no file system at all.
 func (g *layout) tooSmall(o *resolved) error {
-	return &NoSpaceError{Image: o.Name, What: "blocks", Needed: g.minimumBlocks(), Available: uint64(g.size) / uint64(g.blockSize),
-		BlockSize: g.blockSize}
+	have := uint64(g.size) / uint64(g.blockSize)
+	return &NoSpaceError{Image: o.Name, What: "blocks", Needed: max(g.minimumBlocks(), have+1), Available: have, BlockSize: g.blockSize}
 }
 
 // minimumBlocks is about what a file system with nothing in it takes.
 func (g *layout) minimumBlocks() uint64 {
-	return uint64(g.firstData) + 1 + uint64(g.descBlocks) + uint64(g.reservedGDT) + 2 + uint64(g.itableBlocks) + 8
+	return uint64(g.firstData) + 1 + uint64(g.descBlocks+g.reservedGDT) + 2 + uint64(g.itableBlocks) + lastGroupSlack
 }
 
 // sizeGroups chooses the number and size of groups and inode tables.
@@ -270,6 +270,10 @@ func (g *layout) sizeGroups(o *resolved, param, wantInodes uint64) error {
 			ratio := 100.0 * float64(reserved) / float64(param)
 			g.reserved = uint64(ratio * float64(g.blocks) / 100.0)
 			continue
+		}
+		if o.ReservedBlocks != 0 {
+			// Half at most, as mke2fs has it.
+			g.reserved = min(o.ReservedBlocks, g.blocks/2)
 		}
 		return nil
 	}
@@ -530,7 +534,7 @@ func (g *layout) placeFile(o *resolved, goal uint64, n uint32) (data, meta []blo
 	return nil, nil, &NoSpaceError{Image: o.Name, What: "blocks for the journal", Needed: uint64(n), Available: free, BlockSize: g.blockSize}
 }
 
-// tableOf gives the byte offset of an inode in the image.
+// inodeOffset gives the byte offset of an inode in the image.
 func (g *layout) inodeOffset(ino uint32) int64 {
 	group := (ino - 1) / g.inodesPerGroup
 	index := (ino - 1) % g.inodesPerGroup

@@ -106,14 +106,25 @@ func (c *census) layOut(o *resolved, size int64) (*plan, error) {
 	return p, nil
 }
 
-// fits tells whether an image of size bytes holds the tree.
+// fits tells whether an image of size bytes holds the tree. An error is one
+// that no other size would mend.
 func (c *census) fits(o *resolved, size int64) (bool, error) {
 	_, err := c.layOut(o, size)
-	if errors.Is(err, ErrNoSpace) {
-		return false, nil
+	var no *NoSpaceError
+	if !errors.As(err, &no) {
+		return err == nil, err
 	}
-	return err == nil, err
+	// Where the number of inodes is fixed, more room gives no more of them.
+	if no.What == "inodes" && o.Inodes != 0 && c.inodesUsed() == no.Needed &&
+		(c.inodesUsed() > uint64(o.Inodes) || size > plentyFor(o)) {
+		return false, err
+	}
+	return false, nil
 }
+
+// plentyFor is a size at which a fixed number of inodes has all the room that
+// it wants.
+func plentyFor(o *resolved) int64 { return int64(o.Inodes)*(int64(o.inodeSize)+8) + 1<<30 }
 
 // smallestSize is the size in bytes, a whole number of blocks, that holds the
 // tree while one block less does not.

@@ -11,7 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -123,6 +125,11 @@ type holeyPiece struct {
 	data []byte
 }
 
+// from is the first piece that ends after off.
+func (h *holey) from(off int64) int {
+	return sort.Search(len(h.pieces), func(i int) bool { return h.pieces[i].at+int64(len(h.pieces[i].data)) > off })
+}
+
 func (h *holey) Open() (tree.Content, error) { return h, nil }
 func (h *holey) Size() int64                 { return h.size }
 func (h *holey) Close() error                { return nil }
@@ -133,7 +140,10 @@ func (h *holey) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n := int(min(int64(len(p)), h.size-off))
 	clear(p[:n])
-	for _, piece := range h.pieces {
+	for _, piece := range h.pieces[h.from(off):] {
+		if piece.at >= off+int64(n) {
+			break
+		}
 		end := piece.at + int64(len(piece.data))
 		if from, to := max(off, piece.at), min(off+int64(n), end); from < to {
 			copy(p[from-off:to-off], piece.data[from-piece.at:])
@@ -149,10 +159,9 @@ func (h *holey) NextData(off int64) (start, end int64, err error) {
 	if h.hide {
 		return tree.WholeData(off, h.size)
 	}
-	for _, piece := range h.pieces {
-		if end := piece.at + int64(len(piece.data)); off < end {
-			return max(off, piece.at), end, nil
-		}
+	if i := h.from(off); i < len(h.pieces) {
+		piece := h.pieces[i]
+		return max(off, piece.at), piece.at + int64(len(piece.data)), nil
 	}
 	return 0, 0, io.EOF
 }
@@ -451,6 +460,7 @@ func (g *generator) tree(entries int) *tree.Node {
 
 // memImage is an Image in memory that notes what happens to it.
 type memImage struct {
+	mu     sync.Mutex
 	data   []byte
 	writes int
 	fail   int // the write that fails, counted from 1
@@ -463,6 +473,8 @@ func (m *memImage) Truncate(size int64) error {
 }
 
 func (m *memImage) WriteAt(p []byte, off int64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.writes++; m.writes == m.fail {
 		return 0, errDisk
 	}

@@ -134,6 +134,18 @@ func TestBuildLikeMke2fs(t *testing.T) {
 					t.Errorf("%s: %q, mke2fs has %q", k, b[k], v)
 				}
 			}
+			// The same again from what the reader tells of mke2fs's image.
+			like := openImage(t, theirs).BuildOptions()
+			like.Time = o.Time
+			again, repAgain := buildFile(t, root, like)
+			if repAgain != rep {
+				t.Errorf("built like mke2fs's: %+v, want %+v", repAgain, rep)
+			}
+			if c.size < 200<<20 {
+				if out, err := exec.Command("cmp", ours, again).CombinedOutput(); err != nil {
+					t.Errorf("built like mke2fs's: %s", out)
+				}
+			}
 			if got := fmt.Sprint(rep.FreeBlocks, rep.Blocks, rep.Inodes, rep.FreeInodes); got != strings.Join([]string{a["Free blocks"], a["Block count"], a["Inode count"], a["Free inodes"]}, " ") {
 				t.Errorf("report %s", got)
 			}
@@ -204,6 +216,17 @@ func TestBuildInodes(t *testing.T) {
 	var no *NoSpaceError
 	if !errors.As(err, &no) || no.What != "inodes" || no.Needed != 5011 || no.Available != 4992 {
 		t.Errorf("%v", err)
+	}
+	for _, size := range []int64{0, 16 << 20} {
+		for _, inodes := range []uint32{2000, 5000} {
+			needs, err := Measure(t.Context(), root, BuildOptions{Size: size, Inodes: inodes, BlockSize: 4096})
+			if err != nil || needs.Fits || needs.Inodes != 5011 || needs.MinSize != 0 {
+				t.Errorf("%d bytes, %d inodes: %+v %v", size, inodes, needs, err)
+			}
+			if _, err := Build(t.Context(), &memImage{}, root, BuildOptions{Size: size, Inodes: inodes, BlockSize: 4096}); !errors.Is(err, ErrNoSpace) {
+				t.Error(err)
+			}
+		}
 	}
 }
 

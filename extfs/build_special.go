@@ -153,6 +153,9 @@ func (b *writer) finish() error {
 		if err := s.flush(); err != nil {
 			return err
 		}
+		if err := s.wait(); err != nil {
+			return err
+		}
 	}
 	freeBlocks, err := b.writeGroups()
 	if err != nil {

@@ -73,6 +73,9 @@ func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) 
 	if err := w.ctx.Err(); err != nil {
 		return w.wrap("", err)
 	}
+	if len(w.path) > tree.MaxDepth {
+		return w.wrap("", fmt.Errorf("%w: directories nest deeper than %d", tree.ErrUnsupported, tree.MaxDepth))
+	}
 	kids, err := n.Children()
 	if err != nil {
 		return w.wrap("", err)

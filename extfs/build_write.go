@@ -40,7 +40,6 @@ type writer struct {
 
 	xattrPlace []uint64              // by number of attribute block
 	dirPlace   map[uint32][]blockRun // of directories whose entries are still to come
-	seen       map[int]struct{}
 
 	inodes, data, dirData, xattrs *stream
 	extents                       []extent
@@ -62,7 +61,7 @@ func writeImage(ctx context.Context, w Image, root *tree.Node, o *resolved, c *c
 		dirAt: newPlacement(o, g, 0), dataAt: newPlacement(o, g, p.dataStart),
 		xattr:    cursor{used: g.used, at: p.xattrStart},
 		dirPlace: map[uint32][]blockRun{},
-		inodes:   newStream(w, inodeBuffer), data: newStream(w, dataBuffer),
+		inodes:   newStream(w, inodeBuffer), data: newBackgroundStream(w, dataBuffer),
 		dirData: newStream(w, dirBuffer), xattrs: newStream(w, xattrBuffer),
 		groupDirs: make([]uint32, g.groups),
 	}
@@ -79,6 +78,7 @@ func writeImage(ctx context.Context, w Image, root *tree.Node, o *resolved, c *c
 			return Report{}, fmt.Errorf("%s: setting the size to %d: %w", o.Name, size, err)
 		}
 	}
+	defer b.data.wait()
 	if err := b.walk.run(root, g.blockSize); err != nil {
 		return Report{}, err
 	}
@@ -220,7 +220,7 @@ func (b *writer) mapExtents(in *freshInode, ino uint32, extents []extent, meta *
 // attributes puts attributes into the inode and, under its first user, writes
 // the attribute block.
 func (b *writer) attributes(n *tree.Node, ino uint32, rec inodeRecord, in *freshInode) ([]*storedXattr, error) {
-	split, err := splitXattrs(n.Xattrs, extraSpace(b.g.inodeSize), b.g.blockSize, b.g.feat.eaInode())
+	split, err := splitXattrs(n.Xattrs, attributeSpace(n, b.g.inodeSize, b.g.feat), b.g.blockSize, b.g.feat.eaInode())
 	if err != nil {
 		return nil, err
 	}

@@ -94,8 +94,12 @@ type xattrSplit struct {
 }
 
 // values numbers the inodes that hold values of their own, from the one after
-// owner on, and gives those attributes in that order.
+// owner on (after the reserved ones where that is the root), and gives those
+// attributes in that order.
 func (s *xattrSplit) values(owner uint32) []*storedXattr {
+	if owner == inoRoot {
+		owner = firstInode - 1
+	}
 	var out []*storedXattr
 	for _, part := range [][]storedXattr{s.body, s.block} {
 		for i := range part {

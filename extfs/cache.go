@@ -42,18 +42,27 @@ func newBlockCache(limit int) *blockCache {
 	return &blockCache{limit: limit, entries: make(map[cacheKey]*cacheEntry)}
 }
 
+// peek gives the block of that key if it is kept, else nil.
+func (c *blockCache) peek(key cacheKey) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[key]
+	if e == nil {
+		return nil
+	}
+	if e != c.head {
+		c.unlink(e)
+		c.pushFront(e)
+	}
+	return e.data
+}
+
 // get gives the block of that key, from load where it is not kept. Two callers
 // that miss the same block at the same time may both load it.
 func (c *blockCache) get(key cacheKey, load func() ([]byte, error)) ([]byte, error) {
-	c.mu.Lock()
-	if e := c.entries[key]; e != nil {
-		c.unlink(e)
-		c.pushFront(e)
-		c.mu.Unlock()
-		return e.data, nil
+	if p := c.peek(key); p != nil {
+		return p, nil
 	}
-	c.mu.Unlock()
-
 	data, err := load()
 	if err != nil {
 		return nil, err

@@ -117,6 +117,10 @@ func runBytes(r run, bits uint) int64 {
 	return int64(r.length << bits)
 }
 
+// nextDataRuns bounds the work of one call of NextData; a range that has more
+// runs is given in parts.
+const nextDataRuns = 1 << 12
+
 // NextData implements tree.Content.
 func (c *blockContent) NextData(off int64) (start, end int64, err error) {
 	size := c.in.size
@@ -144,7 +148,7 @@ func (c *blockContent) NextData(off int64) (start, end int64, err error) {
 		logical = r.end()
 		r, err = c.fs.mapBlock(c.in, logical)
 	}
-	for err == nil && !r.hole() && r.end() < blocks {
+	for n := 0; err == nil && !r.hole() && r.end() < blocks && n < nextDataRuns; n++ {
 		r, err = c.fs.mapBlock(c.in, r.end())
 	}
 	if err != nil {

@@ -271,17 +271,13 @@ func (d *dir) scanEntries(p []byte, at int, place string, visit func(name []byte
 }
 
 // recLen decodes an entry's length; in blocks of 64 KiB, where 65536 does not
-// fit, 0 and 65535 stand for the whole block and the two low bits for 65536
-// and more.
+// fit, 0 and 65535 stand for the whole block.
 func (d *dir) recLen(p []byte) int {
 	n := int(le16(p, deRecLen))
-	if d.fs.geo.blockSize < 1<<16 {
-		return n
-	}
-	if n == 0 || n == deMaxRecLen {
+	if d.fs.geo.blockSize == 1<<16 && (n == 0 || n == deMaxRecLen) {
 		return 1 << 16
 	}
-	return n&^3 | n&3<<16
+	return n
 }
 
 // checkTail checks the checksum of a block of entries, which stands in what

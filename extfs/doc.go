@@ -2,16 +2,21 @@
 // ext4 images from one, in user space and without mounting.
 //
 // The reader never writes: a journal that is to be replayed is replayed in
-// memory, as a map from blocks of the file system to blocks of the journal.
+// memory, as a map from blocks of the file system to blocks of the journal; fast
+// commits are kept beside it as changed inodes, ranges and names.
 //
 // Laws:
 //   - What [FS.Root] shows equals what the kernel shows of the same image after
 //     its own recovery: every path, type, mode, owner, time with nanoseconds,
-//     device number, link target, extended attribute and byte of content.
+//     device number, link target, extended attribute and byte of content. (The
+//     kernel's replay of fast commits gives directories the time of the replay;
+//     here they keep theirs.)
+//   - An image that the kernel refuses to recover is an error here too.
+//   - [FS.FreeExtents] never names a block that a file or directory uses.
 //   - Every checksum that the image carries on what is read is checked; a wrong
 //     one is an error and never a silently different tree.
-//   - Memory does not depend on the size of the image, but for the map of
-//     blocks in the journal and the group descriptors in use.
+//   - Memory is the cache of metadata blocks (WithCache), the map of blocks in
+//     the journal, and the list of the directory that is being read.
 //
 // Source of the format: Linux fs/ext4, fs/jbd2 and
 // Documentation/filesystems/ext4; e2fsprogs for the names of features.

@@ -145,7 +145,7 @@ const (
 	hashLegacyUnsigned   = 3
 	hashHalfMD4Unsigned  = 4
 	hashTEAUnsigned      = 5
-	hashSipHash          = 6
+	hashSIPHash          = 6
 	journalBackupIBlocks = 1 // s_jnl_backup_type: s_jnl_blocks holds i_block and i_size
 )
 

@@ -24,11 +24,10 @@ func (fs *FS) mapIndirect(in *inode, logical uint64) (run, error) {
 // block rel of those it maps.
 func (fs *FS) mapIndirectTree(in *inode, block uint32, level uint, rel, logical uint64) (run, error) {
 	perBits := fs.geo.blockBits - 2
+	if block == 0 {
+		return run{logical: logical, length: 1<<(perBits*level) - rel}, nil
+	}
 	for ; ; level-- {
-		if block == 0 {
-			left := uint64(1)<<(perBits*level) - rel
-			return run{logical: logical, length: left}, nil
-		}
 		if !fs.geo.checkBlocks(uint64(block), 1) {
 			return run{}, fs.corrupt(in, "indirect block %d is outside of the file system", block)
 		}
@@ -40,8 +39,16 @@ func (fs *FS) mapIndirectTree(in *inode, block uint32, level uint, rel, logical 
 			return fs.pointerRun(in, p, int(rel), logical)
 		}
 		shift := perBits * (level - 1)
-		block = le32(p, int(rel>>shift)*4)
+		i := int(rel >> shift)
 		rel &= 1<<shift - 1
+		if block = le32(p, i*4); block == 0 {
+			// All of the pointers that are missing here are one hole.
+			next := i + 1
+			for next < len(p)/4 && le32(p, next*4) == 0 {
+				next++
+			}
+			return run{logical: logical, length: uint64(next-i)<<shift - rel}, nil
+		}
 	}
 }
 

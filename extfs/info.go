@@ -30,7 +30,10 @@ type Info struct {
 	UUID        [16]byte
 	LastMounted string // directory that it was last mounted on
 	CreatorOS   uint32 // 0 is Linux
-	Features    []string
+	// Features are the names of all features, as e2fsprogs gives them; the
+	// words below are the same as bits.
+	Features                                        []string
+	FeatureCompat, FeatureIncompat, FeatureROCompat uint32
 
 	Created   tree.Time
 	LastMount tree.Time // zero where it was never mounted
@@ -114,6 +117,10 @@ func (fs *FS) Info() Info {
 		LastMounted: cString(sb[sbLastMounted:][:64]),
 		CreatorOS:   le32(sb, sbCreatorOS),
 		Features:    g.features(),
+
+		FeatureCompat:   g.compat,
+		FeatureIncompat: g.incompat,
+		FeatureROCompat: g.roCompat,
 
 		Created:   sbTime(sb, sbMkfsTime, sbMkfsTimeHi),
 		LastMount: sbTime(sb, sbMountTime, sbMountTimeHi),

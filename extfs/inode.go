@@ -29,7 +29,6 @@ type inode struct {
 	fast *fastInode // nil where fast commits did not change it
 }
 
-func (in *inode) isDir() bool       { return in.mode&modeFmt == modeDir }
 func (in *inode) has(f uint32) bool { return in.flags&f != 0 }
 func (in *inode) place() string     { return fmt.Sprintf("inode %d", in.number) }
 

@@ -17,6 +17,8 @@ type JournalInfo struct {
 	Inode uint32
 	// Blocks is its length in blocks of the file system.
 	Blocks int64
+	// FastCommitBlocks is the part of Blocks that is the fast commit area.
+	FastCommitBlocks int64
 	// Features are the names of its features, as dumpe2fs gives them.
 	Features []string
 	// Errno is the error that the kernel left in it, 0 where there is none.
@@ -147,6 +149,7 @@ func (fs *FS) loadJournal() (*journal, error) {
 	}
 	fs.journal.Inode = in.number
 	fs.journal.Blocks = int64(j.blocks)
+	fs.journal.FastCommitBlocks = int64(j.blocks - j.last)
 	fs.journal.Features = j.features()
 	fs.journal.Errno = int32(be32(sb, jsbErrno))
 	fs.journal.Clean = j.start == 0
@@ -172,11 +175,11 @@ func (j *journal) decodeSuperblock(sb []byte) error {
 	if bs := be32(sb, jsbBlockSize); int64(bs) != j.fs.geo.blockSize {
 		return j.corrupt("blocks of %d bytes, the file system's have %d", bs, j.fs.geo.blockSize)
 	}
-	if n := uint64(be32(sb, jsbMaxLen)); n > j.blocks {
-		return j.corrupt("%d blocks, but its inode holds %d", n, j.blocks)
-	} else {
-		j.blocks = n
+	length := uint64(be32(sb, jsbMaxLen))
+	if length > j.blocks {
+		return j.corrupt("%d blocks, but its inode holds %d", length, j.blocks)
 	}
+	j.blocks = length
 	if err := j.checkSuperblockChecksum(sb); err != nil {
 		return err
 	}

@@ -62,7 +62,11 @@ func (fs *FS) mapMerged(in *inode, logical, until uint64) (run, error) {
 // block gives a metadata block through the cache; check, which may be nil,
 // sees it when it is read and not when it comes from the cache.
 func (fs *FS) block(number uint64, kind blockKind, owner uint32, check func([]byte) error) ([]byte, error) {
-	return fs.cache.get(cacheKey{block: number, owner: owner, kind: kind}, func() ([]byte, error) {
+	key := cacheKey{block: number, owner: owner, kind: kind}
+	if p := fs.cache.peek(key); p != nil { // spares the closure
+		return p, nil
+	}
+	return fs.cache.get(key, func() ([]byte, error) {
 		p := make([]byte, fs.geo.blockSize)
 		if err := fs.dev.readBlocks(p, number); err != nil {
 			return nil, err

@@ -82,6 +82,7 @@ func TestFreeExtents(t *testing.T) {
 		"-t ext4 -b 1024 -g 8192 -O ^metadata_csum,uninit_bg,^flex_bg",
 		"-t ext4 -b 4096 -C 16384 -O bigalloc",
 		"-t ext4 -b 1024 -C 8192 -O bigalloc",
+		"-t ext4 -b 1024 -C 8192 -O bigalloc,meta_bg,^resize_inode",
 		"-t ext4 -b 4096 -O sparse_super2,^resize_inode",
 	} {
 		t.Run(args, func(t *testing.T) {

@@ -25,6 +25,17 @@ func CleanBase() Option { return func(m *Merged) { m.cleanBase = true } }
 // the outer overlay.
 func KeepEscaped() Option { return func(m *Merged) { m.escaped = true } }
 
+// MadeBefore names directories of the uppermost layer that were made before it
+// was mounted, as a boot script does. They lack the marks that the kernel sets,
+// and a Report is to take no offence.
+func MadeBefore(paths ...string) Option {
+	return func(m *Merged) {
+		for _, p := range paths {
+			m.madeBefore = append(m.madeBefore, "/"+strings.Trim(p, "/"))
+		}
+	}
+}
+
 // Merged is the union of a stack of layers.
 type Merged struct {
 	layers     []layer
@@ -35,6 +46,7 @@ type Merged struct {
 	spaces     []Namespace
 	cleanBase  bool
 	escaped    bool
+	madeBefore []string
 }
 
 // Merge gives the union of the layers, the uppermost first, the base last. It

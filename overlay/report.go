@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"relive/tree"
@@ -218,7 +219,7 @@ func (s *survey) directory(path string, got []found) {
 		s.lower[f.node.Inode] = true
 	}
 	if l := &s.m.layers[got[0].layer]; l.form == OverlayFS {
-		if _, ok := got[0].node.Xattrs.Get(l.prefix + "origin"); !ok {
+		if _, ok := got[0].node.Xattrs.Get(l.prefix + "origin"); !ok && !slices.Contains(s.m.madeBefore, path) {
 			s.count(&s.MaybeLostOpaque, path)
 		}
 	}

@@ -63,8 +63,11 @@ func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 	if err := l.openRootfs(antixRoot); err != nil {
 		return err
 	}
-	l.Home, err = l.openHomefs()
-	return err
+	// What is wrong with homefs concerns those who use it, not the base.
+	if l.Home, err = l.openHomefs(); err != nil {
+		l.HomeProblem = err
+	}
+	return nil
 }
 
 // openRootfs opens the overlay and merges it with the base.
@@ -114,7 +117,8 @@ func (l *Live) openRootfs(name string) error {
 	if o.Form == overlay.OverlayFS {
 		layer.Namespace = overlay.Trusted
 	}
-	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped())
+	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped(),
+		overlay.MadeBefore("etc", "etc/live", versionDir))
 	if err != nil {
 		return fmt.Errorf("rootfs: %w", err)
 	}

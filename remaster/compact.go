@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"relive/overlay"
@@ -44,6 +45,9 @@ type CompactOptions struct {
 	FullVerify bool
 }
 
+// MaxKeepOld is the most former states that can be kept.
+const MaxKeepOld = 99
+
 // CompactPlan is what a compaction will do.
 type CompactPlan struct {
 	live  *Live
@@ -63,6 +67,7 @@ type PlanSummary struct {
 	Layout    string   `json:"layout"`
 	Mode      string   `json:"mode"` // "swap", "stage" or "output"
 	Output    string   `json:"output,omitempty"`
+	KeepOld   int      `json:"keep_old"` // former states that are there afterwards, at most
 	Codec     string   `json:"codec"`
 	BlockSize int      `json:"block_size"`
 	VID       string   `json:"vid,omitempty"`
@@ -99,10 +104,10 @@ type CompactResult struct {
 // Refusal.
 func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*CompactPlan, error) {
 	p := &CompactPlan{live: l, env: e, o: o}
-	p.Summary = PlanSummary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: "swap", Output: o.Output, Steps: []string{}, Warnings: []string{}}
+	p.Summary = PlanSummary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: "swap", Output: o.Output, KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
 	switch {
 	case o.Output != "" && (o.Stage || o.NoReset):
-		return nil, refuse("give one of them", "--output writes one file and changes nothing, so that --stage and --no-reset have no meaning with it")
+		return nil, withHint(&optionError{errors.New("--output writes one file and changes nothing, so that --stage and --no-reset have no meaning with it")}, "give one of them")
 	case o.Output != "":
 		p.Summary.Mode = "output"
 	case o.Stage:
@@ -145,9 +150,11 @@ func (p *CompactPlan) checkState() error {
 	}
 	if l.Overlay != nil {
 		info := l.Overlay.FS.Info()
-		if info.HasErrors {
-			p.warn("the kernel has recorded errors in rootfs; e2fsck -f %s tells more", l.Overlay.Path)
+		warnings, err := l.overlayWarnings()
+		if err != nil {
+			return err
 		}
+		p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 		if !info.Clean && !info.NeedsRecovery {
 			p.warn("rootfs was not unmounted cleanly and has no journal; what was written last may be incomplete")
 		}
@@ -333,7 +340,7 @@ func (p *CompactPlan) writeOptions() (squash.WriteOptions, error) {
 		wo.BlockSize = p.o.BlockSize
 	}
 	if wo.BlockSize < squash.MinBlockSize || wo.BlockSize > squash.MaxBlockSize || wo.BlockSize&(wo.BlockSize-1) != 0 {
-		return wo, refuse("SquashFS knows 4K, 8K, 16K and so on to 1M", "block size %d", wo.BlockSize)
+		return wo, withHint(&optionError{fmt.Errorf("block size %d", wo.BlockSize)}, "SquashFS knows 4K, 8K, 16K and so on to 1M")
 	}
 	switch {
 	case p.o.Codec != nil && *p.o.Codec != wo.Codec.ID:
@@ -347,7 +354,7 @@ func (p *CompactPlan) writeOptions() (squash.WriteOptions, error) {
 		wo.Codec.Level = p.o.Level
 	}
 	if err := wo.Codec.Validate(wo.BlockSize); err != nil {
-		return wo, withHint(err, "relive version lists the codecs that can be written")
+		return wo, withHint(&optionError{err}, "relive compact --help tells of --comp, --level and --block-size")
 	}
 	return wo, nil
 }
@@ -481,13 +488,8 @@ func (p *CompactPlan) steps(f newFiles) []swap.Step {
 		return generation(name, 1)
 	}
 	names := append([]string{antixBase, antixInfo}, antixMakeOld...)
-	if keep > 0 {
-		for _, name := range names {
-			if p.leavesAlone(name) {
-				continue
-			}
-			steps = append(steps, rotate(dir, name, keep)...)
-		}
+	for _, name := range names {
+		steps = append(steps, rotate(dir, name, keep)...)
 	}
 	steps = append(steps, swap.Replace{New: f.base, Target: antixBase, Keep: kept(antixBase)},
 		swap.Replace{New: f.md5, Target: antixMD5, Keep: kept(antixMD5)},
@@ -503,19 +505,13 @@ func (p *CompactPlan) steps(f newFiles) []swap.Step {
 	return steps
 }
 
-// leavesAlone tells whether the compaction makes no former state of a file.
-func (p *CompactPlan) leavesAlone(name string) bool {
-	return name == antixRoot && p.fresh == nil
-}
-
 // rotate makes room for a new first generation, by moving each kept one a place
-// on and removing what is beyond keep.
+// on and removing what is beyond keep. A generation need not have every file.
 func rotate(dir, name string, keep int) (steps []swap.Step) {
-	last := 0
-	for n := 1; exists(filepath.Join(dir, generation(name, n))); n++ {
-		last = n
-	}
-	for n := last; n >= 1; n-- {
+	for n := MaxKeepOld; n >= 1; n-- {
+		if !exists(filepath.Join(dir, generation(name, n))) {
+			continue
+		}
 		if n >= keep {
 			steps = append(steps, swap.Remove{Path: generation(name, n)})
 		} else {
@@ -617,7 +613,7 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 		}
 		f.root = txn.Name(path)
 		p.env.phase("new rootfs", 0)
-		if err := p.fresh.build(ctx, path, modeOf(p.live.Overlay.Path)); err != nil {
+		if err := p.fresh.build(ctx, path, p.live.Overlay.Path); err != nil {
 			return err
 		}
 		if err := p.fresh.check(ctx, path); err != nil {
@@ -645,17 +641,33 @@ func (p *CompactPlan) small(txn *swap.Txn, name, text string) (string, error) {
 	return txn.Name(path), os.WriteFile(path, []byte(text), 0o644)
 }
 
-func modeOf(path string) os.FileMode {
-	if st, err := os.Stat(path); err == nil {
-		return st.Mode().Perm()
+// createLike makes a new file with the mode and owner of the one that it is to
+// take the place of. Where the file system or the user may not set them, the
+// file has what a new file gets.
+func createLike(path, former string) (*os.File, error) {
+	st, err := os.Stat(former)
+	if err != nil {
+		return nil, err
 	}
-	return 0o644
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, st.Mode().Perm())
+	if err != nil {
+		return nil, err
+	}
+	if owner, ok := st.Sys().(*syscall.Stat_t); ok {
+		_ = f.Chown(int(owner.Uid), int(owner.Gid))
+	}
+	_ = f.Chmod(st.Mode().Perm()) // past the umask
+	return f, nil
 }
 
 // makeBase writes the new base, makes it durable, reads it back and compares
 // it with the tree that it was made from.
 func (p *CompactPlan) makeBase(ctx context.Context, path string, res *CompactResult) (*squash.WriteReport, string, error) {
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, modeOf(p.live.Base.Path))
+	create := func() (*os.File, error) { return createLike(path, p.live.Base.Path) }
+	if p.o.Output != "" {
+		create = func() (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666) }
+	}
+	out, err := create()
 	if err != nil {
 		return nil, "", err
 	}

@@ -3,7 +3,6 @@ package remaster
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"relive/extfs"
 	"relive/overlay"
@@ -42,39 +41,29 @@ func planFreshRootfs(o *Overlay, base *tree.Node, versionText []byte, now tree.T
 
 // planRootfs makes an image like the overlay's with another tree in it.
 func planRootfs(o *Overlay, root *tree.Node, now tree.Time) (*freshRootfs, error) {
-	info := o.FS.Info()
-	f := &freshRootfs{root: root, options: extfs.BuildOptions{
-		Name: "rootfs", Size: o.Size, Label: info.Label, UUID: info.UUID, Time: now,
-		InodeSize: max(info.InodeSize, 256), Inodes: uint32(info.Inodes), BlockSize: int(info.BlockSize),
-	}}
-	if info.BlockSize > 4096 {
-		f.options.BlockSize = 4096
+	f := &freshRootfs{root: root, options: o.FS.BuildOptions()}
+	b := &f.options
+	b.Name, b.Time = "rootfs", now
+	if b.BlockSize > maxBuiltBlock {
+		// The kernel mounts blocks of at most a page.
+		b.BlockSize = maxBuiltBlock
 	}
-	if info.Blocks > 0 {
-		f.options.ReservedPercent = 100 * float64(info.ReservedBlocks) / float64(info.Blocks)
-		if info.ReservedBlocks == 0 {
-			f.options.ReservedPercent = -1
-		}
-	}
-	if info.Kind != "ext4" {
+	if o.FS.Info().Kind != "ext4" {
 		// ext2 and ext3 images date from older tools; init tries ext4 first.
-		f.options.Features = extfs.DefaultFeatures()
+		b.Features, b.JournalBlocks = extfs.DefaultFeatures(), 0
+		b.InodeSize = max(b.InodeSize, 256)
 		return f, nil
 	}
-	var features extfs.FeatureSet
-	for _, name := range append([]string{"has_journal", "extent", "filetype"}, info.Features...) {
-		with, err := features.ParseFeatures(name)
-		if err != nil {
-			f.dropped = append(f.dropped, name)
-			continue
-		}
-		features = with
+	journal, err := b.Features.ParseFeatures("has_journal")
+	if err != nil {
+		return nil, err
 	}
-	features, without := features.Buildable()
-	f.dropped = append(f.dropped, without...)
-	f.options.Features = features
+	b.Features, f.dropped = journal.Buildable()
 	return f, nil
 }
+
+// maxBuiltBlock is the largest block size of an image that is made, in bytes.
+const maxBuiltBlock = 4096
 
 // stampedLayer makes a layer that holds the version file alone.
 func stampedLayer(base *tree.Node, versionText []byte, now tree.Time) (*tree.Node, error) {
@@ -129,9 +118,10 @@ func restamped(o *Overlay, versionText []byte, now tree.Time) (*tree.Node, error
 	return overlay.WithoutOrigins(root), nil
 }
 
-// build writes the image to path, which must not exist.
-func (f *freshRootfs) build(ctx context.Context, path string, mode os.FileMode) (err error) {
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, mode)
+// build writes the image to path, which must not exist, with the mode and owner
+// of the image that it takes the place of.
+func (f *freshRootfs) build(ctx context.Context, path, former string) (err error) {
+	out, err := createLike(path, former)
 	if err != nil {
 		return err
 	}

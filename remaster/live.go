@@ -57,8 +57,10 @@ type Live struct {
 	Base   *Base
 	// Overlay is nil where the directory has no persistence for the root.
 	Overlay *Overlay
-	// Home is nil where there is no home image.
-	Home *Image
+	// Home is nil where there is no home image, or one that cannot be read:
+	// HomeProblem is then why.
+	Home        *Image
+	HomeProblem error
 	// Merged is the base with the overlay over it.
 	Merged *tree.Node
 
@@ -168,6 +170,9 @@ func (l *Live) openImage(path string) (*Image, error) {
 	l.closers = append(l.closers, c)
 	fs, err := extfs.Open(c, c.Size(), filepath.Base(path))
 	if err != nil {
+		if errors.Is(err, tree.ErrCorrupt) {
+			err = withHint(err, "e2fsck -f "+path+" tells more and may repair it; make a copy first")
+		}
 		return nil, err
 	}
 	return &Image{Path: path, Size: c.Size(), Allocated: allocated(path), FS: fs}, nil

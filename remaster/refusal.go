@@ -26,6 +26,14 @@ func IsRefusal(err error) (*Refusal, bool) {
 	return r, ok
 }
 
+// ErrOption is the error of options that are wrong whatever the directory holds.
+var ErrOption = errors.New("wrong option")
+
+// optionError is an ErrOption with its own words.
+type optionError struct{ error }
+
+func (o *optionError) Unwrap() []error { return []error{o.error, ErrOption} }
+
 // hinted is an error with a hint for the person who reads it.
 type hinted struct {
 	error

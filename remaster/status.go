@@ -101,11 +101,11 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 		if s.Overlay, err = l.overlayStatus(ctx, e, vids); err != nil {
 			return nil, err
 		}
-		if rep, err := l.overlayWarnings(); err != nil {
+		rep, err := l.overlayWarnings()
+		if err != nil {
 			return nil, err
-		} else {
-			s.Warnings = append(s.Warnings, rep...)
 		}
+		s.Warnings = append(s.Warnings, rep...)
 		if !vids.State.Used() {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("a boot ignores rootfs: its version id is %s, that of linuxfs %s", orNone(vids.Overlay), orNone(vids.Base)))
 		}
@@ -116,6 +116,9 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 			return nil, err
 		}
 		s.Home = &h
+	}
+	if l.HomeProblem != nil {
+		s.Warnings = append(s.Warnings, "homefs cannot be read: "+l.HomeProblem.Error())
 	}
 	if left, err := (AntiX{}).leftovers(l.Dir); err != nil {
 		return nil, err
@@ -198,32 +201,8 @@ func (l *Live) overlayWarnings() (out []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("rootfs: %w", err)
 	}
-	made, err := madeByBoot(l.Overlay.Upper)
-	if err != nil {
-		return nil, err
-	}
-	if n := rep.MaybeLostOpaque - made; n > 0 {
-		out = append(out, fmt.Sprintf("%d directories of rootfs lack the marks that the kernel sets: a lossy save may have brought deleted files back", n))
-	}
-	if rep.OriginMismatches > 0 {
-		out = append(out, fmt.Sprintf("%d entries of rootfs were written over another linuxfs than this one", rep.OriginMismatches))
-	}
+	out = append(out, rep.Warnings()...)
 	return out, nil
-}
-
-// madeByBoot counts the directories that lead to the version file and have no
-// mark of the kernel: a boot makes them before the overlay is mounted.
-func madeByBoot(upper *tree.Node) (n int, err error) {
-	for _, path := range []string{"etc", "etc/live", versionDir} {
-		d, err := upper.Lookup(path)
-		if err != nil || d == nil {
-			return n, err
-		}
-		if _, ok := d.Xattrs.Get("trusted.overlay.origin"); !ok {
-			n++
-		}
-	}
-	return n, nil
 }
 
 func errorsRecorded(info *extfs.Info) string {

@@ -53,7 +53,7 @@ func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	for _, f := range rep.Findings {
 		res.Findings = append(res.Findings, f.String())
 	}
-	res.OK = len(rep.Findings) == 0
+	res.OK = !rep.Damaged()
 	sb := r.Superblock()
 	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, sb.InodeCount, sb.FragmentCount, Bytes(size))
 	return res, nil
@@ -65,8 +65,10 @@ func verifyImage(ctx context.Context, e *Env, r *squash.Reader, progress func(do
 	if err != nil {
 		return err
 	}
-	if len(rep.Findings) > 0 {
-		return fmt.Errorf("%w: %s (%d findings)", ErrDamaged, rep.Findings[0].String(), len(rep.Findings))
+	for _, f := range rep.Findings {
+		if !f.Warning {
+			return fmt.Errorf("%w: %s (%d findings)", ErrDamaged, f, len(rep.Findings)+rep.More)
+		}
 	}
 	return nil
 }

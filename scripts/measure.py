@@ -104,6 +104,10 @@ def report(a):
     facts["kernel"] = platform.release()
     for key, value in facts.items():
         print("%-12s %s" % (key, value))
+    facts["load"] = "%.1f over the last minutes" % os.getloadavg()[2]
+    print("%-12s %s" % ("load", facts["load"]))
+    if os.getloadavg()[2] > 1.5 * os.cpu_count():
+        print("note: other work was running on this machine; wall times say little")
     missed = 0
     judged = {}
     for codec, m in results.items():

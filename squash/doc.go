@@ -15,9 +15,11 @@
 //   - Reading at any offsets, from any number of goroutines, gives the bytes
 //     that reading from front to end gives.
 //   - No image, however damaged or hostile, makes the reader panic, loop, or
-//     allocate more than its caches, one directory or one file's block list,
-//     each of which is limited by the size of the image. What breaks the format
-//     is an error that names the place and is a tree.ErrCorrupt.
+//     allocate more than its caches, the nodes of one directory, no name of
+//     which comes twice, and what attributes and block lists are limited to.
+//     What breaks the format is an error that names the place and is a
+//     tree.ErrCorrupt.
+//   - Where Verify finds no damage, every read succeeds.
 //
 // Sources of the format: Linux Documentation/filesystems/squashfs.rst and
 // fs/squashfs/squashfs_fs.h; squashfs-tools-ng doc/format.adoc, whose section

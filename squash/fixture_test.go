@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"relive/squash/codec"
@@ -18,16 +19,20 @@ import (
 // library gives the codecs that the environment asks for.
 func library(t testing.TB) *codec.Library {
 	t.Helper()
-	mode, err := codec.ParseMode(os.Getenv("RELIVE_CODECS"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lib, err := codec.Open(mode)
+	lib, err := loadLibrary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return lib
 }
+
+var loadLibrary = sync.OnceValues(func() (*codec.Library, error) {
+	mode, err := codec.ParseMode(os.Getenv("RELIVE_CODECS"))
+	if err != nil {
+		return nil, err
+	}
+	return codec.Open(mode)
+})
 
 // openBytes opens an image in memory.
 func openBytes(t testing.TB, b []byte) *Reader {

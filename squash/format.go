@@ -14,12 +14,16 @@ const (
 	SuperblockSize = 96
 	// Magic is "hsqs" read as a little-endian number.
 	Magic uint32 = 0x73717368
-	// VersionMajor and VersionMinor are the only version that is read.
-	VersionMajor, VersionMinor = 4, 0
+	// VersionMajor is, with VersionMinor, the only version that is read.
+	VersionMajor = 4
+	// VersionMinor goes with VersionMajor.
+	VersionMinor = 0
 
-	// MinBlockSize and MaxBlockSize bound the size of data blocks, a power of
-	// two, in bytes.
-	MinBlockSize, MaxBlockSize = 4096, 1 << 20
+	// MinBlockSize is the least size of data blocks, in bytes. Sizes are powers
+	// of two.
+	MinBlockSize = 4096
+	// MaxBlockSize is the greatest size of data blocks, in bytes.
+	MaxBlockSize = 1 << 20
 
 	// MetadataSize is the decoded length of a metadata block, in bytes; only
 	// the last block of a table may be shorter.

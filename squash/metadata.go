@@ -116,6 +116,9 @@ func (c *cursor) load(pos int64) error {
 	return nil
 }
 
+// atEnd tells whether nothing follows in the region.
+func (c *cursor) atEnd() bool { return c.off == len(c.cur.data) && c.cur.next >= c.region.end }
+
 // rest gives the bytes of the current block that are not read yet, at least
 // one; it moves on to the next block where there are none.
 func (c *cursor) rest() ([]byte, error) {

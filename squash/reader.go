@@ -106,9 +106,6 @@ func (r *Reader) Close() error {
 // Name is the image's name as given to Open.
 func (r *Reader) Name() string { return r.name }
 
-// source is what the image is read from.
-func (r *Reader) source() io.ReaderAt { return r.image }
-
 // Superblock gives the superblock.
 func (r *Reader) Superblock() Superblock { return r.super }
 

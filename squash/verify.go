@@ -118,7 +118,6 @@ type verifier struct {
 	inodes   []scannedInode // in the order of the table, so sorted by ref
 	numbers  []uint64       // bitmap of the inode numbers that were seen
 	complete bool           // the scan read the whole inode table
-	pending  []pendingEntry // names of inodes that the scan did not reach
 	listed   int64          // bytes of all listings that were read
 	barrier  Ref            // all of the inode table before it is scanned or lost
 	runs     []blockRun

@@ -1,97 +1,32 @@
 package squash
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"relive/tree"
 )
 
-// pendingEntry is a name of an inode that the scan did not reach.
-type pendingEntry struct {
-	entry
-	dir  int // index of the directory
-	name string
-}
-
-// pendingMax bounds the names that wait for the scan to go on.
-const pendingMax = 1 << 20
-
-// checkDirs reads the listing of every directory inode. Where damage cut the
-// scan of the inode table short, names lead to inodes behind it, from which the
-// scan goes on.
+// checkDirs reads the listing of every directory inode.
 func (v *verifier) checkDirs() {
 	c := v.r.cursor(&v.r.inodes)
-	for next := 0; ; {
-		for ; next < len(v.inodes); next++ {
-			if v.inodes[next].typ.Basic() != InodeDir {
-				continue
-			}
-			if v.stop() {
-				return
-			}
-			err := c.seek(v.inodes[next].ref)
-			var n inode
-			if err == nil {
-				n, err = v.r.decodeInode(c)
-			}
-			if err != nil {
-				v.err(err)
-				continue
-			}
-			v.checkDir(c, &n, next)
+	for i := range v.inodes {
+		if v.inodes[i].typ.Basic() != InodeDir {
+			continue
 		}
-		if !v.resumeScan(c) {
+		if v.stop() {
 			return
 		}
-	}
-}
-
-// resumeScan goes on with the scan from the first inode behind the damage that
-// a name leads to. It is false where there is none.
-func (v *verifier) resumeScan(c *cursor) bool {
-	slices.SortStableFunc(v.pending, func(a, b pendingEntry) int { return cmp.Compare(a.ref, b.ref) })
-	before := len(v.inodes)
-	for _, p := range v.pending {
-		if v.stop() {
-			return false
+		err := c.seek(v.inodes[i].ref)
+		var n inode
+		if err == nil {
+			n, err = v.r.decodeInode(c)
 		}
-		if p.ref < v.barrier {
+		if err != nil {
+			v.err(err)
 			continue
 		}
-		// The name of an inode in a lost block leads to no inode that could be
-		// told of as damaged once more.
-		if _, err := v.r.readInode(c, p.ref); err != nil {
-			continue
-		}
-		if v.scanFrom(c, p.ref); len(v.inodes) > before {
-			break
-		}
+		v.checkDir(c, &n, i)
 	}
-	pending := v.pending
-	v.pending = nil
-	for i := range pending {
-		p := &pending[i]
-		d := v.dirOf(p.dir)
-		p.entry.name = []byte(p.name)
-		if len(v.inodes) > before || v.find(p.ref) != nil {
-			v.checkEntry(&d, &p.entry, p.dir)
-			continue
-		}
-		place := fmt.Sprintf("%s: entry %q", d.place(), p.name)
-		if _, err := v.r.readInode(c, p.ref); err != nil {
-			v.err(within(err, "%s", place))
-		} else {
-			v.fault(place, "names no inode: %#x", uint64(p.ref))
-		}
-	}
-	return len(v.inodes) > before
-}
-
-// dirOf gives what messages need of a scanned directory.
-func (v *verifier) dirOf(i int) dir {
-	return dir{r: v.r, number: v.inodes[i].number, ref: v.inodes[i].ref}
 }
 
 // checkDir checks a directory's entries and its index. c is at the index.
@@ -188,10 +123,15 @@ func (v *verifier) checkEntry(d *dir, e *entry, self int) {
 	if n == nil {
 		if v.complete {
 			v.fault(place(), "names no inode: %#x", uint64(e.ref))
-		} else if len(v.pending) < pendingMax {
-			v.pending = append(v.pending, pendingEntry{*e, self, string(e.name)})
+			return
 		}
-		return
+		// The scan missed a part of the table.
+		found, err := v.r.readInode(v.r.cursor(&v.r.inodes), e.ref)
+		if err != nil {
+			v.err(within(err, "%s", place()))
+			return
+		}
+		n = &scannedInode{ref: found.ref, number: found.Number, typ: found.Type, parent: found.Parent}
 	}
 	if n.number != e.number {
 		v.fault(place(), "names inode %d, where inode %d is", e.number, n.number)

@@ -52,35 +52,91 @@ func (v *verifier) find(ref Ref) *scannedInode {
 	return &v.inodes[i]
 }
 
-// scanInodes reads the inode table from front to end.
+// scanInodes reads the inode table from front to end. Behind damage it goes on
+// at the first inode that a name leads to.
 func (v *verifier) scanInodes() {
 	c := v.r.cursor(&v.r.inodes)
-	if v.scanFrom(c, 0) != nil || v.stop() {
+	err := c.seek(0)
+	if err == nil {
+		err = v.scanOn(c, false)
+	}
+	if err == nil {
+		if v.complete = !v.stop(); v.complete && !c.atEnd() {
+			v.fault("inode table", "more follows after the %d inodes that the superblock counts", v.r.super.InodeCount)
+		}
 		return
 	}
-	v.complete = true
-	if _, err := c.rest(); err == nil {
-		v.fault("inode table", "more follows after the %d inodes that the superblock counts", v.r.super.InodeCount)
+	v.err(within(err, "inode table: after %d inodes", v.report.Inodes))
+	for _, ref := range v.namedRefs(v.barrier) {
+		if v.stop() {
+			return
+		}
+		if ref < v.barrier {
+			continue
+		}
+		// A name that leads into a lost block is told of by checkDirs.
+		if _, err := v.r.readInode(c, ref); err != nil || c.seek(ref) != nil {
+			continue
+		}
+		if err := v.scanOn(c, true); err != nil {
+			v.err(within(err, "inode table: after %d inodes", v.report.Inodes))
+		}
 	}
 }
 
-// scanFrom reads inodes from ref on until there are as many as the superblock
-// counts. Where one cannot be read it says so and moves the barrier behind it.
-func (v *verifier) scanFrom(c *cursor, ref Ref) error {
-	err := c.seek(ref)
-	for err == nil && v.report.Inodes < int64(v.r.super.InodeCount) && !(v.report.Inodes%1024 == 0 && v.stop()) {
+// scanOn reads inodes from the cursor on until there are as many as the
+// superblock counts or, if it may end early, to the end of the table. All
+// before the barrier is then scanned or lost.
+func (v *verifier) scanOn(c *cursor, early bool) error {
+	for v.report.Inodes < int64(v.r.super.InodeCount) {
+		if v.report.Inodes%1024 == 0 && v.stop() || early && c.atEnd() {
+			return nil
+		}
 		v.barrier = c.tell() + 1
-		var n inode
-		if n, err = v.r.decodeInode(c); err == nil {
+		n, err := v.r.decodeInode(c)
+		if err == nil {
 			v.noteInode(&n)
 			err = v.scanTail(c, &n)
 		}
+		if err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		v.err(within(err, "inode table: after %d inodes", v.report.Inodes))
-		v.barrier = max(v.barrier, ref+1)
+	return nil
+}
+
+// namedRefs walks the directories from the root and gives, in order, the
+// inodes from a place on that they name.
+func (v *verifier) namedRefs(from Ref) []Ref {
+	r := v.r
+	refs, dirs := []Ref{r.super.Root}, []Ref{r.super.Root}
+	seen := map[Ref]bool{r.super.Root: true}
+	c := r.cursor(&r.inodes)
+	for listed := int64(0); len(dirs) > 0 && !v.stop(); {
+		n, err := r.readInode(c, dirs[len(dirs)-1])
+		dirs = dirs[:len(dirs)-1]
+		// As in checkDir, no byte of the directory table is read twice.
+		if listed += int64(n.listing()); err != nil || n.Type.Basic() != InodeDir || listed > v.dirChain.decoded {
+			continue
+		}
+		d := dir{r: r, number: n.Number, start: MakeRef(int64(n.DirBlock), int(n.DirOffset)), size: n.listing()}
+		l, err := d.open()
+		if err != nil {
+			continue
+		}
+		var e entry
+		for ok, err := l.next(&e); ok && err == nil; ok, err = l.next(&e) {
+			if e.ref >= from {
+				refs = append(refs, e.ref)
+			}
+			if e.typ == InodeDir && !seen[e.ref] {
+				seen[e.ref] = true
+				dirs = append(dirs, e.ref)
+			}
+		}
 	}
-	return err
+	slices.Sort(refs)
+	return slices.Compact(refs)
 }
 
 // noteInode checks the fields that stand on their own and keeps the rest.
@@ -130,12 +186,9 @@ func (v *verifier) scanTail(c *cursor, n *inode) error {
 // scanBlockList checks a file's block words and notes where its blocks are.
 func (v *verifier) scanBlockList(c *cursor, n *inode) error {
 	r, bs := v.r, uint64(v.r.blockSize)
-	if n.Sparse > n.FileSize {
-		v.fault(n.place(), "counts %d bytes in holes, more than its size of %d", n.Sparse, n.FileSize)
-	}
 	blocks := BlockCount(n.FileSize, r.super.BlockSize, n.Fragment)
 	run := blockRun{start: int64(n.Start), list: n.tail, size: int64(n.FileSize), fragment: n.Fragment, number: n.Number}
-	at, bad := int64(n.Start), false
+	at, bad, holes := int64(n.Start), false, uint64(0)
 	for i := range blocks {
 		b, err := c.bytes(4)
 		if err != nil {
@@ -144,6 +197,7 @@ func (v *verifier) scanBlockList(c *cursor, n *inode) error {
 		word := binary.LittleEndian.Uint32(b)
 		if word == 0 {
 			v.report.Holes++
+			holes += min(bs, n.FileSize-i*bs)
 			continue
 		}
 		if bad {
@@ -162,6 +216,11 @@ func (v *verifier) scanBlockList(c *cursor, n *inode) error {
 		run.words = (run.words ^ uint64(word) ^ i<<32) * 0x100000001b3 // FNV-1
 	}
 	run.stored = at - run.start
+	// mksquashfs counts no holes where the source had none, and all but one
+	// byte of a file that is one hole.
+	if n.Sparse != 0 && n.Sparse != holes && (holes != n.FileSize || n.Sparse != holes-1) {
+		v.fault(n.place(), "counts %d bytes in holes, where its block list has %d", n.Sparse, holes)
+	}
 	if at > r.inodes.start && run.stored > 0 {
 		v.fault(n.place(), "its blocks reach to %d, into the inode table at %d", at, r.inodes.start)
 	}

@@ -129,6 +129,7 @@ func (v *verifier) walkBlocks(g *region) (chain blockChain) {
 		b, err := v.r.meta(pos)
 		if err != nil {
 			v.err(within(err, "%s", g.name))
+			b.data = make([]byte, MetadataSize) // what may be in it
 			// The header tells where the next one is, unless it is the damage.
 			if b.next = v.behind(pos); b.next == 0 {
 				return chain

@@ -48,9 +48,9 @@ func (w *metaWriter) run() (*WriteReport, error) {
 	p := w.plan
 	dataEnd := w.pos
 	var err error
-	// Data blocks may be smaller than metadata blocks; the decoders of the
-	// kernel are set up for the larger of the two.
-	if w.c, err = p.o.Library.NewCompressor(p.o.Codec.Metadata(), max(p.o.BlockSize, MetadataSize)); err != nil {
+	// What is packed by 8 KiB wants options of its own, whatever the block size
+	// of the data.
+	if w.c, err = p.o.Library.NewCompressor(p.o.Codec.Metadata(), MetadataSize); err != nil {
 		return nil, err
 	}
 	defer w.c.Close()

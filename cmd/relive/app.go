@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -114,28 +115,49 @@ func (a *app) warn(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "warning: "+format+"\n", args...)
 }
 
+// settling says what to do about a run that was interrupted.
+type settling int
+
+const (
+	mustSettle settling = iota // finish or undo it, or fail
+	maySettle                  // finish or undo it where the directory can be written
+	lookOnly                   // only tell of it
+)
+
+// or gives t where it holds, else s.
+func (s settling) or(t settling, holds bool) settling {
+	if holds {
+		return t
+	}
+	return s
+}
+
 // settle looks for what an interrupted run has left in a live directory, and
-// finishes or undoes it. look only tells of it.
-func (a *app) settle(ctx context.Context, dir string, look bool) error {
+// finishes or undoes it.
+func (a *app) settle(ctx context.Context, dir string, how settling) error {
 	state, err := swap.Inspect(swap.OS{}, dir)
-	if errors.Is(err, os.ErrNotExist) || state == nil && err == nil {
-		return nil
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || state == nil && err == nil {
+		return nil // what is wrong with dir, the verb itself tells
 	}
 	if err != nil {
 		return err
 	}
 	if state.Running {
-		if look {
+		if how != mustSettle {
 			a.warn("%s", state)
 			return nil
 		}
 		return fmt.Errorf("%s: %w: %s", dir, swap.ErrBusy, state)
 	}
 	a.warn("%s", state)
-	if look {
+	if how == lookOnly {
 		return nil
 	}
 	done, err := swap.Recover(ctx, swap.OS{}, dir)
+	if how == maySettle && (errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		a.warn("it is left as it is: %v", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -144,12 +166,12 @@ func (a *app) settle(ctx context.Context, dir string, look bool) error {
 }
 
 // open settles a live directory and opens it.
-func (a *app) open(ctx context.Context, dir string, look bool) (*remaster.Env, *remaster.Live, error) {
+func (a *app) open(ctx context.Context, dir string, how settling) (*remaster.Env, *remaster.Live, error) {
 	e, err := a.env()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := a.settle(ctx, dir, look); err != nil {
+	if err := a.settle(ctx, dir, how); err != nil {
 		return nil, nil, err
 	}
 	l, err := remaster.Open(ctx, e, dir)

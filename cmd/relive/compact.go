@@ -47,7 +47,7 @@ A run that is interrupted is undone or finished by the next one.`,
 			if err != nil {
 				return err
 			}
-			e, l, err := a.open(c.Context(), args[0], f.dryRun)
+			e, l, err := a.open(c.Context(), args[0], mustSettle.or(lookOnly, f.dryRun))
 			if err != nil {
 				return err
 			}
@@ -92,8 +92,8 @@ func (f *compactFlags) options() (remaster.CompactOptions, error) {
 		}
 		o.Codec = &id
 	}
-	if f.keepOld < 0 || f.keepOld > 99 {
-		return o, usageError{errFlag("--keep-old", strconv.Itoa(f.keepOld), "0 to 99")}
+	if f.keepOld < 0 || f.keepOld > remaster.MaxKeepOld {
+		return o, usageError{errFlag("--keep-old", strconv.Itoa(f.keepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
 	}
 	if f.level < 0 {
 		return o, usageError{errFlag("--level", strconv.Itoa(f.level), "1 or more")}
@@ -188,6 +188,10 @@ func (a *app) showResult(r *remaster.CompactResult) error {
 	case "stage":
 		a.printf("the next boot takes it up\n")
 	case "swap":
+		if s.KeepOld == 0 {
+			a.printf("the former state is not kept\n")
+			break
+		}
 		a.printf("the former state is kept as .old; relive rollback %s brings it back\n", s.Dir)
 	}
 	return a.showWarnings(r.Warnings, errWarned)

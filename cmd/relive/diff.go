@@ -52,7 +52,7 @@ pattern is listed.`,
 			if err != nil {
 				return usageError{err}
 			}
-			_, l, err := a.open(c.Context(), args[0], false)
+			_, l, err := a.open(c.Context(), args[0], maySettle)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,9 @@ With --manifest each file is one line of JSON in a canonical form, with the
 SHA-256 sum of its content, so that two trees can be compared with diff.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
+			if !slices.Contains([]string{"", "merged", "base", "overlay"}, layer) {
+				return usageError{errFlag("--layer", layer, "merged, base or overlay")}
+			}
 			e, err := a.env()
 			if err != nil {
 				return err

@@ -104,7 +104,7 @@ func (a *app) report(err error) int {
 	var usage usageError
 	_, refused := remaster.IsRefusal(err)
 	switch {
-	case errors.As(err, &usage), isUsage(err):
+	case errors.As(err, &usage), errors.Is(err, remaster.ErrOption), isUsage(err):
 		code = exitUsage
 		if hint == "" {
 			hint = "relive --help and relive VERB --help tell the usage"

@@ -24,7 +24,7 @@ before it begins.`,
 				a.printf("%s: nothing was interrupted\n", args[0])
 				return nil
 			}
-			return a.settle(c.Context(), args[0], dryRun)
+			return a.settle(c.Context(), args[0], mustSettle.or(lookOnly, dryRun))
 		},
 	}
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only tell what was found")

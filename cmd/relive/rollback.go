@@ -20,7 +20,7 @@ there whole.`,
 			if err != nil {
 				return err
 			}
-			if err := a.settle(c.Context(), args[0], dryRun); err != nil {
+			if err := a.settle(c.Context(), args[0], mustSettle.or(lookOnly, dryRun)); err != nil {
 				return err
 			}
 			p, err := remaster.PlanRollback(c.Context(), e, args[0])

@@ -19,7 +19,7 @@ that earlier steps left, and what a compaction would cost.
 A run that was interrupted is finished or undone first.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			e, l, err := a.open(c.Context(), args[0], false)
+			e, l, err := a.open(c.Context(), args[0], maySettle)
 			if err != nil {
 				return err
 			}

@@ -29,7 +29,7 @@ file beside it, and that rootfs and homefs can be read from end to end.`,
 			}
 			var results []remaster.CheckResult
 			if st.IsDir() {
-				if err := a.settle(c.Context(), args[0], false); err != nil {
+				if err := a.settle(c.Context(), args[0], maySettle); err != nil {
 					return err
 				}
 				if _, err := os.Stat(filepath.Join(args[0], "linuxfs")); err != nil {

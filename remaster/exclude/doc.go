@@ -15,6 +15,11 @@
 // bytes. A leading dot is matched only by a dot in the pattern, never by * ? or
 // a bracket; but !(x) does match names with a leading dot.
 //
+// Where glibc (2.36) strays from its own manual, the manual is followed: a '?'
+// beside a star keeps a dot that is not leading from a bracket or group behind
+// them; an optional group right behind a star is misread if it ends in another
+// group; [.x.] right before a final '-' is lost.
+//
 // Beyond mksquashfs: a rule may begin with '/' or './', which mean nothing, and
 // lines may end in CR LF. A sticky rule of several components follows
 // squashfs-tools 4.6 and later (4.5 lets its first component alone match).

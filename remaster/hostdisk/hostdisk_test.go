@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func requireRoot(t *testing.T) {
@@ -212,6 +213,13 @@ func TestInUseLoop(t *testing.T) {
 	check(kept, "mounted at "+point)
 	run(t, "umount", point)
 	mounted = false
+	// The loop device lets go of its file a moment after the mount does.
+	for range 100 {
+		if got, err := InUse("/", kept); got == "" || err != nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	check(kept, "")
 	// A bind mount of a file.
 	target := filepath.Join(dir, "target")

@@ -187,6 +187,7 @@ func TestCompletes(t *testing.T) {
 // before each of its own, and so on once more; every state in between has to be
 // bootable and the last exactly the old or the new one.
 func TestCrashAnywhere(t *testing.T) {
+	t.Parallel()
 	done := map[string]bool{}
 	for name, feat := range kinds {
 		t.Run(name, func(t *testing.T) {
@@ -218,6 +219,51 @@ func TestCrashAnywhere(t *testing.T) {
 			}
 			t.Logf("%d crashes, ends %v", total, ends)
 		})
+	}
+}
+
+// TestDiesThenCrash: the process dies after the commit point, recovery begins
+// with what was not synced still in memory, and then the machine crashes.
+func TestDiesThenCrash(t *testing.T) {
+	t.Parallel()
+	feat, done, ends := kinds["links, loose"], map[string]bool{}, map[string]int{}
+	for k := 1; ; k++ {
+		committed := false
+		for j := 1; ; j++ {
+			s := newLive(feat)
+			s.fault = crashAt(k)
+			if compact(s) == nil {
+				if ends["new"] == 0 {
+					t.Error("no crash led to the new state")
+				}
+				return
+			}
+			s.locked = map[string]bool{}
+			s.fault = nil
+			if said, err := Inspect(s, "/d"); err != nil {
+				t.Fatal(err)
+			} else if committed = said != nil && said.Stage == Committed; !committed {
+				break
+			}
+			s.fault = crashAt(s.ops + j)
+			_, err := Recover(context.Background(), s, "/d")
+			for v, c := range s.crashes() {
+				if done[c.key()] {
+					continue
+				}
+				done[c.key()] = true
+				where := fmt.Sprintf("death before operation %d, crash of recovery before its operation %d, variant %d", k, j, v)
+				if err := bootable(c); err != nil {
+					t.Fatalf("%s: %v", where, err)
+				}
+				if err := recovered(c, where, ends); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err == nil {
+				break
+			}
+		}
 	}
 }
 

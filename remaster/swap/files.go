@@ -14,8 +14,8 @@ const copyLimit = 65536
 // maxDepth bounds the recursion into directories.
 const maxDepth = 256
 
-// copyTree copies a file, symlink or directory to a new name, durably but for
-// the new name itself.
+// copyTree copies a file, symlink or directory to a new name. syncTree makes it
+// durable.
 func copyTree(ctx context.Context, fsys FS, from, to string) error {
 	c := copier{ctx: ctx, fsys: fsys}
 	return c.copy(from, to, 0)
@@ -46,10 +46,7 @@ func (c *copier) copy(from, to string, depth int) error {
 		if err := c.fsys.CopyFile(from, to); err != nil {
 			return err
 		}
-		if err := c.fsys.SetMeta(to, info); err != nil {
-			return err
-		}
-		return c.fsys.Sync(to)
+		return c.fsys.SetMeta(to, info)
 	case Symlink:
 		target, err := c.fsys.Readlink(from)
 		if err != nil {
@@ -72,10 +69,7 @@ func (c *copier) copy(from, to string, depth int) error {
 				return err
 			}
 		}
-		if err := c.fsys.SetMeta(to, info); err != nil {
-			return err
-		}
-		return c.fsys.SyncDir(to)
+		return c.fsys.SetMeta(to, info)
 	}
 	return fmt.Errorf("copying %s: it is a %s", from, info.Kind)
 }

@@ -21,8 +21,8 @@ type FS interface {
 	// WriteFile creates or truncates a file, writes data and syncs it. On error
 	// the file may hold anything.
 	WriteFile(path string, data []byte) error
-	// CopyFile copies a regular file's content, holes included, to a new name
-	// and syncs it; metadata is set by SetMeta.
+	// CopyFile copies a regular file's content, holes included, to a new name;
+	// metadata is set by SetMeta.
 	CopyFile(from, to string) error
 	// Mkdir makes a directory.
 	Mkdir(path string) error
@@ -82,16 +82,16 @@ type FileInfo struct {
 }
 
 var (
-	// ErrNoSupport: the file system lacks this operation.
+	// ErrNoSupport says that the file system lacks this operation.
 	ErrNoSupport = errors.New("the file system does not support this")
-	// ErrBusy: another process works on the directory.
+	// ErrBusy says that another process works on the directory.
 	ErrBusy = errors.New("another relive is working on this directory")
-	// ErrInterrupted: an earlier run left a journal; recover first.
+	// ErrInterrupted says that an earlier run left a journal; recover first.
 	ErrInterrupted = errors.New("an earlier run was interrupted")
-	// ErrUnfinished: the commit point is passed, recovery will finish the rest.
+	// ErrUnfinished says that the commit point is passed, recovery will finish the rest.
 	ErrUnfinished = errors.New("committed but not finished")
-	// ErrForeign: the names on disk fit no point of the journal's plan.
+	// ErrForeign says that the names on disk fit no point of the journal's plan.
 	ErrForeign = errors.New("the directory was changed by something else")
-	// ErrPlan: the steps do not fit together or not the directory.
+	// ErrPlan says that the steps do not fit together or not the directory.
 	ErrPlan = errors.New("steps cannot be done")
 )

@@ -105,13 +105,17 @@ func (j *journal) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := fmt.Appendf(nil, "%s %d\n%s\n", journalMagic, journalVersion, body)
-	sum := sha256.Sum256(b)
-	b = fmt.Appendf(b, "sha256 %s\n", hex.EncodeToString(sum[:]))
+	b := sealed(fmt.Appendf(nil, "%s %d\n%s\n", journalMagic, journalVersion, body))
 	if len(b) > journalLimit {
 		return nil, fmt.Errorf("%w: the journal would have %d bytes, more than %d", ErrPlan, len(b), journalLimit)
 	}
 	return b, nil
+}
+
+// sealed is the text with its checksum line.
+func sealed(text []byte) []byte {
+	sum := sha256.Sum256(text)
+	return fmt.Appendf(text[:len(text):len(text)], "sha256 %s\n", hex.EncodeToString(sum[:]))
 }
 
 // decodeJournal reads the content of a journal file. name is the file's, for

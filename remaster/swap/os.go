@@ -97,9 +97,6 @@ func (OS) CopyFile(from, to string) error {
 	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) != nil {
 		err = copySparse(dst, src, st.Size())
 	}
-	if err == nil {
-		err = dst.Sync()
-	}
 	return errors.Join(err, dst.Close())
 }
 

@@ -203,9 +203,7 @@ func recoverLocked(ctx context.Context, fsys FS, dir string) (*Outcome, error) {
 			}
 		}
 	}
-	for _, n := range slices.Concat(e.j.Gone, e.j.Temps) {
-		out.Removed = append(out.Removed, n)
-	}
+	out.Removed = slices.Concat(out.Removed, e.j.Gone, e.j.Temps)
 	return out, e.finish(at.next)
 }
 

@@ -180,7 +180,7 @@ func (s *simFS) CopyFile(from, to string) error {
 	if s.live[clean1(to)] != nil {
 		return &fs.PathError{Op: "copy", Path: to, Err: fs.ErrExist}
 	}
-	return s.WriteFile(to, n.data)
+	return s.put(to, string(n.data))
 }
 
 func (s *simFS) Mkdir(p string) error {

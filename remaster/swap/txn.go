@@ -45,11 +45,13 @@ func Begin(fsys FS, dir string, info Info) (*Txn, error) {
 		err = fmt.Errorf("%s: %w: %s", dir, ErrInterrupted, describe(j))
 	}
 	if err == nil {
-		err = t.note()
+		if err = t.note(); err != nil {
+			// Nothing hangs on this: a journal without temporary files that stays
+			// is removed by whoever comes next.
+			_, _ = clean(fsys, dir, nil)
+		}
 	}
 	if err != nil {
-		// The name of the journal may be there even so; as it is empty of
-		// temporary files, whoever comes next removes it.
 		return nil, errors.Join(err, lock.Close())
 	}
 	return t, nil
@@ -158,8 +160,7 @@ func (t *Txn) Commit(ctx context.Context) error {
 		if rerr == nil && now != nil && now.Stage == Building {
 			return err // not visible: still the old state, and abortable
 		}
-		t.end(txnCommitted)
-		return fmt.Errorf("%s: %w: %w", t.dir, ErrUnfinished, err)
+		return errors.Join(fmt.Errorf("%s: %w: %w", t.dir, ErrUnfinished, err), t.end(txnCommitted))
 	}
 	if err := finish(t.fsys, t.dir, j); err != nil {
 		return errors.Join(err, t.end(txnCommitted))

@@ -5,8 +5,8 @@
 #
 #   $E2E/kernel/       a Debian cloud kernel, unpacked, not installed
 #   $E2E/initrd        busybox, the modules that are needed, scripts/guest
-#   $E2E/linuxfs       the small Debian that boots
-#   $E2E/disk          ext4 file system with antiX/ in it
+#   $E2E/linuxfs.CODEC the small Debian that boots
+#   $E2E/disk          ext4 file system with antiX/ in it; DISK names the one in use
 #   $E2E/console.STEP  what the machine printed
 
 # E2E, the folder, is the caller's.
@@ -65,40 +65,41 @@ make_initrd() {
     (cd "$tree" && find . | cpio --quiet -o -H newc -R 0:0) >"$E2E/initrd"
 }
 
-# make_linuxfs: a small Debian with a version id, as the live system.
+# make_linuxfs CODEC: a small Debian with a version id, as the live system.
 make_linuxfs() {
-    [[ -f $E2E/linuxfs ]] && return
-    local root=$E2E/_root
+    local root=$E2E/_root image=$E2E/linuxfs.$1 level=()
+    [[ $1 == zstd ]] && level=(-Xcompression-level 3)
+    [[ -f $image ]] && return
     say "making a small Debian"
     rm -rf "$root"
     debian_root "$root" minbase libcap2-bin,attr
     mkdir -p "$root/etc/live/version"
     printf '==== %s\n\ntitle: e2e\n' "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" \
         >"$root/etc/live/version/linuxfs.ver"
-    mksquashfs "$root" "$E2E/linuxfs.part" -comp zstd -Xcompression-level 3 -b 262144 \
+    mksquashfs "$root" "$image.part" -comp "$1" "${level[@]}" -b 262144 \
         -noappend -no-progress -quiet
     rm -rf "$root"
-    mv "$E2E/linuxfs.part" "$E2E/linuxfs"
+    mv "$image.part" "$image"
 }
 
-# make_disk: a fresh live directory with an empty rootfs, on a disk of its own.
+# make_disk CODEC: a fresh live directory with an empty rootfs, on a disk of its own.
 make_disk() {
     local tree=$E2E/_disk
-    rm -rf "$tree" "$E2E/disk"
+    rm -rf "$tree" "$DISK"
     mkdir -p "$tree/antiX" "$tree/empty/upper" "$tree/empty/work"
-    cp "$E2E/linuxfs" "$tree/antiX/linuxfs"
+    cp "$E2E/linuxfs.$1" "$tree/antiX/linuxfs"
     (cd "$tree/antiX" && md5sum linuxfs >linuxfs.md5)
     truncate -s 256M "$tree/antiX/rootfs"
     mkfs.ext4 -q -F -L rootfs -d "$tree/empty" "$tree/antiX/rootfs"
     rm -r "$tree/empty"
-    truncate -s 2G "$E2E/disk"
-    mkfs.ext4 -q -F -L live -d "$tree" "$E2E/disk"
+    truncate -s 2G "$DISK"
+    mkfs.ext4 -q -F -L live -d "$tree" "$DISK"
     rm -rf "$tree"
 }
 
 # open_disk: the live directory, mounted on the host as $LIVE.
 open_disk() {
-    mount_at "$E2E/_mnt" -o loop "$E2E/disk"
+    mount_at "$E2E/_mnt" -o loop "$DISK"
     # shellcheck disable=SC2034  # the caller reads it
     LIVE=$E2E/_mnt/antiX
 }
@@ -120,7 +121,7 @@ machine() {
     timeout --kill-after=5 "$BOOT_SECONDS" qemu-system-x86_64 \
         -machine pc,accel=tcg -cpu max -smp 1 -m 512 -nodefaults -no-user-config -no-reboot \
         -display none -serial "file:$E2E/console.$step" \
-        -drive "file=$E2E/disk,format=raw,if=none,id=disk,cache=writeback" \
+        -drive "file=$DISK,format=raw,if=none,id=disk,cache=writeback" \
         -device virtio-blk-pci,drive=disk \
         -kernel "$E2E/kernel/boot/vmlinuz-$(kernel_release)" -initrd "$E2E/initrd" \
         -append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on step=$step $*" \
@@ -140,6 +141,10 @@ boot() {
     fi
     console_has "$step" "INIT: powering off"
     console_has "$step" "STEP: $step passed"
+    if grep -q 'is busy' "$E2E/console.$step"; then
+        show_console "$step"
+        die "boot $step: the shutdown left something mounted"
+    fi
     say "boot $step: passed after $((SECONDS - start)) s"
 }
 

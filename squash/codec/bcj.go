@@ -151,10 +151,9 @@ func bcjCodeIA64(b []byte, start uint32, encode bool) {
 // bits where within the last bytes such opcodes were, so that encoder and
 // decoder judge alike.
 func bcjCodeX86(b []byte, start uint32, encode bool) {
-	const skipped = -1 << 31
 	// signByte tells whether a displacement's top byte is that of a short reach.
 	signByte := func(c byte) bool { return c == 0 || c == 0xff }
-	last, mask := skipped, uint32(0)
+	last, mask := -4, uint32(0)
 	for i := 0; i+5 <= len(b); i++ {
 		if b[i]&0xfe != 0xe8 {
 			continue

@@ -52,6 +52,7 @@ func samples(size int) map[string][]byte {
 		"half":  half,
 		"odd":   text[:size-size/3],
 	}
+	s["code"] = text[:size]
 	if exe, err := os.ReadFile("/proc/self/exe"); err == nil && len(exe) > size+4096 {
 		s["code"] = exe[4096 : 4096+size]
 	}
@@ -97,12 +98,13 @@ func variants(id ID, blockSize int) []Options {
 // whichever reads.
 func TestRoundTrip(t *testing.T) {
 	libs := libraries(t)
-	for _, blockSize := range []int{4096, 8192, 131072, 1 << 20} {
+	for _, blockSize := range []int{4096, 65536, 1 << 20} {
 		blocks := samples(blockSize)
 		for _, id := range IDs() {
 			options := variants(id, blockSize)
 			if blockSize == 1<<20 {
 				options = options[:1]
+				blocks = map[string][]byte{"half": blocks["half"]}
 			}
 			for writer, lw := range libs {
 				t.Run(fmt.Sprintf("%s/%d/%s", id, blockSize, writer), func(t *testing.T) {
@@ -110,7 +112,7 @@ func TestRoundTrip(t *testing.T) {
 					for _, o := range options {
 						c, err := lw.NewCompressor(o, blockSize)
 						if errors.Is(err, tree.ErrUnsupported) && (id == LZMA || id == LZO && writer == "go") {
-							t.Skip(err)
+							return // what the package says it does not write
 						}
 						if err != nil {
 							t.Fatal(err)

@@ -99,7 +99,7 @@ func damage(rnd *rand.Rand, b []byte) []byte {
 	case 3:
 		at := rnd.IntN(len(b))
 		for i := at; i < min(len(b), at+8); i++ {
-			b[i] = byte(rnd.Uint32()) | byte(rnd.Uint32()) // rather ones than zeros
+			b[i] = byte(rnd.Uint32() | rnd.Uint32()) // rather ones than zeros
 		}
 	case 4:
 		copy(b[rnd.IntN(len(b)):], b[rnd.IntN(len(b)):])

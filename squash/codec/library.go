@@ -60,6 +60,9 @@ type implementation struct {
 	decompressor func(blockSize, dictSize int) (Decompressor, error)
 }
 
+// maxDictSize bounds the dictionary that liblzma may set aside.
+const maxDictSize = 32 << 20
+
 // ErrNative is the error of Open(Native) where a library of the system is
 // missing or the build leaves them out.
 var ErrNative = errors.New("native codec is not available")
@@ -119,7 +122,8 @@ func (l *Library) NewDecompressor(id ID, blockSize int) (Decompressor, error) {
 
 // NewDecompressorFor makes a decompressor for an image of that block size, in
 // bytes, and the options that it stores. As in the kernel, an xz block whose
-// dictionary is larger than the stored one, or 8 KiB, is refused.
+// dictionary is larger than the stored one, or 8 KiB, is refused; as in
+// unsquashfs, one of more than 32 MiB always is.
 func (l *Library) NewDecompressorFor(o Options, blockSize int) (Decompressor, error) {
 	if err := o.ID.Check(); err != nil {
 		return nil, err
@@ -127,7 +131,7 @@ func (l *Library) NewDecompressorFor(o Options, blockSize int) (Decompressor, er
 	if blockSize < 1 || blockSize > MaxBlockSize {
 		return nil, tree.Corrupt("", "superblock", "block size %d", blockSize)
 	}
-	return l.codecs[o.ID].decompressor(blockSize, max(o.DictSize, MetadataSize))
+	return l.codecs[o.ID].decompressor(blockSize, min(max(o.DictSize, MetadataSize), maxDictSize))
 }
 
 // Describe tells what is in use, one entry a compressor, in the order of IDs.

@@ -269,7 +269,7 @@ loop:
 						err = errLZMALength
 						break
 					}
-					if int(rep0) >= pos-d.start {
+					if rep0 >= uint32(pos-d.start) {
 						err = errLZMADistance
 						break
 					}
@@ -469,11 +469,11 @@ loop:
 			}
 		}
 
-		distance := int(rep0) + 1
-		if distance > pos-d.start || distance > d.dictSize {
+		if rep0 >= uint32(pos-d.start) || rep0 >= uint32(d.dictSize) {
 			err = errLZMADistance
 			break
 		}
+		distance := int(rep0) + 1
 		if int(length) > limit-pos {
 			err = errLZMALength
 			break
@@ -493,7 +493,7 @@ loop:
 		if at >= len(buf) {
 			err = errLZMACut
 		} else {
-			rng, code = rng<<8, code<<8|uint32(buf[at])
+			code = code<<8 | uint32(buf[at])
 			at++
 		}
 	}

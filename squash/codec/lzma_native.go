@@ -3,6 +3,7 @@
 package codec
 
 import (
+	"encoding/binary"
 	"runtime"
 	"unsafe"
 )
@@ -41,12 +42,11 @@ type nativeLZMADecompressor struct {
 	z       *liblzma
 	stream  *lzmaStream
 	header  [lzmaHeaderSize]byte
-	limit   uint64
 	cleanup runtime.Cleanup
 }
 
-func (z *liblzma) newAloneDecompressor(blockSize, _ int) (Decompressor, error) {
-	d := &nativeLZMADecompressor{z: z, stream: new(lzmaStream), limit: uint64(blockSize + lzmaSlackMemory)}
+func (z *liblzma) newAloneDecompressor(int, int) (Decompressor, error) {
+	d := &nativeLZMADecompressor{z: z, stream: new(lzmaStream)}
 	d.cleanup = runtime.AddCleanup(d, lzmaEnd.run, lzmaEnd{z.end, d.stream})
 	return d, nil
 }
@@ -61,7 +61,7 @@ func (d *nativeLZMADecompressor) Decompress(dst, src []byte) (int, error) {
 	}
 	s := d.stream
 	// A decoder that is there already is set up anew with the memory it has.
-	if r := int32(call(d.z.alone, uintptr(unsafe.Pointer(s)), uintptr(d.limit))); r != lzmaOK {
+	if r := int32(call(d.z.alone, uintptr(unsafe.Pointer(s)), uintptr(len(dst)+lzmaSlackMemory))); r != lzmaOK {
 		return 0, failed("liblzma lzma_alone_decoder", r)
 	}
 	// mksquashfs puts the size into the header of a stream that has an end
@@ -71,6 +71,9 @@ func (d *nativeLZMADecompressor) Decompress(dst, src []byte) (int, error) {
 	for i := 5; i < lzmaHeaderSize; i++ {
 		d.header[i] = 0xff
 	}
+	// Nor is a dictionary larger than the block of any use to it.
+	le := binary.LittleEndian
+	le.PutUint32(d.header[1:], min(le.Uint32(src[1:]), uint32(len(dst))))
 	s.buffers(uintptr(unsafe.Pointer(&d.header[0])), lzmaHeaderSize, uintptr(addr(dst)), uintptr(size))
 	r := int32(call(d.z.code, uintptr(unsafe.Pointer(s)), 0))
 	if r == lzmaOK && s.availIn == 0 {
@@ -87,8 +90,8 @@ func (d *nativeLZMADecompressor) Decompress(dst, src []byte) (int, error) {
 		return n, corruptf(LZMA, "unpacks to %d bytes, its header says %d", n, size)
 	case r == lzmaStreamEnd || r == lzmaOK || r == lzmaBufError:
 		return n, nil
-	case r == lzmaMemlimit:
-		return n, corruptf(LZMA, "its dictionary is larger than the block size")
+	case r == lzmaMemError:
+		return n, failed("liblzma", "out of memory")
 	}
 	return n, corruptf(LZMA, "is damaged (liblzma %d)", r)
 }

@@ -96,7 +96,7 @@ func (im image) inodeBlocks() (blocks [][]byte, packed []bool) {
 func TestSameAsMksquashfs(t *testing.T) {
 	libs := libraries(t)
 	var content []byte
-	s := samples(128 << 10)
+	s := samples(64 << 10)
 	for _, name := range []string{"text", "noise", "half", "code", "odd"} {
 		content = append(content, s[name]...)
 	}

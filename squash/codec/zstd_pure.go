@@ -39,13 +39,19 @@ func (c *pureZstdCompressor) Compress(dst, src []byte) ([]byte, bool, error) {
 
 func (c *pureZstdCompressor) Close() error { return c.enc.Close() }
 
+// zstdMaxWindow bounds the window that a frame may name; blocks are decoded
+// straight to their destination, so that none is set aside. The kernel takes no
+// more than the block size, unsquashfs any.
+const zstdMaxWindow = 128 << 20
+
 type pureZstdDecompressor struct{ dec *zstd.Decoder }
 
 func newPureZstdDecompressor(int, int) (Decompressor, error) {
 	dec, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(MaxBlockSize),
+		zstd.WithDecoderMaxMemory(zstdMaxWindow),
+		zstd.WithDecoderMaxWindow(zstdMaxWindow),
 		zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, failed("zstd", err)

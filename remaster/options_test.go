@@ -1,0 +1,383 @@
+package remaster_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"relive/remaster"
+	"relive/remaster/exclude"
+	"relive/squash/codec"
+	"relive/tree"
+)
+
+// smallBase is a small system that needs no root to make.
+func smallBase(more ...*tree.Node) *tree.Node {
+	return dir("", append(more, etc("linuxfs.ver", file("passwd", []byte("root\n"))),
+		dir("usr", file("big", text(1, 400_000)), file("tool", text(2, 3000))),
+		dir("var", dir("cache", file("a.deb", text(3, 20_000)), file("b.deb", text(4, 100)), file("keep", []byte("k"))),
+			dir("log", file("syslog", text(5, 9000)), dir("samba", file("log", []byte("s"))))))...)
+}
+
+func smallUpper() *tree.Node {
+	return overlaid(etc("rootfs.ver", file("new", []byte("new\n"))), dir("usr", whiteout("tool")), dir("var", dir("cache", file("c.deb", []byte("c")))))
+}
+
+func small(t testing.TB) *live {
+	t.Helper()
+	return craft(t, smallBase(), smallUpper(), likeMksquashfs(codec.Gzip, 128<<10))
+}
+
+// paths lists the paths of a tree below one directory.
+func paths(t testing.TB, root *tree.Node, below string) string {
+	t.Helper()
+	n, err := root.Lookup(below)
+	must(t, err)
+	if n == nil {
+		return "(none)"
+	}
+	var out []string
+	must(t, tree.Walk(t.Context(), n, func(path string, _ *tree.Node) error {
+		if path != "" {
+			out = append(out, path)
+		}
+		return nil
+	}))
+	return strings.Join(out, " ")
+}
+
+// TestCodecs: the new base can have any codec and block size, and the kernel
+// reads it.
+func TestCodecs(t *testing.T) {
+	t.Parallel()
+	can := map[codec.ID]bool{}
+	for _, c := range environment(t, codec.Auto).Library.Describe() {
+		can[c.ID] = c.Compress
+	}
+	for i, id := range []codec.ID{codec.Gzip, codec.LZ4, codec.XZ, codec.Zstd, codec.LZO} {
+		l := small(t)
+		o := keepOne()
+		o.Codec, o.BlockSize = &id, 16<<10<<i
+		if !can[id] {
+			if id != codec.LZO {
+				t.Errorf("%s cannot be written", id)
+			}
+			if _, err := l.plan(o); err == nil {
+				t.Errorf("%s cannot be written, but is planned", id)
+			}
+			continue
+		}
+		l.compact(o)
+		s := l.status()
+		if s.Base.Codec != id.String() || s.Base.BlockSize != o.BlockSize {
+			t.Errorf("asked for %s in blocks of %d, got %s in %d", id, o.BlockSize, s.Base.Codec, s.Base.BlockSize)
+		}
+		sameTree(t, "merged", "compacted", without(t, openOld(t, l), stamps...), without(t, openTree(t, l.path("linuxfs"), ""), stamps...))
+		check, err := remaster.VerifyFile(t.Context(), environment(t, codec.Go), l.path("linuxfs"))
+		if err != nil || !check.OK {
+			t.Errorf("%s: verify: %v %v", id, err, check.Findings)
+		}
+		if os.Geteuid() == 0 {
+			mnt, unmount := mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
+			sameTree(t, "kernel", "relive", openDir(t, mnt), openTree(t, l.path("linuxfs"), ""))
+			unmount()
+		}
+	}
+}
+
+// TestExcludes: what patterns name is left out, and a pattern that names
+// nothing is a warning.
+func TestExcludes(t *testing.T) {
+	t.Parallel()
+	l := small(t)
+	o := keepOne()
+	for _, p := range []string{"var/cache/*.deb", "etc/nothing"} {
+		r, err := exclude.ParsePattern(p, "command line")
+		must(t, err)
+		o.Excludes = append(o.Excludes, r)
+	}
+	rules, err := exclude.Parse(strings.NewReader("# a list\nvar/log/!(samba)\n\n"), "list")
+	must(t, err)
+	o.Excludes = append(o.Excludes, rules...)
+	res := l.compact(o)
+	if res.Plan.Excluded != 4 {
+		t.Errorf("%d entries left out, not 4", res.Plan.Excluded)
+	}
+	if len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], `"etc/nothing"`) {
+		t.Errorf("warnings: %q", res.Warnings)
+	}
+	if got := paths(t, openTree(t, l.path("linuxfs"), ""), "var"); got != "cache cache/keep log log/samba log/samba/log" {
+		t.Errorf("var holds %s", got)
+	}
+}
+
+// TestOutput: -o writes one file and leaves the directory as it is.
+func TestOutput(t *testing.T) {
+	t.Parallel()
+	l := small(t)
+	before := hashes(t, l.dir)
+	out := tempDir(t) + "/new.sqfs"
+	o := remaster.CompactOptions{Output: out}
+	res := l.compact(o)
+	if res.Path != out {
+		t.Errorf("the result is at %s", res.Path)
+	}
+	sameTree(t, "merged", "written", without(t, openTree(t, l.dir, ""), stamps...), without(t, openTree(t, out, ""), stamps...))
+	if after := hashes(t, l.dir); after != before {
+		t.Errorf("the directory was changed\nfrom\n%s\nto\n%s", before, after)
+	}
+	l.refused(o, "exists already")
+	o.Force = true
+	l.compact(o)
+}
+
+// TestKeepOld: as many former states are kept as asked for.
+func TestKeepOld(t *testing.T) {
+	t.Parallel()
+	sum := func(l *live, name string) string {
+		b, err := os.ReadFile(l.path(name))
+		must(t, err)
+		return string(b)
+	}
+	for keep, want := range map[int]string{
+		0: "linuxfs linuxfs.info linuxfs.md5 rootfs",
+		1: "linuxfs linuxfs.info linuxfs.info.old linuxfs.md5 linuxfs.md5.old linuxfs.old rootfs rootfs.old",
+		3: "linuxfs linuxfs.info linuxfs.info.old linuxfs.info.old.2 linuxfs.info.old.3 linuxfs.md5 linuxfs.md5.old linuxfs.md5.old.2 linuxfs.md5.old.3 " +
+			"linuxfs.old linuxfs.old.2 linuxfs.old.3 rootfs rootfs.old rootfs.old.2 rootfs.old.3",
+	} {
+		t.Run(fmt.Sprint(keep), func(t *testing.T) {
+			t.Parallel()
+			l := small(t)
+			var states []string
+			for i := range 5 {
+				states = append(states, sum(l, "linuxfs"))
+				l.compact(remaster.CompactOptions{KeepOld: keep})
+				if i < 4 { // another boot writes something
+					root := overlaid(dir("etc", dir("live", dir("version", file("rootfs.ver", []byte(readFile(t, openTree(t, l.path("linuxfs"), ""), stamps[0])))))),
+						file(fmt.Sprint("round", i), []byte("x")))
+					buildRootfs(t, l.path("rootfs"), root)
+				}
+			}
+			if got := l.names(); got != want {
+				t.Errorf("the directory holds\n%s\nnot\n%s", got, want)
+			}
+			for n := 1; n <= keep; n++ {
+				name := "linuxfs.old"
+				if n > 1 {
+					name = fmt.Sprint("linuxfs.old.", n)
+				}
+				if sum(l, name) != states[len(states)-n] {
+					t.Errorf("%s is not the base before the last %d compactions", name, n)
+				}
+			}
+		})
+	}
+}
+
+// TestNoReset: the overlay stays, stamped for the new base, and the kernel
+// shows the same again.
+func TestNoReset(t *testing.T) {
+	requireKernel(t)
+	t.Parallel()
+	l := newLive(t, systemImage(t))
+	l.boot(false, func(mnt string) { use(t, mnt) })
+	before := l.view()
+	o := keepOne()
+	o.NoReset = true
+	l.compact(o)
+	fsck(t, l.path("rootfs"))
+	s := l.status()
+	if s.Overlay.VIDState != remaster.VIDMatch || s.Overlay.UsedInodes < 100 {
+		t.Errorf("version ids: %s; %d inodes in use", s.Overlay.VIDState, s.Overlay.UsedInodes)
+	}
+	sameTree(t, "kernel before", "kernel after", without(t, openDir(t, before), stamps...), without(t, openDir(t, l.view()), stamps...))
+	// What it holds can be folded in again.
+	if s.Compact.Refused != "" {
+		t.Errorf("refused afterwards: %s", s.Compact.Refused)
+	}
+
+	l.options = "redirect_dir=on"
+	l.boot(false, func(mnt string) { must(t, os.Rename(mnt+"/usr/share/many", mnt+"/usr/share/moved")) })
+	l.refused(o, "redirects")
+}
+
+// TestStage: the staged files are what init takes up, by its renames.
+func TestStage(t *testing.T) {
+	requireKernel(t)
+	t.Parallel()
+	l := newLive(t, systemImage(t))
+	l.boot(false, func(mnt string) { use(t, mnt) })
+	must(t, os.MkdirAll(l.path("state/machine"), 0o755))
+	write(t, l.path("state/machine/file"), []byte("state\n"), 0o644)
+	base, err := os.ReadFile(l.path("linuxfs"))
+	must(t, err)
+	root, err := os.ReadFile(l.path("rootfs"))
+	must(t, err)
+	before := l.view()
+	l.compact(remaster.CompactOptions{KeepOld: 1, Stage: true})
+	for name, was := range map[string][]byte{"linuxfs": base, "rootfs": root} {
+		if now, err := os.ReadFile(l.path(name)); err != nil || string(now) != string(was) {
+			t.Errorf("%s was changed (%v)", name, err)
+		}
+	}
+	if got := l.names(); got != "linuxfs linuxfs.info linuxfs.md5.new linuxfs.new rootfs rootfs.new state state.new" {
+		t.Errorf("the directory holds %s", got)
+	}
+	l.refused(keepOne(), "pending")
+	// init: for each of its names, X becomes X.old and X.new becomes X.
+	for _, name := range []string{"linuxfs", "rootfs", "xtra", "deb", "xtra.tgz", "linuxfs.md5", "state"} {
+		for _, r := range [][2]string{{name, name + ".old"}, {name + ".new", name}} {
+			if err := os.Rename(l.path(r[0]), l.path(r[1])); err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+		}
+	}
+	run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.dir)
+	if b, err := os.ReadFile(l.path("state/machine/file")); err != nil || string(b) != "state\n" {
+		t.Errorf("state/machine/file holds %q (%v)", b, err)
+	}
+	merged, _ := mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
+	sameTree(t, "kernel's overlay", "staged base", without(t, openDir(t, before), stamps...), without(t, openDir(t, merged), stamps...))
+	afterwards(t, l, merged)
+	l.refused(remaster.CompactOptions{KeepOld: 1, Stage: true}, "linuxfs.old is there")
+}
+
+// TestWrapped: a linuxfs that wraps an ext image folds into a plain one.
+func TestWrapped(t *testing.T) {
+	requireKernel(t)
+	t.Parallel()
+	systemImage(t)
+	base := shared.get(t, "wrapped.sqfs", func(path string) {
+		d := tempDir(t)
+		run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", shared.dir+"/system", d+"/linuxfs", "64M")
+		run(t, "mksquashfs", d, path, "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-Xcompression-level", "1")
+	})
+	l := newLive(t, base)
+	l.boot(false, func(mnt string) {
+		write(t, mnt+"/etc/new", []byte("new\n"), 0o644)
+		must(t, os.Remove(mnt+"/usr/bin/tool4"))
+		must(t, os.Chmod(mnt+"/usr/share/big.db", 0o600))
+	})
+	if !l.status().Base.Wrapped {
+		t.Fatal("the base is not seen as wrapped")
+	}
+	truth(t, l, keepOne())
+	if l.status().Base.Wrapped {
+		t.Error("the new base is wrapped too")
+	}
+}
+
+// TestForce: with --force a rootfs of another base is folded in.
+func TestForce(t *testing.T) {
+	t.Parallel()
+	other := dir("etc", dir("live", dir("version", file("rootfs.ver", []byte("==== ffffffffffffffffffffffffffffffff\n")))))
+	l := craft(t, smallBase(), overlaid(other, dir("usr", whiteout("tool"))), likeMksquashfs(codec.Gzip, 128<<10))
+	l.refused(keepOne(), "do not match")
+	o := keepOne()
+	o.Force = true
+	l.compact(o)
+	if got := paths(t, openTree(t, l.path("linuxfs"), ""), "usr"); got != "big" {
+		t.Errorf("usr holds %s", got)
+	}
+	// No version id in a rootfs that holds something is a mismatch as well.
+	l = craft(t, smallBase(), overlaid(dir("usr", whiteout("tool"))), likeMksquashfs(codec.Gzip, 128<<10))
+	l.refused(keepOne(), "do not match")
+}
+
+// TestVersion: the new base has a version id of its own, in the form that the
+// old one had, and what describes the system stays.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"==== 0123456789abcdef0123456789abcdef", "=== 0123456789abcdef0123456789abcdef", "==== " + strings.Repeat("0123456789abcdef", 4)} {
+		text := id + "\n\ntitle: MX-23 Libretto\ncreation date: 1 January 2024 00:00:00 UTC\nkernel: 6.1.0\nmachine: box\n"
+		stamp := func(name string) *tree.Node { return dir("etc", dir("live", dir("version", file(name, []byte(text))))) }
+		l := craft(t, dir("", stamp("linuxfs.ver"), dir("usr", file("f", []byte("f")))), overlaid(stamp("rootfs.ver"), file("new", []byte("n"))), likeMksquashfs(codec.Gzip, 128<<10))
+		l.compact(keepOne())
+		got := readFile(t, openTree(t, l.path("linuxfs"), ""), stamps[0])
+		first, rest, _ := strings.Cut(got, "\n")
+		if first == id || len(first) != len(id) || strings.Fields(first)[0] != strings.Fields(id)[0] {
+			t.Errorf("version id %q after %q", first, id)
+		}
+		for _, line := range []string{"title: MX-23 Libretto\n", "kernel: 6.1.0\n", "machine: box\n", "creation date: "} {
+			if !strings.Contains(rest, "\n"+line) {
+				t.Errorf("the version file lacks %q:\n%s", line, got)
+			}
+		}
+		if strings.Contains(rest, "2024 00:00:00") {
+			t.Errorf("the version file has the old date:\n%s", got)
+		}
+		if rootfs := readFile(t, openTree(t, l.path("rootfs"), ""), "upper/"+stamps[1]); rootfs != got {
+			t.Errorf("rootfs.ver is\n%s\nlinuxfs.ver is\n%s", rootfs, got)
+		}
+	}
+}
+
+// TestFreshRootfs: the new rootfs has the size, label, id and owner of the old
+// one, and features that a journalled ext4 has.
+func TestFreshRootfs(t *testing.T) {
+	requireKernel(t)
+	for i, args := range [][]string{
+		{"-t", "ext4", "-m", "0"},
+		{"-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^64bit", "-m", "2"},
+		{"-t", "ext4", "-b", "2048", "-O", "^has_journal"},
+		{"-t", "ext2"},
+		{"-t", "ext3", "-b", "4096", "-I", "128"},
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
+			l := craft(t, smallBase(), nil, likeMksquashfs(codec.Gzip, 128<<10))
+			l.mkfs(args...)
+			l.boot(false, func(mnt string) { write(t, mnt+"/etc/new", []byte("new\n"), 0o644) })
+			before, stBefore := superblock(t, l.path("rootfs")), stat(t, l.path("rootfs"))
+			must(t, os.Chmod(l.path("rootfs"), 0o660+os.FileMode(i))) // more than a umask leaves
+			must(t, os.Chown(l.path("linuxfs"), 1000+i, 1001))
+			must(t, os.Chmod(l.path("linuxfs"), 0o666))
+			l.compact(keepOne())
+			after, stAfter := superblock(t, l.path("rootfs")), stat(t, l.path("rootfs"))
+			if stAfter.Size() != stBefore.Size() || stAfter.Mode().Perm() != 0o660+os.FileMode(i) {
+				t.Errorf("size %d, mode %o; were %d, %o", stAfter.Size(), stAfter.Mode().Perm(), stBefore.Size(), 0o660+i)
+			}
+			base := stat(t, l.path("linuxfs"))
+			if owner := base.Sys().(*syscall.Stat_t); base.Mode().Perm() != 0o666 || owner.Uid != uint32(1000+i) || owner.Gid != 1001 {
+				t.Errorf("linuxfs has mode %o, owner %d:%d; had 666, %d:1001", base.Mode().Perm(), owner.Uid, owner.Gid, 1000+i)
+			}
+			for _, key := range []string{"Filesystem volume name", "Filesystem UUID", "Block size", "Reserved block count"} {
+				if before[key] != after[key] {
+					t.Errorf("%s: %q, was %q", key, after[key], before[key])
+				}
+			}
+			for _, f := range []string{"has_journal", "extent", "filetype"} {
+				if !strings.Contains(" "+after["Filesystem features"]+" ", " "+f+" ") {
+					t.Errorf("features %q lack %s", after["Filesystem features"], f)
+				}
+			}
+			fsck(t, l.path("rootfs"))
+			mnt, unmount := mount(t, "ext4", "loop", l.path("rootfs"))
+			write(t, mnt+"/upper/x", []byte("x"), 0o644)
+			unmount()
+			fsck(t, l.path("rootfs"))
+		})
+	}
+}
+
+// image gives what dumpe2fs tells of an image's superblock.
+func superblock(t testing.TB, path string) map[string]string {
+	t.Helper()
+	requireTool(t, "dumpe2fs")
+	out := map[string]string{}
+	for line := range strings.SplitSeq(run(t, "dumpe2fs", "-h", path), "\n") {
+		if k, v, ok := strings.Cut(line, ":"); ok {
+			out[k] = strings.TrimSpace(v)
+		}
+	}
+	return out
+}
+
+func stat(t testing.TB, path string) os.FileInfo {
+	t.Helper()
+	st, err := os.Stat(path)
+	must(t, err)
+	return st
+}
