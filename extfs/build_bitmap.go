@@ -13,10 +13,6 @@ func newBitmap(n uint64) *bitmap {
 	return &bitmap{words: make([]uint64, (n+63)/64), n: n}
 }
 
-func (b *bitmap) test(i uint64) bool {
-	return i < b.n && b.words[i>>6]&(1<<(i&63)) != 0
-}
-
 func (b *bitmap) set(i uint64)   { b.words[i>>6] |= 1 << (i & 63) }
 func (b *bitmap) clear(i uint64) { b.words[i>>6] &^= 1 << (i & 63) }
 

@@ -184,7 +184,7 @@ func (c *census) link(n *tree.Node, ino uint32) error {
 	}
 	rec.links++
 	c.files++
-	io.WriteString(c.digest, n.Name)
+	c.digest.Write([]byte(n.Name))
 	return nil
 }
 
@@ -224,8 +224,8 @@ func (c *census) note(n *tree.Node) {
 	le.PutUint32(b[40:], uint32(len(n.Name)))
 	le.PutUint32(b[44:], uint32(len(n.Target)))
 	c.digest.Write(b[:])
-	io.WriteString(c.digest, n.Name)
-	io.WriteString(c.digest, n.Target)
+	c.digest.Write([]byte(n.Name))
+	c.digest.Write([]byte(n.Target))
 	for _, a := range n.Xattrs {
 		fmt.Fprintf(c.digest, "%d %d %s%s", len(a.Name), len(a.Value), a.Name, a.Value)
 	}

@@ -164,9 +164,8 @@ func TestBuildExactFit(t *testing.T) {
 			t.Parallel()
 			o := BuildOptions{BlockSize: 4096 >> (i % 2), InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), Time: stamp}
 			g := newGenerator(uint64(i), o)
-			root := dirOf("", g.tree(30), fileOf("full", g.bytes(3<<20)))
 			// Without zeros, so that nothing turns out smaller than it seemed.
-			root = dirOf("", fileOf("full", g.bytes(12<<20)), dirOf("d", fileOf("a", []byte("a")), dirOf("e")), manyNames("names", 500, 30))
+			root := dirOf("", fileOf("full", g.bytes(12<<20)), dirOf("d", fileOf("a", []byte("a")), dirOf("e")), manyNames("names", 500, 30))
 			needs, err := Measure(t.Context(), root, o)
 			if err != nil {
 				t.Fatal(err)

@@ -78,7 +78,8 @@ func writeImage(ctx context.Context, w Image, root *tree.Node, o *resolved, c *c
 			return Report{}, fmt.Errorf("%s: setting the size to %d: %w", o.Name, size, err)
 		}
 	}
-	defer b.data.wait()
+	// Where all goes well, finish has waited; else what went wrong first counts.
+	defer func() { _ = b.data.wait() }()
 	if err := b.walk.run(root, g.blockSize); err != nil {
 		return Report{}, err
 	}

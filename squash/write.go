@@ -75,11 +75,14 @@ type Plan struct {
 	root *tree.Node
 	o    WriteOptions
 
-	files   []file
+	files   fileList
 	links   map[tree.Inode]*link
 	sources []*source // in the order in which the tree first names them
 	xattrs  xattrSets
 	words   wordArena
+	// tails are members of fragment blocks that are packed anew, by the first of
+	// the files that have them.
+	tails map[packedTail]int
 
 	Stats PlanStats
 }
@@ -148,7 +151,7 @@ func NewPlan(ctx context.Context, root *tree.Node, o WriteOptions) (*Plan, error
 	if root.Type != tree.Directory {
 		return nil, fmt.Errorf("the root is a %s, not a directory", root.Type)
 	}
-	p := &Plan{root: root, o: o, links: map[tree.Inode]*link{}}
+	p := &Plan{root: root, o: o, links: map[tree.Inode]*link{}, tails: map[packedTail]int{}}
 	if err := p.scan(ctx); err != nil {
 		return nil, err
 	}
@@ -191,6 +194,6 @@ func (p *Plan) Write(ctx context.Context, out io.WriterAt, base int64) (*WriteRe
 	if err := dw.run(); err != nil {
 		return nil, err
 	}
-	mw := &metaWriter{plan: p, ctx: ctx, out: out, base: base, pos: dw.pos, fragments: dw.fragments}
+	mw := &metaWriter{plan: p, ctx: ctx, out: out, base: base, pos: dw.pos, fragments: dw.fragments, packed: dw.packed}
 	return mw.run()
 }

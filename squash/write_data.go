@@ -33,10 +33,10 @@ type dataWriter struct {
 	slots       chan *slot
 	fragments   []FragmentEntry
 
-	packed  map[packedTail]int // tails that were moved out of a fragment block, by the file that has them now
-	current *slot              // fragment block that is being filled
-	closed  []*job             // fragment blocks that are being compressed
-	idle    []*slot            // memory of fragment blocks that were written
+	packed  map[packedTail]fragmentRef // where tails are that were packed anew
+	current *slot                      // fragment block that is being filled
+	closed  []*job                     // fragment blocks that are being compressed
+	idle    []*slot                    // memory of fragment blocks that were written
 
 	progress progressMeter
 }
@@ -45,16 +45,8 @@ type dataWriter struct {
 // be written. It is a constant because it decides where they lie.
 const fragmentsInFlight = 4
 
-// packedTail names a member of a fragment block of a source. Members may
-// overlap, so its size belongs to it.
-type packedTail struct {
-	img                    *Reader
-	fragment, offset, size uint32
-}
-
-func (f *file) packedTail(blockSize int) packedTail {
-	return packedTail{f.stored.Image, f.stored.Fragment, f.stored.FragmentOffset, uint32(f.size % int64(blockSize))}
-}
+// fragmentRef is where a tail is in the new image.
+type fragmentRef struct{ fragment, offset uint32 }
 
 // slot is the memory of a job.
 type slot struct {
@@ -92,7 +84,7 @@ func (w *dataWriter) run() error {
 	workers := p.o.Workers
 	w.compressors = make(chan codec.Compressor, workers)
 	w.slots = make(chan *slot, 2*workers+fragmentsInFlight+2)
-	w.packed = map[packedTail]int{}
+	w.packed = map[packedTail]fragmentRef{}
 	w.progress = newProgressMeter(p)
 
 	w.startFragments()
@@ -130,18 +122,6 @@ func (w *dataWriter) run() error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	for i := range p.files {
-		if f := &p.files[i]; f.repacked() {
-			o := &p.files[w.packed[f.packedTail(p.o.BlockSize)]]
-			f.fragment, f.fragOff = o.fragment, o.fragOff
-		}
-	}
-	for i := range p.files {
-		if f := &p.files[i]; f.kind == sameFile {
-			o := &p.files[f.same]
-			f.start, f.words, f.sparse, f.fragment, f.fragOff = o.start, o.words, o.sparse, o.fragment, o.fragOff
-		}
-	}
 	w.progress.finish()
 	return nil
 }
@@ -161,19 +141,14 @@ func (w *dataWriter) startFragments() {
 // feed makes the jobs.
 func (w *dataWriter) feed(order chan<- *job) error {
 	p := w.plan
-	for i := range p.files {
-		f := &p.files[i]
+	for i, f := range p.files.all() {
 		var err error
 		switch {
 		case f.kind == freshFile || f.kind == mixedFile:
 			err = w.feedFile(f, order)
-		case f.repacked():
-			key := f.packedTail(p.o.BlockSize)
-			if _, ok := w.packed[key]; ok {
-				continue
-			}
-			w.packed[key] = i
-			err = w.feedFile(f, order)
+		case f.repacked() && p.tails[f.packedTail(p.o.BlockSize)] == i:
+			j := &job{file: f, kind: tailJob, len: int(f.size % int64(p.o.BlockSize)), done: make(chan struct{})}
+			err = w.start(j, nil, order)
 		}
 		if err != nil {
 			return err
@@ -186,7 +161,7 @@ func (w *dataWriter) feed(order chan<- *job) error {
 func (w *dataWriter) feedFile(f *file, order chan<- *job) error {
 	p := w.plan
 	bs := int64(p.o.BlockSize)
-	c, err := f.data.Open()
+	c, err := f.more.data.Open()
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.describe(), err)
 	}
@@ -199,22 +174,18 @@ func (w *dataWriter) feedFile(f *file, order chan<- *job) error {
 	defer func() { order <- &job{file: f, kind: endJob, content: c} }()
 	tail := f.size % bs
 	hasTail := p.tailInFragment(f.size) && !f.keepTail
-	blocks := 0
-	if f.kind == storedFile {
-		hasTail = true
-	} else {
-		blocks = p.blockCount(f.size)
-		f.start, f.sparse = 0, 0
-		if f.words == nil {
-			f.words = p.words.make(blocks)
-		}
+	blocks := p.blockCount(f.size)
+	f.start = 0
+	if f.words == nil {
+		f.words = p.words.make(blocks)
 	}
+	keep, stored := f.more.keep, &f.more.stored
 	data := dataRange{c: c}
 	for n := range blocks {
 		off := int64(n) * bs
 		j := &job{file: f, n: n, len: int(min(bs, f.size-off)), done: make(chan struct{})}
-		if f.keep != nil && f.keep[n] {
-			j.kind, j.word = copyJob, f.stored.Blocks[n]
+		if keep != nil && keep[n] {
+			j.kind, j.word = copyJob, stored.Blocks[n]
 			if j.word == 0 {
 				j.kind = holeJob
 			}
@@ -274,12 +245,15 @@ func (w *dataWriter) work(j *job, c tree.Content) error {
 	}
 	switch j.kind {
 	case copyJob:
-		st := &j.file.stored
+		st := &j.file.more.stored
 		off := st.Start + storedLen(st.Blocks[:j.n])
 		j.data = s.raw[:BlockStored(j.word)]
 		return st.Image.ReadStored(j.data, off)
 	case tailJob:
 		j.data = s.raw[:j.len]
+		if f := j.file; f.kind == storedFile {
+			return readTail(f.source.img, f.fragment, f.fragOff, j.data)
+		}
 		return tree.ReadFull(c, j.data, j.file.size-int64(j.len))
 	}
 	s.raw = s.raw[:j.len]
@@ -360,12 +334,15 @@ func (w *dataWriter) take(j *job) error {
 	f := j.file
 	switch j.kind {
 	case endJob:
-		return w.writeFragments(fragmentsInFlight)
+		return nil
 	case holeJob:
 		f.words[j.n] = 0
-		f.sparse += int64(j.len)
 	case tailJob:
 		if err := w.pack(j); err != nil {
+			return err
+		}
+		// A tail is a file's last job, so that its blocks stay together.
+		if err := w.writeFragments(fragmentsInFlight); err != nil {
 			return err
 		}
 	default:
@@ -377,7 +354,7 @@ func (w *dataWriter) take(j *job) error {
 			return err
 		}
 	}
-	if f.keep == nil || j.kind == tailJob || !f.keep[j.n] {
+	if j.kind == tailJob || f.more.keep == nil || !f.more.keep[j.n] {
 		w.progress.compressed(int64(j.len))
 	}
 	return nil
@@ -406,8 +383,12 @@ func (w *dataWriter) pack(j *job) error {
 			w.current = &slot{raw: make([]byte, 0, bs)}
 		}
 	}
-	index := len(w.fragments) + len(w.closed)
-	j.file.fragment, j.file.fragOff = uint32(index), uint32(len(w.current.raw))
+	at := fragmentRef{uint32(len(w.fragments) + len(w.closed)), uint32(len(w.current.raw))}
+	if f := j.file; f.kind == storedFile {
+		w.packed[f.packedTail(bs)] = at
+	} else {
+		f.fragment, f.fragOff = at.fragment, at.offset
+	}
 	w.current.raw = append(w.current.raw, j.data...)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"slices"
 	"sync"
 
@@ -62,47 +63,47 @@ feed:
 // of its content, and a log that grew begins as it did.
 func (p *Plan) matchPrior(ctx context.Context) error {
 	var index []int
-	for i := range p.files {
-		f := &p.files[i]
-		if f.kind != freshFile || f.was == nil {
-			f.was = nil
+	for i, f := range p.files.all() {
+		if f.kind != freshFile {
 			continue
 		}
-		s, ok := f.was.(storer)
+		s, ok := f.more.was.(storer)
 		if !ok || p.o.NoReuse {
-			f.was = nil
+			f.more.was = nil
 			continue
 		}
 		stored, err := s.Stored()
 		if err != nil {
-			return fmt.Errorf("%s: in the layer below: %w", tree.Quote(f.path), err)
+			return fmt.Errorf("%s: in the layer below: %w", f.describe(), err)
 		}
 		if src := p.sourceOf(stored.Image); src.usable && stored.Size > 0 {
-			f.stored, f.source = stored, src
+			f.more.stored, f.source = stored, src
 			index = append(index, i)
 		} else {
-			f.was = nil
+			f.more.was = nil
 		}
 	}
 	return p.each(ctx, index, func(i int, bufs *[2][]byte) error {
-		f := &p.files[i]
+		f := p.files.at(i)
 		if err := p.comparePrior(f, bufs); err != nil {
 			return fmt.Errorf("%s: %w", f.describe(), err)
 		}
-		f.was = nil
+		if f.more != nil {
+			f.more.was = nil
+		}
 		return nil
 	})
 }
 
 // comparePrior decides whether f is fresh, mixed or stored.
 func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
-	bs := int64(p.o.BlockSize)
-	now, err := f.data.Open()
+	bs, stored := int64(p.o.BlockSize), &f.more.stored
+	now, err := f.more.data.Open()
 	if err != nil {
 		return err
 	}
 	defer now.Close()
-	was, err := f.was.Open()
+	was, err := f.more.was.Open()
 	if err != nil {
 		return err
 	}
@@ -121,13 +122,13 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	keep := make([]bool, blocks)
 	kept := 0
 	data := dataRange{c: now}
-	for i := range min(blocks, len(f.stored.Blocks)) {
+	for i := range min(blocks, len(stored.Blocks)) {
 		off := int64(i) * bs
 		n := min(bs, f.size-off)
-		if n != min(bs, f.stored.Size-off) {
+		if n != min(bs, stored.Size-off) {
 			break // a last block of another length
 		}
-		if f.stored.Blocks[i] == 0 {
+		if stored.Blocks[i] == 0 {
 			has, err := data.has(off, off+n)
 			if err != nil {
 				return err
@@ -145,18 +146,19 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	}
 	tail := f.size % bs
 	hasTail := p.tailInFragment(f.size)
-	if hasTail && f.stored.Fragment != NoFragment && f.stored.Size == f.size {
-		if f.keepTail, err = equal(f.size-tail, tail); err != nil {
+	keepTail := false
+	if hasTail && stored.Fragment != NoFragment && stored.Size == f.size {
+		if keepTail, err = equal(f.size-tail, tail); err != nil {
 			return err
 		}
 	}
 	switch {
-	case kept == blocks && (f.keepTail || !hasTail) && f.stored.Size == f.size && len(f.stored.Blocks) == blocks:
-		f.kind, f.keepTail = storedFile, true
-	case kept > 0 || f.keepTail:
-		f.kind, f.keep = mixedFile, keep
+	case kept == blocks && (keepTail || !hasTail) && stored.Size == f.size && len(stored.Blocks) == blocks:
+		f.copyAll(stored, f.source)
+	case kept > 0 || keepTail:
+		f.kind, f.more.keep, f.keepTail = mixedFile, keep, keepTail
 	default:
-		f.stored, f.source = Stored{}, nil
+		f.more.stored, f.source = Stored{}, nil
 	}
 	return nil
 }
@@ -167,16 +169,16 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 type digest [sha256.Size]byte
 
 func hashFile(f *file, buf []byte) (digest, error) {
-	c, err := f.data.Open()
+	if f.kind == storedFile {
+		return hashStored(f, buf)
+	}
+	c, err := f.more.data.Open()
 	if err != nil {
 		return digest{}, err
 	}
 	defer c.Close()
-	h := sha256.New()
+	h := newContentHash(f.size)
 	data := dataRange{c: c}
-	var at [8]byte
-	binary.LittleEndian.PutUint64(at[:], uint64(f.size))
-	h.Write(at[:])
 	for off := int64(0); off < f.size; off += int64(len(buf)) {
 		p := buf[:min(int64(len(buf)), f.size-off)]
 		if has, err := data.has(off, off+int64(len(p))); err != nil {
@@ -187,22 +189,85 @@ func hashFile(f *file, buf []byte) (digest, error) {
 		if err := tree.ReadFull(c, p, off); err != nil {
 			return digest{}, err
 		}
-		if !tree.IsZero(p) {
-			binary.LittleEndian.PutUint64(at[:], uint64(off))
-			h.Write(at[:])
-			h.Write(p)
-		}
+		h.block(off, p)
 	}
-	return digest(h.Sum(nil)), nil
+	return h.sum(), nil
 }
+
+// hashStored is hashFile for a file of which all is copied, before it is
+// relocated. buf is as long as a block.
+func hashStored(f *file, buf []byte) (digest, error) {
+	h, img := newContentHash(f.size), f.source.img
+	at, off := f.start, int64(0)
+	for _, word := range f.words {
+		n := min(int64(len(buf)), f.size-off)
+		if word != 0 {
+			got, err := img.ReadBlock(buf[:n], at, word)
+			if err != nil {
+				return digest{}, err
+			}
+			if int64(got) != n {
+				return digest{}, tree.Corrupt(img.Name(), blockPlace(at), "decodes to %d bytes, not %d", got, n)
+			}
+			h.block(off, buf[:n])
+		}
+		at += int64(BlockStored(word))
+		off += n
+	}
+	if off < f.size {
+		p := buf[:f.size-off]
+		if err := readTail(img, f.fragment, f.fragOff, p); err != nil {
+			return digest{}, err
+		}
+		h.block(off, p)
+	}
+	return h.sum(), nil
+}
+
+// readTail reads a tail out of its fragment block.
+func readTail(img *Reader, fragment, offset uint32, p []byte) error {
+	b, err := img.FragmentBlock(fragment)
+	if err != nil {
+		return err
+	}
+	if int64(offset)+int64(len(p)) > int64(len(b)) {
+		return tree.Corrupt(img.Name(), fmt.Sprintf("fragment %d", fragment), "has %d bytes, and a tail of %d at %d", len(b), len(p), offset)
+	}
+	copy(p, b[offset:])
+	return nil
+}
+
+// contentHash makes a digest of the blocks of a file.
+type contentHash struct {
+	hash.Hash
+	at [8]byte
+}
+
+func newContentHash(size int64) *contentHash {
+	h := &contentHash{Hash: sha256.New()}
+	binary.LittleEndian.PutUint64(h.at[:], uint64(size))
+	h.Write(h.at[:])
+	return h
+}
+
+func (h *contentHash) block(off int64, p []byte) {
+	if tree.IsZero(p) {
+		return
+	}
+	binary.LittleEndian.PutUint64(h.at[:], uint64(off))
+	h.Write(h.at[:])
+	h.Write(p)
+}
+
+func (h *contentHash) sum() digest { return digest(h.Sum(nil)) }
 
 // matchDuplicates finds fresh files that equal another file. Only files of
 // equal size can, so only these are read.
 func (p *Plan) matchDuplicates(ctx context.Context) error {
 	bySize := map[int64][]int{}
-	for i := range p.files {
-		if p.files[i].kind == freshFile {
-			bySize[p.files[i].size] = append(bySize[p.files[i].size], i)
+	for i, f := range p.files.all() {
+		if f.kind == freshFile {
+			bySize[f.size] = append(bySize[f.size], i)
 		}
 	}
 	if len(bySize) == 0 {
@@ -219,7 +284,7 @@ func (p *Plan) matchDuplicates(ctx context.Context) error {
 	var mu sync.Mutex
 	sums := make(map[int]digest, len(index))
 	err := p.each(ctx, index, func(i int, bufs *[2][]byte) error {
-		f := &p.files[i]
+		f := p.files.at(i)
 		sum, err := hashFile(f, bufs[0])
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.describe(), err)
@@ -236,13 +301,14 @@ func (p *Plan) matchDuplicates(ctx context.Context) error {
 	first := make(map[digest]int, len(index))
 	for _, kind := range []fileKind{storedFile, freshFile} {
 		for _, i := range index {
-			if p.files[i].kind != kind {
+			f := p.files.at(i)
+			if f.kind != kind {
 				continue
 			}
 			if j, ok := first[sums[i]]; !ok {
 				first[sums[i]] = i
 			} else if kind == freshFile {
-				p.files[i].kind, p.files[i].same = sameFile, j
+				f.kind, f.more.same = sameFile, j
 			}
 		}
 	}
@@ -259,12 +325,12 @@ func (p *Plan) duplicateCandidates(fresh map[int64][]int) map[int64][]int {
 		budget += 2 * size * int64(len(files))
 	}
 	var index []int
-	for i := range p.files {
-		if f := &p.files[i]; f.kind == storedFile && len(fresh[f.size]) > 0 {
+	for i, f := range p.files.all() {
+		if f.kind == storedFile && len(fresh[f.size]) > 0 {
 			index = append(index, i)
 		}
 	}
-	slices.SortStableFunc(index, func(a, b int) int { return cmp.Compare(p.files[b].size, p.files[a].size) })
+	slices.SortStableFunc(index, func(a, b int) int { return cmp.Compare(p.files.at(b).size, p.files.at(a).size) })
 	type block struct {
 		img *Reader
 		n   uint32
@@ -272,9 +338,9 @@ func (p *Plan) duplicateCandidates(fresh map[int64][]int) map[int64][]int {
 	decoded := map[block]bool{}
 	out := map[int64][]int{}
 	for _, i := range index {
-		f := &p.files[i]
-		budget -= int64(len(f.stored.Blocks)) * int64(p.o.BlockSize)
-		if b := (block{f.stored.Image, f.stored.Fragment}); b.n != NoFragment && !decoded[b] {
+		f := p.files.at(i)
+		budget -= int64(len(f.words)) * int64(p.o.BlockSize)
+		if b := (block{f.source.img, f.fragment}); b.n != NoFragment && !decoded[b] {
 			decoded[b] = true
 			budget -= int64(p.o.BlockSize)
 		}
@@ -288,8 +354,8 @@ func (p *Plan) duplicateCandidates(fresh map[int64][]int) map[int64][]int {
 
 // describe names the file for errors.
 func (f *file) describe() string {
-	if f.path != "" {
-		return tree.Quote(f.path)
+	if f.more != nil {
+		return tree.Quote(f.more.path)
 	}
-	return fmt.Sprintf("stored file of %d bytes at offset %d", f.size, f.stored.Start)
+	return fmt.Sprintf("stored file of %d bytes at offset %d", f.size, f.start)
 }

@@ -90,7 +90,7 @@ func TestWritePrior(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				f := &plan.files[0]
+				f := plan.files.at(0)
 				blocks, kept := plan.blockCount(int64(len(c.now))), 0
 				for i := range blocks {
 					want := false
@@ -101,7 +101,7 @@ func TestWritePrior(t *testing.T) {
 					if want {
 						kept++
 					}
-					if got := f.kind == storedFile || f.keep != nil && f.keep[i]; got != want {
+					if got := f.kind == storedFile || f.more.keep != nil && f.more.keep[i]; got != want {
 						t.Errorf("%s: block %d kept: %v", name, i, got)
 					}
 				}

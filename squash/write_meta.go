@@ -25,6 +25,7 @@ type metaWriter struct {
 	base      int64
 	pos       int64
 	fragments []FragmentEntry
+	packed    map[packedTail]fragmentRef
 
 	c      codec.Compressor
 	inodes *metadataWriter
@@ -68,6 +69,7 @@ func (w *metaWriter) run() (*WriteReport, error) {
 
 	sb.InodeTableStart = uint64(w.pos)
 	w.ids = map[uint32]uint16{}
+	w.export = make([]Ref, 0, p.Stats.Inodes)
 	w.inodes = newMetadataWriter(w.c, p.o.Flags&FlagUncompressedInodes != 0, w.append)
 	var dirTable bytes.Buffer
 	w.dirs = newMetadataWriter(w.c, p.o.Flags&FlagUncompressedInodes != 0, func(b []byte) error {
@@ -79,7 +81,7 @@ func (w *metaWriter) run() (*WriteReport, error) {
 	if sb.Root, err = w.directory("", p.root, number, uint32(p.Stats.Inodes)+1, 0); err != nil {
 		return nil, err
 	}
-	if uint64(len(w.export)) != p.Stats.Inodes || w.next != len(p.files) {
+	if uint64(len(w.export)) != p.Stats.Inodes || w.next != p.files.n {
 		return nil, fmt.Errorf("the tree changed while it was written: %d inodes at first, then %d", p.Stats.Inodes, len(w.export))
 	}
 	sb.InodeCount = uint32(len(w.export))
@@ -375,10 +377,10 @@ func (w *metaWriter) leaf(n *tree.Node) (Ref, uint32, error) {
 	b := w.buf[:0]
 	switch n.Type {
 	case tree.Regular:
-		if w.next >= len(p.files) || p.files[w.next].size != n.Size {
+		if w.next >= p.files.n || p.files.at(w.next).size != n.Size {
 			return 0, 0, fmt.Errorf("the tree changed while it was written")
 		}
-		b = w.fileInode(b, &h, &p.files[w.next])
+		b = w.fileInode(b, &h, p.files.at(w.next))
 		w.next++
 	case tree.Symlink:
 		b = h.AppendSymlink(b, n.Target)
@@ -400,8 +402,16 @@ func (w *metaWriter) leaf(n *tree.Node) (Ref, uint32, error) {
 
 // fileInode encodes a file's inode: the basic form where it will do.
 func (w *metaWriter) fileInode(b []byte, h *InodeHead, f *file) []byte {
-	h.Start, h.FileSize, h.Sparse = uint64(f.start), uint64(f.size), uint64(f.sparse)
+	p := w.plan
+	if f.kind == sameFile {
+		f = p.files.at(f.more.same)
+	}
+	h.Start, h.FileSize, h.Sparse = uint64(f.start), uint64(f.size), uint64(sparseBytes(f.words, f.size, int64(p.o.BlockSize)))
 	h.Fragment, h.FragmentOffset = f.fragment, f.fragOff
+	if f.repacked() {
+		at := w.packed[f.packedTail(p.o.BlockSize)]
+		h.Fragment, h.FragmentOffset = at.fragment, at.offset
+	}
 	if h.Nlink > 1 || h.Start > 0xffffffff || h.FileSize > 0xffffffff || h.Sparse > 0 {
 		h.Type = h.Type.WithExtended()
 	}

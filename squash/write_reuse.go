@@ -48,25 +48,55 @@ func (p *Plan) relocate(ctx context.Context) error {
 			}
 		}
 	}
-	for i := range p.files {
-		f := &p.files[i]
-		if f.kind != storedFile && f.kind != mixedFile {
+	for i, f := range p.files.all() {
+		if f.kind == storedFile {
+			f.start = f.source.moved(f.start, f.words)
+		}
+		fragment, offset := f.tail()
+		if fragment == NoFragment {
 			continue
 		}
-		if f.kind == storedFile {
-			f.words = f.stored.Blocks
-			f.start = f.source.moved(f.stored.Start, f.stored.Blocks)
-			f.sparse = sparseBytes(f.words, f.size, int64(p.o.BlockSize))
+		if u := &f.source.frags[fragment]; !u.drop {
+			f.fragment, f.fragOff = u.index, offset
+			continue
 		}
-		if f.keepTail && f.stored.Fragment != NoFragment {
-			if u := &f.source.frags[f.stored.Fragment]; u.drop {
-				f.keepTail = false // packed anew, read like a fresh one
-			} else {
-				f.fragment, f.fragOff = u.index, f.stored.FragmentOffset
+		f.keepTail = false // it is packed anew
+		if f.kind == storedFile {
+			if key := f.packedTail(p.o.BlockSize); !p.hasTail(key) {
+				p.tails[key] = i
 			}
 		}
 	}
 	return nil
+}
+
+// tail gives the place in the source of a tail that is stored there and is to be
+// copied, NoFragment where there is none.
+func (f *file) tail() (fragment, offset uint32) {
+	switch {
+	case !f.keepTail:
+	case f.kind == storedFile:
+		return f.fragment, f.fragOff
+	case f.kind == mixedFile:
+		return f.more.stored.Fragment, f.more.stored.FragmentOffset
+	}
+	return NoFragment, 0
+}
+
+// packedTail names a member of a fragment block of a source that is packed
+// anew. Members may overlap, so its size belongs to it.
+type packedTail struct {
+	img                    *Reader
+	fragment, offset, size uint32
+}
+
+func (f *file) packedTail(blockSize int) packedTail {
+	return packedTail{f.source.img, f.fragment, f.fragOff, uint32(f.size % int64(blockSize))}
+}
+
+func (p *Plan) hasTail(key packedTail) bool {
+	_, ok := p.tails[key]
+	return ok
 }
 
 // sparseBytes counts the bytes of a file that lie in holes.
@@ -97,14 +127,18 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 	}
 	var members []member
 	var copied int64
-	for i := range p.files {
-		f := &p.files[i]
-		if f.source != s || f.kind != storedFile && f.kind != mixedFile {
+	for _, f := range p.files.all() {
+		if f.source != s {
 			continue
 		}
-		copied += storedLen(f.stored.Blocks)
-		if f.keepTail && f.stored.Fragment != NoFragment {
-			members = append(members, member{f.stored.Fragment, f.stored.FragmentOffset, uint32(f.size % int64(p.o.BlockSize))})
+		switch f.kind {
+		case storedFile:
+			copied += storedLen(f.words)
+		case mixedFile:
+			copied += storedLen(f.more.stored.Blocks)
+		}
+		if fragment, offset := f.tail(); fragment != NoFragment {
+			members = append(members, member{fragment, offset, uint32(f.size % int64(p.o.BlockSize))})
 		}
 	}
 	s.frags = make([]fragmentUse, s.img.FragmentCount())
@@ -186,11 +220,10 @@ func (u *fragmentUse) deadStored() float64 { return u.deadShare() * float64(Bloc
 // neighbours joined and what several files share listed once.
 func (p *Plan) gatherExtents(s *source) {
 	var all []extent
-	for i := range p.files {
-		f := &p.files[i]
+	for _, f := range p.files.all() {
 		if f.source == s && f.kind == storedFile {
-			if n := storedLen(f.stored.Blocks); n > 0 {
-				all = append(all, extent{src: f.stored.Start, len: n})
+			if n := storedLen(f.words); n > 0 {
+				all = append(all, extent{src: f.start, len: n})
 			}
 		}
 	}
@@ -229,18 +262,16 @@ func (s *source) moved(start int64, words []uint32) int64 {
 func (p *Plan) sum() {
 	st := &p.Stats
 	bs := int64(p.o.BlockSize)
-	packed := map[packedTail]bool{} // equal files share a tail
 	for _, s := range p.sources {
 		st.CopyBytes += s.bytes
 		st.CopyRanges += len(s.extents)
 	}
-	for i := range p.files {
-		f := &p.files[i]
+	for i, f := range p.files.all() {
 		switch f.kind {
 		case storedFile:
 			if f.repacked() {
-				if key := f.packedTail(p.o.BlockSize); !packed[key] {
-					packed[key] = true
+				// Equal files share a tail.
+				if p.tails[f.packedTail(p.o.BlockSize)] == i {
 					st.CompressBytes += f.size % bs
 				}
 			} else {
@@ -253,13 +284,13 @@ func (p *Plan) sum() {
 		case mixedFile:
 			st.MixedFiles++
 			st.CompressBytes += f.size
-			for b, keep := range f.keep {
+			for b, keep := range f.more.keep {
 				if keep {
 					st.CompressBytes -= min(bs, f.size-int64(b)*bs)
-					st.CopyBytes += int64(BlockStored(f.stored.Blocks[b]))
+					st.CopyBytes += int64(BlockStored(f.more.stored.Blocks[b]))
 				}
 			}
-			if f.keepTail && f.stored.Fragment != NoFragment {
+			if f.keepTail {
 				st.CompressBytes -= f.size % bs
 			}
 		}
@@ -268,5 +299,5 @@ func (p *Plan) sum() {
 
 // repacked tells whether the file's blocks are copied, but its tail is not.
 func (f *file) repacked() bool {
-	return f.kind == storedFile && f.stored.Fragment != NoFragment && !f.keepTail
+	return f.kind == storedFile && f.fragment != NoFragment && !f.keepTail
 }

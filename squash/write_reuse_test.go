@@ -134,9 +134,7 @@ func TestReuse(t *testing.T) {
 			t.Parallel()
 			base := makeBase(t, dirs[c.bs], append([]string{"-b", fmt.Sprint(c.bs)}, strings.Fields(c.args)...)...)
 			o := optionsLike(t, base)
-			if !canWrite(lib, o.Codec.ID) {
-				needed(t, "a library that writes it")
-			}
+			needWriter(t, lib, o.Codec.ID)
 			below := rootOf(t, base)
 			root := apply(t, below, func(e *tree.Edits) {
 				for i := 0; i < 60; i += 7 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"relive/tree"
 )
@@ -12,28 +13,63 @@ import (
 // filled in by the plan, where it is copied, or by the data writer.
 type file struct {
 	size int64
-	path string // of files that are read, for errors
-	data tree.Data
-	was  tree.Data // dropped once it has been compared
-
-	// stored is where all of the file, or the blocks marked in keep, are
-	// copied from.
-	stored Stored
-	source *source
-	kind   fileKind
-	// keep marks the blocks of a mixed file that are copied.
-	keep []bool
-	// keepTail: the fragment that holds the tail is copied.
-	keepTail bool
-	// same is the index of the file whose layout this one shares.
-	same int
-
-	// The layout in the new image.
+	// start, words, fragment and fragOff are the layout: in the source where all
+	// of the file is copied, until relocate makes it that in the new image. A
+	// tail that is packed anew stays named by its place in the source.
 	start    int64
 	words    []uint32
-	sparse   int64 // bytes in holes
 	fragment uint32
 	fragOff  uint32
+
+	source *source  // of what is copied
+	more   *reading // nil where all is copied
+	kind   fileKind
+	// keepTail: the fragment block that holds the tail is copied.
+	keepTail bool
+}
+
+// reading is the part of a file that is needed to read it. There may be a
+// million files, of which few are read.
+type reading struct {
+	path string // for errors
+	data tree.Data
+	was  tree.Data // dropped once it has been compared
+	// stored is where the blocks marked in keep are copied from.
+	stored Stored
+	keep   []bool
+	// same is the index of the file whose layout this one shares.
+	same int
+}
+
+// fileList lists files by number. It grows in pieces, since a slice that grows
+// is there twice for a while.
+type fileList struct {
+	pieces [][]file
+	n      int
+}
+
+const filePiece = 4096
+
+func (l *fileList) add(f file) {
+	if l.n%filePiece == 0 {
+		l.pieces = append(l.pieces, make([]file, 0, filePiece))
+	}
+	last := &l.pieces[len(l.pieces)-1]
+	*last = append(*last, f)
+	l.n++
+}
+
+func (l *fileList) at(i int) *file { return &l.pieces[i/filePiece][i%filePiece] }
+
+// all gives the files with their numbers.
+func (l *fileList) all() iter.Seq2[int, *file] {
+	return func(yield func(int, *file) bool) {
+		for i := range l.n {
+			if !yield(i, l.at(i)) {
+				return
+			}
+		}
+	}
 }
 
 type fileKind uint8
@@ -43,7 +79,7 @@ const (
 	freshFile           // read and compressed
 	mixedFile           // some blocks copied, the others read and compressed
 	storedFile          // all blocks copied; the tail too, if keepTail
-	sameFile            // shares the layout of files[same]
+	sameFile            // shares the layout of another
 )
 
 // link is an inode with several names.
@@ -128,10 +164,8 @@ func (p *Plan) scan(ctx context.Context) error {
 func (p *Plan) scanFile(path string, n *tree.Node) error {
 	p.Stats.Files++
 	p.Stats.Bytes += n.Size
-	f := file{size: n.Size, data: n.Data, was: n.Was, fragment: NoFragment, same: -1}
-	if n.Size == 0 {
-		f.data, f.was = nil, nil
-	} else {
+	f := file{size: n.Size, fragment: NoFragment}
+	if n.Size != 0 {
 		if n.Data == nil {
 			return fmt.Errorf("%s: %w", tree.Quote(path), tree.ErrNoData)
 		}
@@ -146,15 +180,21 @@ func (p *Plan) scanFile(path string, n *tree.Node) error {
 			}
 			if src := p.sourceOf(stored.Image); src.usable && stored.Size == n.Size {
 				stored.Blocks = p.words.copy(stored.Blocks)
-				f.kind, f.stored, f.source, f.keepTail, f.was = storedFile, stored, src, true, nil
+				f.copyAll(&stored, src)
 			}
 		}
 		if f.kind == freshFile {
-			f.path = path
+			f.more = &reading{path: path, data: n.Data, was: n.Was}
 		}
 	}
-	p.files = append(p.files, f)
+	p.files.add(f)
 	return nil
+}
+
+// copyAll makes f a file of which all is copied.
+func (f *file) copyAll(s *Stored, src *source) {
+	f.kind, f.source, f.more = storedFile, src, nil
+	f.start, f.words, f.fragment, f.fragOff, f.keepTail = s.Start, s.Blocks, s.Fragment, s.FragmentOffset, true
 }
 
 // sourceOf gives the source of an image, which may turn out not to be usable.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"relive/squash/codec"
 	"relive/tree"
@@ -214,3 +215,14 @@ func TestReadWriteRoundTrip(t *testing.T) {
 }
 
 func fixedRand() *oldrand.Rand { return oldrand.New(oldrand.NewSource(3)) }
+
+// An image as an fs.FS does what testing/fstest asks of one.
+func TestWrittenAsFS(t *testing.T) {
+	root := tree.NewDir("", 0o755, tree.NewFile("file", 0o644, bytes.Repeat([]byte("content "), 3000)), tree.NewFile("empty", 0o600, nil),
+		tree.NewDir("dir", 0o1755, tree.NewFile("tail", 0o644, []byte("tail")), tree.NewDir("none", 0o700)), tree.NewFile("\xff", 0o644, nil))
+	image, _ := writeImage(t, root, WriteOptions{Library: library(t), Codec: quick(codec.LZ4, 4096), BlockSize: 4096})
+	r := openImage(t, image, library(t))
+	if err := fstest.TestFS(tree.FS(rootOf(t, r)), "file", "empty", "dir/tail", "dir/none"); err != nil {
+		t.Error(err)
+	}
+}

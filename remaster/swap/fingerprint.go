@@ -73,7 +73,7 @@ func fingerprint(fsys FS, path string, full bool) (Fingerprint, error) {
 		if err != nil {
 			return Fingerprint{}, err
 		}
-		io.WriteString(h, target)
+		h.Write([]byte(target))
 	default:
 		return p, nil
 	}
@@ -170,7 +170,7 @@ func (d *dirHash) walk(dir string, depth int) error {
 // one another.
 func (d *dirHash) field(s string) {
 	d.number(uint64(len(s)))
-	io.WriteString(d.sum, s)
+	d.sum.Write([]byte(s))
 }
 
 func (d *dirHash) number(n uint64) {
