@@ -160,6 +160,9 @@ func (p *CompactPlan) checkState() error {
 		}
 	}
 	if o.Output != "" {
+		if name := l.isPartOf(o.Output); name != "" {
+			return refuse("name another file, or compact without -o", "%s: is the %s of the live directory itself", o.Output, name)
+		}
 		if _, err := os.Lstat(o.Output); err == nil && !o.Force {
 			return refuse("name another file, or use --force to replace it", "%s: exists already", o.Output)
 		}
@@ -191,6 +194,20 @@ func (p *CompactPlan) checkState() error {
 		}
 	}
 	return nil
+}
+
+// isPartOf gives the name of the image that path is, by whatever name, or "".
+func (l *Live) isPartOf(path string) string {
+	st, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	for _, name := range []string{antixBase, antixRoot, antixHome} {
+		if own, err := os.Stat(filepath.Join(l.Dir, name)); err == nil && os.SameFile(st, own) {
+			return name
+		}
+	}
+	return ""
 }
 
 func orNone(v VID) string {

@@ -57,6 +57,18 @@ func TestWrongOptions(t *testing.T) {
 	}
 }
 
+// TestOutputOverSource: -o never writes over what it reads, not even with
+// --force.
+func TestOutputOverSource(t *testing.T) {
+	t.Parallel()
+	l := small(t)
+	link := tempDir(t) + "/link"
+	must(t, os.Symlink(l.path("linuxfs"), link))
+	for path, name := range map[string]string{l.path("linuxfs"): "linuxfs", l.path("rootfs"): "rootfs", link: "linuxfs"} {
+		l.refused(remaster.CompactOptions{Output: path, Force: true}, "is the "+name+" of the live directory")
+	}
+}
+
 // TestInUse: a mounted rootfs or linuxfs is not touched.
 func TestInUse(t *testing.T) {
 	requireKernel(t)
