@@ -1,0 +1,106 @@
+package remaster
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"relive/remaster/hostdisk"
+	"relive/squash"
+)
+
+// estimate foretells the size of the new base: what is copied, what is
+// compressed at the base's own ratio and a quarter more, the tables at the
+// base's size for each inode.
+func (p *CompactPlan) estimate() (int64, error) {
+	st := &p.write.Stats
+	sb := p.live.Base.Image.Superblock()
+	var content int64
+	err := p.live.Base.Image.ScanInodes(func(n squash.InodeInfo) error {
+		content += n.Size
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	ratio := 1.0
+	if content > 0 {
+		ratio = min(1, 1.25*float64(sb.InodeTableStart)/float64(content))
+	}
+	tables := int64(float64(sb.BytesUsed-sb.InodeTableStart) * 1.25 * float64(st.Inodes) / float64(max(sb.InodeCount, 1)))
+	return st.CopyBytes + int64(float64(st.CompressBytes)*ratio) + tables + 64<<10, nil
+}
+
+// checkSpace refuses where the new files cannot fit.
+func (p *CompactPlan) checkSpace() error {
+	s := &p.Summary
+	var err error
+	if s.Estimate, err = p.estimate(); err != nil {
+		return err
+	}
+	s.Need = s.Estimate
+	dir := p.live.Dir
+	if p.o.Output != "" {
+		dir = filepath.Dir(p.o.Output)
+	} else {
+		if p.fresh != nil {
+			s.Need += p.rootfsNeed()
+		}
+		for _, name := range p.twins() {
+			n, err := treeSize(filepath.Join(dir, name))
+			if err != nil {
+				return err
+			}
+			s.Need += n
+		}
+	}
+	if s.Free, err = hostdisk.FreeSpace(dir); err != nil {
+		return err
+	}
+	if s.Need > s.Free {
+		hint := "free some space, or use -o to write the new linuxfs to another disk"
+		if old := filepath.Join(p.live.Dir, antixBase+".old"); exists(old) && p.o.Output == "" {
+			hint = "linuxfs.old and rootfs.old hold a former state; remove them if you do not need to roll back, " + hint
+		}
+		return refuse(hint, "%s: not enough space: about %s needed, %s free", dir, Bytes(s.Need), Bytes(s.Free))
+	}
+	limit, err := hostdisk.MaxFileSize(dir)
+	if err != nil {
+		return err
+	}
+	if s.Estimate > limit {
+		return refuse("choose a stronger codec with --comp, or leave things out with -e",
+			"%s: the new linuxfs would have about %s, and a file on this file system cannot have more than %s", dir, Bytes(s.Estimate), Bytes(limit))
+	}
+	return nil
+}
+
+// rootfsNeed is the space that the new rootfs takes on the host.
+func (p *CompactPlan) rootfsNeed() int64 {
+	o := p.live.Overlay
+	sparse, err := hostdisk.HoldsHoles(p.live.Dir)
+	if err != nil || !sparse {
+		return o.Size
+	}
+	if p.o.NoReset {
+		return o.Allocated
+	}
+	return min(o.Size, 2<<20+o.Size/16) // the journal, and the tables of a small file system
+}
+
+func treeSize(path string) (n int64, err error) {
+	err = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	return n, err
+}
