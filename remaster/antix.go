@@ -43,11 +43,14 @@ func (AntiX) match(dir string) bool {
 
 func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 	path := filepath.Join(l.Dir, antixBase)
-	r, size, closers, err := e.openSquash(path)
+	if err := l.watch(path); err != nil {
+		return err
+	}
+	r, size, open, err := e.openSquash(path)
 	if err != nil {
 		return withHint(err, "relive verify "+path+" tells more; if linuxfs.old is sound, relive rollback "+l.Dir+" brings it back")
 	}
-	l.closers = append(l.closers, closers...)
+	l.closers = append(l.closers, open...)
 	l.Base = &Base{Path: path, Size: size, Image: r}
 	if l.Base.Root, err = r.Root(); err != nil {
 		return err

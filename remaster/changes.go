@@ -54,7 +54,7 @@ func (l *Live) Changes(ctx context.Context, fn func(Change) error) error {
 		return nil
 	}
 	same := squash.NewStoredComparer()
-	o := tree.CompareOptions{TrustInode: true, WholeSeconds: true, SameContent: same.Same}
+	o := tree.CompareOptions{TrustInode: true, WholeSeconds: true, SameContent: func(_ string, a, b *tree.Node) (bool, error) { return same.Same(a, b) }}
 	return tree.Compare(ctx, l.Base.Root, l.Merged, o, func(c tree.Change) error {
 		if c.Path == rootVIDFile {
 			return nil

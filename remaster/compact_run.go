@@ -95,6 +95,13 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 			return err
 		}
 	}
+	// It may have taken minutes, in which somebody may have mounted the files.
+	if err := p.checkInUse(!p.o.Stage); err != nil {
+		return err
+	}
+	if err := p.live.unchanged(); err != nil {
+		return err
+	}
 	p.env.phase("putting the new files in place", 0)
 	txn.Plan(p.steps(f)...)
 	if err := txn.Commit(ctx); err != nil {

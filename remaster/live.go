@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"relive/extfs"
 	"relive/overlay"
@@ -34,7 +35,8 @@ type Env struct {
 type Progress interface {
 	// Phase begins a phase of total bytes, 0 where that is not known.
 	Phase(name string, total int64)
-	// Done tells how many bytes of the phase are done.
+	// Done tells how many bytes of the phase are done. Several goroutines may
+	// call it at once.
 	Done(n int64)
 }
 
@@ -64,7 +66,55 @@ type Live struct {
 	// Merged is the base with the overlay over it.
 	Merged *tree.Node
 
-	closers []io.Closer
+	stamps  map[string]stamp // of the files, as they were opened
+	closers closers
+}
+
+// watch notes the state of a file that is about to be opened.
+func (l *Live) watch(path string) error {
+	s, err := stampOf(path)
+	if err != nil {
+		return err
+	}
+	if l.stamps == nil {
+		l.stamps = map[string]stamp{}
+	}
+	l.stamps[path] = s
+	return nil
+}
+
+// stamp tells one state of a file from another.
+type stamp struct {
+	dev, inode uint64
+	size       int64
+	mtime      time.Time
+}
+
+func stampOf(path string) (stamp, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return stamp{}, err
+	}
+	s := stamp{size: st.Size(), mtime: st.ModTime()}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		s.dev, s.inode = uint64(sys.Dev), sys.Ino
+	}
+	return s, nil
+}
+
+// unchanged is an error where a file that was opened has been written to or
+// replaced since: what was made from it may be of two states.
+func (l *Live) unchanged() error {
+	for path, then := range l.stamps {
+		now, err := stampOf(path)
+		if err != nil {
+			return err
+		}
+		if now != then {
+			return refuse("see that no live system runs from it, and begin again", "%s: changed while it was read", path)
+		}
+	}
+	return nil
 }
 
 // Image is an ext image file of a live directory.
@@ -139,16 +189,13 @@ func Open(ctx context.Context, e *Env, dir string) (*Live, error) {
 
 // Close closes the files.
 func (l *Live) Close() error {
-	var errs []error
-	for i := len(l.closers) - 1; i >= 0; i-- {
-		errs = append(errs, l.closers[i].Close())
-	}
+	err := l.closers.Close()
 	l.closers = nil
-	return errors.Join(errs...)
+	return err
 }
 
 // openSquash opens a SquashFS image of the host, to be closed by close.
-func (e *Env) openSquash(path string) (r *squash.Reader, size int64, closers []io.Closer, err error) {
+func (e *Env) openSquash(path string) (r *squash.Reader, size int64, open closers, err error) {
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
 		return nil, 0, nil, err
@@ -158,11 +205,14 @@ func (e *Env) openSquash(path string) (r *squash.Reader, size int64, closers []i
 		c.Close()
 		return nil, 0, nil, err
 	}
-	return r, c.Size(), []io.Closer{c, r}, nil
+	return r, c.Size(), closers{c, r}, nil
 }
 
 // openImage opens an ext image of the host.
 func (l *Live) openImage(path string) (*Image, error) {
+	if err := l.watch(path); err != nil {
+		return nil, err
+	}
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -22,59 +25,118 @@ var ErrReadBack = errors.New("what was written does not read back")
 
 // mustEqual compares a new image's tree with the one it was made from.
 func mustEqual(ctx context.Context, what string, want, got *tree.Node, o tree.CompareOptions) error {
-	const show = 5
-	var found []string
-	n := 0
-	err := tree.Compare(ctx, want, got, o, func(c tree.Change) error {
-		if n++; n <= show {
-			found = append(found, fmt.Sprintf("%s: %v", tree.Quote(c.Path), c.Diff))
-		}
-		return nil
-	})
-	if err != nil {
+	f := &findings{what: what}
+	if err := tree.Compare(ctx, want, got, o, f.add); err != nil {
 		return fmt.Errorf("%s: %w: %w", what, ErrReadBack, err)
 	}
-	if n > show {
-		found = append(found, fmt.Sprintf("and %d more", n-show))
-	}
-	if n > 0 {
-		return fmt.Errorf("%s: %w: %s", what, ErrReadBack, strings.Join(found, "; "))
+	return f.err()
+}
+
+// findings gathers differences for an error.
+type findings struct {
+	what string
+	mu   sync.Mutex
+	text []string
+	n    int
+}
+
+// findingsShown is how many differences the error names.
+const findingsShown = 5
+
+func (f *findings) add(c tree.Change) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n++; f.n <= findingsShown {
+		f.text = append(f.text, fmt.Sprintf("%s: %v", tree.Quote(c.Path), c.Diff))
 	}
 	return nil
 }
 
+func (f *findings) err() error {
+	if f.n == 0 {
+		return nil
+	}
+	if more := f.n - len(f.text); more > 0 {
+		f.text = append(f.text, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("%s: %w: %s", f.what, ErrReadBack, strings.Join(f.text, "; "))
+}
+
 // squashEqual compares a new SquashFS image with the tree it was made from, but
 // for what such an image cannot hold. Files whose blocks were copied are
-// compared as they are stored, all others by their content.
-func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Reader, progress func(int64)) error {
+// compared as they are stored, all others by their content. While one goroutine
+// walks, as many as there are jobs compare contents.
+func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Reader, jobs int, progress func(int64)) error {
 	got, err := r.Root()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", what, ErrReadBack, err)
 	}
-	stored := squash.NewStoredComparer()
-	return mustEqual(ctx, what, want, got, tree.CompareOptions{
-		WholeSeconds: true,
-		Links:        true,
-		IgnoreXattr:  func(name string) bool { return !squash.HoldsXattr(name) },
-		SameContent: func(a, b *tree.Node) (bool, error) {
-			progress(a.Size)
-			return stored.Same(a, b)
-		},
+	if jobs <= 0 {
+		jobs = runtime.GOMAXPROCS(0)
+	}
+	f := &findings{what: what}
+	type pair struct {
+		path string
+		a, b *tree.Node
+	}
+	pairs := make(chan pair, 64)
+	g, ctx := errgroup.WithContext(ctx)
+	var done atomic.Int64
+	for range jobs {
+		g.Go(func() error {
+			stored := squash.NewStoredComparer()
+			for p := range pairs {
+				same, err := stored.Same(p.a, p.b)
+				if err == nil && !same {
+					same, err = tree.SameContent(ctx, p.a, p.b)
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %w: %s: %w", what, ErrReadBack, tree.Quote(p.path), err)
+				}
+				if !same {
+					_ = f.add(tree.Change{Path: p.path, Diff: tree.Contents, A: p.a, B: p.b})
+				}
+				progress(done.Add(p.a.Size))
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		defer close(pairs)
+		err := tree.Compare(ctx, want, got, tree.CompareOptions{
+			WholeSeconds: true,
+			Links:        true,
+			IgnoreXattr:  func(name string) bool { return !squash.HoldsXattr(name) },
+			// The walk takes contents for equal; whether they are is found out
+			// beside it.
+			SameContent: func(path string, a, b *tree.Node) (bool, error) {
+				select {
+				case pairs <- pair{path, a, b}:
+					return true, nil
+				case <-ctx.Done():
+					return false, context.Cause(ctx)
+				}
+			},
+		}, f.add)
+		if err != nil {
+			return fmt.Errorf("%s: %w: %w", what, ErrReadBack, err)
+		}
+		return nil
 	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return f.err()
 }
 
 // readBack opens a new base from the disk, compares it with the tree it was
 // made from, and gives the MD5 sum of the file.
 func (p *CompactPlan) readBack(ctx context.Context, path string) (sum []byte, err error) {
-	r, size, closers, err := p.env.openSquash(path)
+	r, size, open, err := p.env.openSquash(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
-	defer func() {
-		for i := len(closers) - 1; i >= 0; i-- {
-			err = errors.Join(err, closers[i].Close())
-		}
-	}()
+	defer func() { err = errors.Join(err, open.Close()) }()
 	p.env.phase("reading linuxfs back", p.write.Stats.Bytes)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
@@ -87,11 +149,7 @@ func (p *CompactPlan) readBack(ctx context.Context, path string) (sum []byte, er
 				return fmt.Errorf("%w: %w", ErrReadBack, err)
 			}
 		}
-		var done int64
-		return squashEqual(ctx, path, p.root, r, func(n int64) {
-			done += n
-			p.env.done(done)
-		})
+		return squashEqual(ctx, path, p.root, r, p.env.Jobs, p.env.done)
 	})
 	if err := g.Wait(); err != nil {
 		return nil, err

@@ -103,11 +103,11 @@ func (p *RollbackPlan) setAside(name string, has func(string) bool) {
 // checkFormer refuses a former state that would not boot as it did.
 func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	base := filepath.Join(p.dir, antixBase+".old")
-	r, size, closers, err := p.env.openSquash(base)
+	r, size, open, err := p.env.openSquash(base)
 	if err != nil {
 		return refuse("relive verify "+base+" tells more", "the former linuxfs cannot be read: %v", err)
 	}
-	l := &Live{Dir: p.dir, Layout: AntiX{}, Base: &Base{Path: base, Size: size, Image: r}, closers: closers}
+	l := &Live{Dir: p.dir, Layout: AntiX{}, Base: &Base{Path: base, Size: size, Image: r}, closers: open}
 	defer l.Close()
 	if l.Base.Root, err = r.Root(); err != nil {
 		return refuse("relive verify "+base+" tells more", "the former linuxfs cannot be read: %v", err)

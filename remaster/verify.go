@@ -32,7 +32,7 @@ var ErrDamaged = errors.New("damaged")
 // that every block decodes.
 func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	res := CheckResult{Path: path, What: "squashfs"}
-	r, size, closers, err := e.openSquash(path)
+	r, size, open, err := e.openSquash(path)
 	if err != nil {
 		if errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported) {
 			res.Findings = append(res.Findings, err.Error())
@@ -40,11 +40,7 @@ func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
 		}
 		return res, err
 	}
-	defer func() {
-		for i := len(closers) - 1; i >= 0; i-- {
-			closers[i].Close()
-		}
-	}()
+	defer open.Close()
 	e.phase("checking "+filepath.Base(path), size)
 	rep, err := squash.Verify(ctx, r, squash.VerifyOptions{Workers: e.Jobs, Progress: func(done, total int64) { e.done(done) }})
 	if err != nil {

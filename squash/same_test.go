@@ -97,7 +97,7 @@ func TestStoredComparerInCompare(t *testing.T) {
 	image, _ := writeImage(t, root, o)
 	written := rootOf(t, openImage(t, image, o.Library))
 	calls, same := 0, NewStoredComparer()
-	err := tree.Compare(t.Context(), root, written, tree.CompareOptions{Links: true, WholeSeconds: true, SameContent: func(a, b *tree.Node) (bool, error) {
+	err := tree.Compare(t.Context(), root, written, tree.CompareOptions{Links: true, WholeSeconds: true, SameContent: func(_ string, a, b *tree.Node) (bool, error) {
 		ok, err := same.Same(a, b)
 		if ok {
 			calls++

@@ -98,7 +98,7 @@ type PlanStats struct {
 	DuplicateFiles  uint64 // files that share the blocks of another
 	CopyBytes       int64  // stored bytes that are copied
 	CopyRanges      int    // in this many ranges
-	CompressBytes   int64  // bytes of content to compress, holes included
+	CompressBytes   int64  // bytes of content to compress, holes of large files left out
 	RepackedBlocks  int    // fragment blocks taken apart for their dead members
 	DeadBytes       int64  // estimate of stored bytes of dead members that are copied along
 	NameBytes       int64  // bytes of all names
@@ -161,7 +161,9 @@ func NewPlan(ctx context.Context, root *tree.Node, o WriteOptions) (*Plan, error
 	if err := p.relocate(ctx); err != nil {
 		return nil, err
 	}
-	p.sum()
+	if err := p.sum(); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -191,6 +193,7 @@ func (p *Plan) Write(ctx context.Context, out io.WriterAt, base int64) (*WriteRe
 	for _, s := range p.sources {
 		dw.pos += s.bytes
 	}
+	dw.started = dw.pos
 	if err := dw.run(); err != nil {
 		return nil, err
 	}

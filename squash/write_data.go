@@ -28,6 +28,8 @@ type dataWriter struct {
 	out    io.WriterAt
 	base   int64
 	pos    int64 // where the next block goes, from base
+	// started is up to where the kernel was asked to begin writing to the disk.
+	started int64
 
 	compressors chan codec.Compressor
 	slots       chan *slot
@@ -354,6 +356,9 @@ func (w *dataWriter) take(j *job) error {
 			return err
 		}
 	}
+	if j.kind == holeJob && j.slot == nil {
+		return nil // nothing was read
+	}
 	if j.kind == tailJob || f.more.keep == nil || !f.more.keep[j.n] {
 		w.progress.compressed(int64(j.len))
 	}
@@ -365,8 +370,16 @@ func (w *dataWriter) write(p []byte) error {
 		return err
 	}
 	w.pos += int64(len(p))
+	if w.pos-w.started >= writebackStep {
+		startWriteback(w.out, w.base+w.started, w.pos-w.started)
+		w.started = w.pos
+	}
 	return nil
 }
+
+// writebackStep is how many bytes are written between two wishes to have them
+// on the disk.
+const writebackStep = 8 << 20
 
 // pack adds a tail to the fragment block that is being filled.
 func (w *dataWriter) pack(j *job) error {

@@ -317,12 +317,12 @@ func (p *Plan) matchDuplicates(ctx context.Context) error {
 
 // duplicateCandidates gives the files that are copied and have the size of a
 // fresh one. To compare means to decode, so they are taken from the largest
-// down until they come to twice the fresh bytes and a little more: a search
+// down until they come to half the fresh bytes and a little more: a search
 // that costs more than compressing would is no gain.
 func (p *Plan) duplicateCandidates(fresh map[int64][]int) map[int64][]int {
 	budget := int64(8 << 20)
 	for size, files := range fresh {
-		budget += 2 * size * int64(len(files))
+		budget += size * int64(len(files)) / 2
 	}
 	var index []int
 	for i, f := range p.files.all() {

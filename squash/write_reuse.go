@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 )
 
@@ -259,7 +260,7 @@ func (s *source) moved(start int64, words []uint32) int64 {
 }
 
 // sum fills in the figures that follow from the decisions.
-func (p *Plan) sum() {
+func (p *Plan) sum() error {
 	st := &p.Stats
 	bs := int64(p.o.BlockSize)
 	for _, s := range p.sources {
@@ -280,7 +281,11 @@ func (p *Plan) sum() {
 		case sameFile:
 			st.DuplicateFiles++
 		case freshFile:
-			st.CompressBytes += f.size
+			n, err := f.dataBytes()
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.describe(), err)
+			}
+			st.CompressBytes += n
 		case mixedFile:
 			st.MixedFiles++
 			st.CompressBytes += f.size
@@ -295,6 +300,35 @@ func (p *Plan) sum() {
 			}
 		}
 	}
+	return nil
+}
+
+// wholeData is the size from which a file's holes are looked at, in bytes.
+const wholeData = 1 << 20
+
+// dataBytes is how much of a fresh file is not in holes. Small files count
+// whole.
+func (f *file) dataBytes() (n int64, err error) {
+	if f.size < wholeData {
+		return f.size, nil
+	}
+	c, err := f.more.data.Open()
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	for off := int64(0); off < f.size; {
+		start, end, err := c.NextData(off)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
+		n += end - max(start, off)
+		off = max(end, off+1)
+	}
+	return n, nil
 }
 
 // repacked tells whether the file's blocks are copied, but its tail is not.

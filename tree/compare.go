@@ -55,7 +55,7 @@ type CompareOptions struct {
 	// SameContent may tell, without reading, that two files have equal bytes,
 	// as when both are stored by the same blocks. Where it says false the bytes
 	// are read.
-	SameContent func(a, b *Node) (bool, error)
+	SameContent func(path string, a, b *Node) (bool, error)
 	// ShallowDirs reports a directory that only one tree has as one change,
 	// without its children. It does not go with Links, which needs every name.
 	ShallowDirs bool
@@ -100,7 +100,7 @@ func (c *comparer) pair(path string, a, b *Node, depth int) error {
 	if a.Type == Regular && b.Type == Regular && !same {
 		if a.Size != b.Size {
 			d |= Contents
-		} else if equal, err := c.content(a, b); err != nil {
+		} else if equal, err := c.content(path, a, b); err != nil {
 			return fmt.Errorf("%s: %w", Quote(path), err)
 		} else if !equal {
 			d |= Contents
@@ -218,15 +218,29 @@ func (c *comparer) meta(a, b *Node) (d Difference) {
 }
 
 // content compares files of equal size.
-func (c *comparer) content(a, b *Node) (bool, error) {
+func (c *comparer) content(path string, a, b *Node) (bool, error) {
 	if a.Size == 0 {
 		return true, nil
 	}
 	if c.o.SameContent != nil {
-		if same, err := c.o.SameContent(a, b); same || err != nil {
+		if same, err := c.o.SameContent(path, a, b); same || err != nil {
 			return same, err
 		}
 	}
+	return c.read(a, b)
+}
+
+// SameContent tells whether two regular files hold the same bytes.
+func SameContent(ctx context.Context, a, b *Node) (bool, error) {
+	if a.Size != b.Size {
+		return false, nil
+	}
+	c := comparer{ctx: ctx}
+	return c.read(a, b)
+}
+
+// read compares the bytes of files of equal size.
+func (c *comparer) read(a, b *Node) (bool, error) {
 	ca, err := a.Open()
 	if err != nil {
 		return false, err
@@ -237,8 +251,8 @@ func (c *comparer) content(a, b *Node) (bool, error) {
 		return false, err
 	}
 	defer cb.Close()
-	if c.bufA == nil {
-		c.bufA, c.bufB = make([]byte, 1<<20), make([]byte, 1<<20)
+	if n := min(a.Size, 1<<20); int64(len(c.bufA)) < n {
+		c.bufA, c.bufB = make([]byte, n), make([]byte, n)
 	}
 	for off := int64(0); off < a.Size; {
 		// Ranges that are holes in both need no reading.
