@@ -331,7 +331,9 @@ func TestNoLeak(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 				after = resident()
 			}
-			if grown := after - before; grown > 12<<20 {
+			// What the C library's allocator holds back for its threads comes and
+			// goes; 60 rounds that leak come to some 200 MiB.
+			if grown := after - before; grown > 40<<20 {
 				t.Errorf("%s, closing %v: grew by %d KiB", name, closing, grown>>10)
 			} else {
 				t.Logf("%s, closing %v: %d KiB, grew by %d", name, closing, after>>10, grown>>10)
