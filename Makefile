@@ -23,9 +23,12 @@ test: ## vet and every test
 	go vet ./...
 	go test -count=1 -timeout 15m ./...
 
-race: ## the short tests once more under the race detector
+# The packages in which goroutines share something.
+RACE_PACKAGES := ./tree/... ./overlay ./squash
+
+race: ## the short tests of packages with goroutines, under the race detector
 	@scripts/setup test
-	CGO_ENABLED=1 go test -count=1 -race -short -timeout 15m ./...
+	CGO_ENABLED=1 go test -count=1 -race -short -timeout 15m $(RACE_PACKAGES)
 
 lint: ## golangci-lint (with the import direction) and shellcheck
 	@scripts/setup lint

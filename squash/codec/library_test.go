@@ -332,7 +332,7 @@ func TestNoLeak(t *testing.T) {
 				after = resident()
 			}
 			// What the C library's allocator holds back for its threads comes and
-			// goes; 60 rounds that leak come to some 200 MiB.
+			// goes; 60 rounds that leak come to more than 50 MiB.
 			if grown := after - before; grown > 40<<20 {
 				t.Errorf("%s, closing %v: grew by %d KiB", name, closing, grown>>10)
 			} else {
