@@ -27,8 +27,8 @@ type WriteOptions struct {
 	Flags uint16
 	// MkfsTime is the image's creation time, seconds since 1970.
 	MkfsTime uint32
-	// Workers is how many goroutines compress; 0 means one for each CPU. The
-	// image does not depend on it.
+	// Workers is how many goroutines compress; 0 means one for each CPU, as far
+	// as their memory stays within bounds. The image does not depend on it.
 	Workers int
 	// NoReuse compresses everything anew, also what is stored in an image with
 	// the same codec and block size.
@@ -117,6 +117,23 @@ type WriteReport struct {
 	Inodes     uint32
 }
 
+// workerMemory is what the workers of the default number may take together, in
+// bytes.
+const workerMemory = 128 << 20
+
+// defaultWorkers is one for each CPU, or fewer where many CPUs meet large blocks
+// and a codec with much state.
+func (o *WriteOptions) defaultWorkers() int {
+	each := 2 * o.BlockSize // what is read and what comes out
+	switch o.Codec.ID {
+	case codec.XZ:
+		each += 12 * o.Codec.DictSize // xz(1): about 11.5 times the dictionary
+	case codec.Zstd:
+		each += 8 * o.BlockSize
+	}
+	return min(runtime.GOMAXPROCS(0), max(2, workerMemory/each))
+}
+
 func (o *WriteOptions) check() error {
 	if o.BlockSize < MinBlockSize || o.BlockSize > MaxBlockSize || o.BlockSize&(o.BlockSize-1) != 0 {
 		return fmt.Errorf("block size %d is not a power of two from %d to %d", o.BlockSize, MinBlockSize, MaxBlockSize)
@@ -128,7 +145,7 @@ func (o *WriteOptions) check() error {
 		return fmt.Errorf("no compressor library")
 	}
 	if o.Workers <= 0 {
-		o.Workers = runtime.GOMAXPROCS(0)
+		o.Workers = o.defaultWorkers()
 	}
 	if o.MaxDead <= 0 {
 		o.MaxDead = DefaultMaxDead

@@ -85,7 +85,7 @@ func (w *dataWriter) run() error {
 	p := w.plan
 	workers := p.o.Workers
 	w.compressors = make(chan codec.Compressor, workers)
-	w.slots = make(chan *slot, 2*workers+fragmentsInFlight+2)
+	w.slots = make(chan *slot, workers+fragmentsInFlight+4)
 	w.packed = map[packedTail]fragmentRef{}
 	w.progress = newProgressMeter(p)
 
