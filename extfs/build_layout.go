@@ -297,22 +297,7 @@ func (g *layout) reservedDescBlocks() uint32 {
 // hasSuper tells whether a group begins with a copy of the superblock and the
 // group descriptors.
 func (g *layout) hasSuper(group uint32) bool {
-	if group <= 1 || g.feat.ROCompat&roSparseSuper == 0 {
-		return true
-	}
-	if group&1 == 0 {
-		return false
-	}
-	for _, base := range [...]uint32{3, 5, 7} {
-		n := group
-		for n%base == 0 {
-			n /= base
-		}
-		if n == 1 {
-			return true
-		}
-	}
-	return false
+	return group <= 1 || g.feat.ROCompat&roSparseSuper == 0 || sparseSuperGroup(group)
 }
 
 // groupStart is the first block of a group.

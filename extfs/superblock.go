@@ -179,9 +179,14 @@ func (g *geometry) groupHasSuper(group uint32) bool {
 		return true
 	case g.hasCompat(compatSparseSuper2):
 		return group == g.backupBGs[0] || group == g.backupBGs[1]
-	case group == 1 || !g.hasRO(roSparseSuper):
-		return true
-	case group%2 == 0:
+	}
+	return group == 1 || !g.hasRO(roSparseSuper) || sparseSuperGroup(group)
+}
+
+// sparseSuperGroup tells of a group from 2 on whether sparse_super puts a copy
+// of the superblock there: where its number is a power of 3, 5 or 7.
+func sparseSuperGroup(group uint32) bool {
+	if group&1 == 0 {
 		return false
 	}
 	for _, base := range [...]uint32{3, 5, 7} {

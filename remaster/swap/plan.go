@@ -265,15 +265,21 @@ func (p *planner) same(a, b string) (bool, error) {
 	return x == y, err
 }
 
+// pair checks the names of a step that leads from one to another, which must be
+// free, and gives what the first holds.
+func (p *planner) pair(s Step, from, to string) (origin string, err error) {
+	if from == to {
+		return "", planError(s, "the names must differ")
+	}
+	if origin, err = p.need(s, from); err != nil {
+		return "", err
+	}
+	return origin, p.free(s, to)
+}
+
 func (s Move) compile(p *planner) error {
-	if s.From == s.To {
-		return planError(s, "the names must differ")
-	}
-	origin, err := p.need(s, s.From)
+	origin, err := p.pair(s, s.From, s.To)
 	if err != nil {
-		return err
-	}
-	if err := p.free(s, s.To); err != nil {
 		return err
 	}
 	p.holds[s.To], p.holds[s.From] = origin, ""
@@ -282,14 +288,8 @@ func (s Move) compile(p *planner) error {
 }
 
 func (s Copy) compile(p *planner) error {
-	if s.From == s.To {
-		return planError(s, "the names must differ")
-	}
-	origin, err := p.need(s, s.From)
+	origin, err := p.pair(s, s.From, s.To)
 	if err != nil {
-		return err
-	}
-	if err := p.free(s, s.To); err != nil {
 		return err
 	}
 	temp, err := unused(p.fsys, p.dir, s.To, tempSuffix, func(n string) bool {
