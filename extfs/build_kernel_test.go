@@ -8,12 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/mounttest"
 )
 
 // mountBuilt mounts an image read-write. Another test may just be starting a
@@ -29,13 +29,7 @@ func mountBuilt(t *testing.T, img string) (dir string, umount func()) {
 			return
 		}
 		mounted = false
-		for range 50 {
-			if unix.Unmount(dir, 0) == nil {
-				return
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		t.Error(dir, unix.Unmount(dir, 0))
+		mounttest.Unmount(t, dir)
 	}
 	t.Cleanup(umount)
 	return dir, umount
@@ -301,7 +295,7 @@ func TestBuildUpper(t *testing.T) {
 		t.Error(err)
 	}
 	got := command(t, "find", merged, "-mindepth", "1", "-printf", "%P ")
-	command(t, "umount", merged)
+	mounttest.Unmount(t, merged)
 	umount()
 	names := strings.Fields(got)
 	slices.Sort(names)

@@ -17,6 +17,7 @@ import (
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/mounttest"
 )
 
 // copyImage copies an image, which may be mounted, keeping holes.
@@ -348,7 +349,7 @@ func compareDamaged(t *testing.T, img []byte, fs *FS, what string) {
 	if err != nil {
 		return
 	}
-	defer unmount(t, dir)
+	defer mounttest.Unmount(t, dir)
 	if fs == nil {
 		return
 	}

@@ -12,12 +12,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/mounttest"
 )
 
 // requireTools skips a test where it cannot run, which in CI is a failure.
@@ -87,24 +87,11 @@ func mount(t testing.TB, img, options string) (dir string, umount func()) {
 	umount = func() {
 		if !done {
 			done = true
-			unmount(t, dir)
+			mounttest.Unmount(t, dir)
 		}
 	}
 	t.Cleanup(umount)
 	return dir, umount
-}
-
-// unmount waits a little where a process that another test is starting still
-// holds a copy of an open file; at last it detaches, so that nothing is left.
-func unmount(t testing.TB, dir string) {
-	t.Helper()
-	for range 100 {
-		if unix.Unmount(dir, 0) == nil {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Errorf("%s stays busy: %v", dir, unix.Unmount(dir, unix.MNT_DETACH))
 }
 
 func openImage(t testing.TB, img string, opts ...Option) *FS {

@@ -15,6 +15,7 @@ import (
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/mounttest"
 )
 
 // requireOverlay skips the test where overlayfs cannot be mounted; under CI
@@ -148,11 +149,7 @@ func (k *kernel) mount(t *testing.T, options string, readOnly bool) {
 
 func (k *kernel) umount(t *testing.T) {
 	t.Helper()
-	if err := unix.Unmount(k.mnt, 0); err != nil {
-		if err := unix.Unmount(k.mnt, unix.MNT_DETACH); err != nil {
-			t.Errorf("umount: %v", err)
-		}
-	}
+	mounttest.Unmount(t, k.mnt)
 	k.mounted = false
 }
 

@@ -12,13 +12,12 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"relive/remaster"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/mounttest"
 )
 
 // requireTool skips a test where a tool of the system is missing, but fails it
@@ -101,10 +100,7 @@ func mount(t testing.TB, kind, options, what string) (at string, unmount func())
 		t.Helper()
 		if !done {
 			done = true
-			if err := unix.Unmount(at, 0); err != nil {
-				t.Errorf("umount %s: %v", at, err)
-				unix.Unmount(at, unix.MNT_DETACH)
-			}
+			mounttest.Unmount(t, at)
 		}
 	}
 	t.Cleanup(unmount)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"relive/tree/mounttest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -57,7 +59,7 @@ func mount(t testing.TB, image string) string {
 	requireTool(t, "mount", "umount")
 	at := t.TempDir()
 	run(t, "mount", "-t", "squashfs", "-o", "loop,ro", image, at)
-	t.Cleanup(func() { run(t, "umount", at) })
+	t.Cleanup(func() { mounttest.Unmount(t, at) })
 	return at
 }
 

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/squash/codec"
+	"relive/tree/mounttest"
 )
 
 // lacks skips a test that needs something of the system, but fails it in CI.
@@ -47,12 +48,7 @@ func mountLoop(t testing.TB, image, options string) string {
 	t.Helper()
 	at := t.TempDir()
 	tool(t, "mount", "-o", options, image, at)
-	t.Cleanup(func() {
-		if err := unix.Unmount(at, 0); err != nil {
-			t.Error(err)
-			unix.Unmount(at, unix.MNT_DETACH)
-		}
-	})
+	t.Cleanup(func() { mounttest.Unmount(t, at) })
 	return at
 }
 

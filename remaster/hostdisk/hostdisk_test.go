@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"relive/tree/mounttest"
 )
 
 func requireRoot(t *testing.T) {
@@ -49,7 +51,7 @@ func TestSpaceOnTmpfs(t *testing.T) {
 	requireRoot(t)
 	dir := t.TempDir()
 	run(t, "mount", "-t", "tmpfs", "-o", "size=1m", "none", dir)
-	t.Cleanup(func() { run(t, "umount", dir) })
+	t.Cleanup(func() { mounttest.Unmount(t, dir) })
 	if free, err := FreeSpace(dir); err != nil || free != 1<<20 {
 		t.Errorf("free: %d, %v", free, err)
 	}
@@ -192,7 +194,7 @@ func TestInUseLoop(t *testing.T) {
 	mounted := true
 	t.Cleanup(func() {
 		if mounted {
-			run(t, "umount", point)
+			mounttest.Unmount(t, point)
 		}
 	})
 	check(img, "mounted at "+point+" through /dev/loop")
@@ -211,7 +213,7 @@ func TestInUseLoop(t *testing.T) {
 	}
 	check(img, "")
 	check(kept, "mounted at "+point)
-	run(t, "umount", point)
+	mounttest.Unmount(t, point)
 	mounted = false
 	// The loop device lets go of its file a moment after the mount does.
 	for range 100 {
@@ -227,7 +229,7 @@ func TestInUseLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, "mount", "--bind", kept, target)
-	t.Cleanup(func() { run(t, "umount", target) })
+	t.Cleanup(func() { mounttest.Unmount(t, target) })
 	check(kept, "bind-mounted at "+target)
 	check(img, "")
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"relive/tree/mounttest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -314,11 +316,7 @@ func TestOSRefusesMounts(t *testing.T) {
 		if out, err := exec.Command("mount", "--bind", m[0], point).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		t.Cleanup(func() {
-			if out, err := exec.Command("umount", point).CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, out)
-			}
-		})
+		t.Cleanup(func() { mounttest.Unmount(t, point) })
 	}
 	for _, s := range []Step{Remove{"junk"}, Remove{"homefs"}, Move{"homefs", "h"}, Replace{"linuxfs", "homefs", "h"}, Move{"linuxfs", "junk/bound/linuxfs"}} {
 		txn, err := Begin(OS{}, dir, Info{})
@@ -353,7 +351,7 @@ func TestOSErrors(t *testing.T) {
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64k", "none", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	t.Cleanup(func() { exec.Command("umount", dir).Run() })
+	t.Cleanup(func() { mounttest.Unmount(t, dir) })
 	if err := os.WriteFile(dir+"/linuxfs", make([]byte, 20<<10), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
+	"relive/tree/mounttest"
 )
 
 // needs skips a test for want of a tool or of root, but fails it in CI.
@@ -296,11 +297,11 @@ func TestMountPoints(t *testing.T) {
 	ok(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
 	ok(t, os.WriteFile(filepath.Join(dir, "bound", "own"), nil, 0o600))
 	run(t, "mount", "-t", "tmpfs", "-o", "mode=0711", "relive-test", filepath.Join(dir, "mnt"))
-	t.Cleanup(func() { run(t, "umount", filepath.Join(dir, "mnt")) })
+	t.Cleanup(func() { mounttest.Unmount(t, filepath.Join(dir, "mnt")) })
 	inside := filepath.Join(dir, "mnt", "inside")
 	ok(t, os.WriteFile(inside, []byte("inside"), 0o644))
 	run(t, "mount", "--bind", inside, filepath.Join(dir, "file"))
-	t.Cleanup(func() { run(t, "umount", filepath.Join(dir, "file")) })
+	t.Cleanup(func() { mounttest.Unmount(t, filepath.Join(dir, "file")) })
 
 	root := open(t, dir)
 	mnt, err := root.Child("mnt")
@@ -394,7 +395,7 @@ func TestSeekHoleFails(t *testing.T) {
 	ok(t, os.Chmod(filepath.Join(src, "b"), 0o711|os.ModeSetuid))
 	run(t, "mksquashfs", src, image, "-b", "4096", "-always-use-fragments", "-quiet", "-no-progress")
 	run(t, "mount", "-o", "loop,ro", image, at)
-	t.Cleanup(func() { run(t, "umount", at) })
+	t.Cleanup(func() { mounttest.Unmount(t, at) })
 	err := tree.Compare(context.Background(), open(t, src), open(t, at), tree.CompareOptions{WholeSeconds: true}, func(c tree.Change) error {
 		t.Errorf("%s: %v", c.Path, c.Diff)
 		return nil
