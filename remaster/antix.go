@@ -43,26 +43,10 @@ func (AntiX) match(dir string) bool {
 
 func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 	path := filepath.Join(l.Dir, antixBase)
-	if err := l.watch(path); err != nil {
-		return err
-	}
-	r, size, open, err := e.openSquash(path)
-	if err != nil {
+	if err := l.openBase(e, path); err != nil {
 		return withHint(err, "relive verify "+path+" tells more; if linuxfs.old is sound, relive rollback "+l.Dir+" brings it back")
 	}
-	l.closers = append(l.closers, open...)
-	l.Base = &Base{Path: path, Size: size, Image: r}
-	if l.Base.Root, err = r.Root(); err != nil {
-		return err
-	}
-	if l.Base.Wrapped, err = openWrapped(l.Base.Root, antixBase); err != nil {
-		return fmt.Errorf("the file system inside linuxfs: %w", err)
-	}
-	if l.Base.Wrapped != nil {
-		if l.Base.Root, err = l.Base.Wrapped.Root(); err != nil {
-			return err
-		}
-	}
+	var err error
 	if err := l.openRootfs(antixRoot); err != nil {
 		return err
 	}

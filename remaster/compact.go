@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"relive/overlay"
 	"relive/remaster/exclude"
 	"relive/squash"
 	"relive/squash/codec"
@@ -267,12 +266,4 @@ func (p *CompactPlan) writeOptions() (squash.WriteOptions, error) {
 		return wo, withHint(&optionError{err}, "relive compact --help tells of --comp, --level and --block-size")
 	}
 	return wo, nil
-}
-
-// layerForm names the form of an overlay.
-func layerForm(f overlay.Form) string {
-	if f == overlay.Aufs {
-		return "aufs"
-	}
-	return "overlayfs"
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"relive/remaster/hostdisk"
-	"relive/squash"
 )
 
 // estimate foretells the size of the new base: what is copied, what is
@@ -15,11 +14,7 @@ import (
 func (p *CompactPlan) estimate() (int64, error) {
 	st := &p.write.Stats
 	sb := p.live.Base.Image.Superblock()
-	var content int64
-	err := p.live.Base.Image.ScanInodes(func(n squash.InodeInfo) error {
-		content += n.Size
-		return nil
-	})
+	content, err := p.live.Base.content()
 	if err != nil {
 		return 0, err
 	}

@@ -228,7 +228,41 @@ func (l *Live) openImage(path string) (*Image, error) {
 	return &Image{Path: path, Size: c.Size(), Allocated: allocated(path), FS: fs}, nil
 }
 
-// wrappedName is the file that a wrapping image holds instead of a system.
+// openBase opens the base, and the ext image inside where it wraps one.
+func (l *Live) openBase(e *Env, path string) error {
+	if err := l.watch(path); err != nil {
+		return err
+	}
+	r, size, open, err := e.openSquash(path)
+	if err != nil {
+		return err
+	}
+	l.closers = append(l.closers, open...)
+	l.Base = &Base{Path: path, Size: size, Image: r}
+	if l.Base.Root, err = r.Root(); err != nil {
+		return err
+	}
+	if l.Base.Wrapped, err = openWrapped(l.Base.Root, antixBase); err != nil {
+		return fmt.Errorf("the file system inside %s: %w", filepath.Base(path), err)
+	}
+	if l.Base.Wrapped != nil {
+		l.Base.Root, err = l.Base.Wrapped.Root()
+	}
+	return err
+}
+
+// content is the size of all files that the base's image holds, each inode
+// counted once, in bytes.
+func (b *Base) content() (n int64, err error) {
+	err = b.Image.ScanInodes(func(i squash.InodeInfo) error {
+		n += i.Size
+		return nil
+	})
+	return n, err
+}
+
+// openWrapped opens the ext image that a wrapping image holds under that name
+// instead of a system; nil where the image wraps none.
 func openWrapped(root *tree.Node, name string) (*extfs.FS, error) {
 	inner, err := root.Child(name)
 	if err != nil || inner == nil || inner.Type != tree.Regular {

@@ -103,19 +103,9 @@ func (p *RollbackPlan) setAside(name string, has func(string) bool) {
 // checkFormer refuses a former state that would not boot as it did.
 func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	base := filepath.Join(p.dir, antixBase+".old")
-	r, size, open, err := p.env.openSquash(base)
-	if err != nil {
-		return refuse("relive verify "+base+" tells more", "the former linuxfs cannot be read: %v", err)
-	}
-	l := &Live{Dir: p.dir, Layout: AntiX{}, Base: &Base{Path: base, Size: size, Image: r}, closers: open}
+	l := &Live{Dir: p.dir, Layout: AntiX{}}
 	defer l.Close()
-	if l.Base.Root, err = r.Root(); err != nil {
-		return refuse("relive verify "+base+" tells more", "the former linuxfs cannot be read: %v", err)
-	}
-	if l.Base.Wrapped, err = openWrapped(l.Base.Root, antixBase); err == nil && l.Base.Wrapped != nil {
-		l.Base.Root, err = l.Base.Wrapped.Root()
-	}
-	if err != nil {
+	if err := l.openBase(p.env, base); err != nil {
 		return refuse("relive verify "+base+" tells more", "the former linuxfs cannot be read: %v", err)
 	}
 	if sums := filepath.Join(p.dir, antixMD5+".old"); exists(sums) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"relive/extfs"
+	"relive/overlay"
 	"relive/remaster/hostdisk"
 	"relive/squash"
 	"relive/tree"
@@ -26,20 +27,19 @@ type Status struct {
 
 // BaseStatus describes the base image.
 type BaseStatus struct {
-	Path        string    `json:"path"`
-	Size        int64     `json:"size"`
-	Content     int64     `json:"content_bytes"` // of all files, each inode once
-	Ratio       float64   `json:"ratio"`         // Content by Size
-	Codec       string    `json:"codec"`
-	BlockSize   int       `json:"block_size"`
-	Inodes      uint32    `json:"inodes"`
-	Fragments   uint32    `json:"fragments"`
-	Exportable  bool      `json:"exportable"`
-	Built       time.Time `json:"built"`
-	VID         string    `json:"vid"`
-	Wrapped     bool      `json:"wrapped"`
-	InUse       string    `json:"in_use,omitempty"`
-	Description string    `json:"-"`
+	Path       string    `json:"path"`
+	Size       int64     `json:"size"`
+	Content    int64     `json:"content_bytes"` // of all files, each inode once
+	Ratio      float64   `json:"ratio"`         // Content by Size
+	Codec      string    `json:"codec"`
+	BlockSize  int       `json:"block_size"`
+	Inodes     uint32    `json:"inodes"`
+	Fragments  uint32    `json:"fragments"`
+	Exportable bool      `json:"exportable"`
+	Built      time.Time `json:"built"`
+	VID        string    `json:"vid"`
+	Wrapped    bool      `json:"wrapped"`
+	InUse      string    `json:"in_use,omitempty"`
 }
 
 // ImageStatus describes an ext image.
@@ -145,11 +145,8 @@ func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 		Inodes: sb.InodeCount, Fragments: sb.FragmentCount, Exportable: sb.Flags&squash.FlagExportable != 0,
 		Built: time.Unix(int64(sb.MkfsTime), 0).UTC(), VID: string(vids.Base), Wrapped: l.Base.Wrapped != nil,
 	}
-	err := l.Base.Image.ScanInodes(func(n squash.InodeInfo) error {
-		s.Content += n.Size
-		return nil
-	})
-	if err != nil {
+	var err error
+	if s.Content, err = l.Base.content(); err != nil {
 		return s, err
 	}
 	if s.Size > 0 {
@@ -225,4 +222,12 @@ func (l *Live) outlook(ctx context.Context, e *Env) (*CompactOutlook, error) {
 	}
 	s := p.Summary
 	return &CompactOutlook{Copy: s.Copy, Compress: s.Compress, Size: s.Estimate, Need: s.Need}, nil
+}
+
+// layerForm names the form of an overlay.
+func layerForm(f overlay.Form) string {
+	if f == overlay.Aufs {
+		return "aufs"
+	}
+	return "overlayfs"
 }

@@ -101,7 +101,6 @@ type PlanStats struct {
 	CompressBytes   int64  // bytes of content to compress, holes of large files left out
 	RepackedBlocks  int    // fragment blocks taken apart for their dead members
 	DeadBytes       int64  // estimate of stored bytes of dead members that are copied along
-	NameBytes       int64  // bytes of all names
 	DroppedXattrs   map[string]uint64
 	Nanoseconds     uint64 // inodes whose mtime loses its nanoseconds
 	TimesOutOfRange uint64 // inodes whose mtime does not fit 32 bits and is held to its range

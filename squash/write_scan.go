@@ -120,7 +120,6 @@ func (p *Plan) scan(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", tree.Quote(path), err)
 			}
 		}
-		st.NameBytes += int64(len(n.Name))
 		if n.Type != tree.Directory && n.Nlink > 1 && n.Inode != (tree.Inode{}) {
 			if l := p.links[n.Inode]; l != nil {
 				l.names++

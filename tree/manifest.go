@@ -29,7 +29,7 @@ type Entry struct {
 }
 
 func (t Type) letter() string {
-	return map[Type]string{Regular: "f", Directory: "d", Symlink: "l", BlockDevice: "b", CharDevice: "c", FIFO: "p", Socket: "s"}[t]
+	return [...]string{Regular: "f", Directory: "d", Symlink: "l", BlockDevice: "b", CharDevice: "c", FIFO: "p", Socket: "s"}[t]
 }
 
 // ManifestOptions say what a manifest leaves out.
