@@ -3,7 +3,7 @@
 
   measure.py run --log RUNS.jsonl --codec CODEC --what WHAT [--size FILE]
                  [--output FILE] -- COMMAND...
-  measure.py report --log RUNS.jsonl --json OUT.json [--require] [KEY=VALUE...]
+  measure.py report --kind KIND --log RUNS.jsonl --json OUT.json [--require] [KEY=VALUE...]
 
 run appends one line of JSON: wall and processor seconds, the peak of resident
 memory in bytes (of the command and whatever it started and waited for, each
@@ -15,16 +15,35 @@ their verdicts, and writes both as JSON. With --require a missed one exits 1.
 """
 import argparse, json, os, platform, statistics, subprocess, sys, time
 
-# What is measured, in the order of the table: the key of a run, its meaning.
-WHATS = [
-    ("peer", "overlay mount + mksquashfs of it"),
-    ("limit", "cp of the base + mksquashfs of the upper layer"),
-    ("output", "relive compact -o FILE"),
-    ("whole", "relive compact DIR"),
-]
+# What is measured of a kind of live system, in the order of the table: the key
+# of a run, its meaning.
+WHATS = {
+    "antix": [
+        ("peer", "overlay mount + mksquashfs of it"),
+        ("limit", "cp of the base + mksquashfs of the upper layer"),
+        ("output", "relive compact -o FILE"),
+        ("whole", "relive compact DIR"),
+    ],
+    "liveos": [
+        ("peer", "unsquashfs + merge + mksquashfs"),
+        ("limit", "cp of the base + mksquashfs of touched blocks"),
+        ("output", "relive compact -o FILE"),
+        ("keep", "relive compact --keep-free -o FILE"),
+        ("whole", "relive compact DIR"),
+    ],
+}
 
-# Times faster than the peer that the project asks for, by codec.
-FASTER = {"xz": 20, "zstd": 8}
+# Meanings of runs in which nothing is compressed, where they are others.
+IMAGE_WHATS = {
+    "peer": "cp of the root image + merge",
+    "output": "relive dm merge -o FILE",
+}
+
+# Times faster than the peer that the project asks for, by kind and codec.
+FASTER = {
+    "antix": {"xz": 20, "zstd": 8},
+    "liveos": {"xz": 15, "zstd": 6},
+}
 LIMIT_FACTOR = 1.5
 PEAK_BYTES = 300 << 20
 SIZE_FACTOR = 1.01
@@ -74,23 +93,23 @@ def medians(path):
     return result
 
 
-def requirements(codec, m):
+def requirements(kind, codec, m):
     """(text, value, limit, met) of each requirement that the runs of a codec can tell."""
     found = []
     if "output" not in m:
         return found
     ours = m["output"]
-    if "peer" in m and codec in FASTER:
+    faster = FASTER[kind].get(codec)
+    if "peer" in m and faster:
         value = m["peer"]["wall"] / ours["wall"]
-        found.append(("times faster than mksquashfs, at least", value, FASTER[codec],
-                      value >= FASTER[codec]))
+        found.append(("times faster than the peer, at least", value, faster, value >= faster))
     if "limit" in m:
         value = ours["wall"] / m["limit"]["wall"]
         found.append(("times the limit, at most", value, LIMIT_FACTOR, value <= LIMIT_FACTOR))
-    if "peer" in m and "size" in ours:
+    if "peer" in m and faster:
         value = ours["size"] / m["peer"]["size"]
-        found.append(("of mksquashfs's size, at most", value, SIZE_FACTOR, value <= SIZE_FACTOR))
-    peak = max(m[w]["peak"] for w in ("output", "whole") if w in m)
+        found.append(("of the peer's size, at most", value, SIZE_FACTOR, value <= SIZE_FACTOR))
+    peak = max(m[w]["peak"] for w in ("output", "keep", "whole") if w in m)
     found.append(("MiB of memory, below", peak / (1 << 20), PEAK_BYTES >> 20, peak < PEAK_BYTES))
     return found
 
@@ -112,15 +131,17 @@ def report(a):
     judged = {}
     for codec, m in results.items():
         print("\n%-49s %8s %8s %8s %9s %9s" % (codec, "wall s", "vs peer", "user s", "peak MiB", "size MiB"))
-        for what, meaning in WHATS:
+        for what, meaning in WHATS[a.kind]:
             if what not in m:
                 continue
+            if codec == "image":
+                meaning = IMAGE_WHATS[what]
             r = m[what]
             ratio = "%.1fx" % (m["peer"]["wall"] / r["wall"]) if "peer" in m else "-"
             size = "%.2f" % (r["size"] / (1 << 20)) if "size" in r else "-"
             print("  %-47s %8.2f %8s %8.2f %9.1f %9s" %
                   (meaning, r["wall"], ratio, r["user"], r["peak"] / (1 << 20), size))
-        for text, value, limit, met in requirements(codec, m):
+        for text, value, limit, met in requirements(a.kind, codec, m):
             print("  %-4s %8.3f %s %s" % ("ok" if met else "MISS", value, text, limit))
             missed += not met
             judged.setdefault(codec, []).append(
@@ -137,11 +158,12 @@ def main():
     r = s.add_parser("run")
     r.add_argument("--log", required=True)
     r.add_argument("--codec", required=True)
-    r.add_argument("--what", required=True, choices=[what for what, _ in WHATS])
+    r.add_argument("--what", required=True, choices=sorted({what for whats in WHATS.values() for what, _ in whats}))
     r.add_argument("--size")
     r.add_argument("--output")
     r.add_argument("command", nargs="+")
     t = s.add_parser("report")
+    t.add_argument("--kind", required=True, choices=WHATS)
     t.add_argument("--log", required=True)
     t.add_argument("--json", required=True)
     t.add_argument("--require", action="store_true")
