@@ -182,18 +182,21 @@ func (d *Device) Changed() iter.Seq[Extent] {
 	return func(yield func(Extent) bool) {
 		for i := 0; i < len(d.runs); {
 			var e Extent
-			if e, i = d.joined(i); !yield(e) {
+			if e, i = d.joined(i, d.size); !yield(e) {
 				return
 			}
 		}
 	}
 }
 
-// joined gives the range that begins with run i, with those that follow on, and
-// the index of the next run.
-func (d *Device) joined(i int) (Extent, int) {
+// joinBytes is how far NextData and the merge look ahead for neighbours.
+const joinBytes = 64 << 20
+
+// joined gives the range that begins with run i, with those that follow on
+// until the range ends behind enough, and the index of the next run.
+func (d *Device) joined(i int, enough int64) (Extent, int) {
 	e := d.extent(d.runs[i])
-	for i++; i < len(d.runs); i++ {
+	for i++; i < len(d.runs) && e.End < enough; i++ {
 		next := d.extent(d.runs[i])
 		if next.Start != e.End {
 			break
@@ -232,7 +235,7 @@ func (d *Device) NextData(off int64) (start, end int64, err error) {
 	}
 	none := err == io.EOF
 	if i := d.at(off); i < len(d.runs) && off < d.limit {
-		e, _ := d.joined(i)
+		e, _ := d.joined(i, off+joinBytes)
 		e.Start = max(e.Start, off)
 		switch {
 		case none || e.Start < start:

@@ -27,9 +27,6 @@ const (
 	// none yet.
 	DefaultChunkSectors = 8
 
-	// chunkNumberBits is how many bits of new_chunk the kernel takes for the
-	// number of the chunk.
-	chunkNumberBits = 56
 )
 
 // Header is the header of a COW, the first 16 bytes of chunk 0

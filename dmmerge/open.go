@@ -48,8 +48,9 @@ type COW struct {
 	area     uint64 // the one that holds the terminator
 	nextFree uint64 // chunk that the next exception gets
 
-	findings []Finding
-	stale    uint64 // entries behind the terminator
+	findings   []Finding
+	stale      uint64 // entries behind the terminator
+	headerLost bool   // the chunk size is the caller's
 }
 
 // scanBytes is how much metadata is read at a time.
@@ -81,6 +82,7 @@ func open(r io.ReaderAt, size int64, name string, chunk uint32) (*COW, error) {
 	h, fresh, err := decodeHeader(name, b[:])
 	if chunk != 0 && (fresh || err != nil) {
 		h, fresh, err = Header{Version: headerVersion, ChunkSectors: chunk}, false, nil
+		c.headerLost = true
 	}
 	if err != nil {
 		return nil, err
