@@ -292,7 +292,7 @@ func (AntiX) resets(p *CompactPlan) ([]part, error) {
 	if p.o.NoReset {
 		root, err = restamped(o, p.version, p.now)
 	} else {
-		root, err = stampedRootfs(o, p.root, p.version, p.now)
+		root, err = stampedRootfs(o, p.system, p.version, p.now)
 	}
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ type part struct {
 }
 
 // layouts are all that Find knows, the first that matches is taken.
-func layouts() []Layout { return []Layout{AntiX{}} }
+func layouts() []Layout { return []Layout{AntiX{}, LiveOS{}} }
 
 // Found is a live directory that was found, but not opened.
 type Found struct {
@@ -92,7 +92,21 @@ func findState(dir, generation string) (*Found, error) {
 			return f, nil
 		}
 	}
-	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs")
+	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img")
+}
+
+// JournalDirs are the directories in which a run on dir may have left its
+// journal.
+func JournalDirs(dir string) []string {
+	out := []string{dir}
+	for _, layout := range layouts() {
+		if w, ok := layout.(interface{ within() []string }); ok {
+			for _, name := range w.within() {
+				out = append(out, filepath.Join(dir, name))
+			}
+		}
+	}
+	return out
 }
 
 // open opens the state of that generation: "" is the present one.
