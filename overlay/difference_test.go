@@ -493,9 +493,9 @@ func TestDifferenceSkips(t *testing.T) {
 	a := dir(map[string]*file{
 		"same":    dir(map[string]*file{"deep": dir(map[string]*file{"s": shared}), "x": leaf("x")}),
 		"changed": dir(map[string]*file{"y": leaf("y"), "s": shared}),
-		"links": dir(map[string]*file{"p": shared, "q": shared, "r": shared}),
-		"likes": dir(map[string]*file{"like": like, "like2": like}),
-		"part":  dir(map[string]*file{"kept": dir(map[string]*file{"k": leaf("k")}), "gone": leaf("gone")}),
+		"links":   dir(map[string]*file{"p": shared, "q": shared, "r": shared}),
+		"likes":   dir(map[string]*file{"like": like, "like2": like}),
+		"part":    dir(map[string]*file{"kept": dir(map[string]*file{"k": leaf("k")}), "gone": leaf("gone")}),
 	})
 	for _, tt := range []struct {
 		name   string
