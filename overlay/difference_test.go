@@ -333,6 +333,9 @@ func lookups(t testing.TB, dir *tree.Node) {
 			t.Errorf("%q is listed as %s, looked up as %s, %v", k.Name, show(k), show(n), err)
 			continue
 		}
+		if n.Type == tree.Directory && n.Inode != (tree.Inode{}) {
+			t.Errorf("%q: a directory of the layer passes for another", k.Name)
+		}
 		lookups(t, n)
 	}
 	if n, err := dir.Child("none"); n != nil || err != nil {
@@ -433,6 +436,8 @@ func TestDifferenceRules(t *testing.T) {
 			want: lines{"c c0:0"}},
 		{name: "a link broken", lower: lines{"a =1 #7 %3", "b =1 #7 %3", "c =1 #7 %3"}, merged: lines{"a =1", "b =1 #9 %2", "c =1 #9 %2"},
 			want: lines{"a =1"}},
+		{name: "two groups become one", lower: lines{"a =1 #7 %2", "b =1 #7 %2", "c =1 #8 %2", "d =1 #8 %2"},
+			merged: lines{"a =1 #9 %4", "b =1 #9 %4", "c =1 #9 %4", "d =1 #9 %4"}, want: lines{"a =1", "b =1", "c =1", "d =1"}},
 		{name: "a group with a changed member", lower: lines{"a =1 #7 %2", "b =2"}, merged: lines{"a =1 #9 %2", "b =1 #9 %2"},
 			want: lines{"a =1", "b =1"}},
 	} {
@@ -484,10 +489,13 @@ func TestDifferenceSkips(t *testing.T) {
 	dir := func(kids map[string]*file) *file {
 		return &file{meta: tree.Meta{Type: tree.Directory}, kids: kids}
 	}
-	shared := leaf("shared")
+	shared, like := leaf("shared"), leaf("shared")
 	a := dir(map[string]*file{
 		"same":    dir(map[string]*file{"deep": dir(map[string]*file{"s": shared}), "x": leaf("x")}),
 		"changed": dir(map[string]*file{"y": leaf("y"), "s": shared}),
+		"links":   dir(map[string]*file{"p": shared, "q": shared, "r": shared}),
+		"likes":   dir(map[string]*file{"like": like, "like2": like}),
+		"part":    dir(map[string]*file{"kept": dir(map[string]*file{"k": leaf("k")}), "gone": leaf("gone")}),
 	})
 	for _, tt := range []struct {
 		name   string
@@ -497,11 +505,18 @@ func TestDifferenceSkips(t *testing.T) {
 	}{
 		{"a file", func(b *file) { b.kids["changed"].kids["y"] = leaf("z") }, "/ /changed", lines{"changed/", "changed/y =z"}},
 		{"copied up", func(b *file) { b.kids["changed"].kids["s"] = leaf("z") }, "/ /changed", lines{"changed/", "changed/s =z"}},
-		{"one more name", func(b *file) { b.kids["changed"].kids["t"] = shared }, "/ /changed /same /same/deep",
-			lines{"changed/", "changed/s =shared", "changed/t =shared", "same/", "same/deep/", "same/deep/s =shared"}},
-		{"a name elsewhere", func(b *file) { delete(b.kids["changed"].kids, "s"); b.kids["t"] = shared }, "/ /changed /same /same/deep",
-			lines{"changed/", "changed/s c0:0", "same/", "same/deep/", "same/deep/s =shared", "t =shared"}},
+		{"one more name", func(b *file) { b.kids["changed"].kids["t"] = shared }, "/ /changed /likes /links /part /part/kept /same /same/deep",
+			lines{"changed/", "changed/s =shared", "changed/t =shared", "links/", "links/p =shared", "links/q =shared", "links/r =shared", "same/", "same/deep/", "same/deep/s =shared"}},
+		{"a name elsewhere", func(b *file) { delete(b.kids["changed"].kids, "s"); b.kids["t"] = shared }, "/ /changed /likes /links /part /part/kept /same /same/deep",
+			lines{"changed/", "changed/s c0:0", "links/", "links/p =shared", "links/q =shared", "links/r =shared", "same/", "same/deep/", "same/deep/s =shared", "t =shared"}},
 		{"equal, but another", func(b *file) { c := *shared; b.kids["changed"].kids["s"] = &c }, "/ /changed", lines{"changed/", "changed/s =shared"}},
+		{"a name for an equal file", func(b *file) { b.kids["likes"].kids["like"] = shared }, "/ /changed /likes /links /part /part/kept /same /same/deep",
+			lines{"changed/", "changed/s =shared", "likes/", "likes/like =shared", "links/", "links/p =shared", "links/q =shared", "links/r =shared",
+				"same/", "same/deep/", "same/deep/s =shared"}},
+		{"most names become another's", func(b *file) { c := *shared; b.kids["links"].kids["p"], b.kids["links"].kids["q"] = &c, &c }, "/ /links",
+			lines{"links/", "links/p =shared", "links/q =shared"}},
+		{"metadata beside a whiteout", func(b *file) { b.kids["part"].kids["kept"].meta.Perm = 0o700; delete(b.kids["part"].kids, "gone") }, "/ /part",
+			lines{"part/", "part/gone c0:0", "part/kept/"}},
 		{"only metadata", func(b *file) { b.kids["same"].meta.Perm = 0o700 }, "/", lines{"same/"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
