@@ -62,7 +62,10 @@ func (d *patchedBytes) NextData(off int64) (start, end int64, err error) {
 	if !d.holes {
 		return tree.WholeData(off, size)
 	}
-	hole := func(at int64) bool { return tree.IsZero(d.now[at:min((at/d.chunk+1)*d.chunk, size)]) }
+	hole := func(at int64) bool {
+		first := at / d.chunk * d.chunk
+		return tree.IsZero(d.now[first:min(first+d.chunk, size)])
+	}
 	for off < size && hole(off) {
 		off = (off/d.chunk + 1) * d.chunk
 	}
@@ -118,7 +121,7 @@ func randomPatched(rnd *rand.Rand, below tree.Data, was []byte, bs int) *patched
 	if n := copy(d.now, was); n < size {
 		copy(d.now[n:], randomContent(rnd, size-n, bs))
 	}
-	for range rnd.IntN(8) {
+	for range rnd.IntN(3) * rnd.IntN(5) {
 		if size == 0 {
 			break
 		}
@@ -207,7 +210,7 @@ func TestWritePatched(t *testing.T) {
 			for seed := range seeds {
 				writePatched(t, seed, id, kinds)
 			}
-			if kinds[mixedFile] == 0 || kinds[storedFile] == 0 {
+			if kinds[mixedFile] == 0 || id == codec.LZ4 && (kinds[storedFile] == 0 || kinds[freshFile] == 0) {
 				t.Errorf("kinds of files: %v", kinds)
 			}
 		})
@@ -251,7 +254,7 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 	if f.kind == storedFile && len(c.data.changed) > 0 {
 		t.Errorf("%s: all is copied", what)
 	}
-	words, at, from := storedWords(t, node)
+	words, from := storedWords(t, node)
 	var wantRead []extent
 	end := int64(len(words)) * bs
 	for i, word := range words {
@@ -277,7 +280,6 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 		}
 		from += int64(BlockStored(word))
 	}
-	_ = at
 	if end < size && !(f.keepTail && f.kind != freshFile) {
 		wantRead = append(wantRead, extent{src: end, len: size - end})
 	}
@@ -346,13 +348,13 @@ func patchedOver(c *patchedCase, now []byte) *patchedBytes {
 }
 
 // storedWords gives a file's block words and where its first block lies.
-func storedWords(t testing.TB, n *tree.Node) (words []uint32, tail Stored, start int64) {
+func storedWords(t testing.TB, n *tree.Node) (words []uint32, start int64) {
 	t.Helper()
 	s, err := n.Data.(storer).Stored()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Blocks, s, s.Start
+	return s.Blocks, s.Start
 }
 
 // Damage of a copied block in the new image shows, whatever it decodes to.
@@ -365,7 +367,7 @@ func TestComparePatchedDamage(t *testing.T) {
 		if node.Size == 0 {
 			continue
 		}
-		words, _, at := storedWords(t, node)
+		words, at := storedWords(t, node)
 		for i, word := range words {
 			if word != 0 {
 				found++
@@ -529,6 +531,9 @@ func TestPatchedKernel(t *testing.T) {
 		t.Run(id.String(), func(t *testing.T) {
 			t.Parallel()
 			bs := []int{4096, 131072, 1 << 20}[i%3]
+			if id == codec.XZ {
+				bs = 8192 // it is slow
+			}
 			flags := []uint16{FlagDuplicates, FlagAlwaysFragments}[i%2]
 			rnd := rand.New(rand.NewPCG(uint64(i), 1))
 			o := WriteOptions{Library: library(t), Codec: quick(id, bs), BlockSize: bs, Flags: flags}
@@ -602,11 +607,7 @@ func TestPatchedCopyFails(t *testing.T) {
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size=24m"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := mounttest.Unmount(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { mounttest.Unmount(t, dir) })
 	root, o, base := noisyBase(t, dir, 16<<20)
 	write := func(out io.WriterAt) error {
 		p, err := NewPlan(t.Context(), root, o)
