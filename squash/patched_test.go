@@ -181,7 +181,7 @@ func randomPatchedCase(t testing.TB, seed uint64, id codec.ID) *patchedCase {
 			e.Remove("a") // the fragment block loses a member
 		}
 		n := tree.NewFile("", 0o600, c.data.now)
-		n.Data = c.data
+		n.Data, n.Was = c.data, c.data.below // what was need not be asked
 		e.Put("image", n)
 	})
 	return c
