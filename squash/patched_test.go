@@ -62,7 +62,10 @@ func (d *patchedBytes) NextData(off int64) (start, end int64, err error) {
 	if !d.holes {
 		return tree.WholeData(off, size)
 	}
-	hole := func(at int64) bool { return tree.IsZero(d.now[at:min((at/d.chunk+1)*d.chunk, size)]) }
+	hole := func(at int64) bool {
+		first := at / d.chunk * d.chunk
+		return tree.IsZero(d.now[first:min(first+d.chunk, size)])
+	}
 	for off < size && hole(off) {
 		off = (off/d.chunk + 1) * d.chunk
 	}
@@ -118,7 +121,7 @@ func randomPatched(rnd *rand.Rand, below tree.Data, was []byte, bs int) *patched
 	if n := copy(d.now, was); n < size {
 		copy(d.now[n:], randomContent(rnd, size-n, bs))
 	}
-	for range rnd.IntN(8) {
+	for range rnd.IntN(3) * rnd.IntN(5) {
 		if size == 0 {
 			break
 		}
@@ -178,7 +181,7 @@ func randomPatchedCase(t testing.TB, seed uint64, id codec.ID) *patchedCase {
 			e.Remove("a") // the fragment block loses a member
 		}
 		n := tree.NewFile("", 0o600, c.data.now)
-		n.Data = c.data
+		n.Data, n.Was = c.data, c.data.below // what was need not be asked
 		e.Put("image", n)
 	})
 	return c
@@ -207,7 +210,7 @@ func TestWritePatched(t *testing.T) {
 			for seed := range seeds {
 				writePatched(t, seed, id, kinds)
 			}
-			if kinds[mixedFile] == 0 || kinds[storedFile] == 0 {
+			if kinds[mixedFile] == 0 || id == codec.LZ4 && (kinds[storedFile] == 0 || kinds[freshFile] == 0) {
 				t.Errorf("kinds of files: %v", kinds)
 			}
 		})
@@ -251,7 +254,7 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 	if f.kind == storedFile && len(c.data.changed) > 0 {
 		t.Errorf("%s: all is copied", what)
 	}
-	words, at, from := storedWords(t, node)
+	words, from := storedWords(t, node)
 	var wantRead []extent
 	end := int64(len(words)) * bs
 	for i, word := range words {
@@ -277,7 +280,6 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 		}
 		from += int64(BlockStored(word))
 	}
-	_ = at
 	if end < size && !(f.keepTail && f.kind != freshFile) {
 		wantRead = append(wantRead, extent{src: end, len: size - end})
 	}
@@ -291,10 +293,12 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 
 	// It compares equal, also under another codec, and no longer where a byte
 	// differs.
+	var want *patchedBytes
 	compare := func(n *tree.Node) bool {
 		var done int64
 		var mu sync.Mutex
-		same, err := ComparePatched(t.Context(), patchedOver(c, c.data.now), n, 1+int(seed%3), func(n int64) {
+		want = patchedOver(c, c.data.now)
+		same, err := ComparePatched(t.Context(), want, n, 1+int(seed%3), func(n int64) {
 			mu.Lock()
 			defer mu.Unlock()
 			done += n
@@ -309,6 +313,13 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 	}
 	if !compare(node) {
 		t.Errorf("%s: not the same", what)
+	}
+	for _, e := range want.reads {
+		for off := e.src; off < e.src+e.len; off += bs {
+			if i := int(off / bs); i < len(words) && c.kept(i) {
+				t.Errorf("%s: to compare, block %d is read", what, i)
+			}
+		}
 	}
 	other := c.o
 	other.Codec = quick(codec.Gzip, c.o.BlockSize)
@@ -346,13 +357,13 @@ func patchedOver(c *patchedCase, now []byte) *patchedBytes {
 }
 
 // storedWords gives a file's block words and where its first block lies.
-func storedWords(t testing.TB, n *tree.Node) (words []uint32, tail Stored, start int64) {
+func storedWords(t testing.TB, n *tree.Node) (words []uint32, start int64) {
 	t.Helper()
 	s, err := n.Data.(storer).Stored()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Blocks, s, s.Start
+	return s.Blocks, s.Start
 }
 
 // Damage of a copied block in the new image shows, whatever it decodes to.
@@ -365,7 +376,7 @@ func TestComparePatchedDamage(t *testing.T) {
 		if node.Size == 0 {
 			continue
 		}
-		words, _, at := storedWords(t, node)
+		words, at := storedWords(t, node)
 		for i, word := range words {
 			if word != 0 {
 				found++
@@ -388,6 +399,17 @@ func TestComparePatchedDamage(t *testing.T) {
 			t.Errorf("seed %d: another size is the same (%v)", seed, err)
 		}
 	}
+	// The last block of the old content where longer content goes on.
+	old, _ := oneFile(t, bytes.Repeat([]byte("text "), 1500), FlagNoFragments)
+	longer := *old.Data.(*fileData)
+	longer.size += 100
+	n := *old
+	n.Size, n.Data = longer.size, &longer
+	want := &patchedBytes{below: old.Data, now: bytes.Repeat([]byte("text "), 1520), chunk: 512, changed: map[int64]bool{}}
+	if same, err := ComparePatched(t.Context(), want, &n, 1, nil); same || err == nil {
+		t.Errorf("a block that is too short is the same (%v)", err)
+	}
+
 	c := randomPatchedCase(t, 1, codec.LZ4)
 	image, _ := writeImage(t, c.root, c.o)
 	node := lookup(t, rootOf(t, openImage(t, image, c.o.Library)), "image")
@@ -529,6 +551,9 @@ func TestPatchedKernel(t *testing.T) {
 		t.Run(id.String(), func(t *testing.T) {
 			t.Parallel()
 			bs := []int{4096, 131072, 1 << 20}[i%3]
+			if id == codec.XZ {
+				bs = 8192 // it is slow
+			}
 			flags := []uint16{FlagDuplicates, FlagAlwaysFragments}[i%2]
 			rnd := rand.New(rand.NewPCG(uint64(i), 1))
 			o := WriteOptions{Library: library(t), Codec: quick(id, bs), BlockSize: bs, Flags: flags}
@@ -602,11 +627,7 @@ func TestPatchedCopyFails(t *testing.T) {
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size=24m"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := mounttest.Unmount(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { mounttest.Unmount(t, dir) })
 	root, o, base := noisyBase(t, dir, 16<<20)
 	write := func(out io.WriterAt) error {
 		p, err := NewPlan(t.Context(), root, o)
@@ -639,6 +660,68 @@ func TestPatchedCopyFails(t *testing.T) {
 	for _, out := range []io.WriterAt{&memory{}, elsewhere} {
 		if err := write(out); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "image: base: ") {
 			t.Errorf("a base that is cut: %v", err)
+		}
+	}
+}
+
+// Progress comes to its totals by what is done, not only at the end.
+func TestPatchedProgress(t *testing.T) {
+	root, o, _ := noisyBase(t, t.TempDir(), 24<<20)
+	p, err := NewPlan(t.Context(), root, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []WriteProgress
+	p.OnProgress(func(w WriteProgress) { told = append(told, w) })
+	if _, err := p.Write(t.Context(), &memory{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	st := p.Stats
+	if st.CompressBytes != 6*131072 || st.CopyBytes < 22<<20 || st.CopyRanges < 5 {
+		t.Errorf("%+v", st)
+	}
+	last := told[len(told)-2] // the very last is set to the totals
+	missing := last.CopyTotal - last.Copied + last.CompressTotal - last.Compressed
+	if last.CopyTotal != st.CopyBytes || last.CompressTotal != st.CompressBytes || len(told) < 12 || missing < 0 || missing > progressStep {
+		t.Errorf("%d calls, at last %+v", len(told), last)
+	}
+}
+
+// unlisted is a Data whose stored form cannot be given.
+type unlisted struct {
+	tree.Bytes
+	err error
+}
+
+func (d unlisted) Stored() (Stored, error) { return Stored{}, d.err }
+
+// A file whose blocks are too many to list is read; a list that is broken is an
+// error.
+func TestPatchedUnlisted(t *testing.T) {
+	o := lz4Options(t, 4096)
+	b := bytes.Repeat([]byte("text "), 3000)
+	for _, err := range []error{tree.Unsupported("base", "inode 1", "too long"), tree.Corrupt("base", "inode 1", "broken")} {
+		patched := &patchedBytes{below: unlisted{b, err}, now: b, chunk: 512, changed: map[int64]bool{}}
+		for _, d := range []tree.Data{unlisted{b, err}, patched} {
+			n := tree.NewFile("f", 0o644, b)
+			n.Data = d
+			root := tree.NewDir("", 0o755, n)
+			p, planErr := NewPlan(t.Context(), root, o)
+			if !errors.Is(err, tree.ErrUnsupported) {
+				if !errors.Is(planErr, err) || !strings.HasPrefix(planErr.Error(), "/f: ") {
+					t.Errorf("%T: %v", d, planErr)
+				}
+				continue
+			}
+			if planErr != nil || p.Stats.CompressBytes != n.Size {
+				t.Errorf("%T: %+v, %v", d, p.Stats, planErr)
+				continue
+			}
+			image, _ := writeImage(t, root, o)
+			got := lookup(t, rootOf(t, openImage(t, image, o.Library)), "f")
+			if same, err := ComparePatched(t.Context(), patched, got, 1, nil); !same || err != nil {
+				t.Errorf("%T: compares %v, %v", d, same, err)
+			}
 		}
 	}
 }
