@@ -48,7 +48,7 @@ type part struct {
 }
 
 // layouts are all that Find knows, the first that matches is taken.
-func layouts() []Layout { return []Layout{AntiX{}, LiveOS{}} }
+func layouts() []Layout { return []Layout{AntiX{}, LiveOS{}, Archiso{}} }
 
 // Found is a live directory that was found, but not opened.
 type Found struct {
@@ -92,7 +92,7 @@ func findState(dir, generation string) (*Found, error) {
 			return f, nil
 		}
 	}
-	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img")
+	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs")
 }
 
 // JournalDirs are the directories in which a run on dir may have left its

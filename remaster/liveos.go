@@ -237,13 +237,7 @@ func sniff(path string) (string, error) {
 	return "", nil
 }
 
-func (LiveOS) check(p *CompactPlan) error {
-	l := p.live
-	if s := l.snapshot(); s != nil {
-		return s.damage(l.Overlay.Path)
-	}
-	return nil
-}
+func (LiveOS) check(p *CompactPlan) error { return p.live.damagedSnapshot() }
 
 func (LiveOS) system(_ *CompactPlan, merged *tree.Node) (*tree.Node, error) { return merged, nil }
 
