@@ -293,7 +293,7 @@ func clean(t testing.TB, n *tree.Node) *tree.Node {
 // TestDifferenceLaw: Merge(Difference(l, m), l) is m, and Difference(l, l) is
 // nothing but a root.
 func TestDifferenceLaw(t *testing.T) {
-	for _, seed := range seeds(t, 3000) {
+	for _, seed := range seeds(t, 1200) {
 		g := &modeller{r: rand.New(rand.NewPCG(seed, 3))}
 		g.marks = seed%2 == 0
 		o := DifferenceOptions{Escaped: g.marks, TrustInode: seed%4 < 2, XattrWhiteouts: seed%8 < 4, Origins: seed%16 < 8}
@@ -347,7 +347,7 @@ var errDiffers = errors.New("differs")
 
 // TestDifferenceMinimal: nothing can be left out of the layer.
 func TestDifferenceMinimal(t *testing.T) {
-	for _, seed := range seeds(t, 200) {
+	for _, seed := range seeds(t, 100) {
 		g := &modeller{r: rand.New(rand.NewPCG(seed, 4))}
 		l, m := g.pair(false)
 		u := difference(t, l, m, DifferenceOptions{XattrWhiteouts: seed%2 == 0})
@@ -570,6 +570,22 @@ func TestDifferenceSame(t *testing.T) {
 type unreadable struct{}
 
 func (unreadable) Open() (tree.Content, error) { return nil, os.ErrPermission }
+
+// TestDifferenceOrigins: a layer with origins does not look as if it had lost
+// its attributes.
+func TestDifferenceOrigins(t *testing.T) {
+	l, m := build(t, "d/e/x =1", "f/y =1", "f/z =1"), build(t, "d/e/x =2", "f/y =1")
+	for _, origins := range []bool{true, false} {
+		u, err := Merge([]Layer{{Root: difference(t, l, m, DifferenceOptions{Origins: origins})}, {Root: l}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := u.Report()
+		if err != nil || (r.MaybeLostOpaque == 0) != origins || r.Merged != 4 || r.OriginMismatches != 0 || r.Whiteouts != 1 {
+			t.Errorf("with origins %v: %+v, %v", origins, r, err)
+		}
+	}
+}
 
 // TestDifferenceWas: a file over another carries the lower one's content as a hint.
 func TestDifferenceWas(t *testing.T) {
