@@ -49,12 +49,13 @@ func (l *Live) openDirOverlay(path, work string) error {
 	if err != nil {
 		return err
 	}
-	if os.Geteuid() != 0 {
-		// Attributes of the trusted namespace are shown to nobody else, so that
-		// opaque directories would look like others.
-		return refuse("run relive as root", "%s: an overlay that is a directory can be read by root only", path)
+	// Without them opaque directories would look like others.
+	if err := hostfs.CheckTrusted(path); errors.Is(err, hostfs.ErrTrustedHidden) {
+		return refuse("run relive as root", "%s: the marks of an overlay that is a directory show to root only", path)
+	} else if err != nil {
+		return err
 	}
-	root, err := hostfs.Open(path)
+	root, err := hostfs.Open(path, hostfs.RefuseMounts())
 	if err != nil {
 		return err
 	}
