@@ -97,7 +97,9 @@ func (Archiso) open(_ context.Context, e *Env, l *Live) error {
 
 func (Archiso) check(p *CompactPlan) error { return p.live.damagedSnapshot() }
 
-func (Archiso) system(_ *CompactPlan, merged *tree.Node) (*tree.Node, error) { return merged, nil }
+func (Archiso) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+	return merged, nil
+}
 
 func (Archiso) resets(p *CompactPlan) ([]part, error) {
 	o, names := p.live.Overlay, p.live.files.overlay

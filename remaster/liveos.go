@@ -248,7 +248,9 @@ func sniff(path string) (string, error) {
 
 func (LiveOS) check(p *CompactPlan) error { return p.live.damagedSnapshot() }
 
-func (LiveOS) system(_ *CompactPlan, merged *tree.Node) (*tree.Node, error) { return merged, nil }
+func (LiveOS) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+	return merged, nil
+}
 
 func (LiveOS) resets(p *CompactPlan) ([]part, error) {
 	o := p.live.Overlay

@@ -93,7 +93,7 @@ func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
 	// containers. Marks that are escaped for a nested overlay stay so: the merged
 	// tree becomes a lower layer again, where the kernel takes the escape away.
 	layer.Namespace = overlay.Trusted
-	if o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped()); err != nil {
+	if o.Union, err = overlay.Merge(append([]overlay.Layer{layer}, l.lowerLayers()...), overlay.KeepEscaped()); err != nil {
 		return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 	}
 	l.Merged = o.Union.Root()
@@ -103,7 +103,7 @@ func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
 // watchLayer notes the state of a layer that is a directory of the host: of its
 // names, sizes and times, since there is no one file that would tell.
 func (l *Live) watchLayer(o *Overlay) error {
-	if o.Image != nil {
+	if o.Image != nil || o.Upper == nil {
 		return nil
 	}
 	sum, _, err := l.state(context.Background())
