@@ -403,6 +403,12 @@ func TestComparePatchedDamage(t *testing.T) {
 	old, _ := oneFile(t, bytes.Repeat([]byte("text "), 1500), FlagNoFragments)
 	longer := *old.Data.(*fileData)
 	longer.size += 100
+	for _, size := range []int{7499, 7501} {
+		other := &patchedBytes{below: old.Data, now: bytes.Repeat([]byte("text "), 1501)[:size], chunk: 512, changed: map[int64]bool{}}
+		if same, err := ComparePatched(t.Context(), other, old, 1, nil); same || err != nil {
+			t.Errorf("content of %d bytes is the same (%v)", size, err)
+		}
+	}
 	n := *old
 	n.Size, n.Data = longer.size, &longer
 	want := &patchedBytes{below: old.Data, now: bytes.Repeat([]byte("text "), 1520), chunk: 512, changed: map[int64]bool{}}
@@ -487,7 +493,7 @@ func TestPatchedReadsOnce(t *testing.T) {
 	const bs = 16384
 	o := lz4Options(t, bs)
 	rnd := rand.New(rand.NewPCG(4, 4))
-	content := randomContent(rnd, 200*bs, bs)
+	content := randomContent(rnd, 700*bs, bs) // more than one part for ComparePatched
 	for i := range content {
 		if i%bs == 7 {
 			content[i] = 1 // no holes
@@ -509,7 +515,7 @@ func TestPatchedReadsOnce(t *testing.T) {
 	d := &device{below: old.Data}
 	want := bytes.Clone(content)
 	for range 30 {
-		e := extent{src: rnd.Int64N(200*bs - 5000), len: 1 + rnd.Int64N(5000)}
+		e := extent{src: rnd.Int64N(700*bs - 5000), len: 1 + rnd.Int64N(5000)}
 		d.changes = append(d.changes, e)
 		copy(want[e.src:], bytes.Repeat([]byte{0xaa}, int(e.len)))
 	}
