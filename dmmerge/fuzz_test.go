@@ -23,7 +23,7 @@ func addSeeds(f *testing.F) {
 	rnd := rand.New(rand.NewPCG(52, 1))
 	for i := range 12 {
 		cs := 1 + i%2
-		cow, _ := history(rnd, cs, 70*512, 3+rnd.IntN(80/cs), rnd.IntN(90))
+		cow, _ := history(rnd, cs, 70*512, 3+rnd.IntN(36/cs), rnd.IntN(60))
 		if i%3 == 2 {
 			cow = damage(rnd, cow, cs)
 		}
