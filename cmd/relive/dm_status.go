@@ -48,7 +48,7 @@ Ends with 3 where there is something to warn of.`,
 			}
 			defer cow.Close()
 			s := &dmStatus{File: args[0], Size: cow.Size(), Status: cow.Status(), Findings: []dmFinding{}, Warnings: []string{}}
-			s.Line = s.Status.String()
+			s.Line = s.String()
 			if s.InUse, err = hostdisk.InUse("/", args[0]); err != nil {
 				return err
 			}
