@@ -89,8 +89,12 @@ func (fs *FS) recoveredSuperblock() []byte {
 // the log as empty: without a start, and with a number that no transaction of
 // the log has, finished or not.
 func (fs *FS) emptyJournal() ([]byte, error) {
+	off := int64(fs.replayed.superblock << fs.geo.blockBits)
+	if off < superblockOffset+superblockSize {
+		return nil, tree.Corrupt(fs.name, "journal", "begins in block %d, where the superblock stands", fs.replayed.superblock)
+	}
 	sb := make([]byte, jbdSBSize)
-	if err := fs.dev.readAt(sb, int64(fs.replayed.superblock<<fs.geo.blockBits)); err != nil {
+	if err := fs.dev.readAt(sb, off); err != nil {
 		return nil, err
 	}
 	put := func(off int, v uint32) { binary.BigEndian.PutUint32(sb[off:], v) }
