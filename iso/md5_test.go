@@ -53,7 +53,7 @@ func TestCheckMD5(t *testing.T) {
 		return res
 	}
 	rng := rand.New(rand.NewPCG(5, 5))
-	for _, kib := range []int{0, 100, 500, 690, 700, 1000, 5000, 20000} {
+	for _, kib := range []int{0, 100, 500, 690, 700, 1000, 5000} {
 		file := md5Image(t, kib)
 		whole := compare(file, fmt.Sprintf("%d KiB", kib))
 		if kib >= 1000 && !whole.Pass {

@@ -291,10 +291,10 @@ func (s *sparseStore) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // pipe runs a program whose output the store takes.
-func pipe(t testing.TB, ctx context.Context, s *sparseStore, name string, args ...string) {
+func pipe(t testing.TB, s *sparseStore, name string, args ...string) {
 	t.Helper()
 	var diag bytes.Buffer
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Stdout, cmd.Stderr = s, &diag
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, diag.String())
