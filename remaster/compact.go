@@ -48,8 +48,15 @@ type CompactPlan struct {
 	o     CompactOptions
 	root  *tree.Node // of the new base
 	write *squash.Plan
-	fresh *freshRootfs // nil where the overlay stays or there is none
-	rules []exclude.RuleCount
+	// resets take the place of the overlay; none where it stays or there is none.
+	resets []part
+	rules  []exclude.RuleCount
+	// state is the hash of the overlay's state, now the time that all that is
+	// made carries.
+	state []byte
+	now   tree.Time
+	// version is the text of antiX's version files.
+	version []byte
 
 	Summary PlanSummary
 }
@@ -116,7 +123,7 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 		return nil, err
 	}
 	if p.Summary.Mode != "output" {
-		for _, s := range p.steps(placeholders) {
+		for _, s := range p.steps(p.placeholders()) {
 			p.Summary.Steps = append(p.Summary.Steps, s.String())
 		}
 	}
@@ -133,8 +140,8 @@ func (l *Live) isPartOf(path string) string {
 	if err != nil {
 		return ""
 	}
-	for _, name := range []string{antixBase, antixRoot, antixHome} {
-		if own, err := os.Stat(filepath.Join(l.Dir, name)); err == nil && os.SameFile(st, own) {
+	for _, name := range append(l.files.together(), l.files.home) {
+		if own, err := os.Stat(filepath.Join(l.Dir, name)); name != "" && err == nil && os.SameFile(st, own) {
 			return name
 		}
 	}
@@ -148,21 +155,16 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	oldText, err := readVersionFile(l.Base.Root, baseVIDFile)
-	if err != nil {
-		return err
-	}
-	vid, newest, err := l.freshVID(ctx, parseVID(oldText), fmt.Sprint(wo.Codec, wo.BlockSize, p.o.Excludes))
-	if err != nil {
+	var newest tree.Time
+	if p.state, newest, err = l.state(ctx); err != nil {
 		return err
 	}
 	wo.MkfsTime = max(wo.MkfsTime, uint32(newest.Whole().Sec))
 	if e.SourceDate != nil {
 		wo.MkfsTime = uint32(tree.Time{Sec: *e.SourceDate}.Whole().Sec)
 	}
-	now := tree.Time{Sec: int64(wo.MkfsTime)}
-	text := versionFile(vid, oldText, now.Time())
-	s.VID = string(vid)
+	p.now = tree.Time{Sec: int64(wo.MkfsTime)}
+	s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
 
 	root := l.Merged
 	if len(p.o.Excludes) > 0 {
@@ -182,14 +184,7 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 		}
 		root = set.Apply(root)
 	}
-	var edits tree.Edits
-	for _, path := range antixDropped {
-		edits.Remove(path)
-	}
-	stamp := tree.NewFile("", 0o644, text)
-	stamp.Mtime = now
-	edits.Put(baseVIDFile, stamp)
-	if p.root, err = edits.Apply(root); err != nil {
+	if p.root, err = l.Layout.system(p, root); err != nil {
 		return err
 	}
 
@@ -198,7 +193,6 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 		return err
 	}
 	st := &p.write.Stats
-	s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
 	s.Inodes, s.Bytes = st.Inodes, st.Bytes
 	s.Reused, s.Mixed, s.Duplicate = st.ReusedFiles, st.MixedFiles, st.DuplicateFiles
 	s.Copy, s.Compress, s.Repacked, s.Dead = st.CopyBytes, st.CompressBytes, st.RepackedBlocks, st.DeadBytes
@@ -207,19 +201,13 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 	if l.Overlay == nil || p.o.Output != "" {
 		return nil
 	}
-	if p.o.NoReset {
-		tree, err := restamped(l.Overlay, text, now)
-		if err != nil {
-			return err
-		}
-		p.fresh, err = planRootfs(l.Overlay, tree, now)
-		return err
-	}
-	p.fresh, err = planFreshRootfs(l.Overlay, p.root, text, now)
-	if err == nil && len(p.fresh.dropped) > 0 {
-		p.warn("the new rootfs does without the features %v of the old one", p.fresh.dropped)
-	}
+	p.resets, err = l.Layout.resets(p)
 	return err
+}
+
+// salt is what decides a new base besides the old one and the overlay.
+func (p *CompactPlan) salt() string {
+	return fmt.Sprint(p.Summary.Codec, p.o.Level, p.Summary.BlockSize, p.o.Excludes)
 }
 
 // warnLosses tells what the new base cannot hold.

@@ -2,10 +2,8 @@ package remaster
 
 import (
 	"context"
-	"crypto/md5"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -130,17 +128,22 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 }
 
 // readBack opens a new base from the disk, compares it with the tree it was
-// made from, and gives the MD5 sum of the file.
-func (p *CompactPlan) readBack(ctx context.Context, path string) (sum []byte, err error) {
+// made from, and gives the sums of the file: MD5, and the one that stands
+// beside the base.
+func (p *CompactPlan) readBack(ctx context.Context, path string) (sums map[string]string, err error) {
 	r, size, open, err := p.env.openSquash(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
 	defer func() { err = errors.Join(err, open.Close()) }()
-	p.env.phase("reading linuxfs back", p.write.Stats.Bytes)
+	p.env.phase("reading "+p.live.Base.Name()+" back", p.write.Stats.Bytes)
+	kinds := []string{"md5"}
+	if c, ok := p.live.files.sum(); ok && c.sum != "md5" {
+		kinds = append(kinds, c.sum)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		sum, err = md5File(ctx, path, size)
+		sums, err = sumFile(ctx, path, size, kinds...)
 		return err
 	})
 	g.Go(func() error {
@@ -154,37 +157,7 @@ func (p *CompactPlan) readBack(ctx context.Context, path string) (sum []byte, er
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return sum, nil
-}
-
-// md5File gives the MD5 sum of a file that must have that size.
-func md5File(ctx context.Context, path string, size int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	h := md5.New()
-	buf := make([]byte, 1<<20)
-	var n int64
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, context.Cause(ctx)
-		}
-		k, err := f.Read(buf)
-		h.Write(buf[:k])
-		n += int64(k)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	if n != size {
-		return nil, fmt.Errorf("%s: %d bytes where %d were written", path, n, size)
-	}
-	return h.Sum(nil), nil
+	return sums, nil
 }
 
 // dropCache asks the kernel to forget the pages of a file that was synced, so

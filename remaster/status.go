@@ -3,10 +3,10 @@ package remaster
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"relive/extfs"
-	"relive/overlay"
 	"relive/remaster/hostdisk"
 	"relive/squash"
 	"relive/tree"
@@ -62,7 +62,7 @@ type ImageStatus struct {
 // OverlayStatus describes the overlay.
 type OverlayStatus struct {
 	ImageStatus
-	Form     string       `json:"form"`
+	Form     Form         `json:"form"`
 	Empty    bool         `json:"empty"`
 	VID      string       `json:"vid"`
 	VIDState VIDState     `json:"vid_state"`
@@ -118,12 +118,10 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 		s.Home = &h
 	}
 	if l.HomeProblem != nil {
-		s.Warnings = append(s.Warnings, "homefs cannot be read: "+l.HomeProblem.Error())
+		s.Warnings = append(s.Warnings, filepath.Base(l.files.home)+" cannot be read: "+l.HomeProblem.Error())
 	}
-	if left, err := (AntiX{}).leftovers(l.Dir); err != nil {
+	if s.Leftovers, err = l.leftovers(); err != nil {
 		return nil, err
-	} else if left != nil {
-		s.Leftovers = left
 	}
 	if s.Host.FileSystem, err = hostdisk.FilesystemType(l.Dir); err != nil {
 		return nil, err
@@ -143,7 +141,7 @@ func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 	s := BaseStatus{
 		Path: l.Base.Path, Size: l.Base.Size, Codec: l.Base.Image.Options().ID.String(), BlockSize: int(sb.BlockSize),
 		Inodes: sb.InodeCount, Fragments: sb.FragmentCount, Exportable: sb.Flags&squash.FlagExportable != 0,
-		Built: time.Unix(int64(sb.MkfsTime), 0).UTC(), VID: string(vids.Base), Wrapped: l.Base.Wrapped != nil,
+		Built: time.Unix(int64(sb.MkfsTime), 0).UTC(), VID: string(vids.Base), Wrapped: l.Base.Inner != nil,
 	}
 	var err error
 	if s.Content, err = l.Base.content(); err != nil {
@@ -172,12 +170,12 @@ func imageStatus(img *Image) ImageStatus {
 
 func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlayStatus, error) {
 	o := l.Overlay
-	s := &OverlayStatus{ImageStatus: imageStatus(&o.Image), Form: layerForm(o.Form), Empty: o.Empty, VID: string(vids.Overlay), VIDState: vids.State}
+	s := &OverlayStatus{ImageStatus: imageStatus(o.Image), Form: o.Form, Empty: o.Empty, VID: string(vids.Overlay), VIDState: vids.State}
 	var err error
 	if s.InUse, err = hostdisk.InUse("/", o.Path); err != nil {
 		return nil, err
 	}
-	e.phase("comparing rootfs with linuxfs", 0)
+	e.phase("comparing "+o.Name()+" with "+l.Base.Name(), 0)
 	err = l.Changes(ctx, func(c Change) error {
 		s.Changes.Add(&c)
 		return nil
@@ -187,23 +185,31 @@ func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlaySt
 
 // overlayWarnings tells what in an overlay a person should know.
 func (l *Live) overlayWarnings() (out []string, err error) {
-	info := l.Overlay.FS.Info()
-	if info.HasErrors {
-		out = append(out, errorsRecorded(&info))
+	o := l.Overlay
+	if o == nil {
+		return nil, nil
 	}
-	if l.Overlay.Union == nil {
+	if o.Image != nil {
+		info := o.Image.FS.Info()
+		if info.HasErrors {
+			out = append(out, errorsRecorded(o.Name(), &info))
+		}
+		if !info.Clean && !info.NeedsRecovery {
+			out = append(out, o.Name()+" was not unmounted cleanly and has no journal; what was written last may be incomplete")
+		}
+	}
+	if o.Union == nil {
 		return out, nil
 	}
-	rep, err := l.Overlay.Union.Report()
+	rep, err := o.Union.Report()
 	if err != nil {
-		return nil, fmt.Errorf("rootfs: %w", err)
+		return nil, fmt.Errorf("%s: %w", o.Name(), err)
 	}
-	out = append(out, rep.Warnings()...)
-	return out, nil
+	return append(out, rep.Warnings()...), nil
 }
 
-func errorsRecorded(info *extfs.Info) string {
-	s := fmt.Sprintf("the kernel has recorded %d errors in rootfs", info.ErrorCount)
+func errorsRecorded(name string, info *extfs.Info) string {
+	s := fmt.Sprintf("the kernel has recorded %d errors in %s", info.ErrorCount, name)
 	if t := info.LastError.Time; t != (tree.Time{}) {
 		s += ", the last at " + t.Time().Format(time.DateTime)
 	}
@@ -222,12 +228,4 @@ func (l *Live) outlook(ctx context.Context, e *Env) (*CompactOutlook, error) {
 	}
 	s := p.Summary
 	return &CompactOutlook{Copy: s.Copy, Compress: s.Compress, Size: s.Estimate, Need: s.Need}, nil
-}
-
-// layerForm names the form of an overlay.
-func layerForm(f overlay.Form) string {
-	if f == overlay.Aufs {
-		return "aufs"
-	}
-	return "overlayfs"
 }

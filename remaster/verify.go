@@ -1,9 +1,7 @@
 package remaster
 
 import (
-	"bufio"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -69,34 +67,51 @@ func verifyImage(ctx context.Context, e *Env, r *squash.Reader, progress func(do
 	return nil
 }
 
-// VerifyDir checks a live directory: the base, every file that has an md5 file
+// VerifyDir checks a live directory: the base, every file that has a sum
 // beside it, and that the images of persistence can be read from end to end.
 func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
+	found, err := Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	f := &found.files
+	path := func(name string) string { return filepath.Join(found.Dir, name) }
 	var out []CheckResult
-	base, err := VerifyFile(ctx, e, filepath.Join(dir, antixBase))
+	base, err := VerifyFile(ctx, e, path(f.base))
 	if err != nil {
 		return nil, err
 	}
 	out = append(out, base)
-	entries, err := os.ReadDir(dir)
+	sums := map[string]string{} // by the name of the file with the sum, the name of the hash
+	if c, ok := f.sum(); ok && exists(path(c.name)) {
+		sums[c.name] = c.sum
+	}
+	at := filepath.Dir(f.base)
+	entries, err := os.ReadDir(path(at))
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range entries {
 		if name, ok := strings.CutSuffix(d.Name(), ".md5"); ok && name != "" && !d.IsDir() {
-			res, err := verifyMD5(ctx, e, filepath.Join(dir, name), filepath.Join(dir, d.Name()))
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, res)
+			sums[filepath.Join(at, d.Name())] = "md5"
 		}
 	}
-	for _, name := range []string{antixRoot, antixHome} {
-		path := filepath.Join(dir, name)
-		if !exists(path) {
+	for _, name := range sortedKeys(sums) {
+		of := strings.TrimSuffix(name, filepath.Ext(name))
+		if c, ok := f.sum(); ok && c.name == name {
+			of = f.base
+		}
+		res, err := verifySum(ctx, e, path(of), path(name), sums[name])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, res)
+	}
+	for _, name := range append(f.overlay[:len(f.overlay):len(f.overlay)], f.home) {
+		if name == "" || !exists(path(name)) {
 			continue
 		}
-		res, err := verifyExt(ctx, e, path)
+		res, err := verifyExt(ctx, e, path(name))
 		if err != nil {
 			return nil, err
 		}
@@ -105,15 +120,16 @@ func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
 	return out, nil
 }
 
-// verifyMD5 compares a file with the sum beside it.
-func verifyMD5(ctx context.Context, e *Env, path, sumPath string) (CheckResult, error) {
-	res := CheckResult{Path: sumPath, What: "md5"}
-	want, err := readMD5(sumPath)
+// verifySum compares a file with the sum beside it.
+func verifySum(ctx context.Context, e *Env, path, sumPath, kind string) (CheckResult, error) {
+	res := CheckResult{Path: sumPath, What: kind}
+	want, err := readSum(sumPath, kind)
 	if err != nil {
 		res.Findings = append(res.Findings, err.Error())
 		return res, nil
 	}
-	st, err := os.Stat(path)
+	e.phase("summing "+filepath.Base(path), 0)
+	got, err := sumOf(ctx, path, kind)
 	if errors.Is(err, fs.ErrNotExist) {
 		res.Findings = append(res.Findings, fmt.Sprintf("%s is not there", filepath.Base(path)))
 		return res, nil
@@ -121,33 +137,12 @@ func verifyMD5(ctx context.Context, e *Env, path, sumPath string) (CheckResult, 
 	if err != nil {
 		return res, err
 	}
-	e.phase("summing "+filepath.Base(path), 0)
-	sum, err := md5File(ctx, path, st.Size())
-	if err != nil {
-		return res, err
-	}
-	if got := hex.EncodeToString(sum); got != want {
+	if got != want {
 		res.Findings = append(res.Findings, fmt.Sprintf("%s has the sum %s, not %s", filepath.Base(path), got, want))
 	} else {
 		res.OK, res.Detail = true, got
 	}
 	return res, nil
-}
-
-// readMD5 gives the sum that a file as md5sum writes it begins with.
-func readMD5(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	s.Scan()
-	sum, _, _ := strings.Cut(strings.TrimPrefix(s.Text(), `\`), " ")
-	if b, err := hex.DecodeString(sum); err != nil || len(b) != 16 {
-		return "", fmt.Errorf("%s: line 1: no MD5 sum", filepath.Base(path))
-	}
-	return strings.ToLower(sum), s.Err()
 }
 
 // verifyExt walks an ext image and reads its files.
