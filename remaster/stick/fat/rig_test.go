@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,8 +78,20 @@ func lookup(t testing.TB, root *tree.Node, path string) *tree.Node {
 	return n
 }
 
-// fixture reads an image of testdata.
+// unpacked holds the images of testdata, of which one has 40 MiB.
+var unpacked sync.Map
+
+// fixture gives a copy of an image of testdata.
 func fixture(t testing.TB, name string) []byte {
+	t.Helper()
+	img, ok := unpacked.Load(name)
+	if !ok {
+		img, _ = unpacked.LoadOrStore(name, unpack(t, name))
+	}
+	return bytes.Clone(img.([]byte))
+}
+
+func unpack(t testing.TB, name string) []byte {
 	t.Helper()
 	p, err := os.ReadFile(filepath.Join("testdata", name+".img.zst"))
 	if err != nil {
