@@ -12,7 +12,10 @@
 // system that is found beside a table is a leftover, and the table wins.
 //
 // Laws:
-//   - Nothing is written.
+//   - File systems are never changed. The bytes of a file can be overwritten where
+//     they lie ([Stick.InPlace]): no name, size, time or table changes by it, so
+//     that a crash leaves what a crash of any write leaves, old or new sectors of
+//     that file, and a file system as whole as before.
 //   - Kinds, labels and UUIDs are what blkid prints.
 //   - One unreadable partition does not hide the others: its error is in its Err,
 //     and names what was found there and what to do.

@@ -12,23 +12,33 @@ import (
 // isoKind is ISO 9660's name, the one kind that stands beside a partition table.
 const isoKind = "iso9660"
 
-// openFileSystem opens a file system of that kind and gives its root.
-func openFileSystem(kind string, r *io.SectionReader, name string) (*tree.Node, error) {
+// opened is a file system.
+type opened struct {
+	root *tree.Node
+	// replays: what is shown is not all on the device where it belongs; a journal
+	// has the newer state.
+	replays bool
+}
+
+// openFileSystem opens a file system of that kind.
+func openFileSystem(kind string, r *io.SectionReader, name string) (opened, error) {
 	switch kind {
 	case "vfat", "exfat":
 		fs, err := fat.Open(r, r.Size(), name)
 		if err != nil {
-			return nil, fsckHint(err, "fsck."+kind)
+			return opened{}, fsckHint(err, "fsck."+kind)
 		}
-		return fs.Root()
+		root, err := fs.Root()
+		return opened{root: root}, err
 	case "ext2", "ext3", "ext4":
 		fs, err := extfs.Open(r, r.Size(), name)
 		if err != nil {
-			return nil, fsckHint(err, "e2fsck -f")
+			return opened{}, fsckHint(err, "e2fsck -f")
 		}
-		return fs.Root()
+		root, err := fs.Root()
+		return opened{root, fs.Info().NeedsRecovery}, err
 	}
-	return nil, unreadable(kind, name)
+	return opened{}, unreadable(kind, name)
 }
 
 // unreadable is the error of a kind that is known and not read.

@@ -41,8 +41,8 @@ type Partition struct {
 	disk io.ReaderAt
 	name string // of the disk
 
-	mu   sync.Mutex
-	root *tree.Node
+	mu sync.Mutex
+	fs opened
 }
 
 func newPartition(r io.ReaderAt, name string, p partition.Partition) *Partition {
@@ -66,18 +66,23 @@ func (p *Partition) Section() *io.SectionReader {
 
 // Root opens the file system and gives its root; further calls give the same.
 func (p *Partition) Root() (*tree.Node, error) {
+	fs, err := p.open()
+	return fs.root, err
+}
+
+func (p *Partition) open() (opened, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.root != nil {
-		return p.root, nil
+	if p.fs.root != nil {
+		return p.fs, nil
 	}
 	if p.Err != nil {
-		return nil, p.Err
+		return opened{}, p.Err
 	}
-	root, err := openFileSystem(p.FileSystem, p.Section(), p.name)
+	fs, err := openFileSystem(p.FileSystem, p.Section(), p.name)
 	if err != nil {
-		return nil, err
+		return opened{}, err
 	}
-	p.root = root
-	return root, nil
+	p.fs = fs
+	return fs, nil
 }

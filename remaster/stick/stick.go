@@ -14,7 +14,7 @@ import (
 	"relive/tree"
 )
 
-// Stick is an opened disk or image of one. It is read-only.
+// Stick is an opened disk or image of one. Nothing but [Stick.InPlace] writes.
 type Stick struct {
 	Path string
 	Size int64 // bytes
@@ -26,7 +26,8 @@ type Stick struct {
 	// Problems are what is wrong with the table without making it unreadable.
 	Problems []error
 
-	close func() error
+	close    func() error
+	writable *os.File // nil where it was opened for reading
 }
 
 // Open opens a block device or an image file. What it holds must not change as
@@ -35,11 +36,26 @@ type Stick struct {
 // A disk on which neither a table nor a file system is known is
 // tree.ErrUnsupported, one whose GPT is damaged in both copies tree.ErrCorrupt.
 // Errors may have a method Hint() string that tells a person what to do.
-func Open(path string) (*Stick, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+func Open(path string) (*Stick, error) { return openPath(path, os.O_RDONLY) }
+
+// OpenWritable is Open for [Stick.InPlace]. Opening alone writes nothing. A block
+// device is opened exclusively: while it, or a partition of it, is mounted, that
+// is an error (EBUSY). Whether an image is in use, by a loop device or a virtual
+// machine, is for the caller to know.
+func OpenWritable(path string) (*Stick, error) {
+	// On Linux, O_EXCL without O_CREAT concerns block devices alone.
+	s, err := openPath(path, os.O_RDWR|unix.O_EXCL)
+	if errors.Is(err, unix.EBUSY) {
+		err = withHint(err, "unmount all of its partitions first")
+	}
+	return s, err
+}
+
+func openPath(path string, flags int) (*Stick, error) {
+	f, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			err = withHint(err, "reading a device takes root or the group disk")
+			err = withHint(err, "opening a device takes root or the group disk")
 		}
 		return nil, err
 	}
@@ -49,6 +65,9 @@ func Open(path string) (*Stick, error) {
 		return nil, err
 	}
 	s.close = f.Close
+	if flags&os.O_RDWR != 0 {
+		s.writable = f
+	}
 	return s, nil
 }
 
