@@ -303,7 +303,11 @@ func (p *CompactPlan) patched(unit int) (*patchedImage, error) {
 	var dev device = untouched{l.Base.Inner.Content}
 	fs := l.Base.Inner.FS
 	if s := l.snapshot(); s != nil {
-		dev, fs = s.device(), s.FS
+		dev, fs = s.Device, s.FS
+	}
+	dev, err := recovered(dev, fs)
+	if err != nil {
+		return nil, err
 	}
 	below := tree.Data(nil)
 	if l.Base.Image != nil {

@@ -57,9 +57,6 @@ func (l *Live) openSnapshot(path string) error {
 	return err
 }
 
-// device is the merged device as a new base is to hold it.
-func (s *Snapshot) device() device { return s.Device }
-
 // warnings tells what a person should know of the COW.
 func (s *Snapshot) warnings() (out []string) {
 	for _, f := range s.COW.Findings() {
