@@ -93,6 +93,14 @@ def medians(path):
     return result
 
 
+def wall(r):
+    return r["wall"]
+
+
+def processor(r):
+    return r["user"] + r["system"]
+
+
 def requirements(kind, codec, m):
     """(text, value, limit, met) of each requirement that the runs of a codec can tell."""
     found = []
@@ -126,21 +134,24 @@ def report(a):
     facts["load"] = "%.1f over the last minutes" % os.getloadavg()[2]
     print("%-12s %s" % ("load", facts["load"]))
     if os.getloadavg()[2] > 1.5 * os.cpu_count():
-        print("note: other work was running on this machine; wall times say little")
+        print("note: other work was running on this machine; wall times say little, processor times more")
     missed = 0
     judged = {}
     for codec, m in results.items():
-        print("\n%-49s %8s %8s %8s %9s %9s" % (codec, "wall s", "vs peer", "user s", "peak MiB", "size MiB"))
+        print("\n%-49s %8s %8s %8s %8s %9s %9s" %
+              (codec, "wall s", "vs peer", "cpu s", "vs peer", "peak MiB", "size MiB"))
         for what, meaning in WHATS[a.kind]:
             if what not in m:
                 continue
             if codec == "image":
                 meaning = IMAGE_WHATS[what]
             r = m[what]
-            ratio = "%.1fx" % (m["peer"]["wall"] / r["wall"]) if "peer" in m else "-"
+            ratios = ["-", "-"]
+            if "peer" in m:
+                ratios = ["%.1fx" % (seconds(m["peer"]) / max(seconds(r), 0.001)) for seconds in (wall, processor)]
             size = "%.2f" % (r["size"] / (1 << 20)) if "size" in r else "-"
-            print("  %-47s %8.2f %8s %8.2f %9.1f %9s" %
-                  (meaning, r["wall"], ratio, r["user"], r["peak"] / (1 << 20), size))
+            print("  %-47s %8.2f %8s %8.2f %8s %9.1f %9s" %
+                  (meaning, r["wall"], ratios[0], processor(r), ratios[1], r["peak"] / (1 << 20), size))
         for text, value, limit, met in requirements(a.kind, codec, m):
             print("  %-4s %8.3f %s %s" % ("ok" if met else "MISS", value, text, limit))
             missed += not met
