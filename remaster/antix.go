@@ -265,7 +265,7 @@ func (AntiX) check(p *CompactPlan) error {
 }
 
 // system stamps the new base with a version id of its own.
-func (AntiX) system(p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+func (AntiX) system(_ context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
 	old, err := readVersionFile(p.live.Base.Root, baseVIDFile)
 	if err != nil {
 		return nil, err

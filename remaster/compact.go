@@ -192,7 +192,7 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.system, err = l.Layout.system(p, root); err != nil {
+	if p.system, err = l.Layout.system(ctx, p, root); err != nil {
 		return err
 	}
 	if p.make, err = p.maker(ctx, wo); err != nil {

@@ -75,6 +75,8 @@ type Live struct {
 	files      fileSet
 	stamps     map[string]stamp // of the files, as they were opened
 	layer      []byte           // state of an overlay that is a directory
+	stack      []*Base          // of a base that is several, the bottom first
+	lowers     []overlay.Layer  // of the stack, the uppermost first
 	closers    closers
 }
 
@@ -153,6 +155,9 @@ type Base struct {
 	Image *squash.Reader
 	// Root is the tree of the system: that of Image, or of Inner.
 	Root *tree.Node
+	// Below are the paths of the other images of a base that is several over
+	// each other. Root is then what all of them show.
+	Below []string
 	// Inner is the ext image that holds the system, where Image does not hold
 	// its files. It is nil where it does.
 	Inner *Inner
@@ -186,7 +191,13 @@ type Overlay struct {
 	// Union is nil where Upper is.
 	Union *overlay.Merged
 
-	upper, work string // directories in Image
+	// Kept tells of what lies in the overlay's file and is no part of the
+	// overlay.
+	Kept []string
+
+	upper, work string            // directories in Image
+	layers      []string          // directories that hold unions' layers
+	unions      []*overlay.Merged // Union first
 }
 
 // snapshot gives the overlay's COW, nil where it has none.

@@ -173,7 +173,7 @@ func (l *Live) openLiveOSOverlay() error {
 	switch kind {
 	case "ext":
 		return l.openImageOverlay(path, liveosUpper, liveosWork)
-	case "dm-snapshot", "":
+	case "dm-snapshot", "zeros", "":
 		// dracut takes a file of no known type for a snapshot's.
 		if l.Base.Inner == nil {
 			return refuse("compact on the system that wrote it, or move it away", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
@@ -212,7 +212,8 @@ var magics = []struct {
 	{"swap", 4086, "SWAPSPACE2"},
 }
 
-// sniff tells what a file holds, "" where that is nothing known.
+// sniff tells what a file holds: "zeros" where it begins with 4 KiB of them, ""
+// where that is nothing known.
 func sniff(path string) (string, error) {
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
@@ -234,18 +235,22 @@ func sniff(path string) (string, error) {
 			return m.kind, nil
 		}
 	}
+	if p := make([]byte, min(4096, c.Size())); len(p) > 0 {
+		if err := tree.ReadFull(c, p, 0); err != nil {
+			return "", fmt.Errorf("%s: %w", path, err)
+		}
+		if tree.IsZero(p) {
+			return "zeros", nil
+		}
+	}
 	return "", nil
 }
 
-func (LiveOS) check(p *CompactPlan) error {
-	l := p.live
-	if s := l.snapshot(); s != nil {
-		return s.damage(l.Overlay.Path)
-	}
-	return nil
-}
+func (LiveOS) check(p *CompactPlan) error { return p.live.damagedSnapshot() }
 
-func (LiveOS) system(_ *CompactPlan, merged *tree.Node) (*tree.Node, error) { return merged, nil }
+func (LiveOS) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+	return merged, nil
+}
 
 func (LiveOS) resets(p *CompactPlan) ([]part, error) {
 	o := p.live.Overlay

@@ -49,12 +49,13 @@ func (l *Live) openDirOverlay(path, work string) error {
 	if err != nil {
 		return err
 	}
-	if os.Geteuid() != 0 {
-		// Attributes of the trusted namespace are shown to nobody else, so that
-		// opaque directories would look like others.
-		return refuse("run relive as root", "%s: an overlay that is a directory can be read by root only", path)
+	// Without them opaque directories would look like others.
+	if err := hostfs.CheckTrusted(path); errors.Is(err, hostfs.ErrTrustedHidden) {
+		return refuse("run relive as root", "%s: the marks of an overlay that is a directory show to root only", path)
+	} else if err != nil {
+		return err
 	}
-	root, err := hostfs.Open(path)
+	root, err := hostfs.Open(path, hostfs.RefuseMounts())
 	if err != nil {
 		return err
 	}
@@ -92,7 +93,7 @@ func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
 	// containers. Marks that are escaped for a nested overlay stay so: the merged
 	// tree becomes a lower layer again, where the kernel takes the escape away.
 	layer.Namespace = overlay.Trusted
-	if o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped()); err != nil {
+	if o.Union, err = overlay.Merge(append([]overlay.Layer{layer}, l.lowerLayers()...), overlay.KeepEscaped()); err != nil {
 		return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 	}
 	l.Merged = o.Union.Root()
@@ -102,7 +103,7 @@ func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
 // watchLayer notes the state of a layer that is a directory of the host: of its
 // names, sizes and times, since there is no one file that would tell.
 func (l *Live) watchLayer(o *Overlay) error {
-	if o.Image != nil {
+	if o.Image != nil || o.Upper == nil {
 		return nil
 	}
 	sum, _, err := l.state(context.Background())

@@ -80,8 +80,13 @@ func (s *Snapshot) warnings() (out []string) {
 	return out
 }
 
-// damage refuses a COW of which not everything can be read.
-func (s *Snapshot) damage(path string) error {
+// damagedSnapshot refuses a COW of which not everything can be read.
+func (l *Live) damagedSnapshot() error {
+	s := l.snapshot()
+	if s == nil {
+		return nil
+	}
+	path := l.Overlay.Path
 	for _, f := range s.COW.Findings() {
 		if f.Severity() == dmmerge.Corruption {
 			return refuse("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)

@@ -41,6 +41,7 @@ type BaseStatus struct {
 	Built      time.Time `json:"built"`
 	VID        string    `json:"vid"`
 	Wrapped    bool      `json:"wrapped"`
+	Below      []string  `json:"below,omitempty"`      // other images of a base that is several
 	Inner      string    `json:"inner,omitempty"`      // path of the image inside
 	InnerSize  int64     `json:"inner_size,omitempty"` // bytes
 	InUse      string    `json:"in_use,omitempty"`
@@ -75,6 +76,8 @@ type OverlayStatus struct {
 	// ImageStatus are then of the merged file system, but for the path and the
 	// sizes, which are the overlay's.
 	Snapshot *SnapshotStatus `json:"snapshot,omitempty"`
+	// Kept tells of what lies in the overlay's file and is not folded in.
+	Kept []string `json:"kept,omitempty"`
 }
 
 // SnapshotStatus describes the COW of a device-mapper snapshot.
@@ -154,7 +157,7 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 
 func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 	b := l.Base
-	s := BaseStatus{Path: b.Path, Size: b.Size, VID: string(vids.Base), Wrapped: b.Inner != nil}
+	s := BaseStatus{Path: b.Path, Size: b.Size, VID: string(vids.Base), Below: b.Below, Wrapped: b.Inner != nil}
 	if b.Inner != nil {
 		s.Inner, s.InnerSize = b.Inner.Path, b.Inner.Content.Size()
 	}
@@ -198,7 +201,7 @@ func imageStatus(img *Image) ImageStatus {
 
 func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlayStatus, error) {
 	o := l.Overlay
-	s := &OverlayStatus{Form: o.Form, Empty: o.Empty, VID: string(vids.Overlay), VIDState: vids.State}
+	s := &OverlayStatus{Form: o.Form, Empty: o.Empty, Kept: o.Kept, VID: string(vids.Overlay), VIDState: vids.State}
 	var err error
 	switch {
 	case o.Image != nil:

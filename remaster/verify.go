@@ -40,7 +40,7 @@ func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	switch kind {
 	case "ext":
 		return verifyExt(ctx, e, path)
-	case "dm-snapshot":
+	case "dm-snapshot", "zeros":
 		return verifyCOW(path)
 	}
 	return verifySquash(ctx, e, path)

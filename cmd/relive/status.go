@@ -55,6 +55,9 @@ func (a *app) printStatus(s *remaster.Status) {
 		built += ", version id " + orNone(b.VID)
 	}
 	row("", "%s", built)
+	for _, path := range b.Below {
+		row("", "together with %s", filepath.Base(path))
+	}
 	if b.Inner != "" {
 		row("", "the system is in %s, %s", b.Inner, remaster.Bytes(b.InnerSize))
 	}
@@ -63,6 +66,9 @@ func (a *app) printStatus(s *remaster.Status) {
 		row("overlay", "none")
 	} else {
 		a.printOverlay(row, s, o)
+		for _, text := range o.Kept {
+			row("", "%s", text)
+		}
 		if t := &o.Changes; t.Sum() == 0 {
 			row("", "changes nothing")
 		} else {
