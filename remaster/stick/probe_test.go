@@ -165,6 +165,7 @@ func TestJoliet(t *testing.T) {
 		{"GR__ER", "größer", "größer"},
 		{"A LABEL OF MORE THAN SIXTEEN", "a label of more ", "a label of more THAN SIXTEEN"},
 		{"Mixed", "MIXED", "Mixed"},
+		{"A-B", "a_b", "a-b"},
 		{"ONE", "another", "another"},
 		{"UNDER_SCORE", "under_score", "under_score"},
 	} {
