@@ -26,7 +26,6 @@ const (
 	// archiso load, in sectors of 512 bytes: what applies where a header has
 	// none yet.
 	DefaultChunkSectors = 8
-
 )
 
 // Header is the header of a COW, the first 16 bytes of chunk 0

@@ -147,16 +147,16 @@ func (c *COW) sort(r run, fn func(part run, why string)) {
 }
 
 // lose notes chunks that are gone.
-func (rep *Report) lose(c *COW, r run, why string) {
+func (r *Report) lose(c *COW, part run, why string) {
 	cb := uint64(c.geo.bytes)
-	rep.LostChunks += uint64(r.n)
+	r.LostChunks += uint64(part.n)
 	limit := uint64(1<<63-1) / cb
-	e := Extent{Start: int64(min(r.old, limit) * cb), End: int64(min(r.end(), limit) * cb)}
-	if n := len(rep.Lost); n > 0 && rep.Lost[n-1].End == e.Start && rep.Lost[n-1].Why == why {
-		rep.Lost[n-1].End = e.End
+	e := Extent{Start: int64(min(part.old, limit) * cb), End: int64(min(part.end(), limit) * cb)}
+	if n := len(r.Lost); n > 0 && r.Lost[n-1].End == e.Start && r.Lost[n-1].Why == why {
+		r.Lost[n-1].End = e.End
 		return
 	}
-	rep.Lost = append(rep.Lost, Lost{e, uint64(r.entry), c.geo.place(uint64(r.entry)), why})
+	r.Lost = append(r.Lost, Lost{e, uint64(part.entry), c.geo.place(uint64(part.entry)), why})
 }
 
 // Recover reads a COW in whatever state and writes a new one that holds all of

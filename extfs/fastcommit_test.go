@@ -1,6 +1,7 @@
 package extfs
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -103,6 +104,7 @@ func TestFastCommit(t *testing.T) {
 			f.write("d/first", nil)
 			fsync(t, f.path("d/first"))
 			commits := 0
+			var recovered *FS
 			for k, s := range fastSteps {
 				s.do(f)
 				name, sync, _ := strings.Cut(s.name, ": ")
@@ -113,6 +115,16 @@ func TestFastCommit(t *testing.T) {
 				copied := copyImage(t, img)
 				fs := openImage(t, copied)
 				commits += min(1, fs.Info().Journal.FastCommits)
+				// Fast commits cannot be put into their place.
+				if _, err := fs.Recovered(); (err == nil) != (fs.Info().Journal.FastCommits == 0) || err != nil && !errors.Is(err, tree.ErrUnsupported) {
+					t.Errorf("%d fast commits, and then %v", fs.Info().Journal.FastCommits, err)
+				} else if err == nil && recovered == nil {
+					recovered = fs
+					checkRecovered(t, copied)
+				}
+				// Where the journal stays, what is free after it is replaced all
+				// the same.
+				overwriteFree(t, copied, freeRanges(t, fs), 0xA5)
 				compareFastCommit(t, fs, copied)
 				if t.Failed() {
 					t.Fatalf("after %q", name)

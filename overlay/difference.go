@@ -99,8 +99,7 @@ type dirPlan struct {
 	meta bool
 	// opaque: nothing of the lower directory shows.
 	opaque bool
-	// skipped: the directory was not walked; loose: it is not in parent.kids,
-	// but counts there as one that remains.
+	// skipped: the directory was not walked; loose: it is not in parent.kids.
 	skipped, loose bool
 	// remain counts the names that stay where they are, whiteouts those that
 	// are gone, added those that are new or of another type.

@@ -154,7 +154,6 @@ func (at *place) plan() *dirPlan {
 	if at.in == nil {
 		if at.p.loose {
 			at.p.loose = false
-			at.p.parent.remain--
 			at.p.parent.kids = append(at.p.parent.kids, at.p)
 		}
 		return at.p

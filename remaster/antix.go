@@ -265,7 +265,7 @@ func (AntiX) check(p *CompactPlan) error {
 }
 
 // system stamps the new base with a version id of its own.
-func (AntiX) system(p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+func (AntiX) system(_ context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
 	old, err := readVersionFile(p.live.Base.Root, baseVIDFile)
 	if err != nil {
 		return nil, err
@@ -292,7 +292,7 @@ func (AntiX) resets(p *CompactPlan) ([]part, error) {
 	if p.o.NoReset {
 		root, err = restamped(o, p.version, p.now)
 	} else {
-		root, err = stampedRootfs(o, p.root, p.version, p.now)
+		root, err = stampedRootfs(o, p.system, p.version, p.now)
 	}
 	if err != nil {
 		return nil, err

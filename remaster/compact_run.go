@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"relive/remaster/swap"
-	"relive/squash"
 )
 
 // Run does what the plan says.
@@ -38,7 +37,16 @@ func (p *CompactPlan) runOutput(ctx context.Context, res *CompactResult) error {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	_, sums, err := p.makeBase(ctx, temp, res)
+	inner := temp + ".inner"
+	defer os.Remove(inner)
+	scratch := func() (string, error) {
+		err := os.Remove(inner)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return inner, err
+	}
+	_, sums, err := p.makeBase(ctx, temp, scratch, res)
 	if err == nil {
 		err = os.Rename(temp, p.o.Output)
 	}
@@ -75,15 +83,24 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 	if err != nil {
 		return err
 	}
-	facts, sums, err := p.makeBase(ctx, path, res)
+	var inner string
+	facts, sums, err := p.makeBase(ctx, path, func() (string, error) {
+		inner, err = txn.Temp(files.base + ".inner")
+		return inner, err
+	}, res)
 	if err != nil {
 		return err
+	}
+	if inner != "" {
+		if err := os.Remove(inner); err != nil {
+			return err
+		}
 	}
 	for _, c := range files.companions {
 		if path, err = temp(c.name); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, c.content(filepath.Base(files.base), facts, sums), 0o644); err != nil {
+		if err := os.WriteFile(path, c.content(files.base, facts, sums), 0o644); err != nil {
 			return err
 		}
 	}
@@ -100,7 +117,7 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 	if err := p.checkInUse(!p.o.Stage); err != nil {
 		return err
 	}
-	if err := p.live.unchanged(); err != nil {
+	if err := p.live.unchanged(ctx); err != nil {
 		return err
 	}
 	p.env.phase("putting the new files in place", 0)
@@ -136,15 +153,20 @@ func createLike(path, former string) (*os.File, error) {
 
 // content is the text of a companion of a new base.
 func (c *companion) content(base string, f baseFacts, sums map[string]string) []byte {
-	if c.sum != "" {
-		return fmt.Appendf(nil, "%s  %s\n", sums[c.sum], base)
+	switch {
+	case c.list != "":
+		list, _ := withSum(c.list, base, sums[c.sum])
+		return []byte(list)
+	case c.sum != "":
+		return fmt.Appendf(nil, "%s  %s\n", sums[c.sum], filepath.Base(base))
 	}
 	return []byte(c.text(f))
 }
 
 // makeBase writes the new base, makes it durable, reads it back and compares
-// it with what it was made from. It gives its sums, MD5 among them.
-func (p *CompactPlan) makeBase(ctx context.Context, path string, res *CompactResult) (f baseFacts, sums map[string]string, err error) {
+// it with what it was made from. It gives its sums, MD5 among them. scratch
+// gives the path of a temporary file.
+func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() (string, error), res *CompactResult) (f baseFacts, sums map[string]string, err error) {
 	create := func() (*os.File, error) { return createLike(path, p.live.Base.Path) }
 	if p.o.Output != "" {
 		create = func() (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666) }
@@ -154,14 +176,9 @@ func (p *CompactPlan) makeBase(ctx context.Context, path string, res *CompactRes
 		return f, nil, err
 	}
 	defer out.Close()
-	st := &p.write.Stats
-	p.env.phase("writing "+p.live.Base.Name(), st.CopyBytes+st.CompressBytes)
-	p.write.OnProgress(func(w squash.WriteProgress) { p.env.done(w.Copied + w.Compressed) })
-	rep, err := p.write.Write(ctx, out, 0)
-	if err != nil {
+	if res.NewSize, f, err = p.make.write(ctx, out, scratch); err != nil {
 		return f, nil, fmt.Errorf("writing %s: %w", path, err)
 	}
-	res.NewSize, f.content = rep.Size, st.Bytes+rep.TableBytes
 	p.env.phase("syncing", 0)
 	if err := out.Sync(); err != nil {
 		return f, nil, fmt.Errorf("writing %s: %w", path, err)
@@ -170,6 +187,6 @@ func (p *CompactPlan) makeBase(ctx context.Context, path string, res *CompactRes
 	if err := out.Close(); err != nil {
 		return f, nil, fmt.Errorf("writing %s: %w", path, err)
 	}
-	sums, err = p.readBack(ctx, path)
+	sums, err = p.readBack(ctx, path, res.NewSize)
 	return f, sums, err
 }

@@ -11,30 +11,37 @@ import (
 
 // estimate foretells the size of the new base: what is copied, what is
 // compressed at the base's own ratio and a quarter more, the tables at the
-// base's size for each inode.
-func (p *CompactPlan) estimate() (int64, error) {
-	st := &p.write.Stats
+// base's size for each inode. work is what else is needed while it is made.
+func (p *CompactPlan) estimate() (size, work int64, err error) {
+	s := &p.Summary
+	if s.Form == "ext" {
+		return s.Bytes, 0, nil
+	}
 	sb := p.live.Base.Image.Superblock()
 	content, err := p.live.Base.content()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	ratio := 1.0
 	if content > 0 {
 		ratio = min(1, 1.25*float64(sb.InodeTableStart)/float64(content))
 	}
-	tables := int64(float64(sb.BytesUsed-sb.InodeTableStart) * 1.25 * float64(st.Inodes) / float64(max(sb.InodeCount, 1)))
-	return st.CopyBytes + int64(float64(st.CompressBytes)*ratio) + tables + 64<<10, nil
+	tables := int64(float64(sb.BytesUsed-sb.InodeTableStart) * 1.25 * float64(s.Inodes) / float64(max(sb.InodeCount, 1)))
+	if m, ok := p.make.(*squashMaker); ok && m.inner != nil {
+		work = m.inner.used
+	}
+	return s.Copy + int64(float64(s.Compress)*ratio) + tables + 64<<10, work, nil
 }
 
 // checkSpace refuses where the new files cannot fit.
 func (p *CompactPlan) checkSpace() error {
 	s := &p.Summary
 	var err error
-	if s.Estimate, err = p.estimate(); err != nil {
+	var work int64
+	if s.Estimate, work, err = p.estimate(); err != nil {
 		return err
 	}
-	s.Need = s.Estimate
+	s.Need = s.Estimate + work
 	dir := p.live.Dir
 	if p.o.Output != "" {
 		dir = filepath.Dir(p.o.Output)

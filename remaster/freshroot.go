@@ -21,7 +21,7 @@ type freshImage struct {
 // which boots can mount as ext4 with a journal whatever the old was, with that
 // tree in it.
 func (p *CompactPlan) freshImage(o *Overlay, target string, root *tree.Node) (part, error) {
-	f, err := planImage(o, root, p.now)
+	f, err := planImage(o.Name(), o.Image.FS, root, p.now)
 	if err != nil {
 		return part{}, err
 	}
@@ -55,16 +55,16 @@ func stampedRootfs(o *Overlay, base *tree.Node, versionText []byte, now tree.Tim
 	return root, nil
 }
 
-// planImage makes an image like the overlay's with another tree in it.
-func planImage(o *Overlay, root *tree.Node, now tree.Time) (*freshImage, error) {
-	f := &freshImage{name: o.Name(), root: root, options: o.Image.FS.BuildOptions()}
+// planImage makes an image like another with another tree in it.
+func planImage(name string, like *extfs.FS, root *tree.Node, now tree.Time) (*freshImage, error) {
+	f := &freshImage{name: name, root: root, options: like.BuildOptions()}
 	b := &f.options
 	b.Name, b.Time = f.name, now
 	if b.BlockSize > maxBuiltBlock {
 		// The kernel mounts blocks of at most a page.
 		b.BlockSize = maxBuiltBlock
 	}
-	if o.Image.FS.Info().Kind != "ext4" {
+	if like.Info().Kind != "ext4" {
 		// ext2 and ext3 images date from older tools; init tries ext4 first.
 		b.Features, b.JournalBlocks = extfs.DefaultFeatures(), 0
 		b.InodeSize = max(b.InodeSize, 256)

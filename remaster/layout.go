@@ -28,7 +28,7 @@ type Layout interface {
 	// layout's own.
 	check(p *CompactPlan) error
 	// system makes the tree of the new base's system from the merged one.
-	system(p *CompactPlan, merged *tree.Node) (*tree.Node, error)
+	system(ctx context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error)
 	// resets are what takes the place of an overlay that the new base has taken
 	// up.
 	resets(p *CompactPlan) ([]part, error)
@@ -48,7 +48,7 @@ type part struct {
 }
 
 // layouts are all that Find knows, the first that matches is taken.
-func layouts() []Layout { return []Layout{AntiX{}} }
+func layouts() []Layout { return []Layout{AntiX{}, LiveOS{}, Archiso{}, LiveBoot{}, Casper{}} }
 
 // Found is a live directory that was found, but not opened.
 type Found struct {
@@ -92,7 +92,21 @@ func findState(dir, generation string) (*Found, error) {
 			return f, nil
 		}
 	}
-	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs")
+	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
+}
+
+// JournalDirs are the directories in which a run on dir may have left its
+// journal.
+func JournalDirs(dir string) []string {
+	out := []string{dir}
+	for _, layout := range layouts() {
+		if w, ok := layout.(interface{ within() []string }); ok {
+			for _, name := range w.within() {
+				out = append(out, filepath.Join(dir, name))
+			}
+		}
+	}
+	return out
 }
 
 // open opens the state of that generation: "" is the present one.
@@ -111,6 +125,9 @@ func (f *Found) open(ctx context.Context, e *Env, generation string) (*Live, err
 // fileSet names the files of a live directory, relative to it.
 type fileSet struct {
 	base string
+	// stack are all images of a base that is several, the bottom first; base is
+	// among them.
+	stack []string
 	// companions tell of the base and are made with it.
 	companions []companion
 	// overlay are the files and directories that are emptied when the base takes
@@ -128,9 +145,11 @@ type fileSet struct {
 type companion struct {
 	name string
 	// sum is the hash that the file holds of the base, as md5sum and its like
-	// write it: "md5" or "sha512". Where it is "", text makes the content.
+	// write it: "md5", "sha256" or "sha512". Where it is "", text makes the content.
 	sum  string
 	text func(baseFacts) string
+	// list is a list of sums of many files, in which the base has a line.
+	list string
 }
 
 // baseFacts are what a companion may tell of a new base.
@@ -138,14 +157,25 @@ type baseFacts struct {
 	content int64 // bytes of all files, and of the tables
 }
 
-// sumName gives the companion that holds the base's sum; false where none does.
+// sum gives the companion that holds the base's sum alone; false where none
+// does.
 func (s *fileSet) sum() (companion, bool) {
 	for _, c := range s.companions {
-		if c.sum != "" {
+		if c.sum != "" && c.list == "" {
 			return c, true
 		}
 	}
 	return companion{}, false
+}
+
+// sums are the hashes that are needed of a new base.
+func (s *fileSet) sums() (kinds []string) {
+	for _, c := range s.companions {
+		if c.sum != "" && !slices.Contains(kinds, c.sum) {
+			kinds = append(kinds, c.sum)
+		}
+	}
+	return kinds
 }
 
 // together are all names that change hands together.

@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +74,9 @@ type Live struct {
 	generation string
 	files      fileSet
 	stamps     map[string]stamp // of the files, as they were opened
+	layer      []byte           // state of an overlay that is a directory
+	stack      []*Base          // of a base that is several, the bottom first
+	lowers     []overlay.Layer  // of the stack, the uppermost first
 	closers    closers
 }
 
@@ -113,7 +117,16 @@ func stampOf(path string) (stamp, error) {
 
 // unchanged is an error where a file that was opened has been written to or
 // replaced since: what was made from it may be of two states.
-func (l *Live) unchanged() error {
+func (l *Live) unchanged(ctx context.Context) error {
+	if l.layer != nil {
+		now, _, err := l.state(ctx)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(now, l.layer) {
+			return refuse("see that no live system runs from it, and begin again", "%s: changed while it was read", l.Overlay.Path)
+		}
+	}
 	for path, then := range l.stamps {
 		now, err := stampOf(path)
 		if err != nil {
@@ -142,6 +155,9 @@ type Base struct {
 	Image *squash.Reader
 	// Root is the tree of the system: that of Image, or of Inner.
 	Root *tree.Node
+	// Below are the paths of the other images of a base that is several over
+	// each other. Root is then what all of them show.
+	Below []string
 	// Inner is the ext image that holds the system, where Image does not hold
 	// its files. It is nil where it does.
 	Inner *Inner
@@ -165,11 +181,31 @@ type Overlay struct {
 	Form Form
 	// Image is the ext image that holds the layer, nil where another thing does.
 	Image *Image
-	Upper *tree.Node // nil where there is no layer yet, or no layer of files
+	// Snapshot is the COW, nil where it is none.
+	Snapshot *Snapshot
+	// WorkPath is overlayfs's work directory where Path is a directory.
+	WorkPath string
+	Upper    *tree.Node // nil where there is no layer yet, or no layer of files
 	// Empty: nothing was written but what a boot itself writes.
 	Empty bool
 	// Union is nil where Upper is.
 	Union *overlay.Merged
+
+	// Kept tells of what lies in the overlay's file and is no part of the
+	// overlay.
+	Kept []string
+
+	upper, work string            // directories in Image
+	layers      []string          // directories that hold unions' layers
+	unions      []*overlay.Merged // Union first
+}
+
+// snapshot gives the overlay's COW, nil where it has none.
+func (l *Live) snapshot() *Snapshot {
+	if l.Overlay == nil {
+		return nil
+	}
+	return l.Overlay.Snapshot
 }
 
 // Name is the name of the overlay's file, for people.
@@ -262,8 +298,12 @@ func (l *Live) openBase(e *Env, path string, inner ...string) error {
 }
 
 // content is the size of all files that the base's image holds, each inode
-// counted once, in bytes.
+// counted once, in bytes. Of a file system image inside it is what is in use.
 func (b *Base) content() (n int64, err error) {
+	if b.Inner != nil {
+		info := b.Inner.FS.Info()
+		return (info.Blocks - info.FreeBlocks) * info.BlockSize, nil
+	}
 	err = b.Image.ScanInodes(func(i squash.InodeInfo) error {
 		n += i.Size
 		return nil

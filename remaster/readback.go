@@ -84,8 +84,12 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 		g.Go(func() error {
 			stored := squash.NewStoredComparer()
 			for p := range pairs {
-				same, err := stored.Same(p.a, p.b)
-				if err == nil && !same {
+				var same bool
+				var err error
+				patched, huge := p.a.Data.(tree.Patched)
+				if huge {
+					same, err = squash.ComparePatched(ctx, patched, p.b, jobs, func(n int64) { progress(done.Add(n)) })
+				} else if same, err = stored.Same(p.a, p.b); err == nil && !same {
 					same, err = tree.SameContent(ctx, p.a, p.b)
 				}
 				if err != nil {
@@ -94,7 +98,9 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 				if !same {
 					_ = f.add(tree.Change{Path: p.path, Diff: tree.Contents, A: p.a, B: p.b})
 				}
-				progress(done.Add(p.a.Size))
+				if !huge {
+					progress(done.Add(p.a.Size))
+				}
 			}
 			return nil
 		})
@@ -127,33 +133,18 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 	return f.err()
 }
 
-// readBack opens a new base from the disk, compares it with the tree it was
-// made from, and gives the sums of the file: MD5, and the one that stands
-// beside the base.
-func (p *CompactPlan) readBack(ctx context.Context, path string) (sums map[string]string, err error) {
-	r, size, open, err := p.env.openSquash(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrReadBack, err)
-	}
-	defer func() { err = errors.Join(err, open.Close()) }()
-	p.env.phase("reading "+p.live.Base.Name()+" back", p.write.Stats.Bytes)
-	kinds := []string{"md5"}
-	if c, ok := p.live.files.sum(); ok && c.sum != "md5" {
-		kinds = append(kinds, c.sum)
-	}
+// readBack compares a new base, as it is on the disk, with what it was made
+// from, and gives the sums of the file that stand beside the base.
+func (p *CompactPlan) readBack(ctx context.Context, path string, size int64) (sums map[string]string, err error) {
+	p.env.phase("reading "+p.live.Base.Name()+" back", p.make.content())
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		sums, err = sumFile(ctx, path, size, kinds...)
-		return err
-	})
-	g.Go(func() error {
-		if p.o.FullVerify {
-			if err := verifyImage(ctx, p.env, r, nil); err != nil {
-				return fmt.Errorf("%w: %w", ErrReadBack, err)
-			}
-		}
-		return squashEqual(ctx, path, p.root, r, p.env.Jobs, p.env.done)
-	})
+	if kinds := p.live.files.sums(); len(kinds) > 0 {
+		g.Go(func() (err error) {
+			sums, err = sumFile(ctx, path, size, kinds...)
+			return err
+		})
+	}
+	g.Go(func() error { return p.make.check(ctx, path) })
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}

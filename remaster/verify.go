@@ -8,16 +8,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"relive/dmmerge"
 	"relive/squash"
 	"relive/tree"
+	"relive/tree/hostfs"
 )
 
 // CheckResult is what a check of one file found.
 type CheckResult struct {
 	Path     string   `json:"path"`
-	What     string   `json:"what"` // "squashfs", "md5", "ext"
+	What     string   `json:"what"` // "squashfs", "ext", "dm-snapshot", "directory", "md5", "sha512"
 	OK       bool     `json:"ok"`
 	Detail   string   `json:"detail,omitempty"`
 	Findings []string `json:"findings,omitempty"`
@@ -26,9 +29,24 @@ type CheckResult struct {
 // ErrDamaged is the error of a check that found something.
 var ErrDamaged = errors.New("damaged")
 
-// VerifyFile checks one SquashFS image: its structure, every reference, and
-// that every block decodes.
+// VerifyFile checks one file by what it is: a SquashFS image (its structure,
+// every reference, and that every block decodes), an ext image, or the
+// copy-on-write store of a device-mapper snapshot.
 func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
+	kind, err := sniff(path)
+	if err != nil {
+		return CheckResult{}, err
+	}
+	switch kind {
+	case "ext":
+		return verifyExt(ctx, e, path)
+	case "dm-snapshot", "zeros":
+		return verifyCOW(path)
+	}
+	return verifySquash(ctx, e, path)
+}
+
+func verifySquash(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	res := CheckResult{Path: path, What: "squashfs"}
 	r, size, open, err := e.openSquash(path)
 	if err != nil {
@@ -50,6 +68,32 @@ func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	res.OK = !rep.Damaged()
 	sb := r.Superblock()
 	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, sb.InodeCount, sb.FragmentCount, Bytes(size))
+	return res, nil
+}
+
+// verifyCOW checks the metadata of a COW.
+func verifyCOW(path string) (CheckResult, error) {
+	res := CheckResult{Path: path, What: "dm-snapshot"}
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return res, err
+	}
+	defer c.Close()
+	cow, err := dmmerge.Open(c, c.Size(), filepath.Base(path))
+	if err != nil {
+		res.Findings = append(res.Findings, err.Error())
+		return res, nil
+	}
+	res.OK = true
+	for _, f := range cow.Findings() {
+		res.Findings = append(res.Findings, f.String())
+		res.OK = res.OK && f.Severity() != dmmerge.Corruption
+	}
+	if s := cow.State(); s == dmmerge.Invalid || s == dmmerge.Unloadable {
+		res.OK = false
+		res.Findings = append(res.Findings, "the kernel does not use it: "+s.String())
+	}
+	res.Detail = fmt.Sprintf("%s sectors, %d exceptions", cow.Status(), cow.Exceptions())
 	return res, nil
 }
 
@@ -107,17 +151,61 @@ func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
 		}
 		out = append(out, res)
 	}
-	for _, name := range append(f.overlay[:len(f.overlay):len(f.overlay)], f.home) {
+	for _, name := range append(slices.Clone(f.overlay), f.home) {
 		if name == "" || !exists(path(name)) {
 			continue
 		}
-		res, err := verifyExt(ctx, e, path(name))
+		res, err := verifyPersistence(ctx, e, path(name))
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, res)
 	}
+	if base.OK {
+		merged, err := verifyMerged(ctx, e, found)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, merged...)
+	}
 	return out, nil
+}
+
+// verifyPersistence checks a file or directory of persistence.
+func verifyPersistence(ctx context.Context, e *Env, path string) (CheckResult, error) {
+	if st, err := os.Stat(path); err != nil || !st.IsDir() {
+		return VerifyFile(ctx, e, path)
+	}
+	res := CheckResult{Path: path, What: "directory"}
+	e.phase("reading "+filepath.Base(path), 0)
+	root, err := hostfs.Open(path)
+	if err != nil {
+		return res, err
+	}
+	n, err := readTree(ctx, root)
+	return res.readTo(ctx, n, err)
+}
+
+// verifyMerged checks what only base and overlay together show: the file system
+// on a merged snapshot.
+func verifyMerged(ctx context.Context, e *Env, found *Found) ([]CheckResult, error) {
+	l, err := found.open(ctx, e, "")
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return []CheckResult{{Path: found.Dir, What: "merged", Findings: []string{err.Error()}}}, nil
+	}
+	defer l.Close()
+	s := l.snapshot()
+	if s == nil {
+		return nil, nil
+	}
+	res := CheckResult{Path: l.rel(l.Overlay.Path) + " over " + l.Base.Name(), What: "merged"}
+	e.phase("reading the merged file system", 0)
+	n, err := readTree(ctx, l.Merged)
+	res, err = res.readTo(ctx, n, err)
+	return []CheckResult{res}, err
 }
 
 // verifySum compares a file with the sum beside it.
@@ -160,20 +248,14 @@ func verifyExt(ctx context.Context, e *Env, path string) (CheckResult, error) {
 		if err != nil {
 			return 0, err
 		}
-		n := 0
-		buf := make([]byte, 1<<20)
-		err = tree.Walk(ctx, root, func(p string, node *tree.Node) error {
-			n++
-			if node.Type != tree.Regular {
-				return nil
-			}
-			if err := readThrough(node, buf); err != nil {
-				return fmt.Errorf("%s: %w", tree.Quote(p), err)
-			}
-			return nil
-		})
-		return n, err
+		return readTree(ctx, root)
 	}()
+	return res.readTo(ctx, nodes, err)
+}
+
+// readTo completes the result of a check that has read so many nodes of a tree,
+// or has failed.
+func (res CheckResult) readTo(ctx context.Context, nodes int, err error) (CheckResult, error) {
 	if err != nil {
 		if ctx.Err() != nil {
 			return res, err
@@ -183,6 +265,22 @@ func verifyExt(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	}
 	res.OK, res.Detail = true, fmt.Sprintf("%d files and directories", nodes)
 	return res, nil
+}
+
+// readTree reads all of a tree and counts its nodes.
+func readTree(ctx context.Context, root *tree.Node) (n int, err error) {
+	buf := make([]byte, 1<<20)
+	err = tree.Walk(ctx, root, func(p string, node *tree.Node) error {
+		n++
+		if node.Type != tree.Regular {
+			return nil
+		}
+		if err := readThrough(node, buf); err != nil {
+			return fmt.Errorf("%s: %w", tree.Quote(p), err)
+		}
+		return nil
+	})
+	return n, err
 }
 
 // readThrough reads all data of a file.

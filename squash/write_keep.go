@@ -26,12 +26,12 @@ func (k keepBits) run(i, n int) (kept bool, end int) {
 			word = ^word
 		}
 		if word >>= shift; word != 0 {
-			return kept, min(i+bits.TrailingZeros64(word), n)
+			return kept, i + bits.TrailingZeros64(word)
 		}
 		i += 64 - shift
 	}
 	if kept {
-		return kept, min(i, n)
+		return kept, i
 	}
 	return kept, n
 }
