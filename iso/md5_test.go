@@ -66,6 +66,10 @@ func TestCheckMD5(t *testing.T) {
 			if whole.Pass && !res.Pass && res.Fragment > 0 && (at < res.DamageFrom || at >= res.Checked) {
 				t.Errorf("%d KiB, byte %d: %+v", kib, at, res)
 			}
+			// What stands behind the last fragment only the whole sum tells of.
+			if whole.Pass && !res.Pass && (res.Fragment > 0) != (at/(res.Total/(md5Fragments+1)) < md5Fragments) {
+				t.Errorf("%d KiB, byte %d: %+v", kib, at, res)
+			}
 			flip(t, file, at)
 		}
 		if kib < 1000 {
