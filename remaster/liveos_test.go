@@ -315,6 +315,9 @@ func (m *medium) truth(o remaster.CompactOptions) *remaster.CompactResult {
 	}
 	if !m.flat {
 		fsck(m.t, m.image())
+		if got := run(m.t, "dumpe2fs", "-h", m.image()); strings.Contains(got, "needs_recovery") {
+			m.t.Error("the image in the new base still has a journal to be replayed")
+		}
 	}
 	return res
 }
