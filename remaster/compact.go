@@ -157,6 +157,12 @@ func (l *Live) isPartOf(path string) string {
 	if err != nil {
 		return ""
 	}
+	if l.stick != nil {
+		if own, err := os.Stat(l.stick.Disk.Path); err == nil && os.SameFile(st, own) {
+			return "stick"
+		}
+		return ""
+	}
 	for _, name := range append(l.files.together(), l.files.home) {
 		if own, err := os.Stat(filepath.Join(l.Dir, name)); name != "" && err == nil && os.SameFile(st, own) {
 			return name
