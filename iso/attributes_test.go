@@ -114,6 +114,47 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// A name in as many continuation areas as Linux follows, and in one more.
+func TestContinuations(t *testing.T) {
+	for _, areas := range []int{1, 2, maxContinuations, maxContinuations + 1} {
+		p := make([]byte, 40*sectorSize)
+		img := &Image{name: "image", size: int64(len(p)), r: fsReader(p)}
+		img.set.primary = &volume{blockBits: 11}
+		ce := func(block, offset int) []byte {
+			e := make([]byte, 28)
+			copy(e, "CE\x1c\x01")
+			both(e[4:], uint32(block))
+			both(e[12:], uint32(offset))
+			both(e[20:], 100)
+			return e
+		}
+		for i := range areas {
+			e := append([]byte("NM\x06\x01\x01"), 'a'+byte(i%26))
+			if i == areas-1 {
+				e[4] = 0
+			} else {
+				e = append(e, ce(i+1, 7*(i+1))...)
+			}
+			copy(p[i*sectorSize+7*i:], e)
+		}
+		var a attributes
+		s := suspReader{img: img, budget: img.size}
+		err := s.walk(ce(0, 0), func() string { return "here" }, func(e sig, p []byte) error {
+			if fault, _ := a.take(e, p); fault != "" {
+				t.Error(fault)
+			}
+			return nil
+		})
+		if areas > maxContinuations {
+			if err == nil {
+				t.Errorf("%d areas", areas)
+			}
+		} else if err != nil || len(a.name) != areas || a.nameGoesOn {
+			t.Errorf("%d areas: %q, %v", areas, a.name, err)
+		}
+	}
+}
+
 func TestDeviceNumbers(t *testing.T) {
 	for _, c := range []struct {
 		high, low uint32

@@ -2,7 +2,8 @@ package remaster
 
 import (
 	"context"
-	"os"
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -29,28 +30,34 @@ const (
 // Name implements Layout.
 func (Archiso) Name() string { return "archiso" }
 
-func (Archiso) find(dir, generation string) (*Found, error) {
-	bases, err := filepath.Glob(filepath.Join(globQuote(dir), "*", "*", archisoBase+generation))
+func (Archiso) find(at place, dir, generation string) (*Found, error) {
+	bases, err := twoBelow(at, dir, func(_, _ string) string { return archisoBase + generation })
 	if err != nil || len(bases) == 0 {
 		return nil, err
 	}
 	if len(bases) > 1 {
 		return nil, refuse("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases), strings.Join(bases, ", "))
 	}
-	at, err := filepath.Rel(dir, filepath.Dir(bases[0]))
-	if err != nil {
-		return nil, err
-	}
+	in := filepath.Dir(bases[0])
 	f := &Found{Dir: dir, files: fileSet{
-		base:    filepath.Join(at, archisoBase),
-		retired: []string{filepath.Join(at, archisoBase+".sig"), filepath.Join(at, archisoBase+".cms.sig")},
+		base:    filepath.Join(in, archisoBase),
+		retired: []string{filepath.Join(in, archisoBase+".sig"), filepath.Join(in, archisoBase+".cms.sig")},
 	}}
-	sum := filepath.Join(at, archisoSum)
-	if exists(filepath.Join(dir, sum)) || exists(filepath.Join(dir, sum+generation)) {
+	sum := filepath.Join(in, archisoSum)
+	if has(at, filepath.Join(dir, sum)) || has(at, filepath.Join(dir, sum+generation)) {
 		f.files.companions = []companion{{name: sum, sum: "sha512"}}
 	}
-	arch := filepath.Base(at)
-	changes, err := filepath.Glob(filepath.Join(globQuote(dir), archisoChanges+"*", arch))
+	arch := filepath.Base(in)
+	changes, err := twoBelow(at, dir, func(first, second string) string {
+		switch {
+		case !strings.HasPrefix(first, archisoChanges) || second != arch:
+		case has(at, filepath.Join(dir, first, second, archisoCOW+generation)):
+			return archisoCOW
+		case has(at, filepath.Join(dir, first, second, archisoUpper+generation)):
+			return archisoUpper
+		}
+		return ""
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -59,22 +66,45 @@ func (Archiso) find(dir, generation string) (*Found, error) {
 			dir, len(changes), strings.Join(changes, ", "))
 	}
 	for _, c := range changes {
-		rel, err := filepath.Rel(dir, c)
-		if err != nil {
-			return nil, err
-		}
-		if exists(filepath.Join(c, archisoCOW+generation)) {
-			f.files.overlay = []string{filepath.Join(rel, archisoCOW)}
-		} else if exists(filepath.Join(c, archisoUpper+generation)) {
-			f.files.overlay = []string{filepath.Join(rel, archisoUpper), filepath.Join(rel, archisoWork)}
+		f.files.overlay = []string{c}
+		if filepath.Base(c) == archisoUpper {
+			f.files.overlay = append(f.files.overlay, filepath.Join(filepath.Dir(c), archisoWork))
 		}
 	}
 	return f, nil
 }
 
-// globQuote makes a path that filepath.Glob takes as it is.
-func globQuote(path string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+// twoBelow looks two directories below dir for the names that name gives for
+// them, relative to dir. A name that is not there, or "", does not count,
+// unless it is a directory's.
+func twoBelow(at place, dir string, name func(first, second string) string) (out []string, err error) {
+	firsts, err := at.list(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, first := range firsts {
+		if !isDir(at, filepath.Join(dir, first)) {
+			continue
+		}
+		seconds, err := at.list(filepath.Join(dir, first))
+		if errors.Is(err, fs.ErrPermission) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, second := range seconds {
+			n := name(first, second)
+			if n == "" {
+				continue
+			}
+			path := filepath.Join(first, second, n)
+			if n != archisoBase && n != archisoBase+".old" || isFile(at, filepath.Join(dir, path)) {
+				out = append(out, path)
+			}
+		}
+	}
+	return out, nil
 }
 
 func (Archiso) open(_ context.Context, e *Env, l *Live) error {
@@ -86,7 +116,7 @@ func (Archiso) open(_ context.Context, e *Env, l *Live) error {
 		return nil
 	}
 	at := l.path(l.files.overlay[0])
-	if st, err := os.Stat(at); err != nil || st.IsDir() {
+	if !isFile(l.at, at) {
 		return l.openDirOverlay(at, l.path(l.files.overlay[1]))
 	}
 	if l.Base.Inner == nil {

@@ -3,7 +3,6 @@ package remaster
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,12 +31,12 @@ var casperOverlays = []string{"writable", "casper-rw"}
 // Name implements Layout.
 func (Casper) Name() string { return "casper" }
 
-func (Casper) find(dir, generation string) (*Found, error) {
-	present, err := squashImages(filepath.Join(dir, casperDir), "")
+func (Casper) find(at place, dir, generation string) (*Found, error) {
+	present, err := squashImages(at, filepath.Join(dir, casperDir), "")
 	if err != nil {
 		return nil, err
 	}
-	top, err := casperTop(dir, present, generation)
+	top, err := casperTop(at, dir, present, generation)
 	if err != nil || top == "" {
 		return nil, err
 	}
@@ -49,11 +48,11 @@ func (Casper) find(dir, generation string) (*Found, error) {
 			f.files.stack = append(f.files.stack, filepath.Join(casperDir, name))
 		}
 	}
-	if f.files.companions, err = mediumCompanions(dir, f.files.base); err != nil {
+	if f.files.companions, err = mediumCompanions(at, dir, f.files.base); err != nil {
 		return nil, err
 	}
 	for _, name := range casperOverlays {
-		if st, err := os.Stat(filepath.Join(dir, name+generation)); err == nil && st.Mode().IsRegular() {
+		if isFile(at, filepath.Join(dir, name+generation)) {
 			f.files.overlay = append(f.files.overlay, name)
 		}
 	}
@@ -66,11 +65,11 @@ func (Casper) find(dir, generation string) (*Found, error) {
 // casperTop names the topmost image of the stack that a medium boots. The
 // boot's arguments (layerfs-path=) decide it; where only one stack is there, or
 // one that ends in .live, it is that.
-func casperTop(dir string, present []string, generation string) (string, error) {
+func casperTop(at place, dir string, present []string, generation string) (string, error) {
 	names := present
 	if generation != "" {
 		var err error
-		if names, err = squashImages(filepath.Join(dir, casperDir), generation); err != nil {
+		if names, err = squashImages(at, filepath.Join(dir, casperDir), generation); err != nil {
 			return "", err
 		}
 	}
@@ -111,7 +110,7 @@ func (Casper) open(_ context.Context, e *Env, l *Live) error {
 	}
 	if len(l.files.overlay) > 0 {
 		path := l.path(l.files.overlay[0])
-		if exists(path) {
+		if has(l.at, path) {
 			if err := l.openCasperOverlay(path); err != nil {
 				return err
 			}

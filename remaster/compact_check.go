@@ -4,8 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-
-	"relive/remaster/hostdisk"
+	"path/filepath"
 )
 
 // checkState refuses what would be unsafe.
@@ -13,6 +12,10 @@ func (p *CompactPlan) checkState() error {
 	l, o := p.live, &p.o
 	if l.Overlay == nil && len(o.Excludes) == 0 && o.Codec == nil && o.BlockSize == 0 && o.Output == "" {
 		return refuse("there is nothing to fold in; --comp, -b or -e rebuild the base all the same", "%s: there is no overlay", l.Dir)
+	}
+	if !l.onHost() && o.Output == "" {
+		return refuse("mount it and give the directory; with -o the new base is written to a file of its own",
+			"%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
 	}
 	if _, ok := l.Layout.(stager); o.Stage && !ok {
 		return withHint(&optionError{errors.New("--stage leaves files for antiX's init to take up, and this is " + l.Layout.Name())}, "compact without --stage")
@@ -65,15 +68,24 @@ func exists(path string) bool {
 // checkInUse refuses while the files are mounted. A mounted base can still be
 // read and staged for, but not replaced.
 func (p *CompactPlan) checkInUse(base bool) error {
-	paths := []string{}
-	if p.live.Overlay != nil {
-		paths = append(paths, p.live.Overlay.Path)
+	l := p.live
+	var paths []string
+	if o := l.Overlay; o != nil {
+		paths = append(paths, o.Path)
+		if o.WorkPath != "" {
+			paths = append(paths, o.WorkPath)
+		}
 	}
 	if base {
-		paths = append(paths, p.live.Base.Path)
+		paths = append(paths, l.Base.Path)
+		for _, name := range l.files.retired {
+			if path := filepath.Join(l.Dir, name); l.onHost() && exists(path) {
+				paths = append(paths, path)
+			}
+		}
 	}
 	for _, path := range paths {
-		why, err := hostdisk.InUse("/", path)
+		why, err := l.inUse(path)
 		if err != nil {
 			return err
 		}
@@ -81,7 +93,7 @@ func (p *CompactPlan) checkInUse(base bool) error {
 			continue
 		}
 		hint := "shut the live system down and compact from another one, or unmount it"
-		if _, ok := p.live.Layout.(stager); ok && path == p.live.Base.Path {
+		if _, ok := l.Layout.(stager); ok && path == l.Base.Path {
 			hint += "; --stage prepares files for the next boot instead"
 		}
 		return refuse(hint, "%s: in use: %s", path, why)

@@ -21,7 +21,7 @@ type Layout interface {
 	// find looks whether dir, or what is around it, is laid out in this way, and
 	// gives nil where it is not. generation is appended to the name of the base
 	// that is looked for: "", or ".old" for the former state.
-	find(dir, generation string) (*Found, error)
+	find(at place, dir, generation string) (*Found, error)
 	// open fills in l.
 	open(ctx context.Context, e *Env, l *Live) error
 	// check refuses a compaction that would be unsafe for a reason of the
@@ -55,26 +55,31 @@ type Found struct {
 	// Dir is the directory that the names of files are relative to.
 	Dir    string
 	Layout Layout
+	at     place
 	files  fileSet
 }
+
+// OnHost tells whether the directory is one of the host, where files can be
+// replaced, and not one on a stick that is not mounted.
+func (f *Found) OnHost() bool { return f.at == place(host{}) }
 
 // Find looks for a live system in the directory, or around it. Where there is
 // none that is ErrNoLayout; where it cannot be told which of several is meant,
 // that is a Refusal that names them.
-func Find(dir string) (*Found, error) { return findState(dir, "") }
+func Find(dir string) (*Found, error) { return findOnHost(dir, "") }
 
 // findFormer is Find for a directory of which the present base may be lost.
 func findFormer(dir string) (*Found, error) {
 	f, err := Find(dir)
 	if errors.Is(err, ErrNoLayout) {
-		if g, ferr := findState(dir, ".old"); ferr == nil {
+		if g, ferr := findOnHost(dir, ".old"); ferr == nil {
 			return g, nil
 		}
 	}
 	return f, err
 }
 
-func findState(dir, generation string) (*Found, error) {
+func findOnHost(dir, generation string) (*Found, error) {
 	st, err := os.Stat(dir)
 	if err != nil {
 		return nil, err
@@ -82,17 +87,26 @@ func findState(dir, generation string) (*Found, error) {
 	if !st.IsDir() {
 		return nil, withHint(fmt.Errorf("%s: not a directory", dir), "give the directory that holds the base and the persistence files")
 	}
+	f, err := findAt(host{}, dir, generation)
+	if f != nil || err != nil {
+		return f, err
+	}
+	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
+}
+
+// findAt looks for a live system; where there is none it gives nil.
+func findAt(at place, dir, generation string) (*Found, error) {
 	for _, layout := range layouts() {
-		f, err := layout.find(dir, generation)
+		f, err := layout.find(at, dir, generation)
 		if err != nil {
 			return nil, err
 		}
 		if f != nil {
-			f.Layout = layout
+			f.Layout, f.at = layout, at
 			return f, nil
 		}
 	}
-	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
+	return nil, nil
 }
 
 // JournalDirs are the directories in which a run on dir may have left its
@@ -111,7 +125,7 @@ func JournalDirs(dir string) []string {
 
 // open opens the state of that generation: "" is the present one.
 func (f *Found) open(ctx context.Context, e *Env, generation string) (*Live, error) {
-	l := &Live{Dir: f.Dir, Layout: f.Layout, files: f.files, generation: generation}
+	l := &Live{Dir: f.Dir, Layout: f.Layout, at: f.at, files: f.files, generation: generation}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
 		return nil, err
@@ -217,25 +231,28 @@ func (l *Live) leftovers() ([]Leftover, error) {
 	}
 	out := []Leftover{}
 	for _, dir := range sortedKeys(dirs) {
-		entries, err := os.ReadDir(filepath.Join(l.Dir, dir))
+		names, err := l.at.list(filepath.Join(l.Dir, dir))
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range entries {
-			ext := filepath.Ext(e.Name())
-			stem := strings.TrimSuffix(e.Name(), ext)
+		for _, name := range names {
+			ext := filepath.Ext(name)
+			stem := strings.TrimSuffix(name, ext)
 			means, ok := meaning[ext]
-			if !ok && oldGeneration(e.Name()) != "" {
-				means, ok, stem = "an older state that --keep-old has kept", true, oldGeneration(e.Name())
+			if !ok && oldGeneration(name) != "" {
+				means, ok, stem = "an older state that --keep-old has kept", true, oldGeneration(name)
 			}
 			if !ok || !l.files.has(filepath.Join(dir, stem)) {
 				continue
 			}
-			size, err := treeSize(filepath.Join(l.Dir, dir, e.Name()))
+			st, err := l.at.stat(filepath.Join(l.Dir, dir, name))
+			if err == nil && st.dir && l.onHost() {
+				st.size, err = treeSize(filepath.Join(l.Dir, dir, name))
+			}
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, Leftover{filepath.Join(dir, e.Name()), size, means})
+			out = append(out, Leftover{filepath.Join(dir, name), st.size, means})
 		}
 	}
 	return out, nil

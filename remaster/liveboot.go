@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,14 +41,14 @@ const (
 // Name implements Layout.
 func (LiveBoot) Name() string { return "Debian live" }
 
-func (LiveBoot) find(dir, generation string) (*Found, error) {
-	images, err := squashImages(filepath.Join(dir, livebootDir), generation)
+func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
+	images, err := squashImages(at, filepath.Join(dir, livebootDir), generation)
 	if err != nil || len(images) == 0 {
 		return nil, err
 	}
 	f := &Found{Dir: dir, files: fileSet{}}
 	modules := filepath.Join(livebootDir, livebootModules)
-	if b, err := os.ReadFile(filepath.Join(dir, modules+generation)); err == nil {
+	if b, err := readSmall(at, filepath.Join(dir, modules+generation), 1<<20); err == nil {
 		listed := []string{}
 		for _, name := range strings.Fields(string(b)) {
 			if !slices.Contains(images, name) {
@@ -75,27 +74,27 @@ func (LiveBoot) find(dir, generation string) (*Found, error) {
 			f.files.retired = append(f.files.retired, name)
 		}
 	}
-	if f.files.companions, err = mediumCompanions(dir, f.files.base); err != nil {
+	if f.files.companions, err = mediumCompanions(at, dir, f.files.base); err != nil {
 		return nil, err
 	}
-	if exists(filepath.Join(dir, livebootPersistence+generation)) {
+	if has(at, filepath.Join(dir, livebootPersistence+generation)) {
 		f.files.overlay = []string{livebootPersistence}
 	}
 	return f, nil
 }
 
 // squashImages names the SquashFS images in a directory, sorted.
-func squashImages(dir, generation string) (names []string, err error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+func squashImages(at place, dir, generation string) (names []string, err error) {
+	if !isDir(at, dir) {
 		return nil, nil
 	}
+	entries, err := at.list(dir)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), generation)
-		if ok && filepath.Ext(name) == ".squashfs" && !e.IsDir() {
+		name, ok := strings.CutSuffix(e, generation)
+		if ok && filepath.Ext(name) == ".squashfs" && isFile(at, filepath.Join(dir, e)) {
 			names = append(names, name)
 		}
 	}
@@ -104,13 +103,13 @@ func squashImages(dir, generation string) (names []string, err error) {
 
 // mediumCompanions are what stands beside an image of Debian's and Ubuntu's
 // media: its size, and its line in the lists of sums.
-func mediumCompanions(dir, base string) ([]companion, error) {
-	out, err := listedSums(dir, base)
+func mediumCompanions(at place, dir, base string) ([]companion, error) {
+	out, err := listedSums(at, dir, base)
 	if err != nil {
 		return nil, err
 	}
 	size := strings.TrimSuffix(base, ".squashfs") + ".size"
-	if exists(filepath.Join(dir, size)) {
+	if has(at, filepath.Join(dir, size)) {
 		out = append(out, companion{name: size, text: func(f baseFacts) string { return fmt.Sprintln(f.content) }})
 	}
 	return out, nil
@@ -123,7 +122,7 @@ func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 		over = l.path(l.files.overlay[0])
 	}
 	var root *tree.Node // of the persistence
-	if over != "" && exists(over) {
+	if over != "" && has(l.at, over) {
 		var err error
 		if root, err = l.openPersistence(over); err != nil {
 			return err

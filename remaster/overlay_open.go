@@ -2,14 +2,10 @@ package remaster
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"relive/overlay"
 	"relive/tree"
-	"relive/tree/hostfs"
 )
 
 // openImageOverlay opens an ext image that holds the layer in the directory
@@ -42,27 +38,17 @@ func (l *Live) openImageOverlay(path, upper, work string) error {
 // openDirOverlay opens an overlay that is a directory of the host, with
 // overlayfs's work directory beside it.
 func (l *Live) openDirOverlay(path, work string) error {
-	st, err := os.Stat(work)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir() {
+	if !isDir(l.at, work) {
 		return tree.Unsupported(l.rel(path), "directory", "is no overlay: there is no directory %s beside it", l.rel(work))
 	}
-	if err != nil {
-		return err
-	}
-	// Without them opaque directories would look like others.
-	if err := hostfs.CheckTrusted(path); errors.Is(err, hostfs.ErrTrustedHidden) {
-		return refuse("run relive as root", "%s: the marks of an overlay that is a directory show to root only", path)
-	} else if err != nil {
-		return err
-	}
-	root, err := hostfs.Open(path, hostfs.RefuseMounts())
+	root, err := l.at.directory(path)
 	if err != nil {
 		return err
 	}
 	o := &Overlay{Path: path, WorkPath: work, Form: FormOverlayFS, Upper: root}
 	l.Overlay = o
 	layer := overlay.Layer{Root: root, Form: overlay.OverlayFS}
-	workRoot, err := hostfs.Open(work)
+	workRoot, err := l.at.directory(work)
 	if err != nil {
 		return err
 	}
@@ -107,6 +93,6 @@ func (l *Live) watchLayer(o *Overlay) error {
 		return nil
 	}
 	sum, _, err := l.state(context.Background())
-	l.layer = sum
+	l.layerState = sum
 	return err
 }

@@ -2,8 +2,6 @@ package remaster
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -74,18 +72,15 @@ var sumLists = []struct{ kind, name string }{
 
 // listedSums gives the lists in dir in which a base has a line, to be kept in
 // step with it.
-func listedSums(dir, base string) (out []companion, err error) {
+func listedSums(at place, dir, base string) (out []companion, err error) {
 	for _, list := range sumLists {
 		path := filepath.Join(dir, list.name)
-		old, err := os.ReadFile(path)
-		if os.IsNotExist(err) {
+		if !isFile(at, path) {
 			continue
 		}
+		old, err := readSmall(at, path, sumListMax)
 		if err != nil {
 			return nil, err
-		}
-		if len(old) > sumListMax {
-			return nil, fmt.Errorf("%s: %d bytes are too many for a list of sums", path, len(old))
 		}
 		if _, ok := withSum(string(old), base, ""); ok {
 			out = append(out, companion{name: list.name, sum: list.kind, list: string(old)})

@@ -1,27 +1,24 @@
 package remaster
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 
 	"relive/overlay"
 	"relive/tree"
-	"relive/tree/hostfs"
 )
 
 // openPersistence opens an overlay that is an ext image or a directory of the
 // host, without looking for layers in it yet, and gives its root.
 func (l *Live) openPersistence(path string) (*tree.Node, error) {
-	st, err := os.Stat(path)
+	st, err := l.at.stat(path)
 	if err != nil {
 		return nil, err
 	}
 	l.Overlay = &Overlay{Path: path, Form: FormOverlayFS, Empty: true}
-	if !st.IsDir() {
-		kind, err := sniff(path)
+	if !st.dir {
+		kind, err := sniff(l.at, path)
 		if err != nil {
 			return nil, err
 		}
@@ -33,12 +30,7 @@ func (l *Live) openPersistence(path string) (*tree.Node, error) {
 		}
 		return l.Overlay.Image.FS.Root()
 	}
-	if err := hostfs.CheckTrusted(path); errors.Is(err, hostfs.ErrTrustedHidden) {
-		return nil, refuse("run relive as root", "%s: the marks of an overlay that is a directory show to root only", path)
-	} else if err != nil {
-		return nil, err
-	}
-	return hostfs.Open(path, hostfs.RefuseMounts())
+	return l.at.directory(path)
 }
 
 func orNothing(kind string) string {

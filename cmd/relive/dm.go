@@ -98,7 +98,7 @@ func (a *app) openOrigin(c *cobra.Command, origin string) (tree.Content, error) 
 	if err != nil {
 		return nil, err
 	}
-	root, closer, err := remaster.OpenTree(c.Context(), e, file, "")
+	root, closer, err := remaster.OpenTree(c.Context(), e, file, "", "")
 	if err != nil {
 		return nil, err
 	}

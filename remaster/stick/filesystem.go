@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"relive/extfs"
+	"relive/iso"
 	"relive/remaster/stick/fat"
 	"relive/tree"
 )
@@ -37,6 +38,13 @@ func openFileSystem(kind string, r *io.SectionReader, name string) (opened, erro
 		}
 		root, err := fs.Root()
 		return opened{root, fs.Info().NeedsRecovery}, err
+	case isoKind:
+		img, err := iso.Open(r, r.Size(), name)
+		if err != nil {
+			return opened{}, err
+		}
+		root, err := img.Root()
+		return opened{root: root}, err
 	}
 	return opened{}, unreadable(kind, name)
 }

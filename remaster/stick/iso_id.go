@@ -58,9 +58,6 @@ func (p *Partition) probeJoliet(read func(n, at int64) ([]byte, error)) error {
 			break
 		}
 	}
-	if !readable(isoKind) {
-		p.Err = unreadable(isoKind, p.name)
-	}
 	return nil
 }
 

@@ -128,7 +128,7 @@ func (p *Partition) probe(diskSize int64) error {
 // readable tells the kinds that openFileSystem opens.
 func readable(kind string) bool {
 	switch kind {
-	case "vfat", "exfat", "ext2", "ext3", "ext4":
+	case "vfat", "exfat", "ext2", "ext3", "ext4", isoKind:
 		return true
 	}
 	return false

@@ -140,13 +140,16 @@ func TestHybrid(t *testing.T) {
 			if whole.Number != 0 || whole.FileSystem != "iso9660" || whole.Label != "HYBRID" || whole.UUID != want["FS_UUID"] || s.Table.Kind != c.table {
 				t.Fatalf("%+v of a table of the kind %q", whole, s.Table.Kind)
 			}
-			if readable(isoKind) {
-				root, err := whole.Root()
+			for _, p := range s.Partitions {
+				if p != whole && p.SameAs != whole {
+					continue
+				}
+				root, err := p.Root()
 				if err != nil {
 					t.Fatal(err)
 				}
 				if got := read(t, root, "LiveOS/squashfs.img"); got != "a base" {
-					t.Errorf("%q", got)
+					t.Errorf("partition %d: %q", p.Number, got)
 				}
 			}
 			same, esp := 0, 0

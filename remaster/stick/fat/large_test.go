@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"testing"
 
 	"relive/tree"
@@ -131,7 +132,7 @@ func TestLargestFile(t *testing.T) {
 		check := func(off int64, p []byte) {
 			t.Helper()
 			got, err := c.ReadAt(p, off)
-			if want := min(int64(len(p)), devSize-off); int64(got) != want || err != nil && err != io.EOF || err == io.EOF && got == len(p) {
+			if want := min(int64(len(p)), devSize-off); int64(got) != want || (got < len(p)) != (err == io.EOF) || err != nil && err != io.EOF {
 				t.Fatalf("at %d: %d of %d bytes, %v", off, got, want, err)
 			}
 			for i := range p[:got] {
@@ -167,6 +168,44 @@ func TestLargestFile(t *testing.T) {
 			off += max(length, 1<<20-7)
 		}
 	}
+}
+
+// TestConcurrentReads reads one file from several goroutines at once.
+func TestConcurrentReads(t *testing.T) {
+	d := newDevice(4)
+	fs, err := Open(d, d.size(), "image")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := rootOf(t, fs)
+	c, err := lookup(t, root, "FOUR.GIB").Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for seed := range uint64(4) {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(seed, 1))
+			buf := make([]byte, 9000)
+			for range 50 {
+				off := r.Int64N(devSize/4) * 4
+				n, err := c.ReadAt(buf, off)
+				if err != nil && err != io.EOF {
+					t.Error(err)
+				}
+				for i := 0; i+4 <= n; i += 4 {
+					if le.Uint32(buf[i:]) != word(off+int64(i)) {
+						t.Errorf("other bytes at %d", off+int64(i))
+						return
+					}
+				}
+				if kids, err := root.Children(); len(kids) != 1 || err != nil {
+					t.Error(kids, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // BenchmarkReadAt reads a file in the most pieces, and in one.

@@ -360,3 +360,32 @@ func TestLongChain(t *testing.T) {
 		t.Error(len(table.Partitions), table.Problems, err)
 	}
 }
+
+// endless is a disk of zeros behind what img has.
+type endless []byte
+
+func (e endless) ReadAt(p []byte, off int64) (int, error) {
+	clear(p)
+	if off < int64(len(e)) {
+		copy(p, e[off:])
+	}
+	return len(p), nil
+}
+
+// TestManyEntries: the count is bounded, however large the disk is.
+func TestManyEntries(t *testing.T) {
+	img := gpt(t)[:512*34]
+	h := img[512:]
+	le.PutUint32(h[ghCount:], maxEntries/geLen+1)
+	sealAt(h, make([]byte, maxEntries+geLen))
+	if _, err := Read(endless(img), 1<<40, 512, "img"); !errors.Is(err, tree.ErrCorrupt) || !strings.Contains(err.Error(), "32769 entries") {
+		t.Error(err)
+	}
+	le.PutUint32(h[ghCount:], maxEntries/geLen)
+	entries := make([]byte, maxEntries)
+	copy(entries, img[1024:])
+	sealAt(h, entries)
+	if table, err := Read(endless(img), 1<<40, 512, "img"); err != nil || len(table.Partitions) != 2 {
+		t.Error(table, err)
+	}
+}
