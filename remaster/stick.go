@@ -2,7 +2,6 @@ package remaster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -35,10 +34,6 @@ type FoundOnStick struct {
 func OpenStick(ctx context.Context, path string) (*Stick, error) {
 	disk, err := stick.Open(path)
 	if err != nil {
-		var h interface{ Hint() string }
-		if errors.As(err, &h) {
-			err = withHint(err, h.Hint())
-		}
 		return nil, err
 	}
 	s := &Stick{Disk: disk}
