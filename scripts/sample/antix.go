@@ -33,7 +33,7 @@ func antiX(dir string) error {
 	upper.at("usr/bin/new-tool").Xattrs = tree.Xattrs{{Name: "security.capability",
 		Value: "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"}}
 
-	if err := writeBase(filepath.Join(dir, "linuxfs"), base.tree(), codec.XZ); err != nil {
+	if err := writeBase(filepath.Join(dir, "linuxfs"), base.tree(), codec.XZ, 0); err != nil {
 		return err
 	}
 	layer := marked(upper.tree())

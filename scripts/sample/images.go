@@ -10,15 +10,19 @@ import (
 	"relive/tree"
 )
 
-// writeBase writes a SquashFS image of the tree.
-func writeBase(name string, root *tree.Node, comp codec.ID) error {
+// writeBase writes a SquashFS image of the tree; level 0 is the codec's default.
+func writeBase(name string, root *tree.Node, comp codec.ID, level int) error {
 	lib, err := codec.Open(codec.Auto)
 	if err != nil {
 		return err
 	}
 	const blockSize = 128 << 10
+	options := codec.DefaultOptions(comp, blockSize)
+	if level != 0 {
+		options.Level = level
+	}
 	p, err := squash.NewPlan(context.Background(), root, squash.WriteOptions{
-		Library: lib, Codec: codec.DefaultOptions(comp, blockSize), BlockSize: blockSize,
+		Library: lib, Codec: options, BlockSize: blockSize,
 		Flags: squash.FlagDuplicates | squash.FlagExportable, MkfsTime: uint32(made.Sec),
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ func liveOS(dir string) error {
 	defer image.Close()
 	rootfs := &tree.Node{Name: "rootfs.img", Nlink: 1, Meta: tree.Meta{Type: tree.Regular, Perm: 0o644, Size: image.Size(), Mtime: made}, Data: open{image}}
 	inside := tree.NewDir("LiveOS", 0o755, rootfs)
-	if err := writeBase(filepath.Join(at, "squashfs.img"), tree.NewDir("", 0o755, inside), codec.Zstd); err != nil {
+	if err := writeBase(filepath.Join(at, "squashfs.img"), tree.NewDir("", 0o755, inside), codec.Zstd, 5); err != nil {
 		return err
 	}
 	return writeSnapshot(filepath.Join(at, "overlay-SAMPLE-12AB-34CD"), was, now)
