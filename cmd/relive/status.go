@@ -124,7 +124,7 @@ func (a *app) printOverlay(row func(name, format string, args ...any), s *remast
 	case d != nil:
 		row("overlay", "%s, device-mapper snapshot, chunks of %s, status %s", name, remaster.Bytes(d.ChunkBytes), d.Status)
 		if d.State == dmmerge.Invalid || d.State == dmmerge.Unloadable {
-			row("", "%s; a boot does not use it", d.State)
+			row("", "%s: the kernel reads nothing from it", d.State)
 		} else {
 			row("", "%s of %s left before it overflows", remaster.Bytes(int64(d.BytesLeft)), remaster.Bytes(o.Size))
 		}
