@@ -150,7 +150,7 @@ func (w *dirWriter) fit(from, room int) int {
 	if from > 0 {
 		start = ends[from-1]
 	}
-	if ends == nil || len(ends) == 0 || ends[len(ends)-1]-start <= room {
+	if len(ends) == 0 || ends[len(ends)-1]-start <= room {
 		return len(ends)
 	}
 	i := from

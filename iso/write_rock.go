@@ -25,14 +25,6 @@ func (e *suspEntries) add(name string, length int) []byte {
 	return e.buf[at+4:]
 }
 
-func (e *suspEntries) entry(i int) []byte {
-	start := 0
-	if i > 0 {
-		start = e.ends[i-1]
-	}
-	return e.buf[start:e.ends[i]]
-}
-
 // putBoth writes a number in both orders (ECMA-119 7.3.3).
 func putBoth(p []byte, v uint32) {
 	binary.LittleEndian.PutUint32(p, v)
