@@ -146,12 +146,10 @@ func TestWriteBoot(t *testing.T) {
 						t.Error(out, list)
 					}
 				case TableBoth:
-					// sgdisk finds no fault with the GPT, but that the MBR's partitions
-					// overlap, which they do wherever an image is a partition of itself.
+					// sgdisk takes no disk for GPT whose MBR has other partitions, as
+					// isohybrid's has; it goes on to say that these overlap, which they do
+					// wherever an image is a partition of itself.
 					if out, _ := try(t, "sgdisk", "-v", file); !strings.Contains(out, "Problem: MBR partitions 1 and 2 overlap!") || strings.Count(out, "Problem:") != 1 {
-						t.Error(out)
-					}
-					if out := command(t, "sgdisk", "-p", file); !strings.Contains(out, "EF00") {
 						t.Error(out)
 					}
 				}
