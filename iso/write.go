@@ -2,6 +2,7 @@ package iso
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -162,7 +163,7 @@ func (p *Plan) layout() error {
 		in.block = uint32(total)
 		total += int64(sectors64(in.size))
 		if total > maxSectors {
-			return fmt.Errorf("the image would be larger than 8 TiB")
+			return errTooLarge
 		}
 	}
 	p.fixed = uint32(total)
@@ -181,6 +182,23 @@ func (p *Plan) spaceCount() int {
 		return 1
 	}
 	return 2
+}
+
+// errTooLarge is the error of an image whose places 32 bits do not count.
+var errTooLarge = errors.New("the image would be larger than 8 TiB")
+
+// Size gives the size in bytes of the image in which the late file comes to that
+// many; without a late file it is not looked at.
+func (p *Plan) Size(late int64) (int64, error) {
+	end := int64(p.fixed)
+	if p.late != nil {
+		end += sectors64(late)
+	}
+	for _, a := range p.recipe.Appended {
+		end = alignMiB(end) + sectors64(a.Size)
+	}
+	total, err := p.imageSectors(end)
+	return int64(total) * sectorSize, err
 }
 
 // Output is where an image is written to. It must read as zeros where nothing
@@ -217,7 +235,7 @@ func (p *Plan) Write(ctx context.Context, out Output, progress func(bytes int64)
 			return nil, fmt.Errorf("%s: came to %d bytes, and no more than %d were allowed for", tree.Quote(l.path), size, p.recipe.Late.Max)
 		}
 		if total := int64(end) + sectors64(size); total > maxSectors {
-			return nil, fmt.Errorf("the image would be larger than 8 TiB")
+			return nil, errTooLarge
 		}
 		l.size, rep.LateSize = size, size
 		if size > 0 {
@@ -230,7 +248,10 @@ func (p *Plan) Write(ctx context.Context, out Output, progress func(bytes int64)
 	if err != nil {
 		return nil, err
 	}
-	total := p.imageSectors(end)
+	total, err := p.imageSectors(int64(end))
+	if err != nil {
+		return nil, err
+	}
 	if err := p.writeDirectories(ctx, out); err != nil {
 		return nil, err
 	}
@@ -265,6 +286,9 @@ func (w *contentWriter) file(path string, data tree.Data, size, at int64) error 
 		return fmt.Errorf("%s: %w", tree.Quote(path), err)
 	}
 	defer c.Close()
+	if c.Size() != size {
+		return fmt.Errorf("%s: holds %d bytes, and its directory says %d", tree.Quote(path), c.Size(), size)
+	}
 	if w.buf == nil {
 		w.buf = make([]byte, 1<<20)
 	}

@@ -74,9 +74,9 @@ func (p *Plan) checkBoot() error {
 func (p *Plan) writeAppended(w *contentWriter, end uint32) (uint32, error) {
 	p.appended = p.appended[:0]
 	for i, a := range p.recipe.Appended {
-		at := (int64(end) + mibSectors - 1) / mibSectors * mibSectors
+		at := alignMiB(int64(end))
 		if at+sectors64(a.Size) > maxSectors {
-			return 0, fmt.Errorf("the image would be larger than 8 TiB")
+			return 0, errTooLarge
 		}
 		if err := w.file(fmt.Sprintf("appended partition %d", i+1), a.Data, a.Size, at*sectorSize); err != nil {
 			return 0, err
@@ -89,13 +89,19 @@ func (p *Plan) writeAppended(w *contentWriter, end uint32) (uint32, error) {
 
 // imageSectors is the size of an image whose content ends before the sector
 // end.
-func (p *Plan) imageSectors(end uint32) uint32 {
-	total := int64(end) + padSectors
+func (p *Plan) imageSectors(end int64) (uint32, error) {
+	total := end + padSectors
 	if p.recipe.Disk != nil {
-		total = (total + mibSectors - 1) / mibSectors * mibSectors
+		total = alignMiB(total)
 	}
-	return uint32(min(total, maxSectors))
+	if total > maxSectors {
+		return 0, errTooLarge
+	}
+	return uint32(total), nil
 }
+
+// alignMiB is the next sector at a multiple of 1 MiB.
+func alignMiB(sector int64) int64 { return (sector + mibSectors - 1) / mibSectors * mibSectors }
 
 // place gives where the boot image i lies, and its size in bytes.
 func (p *Plan) place(i int) (sector uint32, size int64) {

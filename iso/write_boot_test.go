@@ -2,7 +2,11 @@ package iso
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -193,6 +197,40 @@ func TestWriteRefused(t *testing.T) {
 	}
 	if _, err := NewPlan(t.Context(), tree.NewFile("", 0, nil), Recipe{}); err == nil {
 		t.Error("a file as root")
+	}
+	if _, err := NewPlan(t.Context(), tree.NewDir("", 0o755, tree.NewSymlink("link", "")), Recipe{}); err == nil || err.Error() != "/link: a symlink that no image can hold" {
+		t.Error(err)
+	}
+	huge := tree.NewFile("huge", 0o644, nil)
+	huge.Size = 8 << 40
+	if _, err := NewPlan(t.Context(), tree.NewDir("", 0o755, huge), Recipe{}); !errors.Is(err, errTooLarge) {
+		t.Error(err)
+	}
+	shrunk := tree.NewFile("shrunk", 0o644, []byte("abc"))
+	shrunk.Size = 5
+	p, err := NewPlan(t.Context(), tree.NewDir("", 0o755, shrunk), Recipe{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(scratch(t), "image.iso"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := p.Write(t.Context(), f, nil); err == nil || err.Error() != "/shrunk: holds 3 bytes, and its directory says 5" {
+		t.Error(err)
+	}
+	p, err = NewPlan(t.Context(), root, Recipe{Late: &Late{Path: "empty", Max: 9, Write: func(context.Context, io.WriterAt, int64) (int64, error) { return 10, nil }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Write(t.Context(), f, nil); err == nil || err.Error() != "/empty: came to 10 bytes, and no more than 9 were allowed for" {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Write(ctx, f, nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 

@@ -30,6 +30,9 @@ func writeImage(t testing.TB, root *tree.Node, r Recipe) (path string, rep *Writ
 	if rep, err = p.Write(t.Context(), f, nil); err != nil {
 		t.Fatal(err)
 	}
+	if size, err := p.Size(rep.LateSize); err != nil || size != rep.Size {
+		t.Errorf("planned %d bytes, wrote %d, %v", size, rep.Size, err)
+	}
 	if st, err := f.Stat(); err != nil || st.Size() != rep.Size {
 		t.Fatalf("%d bytes, not %d, %v", st.Size(), rep.Size, err)
 	}

@@ -59,6 +59,9 @@ func (p *Plan) collect(ctx context.Context, root *tree.Node) error {
 	serial := uint32(0)
 	newest := root.Mtime
 	err := tree.Walk(ctx, root, func(path string, n *tree.Node) error {
+		if n.Type == 0 || n.Type == tree.Symlink && n.Target == "" {
+			return fmt.Errorf("%s: a %s that no image can hold", tree.Quote(path), n.Type)
+		}
 		serial++
 		o := &outNode{n: n}
 		byPath[path] = o
