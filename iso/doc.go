@@ -46,6 +46,5 @@
 // which Linux does not show either; Rock Ridge's sparse files (SF), which no
 // known program writes and whose content is refused. Left out in writing:
 // relocation of directories deeper than eight levels, which no system needs any
-// more; Apple's partition map and HFS+; a second set of volume descriptors for a
-// partition.
+// more; Apple's partition map and HFS+.
 package iso

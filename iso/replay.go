@@ -206,8 +206,10 @@ func (img *Image) replayDisk(r *Recipe, c *ElTorito, a *SystemArea) (left []stri
 	case a.GPT != nil:
 		d.Table = TableBoth
 	}
-	if img.partitionOffset() > 0 {
-		left = append(left, "the second set of volume descriptors, for the partition of the image itself")
+	d.Mountable = img.partitionOffset() > 0
+	if d.Mountable && d.Table == TableGPT && efiInTree(r) {
+		d.Mountable = false
+		left = append(left, "the second set of volume descriptors: the partition of the image itself ends where the one for EFI starts")
 	}
 	if a.GPT != nil {
 		for _, g := range a.GPT.Partitions {
@@ -220,6 +222,16 @@ func (img *Image) replayDisk(r *Recipe, c *ElTorito, a *SystemArea) (left []stri
 		}
 	}
 	return left, nil
+}
+
+// efiInTree tells whether the partition for EFI is a file of the tree.
+func efiInTree(r *Recipe) bool {
+	for _, b := range r.Boot {
+		if b.Platform == PlatformEFI {
+			return b.Path != ""
+		}
+	}
+	return false
 }
 
 // partitionOffset is where the partition of the image itself starts, in units of

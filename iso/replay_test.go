@@ -1,6 +1,7 @@
 package iso
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,9 @@ func TestReplay(t *testing.T) {
 		"isohybrid apm":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus"}), "Apple"},
 		"appended mbr":    {join(hybrid, appended), ""},
 		"appended gpt":    {join(hybrid, appended, []string{"-appended_part_as_gpt"}), ""},
-		"partition 16":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16"}), "second set of volume descriptors"},
+		"partition 16":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16"}), ""},
+		"partition cut":   {join(hybrid, inTree, []string{"-partition_offset", "16"}), ""},
+		"partition mbr":   {join(hybrid, []string{"-partition_offset", "16"}), ""},
 		"emulated floppy": {[]string{"-b", "efi.img", "-c", "boot.cat"}, ""},
 		"grub":            {[]string{"grub-mkrescue"}, "HFS+"},
 	} {
@@ -77,6 +80,7 @@ func TestReplay(t *testing.T) {
 				t.Errorf("%q became %q", a, b)
 			}
 			sameBoot(t, old, img)
+			sameMounted(t, file, path)
 			// What is written can be written again, and is then the same.
 			again, left, err := img.Replay(t.Context())
 			if err != nil || left != nil {
@@ -165,5 +169,43 @@ func sameBoot(t *testing.T, a, b *Image) {
 	}
 	if !has || !sb.GPT.HeaderValid || !sb.GPT.EntriesValid || sb.BackupGPT == nil || !sb.BackupGPT.HeaderValid {
 		t.Errorf("%+v", sb.GPT)
+	}
+}
+
+// sameMounted checks that the partition of the image itself shows the tree, in a
+// new image where it does in the old one.
+func sameMounted(t *testing.T, was, is string) {
+	t.Helper()
+	at := func(path string) *Image {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		st, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := io.NewSectionReader(f, systemSectors*sectorSize, st.Size()-systemSectors*sectorSize)
+		if !Is(part, part.Size()) {
+			return nil
+		}
+		img, err := Open(part, part.Size(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img
+	}
+	a, b := at(was), at(is)
+	if (a == nil) != (b == nil) {
+		t.Fatalf("mountable: %v, %v", a != nil, b != nil)
+	}
+	if b == nil {
+		return
+	}
+	whole := openFile(t, is)
+	sameTree(t, rootOf(t, whole), rootOf(t, b), 0)
+	if x, y := whole.Info(), b.Info(); x.VolumeSize != y.VolumeSize+systemSectors*sectorSize || x.VolumeID != y.VolumeID || x.JolietLevel != y.JolietLevel {
+		t.Errorf("%+v, %+v", x, y)
 	}
 }

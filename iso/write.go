@@ -75,17 +75,52 @@ type Plan struct {
 
 	catalog  uint32 // sector of the boot catalogue, 0 without
 	boot     []*outInode
-	spaces   [2]space
+	spaces   [hierarchies]space
 	data     uint32 // first sector of files
 	appended []uint32
 	fixed    uint32 // the sector after what is known before a late file is written
 }
 
-// The two hierarchies of directories: with Rock Ridge, and Joliet's.
+// hierarchy is one of the hierarchies of directories that name the same files.
+type hierarchy int
+
+// With Rock Ridge, with Joliet's names, and both again for the partition of the
+// image itself, as that counts its sectors.
 const (
-	primarySpace = iota
+	primarySpace hierarchy = iota
 	jolietSpace
+	primaryShifted
+	jolietShifted
+	hierarchies
 )
+
+// names is the hierarchy that h has its names of.
+func (h hierarchy) names() hierarchy { return h % primaryShifted }
+
+// shift is where the sectors start that h counts.
+func (h hierarchy) shift() uint32 {
+	if h >= primaryShifted {
+		return systemSectors
+	}
+	return 0
+}
+
+// active are the hierarchies of the image.
+func (p *Plan) active() []hierarchy {
+	var out []hierarchy
+	for h := range hierarchies {
+		joliet, shifted := h.names() == jolietSpace, h.shift() > 0
+		if joliet && p.recipe.NoJoliet || shifted && !p.mountable() {
+			continue
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// mountable tells whether the partition of the image itself is to have volume
+// descriptors.
+func (p *Plan) mountable() bool { return p.recipe.Disk != nil && p.recipe.Disk.Mountable }
 
 // space is one hierarchy of directories.
 type space struct {
@@ -130,16 +165,19 @@ func (p *Plan) layout() error {
 		at++
 	}
 	at++ // the terminator
+	if p.mountable() {
+		at += systemSectors // the same again, without a boot record
+	}
 	if len(p.recipe.Boot) > 0 {
 		p.catalog = at
 		at++
 	}
-	for s := range p.spaceCount() {
+	for _, s := range p.active() {
 		if err := p.layoutTables(s, &at); err != nil {
 			return err
 		}
 	}
-	for s := range p.spaceCount() {
+	for _, s := range p.active() {
 		for _, d := range p.dirs {
 			w := dirWriter{plan: p, space: s, sizing: true}
 			if err := w.directory(d); err != nil {
@@ -176,13 +214,6 @@ const maxSectors = 1<<32 - 1
 func sectors(bytes int64) uint32 { return uint32(sectors64(bytes)) }
 
 func sectors64(bytes int64) int64 { return (bytes + sectorSize - 1) / sectorSize }
-
-func (p *Plan) spaceCount() int {
-	if p.recipe.NoJoliet {
-		return 1
-	}
-	return 2
-}
 
 // errTooLarge is the error of an image whose places 32 bits do not count.
 var errTooLarge = errors.New("the image would be larger than 8 TiB")

@@ -41,6 +41,15 @@ func (p *Plan) checkTexts() error {
 // writeDescriptors writes the volume descriptors of an image of that many
 // sectors, from sector 16 on.
 func (p *Plan) writeDescriptors(out io.WriterAt, total uint32) error {
+	if p.mountable() {
+		set := [][]byte{p.volumeDescriptor(primaryShifted, total)}
+		if !p.recipe.NoJoliet {
+			set = append(set, p.volumeDescriptor(jolietShifted, total))
+		}
+		if err := writeSectors(out, 2*systemSectors, append(set, terminator())); err != nil {
+			return err
+		}
+	}
 	set := [][]byte{p.volumeDescriptor(primarySpace, total)}
 	if len(p.recipe.Boot) > 0 {
 		// Firmware looks for the boot record in sector 17 (El Torito 1.0, 2.0).
@@ -52,12 +61,20 @@ func (p *Plan) writeDescriptors(out io.WriterAt, total uint32) error {
 	if !p.recipe.NoJoliet {
 		set = append(set, p.volumeDescriptor(jolietSpace, total))
 	}
-	end := make([]byte, sectorSize)
-	end[0] = typeTerminator
-	copy(end[1:], standardID+"\x01")
-	set = append(set, end)
+	return writeSectors(out, systemSectors, append(set, terminator()))
+}
+
+// terminator is the last descriptor of a set (ECMA-119 8.3).
+func terminator() []byte {
+	b := make([]byte, sectorSize)
+	b[0] = typeTerminator
+	copy(b[1:], standardID+"\x01")
+	return b
+}
+
+func writeSectors(out io.WriterAt, at int, set [][]byte) error {
 	for i, b := range set {
-		if _, err := out.WriteAt(b, int64(systemSectors+i)*sectorSize); err != nil {
+		if _, err := out.WriteAt(b, int64(at+i)*sectorSize); err != nil {
 			return err
 		}
 	}
@@ -65,7 +82,8 @@ func (p *Plan) writeDescriptors(out io.WriterAt, total uint32) error {
 }
 
 // volumeDescriptor makes a primary or Joliet's descriptor (ECMA-119 8.4, 8.5).
-func (p *Plan) volumeDescriptor(s int, total uint32) []byte {
+func (p *Plan) volumeDescriptor(h hierarchy, total uint32) []byte {
+	s, shift := h.names(), h.shift()
 	b := make([]byte, sectorSize)
 	b[0] = typePrimary
 	copy(b[1:], standardID+"\x01")
@@ -93,18 +111,18 @@ func (p *Plan) volumeDescriptor(s int, total uint32) []byte {
 		b[0] = typeSupplementary
 		copy(b[vdEscapes:], "%/E")
 	}
-	putBoth(b[vdVolumeSpace:], total)
+	putBoth(b[vdVolumeSpace:], total-shift)
 	putBoth16(b[120:], 1) // volume set size
 	putBoth16(b[124:], 1) // volume sequence number
 	putBoth16(b[vdBlockSize:], sectorSize)
-	sp := &p.spaces[s]
+	sp := &p.spaces[h]
 	putBoth(b[vdPathTableSize:], uint32(sp.tableBytes))
-	binary.LittleEndian.PutUint32(b[vdPathTableL:], sp.tableL)
-	binary.BigEndian.PutUint32(b[vdPathTableL+8:], sp.tableM)
+	binary.LittleEndian.PutUint32(b[vdPathTableL:], sp.tableL-shift)
+	binary.BigEndian.PutUint32(b[vdPathTableL+8:], sp.tableM-shift)
 	root := b[vdRoot:]
-	e := &p.root.extents[s]
+	e := &p.root.extents[h]
 	root[0] = 34
-	putBoth(root[2:], e.block)
+	putBoth(root[2:], e.block-shift)
 	putBoth(root[10:], e.length)
 	putShortDate(root[18:], p.root.n.Mtime)
 	root[25] = flagDirectory

@@ -17,7 +17,7 @@ const sectionBytes = 1<<32 - sectorSize
 // dirWriter makes the records of a directory, and their continuation areas.
 type dirWriter struct {
 	plan         *Plan
-	space        int
+	space        hierarchy
 	sizing       bool // only the sizes count; places are not known yet
 	buf          []byte
 	continuation []byte
@@ -32,9 +32,10 @@ func (w *dirWriter) directory(d *outNode) error {
 	w.base = e.block + e.reserved
 	w.dirRecord("\x00", d, d, true)
 	w.dirRecord("\x01", d.parent, d, true)
-	for _, k := range d.kids[w.space] {
+	names := w.space.names()
+	for _, k := range d.kids[names] {
 		if k.n.Type == tree.Directory {
-			w.dirRecord(k.names[w.space], k, d, false)
+			w.dirRecord(k.names[names], k, d, false)
 		} else {
 			w.fileRecords(k)
 		}
@@ -58,7 +59,7 @@ func (w *dirWriter) dirRecord(id string, d, in *outNode, own bool) {
 		length = e.reserved * sectorSize
 	}
 	w.entries.reset()
-	if w.space == primarySpace {
+	if w.space.names() == primarySpace {
 		root := own && in == w.plan.root && id == "\x00"
 		if root {
 			w.entries.sharingProtocol()
@@ -80,7 +81,7 @@ func (w *dirWriter) fileRecords(k *outNode) {
 	size, block := k.inode.size, k.inode.block
 	for {
 		w.entries.reset()
-		if w.space == primarySpace {
+		if w.space.names() == primarySpace {
 			w.entries.attributes(k)
 			w.entries.name(k.n.Name)
 		}
@@ -89,7 +90,7 @@ func (w *dirWriter) fileRecords(k *outNode) {
 		if size > part {
 			flags = flagMore
 		}
-		w.record(k.names[w.space], block, uint32(part), flags, k.n.Mtime)
+		w.record(k.names[w.space.names()], block, uint32(part), flags, k.n.Mtime)
 		if size -= part; size == 0 {
 			return
 		}
@@ -126,7 +127,9 @@ func (w *dirWriter) record(id string, block, size uint32, flags byte, mtime tree
 	w.buf = append(w.buf, make([]byte, length)...)
 	p := w.buf[at:]
 	p[0] = byte(length)
-	putBoth(p[2:], block)
+	if block > w.space.shift() { // an empty file has no place
+		putBoth(p[2:], block-w.space.shift())
+	}
 	putBoth(p[10:], size)
 	putShortDate(p[18:], mtime)
 	p[25] = flags
@@ -181,7 +184,7 @@ func (w *dirWriter) putContinuation(from int, ce []byte) {
 	}
 	length := len(w.continuation) - at
 	copy(ce, "CE\x1c\x01")
-	putBoth(ce[4:], w.base+uint32(at/sectorSize))
+	putBoth(ce[4:], w.base-w.space.shift()+uint32(at/sectorSize))
 	putBoth(ce[12:], uint32(at%sectorSize))
 	putBoth(ce[20:], uint32(length))
 	if to < len(ends) {
@@ -199,7 +202,7 @@ func putBoth16(p []byte, v uint16) {
 
 // writeDirectories writes the directories and path tables of all hierarchies.
 func (p *Plan) writeDirectories(ctx context.Context, out io.WriterAt) error {
-	for s := range p.spaceCount() {
+	for _, s := range p.active() {
 		w := dirWriter{plan: p, space: s}
 		// A late file may have come to fewer sections than there was room for, so
 		// lengths are known only after a first round.
@@ -246,11 +249,11 @@ const maxTableDirs = 1<<16 - 1
 // layoutTables orders the directories as path tables want them: by level, then
 // by parent, then by identifier (ECMA-119 6.9.1), and gives the tables their
 // place.
-func (p *Plan) layoutTables(s int, at *uint32) error {
+func (p *Plan) layoutTables(h hierarchy, at *uint32) error {
 	if len(p.dirs) > maxTableDirs {
 		return fmt.Errorf("%d directories, of which an image has %d at most", len(p.dirs), maxTableDirs)
 	}
-	sp := &p.spaces[s]
+	sp, s := &p.spaces[h], h.names()
 	sp.order = append(sp.order[:0], p.root)
 	p.root.number[s] = 1
 	for i := 0; i < len(sp.order); i++ {
@@ -275,13 +278,14 @@ func (p *Plan) layoutTables(s int, at *uint32) error {
 }
 
 // pathTable makes a path table (ECMA-119 9.4).
-func (p *Plan) pathTable(s int, order binary.ByteOrder) []byte {
+func (p *Plan) pathTable(h hierarchy, order binary.ByteOrder) []byte {
 	var b []byte
-	for _, d := range p.spaces[s].order {
+	s := h.names()
+	for _, d := range p.spaces[h].order {
 		id := d.names[s]
 		var e [8]byte
 		e[0] = byte(len(id))
-		order.PutUint32(e[2:], d.extents[s].block)
+		order.PutUint32(e[2:], d.extents[h].block-h.shift())
 		order.PutUint16(e[6:], uint16(d.parent.number[s]))
 		b = append(append(b, e[:]...), id...)
 		if len(id)%2 == 1 {

@@ -24,6 +24,11 @@ type Disk struct {
 	ID uint32
 	// Table says which partition tables there are.
 	Table DiskTable
+	// Mountable gives the partition that is the image itself volume descriptors and
+	// directories of its own, so that it can be mounted as well as the disk (xorriso
+	// -partition_offset 16). It starts behind the system area then. With TableGPT,
+	// in which partitions do not overlap, the EFI image must be appended.
+	Mountable bool
 	// Type is the type byte of the MBR partition that is all of the image; 0
 	// stands for 0x17, which systems that take it for a disk do not touch.
 	Type uint8
@@ -61,6 +66,9 @@ func (p *Plan) checkDisk() error {
 	}
 	if d.Kind != NoCode && len(d.Code) < mbrBootImage {
 		return fmt.Errorf("the %s code has %d bytes, less than %d", d.Kind, len(d.Code), mbrBootImage)
+	}
+	if d.Mountable && d.Table == TableGPT && efiInTree(&p.recipe) {
+		return fmt.Errorf("a partition that ends where the one for EFI starts cannot be mounted; append the EFI image")
 	}
 	if d.Kind == OtherCode {
 		return fmt.Errorf("code that is neither isohybrid's nor GRUB's finds no boot image")
@@ -115,7 +123,11 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 		if kind == 0 {
 			kind = 0x17
 		}
-		putMBRPartition(m, 1, true, kind, 0, uint32(blocks))
+		start := int64(0)
+		if d.Mountable {
+			start = systemSectors * perSector
+		}
+		putMBRPartition(m, 1, true, kind, uint32(start), uint32(blocks-start))
 		if efi > 0 {
 			putMBRPartition(m, 2, false, 0xEF, uint32(efi), uint32(efiBlocks))
 		}

@@ -17,7 +17,7 @@ const (
 // assignNames gives every node its identifiers, unique in its directory, and
 // puts the children in the order that the format asks for (ECMA-119 9.3).
 func (p *Plan) assignNames() {
-	for s := range p.spaceCount() {
+	for s := range primaryShifted {
 		p.root.names[s] = "\x00"
 		for _, d := range p.dirs {
 			kids := d.kids[s]
@@ -38,7 +38,7 @@ func (p *Plan) assignNames() {
 // uniqueName makes the identifier of a node. Where another name of the directory
 // has taken it, a number stands for the name's last characters. used counts the
 // names that an identifier was first made for.
-func uniqueName(k *outNode, s int, used map[string]int) string {
+func uniqueName(k *outNode, s hierarchy, used map[string]int) string {
 	identifier := plainIdentifier
 	if s == jolietSpace {
 		identifier = jolietIdentifier

@@ -16,7 +16,7 @@ type outNode struct {
 	inode  *outInode // of what is no directory
 	serial uint32    // of directories
 
-	extents [2]dirExtent
+	extents [hierarchies]dirExtent
 	number  [2]int // in the path table, from 1
 }
 
