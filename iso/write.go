@@ -232,19 +232,13 @@ func (p *Plan) Size(late int64) (int64, error) {
 	return int64(total) * sectorSize, err
 }
 
-// Output is where an image is written to. It must read as zeros where nothing
-// has been written.
-type Output interface {
-	io.WriterAt
-}
-
-// Write writes the image from offset 0 of out on, which must be fresh: holes of
-// files, and what fills sectors, are not written. It may be called once. The
-// same tree and recipe give the same bytes.
+// Write writes the image from offset 0 of out on, which must read as zeros where
+// nothing has been written: holes of files, and what fills sectors, are left
+// out. It may be called once. The same tree and recipe give the same bytes.
 //
 // progress, which may be nil, is told how many bytes of files' content are
 // written so far; a late file tells of itself.
-func (p *Plan) Write(ctx context.Context, out Output, progress func(bytes int64)) (*WriteReport, error) {
+func (p *Plan) Write(ctx context.Context, out io.WriterAt, progress func(bytes int64)) (*WriteReport, error) {
 	rep := &WriteReport{Dirs: len(p.dirs)}
 	w := &contentWriter{ctx: ctx, out: out, progress: progress}
 	for _, in := range p.inodes {

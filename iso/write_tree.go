@@ -46,9 +46,7 @@ func (p *Plan) collect(ctx context.Context, root *tree.Node) error {
 	}
 	if p.recipe.Catalog != "" && len(p.recipe.Boot) > 0 {
 		var e tree.Edits
-		c := tree.NewFile("", 0o444, make([]byte, sectorSize))
-		c.Mtime = p.recipe.Time
-		e.Put(p.recipe.Catalog, c)
+		e.Put(p.recipe.Catalog, tree.NewFile("", 0o444, make([]byte, sectorSize)))
 		var err error
 		if root, err = e.Apply(root); err != nil {
 			return err
@@ -146,6 +144,10 @@ func (p *Plan) findSpecial(byPath map[string]*outNode) error {
 			return err
 		}
 		c.catalog = true
+		o := byPath[c.path]
+		n := *o.n
+		n.Mtime = p.recipe.Time
+		o.n = &n
 	}
 	for _, b := range p.recipe.Boot {
 		if b.Path == "" {
