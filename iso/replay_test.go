@@ -1,6 +1,8 @@
 package iso
 
 import (
+	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -208,4 +210,38 @@ func sameMounted(t *testing.T, was, is string) {
 	if x, y := whole.Info(), b.Info(); x.VolumeSize != y.VolumeSize+systemSectors*sectorSize || x.VolumeID != y.VolumeID || x.JolietLevel != y.JolietLevel {
 		t.Errorf("%+v, %+v", x, y)
 	}
+}
+
+// What a new image would lack in content, or could not boot, is refused by name.
+func TestReplayRefused(t *testing.T) {
+	for text, do := range map[string]func(e *edit){
+		"image: system area: MBR: its boot code is neither isohybrid's nor GRUB's": func(e *edit) { e.p[100] = 1 },
+		"image: system area: MBR: its boot code loads sector 5, which is not the default boot image": func(e *edit) {
+			copy(e.p[100:], "isolinux.bin missing or corrupt")
+			e.p[mbrBootImage] = 20
+		},
+		"image: system area: MBR: partition 3 of type 0x83 from sector 100 on is neither the image nor its EFI image": func(e *edit) {
+			putMBRPartition(e.p, 3, false, 0x83, 100, 50)
+		},
+		"image: boot catalogue: entry 1: it is marked as not bootable": func(e *edit) { e.catalog()[32] = 0 },
+		"image: boot catalogue: entry 2: it has selection criteria":    func(e *edit) { e.catalog()[96+12] = 1 },
+		"image: boot catalogue: entry 2: nothing tells how large the boot image in sector 19 is": func(e *edit) {
+			clear(e.catalog()[96+6 : 96+8])
+			e.catalog()[96+8] = 19
+			clear(e.catalog()[96+9 : 96+12])
+		},
+		"image: system area: GPT: partition 1 of type 00000001-0000-0000-0000-000000000000 is neither the image nor its EFI image": func(e *edit) { g := e.gpt(); clear(g[:16]); g[0] = 1 },
+	} {
+		p := fixture(t, "rock")
+		e := &edit{t, p, memory(t, p)}
+		do(e)
+		if _, _, err := memory(t, p).Replay(t.Context()); err == nil || err.Error() != text || !errors.Is(err, tree.ErrUnsupported) {
+			t.Errorf("%v, not %q", err, text)
+		}
+	}
+}
+
+// gpt is the first entry of the GPT.
+func (e *edit) gpt() []byte {
+	return e.p[mbrSize*int(binary.LittleEndian.Uint64(e.p[mbrSize+72:])):]
 }
