@@ -1,0 +1,9 @@
+#!/bin/sh
+# dracut sources this after its live module has set up the root device and before
+# it mounts it: the last moment at which a fresh overlay is still fresh.
+if [ -e /dev/mapper/live-rw ]; then
+    echo "INIT: snapshot before mount: $(dmsetup status live-rw)"
+else
+    echo "INIT: no snapshot, overlay directory $(readlink /run/overlayfs)"
+    echo "INIT: entries in the overlay before mount: $(ls -A /run/overlayfs/ | wc -l)"
+fi
