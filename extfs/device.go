@@ -16,7 +16,6 @@ type device struct {
 	name    string
 	bits    uint // log2 of the block size
 	overlay []overlayBlock
-	patched map[uint64][]byte // blocks that fast commits changed, whole
 }
 
 // overlayBlock says that a block's content stands in another block of the
@@ -35,7 +34,7 @@ func (d *device) readAt(p []byte, off int64) error {
 		return tree.Corrupt(d.name, fmt.Sprintf("bytes %d to %d", off, off+int64(len(p))),
 			"past the end of the image, which has %d bytes", d.size)
 	}
-	if len(d.overlay) == 0 && len(d.patched) == 0 {
+	if len(d.overlay) == 0 {
 		return d.readRaw(p, off)
 	}
 	for len(p) > 0 {
@@ -45,15 +44,6 @@ func (d *device) readAt(p []byte, off int64) error {
 		end := off + int64(len(p))
 		if i < len(d.overlay) {
 			end = min(end, max(off, int64(d.overlay[i].block<<d.bits)))
-		}
-		if len(d.patched) > 0 {
-			// Patched blocks are few; with them reads go block by block.
-			end = min(end, int64((block+1)<<d.bits))
-			if b, ok := d.patched[block]; ok {
-				n := copy(p, b[off-int64(block<<d.bits):])
-				p, off = p[n:], off+int64(n)
-				continue
-			}
 		}
 		if n := end - off; n > 0 {
 			if err := d.readRaw(p[:n], off); err != nil {
@@ -79,6 +69,15 @@ func (d *device) readAt(p []byte, off int64) error {
 // overlayFrom gives the index of the first overlay block at or after block.
 func (d *device) overlayFrom(block uint64) int {
 	return sort.Search(len(d.overlay), func(i int) bool { return d.overlay[i].block >= block })
+}
+
+// replaced tells whether recovery replaces any of n bytes at off.
+func (d *device) replaced(off, n int64) bool {
+	if n <= 0 || len(d.overlay) == 0 {
+		return false
+	}
+	i := d.overlayFrom(uint64(off) >> d.bits)
+	return i < len(d.overlay) && int64(d.overlay[i].block<<d.bits) < off+n
 }
 
 // readRaw reads the image as it is stored.

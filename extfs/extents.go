@@ -89,10 +89,7 @@ func (fs *FS) leafRun(node extentNode, i int, logical, limit uint64) run {
 	if logical >= start+length {
 		return fs.hole(logical, limit)
 	}
-	r := run{logical: start, physical: physical, length: min(start+length, limit) - start}
-	if unwritten {
-		r.physical = 0
-	}
+	r := run{logical: start, physical: physical, length: min(start+length, limit) - start, unwritten: unwritten}
 	return r.from(logical)
 }
 

@@ -249,9 +249,7 @@ func (fs *FS) fastRange(t fastCommit) error {
 			return tree.Corrupt(fs.name, place, "%d blocks from block %d, outside of the file system", length, physical)
 		}
 		fs.fast.used = append(fs.fast.used, BlockRun{Start: int64(physical), Count: int64(length)})
-		if !unwritten {
-			r.physical = physical
-		}
+		r.physical, r.unwritten = physical, unwritten
 	}
 	if r.length > 0 {
 		f.set(r)

@@ -1,6 +1,7 @@
 package extfs
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -113,6 +114,15 @@ func TestFastCommit(t *testing.T) {
 				copied := copyImage(t, img)
 				fs := openImage(t, copied)
 				commits += min(1, fs.Info().Journal.FastCommits)
+				// Fast commits cannot be put into their place.
+				if _, err := fs.Recovered(); (err == nil) != (fs.Info().Journal.FastCommits == 0) || err != nil && !errors.Is(err, tree.ErrUnsupported) {
+					t.Errorf("%d fast commits, and then %v", fs.Info().Journal.FastCommits, err)
+				} else if err == nil && i == 0 {
+					checkRecovered(t, copied)
+				}
+				// Where the journal stays, what is free after it is replaced all
+				// the same.
+				overwriteFree(t, copied, freeRanges(t, fs), 0xA5)
 				compareFastCommit(t, fs, copied)
 				if t.Failed() {
 					t.Fatalf("after %q", name)

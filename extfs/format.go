@@ -17,7 +17,7 @@ const (
 	sbInodesCount       = 0x000 // u32
 	sbBlocksCountLo     = 0x004 // u32
 	sbReservedBlocksLo  = 0x008 // u32
-	sbFreeBlocksLo      = 0x00C // u32, clusters where bigalloc is set
+	sbFreeBlocksLo      = 0x00C // u32, blocks, also with bigalloc
 	sbFreeInodes        = 0x010 // u32
 	sbFirstDataBlock    = 0x014 // u32, 1 with 1 KiB blocks, else 0
 	sbLogBlockSize      = 0x018 // u32, block size = 1024 << n

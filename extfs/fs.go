@@ -18,7 +18,8 @@ type FS struct {
 
 	journal       JournalInfo
 	needsRecovery bool
-	fast          *fastState // nil where no fast commits were replayed
+	replayed      *replayedLog // nil where no log was replayed
+	fast          *fastState   // nil where no fast commits were replayed
 
 	groupMu    sync.Mutex
 	groupCache map[uint32]*group

@@ -102,7 +102,7 @@ func (fs *FS) Info() Info {
 		BlockSize:      g.blockSize,
 		ClusterSize:    g.blockSize << g.clusterBits,
 		Blocks:         int64(g.blocks),
-		FreeBlocks:     wide(sbFreeBlocksLo, sbFreeBlocksHi) << g.clusterBits,
+		FreeBlocks:     wide(sbFreeBlocksLo, sbFreeBlocksHi),
 		ReservedBlocks: wide(sbReservedBlocksLo, sbReservedBlocksHi),
 		Inodes:         int64(g.inodes),
 		FreeInodes:     int64(le32(sb, sbFreeInodes)),

@@ -219,14 +219,19 @@ func (j *journal) checkSuperblockChecksum(sb []byte) error {
 	if t := sb[jsbChecksumTyp]; t != jbdCRC32C {
 		return tree.Unsupported(j.fs.name, "journal", "checksums of type %d", t)
 	}
-	c := crc32c(^uint32(0), sb[:jsbChecksum])
-	c = crc32cZero(c, 4)
-	c = crc32c(c, sb[jsbChecksum+4:])
+	c := journalSuperblockChecksum(sb)
 	if want := be32(sb, jsbChecksum); want != c {
 		return j.corrupt("superblock checksum is %#08x, the content gives %#08x", want, c)
 	}
 	j.seed = crc32c(^uint32(0), sb[jsbUUID:jsbUUID+jbdUUIDSize])
 	return nil
+}
+
+// journalSuperblockChecksum is the s_checksum of a journal's superblock of 1024
+// bytes, of which it counts itself as zero.
+func journalSuperblockChecksum(sb []byte) uint32 {
+	c := crc32c(^uint32(0), sb[:jsbChecksum])
+	return crc32c(crc32cZero(c, 4), sb[jsbChecksum+4:])
 }
 
 // features lists the names of the journal's features.

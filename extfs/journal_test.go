@@ -143,8 +143,15 @@ func TestJournal(t *testing.T) {
 			}
 			replayed := 0
 			for round := range 3 {
+				if round == 2 {
+					closeOrphans()
+				}
 				journalRound(f, round)
-				fs := compareAfterRecovery(t, copyImage(t, img))
+				copied := copyImage(t, img)
+				fs := compareAfterRecovery(t, copied)
+				if round > 0 { // with orphans, and without
+					checkRecovered(t, copied)
+				}
 				info := fs.Info()
 				if !info.NeedsRecovery {
 					t.Errorf("round %d: not in need of recovery", round)
@@ -228,6 +235,7 @@ func TestJournalByDebugfs(t *testing.T) {
 					t.Fatalf("debugfs: %v\n%s", err, out)
 				}
 				fs := compareAfterRecovery(t, img)
+				checkRecovered(t, img)
 				if got := fs.Info().Journal.Features; !slices.Contains(got, c.journal) {
 					t.Errorf("journal features %v", got)
 				}
@@ -255,7 +263,9 @@ func TestJournalSequence(t *testing.T) {
 		}
 		fsync(t, dir)
 	}
-	fs := compareAfterRecovery(t, copyImage(t, img))
+	copied := copyImage(t, img)
+	fs := compareAfterRecovery(t, copied)
+	checkRecovered(t, copied)
 	j, err := fs.loadJournal()
 	f.ok(err)
 	if end := j.sequence + uint32(fs.Info().Journal.Transactions); end >= j.sequence {

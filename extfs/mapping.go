@@ -4,26 +4,40 @@ import "relive/tree"
 
 // run is a range of a file's blocks that lie one after another, or are a hole.
 type run struct {
-	logical  uint64
-	physical uint64 // 0 in a hole
-	length   uint64
+	logical   uint64
+	physical  uint64 // 0 where no blocks are allocated
+	length    uint64
+	unwritten bool // allocated, but reads as zeros
 }
 
 func (r run) end() uint64 { return r.logical + r.length }
-func (r run) hole() bool  { return r.physical == 0 }
+
+// hole tells whether the run reads as zeros.
+func (r run) hole() bool { return r.physical == 0 || r.unwritten }
+
+// continues tells whether next goes on where r ends, in the file and on the
+// device, so that both are one run.
+func (r run) continues(next run) bool {
+	if next.logical != r.end() || next.unwritten != r.unwritten {
+		return false
+	}
+	if r.physical == 0 {
+		return next.physical == 0
+	}
+	return next.physical == r.physical+r.length
+}
 
 // from gives the part of the run from a logical block inside it on.
 func (r run) from(logical uint64) run {
 	d := logical - r.logical
 	r.logical, r.length = logical, r.length-d
-	if !r.hole() {
+	if r.physical != 0 {
 		r.physical += d
 	}
 	return r
 }
 
-// mapBlock gives the run that starts at a logical block. Blocks that are
-// allocated but unwritten are a hole, for they read as zeros.
+// mapBlock gives the run that starts at a logical block.
 func (fs *FS) mapBlock(in *inode, logical uint64) (run, error) {
 	if in.fast != nil {
 		return in.fast.overlay(logical, func() (run, error) { return fs.mapStored(in, logical) })
@@ -51,7 +65,7 @@ func (fs *FS) mapMerged(in *inode, logical, until uint64) (run, error) {
 		if err != nil {
 			return run{}, err
 		}
-		if next.hole() != r.hole() || !r.hole() && next.physical != r.physical+r.length {
+		if !r.continues(next) {
 			break
 		}
 		r.length += next.length

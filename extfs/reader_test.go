@@ -238,11 +238,12 @@ func TestFastRanges(t *testing.T) {
 			r := run{logical: rnd.Uint64N(blocks - 50), length: 1 + rnd.Uint64N(50)}
 			if rnd.IntN(3) > 0 {
 				r.physical = 1 + rnd.Uint64N(5000)
+				r.unwritten = rnd.IntN(3) == 0
 			}
 			f.set(r)
 			for i := range r.length {
 				want[r.logical+i] = 0
-				if r.physical != 0 {
+				if !r.hole() {
 					want[r.logical+i] = r.physical + i
 				}
 			}

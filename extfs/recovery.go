@@ -37,6 +37,11 @@ func (fs *FS) recover(j *journal) error {
 	if err != nil {
 		return err
 	}
+	at, err := j.physical(0)
+	if err != nil {
+		return err
+	}
+	fs.replayed = &replayedLog{superblock: at, next: r.end}
 	overlay := make([]overlayBlock, 0, len(r.blocks))
 	for _, b := range r.blocks {
 		overlay = append(overlay, b)
@@ -47,9 +52,11 @@ func (fs *FS) recover(j *journal) error {
 	fs.journal.ReplayBlocks = len(overlay)
 	fs.cache = newBlockCache(fs.cache.limit)
 	clear(fs.groupCache)
+	device := fs.sb
 	if err := fs.readSuperblock(); err != nil {
 		return err
 	}
+	keepErrors(fs.sb, device)
 	return fs.replayFastCommits(commits)
 }
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"relive/overlay"
+	"relive/remaster/swap"
 	"relive/tree"
 )
 
@@ -26,9 +27,10 @@ const (
 	antixInfo = "linuxfs.info"
 )
 
-// antixMakeOld are the files that init renames together with linuxfs when it
-// takes up a new one or rolls back (initrd/init: MAKE_OLD).
-var antixMakeOld = []string{"rootfs", "xtra", "deb", "xtra.tgz", "linuxfs.md5", "state"}
+// antixFollow are the files that init renames together with linuxfs, rootfs and
+// linuxfs.md5 when it takes up a new linuxfs or rolls back (initrd/init:
+// MAKE_OLD).
+var antixFollow = []string{"xtra", "deb", "xtra.tgz", "state"}
 
 // antixDropped are the files of a running system that no merged image holds.
 var antixDropped = []string{rootVIDFile, "etc/live/protect/remaster"}
@@ -36,31 +38,40 @@ var antixDropped = []string{rootVIDFile, "etc/live/protect/remaster"}
 // Name implements Layout.
 func (AntiX) Name() string { return "antiX/MX" }
 
-func (AntiX) match(dir string) bool {
-	st, err := os.Stat(filepath.Join(dir, antixBase))
-	return err == nil && st.Mode().IsRegular()
+func (AntiX) find(dir, generation string) (*Found, error) {
+	st, err := os.Stat(filepath.Join(dir, antixBase+generation))
+	if err != nil || !st.Mode().IsRegular() {
+		return nil, nil
+	}
+	return &Found{Dir: dir, files: fileSet{
+		base: antixBase,
+		companions: []companion{
+			{name: antixMD5, sum: "md5"},
+			{name: antixInfo, text: func(f baseFacts) string { return fmt.Sprintf("UncompressedSizeKB=%d\n", (f.content+1023)/1024) }},
+		},
+		overlay: []string{antixRoot},
+		follow:  antixFollow,
+		home:    antixHome,
+	}}, nil
 }
 
 func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
-	path := filepath.Join(l.Dir, antixBase)
-	if err := l.openBase(e, path); err != nil {
+	path := l.path(antixBase)
+	if err := l.openBase(e, path, antixBase); err != nil {
 		return withHint(err, "relive verify "+path+" tells more; if linuxfs.old is sound, relive rollback "+l.Dir+" brings it back")
 	}
-	var err error
-	if err := l.openRootfs(antixRoot); err != nil {
+	if err := l.openRootfs(); err != nil {
 		return err
 	}
-	// What is wrong with homefs concerns those who use it, not the base.
-	if l.Home, err = l.openHomefs(); err != nil {
-		l.HomeProblem = err
+	if l.generation == "" {
+		l.openHome(antixHome)
 	}
 	return nil
 }
 
 // openRootfs opens the overlay and merges it with the base.
-func (l *Live) openRootfs(name string) error {
-	l.Merged = l.Base.Root
-	path := filepath.Join(l.Dir, name)
+func (l *Live) openRootfs() error {
+	path := l.path(antixRoot)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -76,7 +87,10 @@ func (l *Live) openRootfs(name string) error {
 	if err != nil {
 		return fmt.Errorf("rootfs: %w", err)
 	}
-	o := &Overlay{Image: *img, Form: found.Form, Upper: found.Upper, Empty: found.Empty}
+	o := &Overlay{Path: path, Image: img, Form: FormOverlayFS, Upper: found.Upper, Empty: found.Empty}
+	if found.Form == overlay.Aufs {
+		o.Form = FormAufs
+	}
 	l.Overlay = o
 	if o.Upper == nil {
 		return nil
@@ -88,7 +102,7 @@ func (l *Live) openRootfs(name string) error {
 	if err != nil {
 		return fmt.Errorf("rootfs: %w", err)
 	}
-	if o.Form == overlay.Aufs {
+	if o.Form == FormAufs {
 		// There the layer is the root of the file system, with what mkfs puts in
 		// it.
 		var e tree.Edits
@@ -101,7 +115,7 @@ func (l *Live) openRootfs(name string) error {
 	// namespace; those under user are content, as of rootless containers. Marks
 	// that are escaped for a nested overlay stay so: the merged tree becomes a
 	// lower layer again, where the kernel takes the escape away.
-	if o.Form == overlay.OverlayFS {
+	if o.Form == FormOverlayFS {
 		layer.Namespace = overlay.Trusted
 	}
 	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped(),
@@ -111,14 +125,6 @@ func (l *Live) openRootfs(name string) error {
 	}
 	l.Merged = o.Union.Root()
 	return nil
-}
-
-func (l *Live) openHomefs() (*Image, error) {
-	path := filepath.Join(l.Dir, antixHome)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return l.openImage(path)
 }
 
 // neverWritten tells whether a layer holds nothing but what a boot itself puts
@@ -153,8 +159,9 @@ type VIDs struct {
 // VIDState is what init's check_vid finds.
 type VIDState string
 
-// The states. In all but the first three init boots without the overlay.
+// The states. In all but the first four init boots without the overlay.
 const (
+	VIDUnused      VIDState = "" // the layout has no version ids
 	VIDMatch       VIDState = "match"
 	VIDNone        VIDState = "none"     // neither has one
 	VIDUnstamped   VIDState = "empty"    // the overlay is empty: init stamps it
@@ -165,11 +172,16 @@ const (
 )
 
 // Used tells whether a boot uses the overlay.
-func (s VIDState) Used() bool { return s == VIDMatch || s == VIDNone || s == VIDUnstamped }
+func (s VIDState) Used() bool {
+	return s == VIDUnused || s == VIDMatch || s == VIDNone || s == VIDUnstamped
+}
 
 // VIDs reads the version ids.
 func (l *Live) VIDs() (VIDs, error) {
 	var v VIDs
+	if _, ok := l.Layout.(AntiX); !ok {
+		return v, nil
+	}
 	text, err := readVersionFile(l.Base.Root, baseVIDFile)
 	if err != nil {
 		return v, fmt.Errorf("linuxfs: %w", err)
@@ -224,57 +236,88 @@ func looksEmpty(upper *tree.Node) (bool, error) {
 	return true, nil
 }
 
-// Leftover is a file beside the live ones that an earlier step has left.
-type Leftover struct {
-	Name  string `json:"name"`
-	Bytes int64  `json:"bytes"`
-	Means string `json:"means"`
+func (AntiX) check(p *CompactPlan) error {
+	l, o := p.live, &p.o
+	vids, err := l.VIDs()
+	if err != nil {
+		return err
+	}
+	if !vids.State.Used() && vids.State != VIDNoOverlay && !o.Force {
+		return refuse("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, use --force",
+			"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match", l.Dir, orNone(vids.Base), orNone(vids.Overlay))
+	}
+	if o.Output != "" {
+		return nil
+	}
+	for _, name := range []string{antixBase + ".new", antixRoot + ".new"} {
+		if exists(filepath.Join(l.Dir, name)) {
+			return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
+		}
+	}
+	if o.Stage {
+		for _, name := range []string{antixBase + ".old", antixBase + ".bad"} {
+			if exists(filepath.Join(l.Dir, name)) {
+				return refuse("move it away, or compact without --stage", "%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
+			}
+		}
+	}
+	return nil
 }
 
-// leftovers lists linuxfs.old and the like.
-func (AntiX) leftovers(dir string) ([]Leftover, error) {
-	meaning := map[string]string{
-		".old": "the state before the last change: relive rollback brings it back",
-		".new": "staged: the next boot takes it up",
-		".bad": "set aside by a rollback",
-		".bak": "set aside by an earlier rollback",
-	}
-	entries, err := os.ReadDir(dir)
+// system stamps the new base with a version id of its own.
+func (AntiX) system(p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+	old, err := readVersionFile(p.live.Base.Root, baseVIDFile)
 	if err != nil {
 		return nil, err
 	}
-	var out []Leftover
-	for _, e := range entries {
-		ext := filepath.Ext(e.Name())
-		stem := e.Name()[:len(e.Name())-len(ext)]
-		means, ok := meaning[ext]
-		if !ok && oldGeneration(e.Name()) != "" {
-			means, ok, stem = "an older state that --keep-old has kept", true, oldGeneration(e.Name())
-		}
-		if !ok || !antixFile(stem) {
-			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, Leftover{e.Name(), info.Size(), means})
+	vid := newVID(parseVID(old), p.live.salted(p.state, old, p.salt()))
+	p.Summary.VID = string(vid)
+	p.version = versionFile(vid, old, p.now.Time())
+	var edits tree.Edits
+	for _, path := range antixDropped {
+		edits.Remove(path)
 	}
-	return out, nil
+	stamp := tree.NewFile("", 0o644, p.version)
+	stamp.Mtime = p.now
+	edits.Put(baseVIDFile, stamp)
+	return edits.Apply(merged)
 }
 
-// antixFile tells whether a name is one of the files that are replaced
-// together.
-func antixFile(name string) bool {
-	if name == antixBase || name == antixHome || name == antixInfo {
-		return true
+// resets makes a rootfs that belongs to the new base: an empty one, or with
+// --no-reset the present one with another stamp.
+func (AntiX) resets(p *CompactPlan) ([]part, error) {
+	o := p.live.Overlay
+	var root *tree.Node
+	var err error
+	if p.o.NoReset {
+		root, err = restamped(o, p.version, p.now)
+	} else {
+		root, err = stampedRootfs(o, p.system, p.version, p.now)
 	}
-	for _, f := range antixMakeOld {
-		if name == f {
-			return true
+	if err != nil {
+		return nil, err
+	}
+	pt, err := p.freshImage(o, antixRoot, root)
+	return []part{pt}, err
+}
+
+// stage puts the .new files in place; linuxfs.new, which a boot looks for,
+// comes last.
+func (AntiX) stage(p *CompactPlan, made map[string]string) []swap.Step {
+	var steps []swap.Step
+	if exists(filepath.Join(p.live.Dir, "state")) {
+		if exists(filepath.Join(p.live.Dir, "state.new")) {
+			steps = append(steps, swap.Remove{Path: "state.new"})
 		}
+		steps = append(steps, swap.Copy{From: "state", To: "state.new"})
 	}
-	return false
+	if root := made[antixRoot]; root != "" {
+		steps = append(steps, swap.Replace{New: root, Target: antixRoot + ".new"})
+	}
+	return append(steps,
+		swap.Replace{New: made[antixInfo], Target: antixInfo},
+		swap.Replace{New: made[antixMD5], Target: antixMD5 + ".new"},
+		swap.Replace{New: made[antixBase], Target: antixBase + ".new"})
 }
 
 // allocated is what the host has set aside for a file, in bytes.

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"relive/extfs"
 	"relive/squash"
 	"relive/tree"
 )
@@ -50,11 +51,20 @@ func (c *Change) Size() int64 {
 // nor are parts of a second, which no base holds, and the version file that
 // every boot writes.
 func (l *Live) Changes(ctx context.Context, fn func(Change) error) error {
-	if l.Overlay == nil || l.Overlay.Union == nil {
+	if l.Overlay == nil || l.Overlay.Union == nil && l.Overlay.Snapshot == nil {
 		return nil
 	}
-	same := squash.NewStoredComparer()
-	o := tree.CompareOptions{TrustInode: true, WholeSeconds: true, SameContent: func(_ string, a, b *tree.Node) (bool, error) { return same.Same(a, b) }}
+	var o tree.CompareOptions
+	if s := l.snapshot(); s != nil {
+		// Two states of one file system, which holds all of a time.
+		o.SameContent = func(_ string, a, b *tree.Node) (bool, error) {
+			return extfs.SameBlocks(a.Data, b.Data, s.Device.ChangedIn)
+		}
+	} else {
+		stored := squash.NewStoredComparer()
+		o.TrustInode, o.WholeSeconds = true, l.Base.Inner == nil
+		o.SameContent = func(_ string, a, b *tree.Node) (bool, error) { return stored.Same(a, b) }
+	}
 	return tree.Compare(ctx, l.Base.Root, l.Merged, o, func(c tree.Change) error {
 		if c.Path == rootVIDFile {
 			return nil

@@ -34,6 +34,14 @@ type CompactOptions struct {
 	Output string
 	// Force goes on where the version ids do not match, and replaces Output.
 	Force bool
+	// Image, where not empty, is a file that the merged file system image is
+	// written to, not compressed, and nothing else is changed.
+	Image string
+	// Flatten writes the system's files themselves where the base holds them in
+	// a file system image.
+	Flatten bool
+	// KeepFree keeps what is free in a file system image as it is.
+	KeepFree bool
 	// FullVerify decodes all of the new base, also what was copied as stored.
 	FullVerify bool
 }
@@ -43,13 +51,20 @@ const MaxKeepOld = 99
 
 // CompactPlan is what a compaction will do.
 type CompactPlan struct {
-	live  *Live
-	env   *Env
-	o     CompactOptions
-	root  *tree.Node // of the new base
-	write *squash.Plan
-	fresh *freshRootfs // nil where the overlay stays or there is none
-	rules []exclude.RuleCount
+	live   *Live
+	env    *Env
+	o      CompactOptions
+	system *tree.Node // of the new base
+	make   maker
+	// resets take the place of the overlay; none where it stays or there is none.
+	resets []part
+	rules  []exclude.RuleCount
+	// state is the hash of the overlay's state, now the time that all that is
+	// made carries.
+	state []byte
+	now   tree.Time
+	// version is the text of antiX's version files.
+	version []byte
 
 	Summary PlanSummary
 }
@@ -58,7 +73,8 @@ type CompactPlan struct {
 type PlanSummary struct {
 	Dir       string   `json:"dir"`
 	Layout    string   `json:"layout"`
-	Mode      string   `json:"mode"` // "swap", "stage" or "output"
+	Mode      string   `json:"mode"` // "swap", "stage", "output" or "image"
+	Form      string   `json:"form"` // of the new base: "squashfs", "nested" or "ext"
 	Output    string   `json:"output,omitempty"`
 	KeepOld   int      `json:"keep_old"` // former states that are there afterwards, at most
 	Codec     string   `json:"codec"`
@@ -101,6 +117,14 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 	switch {
 	case o.Output != "" && (o.Stage || o.NoReset):
 		return nil, withHint(&optionError{errors.New("--output writes one file and changes nothing, so that --stage and --no-reset have no meaning with it")}, "give one of them")
+	case o.Output != "" && o.Image != "":
+		return nil, withHint(&optionError{errors.New("--output and --image each write one file and change nothing")}, "give one of them")
+	case o.Image != "":
+		if o.Stage || o.NoReset || o.Flatten || o.Codec != nil || o.Level != 0 || o.BlockSize != 0 || len(o.Excludes) > 0 {
+			return nil, withHint(&optionError{errors.New("--image writes the merged image as it is and changes nothing")}, "of the other options only --keep-free and --force have a meaning with it")
+		}
+		p.o.Output, p.Summary.Output = o.Image, o.Image
+		p.Summary.Mode = "image"
 	case o.Output != "":
 		p.Summary.Mode = "output"
 	case o.Stage:
@@ -115,8 +139,8 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 	if err := p.checkSpace(); err != nil {
 		return nil, err
 	}
-	if p.Summary.Mode != "output" {
-		for _, s := range p.steps(placeholders) {
+	if p.o.Output == "" {
+		for _, s := range p.steps(p.placeholders()) {
 			p.Summary.Steps = append(p.Summary.Steps, s.String())
 		}
 	}
@@ -133,8 +157,8 @@ func (l *Live) isPartOf(path string) string {
 	if err != nil {
 		return ""
 	}
-	for _, name := range []string{antixBase, antixRoot, antixHome} {
-		if own, err := os.Stat(filepath.Join(l.Dir, name)); err == nil && os.SameFile(st, own) {
+	for _, name := range append(l.files.together(), l.files.home) {
+		if own, err := os.Stat(filepath.Join(l.Dir, name)); name != "" && err == nil && os.SameFile(st, own) {
 			return name
 		}
 	}
@@ -144,82 +168,178 @@ func (l *Live) isPartOf(path string) string {
 // planTree decides what the new base holds and how it is written.
 func (p *CompactPlan) planTree(ctx context.Context) error {
 	l, e, s := p.live, p.env, &p.Summary
-	wo, err := p.writeOptions()
-	if err != nil {
+	var newest tree.Time
+	var err error
+	if p.state, newest, err = l.state(ctx); err != nil {
 		return err
 	}
-	oldText, err := readVersionFile(l.Base.Root, baseVIDFile)
-	if err != nil {
-		return err
+	var wo squash.WriteOptions
+	if l.Base.Image != nil {
+		if wo, err = p.writeOptions(); err != nil {
+			return err
+		}
+		s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
 	}
-	vid, newest, err := l.freshVID(ctx, parseVID(oldText), fmt.Sprint(wo.Codec, wo.BlockSize, p.o.Excludes))
-	if err != nil {
-		return err
-	}
-	wo.MkfsTime = max(wo.MkfsTime, uint32(newest.Whole().Sec))
+	made := max(int64(wo.MkfsTime), newest.Whole().Sec)
 	if e.SourceDate != nil {
-		wo.MkfsTime = uint32(tree.Time{Sec: *e.SourceDate}.Whole().Sec)
+		made = tree.Time{Sec: *e.SourceDate}.Whole().Sec
 	}
-	now := tree.Time{Sec: int64(wo.MkfsTime)}
-	text := versionFile(vid, oldText, now.Time())
-	s.VID = string(vid)
+	p.now, wo.MkfsTime = tree.Time{Sec: made}, uint32(made)
 
 	root := l.Merged
 	if len(p.o.Excludes) > 0 {
-		set, err := exclude.New(p.o.Excludes)
-		if err != nil {
+		if root, err = p.exclude(root); err != nil {
 			return err
 		}
-		e.phase("excludes", 0)
-		if p.rules, err = set.Count(root); err != nil {
-			return err
-		}
-		for _, r := range p.rules {
-			s.Excluded += r.Entries
-			if r.Matches == 0 {
-				p.warn("the exclude %q (%s) matches nothing", r.Rule.Pattern, r.Rule.Source)
-			}
-		}
-		root = set.Apply(root)
 	}
-	var edits tree.Edits
-	for _, path := range antixDropped {
-		edits.Remove(path)
-	}
-	stamp := tree.NewFile("", 0o644, text)
-	stamp.Mtime = now
-	edits.Put(baseVIDFile, stamp)
-	if p.root, err = edits.Apply(root); err != nil {
+	if p.system, err = l.Layout.system(p, root); err != nil {
 		return err
 	}
+	if p.make, err = p.maker(ctx, wo); err != nil {
+		return err
+	}
+	if l.Overlay == nil || p.o.Output != "" {
+		return nil
+	}
+	p.resets, err = l.Layout.resets(p)
+	return err
+}
 
-	e.phase("looking for what can be reused", 0)
-	if p.write, err = squash.NewPlan(ctx, p.root, wo); err != nil {
-		return err
+// exclude leaves paths out of the tree.
+func (p *CompactPlan) exclude(root *tree.Node) (*tree.Node, error) {
+	set, err := exclude.New(p.o.Excludes)
+	if err != nil {
+		return nil, err
 	}
-	st := &p.write.Stats
-	s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
+	p.env.phase("excludes", 0)
+	if p.rules, err = set.Count(root); err != nil {
+		return nil, err
+	}
+	for _, r := range p.rules {
+		p.Summary.Excluded += r.Entries
+		if r.Matches == 0 {
+			p.warn("the exclude %q (%s) matches nothing", r.Rule.Pattern, r.Rule.Source)
+		}
+	}
+	return set.Apply(root), nil
+}
+
+// keepsImage tells whether the new base holds a file system image, as the old
+// one does.
+func (p *CompactPlan) keepsImage() bool {
+	_, antix := p.live.Layout.(AntiX) // whose init takes either form
+	return p.live.Base.Inner != nil && !p.o.Flatten && !antix
+}
+
+// maker decides of what form the new base is and plans it.
+func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker, error) {
+	l, s := p.live, &p.Summary
+	bare := l.Base.Image == nil
+	switch {
+	case bare && p.o.Flatten:
+		return nil, refuse("compress it with mksquashfs first", "%s is not compressed, so that there is nothing to flatten it into", l.Base.Path)
+	case p.Summary.Mode == "image" && l.Base.Inner == nil:
+		return nil, refuse("-o writes the new base, and relive ls --json or unsquashfs shows what is in it", "%s holds no file system image", l.Base.Path)
+	case !p.keepsImage():
+		s.Form = "squashfs"
+		return p.squashMaker(ctx, wo, p.system)
+	}
+	// The image is patched where nothing but chunks of it changed.
+	if l.snapshot() != nil && len(p.o.Excludes) == 0 || l.Overlay == nil && len(p.o.Excludes) == 0 {
+		image, err := p.patched(wo.BlockSize)
+		if err != nil {
+			return nil, err
+		}
+		size := l.Base.Inner.Content.Size()
+		if bare || s.Mode == "image" {
+			s.Form, s.Bytes = "ext", size
+			for _, h := range image.holes {
+				s.Bytes -= h.end - h.start
+			}
+			s.Copy = s.Bytes
+			return &deviceMaker{p: p, data: image, size: size}, nil
+		}
+		root, err := p.wrap(image, size)
+		if err != nil {
+			return nil, err
+		}
+		s.Form = "nested"
+		return p.squashMaker(ctx, wo, root)
+	}
+	inner, err := p.planInner(ctx, p.system)
+	if err != nil {
+		return nil, err
+	}
+	s.Bytes = inner.size
+	if bare || s.Mode == "image" {
+		s.Form = "ext"
+		return &extMaker{p: p, inner: inner}, nil
+	}
+	s.Form, s.Compress = "nested", inner.used
+	return &squashMaker{p: p, options: wo, inner: inner}, nil
+}
+
+// squashMaker plans a SquashFS image of that tree.
+func (p *CompactPlan) squashMaker(ctx context.Context, wo squash.WriteOptions, root *tree.Node) (maker, error) {
+	m := &squashMaker{p: p, options: wo, root: root}
+	if err := m.look(ctx); err != nil {
+		return nil, err
+	}
+	s, st := &p.Summary, &m.plan.Stats
 	s.Inodes, s.Bytes = st.Inodes, st.Bytes
 	s.Reused, s.Mixed, s.Duplicate = st.ReusedFiles, st.MixedFiles, st.DuplicateFiles
 	s.Copy, s.Compress, s.Repacked, s.Dead = st.CopyBytes, st.CompressBytes, st.RepackedBlocks, st.DeadBytes
 	p.warnLosses(st)
+	return m, nil
+}
 
-	if l.Overlay == nil || p.o.Output != "" {
-		return nil
+// patched gives the merged image with what is free left out, in units of
+// blocks of the new base.
+func (p *CompactPlan) patched(unit int) (*patchedImage, error) {
+	l := p.live
+	if unit == 0 {
+		unit = copyUnit
 	}
-	if p.o.NoReset {
-		tree, err := restamped(l.Overlay, text, now)
+	var dev device = untouched{l.Base.Inner.Content}
+	fs := l.Base.Inner.FS
+	if s := l.snapshot(); s != nil {
+		dev, fs = s.device(), s.FS
+	}
+	below := tree.Data(nil)
+	if l.Base.Image != nil {
+		root, err := l.Base.Image.Root()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		p.fresh, err = planRootfs(l.Overlay, tree, now)
-		return err
+		n, err := root.Lookup(l.Base.Inner.Path)
+		if err != nil {
+			return nil, err
+		}
+		below = n.Data
 	}
-	p.fresh, err = planFreshRootfs(l.Overlay, p.root, text, now)
-	if err == nil && len(p.fresh.dropped) > 0 {
-		p.warn("the new rootfs does without the features %v of the old one", p.fresh.dropped)
+	if p.o.KeepFree {
+		fs = nil
 	}
-	return err
+	image, err := newPatchedImage(dev, below, int64(unit), fs)
+	if errors.Is(err, tree.ErrUnsupported) {
+		p.warn("what is free in the file system is kept as it is: %v", err)
+		return newPatchedImage(dev, below, int64(unit), nil)
+	}
+	return image, err
+}
+
+// copyUnit is the unit in which a bare image leaves out what is free, in bytes.
+const copyUnit = 64 << 10
+
+// untouched is a device on which nothing changed.
+type untouched struct{ tree.Content }
+
+// ChangedIn implements device.
+func (untouched) ChangedIn(int64, int64) bool { return false }
+
+// salt is what decides a new base besides the old one and the overlay.
+func (p *CompactPlan) salt() string {
+	return fmt.Sprint(p.Summary.Codec, p.o.Level, p.Summary.BlockSize, p.o.Excludes)
 }
 
 // warnLosses tells what the new base cannot hold.

@@ -1,9 +1,9 @@
 package remaster
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"relive/remaster/hostdisk"
 )
@@ -12,27 +12,19 @@ import (
 func (p *CompactPlan) checkState() error {
 	l, o := p.live, &p.o
 	if l.Overlay == nil && len(o.Excludes) == 0 && o.Codec == nil && o.BlockSize == 0 && o.Output == "" {
-		return refuse("there is nothing to fold in; --comp, -b or -e rebuild the base all the same", "%s: there is no rootfs", l.Dir)
+		return refuse("there is nothing to fold in; --comp, -b or -e rebuild the base all the same", "%s: there is no overlay", l.Dir)
 	}
-	vids, err := l.VIDs()
+	if _, ok := l.Layout.(stager); o.Stage && !ok {
+		return withHint(&optionError{errors.New("--stage leaves files for antiX's init to take up, and this is " + l.Layout.Name())}, "compact without --stage")
+	}
+	if err := l.Layout.check(p); err != nil {
+		return err
+	}
+	warnings, err := l.overlayWarnings()
 	if err != nil {
 		return err
 	}
-	if !vids.State.Used() && vids.State != VIDNoOverlay && !o.Force {
-		return refuse("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, use --force",
-			"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match", l.Dir, orNone(vids.Base), orNone(vids.Overlay))
-	}
-	if l.Overlay != nil {
-		info := l.Overlay.FS.Info()
-		warnings, err := l.overlayWarnings()
-		if err != nil {
-			return err
-		}
-		p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
-		if !info.Clean && !info.NeedsRecovery {
-			p.warn("rootfs was not unmounted cleanly and has no journal; what was written last may be incomplete")
-		}
-	}
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 	if o.Output != "" {
 		if name := l.isPartOf(o.Output); name != "" {
 			return refuse("name another file, or compact without -o", "%s: is the %s of the live directory itself", o.Output, name)
@@ -45,26 +37,14 @@ func (p *CompactPlan) checkState() error {
 	if err := p.checkInUse(!o.Stage); err != nil {
 		return err
 	}
-	for _, name := range []string{antixBase + ".new", antixRoot + ".new"} {
-		if exists(filepath.Join(l.Dir, name)) {
-			return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
-		}
-	}
-	if o.Stage {
-		for _, name := range []string{antixBase + ".old", antixBase + ".bad"} {
-			if exists(filepath.Join(l.Dir, name)) {
-				return refuse("move it away, or compact without --stage", "%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
-			}
-		}
-	}
 	if o.NoReset && l.Overlay != nil && l.Overlay.Union != nil {
 		rep, err := l.Overlay.Union.Report()
 		if err != nil {
-			return fmt.Errorf("rootfs: %w", err)
+			return fmt.Errorf("%s: %w", l.Overlay.Name(), err)
 		}
 		if rep.Redirects+rep.Metacopies+rep.IndexEntries > 0 {
-			return refuse("compact without --no-reset", "%s: rootfs refers to files of its base (%d redirects, %d metacopies, %d index entries), so it cannot go on above another",
-				l.Dir, rep.Redirects, rep.Metacopies, rep.IndexEntries)
+			return refuse("compact without --no-reset", "%s: %s refers to files of its base (%d redirects, %d metacopies, %d index entries), so it cannot go on above another",
+				l.Dir, l.Overlay.Name(), rep.Redirects, rep.Metacopies, rep.IndexEntries)
 		}
 	}
 	return nil
@@ -101,7 +81,7 @@ func (p *CompactPlan) checkInUse(base bool) error {
 			continue
 		}
 		hint := "shut the live system down and compact from another one, or unmount it"
-		if path == p.live.Base.Path {
+		if _, ok := p.live.Layout.(stager); ok && path == p.live.Base.Path {
 			hint += "; --stage prepares files for the next boot instead"
 		}
 		return refuse(hint, "%s: in use: %s", path, why)

@@ -2,7 +2,6 @@ package remaster
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"relive/remaster/swap"
-	"relive/squash"
 )
 
 // Run does what the plan says.
@@ -39,7 +37,16 @@ func (p *CompactPlan) runOutput(ctx context.Context, res *CompactResult) error {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	_, sum, err := p.makeBase(ctx, temp, res)
+	inner := temp + ".inner"
+	defer os.Remove(inner)
+	scratch := func() (string, error) {
+		err := os.Remove(inner)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return inner, err
+	}
+	_, sums, err := p.makeBase(ctx, temp, scratch, res)
 	if err == nil {
 		err = os.Rename(temp, p.o.Output)
 	}
@@ -50,7 +57,7 @@ func (p *CompactPlan) runOutput(ctx context.Context, res *CompactResult) error {
 		os.Remove(temp)
 		return err
 	}
-	res.Path, res.MD5 = p.o.Output, sum
+	res.Path, res.MD5 = p.o.Output, sums["md5"]
 	return nil
 }
 
@@ -65,62 +72,64 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 			err = errors.Join(err, txn.Abort())
 		}
 	}()
-	var f newFiles
-	path, err := txn.Temp(antixBase)
+	made := map[string]string{}
+	temp := func(name string) (string, error) {
+		path, err := txn.Temp(name)
+		made[name] = txn.Name(path)
+		return path, err
+	}
+	files := &p.live.files
+	path, err := temp(files.base)
 	if err != nil {
 		return err
 	}
-	f.base = txn.Name(path)
-	rep, sum, err := p.makeBase(ctx, path, res)
+	var inner string
+	facts, sums, err := p.makeBase(ctx, path, func() (string, error) {
+		inner, err = txn.Temp(files.base + ".inner")
+		return inner, err
+	}, res)
 	if err != nil {
 		return err
 	}
-	if f.md5, err = p.small(txn, antixMD5, fmt.Sprintf("%s  %s\n", sum, antixBase)); err != nil {
-		return err
-	}
-	content := p.write.Stats.Bytes + rep.TableBytes
-	if f.info, err = p.small(txn, antixInfo, fmt.Sprintf("UncompressedSizeKB=%d\n", (content+1023)/1024)); err != nil {
-		return err
-	}
-	if p.fresh != nil {
-		if path, err = txn.Temp(antixRoot); err != nil {
+	if inner != "" {
+		if err := os.Remove(inner); err != nil {
 			return err
 		}
-		f.root = txn.Name(path)
-		p.env.phase("new rootfs", 0)
-		if err := p.fresh.build(ctx, path, p.live.Overlay.Path); err != nil {
+	}
+	for _, c := range files.companions {
+		if path, err = temp(c.name); err != nil {
 			return err
 		}
-		if err := p.fresh.check(ctx, path); err != nil {
+		if err := os.WriteFile(path, c.content(filepath.Base(files.base), facts, sums), 0o644); err != nil {
 			return err
+		}
+	}
+	for _, r := range p.resets {
+		if path, err = temp(r.target); err != nil {
+			return err
+		}
+		p.env.phase("new "+filepath.Base(r.target), 0)
+		if err := r.make(ctx, path); err != nil {
+			return fmt.Errorf("the new %s: %w", filepath.Base(r.target), err)
 		}
 	}
 	// It may have taken minutes, in which somebody may have mounted the files.
 	if err := p.checkInUse(!p.o.Stage); err != nil {
 		return err
 	}
-	if err := p.live.unchanged(); err != nil {
+	if err := p.live.unchanged(ctx); err != nil {
 		return err
 	}
 	p.env.phase("putting the new files in place", 0)
-	txn.Plan(p.steps(f)...)
+	txn.Plan(p.steps(made)...)
 	if err := txn.Commit(ctx); err != nil {
 		return err
 	}
-	res.Path, res.MD5 = p.live.Base.Path, sum
+	res.Path, res.MD5 = p.live.Base.Path, sums["md5"]
 	if p.o.Stage {
 		res.Path += ".new"
 	}
 	return nil
-}
-
-// small writes a small temporary file.
-func (p *CompactPlan) small(txn *swap.Txn, name, text string) (string, error) {
-	path, err := txn.Temp(name)
-	if err != nil {
-		return "", err
-	}
-	return txn.Name(path), os.WriteFile(path, []byte(text), 0o644)
 }
 
 // createLike makes a new file with the mode and owner of the one that it is to
@@ -142,37 +151,38 @@ func createLike(path, former string) (*os.File, error) {
 	return f, nil
 }
 
+// content is the text of a companion of a new base.
+func (c *companion) content(base string, f baseFacts, sums map[string]string) []byte {
+	if c.sum != "" {
+		return fmt.Appendf(nil, "%s  %s\n", sums[c.sum], base)
+	}
+	return []byte(c.text(f))
+}
+
 // makeBase writes the new base, makes it durable, reads it back and compares
-// it with the tree that it was made from.
-func (p *CompactPlan) makeBase(ctx context.Context, path string, res *CompactResult) (*squash.WriteReport, string, error) {
+// it with what it was made from. It gives its sums, MD5 among them. scratch
+// gives the path of a temporary file.
+func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() (string, error), res *CompactResult) (f baseFacts, sums map[string]string, err error) {
 	create := func() (*os.File, error) { return createLike(path, p.live.Base.Path) }
 	if p.o.Output != "" {
 		create = func() (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666) }
 	}
 	out, err := create()
 	if err != nil {
-		return nil, "", err
+		return f, nil, err
 	}
 	defer out.Close()
-	st := &p.write.Stats
-	p.env.phase("writing linuxfs", st.CopyBytes+st.CompressBytes)
-	p.write.OnProgress(func(w squash.WriteProgress) { p.env.done(w.Copied + w.Compressed) })
-	rep, err := p.write.Write(ctx, out, 0)
-	if err != nil {
-		return nil, "", fmt.Errorf("writing %s: %w", path, err)
+	if res.NewSize, f, err = p.make.write(ctx, out, scratch); err != nil {
+		return f, nil, fmt.Errorf("writing %s: %w", path, err)
 	}
 	p.env.phase("syncing", 0)
 	if err := out.Sync(); err != nil {
-		return nil, "", fmt.Errorf("writing %s: %w", path, err)
+		return f, nil, fmt.Errorf("writing %s: %w", path, err)
 	}
 	dropCache(out)
 	if err := out.Close(); err != nil {
-		return nil, "", fmt.Errorf("writing %s: %w", path, err)
+		return f, nil, fmt.Errorf("writing %s: %w", path, err)
 	}
-	sum, err := p.readBack(ctx, path)
-	if err != nil {
-		return nil, "", err
-	}
-	res.NewSize = rep.Size
-	return rep, hex.EncodeToString(sum), nil
+	sums, err = p.readBack(ctx, path, res.NewSize)
+	return f, sums, err
 }

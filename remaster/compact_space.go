@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 
@@ -10,36 +11,43 @@ import (
 
 // estimate foretells the size of the new base: what is copied, what is
 // compressed at the base's own ratio and a quarter more, the tables at the
-// base's size for each inode.
-func (p *CompactPlan) estimate() (int64, error) {
-	st := &p.write.Stats
+// base's size for each inode. work is what else is needed while it is made.
+func (p *CompactPlan) estimate() (size, work int64, err error) {
+	s := &p.Summary
+	if s.Form == "ext" {
+		return s.Bytes, 0, nil
+	}
 	sb := p.live.Base.Image.Superblock()
 	content, err := p.live.Base.content()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	ratio := 1.0
 	if content > 0 {
 		ratio = min(1, 1.25*float64(sb.InodeTableStart)/float64(content))
 	}
-	tables := int64(float64(sb.BytesUsed-sb.InodeTableStart) * 1.25 * float64(st.Inodes) / float64(max(sb.InodeCount, 1)))
-	return st.CopyBytes + int64(float64(st.CompressBytes)*ratio) + tables + 64<<10, nil
+	tables := int64(float64(sb.BytesUsed-sb.InodeTableStart) * 1.25 * float64(s.Inodes) / float64(max(sb.InodeCount, 1)))
+	if m, ok := p.make.(*squashMaker); ok && m.inner != nil {
+		work = m.inner.used
+	}
+	return s.Copy + int64(float64(s.Compress)*ratio) + tables + 64<<10, work, nil
 }
 
 // checkSpace refuses where the new files cannot fit.
 func (p *CompactPlan) checkSpace() error {
 	s := &p.Summary
 	var err error
-	if s.Estimate, err = p.estimate(); err != nil {
+	var work int64
+	if s.Estimate, work, err = p.estimate(); err != nil {
 		return err
 	}
-	s.Need = s.Estimate
+	s.Need = s.Estimate + work
 	dir := p.live.Dir
 	if p.o.Output != "" {
 		dir = filepath.Dir(p.o.Output)
 	} else {
-		if p.fresh != nil {
-			s.Need += p.rootfsNeed()
+		for _, r := range p.resets {
+			s.Need += r.need
 		}
 		for _, name := range p.twins() {
 			n, err := treeSize(filepath.Join(dir, name))
@@ -53,9 +61,9 @@ func (p *CompactPlan) checkSpace() error {
 		return err
 	}
 	if s.Need > s.Free {
-		hint := "free some space, or use -o to write the new linuxfs to another disk"
-		if old := filepath.Join(p.live.Dir, antixBase+".old"); exists(old) && p.o.Output == "" {
-			hint = "linuxfs.old and rootfs.old hold a former state; remove them if you do not need to roll back, " + hint
+		hint := fmt.Sprintf("free some space, or use -o to write the new %s to another disk", p.live.Base.Name())
+		if old := p.live.files.base + ".old"; exists(filepath.Join(dir, old)) && p.o.Output == "" {
+			hint = old + " and its like hold a former state; remove them if you do not need to roll back, " + hint
 		}
 		return refuse(hint, "%s: not enough space: about %s needed, %s free", dir, Bytes(s.Need), Bytes(s.Free))
 	}
@@ -65,22 +73,21 @@ func (p *CompactPlan) checkSpace() error {
 	}
 	if s.Estimate > limit {
 		return refuse("choose a stronger codec with --comp, or leave things out with -e",
-			"%s: the new linuxfs would have about %s, and a file on this file system cannot have more than %s", dir, Bytes(s.Estimate), Bytes(limit))
+			"%s: the new %s would have about %s, and a file on this file system cannot have more than %s", dir, p.live.Base.Name(), Bytes(s.Estimate), Bytes(limit))
 	}
 	return nil
 }
 
-// rootfsNeed is the space that the new rootfs takes on the host.
-func (p *CompactPlan) rootfsNeed() int64 {
-	o := p.live.Overlay
+// imageNeed is the space that the overlay's new image takes on the host.
+func (p *CompactPlan) imageNeed(o *Overlay) int64 {
 	sparse, err := hostdisk.HoldsHoles(p.live.Dir)
 	if err != nil || !sparse {
-		return o.Size
+		return o.Image.Size
 	}
 	if p.o.NoReset {
-		return o.Allocated
+		return o.Image.Allocated
 	}
-	return min(o.Size, 2<<20+o.Size/16) // the journal, and the tables of a small file system
+	return min(o.Image.Size, 2<<20+o.Image.Size/16) // the journal, and the tables of a small file system
 }
 
 func treeSize(path string) (n int64, err error) {

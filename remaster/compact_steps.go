@@ -6,13 +6,10 @@ import (
 	"relive/remaster/swap"
 )
 
-// twins are the files that init renames with linuxfs and that are to exist on
-// both sides of a roll-back, by name.
+// twins are the files that change hands together with the base and that are to
+// exist on both sides of a roll-back.
 func (p *CompactPlan) twins() (names []string) {
-	for _, name := range antixMakeOld {
-		if name == antixRoot || name == antixMD5 {
-			continue
-		}
+	for _, name := range p.live.files.follow {
 		if exists(filepath.Join(p.live.Dir, name)) {
 			names = append(names, name)
 		}
@@ -20,15 +17,35 @@ func (p *CompactPlan) twins() (names []string) {
 	return names
 }
 
-// newFiles are the names of the temporary files, relative to the directory.
-type newFiles struct{ base, md5, info, root string }
+// targets are the files that are made, in the order in which they are put in
+// place: the base first, and the overlay last, so that nothing is emptied
+// before what it held is in the base.
+func (p *CompactPlan) targets() []string {
+	f := &p.live.files
+	names := []string{f.base}
+	for _, c := range f.companions {
+		names = append(names, c.name)
+	}
+	for _, r := range p.resets {
+		names = append(names, r.target)
+	}
+	return names
+}
 
-var placeholders = newFiles{"(new linuxfs)", "(new linuxfs.md5)", "(new linuxfs.info)", "(new rootfs)"}
+// placeholders stand for the temporary files in a plan that is shown.
+func (p *CompactPlan) placeholders() map[string]string {
+	made := map[string]string{}
+	for _, name := range p.targets() {
+		made[name] = "(new " + name + ")"
+	}
+	return made
+}
 
-// steps gives what is renamed, in the order in which it is safe.
-func (p *CompactPlan) steps(f newFiles) []swap.Step {
+// steps gives what is renamed, in the order in which it is safe. made has the
+// temporary name for each target.
+func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 	if p.o.Stage {
-		return p.stageSteps(f)
+		return p.live.Layout.(stager).stage(p, made)
 	}
 	var steps []swap.Step
 	dir, keep := p.live.Dir, p.o.KeepOld
@@ -38,19 +55,24 @@ func (p *CompactPlan) steps(f newFiles) []swap.Step {
 		}
 		return generation(name, 1)
 	}
-	names := append([]string{antixBase, antixInfo}, antixMakeOld...)
-	for _, name := range names {
+	for _, name := range p.live.files.together() {
 		steps = append(steps, rotate(dir, name, keep)...)
 	}
-	steps = append(steps, swap.Replace{New: f.base, Target: antixBase, Keep: kept(antixBase)},
-		swap.Replace{New: f.md5, Target: antixMD5, Keep: kept(antixMD5)},
-		swap.Replace{New: f.info, Target: antixInfo, Keep: kept(antixInfo)})
-	if p.fresh != nil {
-		steps = append(steps, swap.Replace{New: f.root, Target: antixRoot, Keep: kept(antixRoot)})
+	for _, name := range p.targets() {
+		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
 	}
 	if keep > 0 {
 		for _, name := range p.twins() {
 			steps = append(steps, swap.Copy{From: name, To: generation(name, 1)})
+		}
+	}
+	for _, name := range p.live.files.retired {
+		switch {
+		case !exists(filepath.Join(dir, name)):
+		case keep > 0:
+			steps = append(steps, swap.Move{From: name, To: generation(name, 1)})
+		default:
+			steps = append(steps, swap.Remove{Path: name})
 		}
 	}
 	return steps
@@ -70,23 +92,4 @@ func rotate(dir, name string, keep int) (steps []swap.Step) {
 		}
 	}
 	return steps
-}
-
-// stageSteps puts the .new files in place; linuxfs.new, which a boot looks for,
-// comes last.
-func (p *CompactPlan) stageSteps(f newFiles) []swap.Step {
-	var steps []swap.Step
-	if exists(filepath.Join(p.live.Dir, "state")) {
-		if exists(filepath.Join(p.live.Dir, "state.new")) {
-			steps = append(steps, swap.Remove{Path: "state.new"})
-		}
-		steps = append(steps, swap.Copy{From: "state", To: "state.new"})
-	}
-	if p.fresh != nil {
-		steps = append(steps, swap.Replace{New: f.root, Target: antixRoot + ".new"})
-	}
-	return append(steps,
-		swap.Replace{New: f.info, Target: antixInfo},
-		swap.Replace{New: f.md5, Target: antixMD5 + ".new"},
-		swap.Replace{New: f.base, Target: antixBase + ".new"})
 }

@@ -138,7 +138,7 @@ func TestAufs(t *testing.T) {
 func TestNoRootfs(t *testing.T) {
 	t.Parallel()
 	l := craft(t, dir("", etc("linuxfs.ver"), dir("usr", file("f", text(1, 300_000)))), nil, likeMksquashfs(codec.Gzip, 128<<10))
-	l.refused(keepOne(), "there is no rootfs")
+	l.refused(keepOne(), "there is no overlay")
 	o := keepOne()
 	id := codec.Zstd
 	o.Codec = &id

@@ -2,53 +2,69 @@ package remaster
 
 import (
 	"context"
-	"fmt"
 
 	"relive/extfs"
 	"relive/overlay"
 	"relive/tree"
 )
 
-// freshRootfs says how the image is made that takes the place of a rootfs.
-type freshRootfs struct {
+// freshImage says how an ext image is made that takes the place of an
+// overlay's.
+type freshImage struct {
+	name    string
 	root    *tree.Node
 	options extfs.BuildOptions
 	dropped []string // features of the old image that the new one does without
 }
 
-// planFreshRootfs makes an image of the size, label and features of the old
-// one, which init can mount as ext4 with a journal whatever the old was, and
-// in which nothing is written but what a first boot would write: the
-// directories of the layer and the version id of the base.
+// freshImage plans an image of the size, label and features of the overlay's,
+// which boots can mount as ext4 with a journal whatever the old was, with that
+// tree in it.
+func (p *CompactPlan) freshImage(o *Overlay, target string, root *tree.Node) (part, error) {
+	f, err := planImage(o.Name(), o.Image.FS, root, p.now)
+	if err != nil {
+		return part{}, err
+	}
+	if len(f.dropped) > 0 {
+		p.warn("the new %s does without the features %v of the old one", f.name, f.dropped)
+	}
+	return part{target: target, need: p.imageNeed(o), make: func(ctx context.Context, path string) error {
+		if err := f.build(ctx, path, o.Path); err != nil {
+			return err
+		}
+		return f.check(ctx, path)
+	}}, nil
+}
+
+// stampedRootfs is the tree of an antiX rootfs in which nothing is written but
+// what a first boot would write: the directories of the layer and the version
+// id of the base.
 //
 // The directories that lead to the version file show in the merged view, so
 // they carry the metadata that the base's have.
-func planFreshRootfs(o *Overlay, base *tree.Node, versionText []byte, now tree.Time) (*freshRootfs, error) {
+func stampedRootfs(o *Overlay, base *tree.Node, versionText []byte, now tree.Time) (*tree.Node, error) {
 	layer, err := stampedLayer(base, versionText, now)
-	if err != nil {
-		return nil, err
+	if err != nil || o.Form == FormAufs {
+		return layer, err
 	}
-	root := layer
-	if o.Form == overlay.OverlayFS {
-		layer.Name = "upper"
-		work := tree.NewDir("work", 0o755)
-		work.Mtime = now
-		root = tree.NewDir("", 0o755, layer, work)
-		root.Mtime = now
-	}
-	return planRootfs(o, root, now)
+	layer.Name = "upper"
+	work := tree.NewDir("work", 0o755)
+	work.Mtime = now
+	root := tree.NewDir("", 0o755, layer, work)
+	root.Mtime = now
+	return root, nil
 }
 
-// planRootfs makes an image like the overlay's with another tree in it.
-func planRootfs(o *Overlay, root *tree.Node, now tree.Time) (*freshRootfs, error) {
-	f := &freshRootfs{root: root, options: o.FS.BuildOptions()}
+// planImage makes an image like another with another tree in it.
+func planImage(name string, like *extfs.FS, root *tree.Node, now tree.Time) (*freshImage, error) {
+	f := &freshImage{name: name, root: root, options: like.BuildOptions()}
 	b := &f.options
-	b.Name, b.Time = "rootfs", now
+	b.Name, b.Time = f.name, now
 	if b.BlockSize > maxBuiltBlock {
 		// The kernel mounts blocks of at most a page.
 		b.BlockSize = maxBuiltBlock
 	}
-	if o.FS.Info().Kind != "ext4" {
+	if like.Info().Kind != "ext4" {
 		// ext2 and ext3 images date from older tools; init tries ext4 first.
 		b.Features, b.JournalBlocks = extfs.DefaultFeatures(), 0
 		b.InodeSize = max(b.InodeSize, 256)
@@ -98,14 +114,14 @@ func stampedLayer(base *tree.Node, versionText []byte, now tree.Time) (*tree.Nod
 // changes already: all as it was, with another version file. Marks that name
 // inodes of the old base are left out.
 func restamped(o *Overlay, versionText []byte, now tree.Time) (*tree.Node, error) {
-	root, err := o.FS.Root()
+	root, err := o.Image.FS.Root()
 	if err != nil {
 		return nil, err
 	}
 	stamp := tree.NewFile("", 0o644, versionText)
 	stamp.Mtime = now
 	path := rootVIDFile
-	if o.Form == overlay.OverlayFS {
+	if o.Form == FormOverlayFS {
 		path = "upper/" + path
 	}
 	var e tree.Edits
@@ -120,7 +136,7 @@ func restamped(o *Overlay, versionText []byte, now tree.Time) (*tree.Node, error
 
 // build writes the image to path, which must not exist, with the mode and owner
 // of the image that it takes the place of.
-func (f *freshRootfs) build(ctx context.Context, path, former string) (err error) {
+func (f *freshImage) build(ctx context.Context, path, former string) (err error) {
 	out, err := createLike(path, former)
 	if err != nil {
 		return err
@@ -131,22 +147,22 @@ func (f *freshRootfs) build(ctx context.Context, path, former string) (err error
 		}
 	}()
 	if _, err := extfs.Build(ctx, out, f.root, f.options); err != nil {
-		return fmt.Errorf("the new rootfs: %w", err)
+		return err
 	}
 	return out.Sync()
 }
 
 // check reads the image back and compares it with what it was made from.
-func (f *freshRootfs) check(ctx context.Context, path string) error {
+func (f *freshImage) check(ctx context.Context, path string) error {
 	var l Live
 	defer l.Close()
 	img, err := l.openImage(path)
 	if err != nil {
-		return fmt.Errorf("the new rootfs: %w", err)
+		return err
 	}
 	root, err := img.FS.Root()
 	if err != nil {
-		return fmt.Errorf("the new rootfs: %w", err)
+		return err
 	}
 	var e tree.Edits
 	e.Remove("lost+found")
@@ -157,5 +173,5 @@ func (f *freshRootfs) check(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return mustEqual(ctx, "the new rootfs", want, root, tree.CompareOptions{Links: true})
+	return mustEqual(ctx, path, want, root, tree.CompareOptions{Links: true})
 }

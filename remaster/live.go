@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,8 @@ func (e *Env) done(n int64) {
 
 // Live is an opened live directory. It is read-only.
 type Live struct {
+	// Dir is the directory that the names of the layout's files are relative to.
+	// It may be one above or below the one that was asked for.
 	Dir    string
 	Layout Layout
 	Base   *Base
@@ -66,9 +69,17 @@ type Live struct {
 	// Merged is the base with the overlay over it.
 	Merged *tree.Node
 
-	stamps  map[string]stamp // of the files, as they were opened
-	closers closers
+	// generation is what is appended to the names of the files that are opened:
+	// "", or ".old" for the former state.
+	generation string
+	files      fileSet
+	stamps     map[string]stamp // of the files, as they were opened
+	layer      []byte           // state of an overlay that is a directory
+	closers    closers
 }
+
+// path gives the path of a file of the layout, of the state that l is of.
+func (l *Live) path(name string) string { return filepath.Join(l.Dir, name+l.generation) }
 
 // watch notes the state of a file that is about to be opened.
 func (l *Live) watch(path string) error {
@@ -104,7 +115,16 @@ func stampOf(path string) (stamp, error) {
 
 // unchanged is an error where a file that was opened has been written to or
 // replaced since: what was made from it may be of two states.
-func (l *Live) unchanged() error {
+func (l *Live) unchanged(ctx context.Context) error {
+	if l.layer != nil {
+		now, _, err := l.state(ctx)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(now, l.layer) {
+			return refuse("see that no live system runs from it, and begin again", "%s: changed while it was read", l.Overlay.Path)
+		}
+	}
 	for path, then := range l.stamps {
 		now, err := stampOf(path)
 		if err != nil {
@@ -125,66 +145,80 @@ type Image struct {
 	FS        *extfs.FS
 }
 
-// Base is the compressed image that a live system boots from.
+// Base is the image that a live system boots from.
 type Base struct {
-	Path  string
-	Size  int64
+	Path string
+	Size int64
+	// Image is nil where the base is an ext image as it is, not compressed.
 	Image *squash.Reader
-	// Root is the tree of the system: that of Image, or of Wrapped.
+	// Root is the tree of the system: that of Image, or of Inner.
 	Root *tree.Node
-	// Wrapped is the ext image inside, where Image holds one instead of the
-	// system's files.
-	Wrapped *extfs.FS
+	// Inner is the ext image that holds the system, where Image does not hold
+	// its files. It is nil where it does.
+	Inner *Inner
+}
+
+// Name is the file's name, for people.
+func (b *Base) Name() string { return filepath.Base(b.Path) }
+
+// Inner is an ext image inside a base.
+type Inner struct {
+	// Path is the image's path in the base, "" where it is the base.
+	Path    string
+	Content tree.Content
+	FS      *extfs.FS
 }
 
 // Overlay is what a live system has written.
 type Overlay struct {
-	Image
-	Form  overlay.Form
-	Upper *tree.Node // nil where the image holds nothing yet
+	// Path is the file or directory that holds it.
+	Path string
+	Form Form
+	// Image is the ext image that holds the layer, nil where another thing does.
+	Image *Image
+	// Snapshot is the COW, nil where it is none.
+	Snapshot *Snapshot
+	// WorkPath is overlayfs's work directory where Path is a directory.
+	WorkPath string
+	Upper    *tree.Node // nil where there is no layer yet, or no layer of files
 	// Empty: nothing was written but what a boot itself writes.
 	Empty bool
 	// Union is nil where Upper is.
 	Union *overlay.Merged
+
+	upper, work string // directories in Image
 }
 
-// Layout is one way of laying out a live directory.
-type Layout interface {
-	// Name is the layout's name for people.
-	Name() string
-	// match tells whether the directory is laid out in this way.
-	match(dir string) bool
-	// open fills in l.
-	open(ctx context.Context, e *Env, l *Live) error
+// snapshot gives the overlay's COW, nil where it has none.
+func (l *Live) snapshot() *Snapshot {
+	if l.Overlay == nil {
+		return nil
+	}
+	return l.Overlay.Snapshot
 }
 
-// layouts are all that Open knows, the first that matches is taken.
-func layouts() []Layout { return []Layout{AntiX{}} }
+// Name is the name of the overlay's file, for people.
+func (o *Overlay) Name() string { return filepath.Base(o.Path) }
+
+// Form is how an overlay keeps what was written.
+type Form string
+
+// The forms.
+const (
+	FormOverlayFS Form = "overlayfs"
+	FormAufs      Form = "aufs"
+)
 
 // ErrNoLayout is the error of a directory that holds no live system.
 var ErrNoLayout = errors.New("no live system found")
 
 // Open opens the live directory.
 func Open(ctx context.Context, e *Env, dir string) (*Live, error) {
-	st, err := os.Stat(dir)
+	found, err := Find(dir)
 	if err != nil {
 		return nil, err
 	}
-	if !st.IsDir() {
-		return nil, withHint(fmt.Errorf("%s: not a directory", dir), "give the directory that holds linuxfs and rootfs")
-	}
-	for _, layout := range layouts() {
-		if !layout.match(dir) {
-			continue
-		}
-		l := &Live{Dir: dir, Layout: layout}
-		if err := layout.open(ctx, e, l); err != nil {
-			l.Close()
-			return nil, err
-		}
-		return l, nil
-	}
-	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs")
+	return found.open(ctx, e, "")
 }
 
 // Close closes the files.
@@ -228,8 +262,9 @@ func (l *Live) openImage(path string) (*Image, error) {
 	return &Image{Path: path, Size: c.Size(), Allocated: allocated(path), FS: fs}, nil
 }
 
-// openBase opens the base, and the ext image inside where it wraps one.
-func (l *Live) openBase(e *Env, path string) error {
+// openBase opens the base, and the ext image inside where it wraps one under
+// one of these paths.
+func (l *Live) openBase(e *Env, path string, inner ...string) error {
 	if err := l.watch(path); err != nil {
 		return err
 	}
@@ -242,18 +277,22 @@ func (l *Live) openBase(e *Env, path string) error {
 	if l.Base.Root, err = r.Root(); err != nil {
 		return err
 	}
-	if l.Base.Wrapped, err = openWrapped(l.Base.Root, antixBase); err != nil {
+	if l.Base.Inner, err = l.openInner(inner); err != nil {
 		return fmt.Errorf("the file system inside %s: %w", filepath.Base(path), err)
 	}
-	if l.Base.Wrapped != nil {
-		l.Base.Root, err = l.Base.Wrapped.Root()
+	if l.Base.Inner != nil {
+		l.Base.Root, err = l.Base.Inner.FS.Root()
 	}
 	return err
 }
 
 // content is the size of all files that the base's image holds, each inode
-// counted once, in bytes.
+// counted once, in bytes. Of a file system image inside it is what is in use.
 func (b *Base) content() (n int64, err error) {
+	if b.Inner != nil {
+		info := b.Inner.FS.Info()
+		return (info.Blocks - info.FreeBlocks) * info.BlockSize, nil
+	}
 	err = b.Image.ScanInodes(func(i squash.InodeInfo) error {
 		n += i.Size
 		return nil
@@ -261,19 +300,43 @@ func (b *Base) content() (n int64, err error) {
 	return n, err
 }
 
-// openWrapped opens the ext image that a wrapping image holds under that name
-// instead of a system; nil where the image wraps none.
-func openWrapped(root *tree.Node, name string) (*extfs.FS, error) {
-	inner, err := root.Child(name)
-	if err != nil || inner == nil || inner.Type != tree.Regular {
-		return nil, err
-	}
+// openInner opens the ext image that a wrapping base holds under one of those
+// paths instead of a system; nil where it wraps none.
+func (l *Live) openInner(paths []string) (*Inner, error) {
+	root := l.Base.Root
 	if usr, err := root.Child("usr"); err != nil || usr != nil {
 		return nil, err
 	}
-	c, err := inner.Open()
-	if err != nil {
-		return nil, err
+	for _, path := range paths {
+		n, err := root.Lookup(path)
+		if err != nil {
+			return nil, err
+		}
+		if n == nil || n.Type != tree.Regular {
+			continue
+		}
+		c, err := n.Open()
+		if err != nil {
+			return nil, err
+		}
+		l.closers = append(l.closers, c)
+		fs, err := extfs.Open(c, c.Size(), l.Base.Name()+":"+path)
+		if err != nil {
+			return nil, err
+		}
+		return &Inner{Path: path, Content: c, FS: fs}, nil
 	}
-	return extfs.Open(c, c.Size(), name+":"+name)
+	return nil, nil
+}
+
+// openHome opens the image of homes where there is one. What is wrong with it
+// concerns those who use it, not the base.
+func (l *Live) openHome(name string) {
+	path := filepath.Join(l.Dir, name)
+	if !exists(path) {
+		return
+	}
+	if l.Home, l.HomeProblem = l.openImage(path); l.HomeProblem != nil {
+		l.Home = nil
+	}
 }

@@ -2,10 +2,8 @@ package remaster
 
 import (
 	"context"
-	"crypto/md5"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -86,8 +84,12 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 		g.Go(func() error {
 			stored := squash.NewStoredComparer()
 			for p := range pairs {
-				same, err := stored.Same(p.a, p.b)
-				if err == nil && !same {
+				var same bool
+				var err error
+				patched, huge := p.a.Data.(tree.Patched)
+				if huge {
+					same, err = squash.ComparePatched(ctx, patched, p.b, jobs, func(n int64) { progress(done.Add(n)) })
+				} else if same, err = stored.Same(p.a, p.b); err == nil && !same {
 					same, err = tree.SameContent(ctx, p.a, p.b)
 				}
 				if err != nil {
@@ -96,7 +98,9 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 				if !same {
 					_ = f.add(tree.Change{Path: p.path, Diff: tree.Contents, A: p.a, B: p.b})
 				}
-				progress(done.Add(p.a.Size))
+				if !huge {
+					progress(done.Add(p.a.Size))
+				}
 			}
 			return nil
 		})
@@ -129,62 +133,22 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 	return f.err()
 }
 
-// readBack opens a new base from the disk, compares it with the tree it was
-// made from, and gives the MD5 sum of the file.
-func (p *CompactPlan) readBack(ctx context.Context, path string) (sum []byte, err error) {
-	r, size, open, err := p.env.openSquash(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrReadBack, err)
-	}
-	defer func() { err = errors.Join(err, open.Close()) }()
-	p.env.phase("reading linuxfs back", p.write.Stats.Bytes)
+// readBack compares a new base, as it is on the disk, with what it was made
+// from, and gives the sum of the file that stands beside the base.
+func (p *CompactPlan) readBack(ctx context.Context, path string, size int64) (sums map[string]string, err error) {
+	p.env.phase("reading "+p.live.Base.Name()+" back", p.make.content())
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		sum, err = md5File(ctx, path, size)
-		return err
-	})
-	g.Go(func() error {
-		if p.o.FullVerify {
-			if err := verifyImage(ctx, p.env, r, nil); err != nil {
-				return fmt.Errorf("%w: %w", ErrReadBack, err)
-			}
-		}
-		return squashEqual(ctx, path, p.root, r, p.env.Jobs, p.env.done)
-	})
+	if c, ok := p.live.files.sum(); ok {
+		g.Go(func() (err error) {
+			sums, err = sumFile(ctx, path, size, c.sum)
+			return err
+		})
+	}
+	g.Go(func() error { return p.make.check(ctx, path) })
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return sum, nil
-}
-
-// md5File gives the MD5 sum of a file that must have that size.
-func md5File(ctx context.Context, path string, size int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	h := md5.New()
-	buf := make([]byte, 1<<20)
-	var n int64
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, context.Cause(ctx)
-		}
-		k, err := f.Read(buf)
-		h.Write(buf[:k])
-		n += int64(k)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	if n != size {
-		return nil, fmt.Errorf("%s: %d bytes where %d were written", path, n, size)
-	}
-	return h.Sum(nil), nil
+	return sums, nil
 }
 
 // dropCache asks the kernel to forget the pages of a file that was synced, so

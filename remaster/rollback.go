@@ -2,11 +2,10 @@ package remaster
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"relive/remaster/hostdisk"
@@ -16,10 +15,11 @@ import (
 // RollbackPlan brings the former state of a live directory back, as the boot
 // option rollback of antiX does: what is live becomes .bad, .old becomes live.
 type RollbackPlan struct {
-	dir   string
-	env   *Env
-	steps []swap.Step
-	md5   string // to be made for the former base, where none was kept
+	found  *Found
+	env    *Env
+	steps  []swap.Step
+	remake companion // to be made for the former base, where none was kept
+	sum    string    // of the former base, once it is known
 
 	Steps    []string `json:"steps"`
 	Warnings []string `json:"warnings"`
@@ -28,58 +28,29 @@ type RollbackPlan struct {
 // PlanRollback looks whether the former state is there whole. Where it is not,
 // that is a Refusal.
 func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error) {
-	p := &RollbackPlan{dir: dir, env: e, Steps: []string{}, Warnings: []string{}}
-	has := func(name string) bool { return exists(filepath.Join(dir, name)) }
-	if !has(antixBase + ".old") {
-		return nil, refuse("", "%s: there is no linuxfs.old to go back to", dir)
+	found, err := findFormer(dir)
+	if err != nil {
+		return nil, err
 	}
-	if has(antixRoot) && !has(antixRoot+".old") {
-		return nil, refuse("the rootfs belongs to the present linuxfs; move it away first if you want to go back without it",
-			"%s: there is a linuxfs.old, but no rootfs.old to go with it", dir)
+	p := &RollbackPlan{found: found, env: e, Steps: []string{}, Warnings: []string{}}
+	f := &found.files
+	if !p.has(f.base + ".old") {
+		return nil, refuse("", "%s: there is no %s.old to go back to", dir, f.base)
 	}
-	for _, name := range []string{antixBase, antixRoot, antixBase + ".old", antixRoot + ".old"} {
-		path := filepath.Join(dir, name)
-		if !exists(path) {
-			continue
+	for _, name := range f.overlay {
+		if p.has(name) && !p.has(name+".old") {
+			return nil, refuse("the "+name+" belongs to the present "+f.base+"; move it away first if you want to go back without it",
+				"%s: there is a %s.old, but no %s.old to go with it", dir, f.base, name)
 		}
-		why, err := hostdisk.InUse("/", path)
-		if err != nil {
-			return nil, err
-		}
-		if why != "" {
-			return nil, refuse("shut the live system down and roll back from another one, or boot with the option rollback", "%s: in use: %s", path, why)
-		}
+	}
+	if err := p.checkInUse(); err != nil {
+		return nil, err
 	}
 	if err := p.checkFormer(ctx); err != nil {
 		return nil, err
 	}
-	names := append([]string{antixBase, antixInfo}, antixMakeOld...)
-	for _, name := range names {
-		old, bad := name+".old", name+".bad"
-		if !has(old) && name != antixMD5 && name != antixBase {
-			// What linuxfs.info tells would not be true of the former base.
-			if name == antixInfo && has(name) {
-				p.setAside(name, has)
-				p.steps = append(p.steps, swap.Move{From: name, To: bad})
-			} else if has(name) {
-				p.Warnings = append(p.Warnings, name+" stays: there is no "+old)
-			}
-			continue
-		}
-		p.setAside(name, has)
-		switch {
-		case name == antixMD5 && !has(old):
-			sum, err := p.sumFormer(ctx)
-			if err != nil {
-				return nil, err
-			}
-			p.md5 = sum
-			p.steps = append(p.steps, swap.Replace{New: placeholders.md5, Target: name, Keep: bad})
-		case has(name):
-			p.steps = append(p.steps, swap.Replace{New: old, Target: name, Keep: bad})
-		default:
-			p.steps = append(p.steps, swap.Move{From: old, To: name})
-		}
+	if err := p.plan(ctx); err != nil {
+		return nil, err
 	}
 	for _, s := range p.steps {
 		p.Steps = append(p.Steps, s.String())
@@ -87,14 +58,75 @@ func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error
 	return p, nil
 }
 
+func (p *RollbackPlan) path(name string) string { return filepath.Join(p.found.Dir, name) }
+func (p *RollbackPlan) has(name string) bool    { return exists(p.path(name)) }
+
+// checkInUse refuses while one of the files is mounted.
+func (p *RollbackPlan) checkInUse() error {
+	f := &p.found.files
+	for _, name := range append([]string{f.base}, f.overlay...) {
+		for _, path := range []string{p.path(name), p.path(name + ".old")} {
+			if !exists(path) {
+				continue
+			}
+			why, err := hostdisk.InUse("/", path)
+			if err != nil {
+				return err
+			}
+			if why != "" {
+				hint := "shut the live system down and roll back from another one"
+				if _, ok := p.found.Layout.(AntiX); ok {
+					hint += ", or boot with the option rollback"
+				}
+				return refuse(hint, "%s: in use: %s", path, why)
+			}
+		}
+	}
+	return nil
+}
+
+// plan decides the steps.
+func (p *RollbackPlan) plan(ctx context.Context) error {
+	f := &p.found.files
+	for _, name := range f.together() {
+		old, bad := name+".old", name+".bad"
+		c := slices.IndexFunc(f.companions, func(c companion) bool { return c.name == name })
+		switch {
+		case p.has(old) && p.has(name):
+			p.setAside(name)
+			p.steps = append(p.steps, swap.Replace{New: old, Target: name, Keep: bad})
+		case p.has(old):
+			p.setAside(name)
+			p.steps = append(p.steps, swap.Move{From: old, To: name})
+		case c >= 0 && f.companions[c].sum != "":
+			p.remake = f.companions[c]
+			if err := p.sumFormer(ctx, p.remake.sum); err != nil {
+				return err
+			}
+			p.setAside(name)
+			p.steps = append(p.steps, swap.Replace{New: p.placeholder(), Target: name, Keep: bad})
+		case !p.has(name):
+		case c >= 0:
+			// What it tells would not be true of the former base.
+			p.setAside(name)
+			p.steps = append(p.steps, swap.Move{From: name, To: bad})
+		default:
+			p.Warnings = append(p.Warnings, name+" stays: there is no "+old)
+		}
+	}
+	return nil
+}
+
+func (p *RollbackPlan) placeholder() string { return "(new " + p.remake.name + ")" }
+
 // setAside makes room for a new .bad, as init does: the one that is there
 // becomes .bak.
-func (p *RollbackPlan) setAside(name string, has func(string) bool) {
+func (p *RollbackPlan) setAside(name string) {
 	bad, bak := name+".bad", name+".bak"
-	if !has(bad) {
+	if !p.has(bad) {
 		return
 	}
-	if has(bak) {
+	if p.has(bak) {
 		p.steps = append(p.steps, swap.Remove{Path: bak})
 	}
 	p.steps = append(p.steps, swap.Move{From: bad, To: bak})
@@ -102,55 +134,48 @@ func (p *RollbackPlan) setAside(name string, has func(string) bool) {
 
 // checkFormer refuses a former state that would not boot as it did.
 func (p *RollbackPlan) checkFormer(ctx context.Context) error {
-	base := filepath.Join(p.dir, antixBase+".old")
-	l := &Live{Dir: p.dir, Layout: AntiX{}}
-	defer l.Close()
-	if err := l.openBase(p.env, base); err != nil {
-		return refuse("relive verify "+base+" tells more", "the former linuxfs cannot be read: %v", err)
+	f := &p.found.files
+	old := f.base + ".old"
+	l, err := p.found.open(ctx, p.env, ".old")
+	if err != nil {
+		return refuse("relive verify "+p.path(old)+" tells more of the base; an overlay's .old can be moved away to go back without it", "the former state cannot be read: %v", err)
 	}
-	if sums := filepath.Join(p.dir, antixMD5+".old"); exists(sums) {
-		want, err := readMD5(sums)
+	defer l.Close()
+	if c, ok := f.sum(); ok && p.has(c.name+".old") {
+		want, err := readSum(p.path(c.name+".old"), c.sum)
 		if err != nil {
-			return refuse("remove it to go back all the same", "the sum of the former linuxfs cannot be read: %v", err)
+			return refuse("remove it to go back all the same", "the sum of the former %s cannot be read: %v", f.base, err)
 		}
-		sum, err := p.sumFormer(ctx)
-		if err != nil {
+		if err := p.sumFormer(ctx, c.sum); err != nil {
 			return err
 		}
-		if sum != want {
-			return refuse("relive verify "+base+" tells whether it can still be used", "linuxfs.old is damaged or another one: its sum is %s, not %s as linuxfs.md5.old has it", sum, want)
+		if p.sum != want {
+			return refuse("relive verify "+p.path(old)+" tells whether it can still be used", "%s is damaged or another one: its sum is %s, not %s as %s.old has it", old, p.sum, want, c.name)
 		}
 	}
-	if root := antixRoot + ".old"; exists(filepath.Join(p.dir, root)) {
-		if err := l.openRootfs(root); err != nil {
-			return refuse("move it away to go back without it", "the former rootfs cannot be read: %v", err)
-		}
-		vids, err := l.VIDs()
-		if err != nil {
-			return refuse("move it away to go back without it", "the former rootfs cannot be read: %v", err)
-		}
-		if !vids.State.Used() {
-			return refuse("move rootfs.old away to go back without it", "rootfs.old does not belong to linuxfs.old: their version ids are %s and %s", orNone(vids.Overlay), orNone(vids.Base))
-		}
+	vids, err := l.VIDs()
+	if err != nil {
+		return refuse("move rootfs.old away to go back without it", "the former rootfs cannot be read: %v", err)
+	}
+	if vids.State != VIDNoOverlay && !vids.State.Used() {
+		return refuse("move rootfs.old away to go back without it", "rootfs.old does not belong to linuxfs.old: their version ids are %s and %s", orNone(vids.Overlay), orNone(vids.Base))
 	}
 	return nil
 }
 
-// sumFormer gives the MD5 sum of the former base.
-func (p *RollbackPlan) sumFormer(ctx context.Context) (string, error) {
-	path := filepath.Join(p.dir, antixBase+".old")
-	st, err := os.Stat(path)
-	if err != nil {
-		return "", err
+// sumFormer finds the sum of the former base.
+func (p *RollbackPlan) sumFormer(ctx context.Context, kind string) (err error) {
+	if p.sum != "" {
+		return nil
 	}
-	p.env.phase("summing linuxfs.old", 0)
-	sum, err := md5File(ctx, path, st.Size())
-	return hex.EncodeToString(sum), err
+	p.env.phase("summing "+p.found.files.base+".old", 0)
+	p.sum, err = sumOf(ctx, p.path(p.found.files.base+".old"), kind)
+	return err
 }
 
 // Run does what the plan says.
 func (p *RollbackPlan) Run(ctx context.Context) (err error) {
-	txn, err := swap.Begin(swap.OS{}, p.dir, swap.Info{Verb: "rollback", Started: time.Now(), Tool: p.env.Tool})
+	txn, err := swap.Begin(swap.OS{}, p.found.Dir, swap.Info{Verb: "rollback", Started: time.Now(), Tool: p.env.Tool})
 	if err != nil {
 		return err
 	}
@@ -159,17 +184,18 @@ func (p *RollbackPlan) Run(ctx context.Context) (err error) {
 			err = errors.Join(err, txn.Abort())
 		}
 	}()
-	steps := append([]swap.Step(nil), p.steps...)
-	if p.md5 != "" {
-		path, err := txn.Temp(antixMD5)
+	steps := slices.Clone(p.steps)
+	if c := p.remake; c.name != "" {
+		path, err := txn.Temp(c.name)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, fmt.Appendf(nil, "%s  %s\n", p.md5, antixBase), 0o644); err != nil {
+		text := c.content(filepath.Base(p.found.files.base), baseFacts{}, map[string]string{c.sum: p.sum})
+		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return err
 		}
 		for i, s := range steps {
-			if r, ok := s.(swap.Replace); ok && r.New == placeholders.md5 {
+			if r, ok := s.(swap.Replace); ok && r.New == p.placeholder() {
 				r.New = txn.Name(path)
 				steps[i] = r
 			}

@@ -3,10 +3,11 @@ package remaster
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
+	"relive/dmmerge"
 	"relive/extfs"
-	"relive/overlay"
 	"relive/remaster/hostdisk"
 	"relive/squash"
 	"relive/tree"
@@ -16,6 +17,7 @@ import (
 type Status struct {
 	Dir       string          `json:"dir"`
 	Layout    string          `json:"layout"`
+	HasVIDs   bool            `json:"has_version_ids"` // whether the layout knows version ids
 	Base      BaseStatus      `json:"base"`
 	Overlay   *OverlayStatus  `json:"overlay,omitempty"`
 	Home      *ImageStatus    `json:"home,omitempty"`
@@ -29,9 +31,9 @@ type Status struct {
 type BaseStatus struct {
 	Path       string    `json:"path"`
 	Size       int64     `json:"size"`
-	Content    int64     `json:"content_bytes"` // of all files, each inode once
+	Content    int64     `json:"content_bytes"` // of all files, each inode once, or in use in the image inside
 	Ratio      float64   `json:"ratio"`         // Content by Size
-	Codec      string    `json:"codec"`
+	Codec      string    `json:"codec"`         // "" where the base is not compressed
 	BlockSize  int       `json:"block_size"`
 	Inodes     uint32    `json:"inodes"`
 	Fragments  uint32    `json:"fragments"`
@@ -39,6 +41,8 @@ type BaseStatus struct {
 	Built      time.Time `json:"built"`
 	VID        string    `json:"vid"`
 	Wrapped    bool      `json:"wrapped"`
+	Inner      string    `json:"inner,omitempty"`      // path of the image inside
+	InnerSize  int64     `json:"inner_size,omitempty"` // bytes
 	InUse      string    `json:"in_use,omitempty"`
 }
 
@@ -62,11 +66,22 @@ type ImageStatus struct {
 // OverlayStatus describes the overlay.
 type OverlayStatus struct {
 	ImageStatus
-	Form     string       `json:"form"`
+	Form     Form         `json:"form"`
 	Empty    bool         `json:"empty"`
 	VID      string       `json:"vid"`
 	VIDState VIDState     `json:"vid_state"`
 	Changes  ChangeTotals `json:"changes"`
+	// Snapshot is the state of a device-mapper snapshot. The figures of
+	// ImageStatus are then of the merged file system, but for the path and the
+	// sizes, which are the overlay's.
+	Snapshot *SnapshotStatus `json:"snapshot,omitempty"`
+}
+
+// SnapshotStatus describes the COW of a device-mapper snapshot.
+type SnapshotStatus struct {
+	Line string `json:"line"` // as dmsetup status prints it
+	dmmerge.Status
+	Findings []dmmerge.Finding `json:"findings"`
 }
 
 // HostStatus describes the file system that the directory is on.
@@ -89,7 +104,8 @@ type CompactOutlook struct {
 // Status gathers what there is to know. It reads the overlay's changed files to
 // tell changes from copies.
 func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
-	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Leftovers: []Leftover{}, Warnings: []string{}}
+	_, antix := l.Layout.(AntiX)
+	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), HasVIDs: antix, Leftovers: []Leftover{}, Warnings: []string{}}
 	vids, err := l.VIDs()
 	if err != nil {
 		return nil, err
@@ -118,12 +134,10 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 		s.Home = &h
 	}
 	if l.HomeProblem != nil {
-		s.Warnings = append(s.Warnings, "homefs cannot be read: "+l.HomeProblem.Error())
+		s.Warnings = append(s.Warnings, filepath.Base(l.files.home)+" cannot be read: "+l.HomeProblem.Error())
 	}
-	if left, err := (AntiX{}).leftovers(l.Dir); err != nil {
+	if s.Leftovers, err = l.leftovers(); err != nil {
 		return nil, err
-	} else if left != nil {
-		s.Leftovers = left
 	}
 	if s.Host.FileSystem, err = hostdisk.FilesystemType(l.Dir); err != nil {
 		return nil, err
@@ -139,20 +153,32 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 }
 
 func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
-	sb := l.Base.Image.Superblock()
-	s := BaseStatus{
-		Path: l.Base.Path, Size: l.Base.Size, Codec: l.Base.Image.Options().ID.String(), BlockSize: int(sb.BlockSize),
-		Inodes: sb.InodeCount, Fragments: sb.FragmentCount, Exportable: sb.Flags&squash.FlagExportable != 0,
-		Built: time.Unix(int64(sb.MkfsTime), 0).UTC(), VID: string(vids.Base), Wrapped: l.Base.Wrapped != nil,
+	b := l.Base
+	s := BaseStatus{Path: b.Path, Size: b.Size, VID: string(vids.Base), Wrapped: b.Inner != nil}
+	if b.Inner != nil {
+		s.Inner, s.InnerSize = b.Inner.Path, b.Inner.Content.Size()
+	}
+	if b.Image != nil {
+		sb := b.Image.Superblock()
+		s.Codec, s.BlockSize = b.Image.Options().ID.String(), int(sb.BlockSize)
+		s.Inodes, s.Fragments, s.Exportable = sb.InodeCount, sb.FragmentCount, sb.Flags&squash.FlagExportable != 0
+		s.Built = time.Unix(int64(sb.MkfsTime), 0).UTC()
+	}
+	if b.Inner != nil {
+		info := b.Inner.FS.Info()
+		s.Inodes = uint32(info.Inodes - info.FreeInodes)
+		if b.Image == nil {
+			s.Built = info.Created.Time().UTC()
+		}
 	}
 	var err error
-	if s.Content, err = l.Base.content(); err != nil {
+	if s.Content, err = b.content(); err != nil {
 		return s, err
 	}
 	if s.Size > 0 {
 		s.Ratio = float64(s.Content) / float64(s.Size)
 	}
-	s.InUse, err = hostdisk.InUse("/", l.Base.Path)
+	s.InUse, err = hostdisk.InUse("/", b.Path)
 	return s, err
 }
 
@@ -172,12 +198,33 @@ func imageStatus(img *Image) ImageStatus {
 
 func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlayStatus, error) {
 	o := l.Overlay
-	s := &OverlayStatus{ImageStatus: imageStatus(&o.Image), Form: layerForm(o.Form), Empty: o.Empty, VID: string(vids.Overlay), VIDState: vids.State}
+	s := &OverlayStatus{Form: o.Form, Empty: o.Empty, VID: string(vids.Overlay), VIDState: vids.State}
 	var err error
+	switch {
+	case o.Image != nil:
+		s.ImageStatus = imageStatus(o.Image)
+	case o.Snapshot != nil:
+		c := o.Snapshot
+		s.ImageStatus = imageStatus(&Image{Path: o.Path, Size: c.Size, Allocated: c.Allocated, FS: c.FS})
+		st := c.COW.Status()
+		s.Snapshot = &SnapshotStatus{Line: st.Line(c.Device.Size()), Status: st, Findings: c.COW.Findings()}
+		if s.Snapshot.Findings == nil {
+			s.Snapshot.Findings = []dmmerge.Finding{}
+		}
+	default:
+		s.Path, s.Clean = o.Path, true
+		if s.FileSystem, err = hostdisk.FilesystemType(o.Path); err != nil {
+			return nil, err
+		}
+		if s.Size, err = treeSize(o.Path); err != nil {
+			return nil, err
+		}
+		s.Allocated, s.UsedBytes = s.Size, s.Size
+	}
 	if s.InUse, err = hostdisk.InUse("/", o.Path); err != nil {
 		return nil, err
 	}
-	e.phase("comparing rootfs with linuxfs", 0)
+	e.phase("comparing "+o.Name()+" with "+l.Base.Name(), 0)
 	err = l.Changes(ctx, func(c Change) error {
 		s.Changes.Add(&c)
 		return nil
@@ -187,23 +234,37 @@ func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlaySt
 
 // overlayWarnings tells what in an overlay a person should know.
 func (l *Live) overlayWarnings() (out []string, err error) {
-	info := l.Overlay.FS.Info()
-	if info.HasErrors {
-		out = append(out, errorsRecorded(&info))
+	o := l.Overlay
+	if o == nil {
+		return nil, nil
 	}
-	if l.Overlay.Union == nil {
+	if o.Image != nil {
+		info := o.Image.FS.Info()
+		if info.HasErrors {
+			out = append(out, errorsRecorded(o.Name(), &info))
+		}
+		if !info.Clean && !info.NeedsRecovery {
+			out = append(out, o.Name()+" was not unmounted cleanly and has no journal; what was written last may be incomplete")
+		}
+	}
+	if o.Snapshot != nil {
+		out = append(out, o.Snapshot.warnings()...)
+		if info := o.Snapshot.FS.Info(); info.HasErrors {
+			out = append(out, errorsRecorded("the merged file system", &info))
+		}
+	}
+	if o.Union == nil {
 		return out, nil
 	}
-	rep, err := l.Overlay.Union.Report()
+	rep, err := o.Union.Report()
 	if err != nil {
-		return nil, fmt.Errorf("rootfs: %w", err)
+		return nil, fmt.Errorf("%s: %w", o.Name(), err)
 	}
-	out = append(out, rep.Warnings()...)
-	return out, nil
+	return append(out, rep.Warnings()...), nil
 }
 
-func errorsRecorded(info *extfs.Info) string {
-	s := fmt.Sprintf("the kernel has recorded %d errors in rootfs", info.ErrorCount)
+func errorsRecorded(name string, info *extfs.Info) string {
+	s := fmt.Sprintf("the kernel has recorded %d errors in %s", info.ErrorCount, name)
 	if t := info.LastError.Time; t != (tree.Time{}) {
 		s += ", the last at " + t.Time().Format(time.DateTime)
 	}
@@ -222,12 +283,4 @@ func (l *Live) outlook(ctx context.Context, e *Env) (*CompactOutlook, error) {
 	}
 	s := p.Summary
 	return &CompactOutlook{Copy: s.Copy, Compress: s.Compress, Size: s.Estimate, Need: s.Need}, nil
-}
-
-// layerForm names the form of an overlay.
-func layerForm(f overlay.Form) string {
-	if f == overlay.Aufs {
-		return "aufs"
-	}
-	return "overlayfs"
 }

@@ -1,25 +1,26 @@
 package remaster
 
 import (
-	"bufio"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"relive/dmmerge"
 	"relive/squash"
 	"relive/tree"
+	"relive/tree/hostfs"
 )
 
 // CheckResult is what a check of one file found.
 type CheckResult struct {
 	Path     string   `json:"path"`
-	What     string   `json:"what"` // "squashfs", "md5", "ext"
+	What     string   `json:"what"` // "squashfs", "ext", "dm-snapshot", "directory", "md5", "sha512"
 	OK       bool     `json:"ok"`
 	Detail   string   `json:"detail,omitempty"`
 	Findings []string `json:"findings,omitempty"`
@@ -28,9 +29,24 @@ type CheckResult struct {
 // ErrDamaged is the error of a check that found something.
 var ErrDamaged = errors.New("damaged")
 
-// VerifyFile checks one SquashFS image: its structure, every reference, and
-// that every block decodes.
+// VerifyFile checks one file by what it is: a SquashFS image (its structure,
+// every reference, and that every block decodes), an ext image, or the
+// copy-on-write store of a device-mapper snapshot.
 func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
+	kind, err := sniff(path)
+	if err != nil {
+		return CheckResult{}, err
+	}
+	switch kind {
+	case "ext":
+		return verifyExt(ctx, e, path)
+	case "dm-snapshot":
+		return verifyCOW(path)
+	}
+	return verifySquash(ctx, e, path)
+}
+
+func verifySquash(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	res := CheckResult{Path: path, What: "squashfs"}
 	r, size, open, err := e.openSquash(path)
 	if err != nil {
@@ -55,6 +71,32 @@ func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	return res, nil
 }
 
+// verifyCOW checks the metadata of a COW.
+func verifyCOW(path string) (CheckResult, error) {
+	res := CheckResult{Path: path, What: "dm-snapshot"}
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return res, err
+	}
+	defer c.Close()
+	cow, err := dmmerge.Open(c, c.Size(), filepath.Base(path))
+	if err != nil {
+		res.Findings = append(res.Findings, err.Error())
+		return res, nil
+	}
+	res.OK = true
+	for _, f := range cow.Findings() {
+		res.Findings = append(res.Findings, f.String())
+		res.OK = res.OK && f.Severity() != dmmerge.Corruption
+	}
+	if s := cow.State(); s == dmmerge.Invalid || s == dmmerge.Unloadable {
+		res.OK = false
+		res.Findings = append(res.Findings, "the kernel does not use it: "+s.String())
+	}
+	res.Detail = fmt.Sprintf("%s sectors, %d exceptions", cow.Status(), cow.Exceptions())
+	return res, nil
+}
+
 // verifyImage is VerifyFile for an opened image, with an error for damage.
 func verifyImage(ctx context.Context, e *Env, r *squash.Reader, progress func(done, total int64)) error {
 	rep, err := squash.Verify(ctx, r, squash.VerifyOptions{Workers: e.Jobs, Progress: progress})
@@ -69,51 +111,113 @@ func verifyImage(ctx context.Context, e *Env, r *squash.Reader, progress func(do
 	return nil
 }
 
-// VerifyDir checks a live directory: the base, every file that has an md5 file
+// VerifyDir checks a live directory: the base, every file that has a sum
 // beside it, and that the images of persistence can be read from end to end.
 func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
+	found, err := Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	f := &found.files
+	path := func(name string) string { return filepath.Join(found.Dir, name) }
 	var out []CheckResult
-	base, err := VerifyFile(ctx, e, filepath.Join(dir, antixBase))
+	base, err := VerifyFile(ctx, e, path(f.base))
 	if err != nil {
 		return nil, err
 	}
 	out = append(out, base)
-	entries, err := os.ReadDir(dir)
+	sums := map[string]string{} // by the name of the file with the sum, the name of the hash
+	if c, ok := f.sum(); ok && exists(path(c.name)) {
+		sums[c.name] = c.sum
+	}
+	at := filepath.Dir(f.base)
+	entries, err := os.ReadDir(path(at))
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range entries {
 		if name, ok := strings.CutSuffix(d.Name(), ".md5"); ok && name != "" && !d.IsDir() {
-			res, err := verifyMD5(ctx, e, filepath.Join(dir, name), filepath.Join(dir, d.Name()))
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, res)
+			sums[filepath.Join(at, d.Name())] = "md5"
 		}
 	}
-	for _, name := range []string{antixRoot, antixHome} {
-		path := filepath.Join(dir, name)
-		if !exists(path) {
-			continue
+	for _, name := range sortedKeys(sums) {
+		of := strings.TrimSuffix(name, filepath.Ext(name))
+		if c, ok := f.sum(); ok && c.name == name {
+			of = f.base
 		}
-		res, err := verifyExt(ctx, e, path)
+		res, err := verifySum(ctx, e, path(of), path(name), sums[name])
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, res)
 	}
+	for _, name := range append(slices.Clone(f.overlay), f.home) {
+		if name == "" || !exists(path(name)) {
+			continue
+		}
+		res, err := verifyPersistence(ctx, e, path(name))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, res)
+	}
+	if base.OK {
+		merged, err := verifyMerged(ctx, e, found)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, merged...)
+	}
 	return out, nil
 }
 
-// verifyMD5 compares a file with the sum beside it.
-func verifyMD5(ctx context.Context, e *Env, path, sumPath string) (CheckResult, error) {
-	res := CheckResult{Path: sumPath, What: "md5"}
-	want, err := readMD5(sumPath)
+// verifyPersistence checks a file or directory of persistence.
+func verifyPersistence(ctx context.Context, e *Env, path string) (CheckResult, error) {
+	if st, err := os.Stat(path); err != nil || !st.IsDir() {
+		return VerifyFile(ctx, e, path)
+	}
+	res := CheckResult{Path: path, What: "directory"}
+	e.phase("reading "+filepath.Base(path), 0)
+	root, err := hostfs.Open(path)
+	if err != nil {
+		return res, err
+	}
+	n, err := readTree(ctx, root)
+	return res.readTo(ctx, n, err)
+}
+
+// verifyMerged checks what only base and overlay together show: the file system
+// on a merged snapshot.
+func verifyMerged(ctx context.Context, e *Env, found *Found) ([]CheckResult, error) {
+	l, err := found.open(ctx, e, "")
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return []CheckResult{{Path: found.Dir, What: "merged", Findings: []string{err.Error()}}}, nil
+	}
+	defer l.Close()
+	s := l.snapshot()
+	if s == nil {
+		return nil, nil
+	}
+	res := CheckResult{Path: l.rel(l.Overlay.Path) + " over " + l.Base.Name(), What: "merged"}
+	e.phase("reading the merged file system", 0)
+	n, err := readTree(ctx, l.Merged)
+	res, err = res.readTo(ctx, n, err)
+	return []CheckResult{res}, err
+}
+
+// verifySum compares a file with the sum beside it.
+func verifySum(ctx context.Context, e *Env, path, sumPath, kind string) (CheckResult, error) {
+	res := CheckResult{Path: sumPath, What: kind}
+	want, err := readSum(sumPath, kind)
 	if err != nil {
 		res.Findings = append(res.Findings, err.Error())
 		return res, nil
 	}
-	st, err := os.Stat(path)
+	e.phase("summing "+filepath.Base(path), 0)
+	got, err := sumOf(ctx, path, kind)
 	if errors.Is(err, fs.ErrNotExist) {
 		res.Findings = append(res.Findings, fmt.Sprintf("%s is not there", filepath.Base(path)))
 		return res, nil
@@ -121,33 +225,12 @@ func verifyMD5(ctx context.Context, e *Env, path, sumPath string) (CheckResult, 
 	if err != nil {
 		return res, err
 	}
-	e.phase("summing "+filepath.Base(path), 0)
-	sum, err := md5File(ctx, path, st.Size())
-	if err != nil {
-		return res, err
-	}
-	if got := hex.EncodeToString(sum); got != want {
+	if got != want {
 		res.Findings = append(res.Findings, fmt.Sprintf("%s has the sum %s, not %s", filepath.Base(path), got, want))
 	} else {
 		res.OK, res.Detail = true, got
 	}
 	return res, nil
-}
-
-// readMD5 gives the sum that a file as md5sum writes it begins with.
-func readMD5(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	s.Scan()
-	sum, _, _ := strings.Cut(strings.TrimPrefix(s.Text(), `\`), " ")
-	if b, err := hex.DecodeString(sum); err != nil || len(b) != 16 {
-		return "", fmt.Errorf("%s: line 1: no MD5 sum", filepath.Base(path))
-	}
-	return strings.ToLower(sum), s.Err()
 }
 
 // verifyExt walks an ext image and reads its files.
@@ -165,20 +248,14 @@ func verifyExt(ctx context.Context, e *Env, path string) (CheckResult, error) {
 		if err != nil {
 			return 0, err
 		}
-		n := 0
-		buf := make([]byte, 1<<20)
-		err = tree.Walk(ctx, root, func(p string, node *tree.Node) error {
-			n++
-			if node.Type != tree.Regular {
-				return nil
-			}
-			if err := readThrough(node, buf); err != nil {
-				return fmt.Errorf("%s: %w", tree.Quote(p), err)
-			}
-			return nil
-		})
-		return n, err
+		return readTree(ctx, root)
 	}()
+	return res.readTo(ctx, nodes, err)
+}
+
+// readTo completes the result of a check that has read so many nodes of a tree,
+// or has failed.
+func (res CheckResult) readTo(ctx context.Context, nodes int, err error) (CheckResult, error) {
 	if err != nil {
 		if ctx.Err() != nil {
 			return res, err
@@ -188,6 +265,22 @@ func verifyExt(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	}
 	res.OK, res.Detail = true, fmt.Sprintf("%d files and directories", nodes)
 	return res, nil
+}
+
+// readTree reads all of a tree and counts its nodes.
+func readTree(ctx context.Context, root *tree.Node) (n int, err error) {
+	buf := make([]byte, 1<<20)
+	err = tree.Walk(ctx, root, func(p string, node *tree.Node) error {
+		n++
+		if node.Type != tree.Regular {
+			return nil
+		}
+		if err := readThrough(node, buf); err != nil {
+			return fmt.Errorf("%s: %w", tree.Quote(p), err)
+		}
+		return nil
+	})
+	return n, err
 }
 
 // readThrough reads all data of a file.

@@ -122,19 +122,25 @@ func layerSum(ctx context.Context, h hash.Hash, root *tree.Node) (newest tree.Ti
 	return newest, err
 }
 
-// freshVID makes the version id for the base that l is to get, and gives the
-// newest time in its overlay. salt tells apart what else decides the new base.
-func (l *Live) freshVID(ctx context.Context, old VID, salt string) (VID, tree.Time, error) {
+// state hashes what tells one state of the overlay from another, and gives the
+// newest time in it.
+func (l *Live) state(ctx context.Context) (sum []byte, newest tree.Time, err error) {
+	h := sha256.New()
+	if l.Overlay != nil && l.Overlay.Upper != nil {
+		newest, err = layerSum(ctx, h, l.Overlay.Upper)
+	}
+	return h.Sum(nil), newest, err
+}
+
+// salted hashes a state of the overlay with the base and with what else decides
+// the new one.
+func (l *Live) salted(state []byte, more ...string) []byte {
 	h := sha256.New()
 	sb := l.Base.Image.Superblock()
 	h.Write(sb.Append(nil))
-	fmt.Fprintf(h, "\n%s\n%s\n", old, salt)
-	var newest tree.Time
-	if l.Overlay != nil && l.Overlay.Upper != nil {
-		var err error
-		if newest, err = layerSum(ctx, h, l.Overlay.Upper); err != nil {
-			return "", newest, err
-		}
+	h.Write(state)
+	for _, s := range more {
+		fmt.Fprintf(h, "\n%s", s)
 	}
-	return newVID(old, h.Sum(nil)), newest, nil
+	return h.Sum(nil)
 }

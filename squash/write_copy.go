@@ -11,48 +11,124 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyExtents copies the ranges of a source to their places. Between files of
-// the host it asks the kernel to copy, which on some file systems shares the
-// blocks instead.
-func copyExtents(ctx context.Context, out io.WriterAt, base int64, s *source, done func(int64)) error {
-	src, shift := fileBelow(s.img.image)
-	dst, _ := out.(*os.File)
-	inKernel := src != nil && dst != nil
-	var buf []byte
-	for _, e := range s.extents {
-		for e.len > 0 {
-			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
-			}
-			if inKernel {
-				n, err := copyFileRange(dst, base+e.dst, src, shift+e.src, min(e.len, 64<<20))
-				if err != nil {
-					return fmt.Errorf("%s: copy of %d bytes at offset %d: %w", s.img.Name(), e.len, e.src, err)
-				}
-				if n > 0 {
-					startWriteback(out, base+e.dst, n)
-					e.src, e.dst, e.len = e.src+n, e.dst+n, e.len-n
-					done(n)
-					continue
-				}
-				inKernel = false
-			}
-			if buf == nil {
-				buf = make([]byte, 1<<20)
-			}
-			p := buf[:min(e.len, int64(len(buf)))]
-			if err := s.img.ReadStored(p, e.src); err != nil {
+// copier copies stored bytes from images to their places in a new one. Between
+// files of the host it asks the kernel to copy, which on some file systems
+// shares the blocks instead.
+type copier struct {
+	ctx  context.Context
+	out  io.WriterAt
+	base int64
+	done func(int64) // told of bytes that are copied
+
+	img      *Reader // that the fields below belong to
+	src      *os.File
+	shift    int64
+	inKernel bool
+
+	buf []byte
+	// dirty to end is what the kernel was not yet asked to write to the disk.
+	dirty, end int64
+}
+
+// copy copies one range. Ranges come by ascending places in the new image.
+func (c *copier) copy(img *Reader, e extent) error {
+	if c.img != img {
+		c.img = img
+		c.src, c.shift = fileBelow(img.image)
+		_, host := c.out.(*os.File)
+		c.inKernel = c.src != nil && host
+	}
+	for e.len > 0 {
+		if c.ctx.Err() != nil {
+			return context.Cause(c.ctx)
+		}
+		n, err := c.some(e)
+		if err != nil {
+			return err
+		}
+		c.wrote(e.dst, n)
+		e.src, e.dst, e.len = e.src+n, e.dst+n, e.len-n
+		c.done(n)
+	}
+	return nil
+}
+
+// some copies the beginning of a range.
+func (c *copier) some(e extent) (int64, error) {
+	if dst, host := c.out.(*os.File); host && c.inKernel {
+		n, err := copyFileRange(dst, c.base+e.dst, c.src, c.shift+e.src, min(e.len, 64<<20))
+		if err != nil {
+			return 0, fmt.Errorf("%s: copy of %d bytes at offset %d: %w", c.img.Name(), e.len, e.src, err)
+		}
+		if n > 0 {
+			return n, nil
+		}
+		c.inKernel = false
+	}
+	if c.buf == nil {
+		c.buf = make([]byte, 1<<20)
+	}
+	p := c.buf[:min(e.len, int64(len(c.buf)))]
+	if err := c.img.ReadStored(p, e.src); err != nil {
+		return 0, err
+	}
+	if _, err := c.out.WriteAt(p, c.base+e.dst); err != nil {
+		return 0, err
+	}
+	return int64(len(p)), nil
+}
+
+// wrote notes a range that was written and, now and then, has the kernel begin
+// to write it to the disk.
+func (c *copier) wrote(off, n int64) {
+	if c.dirty == c.end {
+		c.dirty = off
+	}
+	if c.end = off + n; c.end-c.dirty >= writebackStep {
+		startWriteback(c.out, c.base+c.dirty, c.end-c.dirty)
+		c.dirty = c.end
+	}
+}
+
+// finish has the kernel begin to write the rest to the disk.
+func (c *copier) finish() {
+	if c.dirty < c.end {
+		startWriteback(c.out, c.base+c.dirty, c.end-c.dirty)
+	}
+	c.dirty = c.end
+}
+
+// copySources copies the ranges of files and fragment blocks that are copied as
+// a whole.
+func (w *dataWriter) copySources() error {
+	c := copier{ctx: w.ctx, out: w.out, base: w.base, done: w.progress.copied}
+	for _, s := range w.plan.sources {
+		for _, e := range s.extents {
+			if err := c.copy(s.img, e); err != nil {
 				return err
 			}
-			if _, err := out.WriteAt(p, base+e.dst); err != nil {
-				return err
-			}
-			n := int64(len(p))
-			startWriteback(out, base+e.dst, n)
-			e.src, e.dst, e.len = e.src+n, e.dst+n, e.len-n
-			done(n)
 		}
 	}
+	c.finish()
+	return nil
+}
+
+// keptRun is a range of stored blocks of a mixed file, and where it goes.
+type keptRun struct {
+	file *file
+	extent
+}
+
+// copyRuns copies the runs of mixed files, whose places the collector finds one
+// by one.
+func (w *dataWriter) copyRuns() error {
+	c := copier{ctx: w.ctx, out: w.out, base: w.base, done: w.progress.copied}
+	for r := range w.runs {
+		if err := c.copy(r.file.more.stored.Image, r.extent); err != nil {
+			return fmt.Errorf("%s: %w", r.file.describe(), err)
+		}
+	}
+	c.finish()
 	return nil
 }
 
@@ -112,14 +188,7 @@ type progressMeter struct {
 }
 
 func newProgressMeter(p *Plan) progressMeter {
-	return progressMeter{&sync.Mutex{}, &WriteProgress{CopyTotal: p.copyRangesTotal(), CompressTotal: p.Stats.CompressBytes}, new(int64), p.o.Progress}
-}
-
-func (p *Plan) copyRangesTotal() (n int64) {
-	for _, s := range p.sources {
-		n += s.bytes
-	}
-	return n
+	return progressMeter{&sync.Mutex{}, &WriteProgress{CopyTotal: p.Stats.CopyBytes, CompressTotal: p.Stats.CompressBytes}, new(int64), p.o.Progress}
 }
 
 // progressStep is how many bytes pass between two calls of Progress.

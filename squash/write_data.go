@@ -19,7 +19,9 @@ import (
 // tree's order and makes a job of each block and tail. Each job runs in a
 // goroutine of its own, which borrows one of as many compressors as there are
 // workers. The collector takes the jobs in their order, writes blocks, and
-// packs tails into fragment blocks. What is written depends on the order of
+// packs tails into fragment blocks. Blocks of a file that are copied as they are
+// stored, while others of it are compressed, are one job a run of them: the
+// collector leaves room for it, and a goroutine beside it copies. What is written depends on the order of
 // jobs alone, not on which is done first.
 type dataWriter struct {
 	plan   *Plan
@@ -33,6 +35,7 @@ type dataWriter struct {
 
 	compressors chan codec.Compressor
 	slots       chan *slot
+	runs        chan keptRun // to be copied; their places were found
 	fragments   []FragmentEntry
 
 	packed  map[packedTail]fragmentRef // where tails are that were packed anew
@@ -47,6 +50,9 @@ type dataWriter struct {
 // be written. It is a constant because it decides where they lie.
 const fragmentsInFlight = 4
 
+// runsInFlight is how many runs may wait to be copied.
+const runsInFlight = 256
+
 // fragmentRef is where a tail is in the new image.
 type fragmentRef struct{ fragment, offset uint32 }
 
@@ -60,13 +66,17 @@ type slot struct {
 type job struct {
 	file *file
 	kind jobKind
-	n    int // number of the block
+	n    int // number of the block, or of the first of several
 	len  int // its decoded length
 	slot *slot
 	data []byte // what is to be written, or the tail
 	word uint32
 	err  error
 	done chan struct{}
+	// blocks, of jobs of several, is how many there are; those of a run lie at
+	// the offset src of their source and take so many bytes there.
+	blocks     int
+	src, bytes int64
 	// content is closed by the collector behind the file's last job.
 	content tree.Content
 }
@@ -75,8 +85,8 @@ type jobKind uint8
 
 const (
 	blockJob jobKind = iota // read and compress a block
-	copyJob                 // read a stored block
-	holeJob                 // nothing to read
+	runJob                  // blocks that are copied as they are stored
+	holeJob                 // blocks that are holes
 	tailJob                 // read a tail
 	endJob                  // the file is complete
 )
@@ -108,19 +118,17 @@ func (w *dataWriter) run() error {
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	defer w.cancel(nil)
 	order := make(chan *job, cap(w.slots))
-	g.Go(func() error {
-		for _, s := range p.sources {
-			if err := copyExtents(ctx, w.out, w.base, s, w.progress.copied); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	w.runs = make(chan keptRun, runsInFlight)
+	g.Go(w.copySources)
+	g.Go(w.copyRuns)
 	g.Go(func() error {
 		defer close(order)
 		return w.feed(order)
 	})
-	g.Go(func() error { return w.collect(order) })
+	g.Go(func() error {
+		defer close(w.runs)
+		return w.collect(order)
+	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -140,104 +148,6 @@ func (w *dataWriter) startFragments() {
 	}
 }
 
-// feed makes the jobs.
-func (w *dataWriter) feed(order chan<- *job) error {
-	p := w.plan
-	for i, f := range p.files.all() {
-		var err error
-		switch {
-		case f.kind == freshFile || f.kind == mixedFile:
-			err = w.feedFile(f, order)
-		case f.repacked() && p.tails[f.packedTail(p.o.BlockSize)] == i:
-			j := &job{file: f, kind: tailJob, len: int(f.size % int64(p.o.BlockSize)), done: make(chan struct{})}
-			err = w.start(j, nil, order)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// feedFile makes the jobs of one file.
-func (w *dataWriter) feedFile(f *file, order chan<- *job) error {
-	p := w.plan
-	bs := int64(p.o.BlockSize)
-	c, err := f.more.data.Open()
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.describe(), err)
-	}
-	if c.Size() != f.size {
-		c.Close()
-		return fmt.Errorf("%s: content of %d bytes where the file has %d", f.describe(), c.Size(), f.size)
-	}
-	// Jobs that are under way still read the content where the feeder gives up,
-	// so the collector closes it in any case; it takes jobs until there are none.
-	defer func() { order <- &job{file: f, kind: endJob, content: c} }()
-	tail := f.size % bs
-	hasTail := p.tailInFragment(f.size) && !f.keepTail
-	blocks := p.blockCount(f.size)
-	f.start = 0
-	if f.words == nil {
-		f.words = p.words.make(blocks)
-	}
-	keep, stored := f.more.keep, &f.more.stored
-	data := dataRange{c: c}
-	for n := range blocks {
-		off := int64(n) * bs
-		j := &job{file: f, n: n, len: int(min(bs, f.size-off)), done: make(chan struct{})}
-		if keep != nil && keep[n] {
-			j.kind, j.word = copyJob, stored.Blocks[n]
-			if j.word == 0 {
-				j.kind = holeJob
-			}
-		} else if has, err := data.has(off, off+int64(j.len)); err != nil {
-			return fmt.Errorf("%s: %w", f.describe(), err)
-		} else if !has {
-			j.kind = holeJob
-		}
-		if err := w.start(j, c, order); err != nil {
-			return err
-		}
-	}
-	if hasTail {
-		j := &job{file: f, kind: tailJob, len: int(tail), done: make(chan struct{})}
-		if err := w.start(j, c, order); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// start hands a job to the collector and, where there is something to read, to
-// a goroutine.
-func (w *dataWriter) start(j *job, c tree.Content, order chan<- *job) error {
-	if j.kind != holeJob {
-		select {
-		case j.slot = <-w.slots:
-		case <-w.ctx.Done():
-			return context.Cause(w.ctx)
-		}
-	}
-	select {
-	case order <- j:
-	case <-w.ctx.Done():
-		return context.Cause(w.ctx)
-	}
-	switch j.kind {
-	case holeJob:
-		close(j.done)
-	default:
-		go func() {
-			defer close(j.done)
-			if err := w.work(j, c); err != nil {
-				j.err = fmt.Errorf("%s: %w", j.file.describe(), err)
-			}
-		}()
-	}
-	return nil
-}
-
 // work reads a block and compresses it.
 func (w *dataWriter) work(j *job, c tree.Content) error {
 	bs := int64(w.plan.o.BlockSize)
@@ -245,13 +155,7 @@ func (w *dataWriter) work(j *job, c tree.Content) error {
 	if cap(s.raw) < int(bs) {
 		s.raw = make([]byte, bs)
 	}
-	switch j.kind {
-	case copyJob:
-		st := &j.file.more.stored
-		off := st.Start + storedLen(st.Blocks[:j.n])
-		j.data = s.raw[:BlockStored(j.word)]
-		return st.Image.ReadStored(j.data, off)
-	case tailJob:
+	if j.kind == tailJob {
 		j.data = s.raw[:j.len]
 		if f := j.file; f.kind == storedFile {
 			return readTail(f.source.img, f.fragment, f.fragOff, j.data)
@@ -263,8 +167,7 @@ func (w *dataWriter) work(j *job, c tree.Content) error {
 		return err
 	}
 	if tree.IsZero(s.raw) {
-		j.kind = holeJob
-		return nil
+		return nil // a hole: word 0, no data
 	}
 	return w.compress(j, FlagUncompressedData)
 }
@@ -331,14 +234,15 @@ func (w *dataWriter) collect(order <-chan *job) error {
 	return err
 }
 
-// take writes one job's block or packs its tail.
+// take writes one job's block, packs its tail, or finds the place of its run.
 func (w *dataWriter) take(j *job) error {
 	f := j.file
 	switch j.kind {
-	case endJob:
-		return nil
 	case holeJob:
-		f.words[j.n] = 0
+		clear(f.words[j.n : j.n+j.blocks])
+	case runJob:
+		copy(f.words[j.n:j.n+j.blocks], f.more.stored.Blocks[j.n:])
+		return w.takeRun(j)
 	case tailJob:
 		if err := w.pack(j); err != nil {
 			return err
@@ -347,21 +251,37 @@ func (w *dataWriter) take(j *job) error {
 		if err := w.writeFragments(fragmentsInFlight); err != nil {
 			return err
 		}
-	default:
-		if len(j.data) > 0 && f.start == 0 {
-			f.start = w.pos
-		}
+		w.progress.compressed(int64(j.len))
+	case blockJob:
 		f.words[j.n] = j.word
-		if err := w.write(j.data); err != nil {
-			return err
+		if len(j.data) > 0 {
+			if f.start == 0 {
+				f.start = w.pos
+			}
+			if err := w.write(j.data); err != nil {
+				return err
+			}
 		}
-	}
-	if j.kind == holeJob && j.slot == nil {
-		return nil // nothing was read
-	}
-	if j.kind == tailJob || f.more.keep == nil || !f.more.keep[j.n] {
 		w.progress.compressed(int64(j.len))
 	}
+	return nil
+}
+
+// takeRun leaves room for a run and has it copied. Its length is known, so that
+// what follows need not wait for it.
+func (w *dataWriter) takeRun(j *job) error {
+	if j.bytes == 0 {
+		return nil // holes
+	}
+	if j.file.start == 0 {
+		j.file.start = w.pos
+	}
+	select {
+	case w.runs <- keptRun{j.file, extent{src: j.src, dst: w.pos, len: j.bytes}}:
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	}
+	w.pos += j.bytes
 	return nil
 }
 
@@ -443,31 +363,4 @@ func (w *dataWriter) writeFragments(leave int) error {
 		return errors.New("more fragments than SquashFS can hold")
 	}
 	return nil
-}
-
-// dataRange remembers the last range of data that a content told of, so that a
-// walk through its blocks asks only once a range.
-type dataRange struct {
-	c          tree.Content
-	start, end int64
-	known, eof bool
-}
-
-// has tells whether [from, to) may hold data; from never decreases.
-func (d *dataRange) has(from, to int64) (bool, error) {
-	for !d.eof && (!d.known || d.end <= from) {
-		start, end, err := d.c.NextData(from)
-		if err == io.EOF {
-			d.eof = true
-			break
-		}
-		if err != nil {
-			return false, err
-		}
-		d.start, d.end, d.known = start, end, true
-		if end <= from {
-			return true, nil // a source that cannot tell
-		}
-	}
-	return !d.eof && d.start < to, nil
 }

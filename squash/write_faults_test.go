@@ -96,7 +96,9 @@ func (c *watchedContent) Close() error {
 // watchAll puts a watch on all content of a tree that is not stored.
 func watchAll(t testing.TB, root *tree.Node, w *watch) *tree.Node {
 	return changeAll(t, root, func(n *tree.Node) {
-		if _, stored := n.Data.(storer); n.Data != nil && !stored {
+		if p, patched := n.Data.(tree.Patched); patched {
+			n.Data = watchedPatched{watched{n.Data, w}, p}
+		} else if _, stored := n.Data.(storer); n.Data != nil && !stored {
 			n.Data = watched{n.Data, w}
 		}
 		if n.Was != nil {
@@ -106,6 +108,15 @@ func watchAll(t testing.TB, root *tree.Node, w *watch) *tree.Node {
 		}
 	})
 }
+
+// watchedPatched is a watched Data that is Patched.
+type watchedPatched struct {
+	watched
+	p tree.Patched
+}
+
+func (d watchedPatched) Below() tree.Data            { return d.p.Below() }
+func (d watchedPatched) ChangedIn(off, n int64) bool { return d.p.ChangedIn(off, n) }
 
 // failingOut fails at the write of that number.
 type failingOut struct {
@@ -173,6 +184,12 @@ func mixedTree(t testing.TB, flags uint16) (*tree.Node, WriteOptions) {
 			copy(b[len(b)/2:], "a change in the middle")
 			n := *old
 			n.Data, n.Inode, n.Was = tree.Bytes(b), tree.Inode{}, old.Data
+			e.Put(name, &n)
+		}
+		for _, name := range []string{"text-3", "noise-7"} {
+			old := lookup(t, base, name)
+			n := *old
+			n.Data, n.Inode = &device{below: old.Data, changes: []extent{{src: 5000, len: 100}, {src: n.Size - 1, len: 1}}}, tree.Inode{}
 			e.Put(name, &n)
 		}
 		for i := range 12 {

@@ -119,7 +119,7 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 		return bytes.Equal(bufs[0][:n], bufs[1][:n]), nil
 	}
 	blocks := p.blockCount(f.size)
-	keep := make([]bool, blocks)
+	keep := newKeepBits(blocks)
 	kept := 0
 	data := dataRange{c: now}
 	for i := range min(blocks, len(stored.Blocks)) {
@@ -128,19 +128,21 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 		if n != min(bs, stored.Size-off) {
 			break // a last block of another length
 		}
+		same := false
 		if stored.Blocks[i] == 0 {
 			has, err := data.has(off, off+n)
 			if err != nil {
 				return err
 			}
-			keep[i] = !has // a hole in both
+			same = !has // a hole in both
 		}
-		if !keep[i] {
-			if keep[i], err = equal(off, n); err != nil {
+		if !same {
+			if same, err = equal(off, n); err != nil {
 				return err
 			}
 		}
-		if keep[i] {
+		if same {
+			keep.set(i)
 			kept++
 		}
 	}

@@ -101,7 +101,7 @@ func TestWritePrior(t *testing.T) {
 					if want {
 						kept++
 					}
-					if got := f.kind == storedFile || f.more.keep != nil && f.more.keep[i]; got != want {
+					if got := f.kind == storedFile || f.more.keep.has(i); got != want {
 						t.Errorf("%s: block %d kept: %v", name, i, got)
 					}
 				}

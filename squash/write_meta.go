@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"relive/squash/codec"
 	"relive/tree"
@@ -415,7 +416,7 @@ func (w *metaWriter) fileInode(b []byte, h *InodeHead, f *file) []byte {
 	if h.Nlink > 1 || h.Start > 0xffffffff || h.FileSize > 0xffffffff || h.Sparse > 0 {
 		h.Type = h.Type.WithExtended()
 	}
-	b = h.Append(b)
+	b = slices.Grow(h.Append(b), 4*len(f.words)) // there may be millions
 	for _, word := range f.words {
 		b = binary.LittleEndian.AppendUint32(b, word)
 	}

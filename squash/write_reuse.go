@@ -136,7 +136,8 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 		case storedFile:
 			copied += storedLen(f.words)
 		case mixedFile:
-			copied += storedLen(f.more.stored.Blocks)
+			n, _ := p.keptBytes(f)
+			copied += n
 		}
 		if fragment, offset := f.tail(); fragment != NoFragment {
 			members = append(members, member{fragment, offset, uint32(f.size % int64(p.o.BlockSize))})
@@ -288,16 +289,14 @@ func (p *Plan) sum() error {
 			st.CompressBytes += n
 		case mixedFile:
 			st.MixedFiles++
-			st.CompressBytes += f.size
-			for b, keep := range f.more.keep {
-				if keep {
-					st.CompressBytes -= min(bs, f.size-int64(b)*bs)
-					st.CopyBytes += int64(BlockStored(f.more.stored.Blocks[b]))
-				}
+			n, err := p.mixedBytes(f)
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.describe(), err)
 			}
-			if f.keepTail {
-				st.CompressBytes -= f.size % bs
-			}
+			st.CompressBytes += n
+			n, runs := p.keptBytes(f)
+			st.CopyBytes += n
+			st.CopyRanges += runs
 		}
 	}
 	return nil

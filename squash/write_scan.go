@@ -36,7 +36,7 @@ type reading struct {
 	was  tree.Data // dropped once it has been compared
 	// stored is where the blocks marked in keep are copied from.
 	stored Stored
-	keep   []bool
+	keep   keepBits
 	// same is the index of the file whose layout this one shares.
 	same int
 }
@@ -172,21 +172,53 @@ func (p *Plan) scanFile(path string, n *tree.Node) error {
 			return fmt.Errorf("%s: a file of %d bytes has more than %d blocks of %d bytes", tree.Quote(path), n.Size, MaxStoredBlocks, p.o.BlockSize)
 		}
 		f.kind = freshFile
-		if s, ok := n.Data.(storer); ok && !p.o.NoReuse {
-			stored, err := s.Stored()
-			if err != nil {
+		f.more = &reading{path: path, data: n.Data, was: n.Was}
+		if !p.o.NoReuse {
+			if err := p.reuse(&f, n.Data); err != nil {
 				return fmt.Errorf("%s: %w", tree.Quote(path), err)
 			}
-			if src := p.sourceOf(stored.Image); src.usable && stored.Size == n.Size {
-				stored.Blocks = p.words.copy(stored.Blocks)
-				f.copyAll(&stored, src)
-			}
-		}
-		if f.kind == freshFile {
-			f.more = &reading{path: path, data: n.Data, was: n.Was}
 		}
 	}
 	p.files.add(f)
+	return nil
+}
+
+// reuse finds what of a fresh file's content is stored: all of it, or, of content
+// that is another with changes, what is unchanged. A file with too many blocks
+// to list, as an image of small blocks may hold it, is read instead.
+func (p *Plan) reuse(f *file, d tree.Data) error {
+	if s, ok := d.(storer); ok {
+		stored, err := s.Stored()
+		if errors.Is(err, tree.ErrUnsupported) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if src := p.sourceOf(stored.Image); src.usable && stored.Size == f.size {
+			stored.Blocks = p.words.copy(stored.Blocks)
+			f.copyAll(&stored, src)
+		}
+		return nil
+	}
+	patched, ok := d.(tree.Patched)
+	if !ok {
+		return nil
+	}
+	s, ok := patched.Below().(storer)
+	if !ok {
+		return nil
+	}
+	stored, err := s.Stored()
+	if errors.Is(err, tree.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("without its changes: %w", err)
+	}
+	if src := p.sourceOf(stored.Image); src.usable {
+		p.keepUnchanged(f, patched, &stored, src)
+	}
 	return nil
 }
 

@@ -135,6 +135,15 @@ func (s settling) or(t settling, holds bool) settling {
 // settle looks for what an interrupted run has left in a live directory, and
 // finishes or undoes it.
 func (a *app) settle(ctx context.Context, dir string, how settling) error {
+	for _, d := range remaster.JournalDirs(dir) {
+		if err := a.settleIn(ctx, d, how); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) settleIn(ctx context.Context, dir string, how settling) error {
 	state, err := swap.Inspect(swap.OS{}, dir)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || state == nil && err == nil {
 		return nil // what is wrong with dir, the verb itself tells

@@ -20,7 +20,8 @@ type compactFlags struct {
 	excludes            []string
 	excludeFiles        []string
 	noReset, stage      bool
-	output              string
+	output, image       string
+	flatten, keepFree   bool
 	force, full, dryRun bool
 }
 
@@ -34,9 +35,8 @@ empty overlay to go with it. What did not change is copied as it is stored, so
 that the time it takes depends on the changes.
 
 The new files are written beside the old ones, synced, read back and compared,
-and only then put in place; the former state stays as linuxfs.old and
-rootfs.old, to which relive rollback or antiX's boot option rollback go back.
-A run that is interrupted is undone or finished by the next one.`,
+and only then put in place; the former state stays beside them with .old behind
+its names, to which relive rollback (and antiX's boot option) goes back. A run that is interrupted is undone or finished by the next one.`,
 		Example: `  relive compact /media/usb/antiX
   relive compact --dry-run /media/usb/antiX
   relive compact --comp zstd -b 1M -o /tmp/linuxfs /media/usb/antiX
@@ -76,6 +76,9 @@ A run that is interrupted is undone or finished by the next one.`,
 	fl.BoolVar(&f.noReset, "no-reset", false, "leave the overlay as it is, stamped for the new base")
 	fl.BoolVar(&f.stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")
 	fl.StringVarP(&f.output, "output", "o", "", "write the new base to this file and change nothing")
+	fl.StringVar(&f.image, "image", "", "write the merged file system image to this file, not compressed, and change nothing")
+	fl.BoolVar(&f.flatten, "flatten", false, "put the files themselves into the new base where it holds them in a file system image")
+	fl.BoolVar(&f.keepFree, "keep-free", false, "keep what stands in free blocks of a file system image")
 	fl.BoolVar(&f.force, "force", false, "go on though the version ids do not match; replace the file given with -o")
 	fl.BoolVar(&f.full, "full-verify", false, "decode all of the new base before it is put in place, also what was copied as stored")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show the plan and change nothing")
@@ -84,7 +87,7 @@ A run that is interrupted is undone or finished by the next one.`,
 
 // options checks the flags.
 func (f *compactFlags) options() (remaster.CompactOptions, error) {
-	o := remaster.CompactOptions{Level: f.level, KeepOld: f.keepOld, NoReset: f.noReset, Stage: f.stage, Output: f.output, Force: f.force, FullVerify: f.full}
+	o := remaster.CompactOptions{Level: f.level, KeepOld: f.keepOld, NoReset: f.noReset, Stage: f.stage, Output: f.output, Image: f.image, Flatten: f.flatten, KeepFree: f.keepFree, Force: f.force, FullVerify: f.full}
 	if f.codec != "" {
 		id, err := codec.ParseID(f.codec)
 		if err != nil {
@@ -152,15 +155,24 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 	if a.json {
 		return a.printJSON(s)
 	}
-	a.printf("new base: %s in blocks of %s, %d inodes, %s of content\n", s.Codec, remaster.Bytes(int64(s.BlockSize)), s.Inodes, remaster.Bytes(s.Bytes))
+	switch s.Form {
+	case "ext":
+		a.printf("new image: not compressed, %s of content\n", remaster.Bytes(s.Bytes))
+	case "nested":
+		a.printf("new base: %s in blocks of %s, with a file system image inside\n", s.Codec, remaster.Bytes(int64(s.BlockSize)))
+	default:
+		a.printf("new base: %s in blocks of %s, %d inodes, %s of content\n", s.Codec, remaster.Bytes(int64(s.BlockSize)), s.Inodes, remaster.Bytes(s.Bytes))
+	}
 	a.printf("  copied as stored: %d files, partly %d; %s\n", s.Reused, s.Mixed, remaster.Bytes(s.Copy))
 	a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", remaster.Bytes(s.Compress), s.Duplicate, s.Repacked)
 	if s.Excluded > 0 {
 		a.printf("  left out: %d files and directories\n", s.Excluded)
 	}
 	a.printf("  size about %s; %s needed, %s free\n", remaster.Bytes(s.Estimate), remaster.Bytes(s.Need), remaster.Bytes(s.Free))
-	a.printf("  version id %s\n", s.VID)
-	if s.Mode == "output" {
+	if s.VID != "" {
+		a.printf("  version id %s\n", s.VID)
+	}
+	if s.Output != "" {
 		a.printf("written to %s; nothing else changes\n", s.Output)
 	} else {
 		a.printf("then:\n")

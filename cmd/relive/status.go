@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,19 +44,25 @@ func (a *app) printStatus(s *remaster.Status) {
 		a.printf("%-12s "+format+"\n", append([]any{name}, args...)...)
 	}
 	row("directory", "%s (%s)", s.Dir, s.Layout)
-	row("base", "%s, %s in blocks of %s, holds %s (ratio %.2f), %d inodes", remaster.Bytes(b.Size), b.Codec, remaster.Bytes(int64(b.BlockSize)),
-		remaster.Bytes(b.Content), b.Ratio, b.Inodes)
-	row("", "built %s, version id %s", b.Built.Format("2006-01-02 15:04:05 UTC"), orNone(b.VID))
-	if b.Wrapped {
-		row("", "wraps an ext image")
+	if b.Codec == "" {
+		row("base", "%s, %s, not compressed, %s in use, %d inodes", filepath.Base(b.Path), remaster.Bytes(b.Size), remaster.Bytes(b.Content), b.Inodes)
+	} else {
+		row("base", "%s, %s, %s in blocks of %s, holds %s (ratio %.2f), %d inodes", filepath.Base(b.Path), remaster.Bytes(b.Size), b.Codec,
+			remaster.Bytes(int64(b.BlockSize)), remaster.Bytes(b.Content), b.Ratio, b.Inodes)
+	}
+	built := "built " + b.Built.Format("2006-01-02 15:04:05 UTC")
+	if s.HasVIDs {
+		built += ", version id " + orNone(b.VID)
+	}
+	row("", "%s", built)
+	if b.Inner != "" {
+		row("", "the system is in %s, %s", b.Inner, remaster.Bytes(b.InnerSize))
 	}
 	a.printInUse(b.InUse)
 	if o := s.Overlay; o == nil {
-		row("overlay", "none: there is no rootfs")
+		row("overlay", "none")
 	} else {
-		row("overlay", "rootfs, %s on %s, %s of %s used (%.0f %%), %d of %d inodes", o.Form, o.FileSystem,
-			remaster.Bytes(o.UsedBytes), remaster.Bytes(o.Size), o.UsedPercent, o.UsedInodes, o.Inodes)
-		row("", "journal %s; version id %s (%s)", journalState(&o.ImageStatus), orNone(o.VID), vidWords(o.VIDState))
+		a.printOverlay(row, s, o)
 		if t := &o.Changes; t.Sum() == 0 {
 			row("", "changes nothing")
 		} else {
@@ -65,7 +72,7 @@ func (a *app) printStatus(s *remaster.Status) {
 		a.printInUse(o.InUse)
 	}
 	if h := s.Home; h != nil {
-		row("home", "homefs, %s, %s of %s used (%.0f %%), journal %s", h.FileSystem, remaster.Bytes(h.UsedBytes), remaster.Bytes(h.Size), h.UsedPercent, journalState(h))
+		row("home", "%s, %s, %s of %s used (%.0f %%), journal %s", filepath.Base(h.Path), h.FileSystem, remaster.Bytes(h.UsedBytes), remaster.Bytes(h.Size), h.UsedPercent, journalState(h))
 		a.printInUse(h.InUse)
 	}
 	for i, l := range s.Leftovers {
@@ -88,6 +95,28 @@ func (a *app) printStatus(s *remaster.Status) {
 	}
 	for _, w := range s.Warnings {
 		a.warn("%s", w)
+	}
+}
+
+// printOverlay prints the rows on where the overlay is and how full.
+func (a *app) printOverlay(row func(name, format string, args ...any), s *remaster.Status, o *remaster.OverlayStatus) {
+	name := filepath.Base(o.Path)
+	switch d := o.Snapshot; {
+	case d != nil:
+		row("overlay", "%s, device-mapper snapshot, chunks of %s, status %s", name, remaster.Bytes(d.ChunkBytes), d.Status)
+		row("", "%s of %s left before it overflows", remaster.Bytes(int64(d.BytesLeft)), remaster.Bytes(o.Size))
+		row("", "merged: %s, %s used (%.0f %%), %d of %d inodes, journal %s", o.FileSystem, remaster.Bytes(o.UsedBytes), o.UsedPercent,
+			o.UsedInodes, o.Inodes, journalState(&o.ImageStatus))
+	case o.Inodes == 0:
+		row("overlay", "%s, %s, a directory on %s, %s", name, o.Form, o.FileSystem, remaster.Bytes(o.UsedBytes))
+	default:
+		row("overlay", "%s, %s on %s, %s of %s used (%.0f %%), %d of %d inodes", name, o.Form, o.FileSystem,
+			remaster.Bytes(o.UsedBytes), remaster.Bytes(o.Size), o.UsedPercent, o.UsedInodes, o.Inodes)
+		words := "journal " + journalState(&o.ImageStatus)
+		if s.HasVIDs {
+			words += "; version id " + orNone(o.VID) + " (" + vidWords(o.VIDState) + ")"
+		}
+		row("", "%s", words)
 	}
 }
 

@@ -1,0 +1,252 @@
+package extfs
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// sparseBytes is a device in memory that knows of its holes.
+type sparseBytes struct {
+	*bytes.Reader
+	p []byte
+}
+
+func (s sparseBytes) Size() int64  { return int64(len(s.p)) }
+func (s sparseBytes) Close() error { return nil }
+func (s sparseBytes) NextData(off int64) (int64, int64, error) {
+	const unit = 4096
+	zero := func(at int64) bool { return tree.IsZero(s.p[at:min(at/unit*unit+unit, s.Size())]) }
+	for off < s.Size() && zero(off) {
+		off = off/unit*unit + unit
+	}
+	if off >= s.Size() {
+		return 0, 0, io.EOF
+	}
+	end := off
+	for end < s.Size() && !zero(end) {
+		end = min(end/unit*unit+unit, s.Size())
+	}
+	return off, end, nil
+}
+
+// readRecovered reads the recovered device by its data ranges, and checks what
+// it says of changes against the device.
+func readRecovered(t testing.TB, r *Recovered, device []byte) []byte {
+	t.Helper()
+	if r.Size() != int64(len(device)) {
+		t.Fatalf("%d bytes of %d", r.Size(), len(device))
+	}
+	whole := make([]byte, len(device))
+	if n, err := r.ReadAt(append(whole, 0), 0); n != len(whole) || err != io.EOF {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	if err := tree.ReadFull(r, whole, 0); err != nil {
+		t.Fatal(err)
+	}
+	out := make([]byte, len(device))
+	for off := int64(0); ; {
+		start, end, err := r.NextData(off)
+		if err == io.EOF {
+			break
+		}
+		if err != nil || start < off || end <= start || end > r.Size() {
+			t.Fatalf("NextData(%d): %d, %d, %v", off, start, end, err)
+		}
+		if err := tree.ReadFull(r, out[start:end], start); err != nil {
+			t.Fatal(err)
+		}
+		// What is data is so from its middle on, but for zeros that the device
+		// then knows of.
+		mid := (start + end) / 2
+		if s, e, err := r.NextData(mid); err == nil && (s < mid || e <= s || e > r.Size()) || err != nil && err != io.EOF {
+			t.Fatalf("NextData(%d): %d, %d, %v", mid, s, e, err)
+		} else if err == nil && !tree.IsZero(whole[mid:s]) || err == io.EOF && !tree.IsZero(whole[mid:]) {
+			t.Fatalf("NextData(%d) passes over data", mid)
+		}
+		off = end
+	}
+	if !bytes.Equal(out, whole) {
+		t.Error("there is more than the data ranges")
+	}
+	at := int64(0)
+	same := func(from, to int64) {
+		if !bytes.Equal(whole[from:to], device[from:to]) {
+			t.Errorf("bytes %d to %d are not said to change", from, to)
+		}
+		for i := from; i < to; i += 512 {
+			if r.ChangedIn(i, min(512, to-i)) {
+				t.Errorf("nothing changes at %d", i)
+			}
+		}
+	}
+	for c := range r.Changed() {
+		if c.Length <= 0 || c.Start <= at && at > 0 || c.End() > r.Size() {
+			t.Fatalf("%+v after %d", c, at)
+		}
+		same(at, c.Start)
+		if !r.ChangedIn(c.Start, 1) || !r.ChangedIn(c.End()-1, 100) || c.Start > 0 && !r.ChangedIn(c.Start-1, 2) || r.ChangedIn(c.Start, 0) {
+			t.Errorf("%+v is not said to change", c)
+		}
+		at = c.End()
+	}
+	same(at, r.Size())
+	return out
+}
+
+// checkRecovered holds the recovered device of an image against what e2fsck and
+// the kernel make of a copy.
+func checkRecovered(t testing.TB, img string) {
+	t.Helper()
+	device, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs, err := Open(sparseBytes{bytes.NewReader(device), device}, int64(len(device)), "image")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := fs.Recovered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := readRecovered(t, r, device)
+	again := openBytes(t, got)
+	if info := again.Info(); info.NeedsRecovery || !info.Journal.Clean || info.Journal.Err != nil {
+		t.Errorf("recovered: %+v", info.Journal)
+	}
+
+	path := filepath.Join(scratch(t), "recovered")
+	if err := os.WriteFile(path, got, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	replayed := copyImage(t, img)
+	// Exit status 1 says that it has changed something.
+	if out, err := exec.Command("e2fsck", "-E", "journal_only", "-p", replayed).CombinedOutput(); err != nil && !strings.Contains(err.Error(), "status 1") {
+		t.Fatalf("e2fsck: %v\n%s", err, out)
+	}
+	want, err := os.ReadFile(replayed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if le32(fs.sb, sbLastOrphan) == 0 {
+		// Else e2fsck has cleared the orphans away too. And it replays fast
+		// commits that the kernel takes for old ones.
+		if fs.journal.FastCommitBlocks == 0 {
+			compareRecovered(t, fs, got, want)
+		}
+		e2fsckClean(t, path, "recovered")
+	}
+	// The kernel shows the same, whatever stands in what is free, and leaves
+	// nothing for e2fsck.
+	overwriteFree(t, path, freeRanges(t, fs), 0xA5)
+	dir, umount := mount(t, path, "rw,noatime")
+	kernel, err := hostfs.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareTrees(t, rootOf(t, fs), kernel, false)
+	umount()
+	e2fsckClean(t, path, "after a mount")
+}
+
+// compareRecovered compares with what e2fsck makes of the journal, byte by byte
+// but for the times and statistics that it writes, and the free counts that it
+// leaves to a full check.
+func compareRecovered(t testing.TB, fs *FS, got, want []byte) {
+	t.Helper()
+	for _, f := range [][2]int{{sbWriteTime, 4}, {sbKBytesWritten, 8}, {sbChecksum, 4}, {sbFreeBlocksLo, 4}, {sbFreeInodes, 4}} {
+		clear(got[superblockOffset+f[0]:][:f[1]])
+		clear(want[superblockOffset+f[0]:][:f[1]])
+	}
+	wrong := 0
+	for i := range got {
+		if got[i] != want[i] {
+			if wrong++; wrong < 20 {
+				t.Errorf("byte %d (%#x of block %d): %#x, e2fsck makes %#x", i, int64(i)%fs.geo.blockSize, int64(i)/fs.geo.blockSize, got[i], want[i])
+			}
+		}
+	}
+}
+
+// TestRecoveredClean: where nothing is to be recovered, nothing changes.
+func TestRecoveredClean(t *testing.T) {
+	for _, name := range []string{"seed-ext2", "seed-extents", "ext4-4k-plain"} {
+		img := fixture(t, name)
+		r, err := openBytes(t, img).Recovered()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := readRecovered(t, r, img); !bytes.Equal(got, img) || len(r.changed) > 0 {
+			t.Errorf("%s: changed at %v", name, r.changed)
+		}
+	}
+}
+
+// TestRecoveredFixtures recovers images that were copied while they were
+// mounted: what is then on the device shows the same tree.
+func TestRecoveredFixtures(t *testing.T) {
+	for _, name := range []string{"ext3-metacopy-dirty", "ext4-4k-metacopy-dirty", "ext4-4k-plain-dirty", "seed-journal"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			img := fixture(t, name)
+			fs, err := Open(sparseBytes{bytes.NewReader(img), img}, int64(len(img)), "image")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := fs.Recovered()
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := openBytes(t, readRecovered(t, r, img))
+			compareTrees(t, rootOf(t, again), rootOf(t, fs), true)
+			if info := again.Info(); info.NeedsRecovery || info.Journal.ReplayBlocks > 0 || fs.Info().Journal.ReplayBlocks == 0 {
+				t.Errorf("%+v, then %+v", fs.Info().Journal, info.Journal)
+			}
+			twice, err := again.Recovered()
+			if err != nil || len(twice.changed) > 0 {
+				t.Errorf("again: %v, %v", twice.changed, err)
+			}
+		})
+	}
+	if _, err := openBytes(t, fixture(t, "seed-fast-journal")).Recovered(); !errors.Is(err, tree.ErrUnsupported) {
+		t.Errorf("fast commits: %v", err)
+	}
+}
+
+// TestRecoveredErrors: errors that the kernel recorded in the superblock, past
+// the journal, are not lost with the journal's older copy of it.
+func TestRecoveredErrors(t *testing.T) {
+	img := fixture(t, "ext4-4k-plain-dirty")
+	sb := img[superblockOffset:][:superblockSize]
+	sb[sbState] |= stateErrors
+	sb[sbErrorCount] = 3
+	copy(sb[sbFirstErrorFunc:], "ext4_lookup")
+	binary.LittleEndian.PutUint32(sb[sbChecksum:], superblockChecksum(sb))
+	fs := openBytes(t, img)
+	i := fs.dev.overlayFrom(0)
+	if i == len(fs.dev.overlay) || fs.dev.overlay[i].block != 0 {
+		t.Fatal("the journal holds no superblock")
+	}
+	check := func(info Info) {
+		t.Helper()
+		if !info.HasErrors || info.ErrorCount != 3 || info.FirstError.Function != "ext4_lookup" {
+			t.Errorf("%+v", info)
+		}
+	}
+	check(fs.Info())
+	r, err := fs.Recovered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(openBytes(t, readRecovered(t, r, img)).Info())
+}

@@ -1,0 +1,176 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"relive/extfs"
+	"relive/squash"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// maker writes the image that takes the place of a base.
+type maker interface {
+	// write writes it to a new file, which it does not sync. scratch gives the
+	// path of a further file, for what is needed until the end of check.
+	write(ctx context.Context, out *os.File, scratch func() (string, error)) (size int64, f baseFacts, err error)
+	// check compares the file with what it was made from.
+	check(ctx context.Context, path string) error
+	// content is how many bytes check looks at.
+	content() int64
+}
+
+// squashMaker writes a SquashFS image.
+type squashMaker struct {
+	p       *CompactPlan
+	options squash.WriteOptions
+	root    *tree.Node
+	plan    *squash.Plan
+	// inner is not nil where the image is to hold an ext image that is made
+	// first; root and plan are complete only then.
+	inner *innerImage
+	open  closers
+}
+
+// innerImage is an ext image that is made anew and that a base holds at path.
+type innerImage struct {
+	freshImage
+	path string
+	size int64 // bytes
+	used int64 // bytes of it that are not holes, about
+}
+
+// look plans the image, as far as that can be done without writing.
+func (m *squashMaker) look(ctx context.Context) (err error) {
+	m.p.env.phase("looking for what can be reused", 0)
+	m.plan, err = squash.NewPlan(ctx, m.root, m.options)
+	return err
+}
+
+func (m *squashMaker) content() int64 { return m.plan.Stats.Bytes }
+
+func (m *squashMaker) write(ctx context.Context, out *os.File, scratch func() (string, error)) (int64, baseFacts, error) {
+	if m.inner != nil {
+		if err := m.makeInner(ctx, scratch); err != nil {
+			return 0, baseFacts{}, fmt.Errorf("the new %s: %w", m.inner.path, err)
+		}
+	}
+	st := &m.plan.Stats
+	env := m.p.env
+	env.phase("writing "+m.p.live.Base.Name(), st.CopyBytes+st.CompressBytes)
+	m.plan.OnProgress(func(w squash.WriteProgress) { env.done(w.Copied + w.Compressed) })
+	rep, err := m.plan.Write(ctx, out, 0)
+	if err != nil {
+		return 0, baseFacts{}, err
+	}
+	return rep.Size, baseFacts{content: st.Bytes + rep.TableBytes}, nil
+}
+
+// makeInner builds the ext image and puts it into the tree.
+func (m *squashMaker) makeInner(ctx context.Context, scratch func() (string, error)) error {
+	path, err := scratch()
+	if err != nil {
+		return err
+	}
+	m.p.env.phase("building "+m.inner.path, 0)
+	if err := m.inner.build(ctx, path, m.p.live.Base.Path); err != nil {
+		return err
+	}
+	if err := m.inner.check(ctx, path); err != nil {
+		return err
+	}
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	m.open = append(m.open, c)
+	if m.root, err = m.p.wrap(shared{c}, c.Size()); err != nil {
+		return err
+	}
+	return m.look(ctx)
+}
+
+func (m *squashMaker) check(ctx context.Context, path string) (err error) {
+	defer func() {
+		err = errors.Join(err, m.open.Close())
+		m.open = nil
+	}()
+	r, _, open, err := m.p.env.openSquash(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
+	}
+	defer func() { err = errors.Join(err, open.Close()) }()
+	if m.p.o.FullVerify {
+		if err := verifyImage(ctx, m.p.env, r, nil); err != nil {
+			return fmt.Errorf("%w: %w", ErrReadBack, err)
+		}
+	}
+	return squashEqual(ctx, path, m.root, r, m.p.env.Jobs, m.p.env.done)
+}
+
+// wrap gives the tree of the base's image with other content for the ext image
+// inside.
+func (p *CompactPlan) wrap(data tree.Data, size int64) (*tree.Node, error) {
+	root, err := p.live.Base.Image.Root()
+	if err != nil {
+		return nil, err
+	}
+	was, err := root.Lookup(p.live.Base.Inner.Path)
+	if err != nil {
+		return nil, err
+	}
+	n := *was
+	n.Data, n.Was, n.Size, n.Mtime = data, nil, size, p.now
+	n.Inode, n.Nlink = tree.Inode{}, 1
+	var edits tree.Edits
+	edits.Put(p.live.Base.Inner.Path, &n)
+	return edits.Apply(root)
+}
+
+// planInner plans an ext image like the one inside the base, with the merged
+// tree in it: of the same size, or as large as the tree needs.
+func (p *CompactPlan) planInner(ctx context.Context, root *tree.Node) (*innerImage, error) {
+	in := p.live.Base.Inner
+	name := filepath.Base(in.Path)
+	if in.Path == "" {
+		name = p.live.Base.Name()
+	}
+	f, err := planImage(name, in.FS, root, p.now)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.dropped) > 0 {
+		p.warn("the new %s does without the features %v of the old one", name, f.dropped)
+	}
+	p.env.phase("measuring", 0)
+	needs, err := extfs.Measure(ctx, root, f.options)
+	if err != nil {
+		return nil, err
+	}
+	if needs.MinSize == 0 || needs.MinSize > f.options.Size {
+		// What was written need not fit into the image that it was written over.
+		f.options.Inodes, f.options.ReservedBlocks, f.options.JournalBlocks = 0, 0, 0
+		if needs, err = extfs.Measure(ctx, root, f.options); err != nil {
+			return nil, err
+		}
+		f.options.Size = max(f.options.Size, (needs.MinSize+needs.MinSize/10+1<<20-1)>>20<<20)
+		p.warn("%s grows from %s to %s to hold what was written", name, Bytes(in.Content.Size()), Bytes(f.options.Size))
+	}
+	return &innerImage{freshImage: *f, path: in.Path, size: f.options.Size, used: int64(needs.Blocks) * int64(needs.BlockSize)}, nil
+}
+
+// shared is the Data of a content that is open already and stays so.
+type shared struct{ c tree.Content }
+
+// Open implements tree.Data.
+func (s shared) Open() (tree.Content, error) { return unclosed{s.c}, nil }
+
+// unclosed is a content that another closes.
+type unclosed struct{ tree.Content }
+
+// Close implements tree.Content.
+func (unclosed) Close() error { return nil }

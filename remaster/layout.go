@@ -1,0 +1,235 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"relive/remaster/swap"
+	"relive/tree"
+)
+
+// Layout is one way of laying out a live directory: what its files are called,
+// where they are, and what the boot of that distribution makes of them.
+type Layout interface {
+	// Name is the layout's name for people.
+	Name() string
+	// find looks whether dir, or what is around it, is laid out in this way, and
+	// gives nil where it is not. generation is appended to the name of the base
+	// that is looked for: "", or ".old" for the former state.
+	find(dir, generation string) (*Found, error)
+	// open fills in l.
+	open(ctx context.Context, e *Env, l *Live) error
+	// check refuses a compaction that would be unsafe for a reason of the
+	// layout's own.
+	check(p *CompactPlan) error
+	// system makes the tree of the new base's system from the merged one.
+	system(p *CompactPlan, merged *tree.Node) (*tree.Node, error)
+	// resets are what takes the place of an overlay that the new base has taken
+	// up.
+	resets(p *CompactPlan) ([]part, error)
+}
+
+// stager is a layout whose boot takes new files up by itself.
+type stager interface {
+	// stage gives the steps that leave new files for the next boot.
+	stage(p *CompactPlan, made map[string]string) []swap.Step
+}
+
+// part is a file or directory that a compaction makes anew.
+type part struct {
+	target string // its name in the live directory
+	need   int64  // bytes that it takes on the host
+	make   func(ctx context.Context, path string) error
+}
+
+// layouts are all that Find knows, the first that matches is taken.
+func layouts() []Layout { return []Layout{AntiX{}, LiveOS{}} }
+
+// Found is a live directory that was found, but not opened.
+type Found struct {
+	// Dir is the directory that the names of files are relative to.
+	Dir    string
+	Layout Layout
+	files  fileSet
+}
+
+// Find looks for a live system in the directory, or around it. Where there is
+// none that is ErrNoLayout; where it cannot be told which of several is meant,
+// that is a Refusal that names them.
+func Find(dir string) (*Found, error) { return findState(dir, "") }
+
+// findFormer is Find for a directory of which the present base may be lost.
+func findFormer(dir string) (*Found, error) {
+	f, err := Find(dir)
+	if errors.Is(err, ErrNoLayout) {
+		if g, ferr := findState(dir, ".old"); ferr == nil {
+			return g, nil
+		}
+	}
+	return f, err
+}
+
+func findState(dir, generation string) (*Found, error) {
+	st, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !st.IsDir() {
+		return nil, withHint(fmt.Errorf("%s: not a directory", dir), "give the directory that holds the base and the persistence files")
+	}
+	for _, layout := range layouts() {
+		f, err := layout.find(dir, generation)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil {
+			f.Layout = layout
+			return f, nil
+		}
+	}
+	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img")
+}
+
+// JournalDirs are the directories in which a run on dir may have left its
+// journal.
+func JournalDirs(dir string) []string {
+	out := []string{dir}
+	for _, layout := range layouts() {
+		if w, ok := layout.(interface{ within() []string }); ok {
+			for _, name := range w.within() {
+				out = append(out, filepath.Join(dir, name))
+			}
+		}
+	}
+	return out
+}
+
+// open opens the state of that generation: "" is the present one.
+func (f *Found) open(ctx context.Context, e *Env, generation string) (*Live, error) {
+	l := &Live{Dir: f.Dir, Layout: f.Layout, files: f.files, generation: generation}
+	if err := f.Layout.open(ctx, e, l); err != nil {
+		l.Close()
+		return nil, err
+	}
+	if l.Merged == nil {
+		l.Merged = l.Base.Root
+	}
+	return l, nil
+}
+
+// fileSet names the files of a live directory, relative to it.
+type fileSet struct {
+	base string
+	// companions tell of the base and are made with it.
+	companions []companion
+	// overlay are the files and directories that are emptied when the base takes
+	// their changes up.
+	overlay []string
+	// follow are renamed together with the base by what boots, so that they are
+	// to exist on both sides of a roll-back.
+	follow []string
+	// retired are void above a new base.
+	retired []string
+	home    string
+}
+
+// companion is a small file beside the base.
+type companion struct {
+	name string
+	// sum is the hash that the file holds of the base, as md5sum and its like
+	// write it: "md5" or "sha512". Where it is "", text makes the content.
+	sum  string
+	text func(baseFacts) string
+}
+
+// baseFacts are what a companion may tell of a new base.
+type baseFacts struct {
+	content int64 // bytes of all files, and of the tables
+}
+
+// sumName gives the companion that holds the base's sum; false where none does.
+func (s *fileSet) sum() (companion, bool) {
+	for _, c := range s.companions {
+		if c.sum != "" {
+			return c, true
+		}
+	}
+	return companion{}, false
+}
+
+// together are all names that change hands together.
+func (s *fileSet) together() []string {
+	names := []string{s.base}
+	for _, c := range s.companions {
+		names = append(names, c.name)
+	}
+	return slices.Concat(names, s.overlay, s.follow, s.retired)
+}
+
+// has tells whether a name is one of the set's.
+func (s *fileSet) has(name string) bool {
+	return name == s.home && name != "" || slices.Contains(s.together(), name)
+}
+
+// Leftover is a file beside the live ones that an earlier step has left.
+type Leftover struct {
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"`
+	Means string `json:"means"`
+}
+
+// leftovers lists linuxfs.old and the like.
+func (l *Live) leftovers() ([]Leftover, error) {
+	meaning := map[string]string{
+		".old": "the state before the last change: relive rollback brings it back",
+		".bad": "set aside by a rollback",
+		".bak": "set aside by an earlier rollback",
+	}
+	if _, ok := l.Layout.(AntiX); ok {
+		meaning[".new"] = "staged: the next boot takes it up"
+	}
+	dirs := map[string]bool{}
+	for _, name := range append(l.files.together(), l.files.home) {
+		if name != "" {
+			dirs[filepath.Dir(name)] = true
+		}
+	}
+	out := []Leftover{}
+	for _, dir := range sortedKeys(dirs) {
+		entries, err := os.ReadDir(filepath.Join(l.Dir, dir))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			ext := filepath.Ext(e.Name())
+			stem := strings.TrimSuffix(e.Name(), ext)
+			means, ok := meaning[ext]
+			if !ok && oldGeneration(e.Name()) != "" {
+				means, ok, stem = "an older state that --keep-old has kept", true, oldGeneration(e.Name())
+			}
+			if !ok || !l.files.has(filepath.Join(dir, stem)) {
+				continue
+			}
+			size, err := treeSize(filepath.Join(l.Dir, dir, e.Name()))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, Leftover{filepath.Join(dir, e.Name()), size, means})
+		}
+	}
+	return out, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,262 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"relive/dmmerge"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// LiveOS is the layout of Fedora's live media: LiveOS/squashfs.img with a file
+// system image inside, or the system itself, and an overlay beside it, which is
+// a device-mapper snapshot or overlayfs (dracut-ng,
+// modules.d/*dmsquash-live/dmsquash-live-root.sh).
+type LiveOS struct{}
+
+// Files of the layout, relative to the live directory.
+const (
+	liveosDir     = "LiveOS"
+	liveosBase    = "squashfs.img"
+	liveosOverlay = "overlay-" // followed by the label and UUID of the device
+	liveosWork    = "ovlwork"
+	liveosUpper   = "overlayfs" // within the file system that an overlay file holds
+	liveosHome    = "home.img"
+	liveosMinimal = "osmin.img"
+)
+
+// liveosImages are the names of the file system image, in the squashfs or, not
+// compressed, in the live directory.
+var liveosImages = []string{"rootfs.img", "ext3fs.img"}
+
+// Name implements Layout.
+func (LiveOS) Name() string { return "LiveOS" }
+
+// within are the directories of a medium in which a live directory may be.
+func (LiveOS) within() []string { return []string{liveosDir} }
+
+func (LiveOS) find(dir, generation string) (*Found, error) {
+	for _, at := range []string{filepath.Join(dir, liveosDir), dir} {
+		for _, name := range append([]string{liveosBase}, liveosImages...) {
+			st, err := os.Stat(filepath.Join(at, name+generation))
+			if err != nil || !st.Mode().IsRegular() {
+				continue
+			}
+			f := &Found{Dir: at, files: fileSet{base: name, retired: []string{liveosMinimal}, home: liveosHome}}
+			f.files.overlay, err = liveosOverlays(at, generation)
+			return f, err
+		}
+	}
+	return nil, nil
+}
+
+// liveosOverlays names the overlay of a live directory, and its work directory
+// where it is a directory.
+func liveosOverlays(dir, generation string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, e := range entries {
+		name := e.Name()
+		if generation != "" {
+			// The present names tell what the former ones were.
+			name = strings.TrimSuffix(name, generation)
+		}
+		if !strings.HasPrefix(name, liveosOverlay) || setAside(name) || slices.Contains(found, name) {
+			continue
+		}
+		found = append(found, name)
+	}
+	switch len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+	default:
+		return nil, refuse("move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
+			dir, len(found), strings.Join(found, ", "))
+	}
+	if st, err := os.Stat(filepath.Join(dir, found[0]+generation)); err == nil && st.IsDir() {
+		found = append(found, liveosWork)
+	}
+	return found, nil
+}
+
+// setAside tells whether a name is of a file that was kept or is being made.
+func setAside(name string) bool {
+	switch filepath.Ext(name) {
+	case ".old", ".bad", ".bak", ".new", ".md5":
+		return true
+	}
+	return oldGeneration(name) != "" || strings.Contains(name, ".relive-")
+}
+
+func (LiveOS) open(ctx context.Context, e *Env, l *Live) error {
+	path := l.path(l.files.base)
+	if err := l.openLiveOSBase(e, path); err != nil {
+		return withHint(err, "relive verify "+path+" tells more; if the .old beside it is sound, relive rollback "+l.Dir+" brings it back")
+	}
+	if len(l.files.overlay) > 0 {
+		if err := l.openLiveOSOverlay(); err != nil {
+			return err
+		}
+	}
+	if l.generation == "" {
+		l.openHome(liveosHome)
+	}
+	return nil
+}
+
+func (l *Live) openLiveOSBase(e *Env, path string) error {
+	if slices.Contains(liveosImages, l.files.base) {
+		return l.openBare(path)
+	}
+	var inner []string
+	for _, name := range liveosImages {
+		inner = append(inner, liveosDir+"/"+name)
+	}
+	if err := l.openBase(e, path, inner...); err != nil {
+		return err
+	}
+	if l.Base.Inner != nil {
+		return nil
+	}
+	for _, name := range []string{"usr", "proc"} {
+		if n, err := l.Base.Root.Child(name); err != nil || n != nil {
+			return err
+		}
+	}
+	return tree.Unsupported(l.Base.Name(), "root directory", "holds neither a system nor %s", strings.Join(inner, " or "))
+}
+
+// openBare opens a base that is an ext image, not compressed.
+func (l *Live) openBare(path string) error {
+	img, err := l.openImage(path)
+	if err != nil {
+		return err
+	}
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	l.closers = append(l.closers, c)
+	l.Base = &Base{Path: path, Size: img.Size, Inner: &Inner{Content: c, FS: img.FS}}
+	l.Base.Root, err = img.FS.Root()
+	return err
+}
+
+// openLiveOSOverlay opens the overlay by what it is, as dracut does.
+func (l *Live) openLiveOSOverlay() error {
+	path := l.path(l.files.overlay[0])
+	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if st.IsDir() {
+		return l.openDirOverlay(path, l.path(liveosWork))
+	}
+	kind, err := sniff(path)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case "ext":
+		return l.openImageOverlay(path, liveosUpper, liveosWork)
+	case "dm-snapshot", "":
+		// dracut takes a file of no known type for a snapshot's.
+		if l.Base.Inner == nil {
+			return refuse("compact on the system that wrote it, or move it away", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
+		}
+		return l.openSnapshot(path)
+	}
+	return tree.Unsupported(l.rel(path), "offset 0", "it holds %s, which cannot be read; only ext2, ext3 and ext4 can", kind)
+}
+
+// rel is a path for messages.
+func (l *Live) rel(path string) string {
+	if r, err := filepath.Rel(l.Dir, path); err == nil && !strings.HasPrefix(r, "..") {
+		return r
+	}
+	return path
+}
+
+// magics tell file systems and containers by what stands at an offset, as
+// blkid does.
+var magics = []struct {
+	kind   string
+	offset int64
+	bytes  string
+}{
+	{"ext", 1080, "\x53\xef"},
+	{"squashfs", 0, "hsqs"},
+	{"XFS", 0, "XFSB"},
+	{"btrfs", 0x10040, "_BHRfS_M"},
+	{"F2FS", 1024, "\x10\x20\xf5\xf2"},
+	{"EROFS", 1024, "\xe2\xe1\xf5\xe0"},
+	{"LUKS", 0, "LUKS\xba\xbe"},
+	{"exFAT", 3, "EXFAT   "},
+	{"NTFS", 3, "NTFS    "},
+	{"FAT", 0x52, "FAT32   "},
+	{"FAT", 0x36, "FAT1"},
+	{"swap", 4086, "SWAPSPACE2"},
+}
+
+// sniff tells what a file holds, "" where that is nothing known.
+func sniff(path string) (string, error) {
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if dmmerge.Is(c, c.Size()) {
+		return "dm-snapshot", nil
+	}
+	for _, m := range magics {
+		b := make([]byte, len(m.bytes))
+		if m.offset+int64(len(b)) > c.Size() {
+			continue
+		}
+		if err := tree.ReadFull(c, b, m.offset); err != nil {
+			return "", fmt.Errorf("%s: %w", path, err)
+		}
+		if string(b) == m.bytes {
+			return m.kind, nil
+		}
+	}
+	return "", nil
+}
+
+func (LiveOS) check(p *CompactPlan) error {
+	l := p.live
+	if s := l.snapshot(); s != nil {
+		return s.damage(l.Overlay.Path)
+	}
+	return nil
+}
+
+func (LiveOS) system(_ *CompactPlan, merged *tree.Node) (*tree.Node, error) { return merged, nil }
+
+func (LiveOS) resets(p *CompactPlan) ([]part, error) {
+	o := p.live.Overlay
+	target := p.live.files.overlay[0]
+	if o.Snapshot != nil && !p.o.Flatten {
+		return []part{p.freshSnapshot(o, target)}, nil
+	}
+	if o.Snapshot != nil {
+		// Above a flattened base only overlayfs works.
+		pt, err := p.flatOverlay(o, target)
+		return []part{pt}, err
+	}
+	return p.freshLayer(o, target, liveosWork)
+}

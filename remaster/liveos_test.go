@@ -1,0 +1,373 @@
+package remaster_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"relive/remaster"
+	"relive/tree"
+)
+
+// medium is a LiveOS medium; its live directory is dir.
+type medium struct {
+	live
+	flat bool   // the base holds the system itself
+	bare bool   // the base is an ext image, not compressed
+	kind string // of the overlay: "dm", "image" or "dir"
+}
+
+const (
+	liveBase    = "squashfs.img"
+	liveOverlay = "overlay-LIVE-12AB-34CD"
+)
+
+// newMedium makes a medium of a system with an empty overlay.
+func newMedium(t testing.TB, system, kind string, flat, bare bool, squash ...string) *medium {
+	t.Helper()
+	m := &medium{live: live{t: t, dir: tempDir(t) + "/LiveOS"}, flat: flat, bare: bare, kind: kind}
+	must(t, os.Mkdir(m.dir, 0o755))
+	from := system
+	if !flat {
+		from = tempDir(t)
+		must(t, os.Mkdir(from+"/LiveOS", 0o755))
+		image := from + "/LiveOS/rootfs.img"
+		if bare {
+			image = m.path("rootfs.img")
+		}
+		run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "Anaconda", "-d", system, image, "96M")
+	}
+	if !bare {
+		run(t, append([]string{"mksquashfs", from, m.path(liveBase), "-noappend", "-quiet", "-no-progress"}, squash...)...)
+	}
+	at := m.path(liveOverlay)
+	switch kind {
+	case "dm":
+		write(t, at, make([]byte, 24<<20), 0o600)
+	case "image":
+		d := tempDir(t)
+		must(t, os.Mkdir(d+"/overlayfs", 0o755))
+		must(t, os.Mkdir(d+"/ovlwork", 0o755))
+		run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, at, "32M")
+	case "dir":
+		must(t, os.Mkdir(at, 0o755))
+		must(t, os.Mkdir(m.path("ovlwork"), 0o755))
+		run(t, "setfattr", "-n", "security.selinux", "-v", "system_u:object_r:root_t:s0", at)
+	}
+	return m
+}
+
+// image extracts the file system image.
+func (m *medium) image() string {
+	m.t.Helper()
+	out := tempDir(m.t) + "/rootfs.img"
+	if m.bare {
+		copyFile(m.t, m.path("rootfs.img"), out)
+		return out
+	}
+	mnt, drop := mount(m.t, "squashfs", "loop,ro", m.path(liveBase))
+	copyFile(m.t, mnt+"/LiveOS/rootfs.img", out)
+	drop()
+	return out
+}
+
+// lower mounts the base's system.
+func (m *medium) lower() string {
+	m.t.Helper()
+	if m.flat {
+		// A copy, since a mounted base is not replaced.
+		base := tempDir(m.t) + "/base"
+		copyFile(m.t, m.path(liveBase), base)
+		mnt, _ := mount(m.t, "squashfs", "loop,ro", base)
+		return mnt
+	}
+	mnt, _ := mount(m.t, "ext4", "loop,ro,noload", m.image())
+	return mnt
+}
+
+// boot runs fn in the system as the kernel shows it, and keeps what it writes
+// in the overlay. With dirty, a file system below is left as a power cut would
+// leave it.
+func (m *medium) boot(dirty bool, fn func(mnt string)) {
+	m.t.Helper()
+	switch m.kind {
+	case "dm":
+		now := m.merged()
+		mnt, drop := mount(m.t, "ext4", "loop", now)
+		fn(mnt)
+		if dirty {
+			run(m.t, "sync", "-f", mnt)
+			must(m.t, os.WriteFile(mnt+"/late", []byte("after the sync"), 0o644))
+			copyFile(m.t, now, now+".cut")
+			now += ".cut"
+		}
+		drop()
+		m.store(m.image(), now)
+	case "image":
+		root, drop := mount(m.t, "ext4", "loop", m.path(liveOverlay))
+		mnt, dropOverlay := mount(m.t, "overlay", "lowerdir="+m.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork", "overlay")
+		fn(mnt)
+		if dirty {
+			run(m.t, "sync", "-f", mnt)
+			copyFile(m.t, m.path(liveOverlay), m.path("cut"))
+		}
+		dropOverlay()
+		drop()
+		if dirty {
+			must(m.t, os.Rename(m.path("cut"), m.path(liveOverlay)))
+		}
+	case "dir":
+		mnt, drop := mount(m.t, "overlay", "lowerdir="+m.lower()+",upperdir="+m.path(liveOverlay)+",workdir="+m.path("ovlwork"), "overlay")
+		fn(mnt)
+		drop()
+	}
+}
+
+// merged gives the file system image with the COW's chunks in it, by a reader
+// that knows no more than what store writes.
+func (m *medium) merged() string {
+	m.t.Helper()
+	out := m.image()
+	cow, err := os.ReadFile(m.path(liveOverlay))
+	must(m.t, err)
+	if binary.LittleEndian.Uint32(cow) == 0 {
+		return out
+	}
+	f, err := os.OpenFile(out, os.O_RDWR, 0)
+	must(m.t, err)
+	defer f.Close()
+	for i := 0; ; i++ {
+		at := 4096 * (1 + i/256*257)
+		entry := cow[at+i%256*16:]
+		old, now := binary.LittleEndian.Uint64(entry), binary.LittleEndian.Uint64(entry[8:])
+		if now == 0 {
+			return out
+		}
+		_, err := f.WriteAt(cow[now*4096:(now+1)*4096], int64(old)*4096)
+		must(m.t, err)
+	}
+}
+
+// store writes the COW that makes one image of another: chunks of 4 KiB, in
+// the order of a shuffled deck, as a running system would leave them.
+func (m *medium) store(from, to string) {
+	m.t.Helper()
+	a, err := os.ReadFile(from)
+	must(m.t, err)
+	b, err := os.ReadFile(to)
+	must(m.t, err)
+	st, err := os.Stat(m.path(liveOverlay))
+	must(m.t, err)
+	cow := make([]byte, st.Size())
+	for i, v := range []uint32{0x70416e53, 1, 1, 8} {
+		binary.LittleEndian.PutUint32(cow[i*4:], v)
+	}
+	var changed []int
+	for i := 0; i < len(b)/4096; i++ {
+		if !bytes.Equal(a[i*4096:(i+1)*4096], b[i*4096:(i+1)*4096]) {
+			changed = append(changed, i)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	r.Shuffle(len(changed), func(i, j int) { changed[i], changed[j] = changed[j], changed[i] })
+	next := 2
+	for n, i := range changed {
+		if next%257 == 1 {
+			next++
+		}
+		entry := cow[4096*(1+n/256*257)+n%256*16:]
+		binary.LittleEndian.PutUint64(entry, uint64(i))
+		binary.LittleEndian.PutUint64(entry[8:], uint64(next))
+		copy(cow[next*4096:], b[i*4096:(i+1)*4096])
+		next++
+	}
+	must(m.t, os.WriteFile(m.path(liveOverlay), cow, 0o600))
+}
+
+// view gives what the kernel shows of base and overlay; the medium stays as it
+// is.
+func (m *medium) view() string {
+	m.t.Helper()
+	dir := tempDir(m.t)
+	c := *m
+	c.dir = dir + "/LiveOS"
+	run(m.t, "cp", "-a", "--sparse=always", m.dir, c.dir)
+	switch m.kind {
+	case "dm":
+		mnt, _ := mount(m.t, "ext4", "loop", c.merged())
+		return mnt
+	case "image":
+		root, _ := mount(m.t, "ext4", "loop", c.path(liveOverlay))
+		mnt, _ := mount(m.t, "overlay", "lowerdir="+c.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork", "overlay")
+		return mnt
+	}
+	mnt, _ := mount(m.t, "overlay", "lowerdir="+c.lower()+",upperdir="+c.path(liveOverlay)+",workdir="+c.path("ovlwork"), "overlay")
+	return mnt
+}
+
+// TestLiveOS: over several rounds of use and compaction, in every form of base
+// and overlay, the kernel shows of the new base what it showed of the old one
+// with the overlay, and relive did so before.
+func TestLiveOS(t *testing.T) {
+	requireKernel(t)
+	requireTool(t, "setfattr")
+	seed := rand.Uint64()
+	if s := os.Getenv("RELIVE_SEED"); s != "" {
+		var err error
+		seed, err = strconv.ParseUint(s, 10, 64)
+		must(t, err)
+	}
+	for i, c := range []struct {
+		name       string
+		kind       string
+		flat, bare bool
+		squash     []string
+	}{
+		{"snapshot gzip", "dm", false, false, []string{"-comp", "gzip", "-b", "128K"}},
+		{"snapshot xz 1M", "dm", false, false, []string{"-comp", "xz", "-b", "1M"}},
+		{"snapshot zstd 16K", "dm", false, false, []string{"-comp", "zstd", "-b", "16K"}},
+		{"snapshot over a bare image", "dm", false, true, nil},
+		{"image", "image", false, false, []string{"-comp", "gzip"}},
+		{"directory", "dir", false, false, []string{"-comp", "zstd"}},
+		{"directory over a bare image", "dir", false, true, nil},
+		{"flat image", "image", true, false, []string{"-comp", "lz4"}},
+		{"flat directory", "dir", true, false, []string{"-comp", "gzip", "-b", "64K"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			t.Logf("RELIVE_SEED=%d", seed)
+			d := tempDir(t)
+			write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
+			write(t, d+"/etc/hostname", []byte("live\n"), 0o644)
+			h := &hand{t: t, r: rand.New(rand.NewPCG(seed, uint64(i))), root: d}
+			for range 100 {
+				h.act()
+			}
+			os.MkdirAll(d+"/usr", 0o755)
+			m := newMedium(t, d, c.kind, c.flat, c.bare, c.squash...)
+			for round := range 3 {
+				dirty := round == 1
+				m.boot(dirty, func(mnt string) {
+					h.root = mnt
+					for range 60 {
+						h.act()
+					}
+					os.MkdirAll(mnt+"/usr", 0o755) // by which dracut tells a system
+				})
+				m.truth(remaster.CompactOptions{KeepOld: 1})
+				if t.Failed() {
+					t.Fatalf("in round %d", round)
+				}
+			}
+		})
+	}
+}
+
+// truth compacts the medium and compares what relive and the kernel show before
+// and after.
+func (m *medium) truth(o remaster.CompactOptions) *remaster.CompactResult {
+	m.t.Helper()
+	before := m.view()
+	want := without(m.t, openDir(m.t, before), "lost+found")
+	sameTree(m.t, "the kernel before", "relive before", want, without(m.t, openTree(m.t, m.dir, ""), "lost+found"))
+	m.diffTruth(before)
+	res := m.compact(o)
+	sameTree(m.t, "the kernel before", "relive after", want, without(m.t, openTree(m.t, m.dir, ""), "lost+found"))
+	sameTree(m.t, "the kernel before", "the kernel after", want, without(m.t, openDir(m.t, m.view()), "lost+found"))
+	s := m.status()
+	if s.Overlay == nil || !s.Overlay.Empty || s.Overlay.Changes.Sum() != 0 {
+		m.t.Errorf("the overlay is not empty: %+v", s.Overlay)
+	}
+	if !m.flat {
+		fsck(m.t, m.image())
+	}
+	return res
+}
+
+// diffTruth compares the changes that relive lists with those that a comparison
+// of all content finds.
+func (m *medium) diffTruth(view string) {
+	m.t.Helper()
+	e := environment(m.t, 0)
+	l, err := remaster.Open(m.t.Context(), e, m.dir)
+	must(m.t, err)
+	defer l.Close()
+	got := map[string]bool{}
+	must(m.t, l.Changes(m.t.Context(), func(c remaster.Change) error {
+		got[c.Path] = true
+		return nil
+	}))
+	want := map[string]bool{}
+	o := tree.CompareOptions{WholeSeconds: m.flat}
+	must(m.t, tree.Compare(m.t.Context(), l.Base.Root, l.Merged, o, func(c tree.Change) error {
+		want[c.Path] = true
+		return nil
+	}))
+	for p := range want {
+		if !got[p] {
+			m.t.Errorf("the change of %q is not listed", p)
+		}
+	}
+	for p := range got {
+		if !want[p] {
+			m.t.Errorf("%q is listed, but did not change", p)
+		}
+	}
+}
+
+// TestLiveOSFlatten: a flattened base holds the files, and the overlay that goes
+// with it is one that works above it.
+func TestLiveOSFlatten(t *testing.T) {
+	requireKernel(t)
+	d := tempDir(t)
+	write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
+	m := newMedium(t, d, "dm", false, false, "-comp", "gzip")
+	m.boot(false, func(mnt string) {
+		write(t, mnt+"/etc/new", []byte("new\n"), 0o600)
+		must(t, os.Remove(mnt+"/usr/share/big.db"))
+	})
+	want := without(t, openDir(t, m.view()), "lost+found")
+	m.compact(remaster.CompactOptions{KeepOld: 1, Flatten: true})
+	m.flat, m.kind = true, "image"
+	sameTree(t, "before", "after", want, without(t, openDir(t, m.view()), "lost+found"))
+	m.boot(false, func(mnt string) { write(t, mnt+"/etc/newer", []byte("newer\n"), 0o600) })
+	m.truth(remaster.CompactOptions{KeepOld: 1})
+	if got := readFile(t, openTree(t, m.dir, ""), "etc/newer"); got != "newer\n" {
+		t.Error(got)
+	}
+}
+
+// TestLiveOSRollback: the state before comes back whole, osmin.img with it.
+func TestLiveOSRollback(t *testing.T) {
+	requireKernel(t)
+	for _, kind := range []string{"dm", "dir", "image"} {
+		t.Run(kind, func(t *testing.T) {
+			d := tempDir(t)
+			write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
+			m := newMedium(t, d, kind, false, false, "-comp", "gzip")
+			write(t, m.path("osmin.img"), text(9, 5000), 0o644)
+			m.boot(false, func(mnt string) { write(t, mnt+"/etc/new", []byte("new\n"), 0o600) })
+			before := hashes(t, m.dir)
+			m.compact(remaster.CompactOptions{KeepOld: 1})
+			if _, err := os.Stat(m.path("osmin.img")); err == nil {
+				t.Error("osmin.img is still there, over another base")
+			}
+			p, err := remaster.PlanRollback(t.Context(), environment(t, 0), filepath.Dir(m.dir))
+			must(t, err)
+			must(t, p.Run(t.Context()))
+			for _, name := range strings.Fields(m.names()) {
+				if strings.HasSuffix(name, ".bad") {
+					must(t, os.RemoveAll(m.path(name)))
+				}
+			}
+			if after := hashes(t, m.dir); !sameButRootTime(before, after) {
+				t.Errorf("not as before:\n%s\nnow\n%s", before, after)
+			}
+		})
+	}
+}

@@ -1,0 +1,111 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"relive/overlay"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// openImageOverlay opens an ext image that holds the layer in the directory
+// upper and overlayfs's work directory in work. An image without upper holds
+// nothing yet.
+func (l *Live) openImageOverlay(path, upper, work string) error {
+	img, err := l.openImage(path)
+	if err != nil {
+		return err
+	}
+	root, err := img.FS.Root()
+	if err != nil {
+		return err
+	}
+	o := &Overlay{Path: path, Image: img, Form: FormOverlayFS, upper: upper, work: work, Empty: true}
+	l.Overlay = o
+	if o.Upper, err = directoryAt(root, upper); err != nil {
+		return fmt.Errorf("%s: %w", l.rel(path), err)
+	}
+	if o.Upper == nil {
+		return nil
+	}
+	index, err := directoryAt(root, work+"/index")
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.rel(path), err)
+	}
+	return l.lay(o, overlay.Layer{Root: o.Upper, Form: overlay.OverlayFS, Index: index})
+}
+
+// openDirOverlay opens an overlay that is a directory of the host, with
+// overlayfs's work directory beside it.
+func (l *Live) openDirOverlay(path, work string) error {
+	st, err := os.Stat(work)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir() {
+		return tree.Unsupported(l.rel(path), "directory", "is no overlay: there is no directory %s beside it", l.rel(work))
+	}
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		// Attributes of the trusted namespace are shown to nobody else, so that
+		// opaque directories would look like others.
+		return refuse("run relive as root", "%s: an overlay that is a directory can be read by root only", path)
+	}
+	root, err := hostfs.Open(path)
+	if err != nil {
+		return err
+	}
+	o := &Overlay{Path: path, WorkPath: work, Form: FormOverlayFS, Upper: root}
+	l.Overlay = o
+	layer := overlay.Layer{Root: root, Form: overlay.OverlayFS}
+	workRoot, err := hostfs.Open(work)
+	if err != nil {
+		return err
+	}
+	if layer.Index, err = directoryAt(workRoot, "index"); err != nil {
+		return err
+	}
+	return l.lay(o, layer)
+}
+
+// directoryAt gives the directory at a path, nil where there is none.
+func directoryAt(root *tree.Node, path string) (*tree.Node, error) {
+	n, err := root.Lookup(path)
+	if err != nil || n == nil || n.Type != tree.Directory {
+		return nil, err
+	}
+	return n, nil
+}
+
+// lay merges the overlay's layer with the base.
+func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
+	kids, err := layer.Root.Children()
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.rel(o.Path), err)
+	}
+	o.Empty = len(kids) == 0
+	// What boots mounts as root and without userxattr, so marks are in the
+	// trusted namespace; those under user are content, as of rootless
+	// containers. Marks that are escaped for a nested overlay stay so: the merged
+	// tree becomes a lower layer again, where the kernel takes the escape away.
+	layer.Namespace = overlay.Trusted
+	if o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped()); err != nil {
+		return fmt.Errorf("%s: %w", l.rel(o.Path), err)
+	}
+	l.Merged = o.Union.Root()
+	return l.watchLayer(o)
+}
+
+// watchLayer notes the state of a layer that is a directory of the host: of its
+// names, sizes and times, since there is no one file that would tell.
+func (l *Live) watchLayer(o *Overlay) error {
+	if o.Image != nil {
+		return nil
+	}
+	sum, _, err := l.state(context.Background())
+	l.layer = sum
+	return err
+}

@@ -1,0 +1,149 @@
+package remaster
+
+import (
+	"io"
+	"slices"
+	"sort"
+
+	"relive/extfs"
+	"relive/tree"
+)
+
+// device is a merged snapshot, or a view of one: what is below it, with some
+// ranges changed.
+type device interface {
+	tree.Content
+	ChangedIn(off, n int64) bool
+}
+
+// patchedImage is the file system image of a new base: the device as it is now,
+// over the image of the old base. In units of a block of the base, what is free
+// in the file system is left out where that makes the image smaller:
+//
+//   - a unit that is free as a whole is a hole;
+//   - in a unit that a change touches, and which is compressed anew anyhow, free
+//     ranges are zero;
+//   - all other units stay as they are, so that they can be copied as stored.
+//
+// It is the tree.Patched of the image in the base.
+type patchedImage struct {
+	dev   device
+	below tree.Data
+	unit  int64
+	free  []extent // ascending, in bytes of the device; none with --keep-free
+	holes []extent // those parts of free that are whole units
+}
+
+// extent is the bytes [start, end).
+type extent struct{ start, end int64 }
+
+// newPatchedImage makes the image; fs is the file system that dev shows, nil to
+// keep what is free. A file system whose bitmaps cannot be trusted is
+// tree.ErrUnsupported.
+func newPatchedImage(dev device, below tree.Data, unit int64, fs *extfs.FS) (*patchedImage, error) {
+	m := &patchedImage{dev: dev, below: below, unit: unit}
+	if fs == nil {
+		return m, nil
+	}
+	for r, err := range fs.FreeRanges() {
+		if err != nil {
+			return nil, err
+		}
+		e := extent{r.Start, min(r.End(), dev.Size())}
+		if e.start >= e.end {
+			continue
+		}
+		m.free = append(m.free, e)
+		h := extent{(e.start + unit - 1) / unit * unit, e.end / unit * unit}
+		if e.end == dev.Size() {
+			h.end = e.end
+		}
+		if h.start < h.end {
+			m.holes = append(m.holes, h)
+		}
+	}
+	m.free, m.holes = slices.Clip(m.free), slices.Clip(m.holes)
+	return m, nil
+}
+
+// Below implements tree.Patched.
+func (m *patchedImage) Below() tree.Data { return m.below }
+
+// ChangedIn implements tree.Patched.
+func (m *patchedImage) ChangedIn(off, n int64) bool {
+	return m.dev.ChangedIn(off, n) || n > 0 && within(m.holes, off, off+n)
+}
+
+// within tells whether any of the extents overlaps [start, end).
+func within(list []extent, start, end int64) bool {
+	i := after(list, start)
+	return i < len(list) && list[i].start < end
+}
+
+// after gives the first extent that ends behind off.
+func after(list []extent, off int64) int {
+	return sort.Search(len(list), func(i int) bool { return list[i].end > off })
+}
+
+// Open implements tree.Data.
+func (m *patchedImage) Open() (tree.Content, error) { return patchedContent{m}, nil }
+
+// freed is how many bytes are left out as whole units.
+func (m *patchedImage) freed() (n int64) {
+	for _, h := range m.holes {
+		n += h.end - h.start
+	}
+	return n
+}
+
+// patchedContent is the content of a patchedImage. Its device stays open.
+type patchedContent struct{ *patchedImage }
+
+// Size implements tree.Content.
+func (c patchedContent) Size() int64 { return c.dev.Size() }
+
+// Close implements tree.Content.
+func (c patchedContent) Close() error { return nil }
+
+// ReadAt implements io.ReaderAt.
+func (c patchedContent) ReadAt(p []byte, off int64) (int, error) {
+	if h := after(c.holes, off); h < len(c.holes) && c.holes[h].start <= off && off+int64(len(p)) <= c.holes[h].end {
+		clear(p)
+		return len(p), nil
+	}
+	n, err := c.dev.ReadAt(p, off)
+	end := off + int64(n)
+	for i := after(c.free, off); i < len(c.free) && c.free[i].start < end; i++ {
+		e := extent{max(c.free[i].start, off), min(c.free[i].end, end)}
+		for at := e.start; at < e.end; {
+			unit := at / c.unit * c.unit
+			stop := min(unit+c.unit, e.end)
+			if c.dev.ChangedIn(unit, c.unit) || within(c.holes, at, stop) {
+				clear(p[at-off : stop-off])
+			}
+			at = stop
+		}
+	}
+	return n, err
+}
+
+// NextData implements tree.Content.
+func (c patchedContent) NextData(off int64) (start, end int64, err error) {
+	for {
+		if start, end, err = c.dev.NextData(off); err != nil {
+			return 0, 0, err
+		}
+		start = max(start, off)
+		h := after(c.holes, start)
+		if h < len(c.holes) {
+			if c.holes[h].start <= start {
+				if off = c.holes[h].end; off >= c.Size() {
+					return 0, 0, io.EOF
+				}
+				continue
+			}
+			end = min(end, c.holes[h].start)
+		}
+		return start, end, nil
+	}
+}

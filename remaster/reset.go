@@ -1,0 +1,209 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"relive/dmmerge"
+	"relive/extfs"
+	"relive/remaster/hostdisk"
+	"relive/tree"
+)
+
+// freshSnapshot plans an empty COW of the size and chunk size of the overlay's.
+// Where the host has set all of the old one's space aside it does so for the
+// new one: a COW that meets a full disk is lost.
+func (p *CompactPlan) freshSnapshot(o *Overlay, target string) part {
+	s := o.Snapshot
+	whole := s.Allocated >= s.Size
+	sparse, err := hostdisk.HoldsHoles(p.live.Dir)
+	if err != nil || !sparse {
+		whole = true
+	}
+	need := int64(64 << 10)
+	if whole {
+		need = s.Size
+	}
+	return part{target: target, need: need, make: func(_ context.Context, path string) (err error) {
+		out, err := createLike(path, o.Path)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, out.Close()) }()
+		if err := dmmerge.Create(out, s.Size, s.COW.Header().ChunkSectors); err != nil {
+			return err
+		}
+		if whole {
+			if err := setAsideSpace(out, s.Size); err != nil {
+				return err
+			}
+		}
+		if err := out.Sync(); err != nil {
+			return err
+		}
+		fresh, err := dmmerge.Open(out, s.Size, target)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrReadBack, err)
+		}
+		if fresh.Exceptions() != 0 {
+			return fmt.Errorf("%w: it has %d entries", ErrReadBack, fresh.Exceptions())
+		}
+		return nil
+	}}
+}
+
+// setAsideSpace has the host set a file's space aside. A file system that
+// cannot has done so by itself, or has no holes.
+func setAsideSpace(f *os.File, size int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+			return nil
+		case err != nil:
+			return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+		default:
+			return nil
+		}
+	}
+}
+
+// freshLayer plans an empty overlay of the kind that the present one is: an
+// image, or a directory and its work directory of that name.
+func (p *CompactPlan) freshLayer(o *Overlay, target, work string) ([]part, error) {
+	if o.Image != nil {
+		root, err := emptied(o, p.now)
+		if err != nil {
+			return nil, err
+		}
+		pt, err := p.freshImage(o, target, root)
+		return []part{pt}, err
+	}
+	return []part{emptyDirectory(target, o.Path), emptyDirectory(work, o.WorkPath)}, nil
+}
+
+// emptied is the tree of an overlay's image without the layer: its root and
+// everything beside the layer as it is, upper and work empty.
+func emptied(o *Overlay, now tree.Time) (*tree.Node, error) {
+	root, err := o.Image.FS.Root()
+	if err != nil {
+		return nil, err
+	}
+	var edits tree.Edits
+	for _, name := range []string{o.upper, o.work} {
+		n, err := directoryAt(root, name)
+		if err != nil {
+			return nil, err
+		}
+		fresh := tree.NewDir("", 0o755)
+		fresh.Mtime = now
+		if n != nil {
+			fresh.Meta, fresh.Xattrs = n.Meta, n.Xattrs.Filter(func(x tree.Xattr) bool { return !isMark(x.Name) })
+		}
+		edits.Put(name, fresh)
+	}
+	return edits.Apply(root)
+}
+
+// isMark tells an attribute that overlayfs itself sets on a layer's directory.
+func isMark(name string) bool {
+	return len(name) > len(overlayMarks) && name[:len(overlayMarks)] == overlayMarks
+}
+
+const overlayMarks = "trusted.overlay."
+
+// flatOverlay plans the overlay that goes with a flattened base in the place of
+// a COW: an ext4 image of that size that holds the directories that dracut
+// looks for.
+func (p *CompactPlan) flatOverlay(o *Overlay, target string) (part, error) {
+	upper, work := tree.NewDir(liveosUpper, 0o755), tree.NewDir(liveosWork, 0o755)
+	root := tree.NewDir("", 0o755, upper, work)
+	for _, n := range []*tree.Node{root, upper, work} {
+		n.Mtime = p.now
+	}
+	// The root of the layer is that of the system.
+	upper.Meta, upper.Xattrs = p.live.Merged.Meta, p.live.Merged.Xattrs
+	f := &freshImage{name: filepath.Base(target), root: root, options: extfs.BuildOptions{
+		Name: filepath.Base(target), Size: o.Snapshot.Size >> 10 << 10, Time: p.now}}
+	if _, err := extfs.Measure(context.Background(), root, f.options); err != nil {
+		return part{}, err
+	}
+	need := min(o.Snapshot.Size, 2<<20+o.Snapshot.Size/16)
+	return part{target: target, need: need, make: func(ctx context.Context, path string) error {
+		if err := f.build(ctx, path, o.Path); err != nil {
+			return err
+		}
+		return f.check(ctx, path)
+	}}, nil
+}
+
+// emptyDirectory plans an empty directory with the owner, mode and attributes
+// of the one that it takes the place of.
+func emptyDirectory(target, former string) part {
+	return part{target: target, need: 4096, make: func(_ context.Context, path string) error {
+		st, err := os.Stat(former)
+		if err != nil {
+			return err
+		}
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+		if err := copyXattrs(path, former); err != nil {
+			return err
+		}
+		if own, ok := st.Sys().(*syscall.Stat_t); ok {
+			if err := os.Chown(path, int(own.Uid), int(own.Gid)); err != nil {
+				return err
+			}
+			if err := unix.Chmod(path, own.Mode&0o7777); err != nil {
+				return err
+			}
+		}
+		return os.Chtimes(path, st.ModTime(), st.ModTime())
+	}}
+}
+
+// copyXattrs gives a directory the attributes of another, but for the marks of
+// overlayfs.
+func copyXattrs(to, from string) error {
+	names := make([]byte, 64<<10)
+	n, err := unix.Llistxattr(from, names)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	if err != nil {
+		return &os.PathError{Op: "listxattr", Path: from, Err: err}
+	}
+	value := make([]byte, 64<<10)
+	for _, name := range splitNames(names[:n]) {
+		if isMark(name) {
+			continue
+		}
+		k, err := unix.Lgetxattr(from, name, value)
+		if err != nil {
+			return &os.PathError{Op: "getxattr " + name, Path: from, Err: err}
+		}
+		if err := unix.Lsetxattr(to, name, value[:k], 0); err != nil {
+			return &os.PathError{Op: "setxattr " + name, Path: to, Err: err}
+		}
+	}
+	return nil
+}
+
+// splitNames splits a list of strings that end in NUL.
+func splitNames(b []byte) (names []string) {
+	for start, i := 0, 0; i < len(b); i++ {
+		if b[i] == 0 {
+			names = append(names, string(b[start:i]))
+			start = i + 1
+		}
+	}
+	return names
+}
