@@ -22,14 +22,24 @@ begin_part() {
     PART=$1
     SECONDS=$((EPOCHSECONDS - ${E2E_BEGAN:-$EPOCHSECONDS}))
     need_root
-    need mmdebstrap mksquashfs unsquashfs mkfs.ext4 e2fsck dumpe2fs debugfs sfdisk \
+    need mmdebstrap mksquashfs unsquashfs mkfs.ext4 e2fsck dumpe2fs sfdisk go flock \
         qemu-system-x86_64 busybox dmsetup depmod modprobe cpio python3 "$RELIVE"
     WORK=$E2E/$1
     mkdir -p "$WORK"
-    # Parts that begin at the same time make these once.
-    exec {PREPARED}>"$E2E/lock"
-    flock "$PREPARED"
+    one_at_a_time prepare_machine
+}
+
+prepare_machine() {
     fetch_kernel
     make_debian
-    exec {PREPARED}>&-
+}
+
+# one_at_a_time COMMAND...: makes what several parts share; the first one that
+# comes makes it, the others wait.
+one_at_a_time() {
+    local lock
+    exec {lock}>"$E2E/lock"
+    flock "$lock"
+    "$@"
+    exec {lock}>&-
 }

@@ -142,15 +142,12 @@ kill_machine() {
 }
 at_exit 'kill_machine || true'
 
-# await_machine STEP [PATTERN]: until the machine powers off by itself. A line
-# that matches the pattern says that it never will.
+# await_machine STEP [STUCK]: until the machine powers off by itself. A line that
+# matches the pattern STUCK says that it never will.
 await_machine() {
     local status=0
-    while [[ -n ${2:-} ]] && kill -0 "$MACHINE" 2>/dev/null; do
-        if grep -qE -- "$2" "$WORK/console.$1"; then
-            kill_machine || true
-            fail_boot "$1" "the machine is stuck: $(grep -oE -- "$2" "$WORK/console.$1" | head -n 1)"
-        fi
+    while kill -0 "$MACHINE" 2>/dev/null; do
+        expect_alive "$1" "${2:-}"
         sleep 0.3
     done
     wait "$MACHINE" || status=$?
@@ -159,12 +156,22 @@ await_machine() {
     [[ $status -eq 0 ]] || fail_boot "$1" "the machine ended with $status"
 }
 
-# await_line STEP PATTERN: until the machine prints a matching line.
+# await_line STEP PATTERN [STUCK]: until the machine prints a matching line.
 await_line() {
     until grep -qE -- "$2" "$WORK/console.$1"; do
         kill -0 "$MACHINE" 2>/dev/null || fail_boot "$1" "the machine ended before it said: $2"
+        expect_alive "$1" "${3:-}"
         sleep 0.2
     done
+}
+
+# expect_alive STEP STUCK: the machine printed no line that matches STUCK.
+expect_alive() {
+    local line
+    [[ -n $2 ]] || return 0
+    line=$(grep -m 1 -oE -- "$2" "$WORK/console.$1") || return 0
+    kill_machine || true
+    fail_boot "$1" "it does not go on: $line"
 }
 
 # console_has STEP TEXT: the machine printed it.

@@ -7,12 +7,17 @@ RELIVE=${RELIVE:-bin/relive}
 # relive VERB ARGUMENT...: runs it, with its output in logs that a failure shows.
 relive() { relive_ends 0 "$@"; }
 
-# relive_ends STATUS VERB ARGUMENT...: runs it and expects that exit status.
+# relive_may_warn VERB ARGUMENT...: the same, where it may end with a warning.
+relive_may_warn() { relive_ends '[03]' "$@"; }
+
+# relive_ends STATUS VERB ARGUMENT...: runs it and expects an exit status that
+# matches the pattern.
 relive_ends() {
     local wanted=$1 status=0
     shift
     "$RELIVE" "$@" >"$WORK/relive.log" 2>"$WORK/relive.err" </dev/null || status=$?
-    [[ $status -eq $wanted ]] && return
+    # shellcheck disable=SC2053  # a pattern
+    [[ $status == $wanted ]] && return
     tail -n 40 "$WORK/relive.log" "$WORK/relive.err" >&2
     hint "the command was: $RELIVE $*"
     die "relive $1 ended with $status, not $wanted"
