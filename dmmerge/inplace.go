@@ -68,7 +68,7 @@ func MergeInPlace(ctx context.Context, origin Store, originSize int64, cow Store
 	if o.Batch <= 0 {
 		o.Batch = batchBytes
 	}
-	m := inPlace{ctx: ctx, d: d, origin: origin, cow: cow, o: o, buf: make([]byte, 0, inPlaceBytes), res: &res}
+	m := inPlace{ctx: ctx, d: d, origin: origin, cow: cow, o: o, buf: make([]byte, 0, c.bufferSize()), res: &res}
 	for hi := c.entries; hi > 0; {
 		lo := m.boundary(hi)
 		if err := m.copy(lo, hi); err != nil {
@@ -170,7 +170,11 @@ func writeSync(s Store, p []byte, off int64) error {
 
 // zero makes bytes [from, to) zero, without writing what is zero already.
 func zero(s Store, from, to int64) error {
-	have, zeros := make([]byte, scanBytes), make([]byte, scanBytes)
+	if from >= to {
+		return nil
+	}
+	have := make([]byte, min(to-from, scanBytes))
+	zeros := make([]byte, len(have))
 	for from < to {
 		n := min(to-from, scanBytes)
 		if err := tree.ReadFull(s, have[:n], from); err != nil {
@@ -195,6 +199,14 @@ type inPlace struct {
 	buf         []byte // what is to be written at off
 	off         int64
 	res         *InPlaceResult
+}
+
+// bufferSize is inPlaceBytes, or less where all the data is.
+func (c *COW) bufferSize() int64 {
+	if c.entries >= uint64(inPlaceBytes/c.geo.bytes) {
+		return inPlaceBytes
+	}
+	return int64(c.entries) * c.geo.bytes
 }
 
 // boundary gives the entry from which on a batch that ends at hi is merged: the

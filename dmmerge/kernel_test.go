@@ -220,9 +220,9 @@ func forge(cs, size int, entries [][2]uint64) []byte {
 // fill gives every sector from one chunk on content of its own.
 func fill(b []byte, from int, rnd *rand.Rand) {
 	for ; from < len(b); from += 512 {
-		x := rnd.Uint64()
-		for i := from; i < min(from+512, len(b)); i++ {
-			b[i] = byte(x >> (i % 8 * 8))
+		x := binary.LittleEndian.AppendUint64(nil, rnd.Uint64())
+		for i := from; i < min(from+512, len(b)); i += 8 {
+			copy(b[i:], x)
 		}
 	}
 }

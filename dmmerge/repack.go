@@ -53,7 +53,7 @@ func Repack(ctx context.Context, d *Device, out Resizable, o RepackOptions) (Rep
 	for e := range d.Changed() {
 		p.total += e.End - e.Start
 	}
-	p.total *= 2
+	p.most, p.total = p.total, p.total*2
 	if err := p.choose(); err != nil {
 		return p.res, err
 	}
@@ -84,6 +84,7 @@ type repacker struct {
 	kept        []run // old and n only
 	res         RepackResult
 	done, total int64
+	most        int64 // of done in this pass: larger chunks read more than changed
 }
 
 // size chooses the size of the new COW.
@@ -168,9 +169,9 @@ func (p *repacker) look(chunk, n uint64, free *ranges) error {
 }
 
 func (p *repacker) progress(n int64) {
-	p.done += n
+	p.done = min(p.done+n, p.most)
 	if p.o.Progress != nil {
-		p.o.Progress(min(p.done, p.total), p.total)
+		p.o.Progress(p.done, p.total)
 	}
 }
 
@@ -210,7 +211,7 @@ func (p *repacker) take(chunk uint64, s Extent, equal bool, free *ranges) error 
 
 // write copies what is kept.
 func (p *repacker) write(w *writer) error {
-	p.done = p.total / 2
+	p.done, p.most = p.most, p.total
 	for _, r := range p.kept {
 		for i := range uint64(r.n) {
 			if err := w.begin(r.old + i); err != nil {

@@ -12,7 +12,12 @@
 //     kernel's replay of fast commits gives directories the time of the replay;
 //     here they keep theirs.)
 //   - An image that the kernel refuses to recover is an error here too.
-//   - [FS.FreeExtents] never names a block that a file or directory uses.
+//   - [FS.FreeExtents] never names a block that a file or directory uses, and
+//     [FS.FreeRanges] none that the file system uses itself: whatever is written
+//     there, the tree and e2fsck's findings are the same.
+//   - [FS.Recovered] is what the kernel leaves on the device after the recovery
+//     of the journal and before it clears orphans away.
+//   - [SameBlocks] implies equal bytes.
 //   - Every checksum that the image carries on what is read is checked; a wrong
 //     one is an error and never a silently different tree.
 //   - Memory is the cache of metadata blocks (WithCache), the map of blocks in

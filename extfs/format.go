@@ -544,5 +544,6 @@ const (
 // Orphan file (orphan_file feature).
 const (
 	orphanMagic    = 0x0B10CA04
-	orphanTailSize = 8 // u32 magic, u32 checksum
+	orphanTailSize = 8       // u32 magic, u32 checksum
+	orphanMaxSize  = 8 << 20 // the kernel takes no longer one
 )

@@ -14,10 +14,10 @@ import (
 )
 
 // e2fsckClean demands that e2fsck finds nothing in an image, which it does not
-// change.
+// change. It does not count wrong free counts as an error.
 func e2fsckClean(t testing.TB, img, what string) {
 	t.Helper()
-	if out, err := exec.Command("e2fsck", "-fn", img).CombinedOutput(); err != nil {
+	if out, err := exec.Command("e2fsck", "-fn", img).CombinedOutput(); err != nil || bytes.Contains(out, []byte("? no")) {
 		t.Errorf("%s: e2fsck: %v\n%s", what, err, out)
 	}
 }

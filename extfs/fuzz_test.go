@@ -30,6 +30,13 @@ func exercise(t testing.TB, img []byte) {
 	for _, err := range fs.FreeExtents() {
 		checkKind(t, err)
 	}
+	for r, err := range fs.FreeRanges() {
+		checkKind(t, err)
+		if err == nil && (r.Start < 1024 || r.Length <= 0 || r.End() > int64(len(img))) {
+			t.Fatalf("%+v is called free", r)
+		}
+	}
+	exerciseRecovered(t, fs, img)
 	root, err := fs.Root()
 	if err != nil {
 		checkKind(t, err)
@@ -47,6 +54,7 @@ func exercise(t testing.TB, img []byte) {
 		}
 		if n.Type == tree.Regular {
 			readSome(t, n, buf)
+			locateSome(t, n, int64(len(img)))
 			return
 		}
 		kids, err := n.Children()
@@ -59,6 +67,49 @@ func exercise(t testing.TB, img []byte) {
 		}
 	}
 	visit(root, 0)
+}
+
+// exerciseRecovered reads the recovered device. It needs no recovery any more.
+func exerciseRecovered(t testing.TB, fs *FS, img []byte) {
+	r, err := fs.Recovered()
+	if err != nil {
+		checkKind(t, err)
+		return
+	}
+	readRecovered(t, r, img)
+	again, err := Open(r, r.Size(), "recovered")
+	if err != nil {
+		t.Fatalf("recovered: %v", err)
+	}
+	if again.Info().NeedsRecovery {
+		t.Fatal("recovered, and needs recovery")
+	}
+	if twice, err := again.Recovered(); err != nil || len(twice.changed) > 0 {
+		t.Fatalf("recovered again: %v", err)
+	}
+}
+
+// locateSome goes over a file's ranges.
+func locateSome(t testing.TB, n *tree.Node, deviceSize int64) {
+	count, at := 0, int64(0)
+	for r, err := range n.Data.(Located).Ranges() {
+		if errors.Is(err, ErrInline) {
+			break
+		}
+		checkKind(t, err)
+		if err != nil {
+			break
+		}
+		if r.Logical < at || r.Length <= 0 || r.Logical+r.Length > n.Size || r.Physical <= 0 || r.Physical+r.Length > deviceSize {
+			t.Fatalf("%+v after %d", r, at)
+		}
+		at = r.Logical + r.Length
+		if count++; count == 50 {
+			return // SameBlocks would go on
+		}
+	}
+	_, err := SameBlocks(n.Data, n.Data, func(int64, int64) bool { return false })
+	checkKind(t, err)
 }
 
 func readSome(t testing.TB, n *tree.Node, buf []byte) {

@@ -228,6 +228,11 @@ func sameBlocksChanges(f filler, journaled bool) {
 			f.ok(unix.Lsetxattr(f.path(name), "user.x", []byte("value"), 0))
 		}
 	}
+	// The same blocks, but all of them unwritten.
+	f.change("w/21", func(o *os.File) error {
+		f.maybe(unix.Fallocate(int(o.Fd()), unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, 0, 24<<10))
+		return sync(o)
+	})
 	f.write("sizes/60", f.bytes(60))
 	fsync(f.t, f.path("w"))
 	if !journaled { // one that fits into a fast commit

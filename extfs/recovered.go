@@ -72,6 +72,9 @@ func (fs *FS) recoveredSuperblock() []byte {
 	sb := append([]byte(nil), fs.sb...)
 	put := func(off int, v uint32) { binary.LittleEndian.PutUint32(sb[off:], v) }
 	put(sbFeatureIncompat, le32(sb, sbFeatureIncompat)&^incompatRecover)
+	if fs.geo.hasRO(roOrphanPresent) && fs.orphanFileEmpty() {
+		put(sbFeatureROCompat, le32(sb, sbFeatureROCompat)&^roOrphanPresent)
+	}
 	if blocks, inodes, err := fs.countFree(); err == nil {
 		put(sbFreeBlocksLo, uint32(blocks))
 		if fs.geo.hasIncompat(incompat64Bit) {
@@ -85,12 +88,39 @@ func (fs *FS) recoveredSuperblock() []byte {
 	return sb
 }
 
+// orphanFileEmpty tells whether the orphan file names no orphans. The kernel
+// says in the superblock that there may be some for as long as the file system
+// is mounted, and takes that back, as it does with the need for recovery, where
+// there are none. Each block of the file is inode numbers, 0 where unused, and
+// a tail.
+func (fs *FS) orphanFileEmpty() bool {
+	if !fs.geo.hasCompat(compatOrphanFile) {
+		return false
+	}
+	in, err := fs.inode(le32(fs.sb, sbOrphanFileInode))
+	if err != nil || in.mode&modeFmt != modeReg || in.has(flEncrypt|flInlineData) || in.size > orphanMaxSize {
+		return false
+	}
+	c := &blockContent{fs: fs, in: in}
+	p := make([]byte, fs.geo.blockSize)
+	for off := int64(0); off < in.size; off += int64(len(p)) {
+		if tree.ReadFull(c, p, off) != nil || le32(p, len(p)-orphanTailSize) != orphanMagic || !tree.IsZero(p[:len(p)-orphanTailSize]) {
+			return false
+		}
+	}
+	return true
+}
+
 // emptyJournal gives the journal's superblock as jbd2 writes it when it marks
 // the log as empty: without a start, and with a number that no transaction of
 // the log has, finished or not.
 func (fs *FS) emptyJournal() ([]byte, error) {
+	off := int64(fs.replayed.superblock << fs.geo.blockBits)
+	if off < superblockOffset+superblockSize {
+		return nil, tree.Corrupt(fs.name, "journal", "begins in block %d, where the superblock stands", fs.replayed.superblock)
+	}
 	sb := make([]byte, jbdSBSize)
-	if err := fs.dev.readAt(sb, int64(fs.replayed.superblock<<fs.geo.blockBits)); err != nil {
+	if err := fs.dev.readAt(sb, off); err != nil {
 		return nil, err
 	}
 	put := func(off int, v uint32) { binary.BigEndian.PutUint32(sb[off:], v) }

@@ -118,6 +118,7 @@ func TestKernelDifference(t *testing.T) {
 		for _, seed := range seeds(t, 1) {
 			lowers := 1 + i%3
 			t.Run(fmt.Sprintf("%s/lowers=%d/seed=%d", options, lowers, seed), func(t *testing.T) {
+				t.Parallel()
 				k := played(t, seed, lowers, options)
 				merged := open(t, k.mnt)
 				below := k.layers(t, options)[1:]
@@ -158,6 +159,7 @@ func TestKernelFold(t *testing.T) {
 		for _, seed := range seeds(t, 1) {
 			lowers := 2 + i%3
 			t.Run(fmt.Sprintf("%s/lowers=%d/seed=%d", options, lowers, seed), func(t *testing.T) {
+				t.Parallel()
 				k := played(t, seed, lowers, options)
 				all := k.layers(t, options)
 				merged := merge(t, []Option{KeepEscaped()}, all...)

@@ -1,5 +1,6 @@
 // Package overlay is the algebra of layers: it gives the union of a stack of
-// trees, the upper ones of which are overlayfs or aufs layers, as one tree.
+// trees, the upper ones of which are overlayfs or aufs layers, as one tree, and
+// the layer that makes one tree of another.
 //
 // Laws:
 //   - Merge(upper, lower) with a clean base equals what Linux's overlayfs shows
@@ -13,6 +14,8 @@
 //     use, or [CleanBase], gives such directories an identity of their own.)
 //   - Content is never copied: a node's Data is that of the layer that holds it.
 //   - Nothing is kept between calls: a directory is merged when it is listed.
+//   - Merge(Difference(lower, merged), lower) is merged, for the kernel too, and
+//     nothing in that layer can be left out.
 //
 // The overlayfs rules are those of the kernel's fs/overlayfs (namei.c for the
 // look-up through layers, util.c for the marks, xattrs.c for what is private,
@@ -23,6 +26,6 @@
 //
 // Left out: data-only lower layers ("lowerdir+::datadir"), fs-verity checks of
 // metacopy digests (the digest's form is checked, the content not), NFS export
-// entries of the index (they name directories and change no view), and every
-// kind of writing.
+// entries of the index (they name directories and change no view), aufs layers
+// as a result of Difference, and every kind of writing.
 package overlay

@@ -42,10 +42,11 @@ type Report struct {
 	// pseudo-links among them: hard links of lower files that aufs had not yet
 	// written out, whose other names are not known.
 	AufsInternal, AufsPlinks int
-	// MaybeLostOpaque are directories of an overlayfs layer that merge with a
+	// MaybeLostOpaque are directories of the uppermost layer that merge with a
 	// lower one, but carry no attribute origin as the kernel gives it to every
 	// such directory: a copy that lost its attributes may have lost a mark that
-	// it was opaque, and deleted files show again.
+	// it was opaque, and deleted files show again. Of other layers nothing can be
+	// told: modules are made with and without an overlay.
 	MaybeLostOpaque int
 	// OriginMismatches are merged directories and metacopies whose attribute
 	// origin names another inode than the one found below: the base is not the
@@ -218,7 +219,7 @@ func (s *survey) directory(path string, got []found) {
 		}
 		s.lower[f.node.Inode] = true
 	}
-	if l := &s.m.layers[got[0].layer]; l.form == OverlayFS {
+	if l := &s.m.layers[0]; got[0].layer == 0 && l.form == OverlayFS {
 		if _, ok := got[0].node.Xattrs.Get(l.prefix + "origin"); !ok && !slices.Contains(s.m.madeBefore, path) {
 			s.count(&s.MaybeLostOpaque, path)
 		}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"syscall"
 
 	"relive/overlay"
 	"relive/remaster/swap"
@@ -38,9 +36,8 @@ var antixDropped = []string{rootVIDFile, "etc/live/protect/remaster"}
 // Name implements Layout.
 func (AntiX) Name() string { return "antiX/MX" }
 
-func (AntiX) find(dir, generation string) (*Found, error) {
-	st, err := os.Stat(filepath.Join(dir, antixBase+generation))
-	if err != nil || !st.Mode().IsRegular() {
+func (AntiX) find(at place, dir, generation string) (*Found, error) {
+	if !isFile(at, filepath.Join(dir, antixBase+generation)) {
 		return nil, nil
 	}
 	return &Found{Dir: dir, files: fileSet{
@@ -72,7 +69,7 @@ func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 // openRootfs opens the overlay and merges it with the base.
 func (l *Live) openRootfs() error {
 	path := l.path(antixRoot)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if !has(l.at, path) {
 		return nil
 	}
 	img, err := l.openImage(path)
@@ -265,7 +262,7 @@ func (AntiX) check(p *CompactPlan) error {
 }
 
 // system stamps the new base with a version id of its own.
-func (AntiX) system(p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+func (AntiX) system(_ context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
 	old, err := readVersionFile(p.live.Base.Root, baseVIDFile)
 	if err != nil {
 		return nil, err
@@ -318,13 +315,4 @@ func (AntiX) stage(p *CompactPlan, made map[string]string) []swap.Step {
 		swap.Replace{New: made[antixInfo], Target: antixInfo},
 		swap.Replace{New: made[antixMD5], Target: antixMD5 + ".new"},
 		swap.Replace{New: made[antixBase], Target: antixBase + ".new"})
-}
-
-// allocated is what the host has set aside for a file, in bytes.
-func allocated(path string) int64 {
-	var st syscall.Stat_t
-	if syscall.Stat(path, &st) != nil {
-		return 0
-	}
-	return st.Blocks * 512
 }

@@ -157,6 +157,12 @@ func (l *Live) isPartOf(path string) string {
 	if err != nil {
 		return ""
 	}
+	if l.stick != nil {
+		if own, err := os.Stat(l.stick.Disk.Path); err == nil && os.SameFile(st, own) {
+			return "stick"
+		}
+		return ""
+	}
 	for _, name := range append(l.files.together(), l.files.home) {
 		if own, err := os.Stat(filepath.Join(l.Dir, name)); name != "" && err == nil && os.SameFile(st, own) {
 			return name
@@ -192,7 +198,7 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.system, err = l.Layout.system(p, root); err != nil {
+	if p.system, err = l.Layout.system(ctx, p, root); err != nil {
 		return err
 	}
 	if p.make, err = p.maker(ctx, wo); err != nil {
@@ -303,7 +309,11 @@ func (p *CompactPlan) patched(unit int) (*patchedImage, error) {
 	var dev device = untouched{l.Base.Inner.Content}
 	fs := l.Base.Inner.FS
 	if s := l.snapshot(); s != nil {
-		dev, fs = s.device(), s.FS
+		dev, fs = s.Device, s.FS
+	}
+	dev, err := recovered(dev, fs)
+	if err != nil {
+		return nil, err
 	}
 	below := tree.Data(nil)
 	if l.Base.Image != nil {

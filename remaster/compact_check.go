@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-
-	"relive/remaster/hostdisk"
 )
 
 // checkState refuses what would be unsafe.
@@ -13,6 +11,10 @@ func (p *CompactPlan) checkState() error {
 	l, o := p.live, &p.o
 	if l.Overlay == nil && len(o.Excludes) == 0 && o.Codec == nil && o.BlockSize == 0 && o.Output == "" {
 		return refuse("there is nothing to fold in; --comp, -b or -e rebuild the base all the same", "%s: there is no overlay", l.Dir)
+	}
+	if !l.onHost() && o.Output == "" {
+		return refuse("mount it and give the directory; with -o the new base is written to a file of its own",
+			"%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
 	}
 	if _, ok := l.Layout.(stager); o.Stage && !ok {
 		return withHint(&optionError{errors.New("--stage leaves files for antiX's init to take up, and this is " + l.Layout.Name())}, "compact without --stage")
@@ -73,7 +75,7 @@ func (p *CompactPlan) checkInUse(base bool) error {
 		paths = append(paths, p.live.Base.Path)
 	}
 	for _, path := range paths {
-		why, err := hostdisk.InUse("/", path)
+		why, err := p.live.inUse(path)
 		if err != nil {
 			return err
 		}

@@ -100,7 +100,7 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 		if path, err = temp(c.name); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, c.content(filepath.Base(files.base), facts, sums), 0o644); err != nil {
+		if err := os.WriteFile(path, c.content(files.base, facts, sums), 0o644); err != nil {
 			return err
 		}
 	}
@@ -153,8 +153,12 @@ func createLike(path, former string) (*os.File, error) {
 
 // content is the text of a companion of a new base.
 func (c *companion) content(base string, f baseFacts, sums map[string]string) []byte {
-	if c.sum != "" {
-		return fmt.Appendf(nil, "%s  %s\n", sums[c.sum], base)
+	switch {
+	case c.list != "":
+		list, _ := withSum(c.list, base, sums[c.sum])
+		return []byte(list)
+	case c.sum != "":
+		return fmt.Appendf(nil, "%s  %s\n", sums[c.sum], filepath.Base(base))
 	}
 	return []byte(c.text(f))
 }

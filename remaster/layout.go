@@ -21,14 +21,14 @@ type Layout interface {
 	// find looks whether dir, or what is around it, is laid out in this way, and
 	// gives nil where it is not. generation is appended to the name of the base
 	// that is looked for: "", or ".old" for the former state.
-	find(dir, generation string) (*Found, error)
+	find(at place, dir, generation string) (*Found, error)
 	// open fills in l.
 	open(ctx context.Context, e *Env, l *Live) error
 	// check refuses a compaction that would be unsafe for a reason of the
 	// layout's own.
 	check(p *CompactPlan) error
 	// system makes the tree of the new base's system from the merged one.
-	system(p *CompactPlan, merged *tree.Node) (*tree.Node, error)
+	system(ctx context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error)
 	// resets are what takes the place of an overlay that the new base has taken
 	// up.
 	resets(p *CompactPlan) ([]part, error)
@@ -48,33 +48,38 @@ type part struct {
 }
 
 // layouts are all that Find knows, the first that matches is taken.
-func layouts() []Layout { return []Layout{AntiX{}, LiveOS{}} }
+func layouts() []Layout { return []Layout{AntiX{}, LiveOS{}, Archiso{}, LiveBoot{}, Casper{}} }
 
 // Found is a live directory that was found, but not opened.
 type Found struct {
 	// Dir is the directory that the names of files are relative to.
 	Dir    string
 	Layout Layout
+	at     place
 	files  fileSet
 }
+
+// OnHost tells whether the directory is one of the host, where files can be
+// replaced, and not one on a stick that is not mounted.
+func (f *Found) OnHost() bool { return f.at == place(host{}) }
 
 // Find looks for a live system in the directory, or around it. Where there is
 // none that is ErrNoLayout; where it cannot be told which of several is meant,
 // that is a Refusal that names them.
-func Find(dir string) (*Found, error) { return findState(dir, "") }
+func Find(dir string) (*Found, error) { return findOnHost(dir, "") }
 
 // findFormer is Find for a directory of which the present base may be lost.
 func findFormer(dir string) (*Found, error) {
 	f, err := Find(dir)
 	if errors.Is(err, ErrNoLayout) {
-		if g, ferr := findState(dir, ".old"); ferr == nil {
+		if g, ferr := findOnHost(dir, ".old"); ferr == nil {
 			return g, nil
 		}
 	}
 	return f, err
 }
 
-func findState(dir, generation string) (*Found, error) {
+func findOnHost(dir, generation string) (*Found, error) {
 	st, err := os.Stat(dir)
 	if err != nil {
 		return nil, err
@@ -82,17 +87,26 @@ func findState(dir, generation string) (*Found, error) {
 	if !st.IsDir() {
 		return nil, withHint(fmt.Errorf("%s: not a directory", dir), "give the directory that holds the base and the persistence files")
 	}
+	f, err := findAt(host{}, dir, generation)
+	if f != nil || err != nil {
+		return f, err
+	}
+	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
+}
+
+// findAt looks for a live system; where there is none it gives nil.
+func findAt(at place, dir, generation string) (*Found, error) {
 	for _, layout := range layouts() {
-		f, err := layout.find(dir, generation)
+		f, err := layout.find(at, dir, generation)
 		if err != nil {
 			return nil, err
 		}
 		if f != nil {
-			f.Layout = layout
+			f.Layout, f.at = layout, at
 			return f, nil
 		}
 	}
-	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img")
+	return nil, nil
 }
 
 // JournalDirs are the directories in which a run on dir may have left its
@@ -111,7 +125,7 @@ func JournalDirs(dir string) []string {
 
 // open opens the state of that generation: "" is the present one.
 func (f *Found) open(ctx context.Context, e *Env, generation string) (*Live, error) {
-	l := &Live{Dir: f.Dir, Layout: f.Layout, files: f.files, generation: generation}
+	l := &Live{Dir: f.Dir, Layout: f.Layout, at: f.at, files: f.files, generation: generation}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
 		return nil, err
@@ -125,6 +139,9 @@ func (f *Found) open(ctx context.Context, e *Env, generation string) (*Live, err
 // fileSet names the files of a live directory, relative to it.
 type fileSet struct {
 	base string
+	// stack are all images of a base that is several, the bottom first; base is
+	// among them.
+	stack []string
 	// companions tell of the base and are made with it.
 	companions []companion
 	// overlay are the files and directories that are emptied when the base takes
@@ -142,9 +159,11 @@ type fileSet struct {
 type companion struct {
 	name string
 	// sum is the hash that the file holds of the base, as md5sum and its like
-	// write it: "md5" or "sha512". Where it is "", text makes the content.
+	// write it: "md5", "sha256" or "sha512". Where it is "", text makes the content.
 	sum  string
 	text func(baseFacts) string
+	// list is a list of sums of many files, in which the base has a line.
+	list string
 }
 
 // baseFacts are what a companion may tell of a new base.
@@ -152,14 +171,25 @@ type baseFacts struct {
 	content int64 // bytes of all files, and of the tables
 }
 
-// sumName gives the companion that holds the base's sum; false where none does.
+// sum gives the companion that holds the base's sum alone; false where none
+// does.
 func (s *fileSet) sum() (companion, bool) {
 	for _, c := range s.companions {
-		if c.sum != "" {
+		if c.sum != "" && c.list == "" {
 			return c, true
 		}
 	}
 	return companion{}, false
+}
+
+// sums are the hashes that are needed of a new base.
+func (s *fileSet) sums() (kinds []string) {
+	for _, c := range s.companions {
+		if c.sum != "" && !slices.Contains(kinds, c.sum) {
+			kinds = append(kinds, c.sum)
+		}
+	}
+	return kinds
 }
 
 // together are all names that change hands together.
@@ -201,25 +231,28 @@ func (l *Live) leftovers() ([]Leftover, error) {
 	}
 	out := []Leftover{}
 	for _, dir := range sortedKeys(dirs) {
-		entries, err := os.ReadDir(filepath.Join(l.Dir, dir))
+		names, err := l.at.list(filepath.Join(l.Dir, dir))
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range entries {
-			ext := filepath.Ext(e.Name())
-			stem := strings.TrimSuffix(e.Name(), ext)
+		for _, name := range names {
+			ext := filepath.Ext(name)
+			stem := strings.TrimSuffix(name, ext)
 			means, ok := meaning[ext]
-			if !ok && oldGeneration(e.Name()) != "" {
-				means, ok, stem = "an older state that --keep-old has kept", true, oldGeneration(e.Name())
+			if !ok && oldGeneration(name) != "" {
+				means, ok, stem = "an older state that --keep-old has kept", true, oldGeneration(name)
 			}
 			if !ok || !l.files.has(filepath.Join(dir, stem)) {
 				continue
 			}
-			size, err := treeSize(filepath.Join(l.Dir, dir, e.Name()))
+			st, err := l.at.stat(filepath.Join(l.Dir, dir, name))
+			if err == nil && st.dir && l.onHost() {
+				st.size, err = treeSize(filepath.Join(l.Dir, dir, name))
+			}
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, Leftover{filepath.Join(dir, e.Name()), size, means})
+			out = append(out, Leftover{filepath.Join(dir, name), st.size, means})
 		}
 	}
 	return out, nil

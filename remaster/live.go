@@ -12,6 +12,7 @@ import (
 
 	"relive/extfs"
 	"relive/overlay"
+	"relive/remaster/hostdisk"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -72,17 +73,62 @@ type Live struct {
 	// generation is what is appended to the names of the files that are opened:
 	// "", or ".old" for the former state.
 	generation string
+	at         place
+	stick      *Stick // where the files are not the host's
 	files      fileSet
 	stamps     map[string]stamp // of the files, as they were opened
-	layer      []byte           // state of an overlay that is a directory
+	layerState []byte           // state of an overlay that is a directory
+	stack      []*Base          // of a base that is several, the bottom first
+	lowers     []overlay.Layer  // of the stack, the uppermost first
 	closers    closers
 }
 
 // path gives the path of a file of the layout, of the state that l is of.
 func (l *Live) path(name string) string { return filepath.Join(l.Dir, name+l.generation) }
 
+// onHost tells whether the files are the host's.
+func (l *Live) onHost() bool { return l.at == nil || l.at == place(host{}) }
+
+// open opens a file of the live directory by its path, to be closed with l.
+func (l *Live) open(path string) (tree.Content, error) {
+	if err := l.watch(path); err != nil {
+		return nil, err
+	}
+	at := l.at
+	if at == nil {
+		at = host{}
+	}
+	c, err := at.open(path)
+	if err == nil {
+		l.closers = append(l.closers, c)
+	}
+	return c, err
+}
+
+// allocated is what the host has set aside for a file, in bytes; of what is not
+// on the host, its size.
+func (l *Live) allocated(path string, size int64) int64 {
+	var st syscall.Stat_t
+	if !l.onHost() || syscall.Stat(path, &st) != nil {
+		return size
+	}
+	return st.Blocks * 512
+}
+
+// inUse tells how the host uses a file of the live directory, "" where it does
+// not. Of what is on a stick it is the stick that is or is not in use.
+func (l *Live) inUse(path string) (string, error) {
+	if l.stick != nil {
+		return l.stick.InUse, nil
+	}
+	return hostdisk.InUse("/", path)
+}
+
 // watch notes the state of a file that is about to be opened.
 func (l *Live) watch(path string) error {
+	if !l.onHost() {
+		return nil // nothing there is replaced
+	}
 	s, err := stampOf(path)
 	if err != nil {
 		return err
@@ -116,12 +162,12 @@ func stampOf(path string) (stamp, error) {
 // unchanged is an error where a file that was opened has been written to or
 // replaced since: what was made from it may be of two states.
 func (l *Live) unchanged(ctx context.Context) error {
-	if l.layer != nil {
+	if l.layerState != nil {
 		now, _, err := l.state(ctx)
 		if err != nil {
 			return err
 		}
-		if !bytes.Equal(now, l.layer) {
+		if !bytes.Equal(now, l.layerState) {
 			return refuse("see that no live system runs from it, and begin again", "%s: changed while it was read", l.Overlay.Path)
 		}
 	}
@@ -153,6 +199,9 @@ type Base struct {
 	Image *squash.Reader
 	// Root is the tree of the system: that of Image, or of Inner.
 	Root *tree.Node
+	// Below are the paths of the other images of a base that is several over
+	// each other. Root is then what all of them show.
+	Below []string
 	// Inner is the ext image that holds the system, where Image does not hold
 	// its files. It is nil where it does.
 	Inner *Inner
@@ -186,7 +235,13 @@ type Overlay struct {
 	// Union is nil where Upper is.
 	Union *overlay.Merged
 
-	upper, work string // directories in Image
+	// Kept tells of what lies in the overlay's file and is no part of the
+	// overlay.
+	Kept []string
+
+	upper, work string            // directories in Image
+	layers      []string          // directories that hold unions' layers
+	unions      []*overlay.Merged // Union first
 }
 
 // snapshot gives the overlay's COW, nil where it has none.
@@ -244,14 +299,10 @@ func (e *Env) openSquash(path string) (r *squash.Reader, size int64, open closer
 
 // openImage opens an ext image of the host.
 func (l *Live) openImage(path string) (*Image, error) {
-	if err := l.watch(path); err != nil {
-		return nil, err
-	}
-	c, err := hostfs.OpenFile(path)
+	c, err := l.open(path)
 	if err != nil {
 		return nil, err
 	}
-	l.closers = append(l.closers, c)
 	fs, err := extfs.Open(c, c.Size(), filepath.Base(path))
 	if err != nil {
 		if errors.Is(err, tree.ErrCorrupt) {
@@ -259,21 +310,22 @@ func (l *Live) openImage(path string) (*Image, error) {
 		}
 		return nil, err
 	}
-	return &Image{Path: path, Size: c.Size(), Allocated: allocated(path), FS: fs}, nil
+	return &Image{Path: path, Size: c.Size(), Allocated: l.allocated(path, c.Size()), FS: fs}, nil
 }
 
 // openBase opens the base, and the ext image inside where it wraps one under
 // one of these paths.
 func (l *Live) openBase(e *Env, path string, inner ...string) error {
-	if err := l.watch(path); err != nil {
-		return err
-	}
-	r, size, open, err := e.openSquash(path)
+	c, err := l.open(path)
 	if err != nil {
 		return err
 	}
-	l.closers = append(l.closers, open...)
-	l.Base = &Base{Path: path, Size: size, Image: r}
+	r, err := squash.Open(c, c.Size(), filepath.Base(path), e.Library)
+	if err != nil {
+		return err
+	}
+	l.closers = append(l.closers, r)
+	l.Base = &Base{Path: path, Size: c.Size(), Image: r}
 	if l.Base.Root, err = r.Root(); err != nil {
 		return err
 	}
@@ -333,7 +385,7 @@ func (l *Live) openInner(paths []string) (*Inner, error) {
 // concerns those who use it, not the base.
 func (l *Live) openHome(name string) {
 	path := filepath.Join(l.Dir, name)
-	if !exists(path) {
+	if !isFile(l.at, path) {
 		return
 	}
 	if l.Home, l.HomeProblem = l.openImage(path); l.HomeProblem != nil {

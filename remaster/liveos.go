@@ -3,16 +3,12 @@ package remaster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"relive/dmmerge"
 	"relive/tree"
-	"relive/tree/hostfs"
 )
 
 // LiveOS is the layout of Fedora's live media: LiveOS/squashfs.img with a file
@@ -42,15 +38,15 @@ func (LiveOS) Name() string { return "LiveOS" }
 // within are the directories of a medium in which a live directory may be.
 func (LiveOS) within() []string { return []string{liveosDir} }
 
-func (LiveOS) find(dir, generation string) (*Found, error) {
-	for _, at := range []string{filepath.Join(dir, liveosDir), dir} {
+func (LiveOS) find(at place, dir, generation string) (*Found, error) {
+	for _, dir := range []string{filepath.Join(dir, liveosDir), dir} {
 		for _, name := range append([]string{liveosBase}, liveosImages...) {
-			st, err := os.Stat(filepath.Join(at, name+generation))
-			if err != nil || !st.Mode().IsRegular() {
+			if !isFile(at, filepath.Join(dir, name+generation)) {
 				continue
 			}
-			f := &Found{Dir: at, files: fileSet{base: name, retired: []string{liveosMinimal}, home: liveosHome}}
-			f.files.overlay, err = liveosOverlays(at, generation)
+			f := &Found{Dir: dir, files: fileSet{base: name, retired: []string{liveosMinimal}, home: liveosHome}}
+			var err error
+			f.files.overlay, err = liveosOverlays(at, dir, generation)
 			return f, err
 		}
 	}
@@ -59,14 +55,13 @@ func (LiveOS) find(dir, generation string) (*Found, error) {
 
 // liveosOverlays names the overlay of a live directory, and its work directory
 // where it is a directory.
-func liveosOverlays(dir, generation string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+func liveosOverlays(at place, dir, generation string) ([]string, error) {
+	names, err := at.list(dir)
 	if err != nil {
 		return nil, err
 	}
 	var found []string
-	for _, e := range entries {
-		name := e.Name()
+	for _, name := range names {
 		if generation != "" {
 			// The present names tell what the former ones were.
 			name = strings.TrimSuffix(name, generation)
@@ -84,7 +79,7 @@ func liveosOverlays(dir, generation string) ([]string, error) {
 		return nil, refuse("move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
 			dir, len(found), strings.Join(found, ", "))
 	}
-	if st, err := os.Stat(filepath.Join(dir, found[0]+generation)); err == nil && st.IsDir() {
+	if isDir(at, filepath.Join(dir, found[0]+generation)) {
 		found = append(found, liveosWork)
 	}
 	return found, nil
@@ -143,11 +138,10 @@ func (l *Live) openBare(path string) error {
 	if err != nil {
 		return err
 	}
-	c, err := hostfs.OpenFile(path)
+	c, err := l.open(path)
 	if err != nil {
 		return err
 	}
-	l.closers = append(l.closers, c)
 	l.Base = &Base{Path: path, Size: img.Size, Inner: &Inner{Content: c, FS: img.FS}}
 	l.Base.Root, err = img.FS.Root()
 	return err
@@ -156,24 +150,24 @@ func (l *Live) openBare(path string) error {
 // openLiveOSOverlay opens the overlay by what it is, as dracut does.
 func (l *Live) openLiveOSOverlay() error {
 	path := l.path(l.files.overlay[0])
-	st, err := os.Stat(path)
+	st, err := l.at.stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if st.IsDir() {
+	if st.dir {
 		return l.openDirOverlay(path, l.path(liveosWork))
 	}
-	kind, err := sniff(path)
+	kind, err := sniff(l.at, path)
 	if err != nil {
 		return err
 	}
 	switch kind {
 	case "ext":
 		return l.openImageOverlay(path, liveosUpper, liveosWork)
-	case "dm-snapshot", "":
+	case "dm-snapshot", "zeros", "":
 		// dracut takes a file of no known type for a snapshot's.
 		if l.Base.Inner == nil {
 			return refuse("compact on the system that wrote it, or move it away", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
@@ -191,61 +185,11 @@ func (l *Live) rel(path string) string {
 	return path
 }
 
-// magics tell file systems and containers by what stands at an offset, as
-// blkid does.
-var magics = []struct {
-	kind   string
-	offset int64
-	bytes  string
-}{
-	{"ext", 1080, "\x53\xef"},
-	{"squashfs", 0, "hsqs"},
-	{"XFS", 0, "XFSB"},
-	{"btrfs", 0x10040, "_BHRfS_M"},
-	{"F2FS", 1024, "\x10\x20\xf5\xf2"},
-	{"EROFS", 1024, "\xe2\xe1\xf5\xe0"},
-	{"LUKS", 0, "LUKS\xba\xbe"},
-	{"exFAT", 3, "EXFAT   "},
-	{"NTFS", 3, "NTFS    "},
-	{"FAT", 0x52, "FAT32   "},
-	{"FAT", 0x36, "FAT1"},
-	{"swap", 4086, "SWAPSPACE2"},
-}
+func (LiveOS) check(p *CompactPlan) error { return p.live.damagedSnapshot() }
 
-// sniff tells what a file holds, "" where that is nothing known.
-func sniff(path string) (string, error) {
-	c, err := hostfs.OpenFile(path)
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	if dmmerge.Is(c, c.Size()) {
-		return "dm-snapshot", nil
-	}
-	for _, m := range magics {
-		b := make([]byte, len(m.bytes))
-		if m.offset+int64(len(b)) > c.Size() {
-			continue
-		}
-		if err := tree.ReadFull(c, b, m.offset); err != nil {
-			return "", fmt.Errorf("%s: %w", path, err)
-		}
-		if string(b) == m.bytes {
-			return m.kind, nil
-		}
-	}
-	return "", nil
+func (LiveOS) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+	return merged, nil
 }
-
-func (LiveOS) check(p *CompactPlan) error {
-	l := p.live
-	if s := l.snapshot(); s != nil {
-		return s.damage(l.Overlay.Path)
-	}
-	return nil
-}
-
-func (LiveOS) system(_ *CompactPlan, merged *tree.Node) (*tree.Node, error) { return merged, nil }
 
 func (LiveOS) resets(p *CompactPlan) ([]part, error) {
 	o := p.live.Overlay

@@ -20,32 +20,48 @@ type medium struct {
 	flat bool   // the base holds the system itself
 	bare bool   // the base is an ext image, not compressed
 	kind string // of the overlay: "dm", "image" or "dir"
+	// Where things are, relative to dir, the image relative to the base.
+	base, inner, over, work string
 }
 
-const (
-	liveBase    = "squashfs.img"
-	liveOverlay = "overlay-LIVE-12AB-34CD"
-)
-
-// newMedium makes a medium of a system with an empty overlay.
-func newMedium(t testing.TB, system, kind string, flat, bare bool, squash ...string) *medium {
-	t.Helper()
-	m := &medium{live: live{t: t, dir: tempDir(t) + "/LiveOS"}, flat: flat, bare: bare, kind: kind}
+// liveOS lays a medium out as Fedora does.
+func liveOS(t testing.TB) *medium {
+	m := &medium{live: live{t: t, dir: tempDir(t) + "/LiveOS"}, base: "squashfs.img", inner: "LiveOS/rootfs.img", over: "overlay-LIVE-12AB-34CD", work: "ovlwork"}
 	must(t, os.Mkdir(m.dir, 0o755))
+	return m
+}
+
+// archiso lays a medium out as Arch Linux does.
+func archiso(t testing.TB, kind string) *medium {
+	m := &medium{live: live{t: t, dir: tempDir(t)}, base: "arch/x86_64/airootfs.sfs", inner: "airootfs.img", over: "persistent_ARCH/x86_64/upperdir", work: "persistent_ARCH/x86_64/workdir"}
+	if kind == "dm" {
+		m.over = "persistent_ARCH/x86_64/airootfs.cow"
+	}
+	for _, d := range []string{"arch/x86_64", "persistent_ARCH/x86_64"} {
+		must(t, os.MkdirAll(m.path(d), 0o755))
+	}
+	return m
+}
+
+// fill makes a base of a system, and an empty overlay.
+func (m *medium) fill(system, kind string, flat, bare bool, squash ...string) *medium {
+	t := m.t
+	t.Helper()
+	m.flat, m.bare, m.kind = flat, bare, kind
 	from := system
 	if !flat {
 		from = tempDir(t)
-		must(t, os.Mkdir(from+"/LiveOS", 0o755))
-		image := from + "/LiveOS/rootfs.img"
+		image := filepath.Join(from, m.inner)
+		must(t, os.MkdirAll(filepath.Dir(image), 0o755))
 		if bare {
 			image = m.path("rootfs.img")
 		}
 		run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "Anaconda", "-d", system, image, "96M")
 	}
 	if !bare {
-		run(t, append([]string{"mksquashfs", from, m.path(liveBase), "-noappend", "-quiet", "-no-progress"}, squash...)...)
+		run(t, append([]string{"mksquashfs", from, m.path(m.base), "-noappend", "-quiet", "-no-progress"}, squash...)...)
 	}
-	at := m.path(liveOverlay)
+	at := m.path(m.over)
 	switch kind {
 	case "dm":
 		write(t, at, make([]byte, 24<<20), 0o600)
@@ -56,7 +72,7 @@ func newMedium(t testing.TB, system, kind string, flat, bare bool, squash ...str
 		run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, at, "32M")
 	case "dir":
 		must(t, os.Mkdir(at, 0o755))
-		must(t, os.Mkdir(m.path("ovlwork"), 0o755))
+		must(t, os.Mkdir(m.path(m.work), 0o755))
 		run(t, "setfattr", "-n", "security.selinux", "-v", "system_u:object_r:root_t:s0", at)
 	}
 	return m
@@ -70,8 +86,8 @@ func (m *medium) image() string {
 		copyFile(m.t, m.path("rootfs.img"), out)
 		return out
 	}
-	mnt, drop := mount(m.t, "squashfs", "loop,ro", m.path(liveBase))
-	copyFile(m.t, mnt+"/LiveOS/rootfs.img", out)
+	mnt, drop := mount(m.t, "squashfs", "loop,ro", m.path(m.base))
+	copyFile(m.t, filepath.Join(mnt, m.inner), out)
 	drop()
 	return out
 }
@@ -82,7 +98,7 @@ func (m *medium) lower() string {
 	if m.flat {
 		// A copy, since a mounted base is not replaced.
 		base := tempDir(m.t) + "/base"
-		copyFile(m.t, m.path(liveBase), base)
+		copyFile(m.t, m.path(m.base), base)
 		mnt, _ := mount(m.t, "squashfs", "loop,ro", base)
 		return mnt
 	}
@@ -109,20 +125,20 @@ func (m *medium) boot(dirty bool, fn func(mnt string)) {
 		drop()
 		m.store(m.image(), now)
 	case "image":
-		root, drop := mount(m.t, "ext4", "loop", m.path(liveOverlay))
+		root, drop := mount(m.t, "ext4", "loop", m.path(m.over))
 		mnt, dropOverlay := mount(m.t, "overlay", "lowerdir="+m.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork", "overlay")
 		fn(mnt)
 		if dirty {
 			run(m.t, "sync", "-f", mnt)
-			copyFile(m.t, m.path(liveOverlay), m.path("cut"))
+			copyFile(m.t, m.path(m.over), m.path("cut"))
 		}
 		dropOverlay()
 		drop()
 		if dirty {
-			must(m.t, os.Rename(m.path("cut"), m.path(liveOverlay)))
+			must(m.t, os.Rename(m.path("cut"), m.path(m.over)))
 		}
 	case "dir":
-		mnt, drop := mount(m.t, "overlay", "lowerdir="+m.lower()+",upperdir="+m.path(liveOverlay)+",workdir="+m.path("ovlwork"), "overlay")
+		mnt, drop := mount(m.t, "overlay", "lowerdir="+m.lower()+",upperdir="+m.path(m.over)+",workdir="+m.path(m.work), "overlay")
 		fn(mnt)
 		drop()
 	}
@@ -133,7 +149,7 @@ func (m *medium) boot(dirty bool, fn func(mnt string)) {
 func (m *medium) merged() string {
 	m.t.Helper()
 	out := m.image()
-	cow, err := os.ReadFile(m.path(liveOverlay))
+	cow, err := os.ReadFile(m.path(m.over))
 	must(m.t, err)
 	if binary.LittleEndian.Uint32(cow) == 0 {
 		return out
@@ -161,7 +177,7 @@ func (m *medium) store(from, to string) {
 	must(m.t, err)
 	b, err := os.ReadFile(to)
 	must(m.t, err)
-	st, err := os.Stat(m.path(liveOverlay))
+	st, err := os.Stat(m.path(m.over))
 	must(m.t, err)
 	cow := make([]byte, st.Size())
 	for i, v := range []uint32{0x70416e53, 1, 1, 8} {
@@ -186,7 +202,7 @@ func (m *medium) store(from, to string) {
 		copy(cow[next*4096:], b[i*4096:(i+1)*4096])
 		next++
 	}
-	must(m.t, os.WriteFile(m.path(liveOverlay), cow, 0o600))
+	must(m.t, os.WriteFile(m.path(m.over), cow, 0o600))
 }
 
 // view gives what the kernel shows of base and overlay; the medium stays as it
@@ -202,11 +218,11 @@ func (m *medium) view() string {
 		mnt, _ := mount(m.t, "ext4", "loop", c.merged())
 		return mnt
 	case "image":
-		root, _ := mount(m.t, "ext4", "loop", c.path(liveOverlay))
+		root, _ := mount(m.t, "ext4", "loop", c.path(m.over))
 		mnt, _ := mount(m.t, "overlay", "lowerdir="+c.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork", "overlay")
 		return mnt
 	}
-	mnt, _ := mount(m.t, "overlay", "lowerdir="+c.lower()+",upperdir="+c.path(liveOverlay)+",workdir="+c.path("ovlwork"), "overlay")
+	mnt, _ := mount(m.t, "overlay", "lowerdir="+c.lower()+",upperdir="+c.path(m.over)+",workdir="+c.path(m.work), "overlay")
 	return mnt
 }
 
@@ -227,16 +243,19 @@ func TestLiveOS(t *testing.T) {
 		kind       string
 		flat, bare bool
 		squash     []string
+		arch       bool
 	}{
-		{"snapshot gzip", "dm", false, false, []string{"-comp", "gzip", "-b", "128K"}},
-		{"snapshot xz 1M", "dm", false, false, []string{"-comp", "xz", "-b", "1M"}},
-		{"snapshot zstd 16K", "dm", false, false, []string{"-comp", "zstd", "-b", "16K"}},
-		{"snapshot over a bare image", "dm", false, true, nil},
-		{"image", "image", false, false, []string{"-comp", "gzip"}},
-		{"directory", "dir", false, false, []string{"-comp", "zstd"}},
-		{"directory over a bare image", "dir", false, true, nil},
-		{"flat image", "image", true, false, []string{"-comp", "lz4"}},
-		{"flat directory", "dir", true, false, []string{"-comp", "gzip", "-b", "64K"}},
+		{"snapshot gzip", "dm", false, false, []string{"-comp", "gzip", "-b", "128K"}, false},
+		{"snapshot xz 1M", "dm", false, false, []string{"-comp", "xz", "-b", "1M"}, false},
+		{"snapshot zstd 16K", "dm", false, false, []string{"-comp", "zstd", "-b", "16K"}, false},
+		{"snapshot over a bare image", "dm", false, true, nil, false},
+		{"image", "image", false, false, []string{"-comp", "gzip"}, false},
+		{"directory", "dir", false, false, []string{"-comp", "zstd"}, false},
+		{"directory over a bare image", "dir", false, true, nil, false},
+		{"flat image", "image", true, false, []string{"-comp", "lz4"}, false},
+		{"flat directory", "dir", true, false, []string{"-comp", "gzip", "-b", "64K"}, false},
+		{"archiso snapshot", "dm", false, false, []string{"-comp", "xz"}, true},
+		{"archiso directory", "dir", true, false, []string{"-comp", "zstd"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -249,7 +268,15 @@ func TestLiveOS(t *testing.T) {
 				h.act()
 			}
 			os.MkdirAll(d+"/usr", 0o755)
-			m := newMedium(t, d, c.kind, c.flat, c.bare, c.squash...)
+			m := liveOS(t)
+			if c.arch {
+				m = archiso(t, c.kind)
+			}
+			m.fill(d, c.kind, c.flat, c.bare, c.squash...)
+			if c.arch {
+				write(t, m.path("arch/x86_64/airootfs.sha512"), []byte(run(t, "sh", "-c", "cd "+m.dir+"/arch/x86_64 && sha512sum airootfs.sfs")), 0o644)
+				write(t, m.path("arch/x86_64/airootfs.sfs.sig"), []byte("signature"), 0o644)
+			}
 			for round := range 3 {
 				dirty := round == 1
 				m.boot(dirty, func(mnt string) {
@@ -260,6 +287,9 @@ func TestLiveOS(t *testing.T) {
 					os.MkdirAll(mnt+"/usr", 0o755) // by which dracut tells a system
 				})
 				m.truth(remaster.CompactOptions{KeepOld: 1})
+				if c.arch {
+					run(t, "sh", "-c", "cd "+m.dir+"/arch/x86_64 && sha512sum -c airootfs.sha512 && ! test -e airootfs.sfs.sig")
+				}
 				if t.Failed() {
 					t.Fatalf("in round %d", round)
 				}
@@ -285,6 +315,9 @@ func (m *medium) truth(o remaster.CompactOptions) *remaster.CompactResult {
 	}
 	if !m.flat {
 		fsck(m.t, m.image())
+		if got := run(m.t, "dumpe2fs", "-h", m.image()); strings.Contains(got, "needs_recovery") {
+			m.t.Error("the image in the new base still has a journal to be replayed")
+		}
 	}
 	return res
 }
@@ -326,7 +359,7 @@ func TestLiveOSFlatten(t *testing.T) {
 	requireKernel(t)
 	d := tempDir(t)
 	write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
-	m := newMedium(t, d, "dm", false, false, "-comp", "gzip")
+	m := liveOS(t).fill(d, "dm", false, false, "-comp", "gzip")
 	m.boot(false, func(mnt string) {
 		write(t, mnt+"/etc/new", []byte("new\n"), 0o600)
 		must(t, os.Remove(mnt+"/usr/share/big.db"))
@@ -349,7 +382,7 @@ func TestLiveOSRollback(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			d := tempDir(t)
 			write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
-			m := newMedium(t, d, kind, false, false, "-comp", "gzip")
+			m := liveOS(t).fill(d, kind, false, false, "-comp", "gzip")
 			write(t, m.path("osmin.img"), text(9, 5000), 0o644)
 			m.boot(false, func(mnt string) { write(t, mnt+"/etc/new", []byte("new\n"), 0o600) })
 			before := hashes(t, m.dir)

@@ -2,14 +2,10 @@ package remaster
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"relive/overlay"
 	"relive/tree"
-	"relive/tree/hostfs"
 )
 
 // openImageOverlay opens an ext image that holds the layer in the directory
@@ -42,26 +38,17 @@ func (l *Live) openImageOverlay(path, upper, work string) error {
 // openDirOverlay opens an overlay that is a directory of the host, with
 // overlayfs's work directory beside it.
 func (l *Live) openDirOverlay(path, work string) error {
-	st, err := os.Stat(work)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir() {
+	if !isDir(l.at, work) {
 		return tree.Unsupported(l.rel(path), "directory", "is no overlay: there is no directory %s beside it", l.rel(work))
 	}
-	if err != nil {
-		return err
-	}
-	if os.Geteuid() != 0 {
-		// Attributes of the trusted namespace are shown to nobody else, so that
-		// opaque directories would look like others.
-		return refuse("run relive as root", "%s: an overlay that is a directory can be read by root only", path)
-	}
-	root, err := hostfs.Open(path)
+	root, err := l.at.directory(path)
 	if err != nil {
 		return err
 	}
 	o := &Overlay{Path: path, WorkPath: work, Form: FormOverlayFS, Upper: root}
 	l.Overlay = o
 	layer := overlay.Layer{Root: root, Form: overlay.OverlayFS}
-	workRoot, err := hostfs.Open(work)
+	workRoot, err := l.at.directory(work)
 	if err != nil {
 		return err
 	}
@@ -92,7 +79,7 @@ func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
 	// containers. Marks that are escaped for a nested overlay stay so: the merged
 	// tree becomes a lower layer again, where the kernel takes the escape away.
 	layer.Namespace = overlay.Trusted
-	if o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped()); err != nil {
+	if o.Union, err = overlay.Merge(append([]overlay.Layer{layer}, l.lowerLayers()...), overlay.KeepEscaped()); err != nil {
 		return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 	}
 	l.Merged = o.Union.Root()
@@ -102,10 +89,10 @@ func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
 // watchLayer notes the state of a layer that is a directory of the host: of its
 // names, sizes and times, since there is no one file that would tell.
 func (l *Live) watchLayer(o *Overlay) error {
-	if o.Image != nil {
+	if o.Image != nil || o.Upper == nil {
 		return nil
 	}
 	sum, _, err := l.state(context.Background())
-	l.layer = sum
+	l.layerState = sum
 	return err
 }

@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"sort"
@@ -14,6 +15,31 @@ import (
 type device interface {
 	tree.Content
 	ChangedIn(off, n int64) bool
+}
+
+// recovered is a device with the journal of its file system replayed, so that
+// what boots from a new base need not write to it first, and can mount it
+// read-only. A journal that cannot be replayed into blocks is left to the
+// kernel, which replays it at the next mount.
+func recovered(dev device, fs *extfs.FS) (device, error) {
+	r, err := fs.Recovered()
+	if errors.Is(err, tree.ErrUnsupported) {
+		return dev, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return recoveredDevice{r, dev}, nil
+}
+
+type recoveredDevice struct {
+	*extfs.Recovered
+	below device
+}
+
+// ChangedIn implements device.
+func (d recoveredDevice) ChangedIn(off, n int64) bool {
+	return d.below.ChangedIn(off, n) || d.Recovered.ChangedIn(off, n)
 }
 
 // patchedImage is the file system image of a new base: the device as it is now,

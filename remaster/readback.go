@@ -134,13 +134,13 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 }
 
 // readBack compares a new base, as it is on the disk, with what it was made
-// from, and gives the sum of the file that stands beside the base.
+// from, and gives the sums of the file that stand beside the base.
 func (p *CompactPlan) readBack(ctx context.Context, path string, size int64) (sums map[string]string, err error) {
 	p.env.phase("reading "+p.live.Base.Name()+" back", p.make.content())
 	g, ctx := errgroup.WithContext(ctx)
-	if c, ok := p.live.files.sum(); ok {
+	if kinds := p.live.files.sums(); len(kinds) > 0 {
 		g.Go(func() (err error) {
-			sums, err = sumFile(ctx, path, size, c.sum)
+			sums, err = sumFile(ctx, path, size, kinds...)
 			return err
 		})
 	}

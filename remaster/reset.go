@@ -96,8 +96,13 @@ func emptied(o *Overlay, now tree.Time) (*tree.Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	return emptyAt(root, now, o.upper, o.work)
+}
+
+// emptyAt is a tree in which those directories are empty.
+func emptyAt(root *tree.Node, now tree.Time, dirs ...string) (*tree.Node, error) {
 	var edits tree.Edits
-	for _, name := range []string{o.upper, o.work} {
+	for _, name := range dirs {
 		n, err := directoryAt(root, name)
 		if err != nil {
 			return nil, err

@@ -304,7 +304,7 @@ func write(t testing.TB, path string, content []byte, perm os.FileMode) {
 // openTree opens a source with relive's readers, until the end of the test.
 func openTree(t testing.TB, path, layer string) *tree.Node {
 	t.Helper()
-	root, c, err := remaster.OpenTree(context.Background(), environment(t, codec.Auto), path, layer)
+	root, c, err := remaster.OpenTree(context.Background(), environment(t, codec.Auto), path, layer, "")
 	must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return root

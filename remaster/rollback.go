@@ -190,7 +190,7 @@ func (p *RollbackPlan) Run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		text := c.content(filepath.Base(p.found.files.base), baseFacts{}, map[string]string{c.sum: p.sum})
+		text := c.content(p.found.files.base, baseFacts{}, map[string]string{c.sum: p.sum})
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 
 	"relive/dmmerge"
 	"relive/extfs"
-	"relive/tree/hostfs"
 )
 
 // FormSnapshot is an overlay that keeps changed chunks of a file system image:
@@ -26,14 +25,10 @@ type Snapshot struct {
 // openSnapshot opens a COW over the image in the base and the file system that
 // both show together.
 func (l *Live) openSnapshot(path string) error {
-	if err := l.watch(path); err != nil {
-		return err
-	}
-	c, err := hostfs.OpenFile(path)
+	c, err := l.open(path)
 	if err != nil {
 		return err
 	}
-	l.closers = append(l.closers, c)
 	name := l.rel(path)
 	cow, err := dmmerge.Open(c, c.Size(), name)
 	if err != nil {
@@ -43,7 +38,7 @@ func (l *Live) openSnapshot(path string) error {
 	if err != nil {
 		return err
 	}
-	s := &Snapshot{COW: cow, Device: dev, Size: c.Size(), Allocated: allocated(path)}
+	s := &Snapshot{COW: cow, Device: dev, Size: c.Size(), Allocated: l.allocated(path, c.Size())}
 	if check, err := dev.CheckBase(); err != nil {
 		return err
 	} else if check.Verdict == dmmerge.BaseDiffers {
@@ -56,9 +51,6 @@ func (l *Live) openSnapshot(path string) error {
 	l.Merged, err = s.FS.Root()
 	return err
 }
-
-// device is the merged device as a new base is to hold it.
-func (s *Snapshot) device() device { return s.Device }
 
 // warnings tells what a person should know of the COW.
 func (s *Snapshot) warnings() (out []string) {
@@ -80,8 +72,13 @@ func (s *Snapshot) warnings() (out []string) {
 	return out
 }
 
-// damage refuses a COW of which not everything can be read.
-func (s *Snapshot) damage(path string) error {
+// damagedSnapshot refuses a COW of which not everything can be read.
+func (l *Live) damagedSnapshot() error {
+	s := l.snapshot()
+	if s == nil {
+		return nil
+	}
+	path := l.Overlay.Path
 	for _, f := range s.COW.Findings() {
 		if f.Severity() == dmmerge.Corruption {
 			return refuse("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)

@@ -28,8 +28,9 @@ func (c closers) Close() error {
 
 // OpenTree opens anything that can be shown as a tree: a live directory (layer
 // says whether merged, base or overlay; "" is merged), any other directory, a
-// SquashFS image, an ext2/3/4 image.
-func OpenTree(ctx context.Context, e *Env, path, layer string) (*tree.Node, io.Closer, error) {
+// SquashFS image, an ext2/3/4 image, or the live system on a stick, which on
+// names where there are several.
+func OpenTree(ctx context.Context, e *Env, path, layer, on string) (*tree.Node, io.Closer, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err
@@ -37,20 +38,41 @@ func OpenTree(ctx context.Context, e *Env, path, layer string) (*tree.Node, io.C
 	if st.IsDir() {
 		return openDirTree(ctx, e, path, layer)
 	}
-	if layer != "" {
-		return nil, nil, fmt.Errorf("%s: only a live directory has layers", path)
+	if layer == "" {
+		root, c, err := openImageTree(e, path)
+		if err == nil || !errors.Is(err, errNoImage) {
+			return root, c, err
+		}
+	}
+	l, err := OpenOnStick(ctx, e, path, on)
+	if err != nil {
+		if layer == "" && (errors.Is(err, tree.ErrUnsupported) || errors.Is(err, ErrNoLayout)) {
+			err = withHint(fmt.Errorf("%s: neither a SquashFS nor an ext image, nor a stick with a live system: %w", path, err), Hint(err))
+		}
+		return nil, nil, err
+	}
+	return l.layer(path, layer)
+}
+
+// errNoImage is the error of a file that is no image of a file system that can
+// be shown by itself.
+var errNoImage = errors.New("no image of a file system")
+
+// openImageTree opens a SquashFS or ext image.
+func openImageTree(e *Env, path string) (*tree.Node, io.Closer, error) {
+	kind, err := sniff(host{}, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if kind != "squashfs" && kind != "ext" {
+		return nil, nil, fmt.Errorf("%s: %w", path, errNoImage)
 	}
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	var magic [4]byte
-	if err := tree.ReadFull(c, magic[:], 0); err != nil {
-		c.Close()
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
-	}
 	name := filepath.Base(path)
-	if string(magic[:]) == "hsqs" || string(magic[:]) == "sqsh" {
+	if kind == "squashfs" {
 		r, err := squash.Open(c, c.Size(), name, e.Library)
 		if err != nil {
 			c.Close()
@@ -62,7 +84,7 @@ func OpenTree(ctx context.Context, e *Env, path, layer string) (*tree.Node, io.C
 	fs, err := extfs.Open(c, c.Size(), name)
 	if err != nil {
 		c.Close()
-		return nil, nil, withHint(fmt.Errorf("neither a SquashFS nor an ext image: %w", err), "")
+		return nil, nil, err
 	}
 	root, err := fs.Root()
 	return closeOnError(root, closers{c}, err)
@@ -85,6 +107,11 @@ func openDirTree(ctx context.Context, e *Env, path, layer string) (*tree.Node, i
 	if err != nil {
 		return nil, nil, err
 	}
+	return l.layer(path, layer)
+}
+
+// layer gives one layer's tree; l is closed with it.
+func (l *Live) layer(path, layer string) (*tree.Node, io.Closer, error) {
 	root := l.Merged
 	switch layer {
 	case "", "merged":

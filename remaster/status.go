@@ -15,16 +15,17 @@ import (
 
 // Status is what there is to know of a live directory.
 type Status struct {
-	Dir       string          `json:"dir"`
-	Layout    string          `json:"layout"`
-	HasVIDs   bool            `json:"has_version_ids"` // whether the layout knows version ids
-	Base      BaseStatus      `json:"base"`
-	Overlay   *OverlayStatus  `json:"overlay,omitempty"`
-	Home      *ImageStatus    `json:"home,omitempty"`
-	Leftovers []Leftover      `json:"leftovers"`
-	Host      HostStatus      `json:"host"`
-	Compact   *CompactOutlook `json:"compact,omitempty"`
-	Warnings  []string        `json:"warnings"`
+	Dir       string         `json:"dir"`
+	Layout    string         `json:"layout"`
+	HasVIDs   bool           `json:"has_version_ids"` // whether the layout knows version ids
+	Base      BaseStatus     `json:"base"`
+	Overlay   *OverlayStatus `json:"overlay,omitempty"`
+	Home      *ImageStatus   `json:"home,omitempty"`
+	Leftovers []Leftover     `json:"leftovers"`
+	// Host is empty where the directory is on a stick that is not mounted.
+	Host     HostStatus      `json:"host"`
+	Compact  *CompactOutlook `json:"compact,omitempty"`
+	Warnings []string        `json:"warnings"`
 }
 
 // BaseStatus describes the base image.
@@ -41,6 +42,7 @@ type BaseStatus struct {
 	Built      time.Time `json:"built"`
 	VID        string    `json:"vid"`
 	Wrapped    bool      `json:"wrapped"`
+	Below      []string  `json:"below,omitempty"`      // other images of a base that is several
 	Inner      string    `json:"inner,omitempty"`      // path of the image inside
 	InnerSize  int64     `json:"inner_size,omitempty"` // bytes
 	InUse      string    `json:"in_use,omitempty"`
@@ -75,6 +77,8 @@ type OverlayStatus struct {
 	// ImageStatus are then of the merged file system, but for the path and the
 	// sizes, which are the overlay's.
 	Snapshot *SnapshotStatus `json:"snapshot,omitempty"`
+	// Kept tells of what lies in the overlay's file and is not folded in.
+	Kept []string `json:"kept,omitempty"`
 }
 
 // SnapshotStatus describes the COW of a device-mapper snapshot.
@@ -128,7 +132,7 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 	}
 	if l.Home != nil {
 		h := imageStatus(l.Home)
-		if h.InUse, err = hostdisk.InUse("/", l.Home.Path); err != nil {
+		if h.InUse, err = l.inUse(l.Home.Path); err != nil {
 			return nil, err
 		}
 		s.Home = &h
@@ -139,22 +143,29 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 	if s.Leftovers, err = l.leftovers(); err != nil {
 		return nil, err
 	}
-	if s.Host.FileSystem, err = hostdisk.FilesystemType(l.Dir); err != nil {
-		return nil, err
-	}
-	if s.Host.Free, err = hostdisk.FreeSpace(l.Dir); err != nil {
-		return nil, err
-	}
-	if s.Host.MaxFile, err = hostdisk.MaxFileSize(l.Dir); err != nil {
-		return nil, err
+	if l.onHost() {
+		if err := s.Host.look(l.Dir); err != nil {
+			return nil, err
+		}
 	}
 	s.Compact, err = l.outlook(ctx, e)
 	return s, err
 }
 
+func (h *HostStatus) look(dir string) (err error) {
+	if h.FileSystem, err = hostdisk.FilesystemType(dir); err != nil {
+		return err
+	}
+	if h.Free, err = hostdisk.FreeSpace(dir); err != nil {
+		return err
+	}
+	h.MaxFile, err = hostdisk.MaxFileSize(dir)
+	return err
+}
+
 func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 	b := l.Base
-	s := BaseStatus{Path: b.Path, Size: b.Size, VID: string(vids.Base), Wrapped: b.Inner != nil}
+	s := BaseStatus{Path: b.Path, Size: b.Size, VID: string(vids.Base), Below: b.Below, Wrapped: b.Inner != nil}
 	if b.Inner != nil {
 		s.Inner, s.InnerSize = b.Inner.Path, b.Inner.Content.Size()
 	}
@@ -178,8 +189,22 @@ func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 	if s.Size > 0 {
 		s.Ratio = float64(s.Content) / float64(s.Size)
 	}
-	s.InUse, err = hostdisk.InUse("/", b.Path)
+	s.InUse, err = l.inUse(b.Path)
 	return s, err
+}
+
+// contentSize is the size of all files of a layer, in bytes.
+func contentSize(ctx context.Context, root *tree.Node) (n int64, err error) {
+	if root == nil {
+		return 0, nil
+	}
+	err = tree.Walk(ctx, root, func(_ string, node *tree.Node) error {
+		if node.Type == tree.Regular {
+			n += node.Size
+		}
+		return nil
+	})
+	return n, err
 }
 
 func imageStatus(img *Image) ImageStatus {
@@ -198,7 +223,7 @@ func imageStatus(img *Image) ImageStatus {
 
 func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlayStatus, error) {
 	o := l.Overlay
-	s := &OverlayStatus{Form: o.Form, Empty: o.Empty, VID: string(vids.Overlay), VIDState: vids.State}
+	s := &OverlayStatus{Form: o.Form, Empty: o.Empty, Kept: o.Kept, VID: string(vids.Overlay), VIDState: vids.State}
 	var err error
 	switch {
 	case o.Image != nil:
@@ -213,15 +238,17 @@ func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlaySt
 		}
 	default:
 		s.Path, s.Clean = o.Path, true
-		if s.FileSystem, err = hostdisk.FilesystemType(o.Path); err != nil {
-			return nil, err
+		if l.onHost() {
+			if s.FileSystem, err = hostdisk.FilesystemType(o.Path); err != nil {
+				return nil, err
+			}
 		}
-		if s.Size, err = treeSize(o.Path); err != nil {
+		if s.Size, err = contentSize(ctx, o.Upper); err != nil {
 			return nil, err
 		}
 		s.Allocated, s.UsedBytes = s.Size, s.Size
 	}
-	if s.InUse, err = hostdisk.InUse("/", o.Path); err != nil {
+	if s.InUse, err = l.inUse(o.Path); err != nil {
 		return nil, err
 	}
 	e.phase("comparing "+o.Name()+" with "+l.Base.Name(), 0)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
@@ -17,7 +18,10 @@ import (
 // newHash makes the hash of that name; the names are those of the tools that
 // print it, without their "sum".
 func newHash(kind string) hash.Hash {
-	if kind == "sha512" {
+	switch kind {
+	case "sha256":
+		return sha256.New()
+	case "sha512":
 		return sha512.New()
 	}
 	return md5.New()

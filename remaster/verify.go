@@ -33,14 +33,14 @@ var ErrDamaged = errors.New("damaged")
 // every reference, and that every block decodes), an ext image, or the
 // copy-on-write store of a device-mapper snapshot.
 func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
-	kind, err := sniff(path)
+	kind, err := sniff(host{}, path)
 	if err != nil {
 		return CheckResult{}, err
 	}
 	switch kind {
 	case "ext":
 		return verifyExt(ctx, e, path)
-	case "dm-snapshot":
+	case "dm-snapshot", "zeros":
 		return verifyCOW(path)
 	}
 	return verifySquash(ctx, e, path)

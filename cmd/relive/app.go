@@ -44,7 +44,7 @@ loop devices.`,
 	f.BoolVar(&a.json, "json", false, "print JSON for machines")
 	f.IntVarP(&a.jobs, "jobs", "j", 0, "how many CPUs to compress on (default all)")
 	root.AddCommand(a.statusCommand(), a.diffCommand(), a.compactCommand(), a.verifyCommand(), a.rollbackCommand(),
-		a.recoverCommand(), a.lsCommand(), a.versionCommand())
+		a.recoverCommand(), a.lsCommand(), a.dmCommand(), a.versionCommand())
 	return root
 }
 
@@ -174,15 +174,29 @@ func (a *app) settleIn(ctx context.Context, dir string, how settling) error {
 	return nil
 }
 
-// open settles a live directory and opens it.
-func (a *app) open(ctx context.Context, dir string, how settling) (*remaster.Env, *remaster.Live, error) {
+// onFlag adds the flag that tells which of several live systems on a stick is
+// meant.
+func onFlag(c *cobra.Command, on *string) {
+	c.Flags().StringVar(on, "on", "", "of a stick that is not mounted: which live system, by partition and directory, as 1/antiX")
+}
+
+// open settles a live directory and opens it, or opens the live system on a
+// device or image of a stick.
+func (a *app) open(ctx context.Context, path, on string, how settling) (*remaster.Env, *remaster.Live, error) {
 	e, err := a.env()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := a.settle(ctx, dir, how); err != nil {
+	if st, err := os.Stat(path); err == nil && !st.IsDir() {
+		l, err := remaster.OpenOnStick(ctx, e, path, on)
+		return e, l, err
+	}
+	if on != "" {
+		return nil, nil, usageError{fmt.Errorf("--on names a live system on a device or image; %s is neither", path)}
+	}
+	if err := a.settle(ctx, path, how); err != nil {
 		return nil, nil, err
 	}
-	l, err := remaster.Open(ctx, e, dir)
+	l, err := remaster.Open(ctx, e, path)
 	return e, l, err
 }

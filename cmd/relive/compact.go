@@ -27,6 +27,7 @@ type compactFlags struct {
 
 func (a *app) compactCommand() *cobra.Command {
 	var f compactFlags
+	var on string
 	c := &cobra.Command{
 		Use:   "compact DIR",
 		Short: "fold the overlay into the base and empty it",
@@ -47,7 +48,7 @@ its names, to which relive rollback (and antiX's boot option) goes back. A run t
 			if err != nil {
 				return err
 			}
-			e, l, err := a.open(c.Context(), args[0], mustSettle.or(lookOnly, f.dryRun))
+			e, l, err := a.open(c.Context(), args[0], on, mustSettle.or(lookOnly, f.dryRun))
 			if err != nil {
 				return err
 			}
@@ -67,6 +68,7 @@ its names, to which relive rollback (and antiX's boot option) goes back. A run t
 		},
 	}
 	fl := c.Flags()
+	onFlag(c, &on)
 	fl.StringVar(&f.codec, "comp", "", "codec of the new base: gzip, lz4, xz, zstd, lzo (default that of the base)")
 	fl.IntVar(&f.level, "level", 0, "level of the codec (default that of the base)")
 	fl.StringVarP(&f.blockSize, "block-size", "b", "", "block size of the new base, 4K to 1M (default that of the base)")

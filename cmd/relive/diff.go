@@ -28,7 +28,7 @@ type diffTop struct {
 }
 
 func (a *app) diffCommand() *cobra.Command {
-	var sortBy string
+	var sortBy, on string
 	var kinds []string
 	var totalsOnly bool
 	c := &cobra.Command{
@@ -52,7 +52,7 @@ pattern is listed.`,
 			if err != nil {
 				return usageError{err}
 			}
-			_, l, err := a.open(c.Context(), args[0], maySettle)
+			_, l, err := a.open(c.Context(), args[0], on, maySettle)
 			if err != nil {
 				return err
 			}
@@ -60,6 +60,7 @@ pattern is listed.`,
 			return a.diff(c, l, want, sortBy, kinds, totalsOnly)
 		},
 	}
+	onFlag(c, &on)
 	c.Flags().StringVar(&sortBy, "sort", "path", "order of the lines: path or size")
 	c.Flags().StringSliceVar(&kinds, "kind", nil, "only these: added, deleted, content, metadata, replaced")
 	c.Flags().BoolVar(&totalsOnly, "totals", false, "only the totals")

@@ -15,7 +15,7 @@ import (
 
 func (a *app) lsCommand() *cobra.Command {
 	var manifest, noHash bool
-	var layer string
+	var layer, on string
 	c := &cobra.Command{
 		Use:   "ls SOURCE [PATH]",
 		Short: "list a live directory's merged tree, an image or a directory",
@@ -34,7 +34,7 @@ SHA-256 sum of its content, so that two trees can be compared with diff.`,
 			if err != nil {
 				return err
 			}
-			root, closer, err := remaster.OpenTree(c.Context(), e, args[0], layer)
+			root, closer, err := remaster.OpenTree(c.Context(), e, args[0], layer, on)
 			if err != nil {
 				return err
 			}
@@ -58,6 +58,7 @@ SHA-256 sum of its content, so that two trees can be compared with diff.`,
 	}
 	c.Flags().BoolVar(&manifest, "manifest", false, "one canonical line of JSON for each file")
 	c.Flags().BoolVar(&noHash, "no-hash", false, "manifest without sums of contents")
+	onFlag(c, &on)
 	c.Flags().StringVar(&layer, "layer", "", "of a live directory: merged (default), base or overlay")
 	return c
 }

@@ -42,12 +42,16 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"mklive":   makeLiveCommand,
-			"code":     codeCommand,
-			"damage":   damageCommand,
-			"truncate": truncateCommand,
-			"remember": rememberCommand,
-			"same":     sameCommand,
+			"mklive":    makeLiveCommand,
+			"code":      codeCommand,
+			"damage":    damageCommand,
+			"truncate":  truncateCommand,
+			"remember":  rememberCommand,
+			"same":      sameCommand,
+			"dmfixture": dmFixtureCommand,
+			"poke":      pokeCommand,
+			"sha256":    sha256Command,
+			"mksquash":  mksquashCommand,
 		},
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -10,17 +11,24 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "status DIR",
+	var on string
+	c := &cobra.Command{
+		Use:   "status DIR|DEVICE|IMAGE",
 		Short: "show base, overlay, leftovers and what a compaction would cost",
 		Long: `Shows what is in a live directory: the compressed base, the overlay and how
 full it is, whether their version ids match, what the overlay changes, files
 that earlier steps left, and what a compaction would cost.
 
+Of a block device or an image of a stick it shows the partitions, and the same
+of every live system on them, without mounting.
+
 A run that was interrupted is finished or undone first.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			e, l, err := a.open(c.Context(), args[0], maySettle)
+			if st, err := os.Stat(args[0]); err == nil && !st.IsDir() && on == "" {
+				return a.stickStatus(c.Context(), args[0])
+			}
+			e, l, err := a.open(c.Context(), args[0], on, maySettle)
 			if err != nil {
 				return err
 			}
@@ -36,6 +44,8 @@ A run that was interrupted is finished or undone first.`,
 			return nil
 		},
 	}
+	onFlag(c, &on)
+	return c
 }
 
 func (a *app) printStatus(s *remaster.Status) {
@@ -55,6 +65,9 @@ func (a *app) printStatus(s *remaster.Status) {
 		built += ", version id " + orNone(b.VID)
 	}
 	row("", "%s", built)
+	for _, path := range b.Below {
+		row("", "together with %s", filepath.Base(path))
+	}
 	if b.Inner != "" {
 		row("", "the system is in %s, %s", b.Inner, remaster.Bytes(b.InnerSize))
 	}
@@ -63,6 +76,9 @@ func (a *app) printStatus(s *remaster.Status) {
 		row("overlay", "none")
 	} else {
 		a.printOverlay(row, s, o)
+		for _, text := range o.Kept {
+			row("", "%s", text)
+		}
 		if t := &o.Changes; t.Sum() == 0 {
 			row("", "changes nothing")
 		} else {
@@ -82,7 +98,9 @@ func (a *app) printStatus(s *remaster.Status) {
 		}
 		row(name, "%s, %s: %s", l.Name, remaster.Bytes(l.Bytes), l.Means)
 	}
-	row("disk", "%s free on %s", remaster.Bytes(s.Host.Free), s.Host.FileSystem)
+	if s.Host.FileSystem != "" {
+		row("disk", "%s free on %s", remaster.Bytes(s.Host.Free), s.Host.FileSystem)
+	}
 	if c := s.Compact; c != nil {
 		if c.Refused != "" {
 			row("compact", "refused as things stand: %s", strings.TrimPrefix(c.Refused, s.Dir+": "))

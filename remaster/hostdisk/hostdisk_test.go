@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +87,7 @@ func TestTypes(t *testing.T) {
 
 func TestParseMounts(t *testing.T) {
 	got, err := parseMountinfo("36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - ext3 /dev/a\\134b rw,errors=continue\n37 35 7:0 / / ro - squashfs /dev/loop0 ro\n")
-	if err != nil || len(got) != 2 || got[0] != (mount{"98:0", "/mnt1", "/mnt 2", "ext3", `/dev/a\b`}) || got[1] != (mount{"7:0", "/", "/", "squashfs", "/dev/loop0"}) {
+	if err != nil || len(got) != 2 || !reflect.DeepEqual(got[0], mount{"98:0", "/mnt1", "/mnt 2", "ext3", `/dev/a\b`, nil}) || !reflect.DeepEqual(got[1], mount{"7:0", "/", "/", "squashfs", "/dev/loop0", nil}) {
 		t.Errorf("%v, %v", got, err)
 	}
 	if _, err := parseMountinfo("36 35 98:0 / /mnt rw\n"); err == nil {

@@ -165,6 +165,12 @@ func (u *user) mounted() string {
 			return "mounted at " + m.point
 		case m.root != "/" && u.is(m.point):
 			return "bind-mounted at " + m.point
+		case m.fstype == "overlay":
+			for _, layer := range m.layers {
+				if u.is(layer) {
+					return "part of the overlay at " + m.point
+				}
+			}
 		}
 	}
 	return ""
@@ -177,6 +183,7 @@ type mount struct {
 	point  string
 	fstype string
 	source string
+	layers []string // directories that an overlay names in its options
 }
 
 // readMounts reads proc/self/mountinfo, or where that is missing proc/mounts.
@@ -209,8 +216,29 @@ func parseMountinfo(text string) ([]mount, error) {
 			return nil, fmt.Errorf("mountinfo: line %q has too few fields", strings.TrimSpace(line))
 		}
 		all = append(all, mount{dev: f[2], root: unescape(f[3]), point: unescape(f[4]), fstype: unescape(f[dash+1]), source: unescape(f[dash+2])})
+		if m := &all[len(all)-1]; m.fstype == "overlay" && dash+3 < len(f) {
+			m.layers = overlayLayers(f[dash+3])
+		}
 	}
 	return all, nil
+}
+
+// overlayLayers gives the directories in the options of an overlay mount:
+// upperdir, workdir, and those of lowerdir, which colons separate. A comma
+// within a name is escaped.
+func overlayLayers(options string) (dirs []string) {
+	for o := range strings.SplitSeq(options, ",") {
+		key, value, _ := strings.Cut(o, "=")
+		switch key {
+		case "upperdir", "workdir":
+			dirs = append(dirs, unescape(value))
+		case "lowerdir", "lowerdir+":
+			for d := range strings.SplitSeq(value, ":") {
+				dirs = append(dirs, unescape(d))
+			}
+		}
+	}
+	return dirs
 }
 
 // parseMounts reads the lines of /proc/mounts: source, mount point, type.
@@ -224,7 +252,11 @@ func parseMounts(text string) ([]mount, error) {
 		if len(f) < 3 {
 			return nil, fmt.Errorf("/proc/mounts: line %q has too few fields", strings.TrimSpace(line))
 		}
-		all = append(all, mount{root: "/", source: unescape(f[0]), point: unescape(f[1]), fstype: unescape(f[2])})
+		m := mount{root: "/", source: unescape(f[0]), point: unescape(f[1]), fstype: unescape(f[2])}
+		if m.fstype == "overlay" && len(f) > 3 {
+			m.layers = overlayLayers(f[3])
+		}
+		all = append(all, m)
 	}
 	return all, nil
 }

@@ -4,6 +4,8 @@
 //
 // It reads with lstat, readlink, llistxattr and SEEK_DATA, never follows a
 // symlink, and stays on the file system that the directory is on. Attributes of
-// the trusted namespace show only to root. It takes the host's word for
-// everything: a tree that changes while it is read gives errors or a mix.
+// the trusted namespace show only to root, and nothing tells that they are
+// missing: [CheckTrusted] does. A file that is not any more what it was when it
+// was listed is [ErrChanged]; so is a directory that another one has replaced,
+// but names that come and go in a directory show as they are found.
 package hostfs

@@ -16,6 +16,22 @@ import (
 type source struct {
 	root string
 	dev  uint64
+	// mount is the id of the mount that the directory is on, where mounts are
+	// refused, else 0.
+	mount uint64
+}
+
+// Option changes how a directory is read.
+type Option func(*source) error
+
+// RefuseMounts makes a mount point an error, also that of a bind mount or of a
+// file, where otherwise another file system's shows as an empty directory and
+// others are entered. What a mount covers would be missing from the tree.
+func RefuseMounts() Option {
+	return func(s *source) (err error) {
+		s.mount, err = mountID(s.root, 0)
+		return err
+	}
 }
 
 // elsewhere is the identity of what shows another device number than the opened
@@ -27,7 +43,7 @@ type elsewhere struct {
 }
 
 // Open gives the directory at path as a tree.
-func Open(path string) (*tree.Node, error) {
+func Open(path string, opts ...Option) (*tree.Node, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
@@ -36,6 +52,11 @@ func Open(path string) (*tree.Node, error) {
 		return nil, fmt.Errorf("%s: not a directory", path)
 	}
 	s := &source{root: path, dev: uint64(st.Dev)}
+	for _, o := range opts {
+		if err := o(s); err != nil {
+			return nil, err
+		}
+	}
 	return s.node("", path, &st)
 }
 
@@ -51,13 +72,13 @@ func (s *source) node(name, path string, st *unix.Stat_t) (*tree.Node, error) {
 	switch n.Type {
 	case tree.Regular:
 		n.Size = st.Size
-		n.Data = file(path)
+		n.Data = file{path, stampOf(st)}
 	case tree.Directory:
-		n.Dir = dir{s, path}
+		n.Dir = dir{s, path, st.Ino}
 	case tree.Symlink:
 		target, err := os.Readlink(path)
 		if err != nil {
-			return nil, err
+			return nil, &os.PathError{Op: "readlink", Path: path, Err: gone(errors.Unwrap(err))}
 		}
 		n.Target, n.Size = target, int64(len(target))
 	case tree.BlockDevice, tree.CharDevice:
@@ -74,23 +95,13 @@ func (s *source) node(name, path string, st *unix.Stat_t) (*tree.Node, error) {
 type dir struct {
 	s    *source
 	path string
+	ino  uint64
 }
 
 // Children implements tree.Dir. Where another file system is mounted, the
 // mount point shows without children.
 func (d dir) Children() ([]*tree.Node, error) {
-	flags := os.O_RDONLY | unix.O_DIRECTORY
-	if d.path != d.s.root {
-		flags |= unix.O_NOFOLLOW
-	}
-	f, err := os.OpenFile(d.path, flags, 0)
-	if err != nil {
-		return nil, err
-	}
-	names, err := f.Readdirnames(-1)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
+	names, err := d.names()
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +110,13 @@ func (d dir) Children() ([]*tree.Node, error) {
 		path := filepath.Join(d.path, name)
 		var st unix.Stat_t
 		if err := unix.Lstat(path, &st); err != nil {
-			return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
+			return nil, &os.PathError{Op: "lstat", Path: path, Err: gone(err)}
 		}
 		n, err := d.s.node(name, path, &st)
 		if err != nil {
+			return nil, err
+		}
+		if err := d.s.checkMount(path); err != nil {
 			return nil, err
 		}
 		if n.Type == tree.Directory && uint64(st.Dev) != d.s.dev {
@@ -112,6 +126,26 @@ func (d dir) Children() ([]*tree.Node, error) {
 	}
 	tree.Sort(out)
 	return out, nil
+}
+
+func (d dir) names() ([]string, error) {
+	flags := os.O_RDONLY | unix.O_DIRECTORY
+	if d.path != d.s.root {
+		flags |= unix.O_NOFOLLOW
+	}
+	f, err := os.OpenFile(d.path, flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, &os.PathError{Op: "fstat", Path: d.path, Err: err}
+	}
+	if st.Ino != d.ino || uint64(st.Dev) != d.s.dev {
+		return nil, &os.PathError{Op: "open", Path: d.path, Err: ErrChanged}
+	}
+	return f.Readdirnames(-1)
 }
 
 // xattrs reads all attributes of a file. A file system without attributes has
@@ -131,7 +165,7 @@ func xattrs(path string) (tree.Xattrs, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &os.PathError{Op: "listxattr", Path: path, Err: err}
+		return nil, &os.PathError{Op: "listxattr", Path: path, Err: gone(err)}
 	}
 	var out tree.Xattrs
 	for list := buf[:n]; len(list) > 0; {
@@ -159,25 +193,27 @@ func xattr(path, name string) (string, error) {
 			return string(buf[:n]), nil
 		}
 		if !errors.Is(err, unix.ERANGE) {
-			return "", &os.PathError{Op: "getxattr " + name, Path: path, Err: err}
+			return "", &os.PathError{Op: "getxattr " + name, Path: path, Err: gone(err)}
 		}
 		if n, err = unix.Lgetxattr(path, name, nil); err != nil {
-			return "", &os.PathError{Op: "getxattr " + name, Path: path, Err: err}
+			return "", &os.PathError{Op: "getxattr " + name, Path: path, Err: gone(err)}
 		}
 		buf = make([]byte, n+64)
 	}
 }
 
-type file string
-
-// Open implements tree.Data.
-func (f file) Open() (tree.Content, error) { return openFile(string(f), unix.O_NOFOLLOW) }
-
 // OpenFile opens a regular file or block device of the host as content, with
-// the holes that SEEK_DATA tells of. It follows symlinks.
-func OpenFile(path string) (tree.Content, error) { return openFile(path, 0) }
+// the holes that SEEK_DATA tells of. It follows symlinks, and does not look
+// whether the file changes.
+func OpenFile(path string) (tree.Content, error) {
+	c, err := openFile(path, 0)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
 
-func openFile(path string, flags int) (tree.Content, error) {
+func openFile(path string, flags int) (*content, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|flags, 0)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,374 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"relive/dmmerge"
+	"relive/remaster"
+	"relive/remaster/hostdisk"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+func (a *app) dmCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "dm",
+		Short: "device-mapper snapshots: look at, merge, reset, recover, grow",
+		Long: `Works on single files: the COW (the overlay file of a Fedora LiveOS stick,
+archiso's airootfs.cow) and its origin, the image of the root file system below
+it. No device-mapper, no root.
+
+ORIGIN is an image file or a device, or an image inside a SquashFS, written
+squashfs.img:LiveOS/rootfs.img.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.dmStatusCommand(), a.dmLsCommand(), a.dmMergeCommand(), a.dmResetCommand(), a.dmRecoverCommand(),
+		a.dmGrowCommand(), a.dmRepackCommand(), a.dmCreateCommand())
+	return c
+}
+
+// refusal makes the error of what is unsafe as things stand.
+func refusal(hint, fact string, args ...any) error {
+	return &remaster.Refusal{Fact: fmt.Sprintf(fact, args...), Hint: hint}
+}
+
+// cowFile is a COW of the host.
+type cowFile struct {
+	*dmmerge.COW
+	content tree.Content
+	path    string
+}
+
+func (c *cowFile) Close() error { return c.content.Close() }
+
+// openCOW opens a COW to be read.
+func openCOW(path string) (*cowFile, error) {
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	cow, err := dmmerge.Open(c, c.Size(), path)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return &cowFile{cow, c, path}, nil
+}
+
+// over lays a COW over an origin. Both are closed with the device, the COW's
+// file is not.
+func (a *app) over(c *cobra.Command, cow *cowFile, origin string) (*dmmerge.Device, error) {
+	content, err := a.openOrigin(c, origin)
+	if err != nil {
+		return nil, err
+	}
+	d, err := cow.Over(content)
+	if err != nil {
+		content.Close()
+	}
+	return d, err
+}
+
+// openOrigin opens an image file, or FILE:PATH, an image inside a tree.
+func (a *app) openOrigin(c *cobra.Command, origin string) (tree.Content, error) {
+	file, inner := splitOrigin(origin)
+	if inner == "" {
+		content, err := hostfs.OpenFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var magic [4]byte
+		if err := tree.ReadFull(content, magic[:], 0); err == nil && string(magic[:]) == "hsqs" {
+			content.Close()
+			return nil, refusal("name the image inside, such as "+file+":LiveOS/rootfs.img", "%s: a SquashFS is no origin", file)
+		}
+		return content, nil
+	}
+	e, err := a.env()
+	if err != nil {
+		return nil, err
+	}
+	root, closer, err := remaster.OpenTree(c.Context(), e, file, "", "")
+	if err != nil {
+		return nil, err
+	}
+	n, err := root.Lookup(inner)
+	if err == nil && n == nil {
+		err = fmt.Errorf("%s: no %s in it", file, tree.Quote(inner))
+	}
+	var content tree.Content
+	if err == nil {
+		if content, err = n.Open(); err != nil {
+			err = fmt.Errorf("%s: %s: %w", file, tree.Quote(inner), err)
+		}
+	}
+	if err != nil {
+		closer.Close()
+		return nil, err
+	}
+	return innerContent{content, closer}, nil
+}
+
+// innerContent closes also what it lies in.
+type innerContent struct {
+	tree.Content
+	outer interface{ Close() error }
+}
+
+func (c innerContent) Close() error { return errors.Join(c.Content.Close(), c.outer.Close()) }
+
+// splitOrigin splits FILE:PATH at the first colon behind which a file ends. A
+// file whose name has colons is taken as it is.
+func splitOrigin(s string) (file, inner string) {
+	if _, err := os.Stat(s); err == nil {
+		return s, ""
+	}
+	for i := range s {
+		if s[i] != ':' || i == len(s)-1 {
+			continue
+		}
+		if st, err := os.Stat(s[:i]); err == nil && !st.IsDir() {
+			return s[:i], s[i+1:]
+		}
+	}
+	return s, ""
+}
+
+// checkBase refuses an origin that the COW does not belong to, unless forced.
+func (a *app) checkBase(d *dmmerge.Device, force bool) error {
+	check, err := d.CheckBase()
+	if err != nil {
+		return err
+	}
+	if check.Verdict != dmmerge.BaseDiffers {
+		return nil
+	}
+	if !force {
+		return refusal("is it the right origin? --force-base goes on all the same", "%s: %s", d.COW().Name(), check.Reason)
+	}
+	a.warn("%s: %s", d.COW().Name(), check.Reason)
+	return nil
+}
+
+// notInUse refuses a file that the running system uses.
+func notInUse(path string) error {
+	why, err := hostdisk.InUse("/", path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // what opens it tells
+	}
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		return refusal("stop what uses it, or work on a copy", "%s: in use: %s", path, why)
+	}
+	return nil
+}
+
+// openInPlace opens a file that is to be changed where it is, and locks it
+// against another relive.
+func openInPlace(path string) (f *os.File, size int64, err error) {
+	if err := notInUse(path); err != nil {
+		return nil, 0, err
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	flags := os.O_RDWR
+	switch {
+	case st.Mode()&os.ModeDevice != 0:
+		flags |= unix.O_EXCL // fails where the device is mounted
+	case !st.Mode().IsRegular():
+		return nil, 0, fmt.Errorf("%s: not a file", path)
+	}
+	if f, err = os.OpenFile(path, flags, 0); err != nil {
+		return nil, 0, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		f.Close()
+		return nil, 0, refusal("wait until the other program is done", "%s: locked by another program", path)
+	}
+	if size, err = f.Seek(0, 2); err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, size, nil
+}
+
+// phase shows a phase of the progress; done may be called with what is done.
+func (a *app) phase(name string, total int64) (done func(int64)) {
+	if a.quiet {
+		return nil
+	}
+	if a.progress == nil {
+		a.progress = newProgress(a.stderr)
+	}
+	a.progress.Phase(name, total)
+	return a.progress.Done
+}
+
+// parseBytes reads a number of bytes with an optional K, M, G or T.
+func parseBytes(flag, s string) (int64, error) {
+	shift, digits := 0, s
+	if n := len(s); n > 0 {
+		if i := strings.IndexByte("KMGT", s[n-1]&^0x20); i >= 0 {
+			shift, digits = 10*(i+1), s[:n-1]
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n > (1<<62)>>shift {
+		return 0, usageError{errFlag(flag, s, "a number of bytes such as 512M or 4G")}
+	}
+	return n << shift, nil
+}
+
+// parseChunk reads a chunk size and gives it in sectors; "" is 0.
+func parseChunk(s string) (uint32, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := parseBytes("--chunk", s)
+	if err != nil || n&(n-1) != 0 || n < 512 || n > 1<<30 {
+		return 0, usageError{errFlag("--chunk", s, "a power of two from 512 to 1G")}
+	}
+	return uint32(n / 512), nil
+}
+
+// badSize makes a refusal of a size that a COW should not have.
+func badSize(err error) error {
+	var bad *dmmerge.SizeError
+	if errors.As(err, &bad) {
+		return refusal(fmt.Sprintf("give --size %d", bad.Next), "%v", err)
+	}
+	return err
+}
+
+// output is a new file that takes its name when it is whole.
+type output struct {
+	*os.File
+	path    string
+	replace bool
+	reserve bool // have the host set the space aside
+}
+
+// newOutput begins a file beside where it is to be. inputs are files that it
+// must not replace.
+func newOutput(path string, replace bool, perm os.FileMode, inputs ...string) (*output, error) {
+	if st, err := os.Stat(path); err == nil {
+		for _, in := range inputs {
+			if other, err := os.Stat(in); err == nil && os.SameFile(st, other) {
+				return nil, refusal("name another file", "%s: it is what is read", path)
+			}
+		}
+		if !replace {
+			return nil, refusal("name another file, or use --force to replace it", "%s: exists already", path)
+		}
+		if !st.Mode().IsRegular() {
+			return nil, refusal("name a file", "%s: not a file", path)
+		}
+		if err := notInUse(path); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(perm); err != nil && !errors.Is(err, unix.EPERM) { // FAT has no modes
+		f.Close()
+		os.Remove(f.Name())
+		return nil, err
+	}
+	return &output{File: f, path: path, replace: replace}, nil
+}
+
+// Truncate sets the length, with the space set aside where that is asked for.
+func (o *output) Truncate(size int64) error {
+	if o.reserve && size > 0 {
+		return reserve(o.File, size)
+	}
+	return o.File.Truncate(size)
+}
+
+// finish puts the file in its place, or removes it where the work failed.
+func (o *output) finish(failed error) error {
+	tmp := o.Name()
+	if err := o.Close(); failed == nil {
+		failed = err
+	}
+	if failed == nil {
+		failed = o.rename(tmp)
+	}
+	if failed != nil {
+		os.Remove(tmp)
+		return failed
+	}
+	dir, err := os.Open(filepath.Dir(o.path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	return nil
+}
+
+func (o *output) rename(tmp string) error {
+	if o.replace {
+		return os.Rename(tmp, o.path)
+	}
+	err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, o.path, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // not on this file system
+		if _, err := os.Lstat(o.path); err == nil {
+			return refusal("name another file, or use --force to replace it", "%s: exists already", o.path)
+		}
+		return os.Rename(tmp, o.path)
+	}
+	if errors.Is(err, unix.EEXIST) {
+		return refusal("name another file, or use --force to replace it", "%s: exists already", o.path)
+	}
+	return err
+}
+
+// reserve makes a file longer, with space set aside: a COW with holes in it is
+// invalidated when the host's disk is full. Where the file system cannot, the
+// file gets a hole.
+func reserve(f *os.File, size int64) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if size > st.Size() {
+		err := unix.Fallocate(int(f.Fd()), 0, st.Size(), size-st.Size())
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EDQUOT) {
+			return fmt.Errorf("%s: %s: %w", f.Name(), remaster.Bytes(size), errors.Join(err, f.Truncate(st.Size())))
+		}
+	}
+	return f.Truncate(size)
+}
+
+// reserving is a file that grows with space set aside.
+type reserving struct {
+	*os.File
+	sparse bool
+}
+
+// Truncate sets the length.
+func (r reserving) Truncate(size int64) error {
+	if r.sparse {
+		return r.File.Truncate(size)
+	}
+	return reserve(r.File, size)
+}

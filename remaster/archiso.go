@@ -1,0 +1,143 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"relive/tree"
+)
+
+// Archiso is the layout of Arch Linux's live media: <dir>/<arch>/airootfs.sfs
+// and, at the root of the device with the changes, persistent_<label>/<arch>,
+// which holds overlayfs's upperdir and workdir, or airootfs.cow where
+// airootfs.sfs holds an airootfs.img (mkinitcpio-archiso, hooks/archiso).
+type Archiso struct{}
+
+// Files of the layout.
+const (
+	archisoBase    = "airootfs.sfs"
+	archisoInner   = "airootfs.img"
+	archisoSum     = "airootfs.sha512"
+	archisoCOW     = "airootfs.cow"
+	archisoUpper   = "upperdir"
+	archisoWork    = "workdir"
+	archisoChanges = "persistent_"
+)
+
+// Name implements Layout.
+func (Archiso) Name() string { return "archiso" }
+
+func (Archiso) find(at place, dir, generation string) (*Found, error) {
+	bases, err := twoBelow(at, dir, func(_, _ string) string { return archisoBase + generation })
+	if err != nil || len(bases) == 0 {
+		return nil, err
+	}
+	if len(bases) > 1 {
+		return nil, refuse("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases), strings.Join(bases, ", "))
+	}
+	in := filepath.Dir(bases[0])
+	f := &Found{Dir: dir, files: fileSet{
+		base:    filepath.Join(in, archisoBase),
+		retired: []string{filepath.Join(in, archisoBase+".sig"), filepath.Join(in, archisoBase+".cms.sig")},
+	}}
+	sum := filepath.Join(in, archisoSum)
+	if has(at, filepath.Join(dir, sum)) || has(at, filepath.Join(dir, sum+generation)) {
+		f.files.companions = []companion{{name: sum, sum: "sha512"}}
+	}
+	arch := filepath.Base(in)
+	changes, err := twoBelow(at, dir, func(first, second string) string {
+		switch {
+		case !strings.HasPrefix(first, archisoChanges) || second != arch:
+		case has(at, filepath.Join(dir, first, second, archisoCOW+generation)):
+			return archisoCOW
+		case has(at, filepath.Join(dir, first, second, archisoUpper+generation)):
+			return archisoUpper
+		}
+		return ""
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(changes) > 1 {
+		return nil, refuse("move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
+			dir, len(changes), strings.Join(changes, ", "))
+	}
+	for _, c := range changes {
+		f.files.overlay = []string{c}
+		if filepath.Base(c) == archisoUpper {
+			f.files.overlay = append(f.files.overlay, filepath.Join(filepath.Dir(c), archisoWork))
+		}
+	}
+	return f, nil
+}
+
+// twoBelow looks two directories below dir for the names that name gives for
+// them, relative to dir. A name that is not there, or "", does not count,
+// unless it is a directory's.
+func twoBelow(at place, dir string, name func(first, second string) string) (out []string, err error) {
+	firsts, err := at.list(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, first := range firsts {
+		if !isDir(at, filepath.Join(dir, first)) {
+			continue
+		}
+		seconds, err := at.list(filepath.Join(dir, first))
+		if errors.Is(err, fs.ErrPermission) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, second := range seconds {
+			n := name(first, second)
+			if n == "" {
+				continue
+			}
+			path := filepath.Join(first, second, n)
+			if n != archisoBase && n != archisoBase+".old" || isFile(at, filepath.Join(dir, path)) {
+				out = append(out, path)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (Archiso) open(_ context.Context, e *Env, l *Live) error {
+	path := l.path(l.files.base)
+	if err := l.openBase(e, path, archisoInner); err != nil {
+		return withHint(err, "relive verify "+path+" tells more")
+	}
+	if len(l.files.overlay) == 0 {
+		return nil
+	}
+	at := l.path(l.files.overlay[0])
+	if !isFile(l.at, at) {
+		return l.openDirOverlay(at, l.path(l.files.overlay[1]))
+	}
+	if l.Base.Inner == nil {
+		return refuse("move it away", "%s is a device-mapper snapshot, but %s holds no %s that it could be over", at, l.Base.Path, archisoInner)
+	}
+	return l.openSnapshot(at)
+}
+
+func (Archiso) check(p *CompactPlan) error { return p.live.damagedSnapshot() }
+
+func (Archiso) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+	return merged, nil
+}
+
+func (Archiso) resets(p *CompactPlan) ([]part, error) {
+	o, names := p.live.Overlay, p.live.files.overlay
+	if o.Snapshot == nil {
+		return p.freshLayer(o, names[0], names[1])
+	}
+	if p.o.Flatten {
+		return nil, refuse("compact without --flatten, or use -o", "%s: a flattened archiso base takes its changes from %s, not from %s", p.live.Dir, archisoUpper, archisoCOW)
+	}
+	return []part{p.freshSnapshot(o, names[0])}, nil
+}

@@ -1,0 +1,153 @@
+package remaster
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"relive/overlay"
+	"relive/tree"
+)
+
+// Casper is the layout of Ubuntu's live media: casper/*.squashfs, stacked by
+// their names (a < a.b < a.b.c), and persistence in a file named writable or,
+// older, casper-rw (casper: scripts/casper).
+//
+// A compaction makes the topmost image of the stack anew and leaves the others
+// alone, which other stacks may use as well.
+type Casper struct{}
+
+// Files of the layout.
+const (
+	casperDir  = "casper"
+	casperLive = ".live.squashfs"
+	casperHome = "home-rw"
+)
+
+var casperOverlays = []string{"writable", "casper-rw"}
+
+// Name implements Layout.
+func (Casper) Name() string { return "casper" }
+
+func (Casper) find(at place, dir, generation string) (*Found, error) {
+	present, err := squashImages(at, filepath.Join(dir, casperDir), "")
+	if err != nil {
+		return nil, err
+	}
+	top, err := casperTop(at, dir, present, generation)
+	if err != nil || top == "" {
+		return nil, err
+	}
+	f := &Found{Dir: dir, files: fileSet{base: filepath.Join(casperDir, top), home: casperHome}}
+	parts := strings.Split(strings.TrimSuffix(top, ".squashfs"), ".")
+	for i := 1; i <= len(parts); i++ {
+		name := strings.Join(parts[:i], ".") + ".squashfs"
+		if name == top || slices.Contains(present, name) {
+			f.files.stack = append(f.files.stack, filepath.Join(casperDir, name))
+		}
+	}
+	if f.files.companions, err = mediumCompanions(at, dir, f.files.base); err != nil {
+		return nil, err
+	}
+	for _, name := range casperOverlays {
+		if isFile(at, filepath.Join(dir, name+generation)) {
+			f.files.overlay = append(f.files.overlay, name)
+		}
+	}
+	if len(f.files.overlay) > 1 {
+		return nil, refuse("move away the one that is not used", "%s: there are both %s", dir, strings.Join(f.files.overlay, " and "))
+	}
+	return f, nil
+}
+
+// casperTop names the topmost image of the stack that a medium boots. The
+// boot's arguments (layerfs-path=) decide it; where only one stack is there, or
+// one that ends in .live, it is that.
+func casperTop(at place, dir string, present []string, generation string) (string, error) {
+	names := present
+	if generation != "" {
+		var err error
+		if names, err = squashImages(at, filepath.Join(dir, casperDir), generation); err != nil {
+			return "", err
+		}
+	}
+	var tops []string
+	for _, name := range names {
+		stem := strings.TrimSuffix(name, "squashfs") // with the dot
+		if !slices.ContainsFunc(names, func(o string) bool { return o != name && strings.HasPrefix(o, stem) }) {
+			tops = append(tops, name)
+		}
+	}
+	if len(tops) > 1 {
+		live := slices.DeleteFunc(slices.Clone(tops), func(n string) bool { return !strings.HasSuffix(n, casperLive) })
+		if len(live) == 1 {
+			tops = live
+		}
+	}
+	switch len(tops) {
+	case 0:
+		return "", nil
+	case 1:
+		return tops[0], nil
+	}
+	return "", refuse("move the others away, with the images below them that are not shared", "%s: there are %d stacks of images, and only the boot's arguments (layerfs-path=) tell which is used: %s",
+		filepath.Join(dir, casperDir), len(tops), strings.Join(tops, ", "))
+}
+
+func (Casper) open(_ context.Context, e *Env, l *Live) error {
+	var paths []string
+	for i, name := range l.files.stack {
+		path := filepath.Join(l.Dir, name)
+		if i == len(l.files.stack)-1 {
+			path = l.path(name) // only this one has generations
+		}
+		paths = append(paths, path)
+	}
+	if err := l.openStack(e, paths, len(paths)-1); err != nil {
+		return withHint(err, "relive verify tells more of an image")
+	}
+	if len(l.files.overlay) > 0 {
+		path := l.path(l.files.overlay[0])
+		if has(l.at, path) {
+			if err := l.openCasperOverlay(path); err != nil {
+				return err
+			}
+		}
+	}
+	if l.generation == "" {
+		l.openHome(casperHome)
+	}
+	return nil
+}
+
+// openCasperOverlay opens the persistence: upper and work in an ext image, or
+// with older releases a layer of aufs.
+func (l *Live) openCasperOverlay(path string) error {
+	root, err := l.openPersistence(path)
+	if err != nil {
+		return err
+	}
+	found, err := overlay.Detect(root)
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.rel(path), err)
+	}
+	if found.Form == overlay.Aufs {
+		return tree.Unsupported(l.rel(path), "root directory", "is a layer of aufs, as casper wrote it before 2014")
+	}
+	return l.openImageOverlay(path, "upper", "work")
+}
+
+func (Casper) check(*CompactPlan) error { return nil }
+
+func (Casper) system(ctx context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+	if len(p.live.stack) == 1 {
+		return merged, nil
+	}
+	return p.live.ownLayer(ctx, merged)
+}
+
+func (Casper) resets(p *CompactPlan) ([]part, error) {
+	return p.freshLayer(p.live.Overlay, p.live.files.overlay[0], "")
+}

@@ -1,0 +1,228 @@
+package remaster
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"relive/tree"
+)
+
+// LiveBoot is the layout of Debian live: live/*.squashfs, and persistence in a
+// file or directory of that name (live-boot: 9990-overlay.sh,
+// 9990-misc-helpers.sh, persistence.conf(5)).
+//
+// Several images are stacked, in the order of their names or of
+// filesystem.module, the last on top; where the root is a persistent union,
+// live-boot stacks them the other way about. A compaction makes one image of
+// all, so that there is no order any more.
+//
+// Of persistence.conf, unions are folded in. What is bound or linked lies
+// beside the system, as homefs does with antiX, and stays where it is.
+type LiveBoot struct{}
+
+// Files of the layout.
+const (
+	livebootDir         = "live"
+	livebootBase        = "filesystem.squashfs"
+	livebootModules     = "filesystem.module"
+	livebootPersistence = "persistence"
+	livebootConf        = "persistence.conf"
+	unionUpper          = "rw"
+	unionWork           = "work"
+)
+
+// Name implements Layout.
+func (LiveBoot) Name() string { return "Debian live" }
+
+func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
+	images, err := squashImages(at, filepath.Join(dir, livebootDir), generation)
+	if err != nil || len(images) == 0 {
+		return nil, err
+	}
+	f := &Found{Dir: dir, files: fileSet{}}
+	modules := filepath.Join(livebootDir, livebootModules)
+	if b, err := readSmall(at, filepath.Join(dir, modules+generation), 1<<20); err == nil {
+		listed := []string{}
+		for _, name := range strings.Fields(string(b)) {
+			if !slices.Contains(images, name) {
+				return nil, refuse("restore it, or take it out of the list", "%s: %s names %s, which is not there", dir, modules, name)
+			}
+			listed = append(listed, name)
+		}
+		images = listed
+		f.files.retired = append(f.files.retired, modules)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if len(images) == 0 {
+		return nil, nil
+	}
+	own := max(0, slices.Index(images, livebootBase))
+	for i, name := range images {
+		name = filepath.Join(livebootDir, name)
+		f.files.stack = append(f.files.stack, name)
+		if i == own {
+			f.files.base = name
+		} else {
+			f.files.retired = append(f.files.retired, name)
+		}
+	}
+	if f.files.companions, err = mediumCompanions(at, dir, f.files.base); err != nil {
+		return nil, err
+	}
+	if has(at, filepath.Join(dir, livebootPersistence+generation)) {
+		f.files.overlay = []string{livebootPersistence}
+	}
+	return f, nil
+}
+
+// squashImages names the SquashFS images in a directory, sorted.
+func squashImages(at place, dir, generation string) (names []string, err error) {
+	if !isDir(at, dir) {
+		return nil, nil
+	}
+	entries, err := at.list(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e, generation)
+		if ok && filepath.Ext(name) == ".squashfs" && isFile(at, filepath.Join(dir, e)) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// mediumCompanions are what stands beside an image of Debian's and Ubuntu's
+// media: its size, and its line in the lists of sums.
+func mediumCompanions(at place, dir, base string) ([]companion, error) {
+	out, err := listedSums(at, dir, base)
+	if err != nil {
+		return nil, err
+	}
+	size := strings.TrimSuffix(base, ".squashfs") + ".size"
+	if has(at, filepath.Join(dir, size)) {
+		out = append(out, companion{name: size, text: func(f baseFacts) string { return fmt.Sprintln(f.content) }})
+	}
+	return out, nil
+}
+
+func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
+	var unions []union
+	over := ""
+	if len(l.files.overlay) > 0 {
+		over = l.path(l.files.overlay[0])
+	}
+	var root *tree.Node // of the persistence
+	if over != "" && has(l.at, over) {
+		var err error
+		if root, err = l.openPersistence(over); err != nil {
+			return err
+		}
+		if unions, l.Overlay.Kept, err = readPersistenceConf(root); err != nil {
+			return fmt.Errorf("%s: %w", l.rel(over), err)
+		}
+	}
+	stack := l.files.stack
+	if len(unions) > 0 && unions[0].dir == "" {
+		stack = slices.Clone(stack)
+		slices.Sort(stack)
+		slices.Reverse(stack)
+	}
+	var paths []string
+	for _, name := range stack {
+		paths = append(paths, l.path(name))
+	}
+	if err := l.openStack(e, paths, slices.Index(stack, l.files.base)); err != nil {
+		return withHint(err, "relive verify tells more of an image")
+	}
+	if root == nil {
+		return nil
+	}
+	return l.openUnions(root, unions)
+}
+
+// union is a directory of the system that persistence lies over.
+type union struct {
+	dir    string // in the system, "" for the root
+	source string // in the persistence, "" for its root
+}
+
+// readPersistenceConf reads persistence.conf: a line is a directory and its
+// options. It gives the unions, those of outer directories first, and of the
+// others what they are. A persistence without the file is one that live-boot
+// does not use.
+func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err error) {
+	n, err := root.Child(livebootConf)
+	if err != nil {
+		return nil, nil, err
+	}
+	if n == nil || n.Type != tree.Regular {
+		return nil, []string{"there is no " + livebootConf + ", so that a boot ignores it"}, nil
+	}
+	text, err := tree.ReadAll(n, 1<<20)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
+	}
+	s := bufio.NewScanner(strings.NewReader(string(text)))
+	for i := 1; s.Scan(); i++ {
+		f := strings.Fields(s.Text())
+		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
+			continue
+		}
+		place := fmt.Sprintf("%s: line %d", livebootConf, i)
+		if !filepath.IsAbs(f[0]) || f[0] != filepath.Clean(f[0]) && f[0] != filepath.Clean(f[0])+"/" {
+			kept = append(kept, place+": "+f[0]+" is no clean absolute path, so that a boot skips it")
+			continue
+		}
+		u := union{dir: strings.Trim(f[0], "/")}
+		u.source = u.dir
+		kind, known := "bind", true
+		for _, o := range strings.Split(strings.Join(f[1:], ","), ",") {
+			switch {
+			case o == "":
+			case o == "union", o == "link", o == "bind":
+				kind = o
+			case strings.HasPrefix(o, "source="):
+				u.source = strings.Trim(strings.TrimPrefix(o, "source="), "/")
+				if u.source == "." {
+					u.source = ""
+				}
+				if strings.Contains("/"+u.source+"/", "/../") || strings.Contains("/"+u.source+"/", "/./") {
+					known = false
+				}
+			default:
+				known = false
+			}
+		}
+		switch {
+		case !known:
+			kept = append(kept, place+": has an option that live-boot does not know, so that a boot skips it")
+		case kind == "union":
+			unions = append(unions, u)
+		default:
+			kept = append(kept, fmt.Sprintf("/%s is a %s of persistence and stays there", u.dir, kind))
+		}
+	}
+	slices.SortStableFunc(unions, func(a, b union) int { return cmp.Compare(a.dir, b.dir) })
+	unions = slices.CompactFunc(unions, func(a, b union) bool { return a.dir == b.dir })
+	return unions, kept, s.Err()
+}
+
+func (LiveBoot) check(*CompactPlan) error { return nil }
+
+func (LiveBoot) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+	return merged, nil
+}
+
+func (LiveBoot) resets(p *CompactPlan) ([]part, error) {
+	return p.freshUnions(p.live.Overlay, p.live.files.overlay[0])
+}

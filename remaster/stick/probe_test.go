@@ -1,0 +1,183 @@
+package stick
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"relive/tree"
+)
+
+// TestBlkid makes one file system of each kind, and compares kind, label and
+// UUID with what blkid prints.
+func TestBlkid(t *testing.T) {
+	for _, c := range []struct {
+		name, size string
+		args       []string // %s is the image
+		opens      bool
+	}{
+		{"fat12", "4M", []string{"mkfs.fat", "-F12", "-n", "MY STICK", "%s"}, true},
+		{"fat16", "30M", []string{"mkfs.fat", "-F16", "%s"}, true},
+		{"fat32", "80M", []string{"mkfs.fat", "-F32", "-n", "STICK32", "%s"}, true},
+		{"fat with a table", "80M", []string{"mkfs.fat", "-F32", "--mbr=y", "-n", "STICK32", "%s"}, true},
+		{"fat of 4096", "300M", []string{"mkfs.fat", "-S4096", "-F32", "%s"}, true},
+		{"exfat", "16M", []string{"mkfs.exfat", "-L", "größer", "%s"}, true},
+		{"exfat, no label", "16M", []string{"mkfs.exfat", "%s"}, true},
+		{"ext2", "8M", []string{"mke2fs", "-qt", "ext2", "-L", "persistence", "%s"}, true},
+		{"ext3", "8M", []string{"mke2fs", "-qt", "ext3", "%s"}, true},
+		{"ext4", "8M", []string{"mke2fs", "-qt", "ext4", "-L", "ext label", "%s"}, true},
+		{"ext4 without a journal", "8M", []string{"mke2fs", "-qt", "ext4", "-O", "^has_journal", "%s"}, true},
+		{"btrfs", "120M", []string{"mkfs.btrfs", "-q", "-L", "btrfs label", "%s"}, false},
+		{"xfs", "320M", []string{"mkfs.xfs", "-q", "-L", "xfs label", "%s"}, false},
+		{"f2fs", "64M", []string{"mkfs.f2fs", "-q", "-l", "f2fs größer", "%s"}, false},
+		{"ntfs", "16M", []string{"mkntfs", "-qFf", "%s"}, false},
+		{"erofs", "", []string{"mkfs.erofs", "%s", "."}, false},
+		{"squashfs", "", []string{"mksquashfs", ".", "%s", "-quiet", "-no-progress"}, false},
+		{"luks1", "16M", []string{"cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "%s", "-"}, false},
+		{"luks2", "32M", []string{"cryptsetup", "luksFormat", "-q", "--type", "luks2", "--label", "luks label", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "%s", "-"}, false},
+		{"swap", "8M", []string{"mkswap", "-q", "-L", "swap label", "%s"}, false},
+		{"iso", "", []string{"xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "Fedora-WS-Live-40", "-o", "%s", "."}, true},
+		{"iso with Joliet", "", []string{"xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-V", "größer als ASCII", "-o", "%s", "."}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			requireTool(t, c.args[0])
+			dir := t.TempDir()
+			src, path := filepath.Join(dir, "src"), filepath.Join(dir, "img")
+			if err := os.Mkdir(src, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(src, "file"), []byte("content"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if c.size != "" {
+				command(t, "", "truncate", "-s", c.size, path)
+			}
+			args := append([]string{}, c.args[1:]...)
+			for i, a := range args {
+				switch a {
+				case "%s":
+					args[i] = path
+				case ".":
+					args[i] = src
+				}
+			}
+			command(t, "secret", c.args[0], args...)
+			s := open(t, path)
+			if len(s.Partitions) != 1 || s.Partitions[0].Number != 0 || s.Table.Kind != "" {
+				t.Fatalf("%+v", s.Partitions)
+			}
+			p, want := s.Partitions[0], blkid(t, path)
+			label := unescape(want["FS_LABEL_ENC"])
+			if p.FileSystem != want["FS_TYPE"] || p.UUID != want["FS_UUID"] || p.Label != label {
+				t.Errorf("%s %q %s, blkid has %s %q %s", p.FileSystem, p.Label, p.UUID, want["FS_TYPE"], label, want["FS_UUID"])
+			}
+			root, err := p.Root()
+			if c.opens {
+				if err != nil || root.Type != tree.Directory || p.Err != nil {
+					t.Error(root, err, p.Err)
+				}
+				if again, err := p.Root(); again != root || err != nil {
+					t.Error(again, err)
+				}
+				if _, err := root.Children(); err != nil {
+					t.Error(err)
+				}
+			} else if !errors.Is(err, tree.ErrUnsupported) || p.Err == nil || hintOf(err) == "" {
+				t.Errorf("%v: %q", err, hintOf(err))
+			}
+			// The same inside of a partition table.
+			inside(t, path, p)
+		})
+	}
+}
+
+// inside puts an image into the second partition of a disk, and finds it there.
+func inside(t *testing.T, path string, want *Partition) {
+	requireTool(t, "sfdisk")
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := int(st.Size())
+	disk := image(t, itoa(size+4<<20))
+	command(t, "label: gpt\nsize=1M\nsize="+itoa((size+511)/512)+", name=data\n", "sfdisk", "-q", disk)
+	command(t, "", "dd", "if="+path, "of="+disk, "bs=1M", "seek=2", "conv=notrunc,sparse", "status=none")
+	s := open(t, disk)
+	if len(s.Partitions) != 2 || s.Table.Kind != "gpt" {
+		t.Fatalf("%+v", s.Partitions)
+	}
+	if p := s.Partitions[0]; p.FileSystem != "" || !errors.Is(p.Err, tree.ErrUnsupported) || hintOf(p.Err) == "" {
+		t.Errorf("%+v", p)
+	}
+	p := s.Partitions[1]
+	if p.FileSystem != want.FileSystem || p.Label != want.Label || p.UUID != want.UUID || p.Number != 2 || p.Start != 2<<20 || p.Name != "data" || (p.Err == nil) != (want.Err == nil) {
+		t.Errorf("%+v", p)
+	}
+	got := blkid(t, disk, "-O", "2097152", "-S", itoa(int(p.Size)))
+	if got["FS_TYPE"] != p.FileSystem {
+		t.Errorf("blkid has %v", got)
+	}
+}
+
+func itoa(n int) string {
+	var b []byte
+	for ; n > 0; n /= 10 {
+		b = append([]byte{byte('0' + n%10)}, b...)
+	}
+	return string(b)
+}
+
+// TestKinds tells what no tool here makes by what is stored.
+func TestKinds(t *testing.T) {
+	for _, s := range signatures() {
+		img := make([]byte, 256<<10)
+		copy(img[s.at:], s.magic)
+		want := s.kind
+		switch want {
+		case "LVM2_member":
+			b := img[s.base:]
+			copy(b[24:], "LVM2 001")
+			b[20] = 32
+			copy(b[32:], "abcdef0123456789abcdefghijklmnop")
+		case "ext":
+			want = "ext2"
+		}
+		p := &Partition{Size: int64(len(img)), disk: bytesReader(img), name: "img"}
+		if err := p.probe(int64(len(img))); err != nil || p.FileSystem != want {
+			t.Errorf("%s: %s, %v", want, p.FileSystem, err)
+		}
+		if want == "LVM2_member" && p.UUID != "abcdef-0123-4567-89ab-cdef-ghij-klmnop" {
+			t.Error(p.UUID)
+		}
+		if !readable(p.FileSystem) && (!errors.Is(p.Err, tree.ErrUnsupported) || hintOf(p.Err) == "") {
+			t.Errorf("%s: %v", want, p.Err)
+		}
+	}
+}
+
+// TestJoliet reconstructs labels of more than sixteen characters, or of other
+// than ASCII.
+func TestJoliet(t *testing.T) {
+	for _, c := range []struct{ plain, joliet, want string }{
+		{"PLAIN", "PLAIN", "PLAIN"},
+		{"GR__ER", "größer", "größer"},
+		{"A LABEL OF MORE THAN SIXTEEN", "a label of more ", "a label of more THAN SIXTEEN"},
+		{"Mixed", "MIXED", "Mixed"},
+		{"A-B", "a_b", "a-b"},
+		{"ONE", "another", "another"},
+		{"UNDER_SCORE", "under_score", "under_score"},
+	} {
+		var b []byte
+		for _, r := range c.joliet {
+			b = append(b, byte(r>>8), byte(r))
+		}
+		for len(b) < isoLabelLen {
+			b = append(b, 0, ' ')
+		}
+		if got := jolietLabel(c.plain, b); got != c.want {
+			t.Errorf("%q and %q: %q, want %q", c.plain, c.joliet, got, c.want)
+		}
+	}
+}

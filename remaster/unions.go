@@ -1,0 +1,125 @@
+package remaster
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+
+	"relive/overlay"
+	"relive/tree"
+)
+
+// openPersistence opens an overlay that is an ext image or a directory of the
+// host, without looking for layers in it yet, and gives its root.
+func (l *Live) openPersistence(path string) (*tree.Node, error) {
+	st, err := l.at.stat(path)
+	if err != nil {
+		return nil, err
+	}
+	l.Overlay = &Overlay{Path: path, Form: FormOverlayFS, Empty: true}
+	if !st.dir {
+		kind, err := sniff(l.at, path)
+		if err != nil {
+			return nil, err
+		}
+		if kind != "ext" {
+			return nil, tree.Unsupported(l.rel(path), "offset 0", "holds %s; only ext2, ext3 and ext4 can be read", orNothing(kind))
+		}
+		if l.Overlay.Image, err = l.openImage(path); err != nil {
+			return nil, err
+		}
+		return l.Overlay.Image.FS.Root()
+	}
+	return l.at.directory(path)
+}
+
+func orNothing(kind string) string {
+	if kind == "" || kind == "zeros" {
+		return "no file system that is known"
+	}
+	return kind
+}
+
+// openUnions lays the directories rw of the persistence over the directories of
+// the system that they belong to.
+func (l *Live) openUnions(root *tree.Node, unions []union) error {
+	o := l.Overlay
+	l.Merged = l.Base.Root
+	for _, u := range unions {
+		upper, err := directoryAt(root, path.Join(u.source, unionUpper))
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
+		}
+		o.layers = append(o.layers, u.source)
+		if upper == nil {
+			continue
+		}
+		kids, err := upper.Children()
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
+		}
+		o.Empty = o.Empty && len(kids) == 0
+		index, err := directoryAt(root, path.Join(u.source, unionWork, "index"))
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
+		}
+		layers := []overlay.Layer{{Root: upper, Form: overlay.OverlayFS, Index: index, Namespace: overlay.Trusted}}
+		if u.dir == "" {
+			layers = append(layers, l.lowerLayers()...)
+		} else if below, err := directoryAt(l.Merged, u.dir); err != nil {
+			return err
+		} else if below != nil {
+			layers = append(layers, overlay.Layer{Root: below})
+		}
+		merged, err := overlay.Merge(layers, overlay.KeepEscaped())
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
+		}
+		o.unions = append(o.unions, merged)
+		if u.dir == "" {
+			l.Merged = merged.Root()
+			continue
+		}
+		var edits tree.Edits
+		n := *merged.Root()
+		edits.Put(u.dir, &n)
+		if l.Merged, err = edits.Apply(l.Merged); err != nil {
+			return err
+		}
+	}
+	if len(o.unions) > 0 {
+		o.Upper, o.Union = root, o.unions[0]
+	}
+	return l.watchLayer(o)
+}
+
+// freshUnions plans a persistence in which the layers are empty and all else is
+// as it was.
+func (p *CompactPlan) freshUnions(o *Overlay, target string) ([]part, error) {
+	if o.Image == nil {
+		var parts []part
+		for _, source := range o.layers {
+			for _, name := range []string{unionUpper, unionWork} {
+				at := filepath.Join(source, name)
+				if exists(filepath.Join(o.Path, at)) {
+					parts = append(parts, emptyDirectory(filepath.Join(target, at), filepath.Join(o.Path, at)))
+				}
+			}
+		}
+		return parts, nil
+	}
+	root, err := o.Image.FS.Root()
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, source := range o.layers {
+		dirs = append(dirs, path.Join(source, unionUpper), path.Join(source, unionWork))
+	}
+	if root, err = emptyAt(root, p.now, dirs...); err != nil {
+		return nil, err
+	}
+	pt, err := p.freshImage(o, target, root)
+	pt.need = max(pt.need, o.Image.Allocated) // what is bound or linked stays in it
+	return []part{pt}, err
+}
