@@ -98,7 +98,16 @@ func (d *Device) ReadAt(p []byte, off int64) (n int, err error) {
 	if short {
 		p = p[:d.size-off]
 	}
-	for i := d.at(off); n < len(p); {
+	// Where changed chunks stand among others, all is read from the origin at
+	// once and the chunks are put over it: below may be blocks that are decoded as
+	// a whole. What the chunks hide need not be readable.
+	i := d.at(off)
+	below := d.gaps(i, off, off+int64(len(p))) > 1
+	if below {
+		_, err := readSome(d.origin, p, off)
+		below = err == nil
+	}
+	for n < len(p) {
 		pos, end := off+int64(n), off+int64(len(p))
 		var e Extent
 		if i < len(d.runs) {
@@ -111,6 +120,10 @@ func (d *Device) ReadAt(p []byte, off int64) (n int, err error) {
 		if i >= len(d.runs) || e.Start > pos || e.End <= pos {
 			if i < len(d.runs) && e.End <= pos {
 				i, end = i+1, off+int64(len(p)) // the tail behind the last whole sector
+			}
+			if below {
+				n = int(end - off)
+				continue
 			}
 			m, err := readSome(d.origin, p[n:end-off], pos)
 			n += m
@@ -130,6 +143,22 @@ func (d *Device) ReadAt(p []byte, off int64) (n int, err error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// gaps counts the ranges of [off, end) that come from the origin, up to two; i
+// is the first run that ends behind off.
+func (d *Device) gaps(i int, off, end int64) (n int) {
+	for ; off < end && n < 2; i++ {
+		if i >= len(d.runs) {
+			return n + 1
+		}
+		e := d.extent(d.runs[i])
+		if e.Start > off {
+			n++
+		}
+		off = max(off, e.End)
+	}
+	return n
 }
 
 // readSome reads len(p) bytes, and tells how many came where not all did.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -258,5 +259,31 @@ func TestFullLastArea(t *testing.T) {
 	cow[4] = 0
 	if s := openBytes(t, cow).State(); s != Invalid {
 		t.Error(s)
+	}
+}
+
+// Entries behind the end of the list are found across the holes of a large
+// area, and counted alike with and without knowing of holes.
+func TestStaleTailInHoles(t *testing.T) {
+	t.Parallel()
+	const cs = 4096
+	cow := forge(cs, 3*cs*512, [][2]uint64{{1, 2}})
+	at := 2*cs*512 - 5*16
+	for i := range 3 {
+		binary.LittleEndian.PutUint64(cow[at+i*16+8:], 2)
+	}
+	want := Finding{What: StaleTail, Index: (cs*512)/16 - 5, Count: 3, epa: cs * 32}
+	for name, r := range map[string]io.ReaderAt{"bytes": bytes.NewReader(cow), "holes": newContent(cow)} {
+		c, err := Open(r, int64(len(cow)), "cow")
+		if err != nil || len(c.Findings()) != 1 || c.Findings()[0] != want || want.Severity() != Warning {
+			t.Errorf("%s: %v, %v", name, c.Findings(), err)
+		}
+	}
+	if got := want.String(); got != "area 0, entry 131067 and 2 after it: 3 entries stand behind the end of the list; the kernel's next write would bring them back" {
+		t.Error(got)
+	}
+	none := forge(cs, 3*cs*512, [][2]uint64{{1, 2}})
+	if c, err := Open(newContent(none), int64(len(none)), "cow"); err != nil || len(c.Findings()) != 0 {
+		t.Error(err)
 	}
 }

@@ -135,7 +135,7 @@ func (c *COW) sort(r run, fn func(part run, why string)) {
 		switch {
 		case r.new >= whole:
 			why = "past the end of the file"
-		case c.geo.isMetadata(r.new):
+		case c.geo.isMetadata(r.new) && r.new <= c.geo.areaChunk(c.area):
 			n, why = 1, "overwritten by metadata"
 		default:
 			next := r.new + c.geo.stride - (r.new+c.geo.stride-1)%c.geo.stride

@@ -149,6 +149,25 @@ func TestRecoverLostHeader(t *testing.T) {
 	}
 }
 
+// A chunk at the place of an area is lost where that area is in use, else not.
+func TestRecoverAtMetadata(t *testing.T) {
+	t.Parallel()
+	e := [][2]uint64{{5, 34}}
+	for i := range uint64(35) {
+		e = append(e, [2]uint64{10 + i, 2 + i + i/32})
+	}
+	for n, want := range map[int]uint64{1: 0, 36: 1} {
+		cow := forge(1, 80*512, e[:n])
+		rep, err := Recover(t.Context(), bytes.NewReader(cow), int64(len(cow)), "cow", &memory{}, RecoverOptions{})
+		if err != nil || rep.LostChunks != want || rep.Saved != uint64(n)-want || !slices.Contains(rep.Conditions, HasMetadata) {
+			t.Errorf("%d entries: %+v, %v", n, rep, err)
+		}
+		if want > 0 && rep.Lost[0] != (Lost{Extent{5 * 512, 6 * 512}, 0, "area 0, entry 0", "overwritten by metadata"}) {
+			t.Errorf("%+v", rep.Lost)
+		}
+	}
+}
+
 // A size that does not hold what is whole is refused with one that does.
 func TestRecoverSize(t *testing.T) {
 	t.Parallel()
@@ -226,7 +245,11 @@ func TestRepack(t *testing.T) {
 		for at := int64(rnd.IntN(40000)); at < int64(len(origin)); at += int64(rnd.IntN(60000)) {
 			n := int64(1 + rnd.IntN(30000))
 			free = append(free, Extent{at, at + n})
-			at += n * int64(rnd.IntN(2)+1) / 1
+			at += n
+			if rnd.IntN(2) == 0 { // a neighbour that goes on
+				free = append(free, Extent{at, at + 5000})
+				at += 5000
+			}
 		}
 		if i%2 == 0 {
 			o.Free = all(free)

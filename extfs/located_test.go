@@ -176,7 +176,7 @@ func TestSameBlocks(t *testing.T) {
 			if n := b.Info().Journal.FastCommits; (n > 0) != strings.Contains(c.args, "fast_commit") {
 				t.Errorf("%d fast commits", n)
 			}
-			for _, chunk := range []int{512, 4096, 65536} {
+			for _, chunk := range []int{512, 65536} {
 				compareSameBlocks(t, a, b, differ(t, base, merged, chunk), c.mount == "data=journal", int64(chunk) <= a.geo.blockSize)
 			}
 		})

@@ -127,6 +127,8 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 		p.Summary.Mode = "image"
 	case o.Output != "":
 		p.Summary.Mode = "output"
+	case o.Flatten && o.NoReset && l.snapshot() != nil:
+		return nil, withHint(&optionError{errors.New("a snapshot holds chunks of the image that --flatten does away with, so that it cannot stay as --no-reset has it")}, "give one of them")
 	case o.Stage:
 		p.Summary.Mode = "stage"
 	}
@@ -204,8 +206,8 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 	if p.make, err = p.maker(ctx, wo); err != nil {
 		return err
 	}
-	if l.Overlay == nil || p.o.Output != "" {
-		return nil
+	if _, antix := l.Layout.(AntiX); l.Overlay == nil || p.o.Output != "" || p.o.NoReset && !antix {
+		return nil // an overlay that stays needs a stamp with antiX only
 	}
 	p.resets, err = l.Layout.resets(p)
 	return err
@@ -251,7 +253,7 @@ func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker,
 		return p.squashMaker(ctx, wo, p.system)
 	}
 	// The image is patched where nothing but chunks of it changed.
-	if l.snapshot() != nil && len(p.o.Excludes) == 0 || l.Overlay == nil && len(p.o.Excludes) == 0 {
+	if len(p.o.Excludes) == 0 && (l.Overlay == nil || l.Overlay.Empty || l.snapshot() != nil) {
 		image, err := p.patched(wo.BlockSize)
 		if err != nil {
 			return nil, err

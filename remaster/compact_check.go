@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // checkState refuses what would be unsafe.
@@ -67,15 +68,24 @@ func exists(path string) bool {
 // checkInUse refuses while the files are mounted. A mounted base can still be
 // read and staged for, but not replaced.
 func (p *CompactPlan) checkInUse(base bool) error {
-	paths := []string{}
-	if p.live.Overlay != nil {
-		paths = append(paths, p.live.Overlay.Path)
+	l := p.live
+	var paths []string
+	if o := l.Overlay; o != nil {
+		paths = append(paths, o.Path)
+		if o.WorkPath != "" {
+			paths = append(paths, o.WorkPath)
+		}
 	}
 	if base {
-		paths = append(paths, p.live.Base.Path)
+		paths = append(paths, l.Base.Path)
+		for _, name := range l.files.retired {
+			if path := filepath.Join(l.Dir, name); l.onHost() && exists(path) {
+				paths = append(paths, path)
+			}
+		}
 	}
 	for _, path := range paths {
-		why, err := p.live.inUse(path)
+		why, err := l.inUse(path)
 		if err != nil {
 			return err
 		}
@@ -83,7 +93,7 @@ func (p *CompactPlan) checkInUse(base bool) error {
 			continue
 		}
 		hint := "shut the live system down and compact from another one, or unmount it"
-		if _, ok := p.live.Layout.(stager); ok && path == p.live.Base.Path {
+		if _, ok := l.Layout.(stager); ok && path == l.Base.Path {
 			hint += "; --stage prepares files for the next boot instead"
 		}
 		return refuse(hint, "%s: in use: %s", path, why)

@@ -320,7 +320,13 @@ func (l *Live) openBase(e *Env, path string, inner ...string) error {
 	if err != nil {
 		return err
 	}
-	r, err := squash.Open(c, c.Size(), filepath.Base(path), e.Library)
+	var opts []squash.Option
+	if len(inner) > 0 {
+		// The metadata of a file system inside is spread over many blocks, which
+		// are decoded once if they all fit.
+		opts = append(opts, squash.CacheBytes(32<<20))
+	}
+	r, err := squash.Open(c, c.Size(), filepath.Base(path), e.Library, opts...)
 	if err != nil {
 		return err
 	}

@@ -75,21 +75,24 @@ func newPatchedImage(dev device, below tree.Data, unit int64, fs *extfs.FS) (*pa
 		if err != nil {
 			return nil, err
 		}
-		e := extent{r.Start, min(r.End(), dev.Size())}
-		if e.start >= e.end {
-			continue
-		}
-		m.free = append(m.free, e)
-		h := extent{(e.start + unit - 1) / unit * unit, e.end / unit * unit}
-		if e.end == dev.Size() {
-			h.end = e.end
-		}
-		if h.start < h.end {
-			m.holes = append(m.holes, h)
+		if e := (extent{r.Start, min(r.End(), dev.Size())}); e.start < e.end {
+			m.addFree(e)
 		}
 	}
 	m.free, m.holes = slices.Clip(m.free), slices.Clip(m.holes)
 	return m, nil
+}
+
+// addFree tells of the next free range.
+func (m *patchedImage) addFree(e extent) {
+	m.free = append(m.free, e)
+	h := extent{(e.start + m.unit - 1) / m.unit * m.unit, e.end / m.unit * m.unit}
+	if e.end == m.dev.Size() {
+		h.end = e.end // the last unit may be short
+	}
+	if h.start < h.end {
+		m.holes = append(m.holes, h)
+	}
 }
 
 // Below implements tree.Patched.

@@ -42,6 +42,9 @@ type hinted struct {
 
 func (h *hinted) Unwrap() error { return h.error }
 
+// Hint gives what a person can do.
+func (h *hinted) Hint() string { return h.hint }
+
 // withHint adds a hint to an error.
 func withHint(err error, hint string) error { return &hinted{err, hint} }
 
@@ -50,9 +53,9 @@ func Hint(err error) string {
 	if r, ok := IsRefusal(err); ok {
 		return r.Hint
 	}
-	var h *hinted
+	var h interface{ Hint() string }
 	if errors.As(err, &h) {
-		return h.hint
+		return h.Hint()
 	}
 	return ""
 }

@@ -29,7 +29,7 @@ func Bytes(n int64) string {
 func spaceHint(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return withHint(err, "the disk is full; nothing was changed. Free some space, or use -o to write the new linuxfs to another disk")
+		return withHint(err, "the disk is full; nothing was changed. Free some space, or use -o to write the new base to another disk")
 	case errors.Is(err, syscall.EFBIG):
 		return withHint(err, "the file system cannot hold a file of this size; nothing was changed. Choose a stronger codec with --comp")
 	}

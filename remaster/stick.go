@@ -2,7 +2,6 @@ package remaster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -33,12 +32,14 @@ type FoundOnStick struct {
 // OpenStick opens a device or image and looks for live systems on it: in the
 // root of each file system and down to two directories below it.
 func OpenStick(ctx context.Context, path string) (*Stick, error) {
+	if kind, err := sniff(host{}, path); err != nil {
+		return nil, err
+	} else if kind == "squashfs" || kind == "dm-snapshot" {
+		return nil, withHint(fmt.Errorf("%s: %w: it is a %s alone", path, ErrNoLayout, kind),
+			"only a live directory, or a stick with one, has a base and an overlay; relive verify and relive ls look at single files")
+	}
 	disk, err := stick.Open(path)
 	if err != nil {
-		var h interface{ Hint() string }
-		if errors.As(err, &h) {
-			err = withHint(err, h.Hint())
-		}
 		return nil, err
 	}
 	s := &Stick{Disk: disk}

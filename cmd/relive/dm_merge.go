@@ -56,11 +56,9 @@ snapshot-merge left half done.`,
 }
 
 func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) error {
-	file, _ := splitOrigin(origin)
-	for _, p := range []string{path, file} {
-		if err := notWritten(p); err != nil {
-			return err
-		}
+	file, err := a.notWritten(path, origin)
+	if err != nil {
+		return err
 	}
 	cow, err := openCOW(path)
 	if err != nil {
@@ -112,6 +110,17 @@ func (a *app) dmReadable(d *dmmerge.Device, forceBase bool) (warnings []string, 
 		warnings = append(warnings, fmt.Sprintf("%s: it is marked invalid; what was flushed is taken, as after a power cut", cow.Name()))
 	}
 	return warnings, nil
+}
+
+// notWritten refuses a COW and an origin that the running system may be writing
+// to, and gives the file that the origin is or lies in. What lies inside another
+// file does not change.
+func (a *app) notWritten(cow, origin string) (file string, err error) {
+	file, inner := splitOrigin(origin)
+	if err := notWritten(cow); err != nil || inner != "" {
+		return file, err
+	}
+	return file, notWritten(file)
 }
 
 // notWritten refuses a file that the running system may be writing to.

@@ -207,11 +207,9 @@ func (a *app) dmRepack(c *cobra.Command, origin, path string, f *dmRepackFlags) 
 			return err
 		}
 	}
-	file, _ := splitOrigin(origin)
-	for _, p := range []string{path, file} {
-		if err := notWritten(p); err != nil {
-			return err
-		}
+	file, err := a.notWritten(path, origin)
+	if err != nil {
+		return err
 	}
 	cow, err := openCOW(path)
 	if err != nil {

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -96,4 +100,53 @@ func TestParseBytes(t *testing.T) {
 			t.Errorf("%q: %d, %v", s, got, err)
 		}
 	}
+}
+
+// Files that the running system uses are not changed.
+func TestDMInUse(t *testing.T) {
+	skip := t.Skipf
+	if os.Getenv("CI") == "true" {
+		skip = t.Fatalf
+	}
+	if os.Getuid() != 0 {
+		skip("needs root")
+	}
+	path := filepath.Join(t.TempDir(), "cow")
+	var out bytes.Buffer
+	relive := func(args ...string) int {
+		out.Reset()
+		return run(append([]string{"dm"}, args...), &out, &out)
+	}
+	if code := relive("create", path, "--size", "1M", "--chunk", "4K"); code != exitDone {
+		t.Fatal(code, out.String())
+	}
+	device, err := exec.Command("losetup", "--find", "--show", path).Output()
+	if err != nil {
+		skip("no loop device: %v", err)
+	}
+	loop := strings.TrimSpace(string(device))
+	detached := false
+	detach := func() {
+		if !detached {
+			detached = exec.Command("losetup", "--detach", loop).Run() == nil
+		}
+	}
+	t.Cleanup(detach)
+	for _, args := range [][]string{{"reset", path}, {"grow", path, "--size", "2M"}, {"recover", "--in-place", path}, {"merge", "--in-place", path, path},
+		{"create", path, "--size", "1M", "--force"}, {"recover", path, "-o", path + ".new"}} {
+		if code := relive(args...); code != exitRefused || !strings.Contains(out.String(), "in use: attached to "+loop) {
+			t.Errorf("%v: %d\n%s", args, code, out.String())
+		}
+	}
+	if code := relive("status", path); code != exitDone || !strings.Contains(out.String(), "in use: attached to "+loop) {
+		t.Errorf("%d\n%s", code, out.String())
+	}
+	detach()
+	for range 100 { // the kernel lets go a moment later
+		if relive("reset", path) == exitDone {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Error(out.String())
 }

@@ -234,3 +234,39 @@ func TestInUseLoop(t *testing.T) {
 	check(kept, "bind-mounted at "+target)
 	check(img, "")
 }
+
+// TestDeviceInUse: a disk is in use while a partition of it is mounted.
+func TestDeviceInUse(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root")
+	}
+	img := t.TempDir() + "/disk"
+	script := `set -e
+truncate -s 16M "$1"; echo 'start=2048, type=83' | sfdisk -q "$1"
+dev=$(losetup -f --show -P "$1"); echo "$dev"
+for i in 1 2 3 4 5 6 7 8 9; do test -b "${dev}p1" && break; sleep 0.2; done
+mke2fs -q -t ext4 "${dev}p1" && mkdir "$1.mnt" && mount "${dev}p1" "$1.mnt"`
+	out, err := exec.Command("sh", "-c", script, "-", img).CombinedOutput()
+	dev, _, _ := strings.Cut(string(out), "\n")
+	t.Cleanup(func() {
+		exec.Command("umount", img+".mnt").Run()
+		exec.Command("losetup", "-d", dev).Run()
+	})
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%v: %s", err, out)
+		}
+		t.Skipf("no loop device with partitions: %v: %s", err, out)
+	}
+	for _, path := range []string{dev, dev + "p1"} {
+		if got, err := InUse("/", path); err != nil || got != dev+"p1 is mounted at "+img+".mnt" {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+	if out, err := exec.Command("umount", img+".mnt").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got, err := InUse("/", dev); err != nil || got != "" {
+		t.Errorf("not in use any more, but %q, %v", got, err)
+	}
+}

@@ -90,6 +90,25 @@ func (fs *FS) next(cluster uint32) (next uint32, end bool, err error) {
 	return v, false, nil
 }
 
+// loopGuard notices that a chain loops, within three times the number of its
+// different clusters and in no memory (Brent's algorithm): a small image must not
+// cost what the largest could.
+type loopGuard struct {
+	at          uint32 // a cluster that the chain came by
+	steps, next int64  // since then; until it is replaced
+}
+
+// loops takes the next cluster.
+func (g *loopGuard) loops(cluster uint32) bool {
+	if cluster == g.at {
+		return true
+	}
+	if g.steps++; g.steps > g.next {
+		g.at, g.steps, g.next = cluster, 0, 2*g.next+1
+	}
+	return false
+}
+
 // chain is the clusters of a file, in order.
 type chain struct {
 	fs    *FS
@@ -121,11 +140,8 @@ func (fs *FS) openChain(what string, first uint32, count int64) (*chain, error) 
 	}
 	fs.fat.mu.Lock()
 	defer fs.fat.mu.Unlock()
-	cluster := first
+	cluster, guard := first, loopGuard{at: first}
 	for i := int64(0); ; i++ {
-		if i == int64(fs.vol.clusters) {
-			return bad("its chain of clusters loops")
-		}
 		if i < count && i&(1<<markBits-1) == 0 {
 			c.marks = append(c.marks, cluster)
 		}
@@ -141,6 +157,9 @@ func (fs *FS) openChain(what string, first uint32, count int64) (*chain, error) 
 		}
 		if i+1 < count && next != cluster+1 {
 			c.straight = false
+		}
+		if guard.loops(next) {
+			return bad("its chain of clusters loops")
 		}
 		cluster = next
 	}

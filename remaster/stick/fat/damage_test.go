@@ -45,7 +45,7 @@ func TestDamagedFAT(t *testing.T) {
 		{"huge file", func(f *forge) { le.PutUint32(numbers(f)[deSize:], 1<<32-1) }, tree.ErrCorrupt, "4294967295 bytes, which the volume has not"},
 		{"directory is its parent", func(f *forge) { copy(deeper(f)[deClusterLo:], live(f)[deClusterLo:][:2]) }, tree.ErrCorrupt, "where another directory begins"},
 		{"directory in the root", func(f *forge) { le.PutUint16(deeper(f)[deClusterLo:], 0) }, tree.ErrCorrupt, "begins in cluster 0"},
-		{"directory loops", func(f *forge) { c := first(live(f)); fill(f, c); f.next(c, c) }, tree.ErrCorrupt, "where another directory begins"},
+		{"directory loops", func(f *forge) { c := first(live(f)); fill(f, c); f.next(c, c) }, tree.ErrCorrupt, "its chain of clusters loops"},
 		{"directory of files loops", func(f *forge) { c := first(deeper(f)); fill(f, c); f.next(c, c) }, tree.ErrCorrupt, "its chain of clusters loops"},
 		{"slash", func(f *forge) { deeper(f)[0] = '/' }, tree.ErrCorrupt, `name "/eeper"`},
 		{"no name", func(f *forge) { copy(deeper(f), "           ") }, tree.ErrCorrupt, `name ""`},
@@ -91,7 +91,7 @@ func TestDamagedFAT32(t *testing.T) {
 		{"active table", func(f *forge) { f.img[bsExtFlags] = 0x82 }, tree.ErrCorrupt, "table 2 of 2"},
 		{"fixed root", func(f *forge) { f.img[bsRootEntries] = 16 }, tree.ErrCorrupt, "do not go together"},
 		{"huge tables", func(f *forge) { le.PutUint32(f.img[bsFATSectors32:], 1<<31) }, tree.ErrCorrupt, "tables and root take"},
-		{"root loops", func(f *forge) { fill(f, 2); f.next(f.vol.rootCluster, f.vol.rootCluster) }, tree.ErrCorrupt, "where another directory begins"},
+		{"root loops", func(f *forge) { fill(f, 2); f.next(f.vol.rootCluster, f.vol.rootCluster) }, tree.ErrCorrupt, "its chain of clusters loops"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

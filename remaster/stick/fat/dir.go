@@ -97,10 +97,10 @@ func (d *dir) entries(fn func(index int, entry []byte) (stop bool, err error)) e
 	}
 	buf := make([]byte, min(fs.ClusterSize(), 64<<10))
 	limit := max(1, fs.vol.clustersOf(fs.limit()))
-	cluster := d.first
+	cluster, guard := d.first, loopGuard{at: d.first}
 	for done, index := int64(0), 0; done != d.count; done++ {
 		if done == limit {
-			return tree.Corrupt(fs.name, d.what, "more than %d bytes, or its chain of clusters loops", fs.limit())
+			return tree.Corrupt(fs.name, d.what, "more than %d bytes", fs.limit())
 		}
 		if !fs.vol.valid(cluster) {
 			return tree.Corrupt(fs.name, d.what, "goes on in cluster %d of %d", cluster, fs.vol.clusters)
@@ -130,6 +130,9 @@ func (d *dir) entries(fn func(index int, entry []byte) (stop bool, err error)) e
 				return tree.Corrupt(fs.name, d.what, "ends after %d of %d clusters", done+1, d.count)
 			}
 			return nil
+		}
+		if guard.loops(next) {
+			return tree.Corrupt(fs.name, d.what, "its chain of clusters loops")
 		}
 		cluster = next
 	}
