@@ -274,6 +274,12 @@ func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker,
 		s.Form = "nested"
 		return p.squashMaker(ctx, wo, root)
 	}
+	if l.snapshot() != nil && !l.Overlay.Empty && p.o.Output == "" {
+		// The image is built anew, and while the COW is not reset yet it would
+		// lie over blocks that have nothing to do with its own.
+		return nil, refuse("compact without leaving things out, and then once more with it, when the overlay is empty; or use -o",
+			"%s: what is left out needs a new file system image, which %s must not lie over even for a moment", l.Dir, l.Overlay.Name())
+	}
 	inner, err := p.planInner(ctx, p.system)
 	if err != nil {
 		return nil, err
@@ -313,9 +319,12 @@ func (p *CompactPlan) patched(unit int) (*patchedImage, error) {
 	if s := l.snapshot(); s != nil {
 		dev, fs = s.Device, s.FS
 	}
-	dev, err := recovered(dev, fs)
-	if err != nil {
+	if l.journalMayStay(fs) {
+		p.warn("the file system in %s was not unmounted cleanly, and its journal is left for the next boot to replay", l.Base.Name())
+	} else if r, err := recovered(dev, fs); err != nil {
 		return nil, err
+	} else {
+		dev = r
 	}
 	below := tree.Data(nil)
 	if l.Base.Image != nil {
