@@ -20,6 +20,7 @@ type RollbackPlan struct {
 	steps  []swap.Step
 	remake companion // to be made for the former base, where none was kept
 	sum    string    // of the former base, once it is known
+	order  []string  // in which names change hands
 
 	Steps    []string `json:"steps"`
 	Warnings []string `json:"warnings"`
@@ -88,7 +89,7 @@ func (p *RollbackPlan) checkInUse() error {
 // plan decides the steps.
 func (p *RollbackPlan) plan(ctx context.Context) error {
 	f := &p.found.files
-	for _, name := range f.together() {
+	for _, name := range p.order {
 		old, bad := name+".old", name+".bad"
 		c := slices.IndexFunc(f.companions, func(c companion) bool { return c.name == name })
 		switch {
@@ -141,6 +142,14 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 		return refuse("relive verify "+p.path(old)+" tells more of the base; an overlay's .old can be moved away to go back without it", "the former state cannot be read: %v", err)
 	}
 	defer l.Close()
+	// A compaction's order backwards. The former overlay over the present base
+	// shows the former state, the present overlay over the former base would not.
+	p.order = l.bottomUp(f.retired)
+	slices.Reverse(p.order)
+	p.order = append(slices.Concat(f.overlay, f.follow, p.order), f.base)
+	for _, c := range f.companions {
+		p.order = append(p.order, c.name)
+	}
 	if c, ok := f.sum(); ok && p.has(c.name+".old") {
 		want, err := readSum(p.path(c.name+".old"), c.sum)
 		if err != nil {
