@@ -57,7 +57,6 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			listed = append(listed, name)
 		}
 		images = listed
-		f.files.retired = append(f.files.retired, modules)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -74,14 +73,64 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			f.files.retired = append(f.files.retired, name)
 		}
 	}
+	if generation == "" {
+		// What a compaction has retired comes back with the former state, or gives
+		// way to what the next one retires.
+		former, err := squashImages(at, filepath.Join(dir, livebootDir), ".old")
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range former {
+			if name = filepath.Join(livebootDir, name); !isFile(at, filepath.Join(dir, name)) {
+				f.files.retired = append(f.files.retired, name)
+			}
+		}
+	}
 	if f.files.companions, err = mediumCompanions(at, dir, f.files.base); err != nil {
 		return nil, err
 	}
-	if has(at, filepath.Join(dir, livebootPersistence+generation)) {
-		f.files.overlay = []string{livebootPersistence}
+	if has(at, filepath.Join(dir, modules)) {
+		// Without the list a boot would take images up that are not in it.
+		own := filepath.Base(f.files.base)
+		f.files.companions = slices.Insert(f.files.companions, 0, companion{name: modules, text: func(baseFacts) string { return own + "\n" }})
 	}
-	return f, nil
+	f.files.overlay, err = livebootOverlay(at, dir, generation)
+	return f, err
 }
+
+// livebootOverlay names what a compaction makes anew of the persistence: the
+// file, or of a directory the layers in it.
+func livebootOverlay(at place, dir, generation string) (names []string, err error) {
+	if !isDir(at, filepath.Join(dir, livebootPersistence)) {
+		if has(at, filepath.Join(dir, livebootPersistence+generation)) {
+			names = append(names, livebootPersistence)
+		}
+		return names, nil
+	}
+	text, err := readSmall(at, filepath.Join(dir, livebootPersistence, livebootConf), persistenceConfMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	unions, _, err := parsePersistenceConf(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", livebootPersistence, err)
+	}
+	for _, u := range unions {
+		for _, name := range []string{unionUpper, unionWork} {
+			name = filepath.Join(livebootPersistence, u.source, name)
+			if (has(at, filepath.Join(dir, name)) || has(at, filepath.Join(dir, name+".old"))) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
+}
+
+// persistenceConfMax bounds persistence.conf, in bytes.
+const persistenceConfMax = 1 << 20
 
 // squashImages names the SquashFS images in a directory, sorted.
 func squashImages(at place, dir, generation string) (names []string, err error) {
@@ -116,13 +165,22 @@ func mediumCompanions(at place, dir, base string) ([]companion, error) {
 }
 
 func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
+	if l.generation != "" {
+		former, err := LiveBoot{}.find(l.at, l.Dir, l.generation)
+		if err != nil {
+			return err
+		}
+		if former != nil {
+			l.files = former.files
+		}
+	}
 	var unions []union
-	over := ""
-	if len(l.files.overlay) > 0 {
-		over = l.path(l.files.overlay[0])
+	over := filepath.Join(l.Dir, livebootPersistence)
+	if !isDir(l.at, over) { // of a directory, what is in it has generations
+		over = l.path(livebootPersistence)
 	}
 	var root *tree.Node // of the persistence
-	if over != "" && has(l.at, over) {
+	if has(l.at, over) {
 		var err error
 		if root, err = l.openPersistence(over); err != nil {
 			return err
@@ -168,10 +226,14 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 	if n == nil || n.Type != tree.Regular {
 		return nil, []string{"there is no " + livebootConf + ", so that a boot ignores it"}, nil
 	}
-	text, err := tree.ReadAll(n, 1<<20)
+	text, err := tree.ReadAll(n, persistenceConfMax)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
 	}
+	return parsePersistenceConf(text)
+}
+
+func parsePersistenceConf(text []byte) (unions []union, kept []string, err error) {
 	s := bufio.NewScanner(strings.NewReader(string(text)))
 	for i := 1; s.Scan(); i++ {
 		f := strings.Fields(s.Text())
@@ -214,7 +276,10 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 	}
 	slices.SortStableFunc(unions, func(a, b union) int { return cmp.Compare(a.dir, b.dir) })
 	unions = slices.CompactFunc(unions, func(a, b union) bool { return a.dir == b.dir })
-	return unions, kept, s.Err()
+	if err := s.Err(); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
+	}
+	return unions, kept, nil
 }
 
 func (LiveBoot) check(*CompactPlan) error { return nil }
@@ -224,5 +289,5 @@ func (LiveBoot) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*t
 }
 
 func (LiveBoot) resets(p *CompactPlan) ([]part, error) {
-	return p.freshUnions(p.live.Overlay, p.live.files.overlay[0])
+	return p.freshUnions(p.live.Overlay, livebootPersistence)
 }

@@ -45,8 +45,13 @@ func orNothing(kind string) string {
 func (l *Live) openUnions(root *tree.Node, unions []union) error {
 	o := l.Overlay
 	l.Merged = l.Base.Root
+	var layersOnly tree.Edits
+	generation := ""
+	if o.Image == nil {
+		generation = l.generation
+	}
 	for _, u := range unions {
-		upper, err := directoryAt(root, path.Join(u.source, unionUpper))
+		upper, err := directoryAt(root, path.Join(u.source, unionUpper+generation))
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 		}
@@ -54,12 +59,14 @@ func (l *Live) openUnions(root *tree.Node, unions []union) error {
 		if upper == nil {
 			continue
 		}
+		n := *upper
+		layersOnly.Put(path.Join(u.source, unionUpper), &n)
 		kids, err := upper.Children()
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 		}
 		o.Empty = o.Empty && len(kids) == 0
-		index, err := directoryAt(root, path.Join(u.source, unionWork, "index"))
+		index, err := directoryAt(root, path.Join(u.source, unionWork+generation, "index"))
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 		}
@@ -81,14 +88,21 @@ func (l *Live) openUnions(root *tree.Node, unions []union) error {
 			continue
 		}
 		var edits tree.Edits
-		n := *merged.Root()
-		edits.Put(u.dir, &n)
+		top := *merged.Root()
+		edits.Put(u.dir, &top)
 		if l.Merged, err = edits.Apply(l.Merged); err != nil {
 			return err
 		}
 	}
 	if len(o.unions) > 0 {
 		o.Upper, o.Union = root, o.unions[0]
+	}
+	if o.Image == nil && o.Upper != nil {
+		// Beside the layers, new ones are made in the same directory.
+		var err error
+		if o.Upper, err = layersOnly.Apply(tree.NewDir("", 0o755)); err != nil {
+			return err
+		}
 	}
 	return l.watchLayer(o)
 }
