@@ -336,12 +336,12 @@ func (p *CompactPlan) patched(unit int) (*patchedImage, error) {
 	if s := l.snapshot(); s != nil {
 		dev, fs = s.Device, s.FS
 	}
+	var empty bool // the journal
+	var err error
 	if l.journalMayStay(fs) {
 		p.warn("the file system in %s was not unmounted cleanly, and its journal is left for the next boot to replay", l.Base.Name())
-	} else if r, err := recovered(dev, fs); err != nil {
+	} else if dev, empty, err = recovered(dev, fs); err != nil {
 		return nil, err
-	} else {
-		dev = r
 	}
 	below := tree.Data(nil)
 	if l.Base.Image != nil {
@@ -358,10 +358,10 @@ func (p *CompactPlan) patched(unit int) (*patchedImage, error) {
 	if p.o.KeepFree {
 		fs = nil
 	}
-	image, err := newPatchedImage(dev, below, int64(unit), fs)
+	image, err := newPatchedImage(dev, below, int64(unit), fs, empty)
 	if errors.Is(err, tree.ErrUnsupported) {
 		p.warn("what is free in the file system is kept as it is: %v", err)
-		return newPatchedImage(dev, below, int64(unit), nil)
+		return newPatchedImage(dev, below, int64(unit), nil, false)
 	}
 	return image, err
 }
