@@ -17,7 +17,7 @@ import (
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 // requireTool skips a test where a tool of the system is missing, but fails it
@@ -100,7 +100,7 @@ func mount(t testing.TB, kind, options, what string) (at string, unmount func())
 		t.Helper()
 		if !done {
 			done = true
-			mounttest.Unmount(t, at)
+			systest.Unmount(t, at)
 		}
 	}
 	t.Cleanup(unmount)

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/squash/codec"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 // lacks skips a test that needs something of the system, but fails it in CI.
@@ -48,7 +48,7 @@ func mountLoop(t testing.TB, image, options string) string {
 	t.Helper()
 	at := t.TempDir()
 	tool(t, "mount", "-o", options, image, at)
-	t.Cleanup(func() { mounttest.Unmount(t, at) })
+	t.Cleanup(func() { systest.Unmount(t, at) })
 	return at
 }
 
