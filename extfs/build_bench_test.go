@@ -2,12 +2,12 @@ package extfs
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 // Figures, from one run each on two cores that were busy with other work
@@ -59,18 +59,9 @@ func BenchmarkBuildHost(b *testing.B) {
 // BenchmarkMke2fsHost is the yardstick: mke2fs -d of the same directory.
 func BenchmarkMke2fsHost(b *testing.B) {
 	dir, _ := benchTree(b)
-	path := filepath.Join(b.TempDir(), "image")
+	temp := b.TempDir()
 	for b.Loop() {
-		os.Remove(path)
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			b.Fatal(err)
-		}
-		if err := os.Truncate(path, benchSize); err != nil {
-			b.Fatal(err)
-		}
-		if out, err := exec.Command(tool(b, "mke2fs"), "-q", "-F", "-t", "ext4", "-d", dir, path).CombinedOutput(); err != nil {
-			b.Fatalf("%v\n%s", err, out)
-		}
+		systest.Run(b, "mke2fs", "-q", "-F", "-t", "ext4", "-d", dir, systest.Blank(b, temp, benchSize))
 	}
 }
 

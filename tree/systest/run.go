@@ -12,7 +12,7 @@ import (
 )
 
 // limit is how long a program may run: some are known to loop.
-const limit = 3 * time.Minute
+const limit = 5 * time.Minute
 
 // Run runs a program that must succeed and gives what it says on both its
 // outputs. A program that the system lacks is a case of [Lacks]. Programs know
