@@ -59,9 +59,10 @@ func BenchmarkBuildHost(b *testing.B) {
 // BenchmarkMke2fsHost is the yardstick: mke2fs -d of the same directory.
 func BenchmarkMke2fsHost(b *testing.B) {
 	dir, _ := benchTree(b)
-	temp := b.TempDir()
+	path := filepath.Join(b.TempDir(), "image")
 	for b.Loop() {
-		systest.Run(b, "mke2fs", "-q", "-F", "-t", "ext4", "-d", dir, systest.Blank(b, temp, benchSize))
+		systest.BlankAt(b, path, benchSize)
+		systest.Run(b, "mke2fs", "-q", "-F", "-t", "ext4", "-d", dir, path)
 	}
 }
 

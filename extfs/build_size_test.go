@@ -95,7 +95,7 @@ func TestBuildLikeMke2fs(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d %s", c.size, c.args), func(t *testing.T) {
 			t.Parallel()
-			theirs := systest.Blank(t, t.TempDir(), c.size)
+			theirs := systest.Blank(t, c.size)
 			args := append([]string{"MKE2FS_CONFIG=testdata/mke2fs.conf", "E2FSPROGS_FAKE_TIME=1700000000", "mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", "-U", uuid, "-E", "hash_seed=" + uuid}, strings.Fields(c.args)...)
 			systest.Run(t, "env", append(args, theirs)...)
 			o := c.o

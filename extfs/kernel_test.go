@@ -22,7 +22,8 @@ import (
 // mkfs makes an image of that many MiB.
 func mkfs(t testing.TB, mib int, args ...string) string {
 	t.Helper()
-	img := systest.Blank(t, systest.MemDir(t), int64(mib)<<20)
+	img := filepath.Join(systest.MemDir(t), "image")
+	systest.BlankAt(t, img, int64(mib)<<20)
 	args = append([]string{"-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"}, args...)
 	systest.Run(t, "mke2fs", append(args, img)...)
 	return img

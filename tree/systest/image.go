@@ -11,14 +11,20 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Blank makes a file "image" of that many bytes in a directory, all of it a hole,
-// and gives its path.
-func Blank(t testing.TB, dir string, size int64) string {
+// Blank makes a file of that many bytes, all of it a hole, in a directory of its
+// own and gives its path.
+func Blank(t testing.TB, size int64) (path string) {
 	t.Helper()
-	path := filepath.Join(dir, "image")
+	path = filepath.Join(TempDir(t), "image")
+	BlankAt(t, path, size)
+	return path
+}
+
+// BlankAt is [Blank] with a path, where nothing is or a file that is emptied.
+func BlankAt(t testing.TB, path string, size int64) {
+	t.Helper()
 	Must(t, os.WriteFile(path, nil, 0o600))
 	Must(t, os.Truncate(path, size))
-	return path
 }
 
 // OpenFile opens a file for reading until the end of the test, and gives its size.

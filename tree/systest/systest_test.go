@@ -148,11 +148,11 @@ func TestDirs(t *testing.T) {
 			for _, d := range dirs {
 				Must(t, os.MkdirAll(filepath.Join(d, "x/y"), 0o755))
 			}
-			path := Blank(t, dirs[0], 10<<20+1)
-			var size int64
+			path, size := Blank(t, 10<<20+1), int64(0)
 			if f, size = OpenFile(t, path); size != 10<<20+1 || blocks(t, path) != 0 {
 				t.Errorf("%d bytes, %d of them on disk", size, blocks(t, path))
 			}
+			dirs = append(dirs, filepath.Dir(path))
 		})
 		if r.how != "" || dirs[0] == dirs[1] {
 			t.Errorf("%+v, %q", r, dirs)
@@ -211,7 +211,8 @@ func TestHoles(t *testing.T) {
 // TestFsck: a wrong free count, for which e2fsck does not fail, is told.
 func TestFsck(t *testing.T) {
 	NeedTools(t, "mke2fs", "debugfs", "e2fsck")
-	image := Blank(t, MemDir(t), 2<<20)
+	image := filepath.Join(MemDir(t), "image")
+	BlankAt(t, image, 2<<20)
 	Run(t, "mke2fs", "-q", "-F", "-t", "ext4", image)
 	Fsck(t, image)
 	Run(t, "debugfs", "-w", "-R", "ssv free_inodes_count 7", image)
@@ -291,7 +292,7 @@ func TestUnmountBusy(t *testing.T) {
 // TestLoop: a loop device holds the image until the test ends.
 func TestLoop(t *testing.T) {
 	NeedRoot(t, "losetup")
-	image := Blank(t, TempDir(t), 1<<20)
+	image := Blank(t, 1<<20)
 	var device string
 	r, _ := record(t, func(t testing.TB) {
 		device = Loop(t, image, "-b", "4096")
