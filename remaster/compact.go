@@ -247,7 +247,7 @@ func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker,
 	case bare && p.o.Flatten:
 		return nil, refuse("compress it with mksquashfs first", "%s is not compressed, so that there is nothing to flatten it into", l.Base.Path)
 	case p.Summary.Mode == "image" && l.Base.Inner == nil:
-		return nil, refuse("-o writes the new base, and relive ls --json or unsquashfs shows what is in it", "%s holds no file system image", l.Base.Path)
+		return nil, refuse("-o writes the new base, which holds the files themselves", "%s holds no file system image that --image could write", l.Base.Path)
 	case !p.keepsImage():
 		s.Form = "squashfs"
 		return p.squashMaker(ctx, wo, p.system)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"relive/tree/systest"
 )
 
@@ -197,4 +199,42 @@ func TestInUseLoop(t *testing.T) {
 	systest.MountAt(t, "", "bind", kept, target)
 	check(kept, "bind-mounted at "+target)
 	check(img, "")
+}
+
+// TestDeviceInUse: a disk is in use while a partition of it is mounted, or
+// something else stands on it.
+func TestDeviceInUse(t *testing.T) {
+	root := t.TempDir()
+	disk := root + "/disk"
+	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(unix.Mkdev(240, 8))); err != nil {
+		systest.Lacks(t, "device nodes, but: "+err.Error())
+	}
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(root+"/"+name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(root+"/"+name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("sys/dev/block/240:8/queue/dev", "240:10\n") // not a partition
+	put("sys/dev/block/240:8/part1/dev", "240:9\n")
+	put("sys/dev/block/240:8/part1/partition", "1\n")
+	for _, c := range []struct{ mounts, want string }{
+		{"36 35 240:7 / /mnt rw - ext4 /dev/other rw\n", ""},
+		{"36 35 240:10 / /mnt rw - ext4 /dev/other rw\n", ""},
+		{"36 35 240:8 / /mnt rw - ext4 /dev/disk rw\n", "/dev/disk is mounted at /mnt"},
+		{"36 35 240:9 / /mnt rw - ext4 /dev/disk1 rw\n", "/dev/disk1 is mounted at /mnt"},
+	} {
+		put("proc/self/mountinfo", c.mounts)
+		if got, err := InUse(root, disk); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v; want %q", c.mounts, got, err, c.want)
+		}
+	}
+	put("proc/self/mountinfo", "")
+	put("sys/dev/block/240:8/part1/holders/dm-3/x", "")
+	if got, err := InUse(root, disk); err != nil || got != "part of /dev/dm-3" {
+		t.Errorf("%q, %v", got, err)
+	}
 }

@@ -40,6 +40,9 @@ func InUse(root, path string) (reason string, err error) {
 	if u.mounts, err = readMounts(u.host); err != nil {
 		return "", err
 	}
+	if info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0 {
+		return u.device()
+	}
 	if reason, err = u.loops(); reason != "" || err != nil {
 		return reason, err
 	}
@@ -64,6 +67,44 @@ func (u *user) is(path string) bool {
 		return os.SameFile(info, u.file)
 	}
 	return u.names[path] // a place that this process cannot look at
+}
+
+// device looks at the users of a block device: mounts of it, or of a partition
+// of it, and devices that stand on it.
+func (u *user) device() (string, error) {
+	st, ok := u.file.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "", nil
+	}
+	number := fmt.Sprintf("%d:%d", unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev)))
+	at := "sys/dev/block/" + number
+	// The partitions, too: each is a directory with a file dev.
+	parts, err := fs.Glob(u.host, at+"/*/dev")
+	if err != nil {
+		return "", err
+	}
+	dirs := map[string]string{number: at}
+	for _, p := range parts {
+		b, err := fs.ReadFile(u.host, p)
+		if err != nil {
+			return "", err
+		}
+		if _, err := fs.Stat(u.host, filepath.Dir(p)+"/partition"); err == nil {
+			dirs[strings.TrimSpace(string(b))] = filepath.Dir(p)
+		}
+	}
+	for _, m := range u.mounts {
+		if dirs[m.dev] != "" || u.is(m.source) {
+			return fmt.Sprintf("%s is mounted at %s", m.source, m.point), nil
+		}
+	}
+	for _, dir := range dirs {
+		holders, err := fs.ReadDir(u.host, dir+"/holders")
+		if err == nil && len(holders) > 0 {
+			return "part of /dev/" + holders[0].Name(), nil
+		}
+	}
+	return "", nil
 }
 
 // loops looks at the loop devices.
