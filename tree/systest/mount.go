@@ -2,6 +2,7 @@ package systest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,13 +73,25 @@ func unmountWithin(t testing.TB, at string, wait time.Duration) {
 	}
 }
 
-// Loop attaches an image to a loop device until the end of the test, and gives
-// the device. The options are those of losetup.
-func Loop(t testing.TB, image string, options ...string) (device string) {
+// Loop attaches an image to a loop device and gives the device, with what
+// detaches it, at the end of the test at the latest. The options are those of
+// losetup. A system without loop devices is a case of [Lacks].
+func Loop(t testing.TB, image string, options ...string) (device string, detach func()) {
 	t.Helper()
 	NeedRoot(t)
-	out := Output(t, "losetup", append(options, "-f", "--show", image)...)
-	device = out[:max(len(out)-1, 0)]
-	t.Cleanup(func() { Run(t, "losetup", "-d", device) })
-	return device
+	out, err := Try(t, "losetup", append(options, "-f", "--show", image)...)
+	if err != nil {
+		Lacks(t, "a loop device: "+err.Error())
+	}
+	device = strings.TrimSpace(out)
+	done := false
+	detach = func() {
+		t.Helper()
+		if !done {
+			done = true
+			Run(t, "losetup", "-d", device)
+		}
+	}
+	t.Cleanup(detach)
+	return device, detach
 }

@@ -295,15 +295,25 @@ func TestLoop(t *testing.T) {
 	image := Blank(t, 1<<20)
 	var device string
 	r, _ := record(t, func(t testing.TB) {
-		device = Loop(t, image, "-b", "4096")
-		if f, size := OpenFile(t, device); size != 1<<20 || f.Name() != device {
+		var detach func()
+		device, detach = Loop(t, image, "-b", "4096")
+		if f, size := OpenFile(t, device); size != 1<<20 || f.Close() != nil {
 			t.Errorf("%s has %d bytes", device, size)
 		}
+		detach()
+		detach()
+		Loop(t, image)
 	})
 	if r.how != "" || !strings.HasPrefix(device, "/dev/loop") {
 		t.Errorf("%q, %+v", device, r)
 	}
 	if out := Output(t, "losetup", "-n", "-O", "NAME", "-j", image); out != "" {
 		t.Errorf("left: %s", out)
+	}
+	for ci, want := range map[string]string{"true": "failed", "": "skipped"} {
+		t.Setenv("CI", ci)
+		if r, _ := record(t, func(t testing.TB) { Loop(t, image+".none") }); r.how != want {
+			t.Errorf("CI=%q: %+v", ci, r)
+		}
 	}
 }
