@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"path/filepath"
+	"slices"
 
 	"relive/remaster/swap"
 )
@@ -58,21 +59,42 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 	for _, name := range p.live.files.together() {
 		steps = append(steps, rotate(dir, name, keep)...)
 	}
-	for _, name := range p.targets() {
-		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
-	}
-	if keep > 0 {
-		for _, name := range p.twins() {
-			steps = append(steps, swap.Copy{From: name, To: generation(name, 1)})
-		}
-	}
-	for _, name := range p.live.files.retired {
+	setAside := func(name string) {
 		switch {
 		case !exists(filepath.Join(dir, name)):
 		case keep > 0:
 			steps = append(steps, swap.Move{From: name, To: generation(name, 1)})
 		default:
 			steps = append(steps, swap.Remove{Path: name})
+		}
+	}
+	f := &p.live.files
+	if p.apart {
+		for _, r := range p.resets {
+			setAside(r.target)
+		}
+	}
+	for _, name := range p.targets() {
+		if slices.Contains(f.overlay, name) {
+			continue
+		}
+		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
+	}
+	// With the old overlay still there the new base shows the same, whether the
+	// images that it has taken up lie over it or not.
+	for _, name := range f.retired {
+		setAside(name)
+	}
+	for _, r := range p.resets {
+		step := swap.Replace{New: made[r.target], Target: r.target, Keep: kept(r.target)}
+		if p.apart {
+			step.Keep = ""
+		}
+		steps = append(steps, step)
+	}
+	if keep > 0 {
+		for _, name := range p.twins() {
+			steps = append(steps, swap.Copy{From: name, To: generation(name, 1)})
 		}
 	}
 	return steps

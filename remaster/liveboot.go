@@ -74,10 +74,42 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			f.files.retired = append(f.files.retired, name)
 		}
 	}
-	if f.files.companions, err = mediumCompanions(at, dir, f.files.base); err != nil {
+	if f.files.companions, err = mediumCompanions(at, dir, &f.files); err != nil {
 		return nil, err
 	}
-	if has(at, filepath.Join(dir, livebootPersistence+generation)) {
+	// What an earlier compaction has set aside belongs to a former state.
+	names, err := at.list(filepath.Join(dir, livebootDir))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		stem, ok := strings.CutSuffix(name, ".old")
+		if !ok {
+			stem = oldGeneration(name)
+		}
+		stem = filepath.Join(livebootDir, stem)
+		if (filepath.Ext(stem) == ".squashfs" || stem == modules) && stem != f.files.base && !slices.Contains(f.files.retired, stem) {
+			f.files.retired = append(f.files.retired, stem)
+		}
+	}
+	persistence := filepath.Join(dir, livebootPersistence)
+	switch {
+	case isDir(at, persistence):
+		conf, err := readSmall(at, filepath.Join(persistence, livebootConf), 1<<20)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		unions, _, err := parsePersistenceConf(string(conf))
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range unions {
+			f.files.overlay = append(f.files.overlay, filepath.Join(livebootPersistence, u.source, unionUpper), filepath.Join(livebootPersistence, u.source, unionWork))
+		}
+	case has(at, persistence+generation):
 		f.files.overlay = []string{livebootPersistence}
 	}
 	return f, nil
@@ -103,8 +135,9 @@ func squashImages(at place, dir, generation string) (names []string, err error) 
 
 // mediumCompanions are what stands beside an image of Debian's and Ubuntu's
 // media: its size, and its line in the lists of sums.
-func mediumCompanions(at place, dir, base string) ([]companion, error) {
-	out, err := listedSums(at, dir, base)
+func mediumCompanions(at place, dir string, files *fileSet) ([]companion, error) {
+	base := files.base
+	out, err := listedSums(at, dir, files)
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +150,13 @@ func mediumCompanions(at place, dir, base string) ([]companion, error) {
 
 func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 	var unions []union
-	over := ""
-	if len(l.files.overlay) > 0 {
-		over = l.path(l.files.overlay[0])
+	over, inside := l.path(livebootPersistence), ""
+	if dir := filepath.Join(l.Dir, livebootPersistence); isDir(l.at, dir) {
+		// A directory stays; the layers in it have generations.
+		over, inside = dir, l.generation
 	}
 	var root *tree.Node // of the persistence
-	if over != "" && has(l.at, over) {
+	if has(l.at, over) {
 		var err error
 		if root, err = l.openPersistence(over); err != nil {
 			return err
@@ -147,7 +181,7 @@ func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 	if root == nil {
 		return nil
 	}
-	return l.openUnions(root, unions)
+	return l.openUnions(root, unions, inside)
 }
 
 // union is a directory of the system that persistence lies over.
@@ -172,18 +206,24 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
 	}
-	s := bufio.NewScanner(strings.NewReader(string(text)))
+	return parsePersistenceConf(string(text))
+}
+
+// parsePersistenceConf is readPersistenceConf for the text.
+func parsePersistenceConf(text string) (unions []union, kept []string, err error) {
+	s := bufio.NewScanner(strings.NewReader(text))
+	s.Buffer(nil, 1<<20)
 	for i := 1; s.Scan(); i++ {
 		f := strings.Fields(s.Text())
 		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
 			continue
 		}
 		place := fmt.Sprintf("%s: line %d", livebootConf, i)
-		if !filepath.IsAbs(f[0]) || f[0] != filepath.Clean(f[0]) && f[0] != filepath.Clean(f[0])+"/" {
-			kept = append(kept, place+": "+f[0]+" is no clean absolute path, so that a boot skips it")
+		if why := unsafeMount(f[0]); why != "" {
+			kept = append(kept, place+": "+tree.Escape(f[0])+" "+why+", so that a boot skips it")
 			continue
 		}
-		u := union{dir: strings.Trim(f[0], "/")}
+		u := union{dir: trimPath(f[0])}
 		u.source = u.dir
 		kind, known := "bind", true
 		for _, o := range strings.Split(strings.Join(f[1:], ","), ",") {
@@ -192,20 +232,18 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 			case o == "union", o == "link", o == "bind":
 				kind = o
 			case strings.HasPrefix(o, "source="):
-				u.source = strings.Trim(strings.TrimPrefix(o, "source="), "/")
-				if u.source == "." {
-					u.source = ""
-				}
-				if strings.Contains("/"+u.source+"/", "/../") || strings.Contains("/"+u.source+"/", "/./") {
+				source := strings.TrimPrefix(o, "source=")
+				if source != "." && (strings.HasPrefix(source, "/") || dotted(source)) {
 					known = false
 				}
+				u.source = strings.Trim(trimPath(source), ".")
 			default:
 				known = false
 			}
 		}
 		switch {
 		case !known:
-			kept = append(kept, place+": has an option that live-boot does not know, so that a boot skips it")
+			kept = append(kept, place+": has an option that live-boot does not take, so that a boot skips it")
 		case kind == "union":
 			unions = append(unions, u)
 		default:
@@ -217,12 +255,44 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 	return unions, kept, s.Err()
 }
 
-func (LiveBoot) check(*CompactPlan) error { return nil }
+// unsafeMount tells why live-boot skips a directory (get_custom_mounts), "" where
+// it does not.
+func unsafeMount(dir string) string {
+	clean := "/" + trimPath(dir)
+	switch {
+	case !strings.HasPrefix(dir, "/"):
+		return "is no absolute path"
+	case dotted(dir):
+		return "has . or .. in it"
+	case strings.HasPrefix(clean, "/lib"):
+		return "is in a place that begins with /lib"
+	case clean == "/run/live" || strings.HasPrefix(clean, "/run/live/"):
+		return "is live-boot's own"
+	}
+	return ""
+}
+
+// dotted tells whether a part of a path is . or ...
+func dotted(path string) bool {
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "." || part == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// trimPath takes slashes away that mean nothing, also the first.
+func trimPath(path string) string {
+	return strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
+}
+
+func (LiveBoot) check(context.Context, *CompactPlan) error { return nil }
 
 func (LiveBoot) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
 	return merged, nil
 }
 
 func (LiveBoot) resets(p *CompactPlan) ([]part, error) {
-	return p.freshUnions(p.live.Overlay, p.live.files.overlay[0])
+	return p.freshUnions(p.live.Overlay)
 }

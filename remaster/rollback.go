@@ -136,7 +136,15 @@ func (p *RollbackPlan) setAside(name string) {
 func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	f := &p.found.files
 	old := f.base + ".old"
-	l, err := p.found.open(ctx, p.env, ".old")
+	// What the former state is made of need not be what the present one is.
+	former, err := findAt(p.found.at, p.found.Dir, ".old")
+	if err == nil && former == nil {
+		err = ErrNoLayout
+	}
+	var l *Live
+	if err == nil {
+		l, err = former.open(ctx, p.env, ".old")
+	}
 	if err != nil {
 		return refuse("relive verify "+p.path(old)+" tells more of the base; an overlay's .old can be moved away to go back without it", "the former state cannot be read: %v", err)
 	}

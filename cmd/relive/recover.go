@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+
 	"github.com/spf13/cobra"
 
+	"relive/remaster"
 	"relive/remaster/swap"
 )
 
@@ -16,11 +20,18 @@ commit point a run is undone, after it finished. Every other verb does the same
 before it begins.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			state, err := swap.Inspect(swap.OS{}, args[0])
-			if err != nil {
-				return err
+			found := false
+			for i, dir := range remaster.JournalDirs(args[0]) {
+				state, err := swap.Inspect(swap.OS{}, dir)
+				if i > 0 && errors.Is(err, fs.ErrNotExist) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				found = found || state != nil
 			}
-			if state == nil {
+			if !found {
 				a.printf("%s: nothing was interrupted\n", args[0])
 				return nil
 			}
