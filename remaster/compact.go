@@ -222,16 +222,16 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 }
 
 // mustPart tells whether the old overlay must not be met with the new base: a
-// snapshot has no place over a flattened base, and what overlayfs finds in its
-// lower layers by names or handles is not there any more. With version ids a
-// boot tells by itself.
+// snapshot has no place over a flattened base or over an image that was built
+// anew, and what overlayfs finds in its lower layers by names or handles is not
+// there any more. With version ids a boot tells by itself.
 func (p *CompactPlan) mustPart() (bool, error) {
 	l := p.live
 	if _, antix := l.Layout.(AntiX); antix || l.Overlay == nil {
 		return false, nil
 	}
 	if l.snapshot() != nil {
-		return p.o.Flatten, nil
+		return p.o.Flatten || len(p.o.Excludes) > 0, nil
 	}
 	return l.Overlay.leans()
 }
@@ -336,9 +336,12 @@ func (p *CompactPlan) patched(unit int) (*patchedImage, error) {
 	if s := l.snapshot(); s != nil {
 		dev, fs = s.Device, s.FS
 	}
-	dev, err := recovered(dev, fs)
-	if err != nil {
+	if l.journalMayStay(fs) {
+		p.warn("the file system in %s was not unmounted cleanly, and its journal is left for the next boot to replay", l.Base.Name())
+	} else if r, err := recovered(dev, fs); err != nil {
 		return nil, err
+	} else {
+		dev = r
 	}
 	below := tree.Data(nil)
 	if l.Base.Image != nil {

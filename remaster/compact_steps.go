@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 
@@ -75,14 +76,13 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 		}
 	}
 	for _, name := range p.targets() {
-		if slices.Contains(f.overlay, name) {
-			continue
+		if !slices.Contains(f.overlay, name) {
+			steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
 		}
-		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
 	}
-	// With the old overlay still there the new base shows the same, whether the
-	// images that it has taken up lie over it or not.
-	for _, name := range f.retired {
+	// What lies over the base would hide changes that the base has taken up, once
+	// the overlay is empty.
+	for _, name := range p.live.bottomUp(f.retired) {
 		setAside(name)
 	}
 	for _, r := range p.resets {
@@ -98,6 +98,16 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 		}
 	}
 	return steps
+}
+
+// bottomUp sorts names so that images of the base's stack come last and in their
+// order, the bottom first. While they are taken away in it over a base that
+// holds all of them, what is left never shows a file that a higher one hid.
+func (l *Live) bottomUp(names []string) []string {
+	place := func(name string) int {
+		return slices.IndexFunc(l.stack, func(b *Base) bool { return b.Path == l.path(name) })
+	}
+	return slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return cmp.Compare(place(a), place(b)) })
 }
 
 // rotate makes room for a new first generation, by moving each kept one a place

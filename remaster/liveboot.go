@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -57,7 +58,6 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			listed = append(listed, name)
 		}
 		images = listed
-		f.files.retired = append(f.files.retired, modules)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -74,10 +74,8 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			f.files.retired = append(f.files.retired, name)
 		}
 	}
-	if f.files.companions, err = mediumCompanions(at, dir, &f.files); err != nil {
-		return nil, err
-	}
-	// What an earlier compaction has set aside belongs to a former state.
+	// What an earlier compaction has set aside comes back with the former state,
+	// or gives way to what the next one sets aside.
 	names, err := at.list(filepath.Join(dir, livebootDir))
 	if err != nil {
 		return nil, err
@@ -88,32 +86,55 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			stem = oldGeneration(name)
 		}
 		stem = filepath.Join(livebootDir, stem)
-		if (filepath.Ext(stem) == ".squashfs" || stem == modules) && stem != f.files.base && !slices.Contains(f.files.retired, stem) {
+		if generation == "" && filepath.Ext(stem) == ".squashfs" && stem != f.files.base && !slices.Contains(f.files.stack, stem) && !slices.Contains(f.files.retired, stem) {
 			f.files.retired = append(f.files.retired, stem)
 		}
 	}
-	persistence := filepath.Join(dir, livebootPersistence)
-	switch {
-	case isDir(at, persistence):
-		conf, err := readSmall(at, filepath.Join(persistence, livebootConf), 1<<20)
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		unions, _, err := parsePersistenceConf(string(conf))
-		if err != nil {
-			return nil, err
-		}
-		for _, u := range unions {
-			f.files.overlay = append(f.files.overlay, filepath.Join(livebootPersistence, u.source, unionUpper), filepath.Join(livebootPersistence, u.source, unionWork))
-		}
-	case has(at, persistence+generation):
-		f.files.overlay = []string{livebootPersistence}
+	if f.files.companions, err = mediumCompanions(at, dir, &f.files); err != nil {
+		return nil, err
 	}
-	return f, nil
+	if has(at, filepath.Join(dir, modules)) {
+		// Without the list a boot would take images up that are not in it.
+		own := filepath.Base(f.files.base)
+		f.files.companions = slices.Insert(f.files.companions, 0, companion{name: modules, text: func(baseFacts) string { return own + "\n" }})
+	}
+	f.files.overlay, err = livebootOverlay(at, dir, generation)
+	return f, err
 }
+
+// livebootOverlay names what a compaction makes anew of the persistence: the
+// file, or of a directory the layers in it.
+func livebootOverlay(at place, dir, generation string) (names []string, err error) {
+	if !isDir(at, filepath.Join(dir, livebootPersistence)) {
+		if has(at, filepath.Join(dir, livebootPersistence+generation)) {
+			names = append(names, livebootPersistence)
+		}
+		return names, nil
+	}
+	text, err := readSmall(at, filepath.Join(dir, livebootPersistence, livebootConf), persistenceConfMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	unions, _, err := parsePersistenceConf(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", livebootPersistence, err)
+	}
+	for _, u := range unions {
+		for _, name := range []string{unionUpper, unionWork} {
+			name = filepath.Join(livebootPersistence, u.source, name)
+			if (has(at, filepath.Join(dir, name)) || has(at, filepath.Join(dir, name+".old"))) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
+}
+
+// persistenceConfMax bounds persistence.conf, in bytes.
+const persistenceConfMax = 1 << 20
 
 // squashImages names the SquashFS images in a directory, sorted.
 func squashImages(at place, dir, generation string) (names []string, err error) {
@@ -202,17 +223,17 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 	if n == nil || n.Type != tree.Regular {
 		return nil, []string{"there is no " + livebootConf + ", so that a boot ignores it"}, nil
 	}
-	text, err := tree.ReadAll(n, 1<<20)
+	text, err := tree.ReadAll(n, persistenceConfMax)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
 	}
-	return parsePersistenceConf(string(text))
+	return parsePersistenceConf(text)
 }
 
 // parsePersistenceConf is readPersistenceConf for the text.
-func parsePersistenceConf(text string) (unions []union, kept []string, err error) {
-	s := bufio.NewScanner(strings.NewReader(text))
-	s.Buffer(nil, 1<<20)
+func parsePersistenceConf(text []byte) (unions []union, kept []string, err error) {
+	s := bufio.NewScanner(bytes.NewReader(text))
+	s.Buffer(nil, persistenceConfMax)
 	for i := 1; s.Scan(); i++ {
 		f := strings.Fields(s.Text())
 		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
@@ -252,7 +273,10 @@ func parsePersistenceConf(text string) (unions []union, kept []string, err error
 	}
 	slices.SortStableFunc(unions, func(a, b union) int { return cmp.Compare(a.dir, b.dir) })
 	unions = slices.CompactFunc(unions, func(a, b union) bool { return a.dir == b.dir })
-	return unions, kept, s.Err()
+	if err := s.Err(); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
+	}
+	return unions, kept, nil
 }
 
 // unsafeMount tells why live-boot skips a directory (get_custom_mounts), "" where

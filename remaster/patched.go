@@ -32,6 +32,18 @@ func recovered(dev device, fs *extfs.FS) (device, error) {
 	return recoveredDevice{r, dev}, nil
 }
 
+// journalMayStay tells whether the journal must not be replayed into the new
+// base. A COW that was begun over an image with a pending journal may hold
+// blocks as they are before the replay, and neither journal nor superblock,
+// where the first replay was cut off. Over a new base without that journal
+// nothing would mend these blocks, and between the replacing of the base and
+// that of the overlay the COW does lie over the new base. Over a clean image
+// the kernel writes superblock and journal before any block that these mend.
+func (l *Live) journalMayStay(merged *extfs.FS) bool {
+	s := l.snapshot()
+	return s != nil && s.COW.Exceptions() > 0 && merged.Info().NeedsRecovery && l.Base.Inner.FS.Info().NeedsRecovery
+}
+
 type recoveredDevice struct {
 	*extfs.Recovered
 	below device

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -20,10 +22,13 @@ commit point a run is undone, after it finished. Every other verb does the same
 before it begins.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := os.Stat(args[0]); err != nil {
+				return err
+			}
 			found := false
-			for i, dir := range remaster.JournalDirs(args[0]) {
+			for _, dir := range remaster.JournalDirs(args[0]) {
 				state, err := swap.Inspect(swap.OS{}, dir)
-				if i > 0 && errors.Is(err, fs.ErrNotExist) {
+				if dir != args[0] && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
 					continue
 				}
 				if err != nil {

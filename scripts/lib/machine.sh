@@ -127,7 +127,7 @@ machine() {
         -drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" \
         -device virtio-blk-pci,drive=disk \
         -kernel "$E2E/kernel/boot/vmlinuz-$(kernel_release)" -initrd "$initrd" \
-        -append "console=ttyS0 quiet panic=-1 mitigations=off init_on_alloc=0 random.trust_cpu=on step=$step $*" \
+        -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check init_on_alloc=0 random.trust_cpu=on step=$step $*" \
         </dev/null &
     MACHINE=$!
 }
