@@ -79,10 +79,12 @@ func UnpackTo(t testing.TB, from, to string) {
 }
 
 // Fsck demands that e2fsck has nothing to say of an image. Wrong free counts do
-// not make it fail; what it would ask is looked at for that.
+// not make it fail; what it would ask is looked at for that. What it asks of times
+// in the future is not: images may hold any time.
 func Fsck(t testing.TB, image string) {
 	t.Helper()
-	if out := Run(t, "e2fsck", "-fn", image); strings.Contains(out, "? no") {
+	out := Run(t, "e2fsck", "-fn", image)
+	if strings.Contains(strings.ReplaceAll(out, "in the future.\nFix? no\n", ""), "? no") {
 		t.Fatalf("e2fsck -fn %s:\n%s", image, out)
 	}
 }

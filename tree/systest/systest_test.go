@@ -208,12 +208,16 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-// TestFsck: a wrong free count, for which e2fsck does not fail, is told.
+// TestFsck: a wrong free count, for which e2fsck does not fail, is told, a time in
+// the future is not.
 func TestFsck(t *testing.T) {
 	NeedTools(t, "mke2fs", "debugfs", "e2fsck")
 	image := filepath.Join(MemDir(t), "image")
 	BlankAt(t, image, 2<<20)
-	Run(t, "mke2fs", "-q", "-F", "-t", "ext4", image)
+	Run(t, "env", "E2FSPROGS_FAKE_TIME=4090000000", "mke2fs", "-q", "-F", "-t", "ext4", image)
+	if out := Run(t, "e2fsck", "-fn", image); !strings.Contains(out, "? no") {
+		t.Errorf("e2fsck says nothing of a time in the future:\n%s", out)
+	}
 	Fsck(t, image)
 	Run(t, "debugfs", "-w", "-R", "ssv free_inodes_count 7", image)
 	if r, _ := record(t, func(t testing.TB) { Fsck(t, image) }); r.how != "failed" || !strings.Contains(r.said[0], "? no") {
