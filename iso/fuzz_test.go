@@ -5,16 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // seedNames are the small images of testdata/seeds.sh.
@@ -23,20 +21,7 @@ var seedNames = []string{"rock", "rrip112", "relocated", "plain", "zisofs-off", 
 // fixture reads an image of testdata.
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
-	p, err := os.ReadFile(filepath.Join("testdata", "seed-"+name+".iso.zst"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	img, err := d.DecodeAll(p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return img
+	return systest.Unpack(t, filepath.Join("testdata", "seed-"+name+".iso.zst"))
 }
 
 // readAll reads all that there is to read of an image, within bounds; the first

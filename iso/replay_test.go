@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // An image that xorriso or grub-mkrescue made is written again: the same tree,
 // the same boot images, the same identity, in another place.
 func TestReplay(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "grub-mkrescue", "mformat", "blkid")
+	systest.NeedRoot(t, "xorriso", "grub-mkrescue", "mformat", "blkid")
 	hybrid := append([]string{"-isohybrid-mbr", "/usr/lib/ISOLINUX/isohdpfx.bin"}, isolinuxArgs...)
 	appended := []string{"-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot", "-append_partition", "2", "0xef", "EFI"}
 	inTree := []string{"-eltorito-alt-boot", "-e", "efi.img", "-no-emul-boot", "-isohybrid-gpt-basdat"}
@@ -45,9 +46,9 @@ func TestReplay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := bootTree(t)
-			file := filepath.Join(scratch(t), "image.iso")
+			file := filepath.Join(systest.MemDir(t), "image.iso")
 			if len(c.args) == 1 {
-				command(t, "grub-mkrescue", "-o", file, dir)
+				systest.Run(t, "grub-mkrescue", "-o", file, dir)
 			} else {
 				args := []string{"-as", "mkisofs", "-quiet", "-R", "-J", "-V", "REPLAY", "-o", file}
 				for _, a := range c.args {
@@ -56,7 +57,7 @@ func TestReplay(t *testing.T) {
 					}
 					args = append(args, a)
 				}
-				command(t, "xorriso", append(args, dir)...)
+				systest.Run(t, "xorriso", append(args, dir)...)
 			}
 			old := openFile(t, file)
 			r, left, err := old.Replay(t.Context())
@@ -78,7 +79,7 @@ func TestReplay(t *testing.T) {
 			path, _ := writeImage(t, larger, r)
 			img := openFile(t, path)
 			sameTree(t, mapped(larger, notBoot), mapped(rootOf(t, img), notBoot), 0)
-			if a, b := command(t, "blkid", "-o", "value", "-s", "UUID", "-s", "LABEL", file), command(t, "blkid", "-o", "value", "-s", "UUID", "-s", "LABEL", path); a != b {
+			if a, b := systest.Run(t, "blkid", "-o", "value", "-s", "UUID", "-s", "LABEL", file), systest.Run(t, "blkid", "-o", "value", "-s", "UUID", "-s", "LABEL", path); a != b {
 				t.Errorf("%q became %q", a, b)
 			}
 			sameBoot(t, old, img)

@@ -11,13 +11,14 @@ import (
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // ImplantMD5 writes, byte for byte, what implantisomd5 writes, and checkisomd5
 // accepts it.
 func TestImplantMD5(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "implantisomd5", "checkisomd5")
+	systest.NeedRoot(t, "xorriso", "implantisomd5", "checkisomd5")
 	for _, kib := range []int{700, 1500, 9000} {
 		for _, supported := range []bool{false, true} {
 			file := md5Image(t, kib)
@@ -25,7 +26,7 @@ func TestImplantMD5(t *testing.T) {
 			if supported {
 				args = append(args, "-S")
 			}
-			command(t, "implantisomd5", args...)
+			systest.Run(t, "implantisomd5", args...)
 			want, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -49,7 +50,7 @@ func TestImplantMD5(t *testing.T) {
 			if !bytes.Equal(got, want) {
 				t.Errorf("%d KiB: %q, not %q", kib, got[systemSectors*sectorSize+vdAppUse:][:vdAppUseSize], want[systemSectors*sectorSize+vdAppUse:][:vdAppUseSize])
 			}
-			command(t, "checkisomd5", file)
+			systest.Run(t, "checkisomd5", file)
 			if res, err := openFile(t, file).CheckMD5(t.Context(), nil); err != nil || !res.Pass || res.Sum != m.Sum || m.Supported != supported {
 				t.Errorf("%d KiB: %+v, %v", kib, res, err)
 			}
@@ -87,7 +88,7 @@ func bootRecipe(t *testing.T, table DiskTable) Recipe {
 // accept.
 func TestWriteBoot(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "fdisk", "sgdisk")
+	systest.NeedRoot(t, "xorriso", "fdisk", "sgdisk")
 	for name, table := range map[string]DiskTable{"MBR": TableMBR, "GPT": TableGPT, "both": TableBoth} {
 		for _, appended := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
@@ -105,7 +106,7 @@ func TestWriteBoot(t *testing.T) {
 				file, rep := writeImage(t, root, r)
 				img := openFile(t, file)
 				report := bootReport(t, img)
-				out, err := try(t, "xorriso", "-indev", "stdio:"+file, "-report_el_torito", "plain", "-report_system_area", "plain")
+				out, err := systest.Try(t, "xorriso", "-indev", "stdio:"+file, "-report_el_torito", "plain", "-report_system_area", "plain")
 				if err != nil {
 					t.Fatal(out)
 				}
@@ -139,21 +140,21 @@ func TestWriteBoot(t *testing.T) {
 				if rep.Size%(1<<20) != 0 {
 					t.Errorf("%d bytes", rep.Size)
 				}
-				list := command(t, "fdisk", "-l", file)
+				list := systest.Run(t, "fdisk", "-l", file)
 				switch table {
 				case TableMBR:
 					if !strings.Contains(list, "17 Hidden HPFS/NTFS") || !strings.Contains(list, "ef EFI") {
 						t.Error(list)
 					}
 				case TableGPT:
-					if out := command(t, "sgdisk", "-v", file); !strings.Contains(out, "No problems found") || !strings.Contains(list, "EFI System") {
+					if out := systest.Run(t, "sgdisk", "-v", file); !strings.Contains(out, "No problems found") || !strings.Contains(list, "EFI System") {
 						t.Error(out, list)
 					}
 				case TableBoth:
 					// sgdisk takes no disk for GPT whose MBR has other partitions, as
 					// isohybrid's has; it goes on to say that these overlap, which they do
 					// wherever an image is a partition of itself.
-					if out, _ := try(t, "sgdisk", "-v", file); !strings.Contains(out, "Problem: MBR partitions 1 and 2 overlap!") || strings.Count(out, "Problem:") != 1 {
+					if out, _ := systest.Try(t, "sgdisk", "-v", file); !strings.Contains(out, "Problem: MBR partitions 1 and 2 overlap!") || strings.Count(out, "Problem:") != 1 {
 						t.Error(out)
 					}
 				}
@@ -212,7 +213,7 @@ func TestWriteRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Create(filepath.Join(scratch(t), "image.iso"))
+	f, err := os.Create(filepath.Join(systest.MemDir(t), "image.iso"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,12 +12,13 @@ import (
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // writeImage writes an image to a new file of the host.
 func writeImage(t testing.TB, root *tree.Node, r Recipe) (path string, rep *WriteReport) {
 	t.Helper()
-	path = filepath.Join(scratch(t), "written.iso")
+	path = filepath.Join(systest.MemDir(t), "written.iso")
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func writeImage(t testing.TB, root *tree.Node, r Recipe) (path string, rep *Writ
 // bsdtar, which write it to a directory.
 func TestWriteTree(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "bsdtar")
+	systest.NeedRoot(t, "xorriso", "bsdtar")
 	for seed := range uint64(3) {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		dir := randomTree(t, rng, kinds{entries: 400, depth: 14, linkBytes: 900, nameBytes: 255})
@@ -76,16 +77,16 @@ func TestWriteTree(t *testing.T) {
 			return &n
 		})
 		file, _ = writeImage(t, want, Recipe{})
-		out := filepath.Join(scratch(t), "tar")
+		out := filepath.Join(systest.MemDir(t), "tar")
 		if err := os.Mkdir(out, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := try(t, "bsdtar", "-xpf", file, "-C", out); err != nil {
+		if out, err := systest.Try(t, "bsdtar", "-xpf", file, "-C", out); err != nil {
 			t.Fatalf("%v: %q", err, out[:min(len(out), 500)])
 		}
 		sameTree(t, mapped(want, extracted), mapped(hostTree(t, out), extracted), tree.LinkSet)
-		out = filepath.Join(scratch(t), "xorriso")
-		if out, err := try(t, "xorriso", "-osirrox", "on:o_excl_off", "-indev", "stdio:"+file, "-extract", "/", out); err != nil {
+		out = filepath.Join(systest.MemDir(t), "xorriso")
+		if out, err := systest.Try(t, "xorriso", "-osirrox", "on:o_excl_off", "-indev", "stdio:"+file, "-extract", "/", out); err != nil {
 			t.Fatalf("%v: %q", err, out[:min(len(out), 500)])
 		}
 		noDevices := func(n tree.Node) *tree.Node {
@@ -138,7 +139,7 @@ func extracted(n tree.Node) *tree.Node {
 // isoinfo lists the names of both hierarchies.
 func TestWriteIsoinfo(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "isoinfo")
+	systest.NeedRoot(t, "isoinfo")
 	root := tree.NewDir("", 0o755, tree.NewDir("isolinux", 0o755, tree.NewFile("isolinux.cfg", 0o644, []byte("x")), tree.NewFile("ldlinux.c32", 0o644, []byte("y"))),
 		tree.NewFile("code;1*", 0o644, []byte("z")), tree.NewDir(".disk", 0o755), tree.NewFile("a.long.name.of.many.parts.and.more.parts", 0o644, nil),
 		tree.NewFile("a.long.name.of.many.parts.and.more.parts2", 0o644, nil))
@@ -148,7 +149,7 @@ func TestWriteIsoinfo(t *testing.T) {
 		"-J": {".disk", "isolinux", "a.long.name.of.many.parts.and.more.parts;1", "a.long.name.of.many.parts.and.more.parts2;1", "code_1_;1", "isolinux.cfg;1", "ldlinux.c32;1"},
 		"-R": {".disk", "isolinux", "a.long.name.of.many.parts.and.more.parts", "a.long.name.of.many.parts.and.more.parts2", "code;1*", "isolinux.cfg", "ldlinux.c32"},
 	} {
-		list := command(t, "isoinfo", "-l", flag, "-i", file)
+		list := systest.Run(t, "isoinfo", "-l", flag, "-i", file)
 		names := map[string]bool{}
 		for line := range strings.Lines(list) {
 			if _, name, ok := strings.Cut(line, "]  "); ok {
@@ -161,7 +162,7 @@ func TestWriteIsoinfo(t *testing.T) {
 			}
 		}
 	}
-	for _, table := range strings.Split(command(t, "isoinfo", "-p", "-i", file), "\n") {
+	for _, table := range strings.Split(systest.Run(t, "isoinfo", "-p", "-i", file), "\n") {
 		if strings.Contains(table, "ISOLINUX") && !strings.Contains(table, "2:    1 ") {
 			t.Errorf("path table: %s", table)
 		}
@@ -191,7 +192,7 @@ func TestWriteNameCollisions(t *testing.T) {
 // The same recipe and tree give the same bytes.
 func TestWriteDeterministic(t *testing.T) {
 	t.Parallel()
-	requireTools(t)
+	systest.NeedRoot(t)
 	dir := randomTree(t, rand.New(rand.NewPCG(2, 2)), kinds{entries: 100, depth: 4, linkBytes: 50, nameBytes: 50})
 	var first []byte
 	for range 2 {
@@ -249,7 +250,7 @@ func (z zeros) NextData(off int64) (int64, int64, error) {
 // known, read whole here and, but for their zeros, by xorriso.
 func TestWriteLarge(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso")
+	systest.NeedRoot(t, "xorriso")
 	const size = 9<<30 + 777
 	z := zeros{size, map[int64]string{0: "start", sectionBytes - 3: "between", 2*sectionBytes - 1: "between", size - 3: "end"}}
 	root := tree.NewDir("", 0o755,
@@ -303,7 +304,7 @@ func TestWriteLarge(t *testing.T) {
 				t.Errorf("late of %d bytes: %q, %v", late, p, err)
 			}
 		}
-		list := command(t, "xorriso", "-indev", "stdio:"+file, "-lsl", "/", "--")
+		list := systest.Run(t, "xorriso", "-indev", "stdio:"+file, "-lsl", "/", "--")
 		for _, want := range []string{fmt.Sprintf("%d ", int64(size)), fmt.Sprintf(" %d ", late), "'small'"} {
 			if !strings.Contains(list, want) {
 				t.Errorf("no %q in %s", want, list)

@@ -10,6 +10,7 @@ import (
 
 	"relive/remaster"
 	"relive/remaster/exclude"
+	"relive/tree/systest"
 )
 
 // laidOver gives an image with a COW's chunks in it, whatever their size.
@@ -79,65 +80,65 @@ func TestBetweenChunks(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.chunk, c.mkfs), func(t *testing.T) {
 			t.Parallel()
-			d := tempDir(t)
+			d := systest.TempDir(t)
 			write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
 			write(t, d+"/opt/gone", noise(4, 900_000), 0o644)
 			m := liveOS(t)
 			m.kind = "raw"
-			from := tempDir(t)
-			must(t, os.Mkdir(from+"/LiveOS", 0o755))
-			run(t, append(append([]string{"mke2fs", "-q", "-F"}, c.mkfs...), "-d", d, from+"/LiveOS/rootfs.img", "16M")...)
-			run(t, "mksquashfs", from, m.path(m.base), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
+			from := systest.TempDir(t)
+			systest.Must(t, os.Mkdir(from+"/LiveOS", 0o755))
+			systest.Run(t, "mke2fs", append(append([]string{"-q", "-F"}, c.mkfs...), "-d", d, from+"/LiveOS/rootfs.img", "16M")...)
+			systest.Run(t, "mksquashfs", from, m.path(m.base), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
 			write(t, m.path(m.over), make([]byte, 24<<20), 0o600)
 			for round := range 2 {
 				dirty := c.mkfs[1] != "ext2" && round == 0
 				base, err := os.ReadFile(m.image())
-				must(t, err)
+				systest.Must(t, err)
 				cow, err := os.ReadFile(m.path(m.over))
-				must(t, err)
-				image := tempDir(t) + "/image"
-				must(t, os.WriteFile(image, laidOver(t, base, cow), 0o600))
-				mnt, drop := mount(t, "auto", "loop", image)
+				systest.Must(t, err)
+				image := systest.TempDir(t) + "/image"
+				systest.Must(t, os.WriteFile(image, laidOver(t, base, cow), 0o600))
+				mnt, drop := systest.Mount(t, "auto", "loop", image)
 				write(t, mnt+fmt.Sprint("/etc/new", round), noise(uint64(round), 50_000), 0o600)
 				os.Remove(mnt + "/opt/gone")
 				write(t, mnt+"/usr/share/big.db", text(uint64(9+round), 200_000), 0o644)
 				write(t, mnt+"/etc/synced", noise(uint64(30+round), 5_000), 0o600)
 				if dirty {
-					run(t, "sync", "-f", mnt)
+					systest.Run(t, "sync", "-f", mnt)
 					write(t, mnt+"/etc/synced", noise(uint64(20+round), 5_000), 0o600)
-					run(t, "sync", mnt+"/etc/synced")
-					copyFile(t, image, image+".cut")
+					systest.Run(t, "sync", mnt+"/etc/synced")
+					systest.CopyFile(t, image, image+".cut")
 				}
 				drop()
 				if dirty {
 					image += ".cut"
 				}
 				now, err := os.ReadFile(image)
-				must(t, err)
+				systest.Must(t, err)
 				cow = cowOf(base, now, c.chunk, len(cow))
-				must(t, os.WriteFile(m.path(m.over), cow, 0o600))
-				mnt, drop = mount(t, "auto", "loop", image)
+				systest.Must(t, os.WriteFile(m.path(m.over), cow, 0o600))
+				mnt, drop = systest.Mount(t, "auto", "loop", image)
 				want := copied(t, mnt)
 				drop()
 				sameTree(t, "the kernel", "relive", want, without(t, openTree(t, m.dir, ""), "lost+found"))
 				m.compact(remaster.CompactOptions{KeepOld: 1})
 				after, err := os.ReadFile(m.image())
-				must(t, err)
+				systest.Must(t, err)
 				for _, s := range []struct {
 					name string
 					now  []byte
 				}{{"after", after}, {"in between", laidOver(t, after, cow)}} {
-					at := tempDir(t) + "/image"
-					must(t, os.WriteFile(at, s.now, 0o600))
-					mnt, drop := mount(t, "auto", "loop", at)
+					at := systest.TempDir(t) + "/image"
+					systest.Must(t, os.WriteFile(at, s.now, 0o600))
+					mnt, drop := systest.Mount(t, "auto", "loop", at)
 					sameTree(t, "before", "the kernel, "+s.name, want, without(t, openDir(t, mnt), "lost+found"))
 					drop()
-					fsck(t, at)
+					systest.Fsck(t, at)
 				}
 				c2 := *m
-				c2.dir = tempDir(t) + "/LiveOS"
-				run(t, "cp", "-a", "--sparse=always", m.dir, c2.dir)
-				must(t, os.Rename(c2.path(m.over+".old"), c2.path(m.over)))
+				c2.dir = systest.TempDir(t) + "/LiveOS"
+				systest.Run(t, "cp", "-a", "--sparse=always", m.dir, c2.dir)
+				systest.Must(t, os.Rename(c2.path(m.over+".old"), c2.path(m.over)))
 				sameTree(t, "before", "relive, in between", want, without(t, openTree(t, c2.dir, ""), "lost+found"))
 				// Compacting again from there leads to the same system.
 				c2.compact(remaster.CompactOptions{KeepOld: 1})
@@ -157,32 +158,32 @@ func TestBetweenChunks(t *testing.T) {
 func TestBetweenDirtyBase(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	d := tempDir(t)
+	d := systest.TempDir(t)
 	write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
 	m := liveOS(t)
 	m.kind = "raw"
-	from := tempDir(t)
-	must(t, os.Mkdir(from+"/LiveOS", 0o755))
+	from := systest.TempDir(t)
+	systest.Must(t, os.Mkdir(from+"/LiveOS", 0o755))
 	image := from + "/LiveOS/rootfs.img"
-	run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, image, "24M")
-	mnt, drop := mount(t, "ext4", "loop", image)
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, image, "24M")
+	mnt, drop := systest.Mount(t, "ext4", "loop", image)
 	for i := range 50 {
 		write(t, mnt+fmt.Sprint("/etc/conf/", i), noise(uint64(i), 5_000), 0o600)
 	}
-	run(t, "sync", mnt+"/etc/conf/49") // into the journal, and no further
-	copyFile(t, image, image+".cut")
+	systest.Run(t, "sync", mnt+"/etc/conf/49") // into the journal, and no further
+	systest.CopyFile(t, image, image+".cut")
 	drop()
-	must(t, os.Rename(image+".cut", image))
+	systest.Must(t, os.Rename(image+".cut", image))
 	before, err := os.ReadFile(image)
-	must(t, err)
-	replayed := tempDir(t) + "/image"
-	copyFile(t, image, replayed)
-	mnt, drop = mount(t, "ext4", "loop", replayed)
+	systest.Must(t, err)
+	replayed := systest.TempDir(t) + "/image"
+	systest.CopyFile(t, image, replayed)
+	mnt, drop = systest.Mount(t, "ext4", "loop", replayed)
 	want := copied(t, mnt)
 	drop()
 	after, err := os.ReadFile(replayed)
-	must(t, err)
-	run(t, "mksquashfs", from, m.path(m.base), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
+	systest.Must(t, err)
+	systest.Run(t, "mksquashfs", from, m.path(m.base), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
 	// What the replay changes in the tables at the start, but for the superblock,
 	// as it was.
 	touched := bytes.Clone(before)
@@ -207,14 +208,14 @@ func TestBetweenDirtyBase(t *testing.T) {
 	sameTree(t, "the kernel", "relive", want, without(t, openTree(t, m.dir, ""), "lost+found"))
 	m.compact(remaster.CompactOptions{KeepOld: 1})
 	base, err := os.ReadFile(m.image())
-	must(t, err)
+	systest.Must(t, err)
 	for name, b := range map[string][]byte{"after": base, "in between": laidOver(t, base, cow)} {
-		at := tempDir(t) + "/image"
-		must(t, os.WriteFile(at, b, 0o600))
-		mnt, drop := mount(t, "ext4", "loop", at)
+		at := systest.TempDir(t) + "/image"
+		systest.Must(t, os.WriteFile(at, b, 0o600))
+		mnt, drop := systest.Mount(t, "ext4", "loop", at)
 		sameTree(t, "before", name, want, without(t, openDir(t, mnt), "lost+found"))
 		drop()
-		fsck(t, at)
+		systest.Fsck(t, at)
 	}
 }
 
@@ -224,7 +225,7 @@ func TestBetweenDirtyBase(t *testing.T) {
 func TestExcludesOverSnapshot(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	d := tempDir(t)
+	d := systest.TempDir(t)
 	write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
 	write(t, d+"/opt/gone", noise(4, 900_000), 0o644)
 	m := liveOS(t).fill(d, "dm", false, false, "-comp", "gzip")
@@ -242,6 +243,6 @@ func TestExcludesOverSnapshot(t *testing.T) {
 func excluding(t testing.TB, pattern string) []exclude.Rule {
 	t.Helper()
 	r, err := exclude.ParsePattern(pattern, "test")
-	must(t, err)
+	systest.Must(t, err)
 	return []exclude.Rule{r}
 }

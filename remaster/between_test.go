@@ -6,6 +6,7 @@ import (
 
 	"relive/remaster"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // between makes of a compacted medium what a power cut leaves when the base is
@@ -14,8 +15,8 @@ func (m *medium) between() {
 	m.t.Helper()
 	for _, name := range []string{m.over, m.work} {
 		if _, err := os.Lstat(m.path(name + ".old")); err == nil {
-			must(m.t, os.RemoveAll(m.path(name)))
-			must(m.t, os.Rename(m.path(name+".old"), m.path(name)))
+			systest.Must(m.t, os.RemoveAll(m.path(name)))
+			systest.Must(m.t, os.Rename(m.path(name+".old"), m.path(name)))
 		}
 	}
 }
@@ -31,10 +32,10 @@ func (m *medium) sameBetween(want *tree.Node) {
 		return
 	}
 	image := m.merged()
-	mnt, drop := mount(m.t, "ext4", "loop", image)
+	mnt, drop := systest.Mount(m.t, "ext4", "loop", image)
 	sameTree(m.t, "before", "the kernel, in between", want, without(m.t, openDir(m.t, mnt), "lost+found"))
 	drop()
-	fsck(m.t, image)
+	systest.Fsck(m.t, image)
 }
 
 // TestBetween: the new base under the former overlay shows what it showed over
@@ -58,19 +59,19 @@ func TestBetween(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			d := tempDir(t)
+			d := systest.TempDir(t)
 			write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
 			write(t, d+"/usr/share/deep/a/b/c", text(2, 9_000), 0o644)
 			write(t, d+"/opt/tool", text(3, 5_000), 0o755)
-			must(t, os.Link(d+"/opt/tool", d+"/opt/tool2"))
+			systest.Must(t, os.Link(d+"/opt/tool", d+"/opt/tool2"))
 			write(t, d+"/opt/gone", noise(4, 400_000), 0o644)
 			m := liveOS(t).fill(d, c.kind, c.flat, c.bare, "-comp", "gzip")
 			m.options = c.options
 			m.use(c.dirty, func(mnt string) {
 				write(t, mnt+"/etc/new", []byte("new\n"), 0o600)
-				must(t, os.Remove(mnt+"/opt/gone"))
-				must(t, os.Chmod(mnt+"/usr/share/big.db", 0o600))
-				must(t, os.Chown(mnt+"/opt/tool", 1, 2))
+				systest.Must(t, os.Remove(mnt+"/opt/gone"))
+				systest.Must(t, os.Chmod(mnt+"/usr/share/big.db", 0o600))
+				systest.Must(t, os.Chown(mnt+"/opt/tool", 1, 2))
 				write(t, mnt+"/var/more", noise(5, 700_000), 0o600)
 			})
 			want := m.seen()
@@ -85,8 +86,8 @@ func TestBetween(t *testing.T) {
 // copied is a tree of what a directory holds now, but for lost+found.
 func copied(t testing.TB, dir string) *tree.Node {
 	t.Helper()
-	to := tempDir(t)
-	run(t, "cp", "-a", dir+"/.", to+"/")
+	to := systest.TempDir(t)
+	systest.Run(t, "cp", "-a", dir+"/.", to+"/")
 	return without(t, openDir(t, to), "lost+found")
 }
 
@@ -97,7 +98,7 @@ func (m *medium) laid() (mnt string, drop func()) {
 	if m.options != "" {
 		o += "," + m.options
 	}
-	return mount(m.t, "overlay", o, "overlay")
+	return systest.Mount(m.t, "overlay", o, "overlay")
 }
 
 // use is boot with m.options, of an overlay directory.

@@ -7,23 +7,24 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/tree/systest"
 )
 
 // stepped gives the state of a directory after some steps of a plan, from what
 // it was before the first and after the last.
 func stepped(t testing.TB, before, after string, steps []string) string {
 	t.Helper()
-	dir := tempDir(t) + "/m"
-	run(t, "cp", "-a", "--sparse=always", before, dir)
+	dir := systest.TempDir(t) + "/m"
+	systest.Run(t, "cp", "-a", "--sparse=always", before, dir)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for _, s := range steps {
 		if rest, ok := strings.CutPrefix(s, "replace "); ok {
 			target, keep, _ := strings.Cut(rest, ", keep the former as ")
-			must(t, os.Rename(at(target), at(keep)))
-			run(t, "cp", "-a", filepath.Join(after, target), at(target))
+			systest.Must(t, os.Rename(at(target), at(keep)))
+			systest.Run(t, "cp", "-a", filepath.Join(after, target), at(target))
 		} else if rest, ok := strings.CutPrefix(s, "rename "); ok {
 			from, to, _ := strings.Cut(rest, " to ")
-			must(t, os.Rename(at(from), at(to)))
+			systest.Must(t, os.Rename(at(from), at(to)))
 		} else {
 			t.Fatalf("the step %q", s)
 		}
@@ -36,7 +37,7 @@ func stepped(t testing.TB, before, after string, steps []string) string {
 func TestLiveBootSteps(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	d := &debian{live: live{t: t, dir: tempDir(t)}, over: "persistence", names: [2]string{"rw", "work"}, unions: []string{"/ ."},
+	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"}, unions: []string{"/ ."},
 		images: []string{"live/10-addon.squashfs", "live/20-more.squashfs", "live/filesystem.squashfs"}}
 	for i, name := range d.images {
 		squashed(t, d.path(name), func(dir string) {
@@ -49,17 +50,17 @@ func TestLiveBootSteps(t *testing.T) {
 			}
 		})
 	}
-	p := tempDir(t)
+	p := systest.TempDir(t)
 	write(t, p+"/persistence.conf", []byte("/ union,source=.\n"), 0o644)
-	run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, d.path("persistence"), "16M")
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, d.path("persistence"), "16M")
 	mnt, drop := d.mounted(false)
 	write(t, mnt+"/etc/changed", []byte("changed"), 0o600)
-	must(t, os.Remove(mnt+"/etc/gone"))
+	systest.Must(t, os.Remove(mnt+"/etc/gone"))
 	drop()
 	want, drop := d.shown()
 	drop()
-	before := tempDir(t) + "/m"
-	run(t, "cp", "-a", "--sparse=always", d.dir, before)
+	before := systest.TempDir(t) + "/m"
+	systest.Run(t, "cp", "-a", "--sparse=always", d.dir, before)
 	check := func(from, to string, steps []string) {
 		t.Helper()
 		for n := range len(steps) + 1 {
@@ -71,8 +72,8 @@ func TestLiveBootSteps(t *testing.T) {
 		}
 	}
 	res := d.compact(remaster.CompactOptions{KeepOld: 1})
-	after := tempDir(t) + "/m"
-	run(t, "cp", "-a", "--sparse=always", d.dir, after)
+	after := systest.TempDir(t) + "/m"
+	systest.Run(t, "cp", "-a", "--sparse=always", d.dir, after)
 	check(before, after, res.Plan.Steps)
 
 	// The same on the way back, from a system with other changes.
@@ -81,11 +82,11 @@ func TestLiveBootSteps(t *testing.T) {
 	write(t, mnt+"/etc/changed", []byte("once more"), 0o600)
 	drop()
 	plan, err := remaster.PlanRollback(t.Context(), environment(t, 0), d.dir)
-	must(t, err)
+	systest.Must(t, err)
 	steps := plan.Steps
-	from := tempDir(t) + "/m"
-	run(t, "cp", "-a", "--sparse=always", d.dir, from)
-	must(t, plan.Run(t.Context()))
+	from := systest.TempDir(t) + "/m"
+	systest.Run(t, "cp", "-a", "--sparse=always", d.dir, from)
+	systest.Must(t, plan.Run(t.Context()))
 	for n := 1; n <= len(steps); n++ {
 		c := *d
 		c.dir = stepped(t, from, d.dir, steps[:n])
@@ -98,9 +99,9 @@ func TestLiveBootSteps(t *testing.T) {
 // TestLiveBootUnlisted: an image that filesystem.module does not name is no part
 // of the system, before and after.
 func TestLiveBootUnlisted(t *testing.T) {
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	t.Parallel()
-	l := &live{t: t, dir: tempDir(t)}
+	l := &live{t: t, dir: systest.TempDir(t)}
 	for _, name := range []string{"addon", "filesystem", "other"} {
 		squashed(t, l.path("live/"+name+".squashfs"), func(dir string) {
 			write(t, dir+"/etc/which", []byte(name), 0o644)
@@ -112,8 +113,8 @@ func TestLiveBootUnlisted(t *testing.T) {
 	l.compact(remaster.CompactOptions{KeepOld: 1, BlockSize: 1 << 20})
 	sameManifest(t, want, manifestOf(t, openTree(t, l.dir, "")))
 	p, err := remaster.PlanRollback(t.Context(), environment(t, 0), l.dir)
-	must(t, err)
-	must(t, p.Run(t.Context()))
+	systest.Must(t, err)
+	systest.Must(t, p.Run(t.Context()))
 	sameManifest(t, want, manifestOf(t, openTree(t, l.dir, "")))
 }
 
@@ -122,14 +123,14 @@ func TestLiveBootUnlisted(t *testing.T) {
 func TestLiveBootDirectory(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	l := &live{t: t, dir: tempDir(t)}
+	l := &live{t: t, dir: systest.TempDir(t)}
 	squashed(t, l.path("live/filesystem.squashfs"), func(dir string) {
 		write(t, dir+"/etc/which", []byte("base"), 0o644)
 		write(t, dir+"/home/x", []byte("base"), 0o644)
 	})
 	write(t, l.path("persistence/persistence.conf"), []byte("/ union\n/home union,source=h\n/srv\n"), 0o644)
 	for _, d := range []string{"rw", "work", "h/rw", "h/work"} {
-		must(t, os.MkdirAll(l.path("persistence/"+d), 0o755))
+		systest.Must(t, os.MkdirAll(l.path("persistence/"+d), 0o755))
 	}
 	var states []map[string]string
 	shown := func() map[string]string {
@@ -155,8 +156,8 @@ func TestLiveBootDirectory(t *testing.T) {
 	}
 	write(t, l.path("persistence/rw/etc/which"), []byte("four"), 0o644)
 	p, err := remaster.PlanRollback(t.Context(), environment(t, 0), l.dir)
-	must(t, err)
-	must(t, p.Run(t.Context()))
+	systest.Must(t, err)
+	systest.Must(t, p.Run(t.Context()))
 	if got := shown(); got["which"] != "three" || got["x"] != "three" || len(states) != 3 {
 		t.Errorf("after the rollback: %v", got)
 	}
