@@ -31,6 +31,30 @@ func freeRanges(t testing.TB, fs *FS) (out []ByteRange) {
 	return out
 }
 
+// idleJournal lists what of the journal means nothing, which is all of it but
+// one block.
+func idleJournal(t testing.TB, fs *FS) (out []ByteRange) {
+	t.Helper()
+	var sum int64
+	for r, err := range fs.IdleJournal() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r)
+		sum += r.Length
+	}
+	if fs.journal.Inode != 0 && fs.journal.Err == nil {
+		in, err := fs.inode(fs.journal.Inode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := in.size - fs.geo.blockSize; sum != want {
+			t.Errorf("%d bytes of the journal are idle, not %d", sum, want)
+		}
+	}
+	return out
+}
+
 // overwriteFree fills all free ranges of an image with a byte.
 func overwriteFree(t testing.TB, img string, free []ByteRange, with byte) {
 	t.Helper()
@@ -88,6 +112,7 @@ func TestFreeRanges(t *testing.T) {
 			other := copyImage(t, img)
 			for _, with := range []byte{0, 0xA5} {
 				overwriteFree(t, other, free, with)
+				overwriteFree(t, other, idleJournal(t, fs), with)
 				systest.Fsck(t, other)
 			}
 			compareWithKernel(t, fs, other)

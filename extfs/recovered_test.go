@@ -145,9 +145,10 @@ func checkRecovered(t testing.TB, img string) {
 		}
 		systest.Fsck(t, path)
 	}
-	// The kernel shows the same, whatever stands in what is free, and leaves
-	// nothing for e2fsck.
+	// The kernel shows the same, whatever stands in what is free and in the
+	// journal, and leaves nothing for e2fsck.
 	overwriteFree(t, path, freeRanges(t, fs), 0xA5)
+	overwriteFree(t, path, idleJournal(t, fs), 0xA5)
 	dir, umount := mount(t, path, "rw,noatime")
 	kernel, err := hostfs.Open(dir)
 	if err != nil {
