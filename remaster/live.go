@@ -326,6 +326,9 @@ func (l *Live) openBase(e *Env, path string, inner ...string) error {
 		// are decoded once if they all fit.
 		opts = append(opts, squash.CacheBytes(32<<20))
 	}
+	if kind, err := sniff(l.at, path); err == nil && kind != "squashfs" && kind != "" && kind != "zeros" {
+		return tree.Unsupported(l.rel(path), "offset 0", "is no SquashFS image, but holds %s", kind)
+	}
 	r, err := squash.Open(c, c.Size(), filepath.Base(path), e.Library, opts...)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -54,7 +55,9 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			if !slices.Contains(images, name) {
 				return nil, refuse("restore it, or take it out of the list", "%s: %s names %s, which is not there", dir, modules, name)
 			}
-			listed = append(listed, name)
+			if !slices.Contains(listed, name) {
+				listed = append(listed, name)
+			}
 		}
 		images = listed
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -208,6 +211,13 @@ func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 	return l.openUnions(root, unions)
 }
 
+// pathMax is Linux's PATH_MAX, in bytes with the NUL.
+const pathMax = 4096
+
+// maxUnions bounds how many directories persistence can lie over, each of which
+// is a layer more that every look-up goes through.
+const maxUnions = 100
+
 // union is a directory of the system that persistence lies over.
 type union struct {
 	dir    string // in the system, "" for the root
@@ -234,7 +244,8 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 }
 
 func parsePersistenceConf(text []byte) (unions []union, kept []string, err error) {
-	s := bufio.NewScanner(strings.NewReader(string(text)))
+	s := bufio.NewScanner(bytes.NewReader(text))
+	s.Buffer(nil, persistenceConfMax+1)
 	for i := 1; s.Scan(); i++ {
 		f := strings.Fields(s.Text())
 		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
@@ -243,6 +254,10 @@ func parsePersistenceConf(text []byte) (unions []union, kept []string, err error
 		place := fmt.Sprintf("%s: line %d", livebootConf, i)
 		if !filepath.IsAbs(f[0]) || f[0] != filepath.Clean(f[0]) && f[0] != filepath.Clean(f[0])+"/" {
 			kept = append(kept, place+": "+f[0]+" is no clean absolute path, so that a boot skips it")
+			continue
+		}
+		if len(s.Bytes()) >= pathMax {
+			kept = append(kept, place+": names a longer path than there can be, so that a boot skips it")
 			continue
 		}
 		u := union{dir: strings.Trim(f[0], "/")}
@@ -269,7 +284,9 @@ func parsePersistenceConf(text []byte) (unions []union, kept []string, err error
 		case !known:
 			kept = append(kept, place+": has an option that live-boot does not know, so that a boot skips it")
 		case kind == "union":
-			unions = append(unions, u)
+			if unions = append(unions, u); len(unions) > maxUnions {
+				return nil, nil, tree.Unsupported(livebootConf, fmt.Sprintf("line %d", i), "is one union more than %d", maxUnions)
+			}
 		default:
 			kept = append(kept, fmt.Sprintf("/%s is a %s of persistence and stays there", u.dir, kind))
 		}
