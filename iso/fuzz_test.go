@@ -65,6 +65,8 @@ func readAll(t testing.TB, p []byte, names Names) (errs []error) {
 	keep(err)
 	_, err = img.SystemArea()
 	keep(err)
+	_, _, err = img.Replay(t.Context())
+	keep(err)
 	if int64(len(p)) < 1<<20 {
 		_, err = img.CheckMD5(t.Context(), nil)
 		keep(err)
@@ -195,6 +197,9 @@ func FuzzOpen(f *testing.F) {
 			f.Fatal(err)
 		}
 		if _, err = img.ElTorito(); err != nil {
+			f.Fatal(err)
+		}
+		if _, err = img.SystemArea(); err != nil {
 			f.Fatal(err)
 		}
 		if err := tree.Walk(f.Context(), rootOf(f, img), func(string, *tree.Node) error { return nil }); err != nil {

@@ -104,7 +104,7 @@ func rootOf(t testing.TB, img *Image) *tree.Node {
 
 // sameTree compares with a tree of the host: all that an ISO image holds, which
 // is whole seconds and no extended attributes.
-func sameTree(t *testing.T, want, got *tree.Node, ignore tree.Difference) {
+func sameTree(t testing.TB, want, got *tree.Node, ignore tree.Difference) {
 	t.Helper()
 	bad := 0
 	o := tree.CompareOptions{WholeSeconds: true, Links: ignore&tree.LinkSet == 0, IgnoreXattr: func(string) bool { return true }}

@@ -60,16 +60,7 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 	for _, name := range p.live.files.together() {
 		steps = append(steps, rotate(dir, name, keep)...)
 	}
-	replace := func(name string) {
-		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
-	}
-	replace(p.live.files.base)
-	for _, c := range p.live.files.companions {
-		replace(c.name)
-	}
-	// What lies over the base would hide changes that the base has taken up once
-	// the overlay is empty.
-	for _, name := range p.live.bottomUp(p.live.files.retired) {
+	setAside := func(name string) {
 		switch {
 		case !exists(filepath.Join(dir, name)):
 		case keep > 0:
@@ -78,8 +69,28 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 			steps = append(steps, swap.Remove{Path: name})
 		}
 	}
+	f := &p.live.files
+	if p.apart {
+		for _, r := range p.resets {
+			setAside(r.target)
+		}
+	}
+	for _, name := range p.targets() {
+		if !slices.Contains(f.overlay, name) {
+			steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
+		}
+	}
+	// What lies over the base would hide changes that the base has taken up, once
+	// the overlay is empty.
+	for _, name := range p.live.bottomUp(f.retired) {
+		setAside(name)
+	}
 	for _, r := range p.resets {
-		replace(r.target)
+		step := swap.Replace{New: made[r.target], Target: r.target, Keep: kept(r.target)}
+		if p.apart {
+			step.Keep = ""
+		}
+		steps = append(steps, step)
 	}
 	if keep > 0 {
 		for _, name := range p.twins() {

@@ -43,8 +43,12 @@ func (d *debian) mounted(copied bool) (mnt string, drop func()) {
 		m, drop := mount(d.t, "squashfs", "loop,ro", at)
 		lowers, drops = append(lowers, m), append(drops, drop)
 	}
-	root, dropRoot := mount(d.t, "ext4", "loop", filepath.Join(dir, d.over))
-	drops = append(drops, dropRoot)
+	root := filepath.Join(dir, d.over)
+	if st, err := os.Stat(root); err == nil && !st.IsDir() {
+		var dropRoot func()
+		root, dropRoot = mount(d.t, "ext4", "loop", root)
+		drops = append(drops, dropRoot)
+	}
 	for i, u := range d.unions {
 		where, source, _ := strings.Cut(u, " ")
 		upper, work := filepath.Join(root, source, d.names[0]), filepath.Join(root, source, d.names[1])
@@ -92,7 +96,9 @@ func (d *debian) truth(change func(mnt string)) {
 	if s.Overlay == nil || !s.Overlay.Empty {
 		d.t.Errorf("the overlay is not empty: %+v", s.Overlay)
 	}
-	fsck(d.t, d.path(d.over))
+	if !stat(d.t, d.path(d.over)).IsDir() {
+		fsck(d.t, d.path(d.over))
+	}
 }
 
 // shown is a copy of what the kernel shows; its mounts are there until drop.
@@ -229,4 +235,49 @@ func TestCasperUnsure(t *testing.T) {
 	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "a.squashfs, b.squashfs") || r.Hint == "" {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestLiveBootInDirectory: persistence in a directory, whose layers are emptied in
+// their place; and a roll-back brings modules and layers back.
+func TestLiveBootInDirectory(t *testing.T) {
+	requireKernel(t)
+	d := &debian{live: live{t: t, dir: tempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
+		images: []string{"live/addon.squashfs", "live/filesystem.squashfs"}, unions: []string{"/ root"}}
+	squashed(t, d.path("live/filesystem.squashfs"), func(dir string) {
+		write(t, dir+"/usr/share/big.db", text(1, 300_000), 0o644)
+		write(t, dir+"/both", []byte("filesystem"), 0o644)
+	})
+	squashed(t, d.path("live/addon.squashfs"), func(dir string) { write(t, dir+"/both", []byte("addon"), 0o644) })
+	write(t, d.path("live/filesystem.module"), []byte("filesystem.squashfs\naddon.squashfs\n"), 0o644)
+	write(t, d.path("persistence/persistence.conf"), []byte("/ union,source=root\n/home\n"), 0o644)
+	write(t, d.path("persistence/home/user/letter"), []byte("dear"), 0o600)
+	change := func(mnt string) {
+		write(t, mnt+"/etc/new", []byte("new"), 0o600)
+		must(t, os.Remove(mnt+"/both"))
+		must(t, os.Rename(mnt+"/usr/share", mnt+"/usr/moved"))
+	}
+	mnt, drop := d.mounted(false)
+	change(mnt)
+	drop()
+	before, drop := d.shown()
+	drop()
+	d.truth(func(string) {})
+	if b, err := os.ReadFile(d.path("persistence/home/user/letter")); err != nil || string(b) != "dear" {
+		t.Errorf("what is bound was lost: %q, %v", b, err)
+	}
+	if _, err := os.Stat(d.path("live/addon.squashfs")); err == nil {
+		t.Error("the module is still there, though it is in the base")
+	}
+	if b, err := os.ReadFile(d.path("live/filesystem.module")); err != nil || string(b) != "filesystem.squashfs\n" {
+		t.Errorf("the list of modules is %q, %v", b, err)
+	}
+	p, err := remaster.PlanRollback(t.Context(), environment(t, 0), d.dir)
+	must(t, err)
+	must(t, p.Run(t.Context()))
+	after, drop := d.shown()
+	sameTree(t, "before", "after the roll-back", before, after)
+	drop()
+	sameTree(t, "before", "relive after the roll-back", before, openTree(t, d.dir, ""))
+	// Once more: what the roll-back has set aside is in nobody's way.
+	d.truth(func(mnt string) { write(t, mnt+"/etc/newer", nil, 0o600) })
 }

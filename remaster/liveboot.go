@@ -76,20 +76,23 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			f.files.retired = append(f.files.retired, name)
 		}
 	}
-	if generation == "" {
-		// What a compaction has retired comes back with the former state, or gives
-		// way to what the next one retires.
-		former, err := squashImages(at, filepath.Join(dir, livebootDir), ".old")
-		if err != nil {
-			return nil, err
+	// What an earlier compaction has set aside comes back with the former state,
+	// or gives way to what the next one sets aside.
+	names, err := at.list(filepath.Join(dir, livebootDir))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		stem, ok := strings.CutSuffix(name, ".old")
+		if !ok {
+			stem = oldGeneration(name)
 		}
-		for _, name := range former {
-			if name = filepath.Join(livebootDir, name); !isFile(at, filepath.Join(dir, name)) {
-				f.files.retired = append(f.files.retired, name)
-			}
+		stem = filepath.Join(livebootDir, stem)
+		if generation == "" && filepath.Ext(stem) == ".squashfs" && stem != f.files.base && !slices.Contains(f.files.stack, stem) && !slices.Contains(f.files.retired, stem) {
+			f.files.retired = append(f.files.retired, stem)
 		}
 	}
-	if f.files.companions, err = mediumCompanions(at, dir, f.files.base); err != nil {
+	if f.files.companions, err = mediumCompanions(at, dir, &f.files); err != nil {
 		return nil, err
 	}
 	if has(at, filepath.Join(dir, modules)) {
@@ -155,8 +158,9 @@ func squashImages(at place, dir, generation string) (names []string, err error) 
 
 // mediumCompanions are what stands beside an image of Debian's and Ubuntu's
 // media: its size, and its line in the lists of sums.
-func mediumCompanions(at place, dir, base string) ([]companion, error) {
-	out, err := listedSums(at, dir, base)
+func mediumCompanions(at place, dir string, files *fileSet) ([]companion, error) {
+	base := files.base
+	out, err := listedSums(at, dir, files)
 	if err != nil {
 		return nil, err
 	}
@@ -168,19 +172,11 @@ func mediumCompanions(at place, dir, base string) ([]companion, error) {
 }
 
 func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
-	if l.generation != "" {
-		former, err := LiveBoot{}.find(l.at, l.Dir, l.generation)
-		if err != nil {
-			return err
-		}
-		if former != nil {
-			l.files = former.files
-		}
-	}
 	var unions []union
-	over := filepath.Join(l.Dir, livebootPersistence)
-	if !isDir(l.at, over) { // of a directory, what is in it has generations
-		over = l.path(livebootPersistence)
+	over, inside := l.path(livebootPersistence), ""
+	if dir := filepath.Join(l.Dir, livebootPersistence); isDir(l.at, dir) {
+		// A directory stays; the layers in it have generations.
+		over, inside = dir, l.generation
 	}
 	var root *tree.Node // of the persistence
 	if has(l.at, over) {
@@ -208,7 +204,7 @@ func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 	if root == nil {
 		return nil
 	}
-	return l.openUnions(root, unions)
+	return l.openUnions(root, unions, inside)
 }
 
 // pathMax is Linux's PATH_MAX, in bytes with the NUL.
@@ -243,6 +239,7 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 	return parsePersistenceConf(text)
 }
 
+// parsePersistenceConf is readPersistenceConf for the text.
 func parsePersistenceConf(text []byte) (unions []union, kept []string, err error) {
 	s := bufio.NewScanner(bytes.NewReader(text))
 	s.Buffer(nil, persistenceConfMax+1)
@@ -252,15 +249,15 @@ func parsePersistenceConf(text []byte) (unions []union, kept []string, err error
 			continue
 		}
 		place := fmt.Sprintf("%s: line %d", livebootConf, i)
-		if !filepath.IsAbs(f[0]) || f[0] != filepath.Clean(f[0]) && f[0] != filepath.Clean(f[0])+"/" {
-			kept = append(kept, place+": "+f[0]+" is no clean absolute path, so that a boot skips it")
+		if why := unsafeMount(f[0]); why != "" {
+			kept = append(kept, place+": "+tree.Escape(f[0])+" "+why+", so that a boot skips it")
 			continue
 		}
 		if len(s.Bytes()) >= pathMax {
 			kept = append(kept, place+": names a longer path than there can be, so that a boot skips it")
 			continue
 		}
-		u := union{dir: strings.Trim(f[0], "/")}
+		u := union{dir: trimPath(f[0])}
 		u.source = u.dir
 		kind, known := "bind", true
 		for _, o := range strings.Split(strings.Join(f[1:], ","), ",") {
@@ -269,20 +266,18 @@ func parsePersistenceConf(text []byte) (unions []union, kept []string, err error
 			case o == "union", o == "link", o == "bind":
 				kind = o
 			case strings.HasPrefix(o, "source="):
-				u.source = strings.Trim(strings.TrimPrefix(o, "source="), "/")
-				if u.source == "." {
-					u.source = ""
-				}
-				if strings.Contains("/"+u.source+"/", "/../") || strings.Contains("/"+u.source+"/", "/./") {
+				source := strings.TrimPrefix(o, "source=")
+				if source != "." && (strings.HasPrefix(source, "/") || dotted(source)) {
 					known = false
 				}
+				u.source = strings.Trim(trimPath(source), ".")
 			default:
 				known = false
 			}
 		}
 		switch {
 		case !known:
-			kept = append(kept, place+": has an option that live-boot does not know, so that a boot skips it")
+			kept = append(kept, place+": has an option that live-boot does not take, so that a boot skips it")
 		case kind == "union":
 			if unions = append(unions, u); len(unions) > maxUnions {
 				return nil, nil, tree.Unsupported(livebootConf, fmt.Sprintf("line %d", i), "is one union more than %d", maxUnions)
@@ -299,12 +294,44 @@ func parsePersistenceConf(text []byte) (unions []union, kept []string, err error
 	return unions, kept, nil
 }
 
-func (LiveBoot) check(*CompactPlan) error { return nil }
+// unsafeMount tells why live-boot skips a directory (get_custom_mounts), "" where
+// it does not.
+func unsafeMount(dir string) string {
+	clean := "/" + trimPath(dir)
+	switch {
+	case !strings.HasPrefix(dir, "/"):
+		return "is no absolute path"
+	case dotted(dir):
+		return "has . or .. in it"
+	case strings.HasPrefix(clean, "/lib"):
+		return "is in a place that begins with /lib"
+	case clean == "/run/live" || strings.HasPrefix(clean, "/run/live/"):
+		return "is live-boot's own"
+	}
+	return ""
+}
+
+// dotted tells whether a part of a path is . or ...
+func dotted(path string) bool {
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "." || part == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// trimPath takes slashes away that mean nothing, also the first.
+func trimPath(path string) string {
+	return strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
+}
+
+func (LiveBoot) check(context.Context, *CompactPlan) error { return nil }
 
 func (LiveBoot) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
 	return merged, nil
 }
 
 func (LiveBoot) resets(p *CompactPlan) ([]part, error) {
-	return p.freshUnions(p.live.Overlay, livebootPersistence)
+	return p.freshUnions(p.live.Overlay)
 }

@@ -19,7 +19,6 @@ import (
 
 	"relive/squash"
 	"relive/squash/codec"
-	"relive/tree/hostfs"
 )
 
 // dmfixture NAME FILE unpacks an image of dmmerge's testdata.
@@ -68,12 +67,13 @@ func sha256Command(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// mksquash DIR FILE makes a SquashFS image.
+// mksquash DIR FILE makes a SquashFS image. Files named .wh.NAME become
+// whiteouts.
 func mksquashCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: mksquash DIR FILE")
 	}
-	root, err := hostfs.Open(ts.MkAbs(args[0]))
+	root, err := loadTree(ts.MkAbs(args[0]))
 	ts.Check(err)
 	lib, err := codec.Open(codec.Auto)
 	ts.Check(err)
