@@ -141,5 +141,6 @@ func (Archiso) resets(p *CompactPlan) ([]part, error) {
 	if p.o.Flatten {
 		return nil, refuse("compact without --flatten, or use -o", "%s: a flattened archiso base takes its changes from %s, not from %s", p.live.Dir, archisoUpper, archisoCOW)
 	}
-	return []part{p.freshSnapshot(o, names[0])}, nil
+	pt, err := p.freshSnapshot(o, names[0])
+	return []part{pt}, err
 }

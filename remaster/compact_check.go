@@ -33,6 +33,12 @@ func (p *CompactPlan) checkState(ctx context.Context) error {
 		if name := l.isPartOf(o.Output); name != "" {
 			return refuse("name another file, or compact without -o", "%s: is the %s of the live directory itself", o.Output, name)
 		}
+		if st, err := os.Stat(o.Output); err == nil && st.IsDir() {
+			return refuse("name a file in it", "%s: is a directory", o.Output)
+		}
+		if _, err := os.Stat(filepath.Dir(o.Output)); err != nil {
+			return withHint(err, "make the directory first, or name another file")
+		}
 		if _, err := os.Lstat(o.Output); err == nil && !o.Force {
 			return refuse("name another file, or use --force to replace it", "%s: exists already", o.Output)
 		}

@@ -55,7 +55,9 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			if !slices.Contains(images, name) {
 				return nil, refuse("restore it, or take it out of the list", "%s: %s names %s, which is not there", dir, modules, name)
 			}
-			listed = append(listed, name)
+			if !slices.Contains(listed, name) {
+				listed = append(listed, name)
+			}
 		}
 		images = listed
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -205,6 +207,13 @@ func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 	return l.openUnions(root, unions, inside)
 }
 
+// pathMax is Linux's PATH_MAX, in bytes with the NUL.
+const pathMax = 4096
+
+// maxUnions bounds how many directories persistence can lie over, each of which
+// is a layer more that every look-up goes through.
+const maxUnions = 100
+
 // union is a directory of the system that persistence lies over.
 type union struct {
 	dir    string // in the system, "" for the root
@@ -233,7 +242,7 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 // parsePersistenceConf is readPersistenceConf for the text.
 func parsePersistenceConf(text []byte) (unions []union, kept []string, err error) {
 	s := bufio.NewScanner(bytes.NewReader(text))
-	s.Buffer(nil, persistenceConfMax)
+	s.Buffer(nil, persistenceConfMax+1)
 	for i := 1; s.Scan(); i++ {
 		f := strings.Fields(s.Text())
 		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
@@ -242,6 +251,10 @@ func parsePersistenceConf(text []byte) (unions []union, kept []string, err error
 		place := fmt.Sprintf("%s: line %d", livebootConf, i)
 		if why := unsafeMount(f[0]); why != "" {
 			kept = append(kept, place+": "+tree.Escape(f[0])+" "+why+", so that a boot skips it")
+			continue
+		}
+		if len(s.Bytes()) >= pathMax {
+			kept = append(kept, place+": names a longer path than there can be, so that a boot skips it")
 			continue
 		}
 		u := union{dir: trimPath(f[0])}
@@ -266,7 +279,9 @@ func parsePersistenceConf(text []byte) (unions []union, kept []string, err error
 		case !known:
 			kept = append(kept, place+": has an option that live-boot does not take, so that a boot skips it")
 		case kind == "union":
-			unions = append(unions, u)
+			if unions = append(unions, u); len(unions) > maxUnions {
+				return nil, nil, tree.Unsupported(livebootConf, fmt.Sprintf("line %d", i), "is one union more than %d", maxUnions)
+			}
 		default:
 			kept = append(kept, fmt.Sprintf("/%s is a %s of persistence and stays there", u.dir, kind))
 		}

@@ -197,7 +197,8 @@ func (LiveOS) resets(p *CompactPlan) ([]part, error) {
 	o := p.live.Overlay
 	target := p.live.files.overlay[0]
 	if o.Snapshot != nil && !p.o.Flatten {
-		return []part{p.freshSnapshot(o, target)}, nil
+		pt, err := p.freshSnapshot(o, target)
+		return []part{pt}, err
 	}
 	if o.Snapshot != nil {
 		// Above a flattened base only overlayfs works.

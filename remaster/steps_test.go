@@ -1,6 +1,7 @@
 package remaster_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -160,5 +161,16 @@ func TestLiveBootDirectory(t *testing.T) {
 	systest.Must(t, p.Run(t.Context()))
 	if got := shown(); got["which"] != "three" || got["x"] != "three" || len(states) != 3 {
 		t.Errorf("after the rollback: %v", got)
+	}
+}
+
+// TestOutputPlaces: a place that the new base cannot be written to is told
+// before the work.
+func TestOutputPlaces(t *testing.T) {
+	t.Parallel()
+	l := small(t)
+	l.refused(remaster.CompactOptions{Output: tempDir(t), Force: true}, "is a directory")
+	if _, err := l.plan(remaster.CompactOptions{Output: tempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || remaster.Hint(err) == "" {
+		t.Errorf("%v", err)
 	}
 }
