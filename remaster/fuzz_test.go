@@ -14,6 +14,7 @@ import (
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // FuzzLiveDir changes bytes of the base and the overlay of a LiveOS directory:
@@ -22,22 +23,22 @@ func FuzzLiveDir(f *testing.F) {
 	seeds := f.TempDir()
 	inner := seeds + "/rootfs.img"
 	out, err := os.Create(inner)
-	must(f, err)
+	systest.Must(f, err)
 	system := tree.NewDir("", 0o755, tree.NewDir("usr", 0o755, tree.NewFile("text", 0o644, text(1, 5000))))
 	_, err = extfs.Build(context.Background(), out, system, extfs.BuildOptions{Size: 1 << 20, BlockSize: 4096})
-	must(f, errors.Join(err, out.Close()))
+	systest.Must(f, errors.Join(err, out.Close()))
 	image, err := os.ReadFile(inner)
-	must(f, err)
+	systest.Must(f, err)
 	env := environment(f, codec.Go)
 	p, err := squash.NewPlan(f.Context(), tree.NewDir("", 0o755, tree.NewDir("LiveOS", 0o755, tree.NewFile("rootfs.img", 0o644, image))),
 		squash.WriteOptions{Library: env.Library, Codec: codec.DefaultOptions(codec.Gzip, 128<<10), BlockSize: 128 << 10})
-	must(f, err)
+	systest.Must(f, err)
 	out, err = os.Create(seeds + "/base")
-	must(f, err)
+	systest.Must(f, err)
 	_, err = p.Write(f.Context(), out, 0)
-	must(f, errors.Join(err, out.Close()))
+	systest.Must(f, errors.Join(err, out.Close()))
 	base, err := os.ReadFile(seeds + "/base")
-	must(f, err)
+	systest.Must(f, err)
 	changed := bytes.Clone(image)
 	for at := 0; at < len(changed); at += 12288 {
 		changed[at+100] ^= 1
@@ -54,8 +55,8 @@ func FuzzLiveDir(f *testing.F) {
 			b[int(binary.BigEndian.Uint32(edits)&0xffffff)%len(b)] ^= edits[4]
 		}
 		dir := t.TempDir()
-		must(t, os.WriteFile(dir+"/squashfs.img", files[1], 0o600))
-		must(t, os.WriteFile(dir+"/overlay-X", files[0], 0o600))
+		systest.Must(t, os.WriteFile(dir+"/squashfs.img", files[1], 0o600))
+		systest.Must(t, os.WriteFile(dir+"/overlay-X", files[0], 0o600))
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		l, err := remaster.Open(ctx, env, dir)

@@ -169,8 +169,8 @@ func TestLiveBootDirectory(t *testing.T) {
 func TestOutputPlaces(t *testing.T) {
 	t.Parallel()
 	l := small(t)
-	l.refused(remaster.CompactOptions{Output: tempDir(t), Force: true}, "is a directory")
-	if _, err := l.plan(remaster.CompactOptions{Output: tempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || remaster.Hint(err) == "" {
+	l.refused(remaster.CompactOptions{Output: systest.TempDir(t), Force: true}, "is a directory")
+	if _, err := l.plan(remaster.CompactOptions{Output: systest.TempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || remaster.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
 }

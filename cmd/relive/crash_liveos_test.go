@@ -16,6 +16,7 @@ import (
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 const liveosOverlayName = "overlay-LIVE-12AB-34CD"
@@ -24,12 +25,12 @@ const liveosOverlayName = "overlay-LIVE-12AB-34CD"
 func extImage(t testing.TB, root *tree.Node, size int64) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image")
-	must(t, create(path, func(f *os.File) error {
+	systest.Must(t, create(path, func(f *os.File) error {
 		_, err := extfs.Build(context.Background(), f, root, extfs.BuildOptions{Size: size, BlockSize: 4096, Time: epoch})
 		return err
 	}))
 	b, err := os.ReadFile(path)
-	must(t, err)
+	systest.Must(t, err)
 	return b
 }
 
@@ -41,17 +42,17 @@ func makeLiveOS(t testing.TB, at, kind string) {
 	system := dir("", dir("etc"), dir("usr", file("noise", old), file("text", words(1, 2<<20))))
 	inner := extImage(t, system, 24<<20)
 	lib, err := codec.Open(codec.Auto)
-	must(t, err)
+	systest.Must(t, err)
 	p, err := squash.NewPlan(t.Context(), dir("", dir("LiveOS", file("rootfs.img", inner))), squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(codec.Gzip, 128<<10),
 		BlockSize: 128 << 10, MkfsTime: uint32(epoch.Sec)})
-	must(t, err)
-	must(t, create(at+"/squashfs.img", func(f *os.File) error {
+	systest.Must(t, err)
+	systest.Must(t, create(at+"/squashfs.img", func(f *os.File) error {
 		_, err := p.Write(context.Background(), f, 0)
 		return err
 	}))
 	if kind == "image" {
 		upper := named("overlayfs", merging(dir("", dir("etc", file("new", words(4, 900))), dir("usr", file("more", words(2, 1<<20)), file("text", []byte("short"))))))
-		must(t, os.WriteFile(at+"/"+liveosOverlayName, extImage(t, tree.NewDir("", 0o755, upper, tree.NewDir("ovlwork", 0o755)), 8<<20), 0o600))
+		systest.Must(t, os.WriteFile(at+"/"+liveosOverlayName, extImage(t, tree.NewDir("", 0o755, upper, tree.NewDir("ovlwork", 0o755)), 8<<20), 0o600))
 		return
 	}
 	cow := make([]byte, 8<<20)
@@ -74,7 +75,7 @@ func makeLiveOS(t testing.TB, at, kind string) {
 		copy(cow[next*4096:], words(uint64(n), 4096))
 		next++
 	}
-	must(t, os.WriteFile(at+"/"+liveosOverlayName, cow, 0o600))
+	systest.Must(t, os.WriteFile(at+"/"+liveosOverlayName, cow, 0o600))
 }
 
 // TestKillLiveOS: killed at any moment, base and overlay of a LiveOS directory
@@ -141,7 +142,7 @@ func TestKillLiveOS(t *testing.T) {
 				// What a boot would see, with the journal out of sight.
 				boot := t.TempDir()
 				for _, n := range []string{"squashfs.img", liveosOverlayName} {
-					must(t, os.Link(filepath.Join(d, n), filepath.Join(boot, n)))
+					systest.Must(t, os.Link(filepath.Join(d, n), filepath.Join(boot, n)))
 				}
 				if got := shown(boot); got != want {
 					t.Errorf("%s: base and overlay show another system", when)
@@ -165,7 +166,7 @@ func TestKillLiveOS(t *testing.T) {
 				} else {
 					found["old"]++
 				}
-				must(t, os.RemoveAll(d))
+				systest.Must(t, os.RemoveAll(d))
 			}
 			t.Log(found)
 			if found["killed"] < 5 || found["unfinished"] < 3 || found["new"] == 0 || found["old"] == 0 {
@@ -182,7 +183,7 @@ func TestKillLiveOS(t *testing.T) {
 func TestRecoverMedium(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	must(t, os.Mkdir(root+"/LiveOS", 0o755))
+	systest.Must(t, os.Mkdir(root+"/LiveOS", 0o755))
 	makeLiveOS(t, root+"/LiveOS", "snapshot")
 	old := stateOf(t, root+"/LiveOS")
 	interrupted(t, root, "", 0, func(p *os.Process) {
