@@ -46,7 +46,7 @@ bench-quick: bin/relive ## the same on small data, in about a minute
 	@scripts/setup bench
 	@scripts/bench --quick
 
-e2e: bin/relive ## boot compacted systems in a virtual machine
+e2e: bin/relive ## boot compacted systems in virtual machines, ask the kernel's dm-snapshot
 	@scripts/setup e2e
 	@scripts/e2e
 

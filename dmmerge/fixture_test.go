@@ -14,28 +14,14 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // image reads a compressed file of testdata.
 func image(t testing.TB, name string) []byte {
 	t.Helper()
-	p, err := os.ReadFile(filepath.Join("testdata", name+".img.zst"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	img, err := d.DecodeAll(p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return img
+	return systest.Unpack(t, filepath.Join("testdata", name+".img.zst"))
 }
 
 // content is bytes as a tree.Content, with holes where whole 4 KiB are zero.

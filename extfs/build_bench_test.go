@@ -2,12 +2,12 @@ package extfs
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 // Figures, from one run each on two cores that were busy with other work
@@ -61,16 +61,8 @@ func BenchmarkMke2fsHost(b *testing.B) {
 	dir, _ := benchTree(b)
 	path := filepath.Join(b.TempDir(), "image")
 	for b.Loop() {
-		os.Remove(path)
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			b.Fatal(err)
-		}
-		if err := os.Truncate(path, benchSize); err != nil {
-			b.Fatal(err)
-		}
-		if out, err := exec.Command(tool(b, "mke2fs"), "-q", "-F", "-t", "ext4", "-d", dir, path).CombinedOutput(); err != nil {
-			b.Fatalf("%v\n%s", err, out)
-		}
+		systest.BlankAt(b, path, benchSize)
+		systest.Run(b, "mke2fs", "-q", "-F", "-t", "ext4", "-d", dir, path)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // collidingNames finds pairs of names of 255 bytes whose hashes are equal.
@@ -49,7 +49,7 @@ func collidingNames(h dirHash, tries int) []string {
 
 // TestBuildCollisions: names of one hash that lie in two leaves are found.
 func TestBuildCollisions(t *testing.T) {
-	requireTools(t, "mount", "e2fsck")
+	systest.NeedRoot(t, "mount", "e2fsck")
 	t.Parallel()
 	o := BuildOptions{BlockSize: 1024, Time: stamp, NoLostAndFound: true}
 	r, err := o.resolve()
@@ -76,8 +76,8 @@ func TestBuildCollisions(t *testing.T) {
 		t.Fatal("no leaf continues another's hash")
 	}
 	img, _ := buildFile(t, dirOf("", dirOf("d", kids...)), o)
-	fsck(t, img)
-	at, umount := mountBuilt(t, img)
+	systest.Fsck(t, img)
+	at, umount := mount(t, img, "rw")
 	for _, name := range names {
 		if _, err := os.Lstat(filepath.Join(at, "d", name)); err != nil {
 			t.Error(err)
@@ -89,12 +89,12 @@ func TestBuildCollisions(t *testing.T) {
 		}
 	}
 	umount()
-	fsck(t, img)
+	systest.Fsck(t, img)
 }
 
 // TestBuildUnsignedHash: names with high bytes, hashed as on ARM.
 func TestBuildUnsignedHash(t *testing.T) {
-	requireTools(t, "mount", "e2fsck")
+	systest.NeedRoot(t, "mount", "e2fsck")
 	t.Parallel()
 	var kids []*tree.Node
 	for i := range 3000 {
@@ -103,8 +103,8 @@ func TestBuildUnsignedHash(t *testing.T) {
 	root := dirOf("", dirOf("d", kids...))
 	for _, unsigned := range []bool{false, true} {
 		img, _ := buildFile(t, root, BuildOptions{Time: stamp, UnsignedHash: unsigned, NoLostAndFound: true})
-		fsck(t, img)
-		at, umount := mountBuilt(t, img)
+		systest.Fsck(t, img)
+		at, umount := mount(t, img, "rw")
 		for _, k := range kids {
 			if _, err := os.Lstat(filepath.Join(at, "d", k.Name)); err != nil {
 				t.Fatal(err)
@@ -116,15 +116,11 @@ func TestBuildUnsignedHash(t *testing.T) {
 
 // TestDirHash compares with debugfs.
 func TestDirHash(t *testing.T) {
-	debugfs := tool(t, "debugfs")
 	seed := [16]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
 	for _, name := range []string{"a", "abc", "abcd", strings.Repeat("x", 31), strings.Repeat("y", 32), strings.Repeat("z", 33), strings.Repeat("n", 255), "\u00fc"} {
 		major, minor := newDirHash(seed, false).sum(name)
-		out, err := exec.Command(debugfs, "-R", "dx_hash -h half_md4 -s 01020304-0506-0708-090a-0b0c0d0e0f10 "+name).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := fmt.Sprintf("is 0x%x (minor 0x%x)", major, minor); !strings.Contains(string(out), want) {
+		out := systest.Output(t, "debugfs", "-R", "dx_hash -h half_md4 -s 01020304-0506-0708-090a-0b0c0d0e0f10 "+name)
+		if want := fmt.Sprintf("is 0x%x (minor 0x%x)", major, minor); !strings.Contains(out, want) {
 			t.Errorf("%q: %s, debugfs says %s", name, want, out)
 		}
 	}
@@ -159,7 +155,7 @@ func TestBuildManyExtents(t *testing.T) {
 				if rep.DataBytes != int64(c.n)*1024 {
 					t.Errorf("%d bytes of data", rep.DataBytes)
 				}
-				fsck(t, img)
+				systest.Fsck(t, img)
 				got, err := readBack(t, img).Lookup("f")
 				if err != nil {
 					t.Fatal(err)
@@ -200,7 +196,7 @@ func TestBuildTreeOutgrows(t *testing.T) {
 	h.size += 4096
 	root := dirOf("", sparseFile("f", h))
 	img, rep := buildFile(t, root, BuildOptions{BlockSize: 1024, Time: stamp, NoLostAndFound: true})
-	fsck(t, img)
+	systest.Fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
 	if rep.DataBytes != 337*1024 {
 		t.Errorf("%d bytes of data", rep.DataBytes)
@@ -224,14 +220,14 @@ func TestBuildSharedAttributes(t *testing.T) {
 		t.Errorf("%d blocks, want %d", needs.Blocks, want)
 	}
 	img, _ := buildFile(t, root, BuildOptions{Time: stamp, NoLostAndFound: true})
-	fsck(t, img)
+	systest.Fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
 }
 
 // TestBuildLargeAttributes: values too large for a block have inodes, the
 // root's among them, if the feature allows that.
 func TestBuildLargeAttributes(t *testing.T) {
-	requireTools(t, "mount", "e2fsck")
+	systest.NeedRoot(t, "mount", "e2fsck")
 	t.Parallel()
 	large := tree.Xattrs{{Name: "user.a", Value: strings.Repeat("a", 5000)}, {Name: "user.b", Value: strings.Repeat("b", xaMaxValue)}}
 	root := dirOf("", dirOf("d", fileOf("f", []byte("f"))), tree.NewSymlink("l", "target"))
@@ -242,9 +238,9 @@ func TestBuildLargeAttributes(t *testing.T) {
 	l.Mtime, l.Xattrs = stamp, tree.Xattrs{{Name: "trusted.large", Value: strings.Repeat("c", 9000)}}
 	o := BuildOptions{Size: 32 << 20, BlockSize: 4096, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, "ea_inode")}
 	img, _ := buildFile(t, root, o)
-	fsck(t, img)
+	systest.Fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
-	at, umount := mountBuilt(t, img)
+	at, umount := mount(t, img, "rw")
 	viewed(t, at, root)
 	if err := os.RemoveAll(filepath.Join(at, "d")); err != nil {
 		t.Error(err)
@@ -253,7 +249,7 @@ func TestBuildLargeAttributes(t *testing.T) {
 		t.Error(err)
 	}
 	umount()
-	fsck(t, img)
+	systest.Fsck(t, img)
 }
 
 // TestBuildTimes: what an inode cannot hold is brought as near as it can, and
@@ -356,10 +352,8 @@ func TestBuildGrows(t *testing.T) {
 		if err := os.Truncate(img, 300<<20); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := exec.Command(tool(t, "resize2fs"), "-f", img).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", m.name, err, out)
-		}
-		fsck(t, img)
+		systest.Run(t, "resize2fs", "-f", img)
+		systest.Fsck(t, img)
 		same(t, readBack(t, img), root, tree.CompareOptions{Links: true})
 	}
 }

@@ -13,27 +13,8 @@ import (
 
 	"relive/tree"
 	"relive/tree/hostfs"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
-
-// mountBuilt mounts an image read-write. Another test may just be starting a
-// program, which for a moment holds what this one has open, so unmounting is
-// tried again.
-func mountBuilt(t *testing.T, img string) (dir string, umount func()) {
-	t.Helper()
-	dir = t.TempDir()
-	command(t, "mount", "-t", "ext4", "-o", "loop,rw", img, dir)
-	mounted := true
-	umount = func() {
-		if !mounted {
-			return
-		}
-		mounted = false
-		mounttest.Unmount(t, dir)
-	}
-	t.Cleanup(umount)
-	return dir, umount
-}
 
 // viewed demands that the kernel's view of a mounted image is the tree.
 func viewed(t *testing.T, mounted string, want *tree.Node) {
@@ -48,7 +29,7 @@ func viewed(t *testing.T, mounted string, want *tree.Node) {
 // TestBuildKernel: the kernel mounts what is built read-write and shows the
 // tree; after it has changed things, and removed all, the image is still clean.
 func TestBuildKernel(t *testing.T) {
-	requireTools(t, "mount", "e2fsck")
+	systest.NeedRoot(t, "mount", "e2fsck")
 	for i, m := range matrix {
 		if testing.Short() && i%4 != 0 {
 			continue
@@ -63,7 +44,7 @@ func TestBuildKernel(t *testing.T) {
 			g := newGenerator(uint64(1000+i), o)
 			root := g.tree(40)
 			img, _ := buildFile(t, root, o)
-			at, umount := mountBuilt(t, img)
+			at, umount := mount(t, img, "rw")
 			viewed(t, at, root)
 			names, err := os.ReadDir(at)
 			if err != nil {
@@ -94,15 +75,15 @@ func TestBuildKernel(t *testing.T) {
 				}
 			}
 			umount()
-			fsck(t, img)
-			at, umount = mountBuilt(t, img)
+			systest.Fsck(t, img)
+			at, umount = mount(t, img, "rw")
 			for _, e := range names {
 				if err := os.RemoveAll(filepath.Join(at, e.Name())); err != nil {
 					t.Error(err)
 				}
 			}
 			umount()
-			fsck(t, img)
+			systest.Fsck(t, img)
 		})
 	}
 }
@@ -121,7 +102,7 @@ func manyNames(name string, n, length int) *tree.Node {
 // those that have too many names for their index, as the kernel finds them by
 // name, adds to them and empties them.
 func TestBuildLargeDirectories(t *testing.T) {
-	requireTools(t, "mount", "e2fsck")
+	systest.NeedRoot(t, "mount", "e2fsck")
 	for _, c := range []struct {
 		n, length, blockSize int
 		features             string
@@ -156,9 +137,9 @@ func TestBuildLargeDirectories(t *testing.T) {
 				t.Errorf("shape %+v, want %d levels", plan, c.levels)
 			}
 			img, _ := buildFile(t, root, o)
-			fsck(t, img)
+			systest.Fsck(t, img)
 			same(t, readBack(t, img), root, tree.CompareOptions{})
-			at, umount := mountBuilt(t, img)
+			at, umount := mount(t, img, "rw")
 			d := filepath.Join(at, "d")
 			step, changes := 1+c.n/10000, 500
 			if !plan.indexed {
@@ -180,7 +161,7 @@ func TestBuildLargeDirectories(t *testing.T) {
 				}
 			}
 			umount()
-			fsck(t, img)
+			systest.Fsck(t, img)
 		})
 	}
 }
@@ -197,7 +178,7 @@ func TestBuildManySubdirectories(t *testing.T) {
 	root := dirOf("", dirOf("d", kids...))
 	o := BuildOptions{Time: stamp, BlockSize: 1024, InodeSize: 128, Features: parseFeatures(t, "^metadata_csum uninit_bg")}
 	img, _ := buildFile(t, root, o)
-	fsck(t, img)
+	systest.Fsck(t, img)
 	d, err := readBack(t, img).Lookup("d")
 	if err != nil || d.Nlink != 1 {
 		t.Errorf("%+v %v", d, err)
@@ -211,7 +192,7 @@ func TestBuildManySubdirectories(t *testing.T) {
 // TestBuildSparse: a file of 8 GiB with little in it, and an image of 40 GiB,
 // take little room on the host.
 func TestBuildSparse(t *testing.T) {
-	requireTools(t, "mount", "e2fsck")
+	systest.NeedRoot(t, "mount", "e2fsck")
 	for _, features := range []string{"", "^extent ^64bit"} {
 		t.Run(features, func(t *testing.T) {
 			t.Parallel()
@@ -229,15 +210,15 @@ func TestBuildSparse(t *testing.T) {
 			if used := allocated(t, img); used > 8<<20 {
 				t.Errorf("takes %d bytes", used)
 			}
-			fsck(t, img)
+			systest.Fsck(t, img)
 			same(t, readBack(t, img), root, tree.CompareOptions{})
-			at, umount := mountBuilt(t, img)
+			at, umount := mount(t, img, "rw")
 			viewed(t, at, root)
 			if err := os.WriteFile(filepath.Join(at, "new"), make([]byte, 1<<20), 0o600); err != nil {
 				t.Error(err)
 			}
 			umount()
-			fsck(t, img)
+			systest.Fsck(t, img)
 		})
 	}
 }
@@ -266,21 +247,21 @@ func TestBuildManyFiles(t *testing.T) {
 	if rep.Files != 200000 {
 		t.Errorf("%+v", rep)
 	}
-	fsck(t, img)
+	systest.Fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
 }
 
 // TestBuildUpper: a built image serves the kernel's overlayfs as its upper
 // layer: whiteouts hide, opaque directories replace, and new changes land.
 func TestBuildUpper(t *testing.T) {
-	requireTools(t, "mount", "e2fsck")
+	systest.NeedRoot(t, "mount", "e2fsck")
 	t.Parallel()
 	whiteout := &tree.Node{Name: "gone", Meta: tree.Meta{Type: tree.CharDevice, Mtime: stamp}}
 	opaque := dirOf("replaced", fileOf("new", []byte("new")))
 	opaque.Xattrs = tree.Xattrs{{Name: "trusted.overlay.opaque", Value: "y"}}
 	img, _ := buildFile(t, dirOf("", dirOf("upper", whiteout, opaque), dirOf("work")), BuildOptions{Size: 64 << 20, Label: "rootfs", Time: stamp})
-	at, umount := mountBuilt(t, img)
-	lower, merged := t.TempDir(), t.TempDir()
+	at, umount := mount(t, img, "rw")
+	lower := systest.TempDir(t)
 	for _, name := range []string{"gone", "stays", "replaced/old"} {
 		if err := os.MkdirAll(filepath.Join(lower, filepath.Dir(name)), 0o755); err != nil {
 			t.Fatal(err)
@@ -289,20 +270,19 @@ func TestBuildUpper(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	command(t, "mount", "-t", "overlay", "overlay", "-o",
-		fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, at, at), merged)
+	merged, umountMerged := systest.Mount(t, "overlay", fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, at, at), "overlay")
 	if err := os.WriteFile(filepath.Join(merged, "stays"), []byte("changed"), 0o644); err != nil {
 		t.Error(err)
 	}
-	got := command(t, "find", merged, "-mindepth", "1", "-printf", "%P ")
-	mounttest.Unmount(t, merged)
+	got := systest.Run(t, "find", merged, "-mindepth", "1", "-printf", "%P ")
+	umountMerged()
 	umount()
 	names := strings.Fields(got)
 	slices.Sort(names)
 	if s := strings.Join(names, " "); s != "replaced replaced/new stays" {
 		t.Errorf("the overlay shows %q", s)
 	}
-	fsck(t, img)
+	systest.Fsck(t, img)
 	n, err := readBack(t, img).Lookup("upper/stays")
 	if err != nil || n == nil || n.Size != 7 {
 		t.Error(n, err)
@@ -312,7 +292,7 @@ func TestBuildUpper(t *testing.T) {
 // TestBuildAttributeBlock: an attribute block is byte for byte the kernel's,
 // hashes included, but for its checksum.
 func TestBuildAttributeBlock(t *testing.T) {
-	requireTools(t, "mount", "mke2fs", "debugfs")
+	systest.NeedRoot(t, "mount", "mke2fs", "debugfs")
 	t.Parallel()
 	xs := tree.Xattrs{
 		{Name: "security.x", Value: "seven b"},
@@ -329,7 +309,7 @@ func TestBuildAttributeBlock(t *testing.T) {
 	putXattrBlock(want, split.block, 1)
 
 	img := mkfs(t, 8, "-t", "ext4", "-b", "1024", "-I", "128")
-	at, umount := mountBuilt(t, img)
+	at, umount := mount(t, img, "rw")
 	f := filepath.Join(at, "f")
 	if err := os.WriteFile(f, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -340,7 +320,7 @@ func TestBuildAttributeBlock(t *testing.T) {
 		}
 	}
 	umount()
-	_, rest, ok := strings.Cut(command(t, "debugfs", "-R", "stat /f", img), "File ACL: ")
+	_, rest, ok := strings.Cut(systest.Run(t, "debugfs", "-R", "stat /f", img), "File ACL: ")
 	var block int64
 	if _, err := fmt.Sscan(rest, &block); !ok || err != nil || block == 0 {
 		t.Fatal(rest, err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // noExt4 takes away what ext3 does not know.
@@ -58,7 +59,7 @@ func TestBuildMatrix(t *testing.T) {
 				if rep.TimesChanged != 0 {
 					t.Errorf("%d times changed", rep.TimesChanged)
 				}
-				fsck(t, path)
+				systest.Fsck(t, path)
 				same(t, readBack(t, path), root, tree.CompareOptions{Links: true})
 			})
 		}
@@ -75,7 +76,7 @@ func TestBuildEmpty(t *testing.T) {
 			t.Run(fmt.Sprintf("%d/%d", blockSize, size), func(t *testing.T) {
 				t.Parallel()
 				path, _ := buildFile(t, dirOf(""), BuildOptions{Size: size, BlockSize: blockSize})
-				fsck(t, path)
+				systest.Fsck(t, path)
 				root := readBack(t, path)
 				kids, err := root.Children()
 				if err != nil || len(kids) != 1 || kids[0].Name != lostFoundName || kids[0].Perm != 0o700 {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -16,26 +15,8 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"relive/tree"
 )
-
-// tool gives the path of a program. Where it is missing the test is skipped,
-// or fails where CI promises that it is there.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/sbin", "/usr/sbin") {
-		if p := filepath.Join(dir, name); unix.Access(p, unix.X_OK) == nil {
-			return p
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing", name)
-	}
-	t.Skipf("%s is missing", name)
-	return ""
-}
 
 // buildFile builds into a new file and gives its path.
 func buildFile(t testing.TB, root *tree.Node, o BuildOptions) (string, Report) {
@@ -52,39 +33,10 @@ func buildFile(t testing.TB, root *tree.Node, o BuildOptions) (string, Report) {
 	return f.Name(), rep
 }
 
-// fsck demands that e2fsck finds nothing to say.
-func fsck(t testing.TB, path string) {
-	t.Helper()
-	out, err := exec.Command(tool(t, "e2fsck"), "-fn", path).CombinedOutput()
-	if err != nil {
-		t.Fatalf("e2fsck: %v\n%s", err, clip(out))
-	}
-}
-
-func clip(p []byte) []byte {
-	if len(p) > 4000 {
-		return append(p[:4000:4000], "..."...)
-	}
-	return p
-}
-
 // readBack opens an image with this package's reader.
 func readBack(t testing.TB, path string) *tree.Node {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, err := Open(f, st.Size(), "image")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rootOf(t, fs)
+	return rootOf(t, openImage(t, path))
 }
 
 // same demands that two trees are equal.

@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 func allocated(t testing.TB, path string) int64 {
@@ -28,13 +27,10 @@ func allocated(t testing.TB, path string) int64 {
 // where an image was made.
 func superblockFacts(t *testing.T, path string) map[string]string {
 	t.Helper()
-	out, err := exec.Command(tool(t, "dumpe2fs"), path).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	out := systest.Output(t, "dumpe2fs", path)
 	facts := map[string]string{}
 	groups := 0
-	for line := range strings.SplitSeq(string(out), "\n") {
+	for line := range strings.SplitSeq(out, "\n") {
 		key, value, ok := strings.Cut(line, ":")
 		if !ok {
 			continue
@@ -50,7 +46,7 @@ func superblockFacts(t *testing.T, path string) map[string]string {
 			facts[key] = strings.TrimSpace(value)
 		}
 	}
-	for line := range strings.SplitSeq(string(out), "\n") {
+	for line := range strings.SplitSeq(out, "\n") {
 		line = strings.TrimSpace(line)
 		for _, prefix := range []string{"Block bitmap at", "Inode bitmap at", "Inode table at", "Primary superblock", "Backup superblock", "Reserved GDT blocks"} {
 			if strings.HasPrefix(line, prefix) {
@@ -65,7 +61,7 @@ func superblockFacts(t *testing.T, path string) map[string]string {
 // TestBuildLikeMke2fs: an empty image has the features, sizes, reserves,
 // journal and places of metadata that mke2fs gives it.
 func TestBuildLikeMke2fs(t *testing.T) {
-	mke2fs := tool(t, "mke2fs")
+	systest.NeedTools(t, "mke2fs", "dumpe2fs", "e2fsck")
 	const uuid = "11111111-2222-3333-4444-555555555555"
 	var id [16]byte
 	copy(id[:], bytes.NewBufferString("\x11\x11\x11\x11\x22\x22\x33\x33\x44\x44\x55\x55\x55\x55\x55\x55").Bytes())
@@ -99,19 +95,9 @@ func TestBuildLikeMke2fs(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d %s", c.size, c.args), func(t *testing.T) {
 			t.Parallel()
-			theirs := filepath.Join(t.TempDir(), "theirs")
-			if err := os.WriteFile(theirs, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Truncate(theirs, c.size); err != nil {
-				t.Fatal(err)
-			}
-			args := append([]string{"-q", "-F", "-t", "ext4", "-L", "rootfs", "-U", uuid, "-E", "hash_seed=" + uuid}, strings.Fields(c.args)...)
-			cmd := exec.Command(mke2fs, append(args, theirs)...)
-			cmd.Env = append(os.Environ(), "MKE2FS_CONFIG=testdata/mke2fs.conf", "E2FSPROGS_FAKE_TIME=1700000000")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
+			theirs := systest.Blank(t, c.size)
+			args := append([]string{"MKE2FS_CONFIG=testdata/mke2fs.conf", "E2FSPROGS_FAKE_TIME=1700000000", "mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", "-U", uuid, "-E", "hash_seed=" + uuid}, strings.Fields(c.args)...)
+			systest.Run(t, "env", append(args, theirs)...)
 			o := c.o
 			o.Size, o.Label, o.Time, o.UUID, o.HashSeed = c.size, "rootfs", tree.Time{Sec: 1700000000}, id, id
 			if o.Features != (FeatureSet{}) {
@@ -122,7 +108,7 @@ func TestBuildLikeMke2fs(t *testing.T) {
 			root := tree.NewDir("", 0o755)
 			root.Mtime = o.Time
 			ours, rep := buildFile(t, root, o)
-			fsck(t, ours)
+			systest.Fsck(t, ours)
 			a, b := superblockFacts(t, theirs), superblockFacts(t, ours)
 			for k := range a {
 				if _, ok := b[k]; !ok {
@@ -142,8 +128,8 @@ func TestBuildLikeMke2fs(t *testing.T) {
 				t.Errorf("built like mke2fs's: %+v, want %+v", repAgain, rep)
 			}
 			if c.size < 200<<20 {
-				if out, err := exec.Command("cmp", ours, again).CombinedOutput(); err != nil {
-					t.Errorf("built like mke2fs's: %s", out)
+				if _, err := systest.Try(t, "cmp", ours, again); err != nil {
+					t.Errorf("built like mke2fs's: %v", err)
 				}
 			}
 			if got := fmt.Sprint(rep.FreeBlocks, rep.Blocks, rep.Inodes, rep.FreeInodes); got != strings.Join([]string{a["Free blocks"], a["Block count"], a["Inode count"], a["Free inodes"]}, " ") {
@@ -175,7 +161,7 @@ func TestBuildExactFit(t *testing.T) {
 			}
 			o.Size = needs.MinSize
 			img, rep := buildFile(t, root, o)
-			fsck(t, img)
+			systest.Fsck(t, img)
 			if rep.FreeBlocks != needs.FreeBlocks-needs.Blocks {
 				t.Errorf("%d blocks free, measured %+v", rep.FreeBlocks, needs)
 			}
@@ -203,7 +189,7 @@ func TestBuildExactFit(t *testing.T) {
 func TestBuildInodes(t *testing.T) {
 	root := manyNames("", 5000, 1)
 	img, rep := buildFile(t, root, BuildOptions{Size: 16 << 20, Time: stamp, BlockSize: 4096})
-	fsck(t, img)
+	systest.Fsck(t, img)
 	if rep.Inodes-rep.FreeInodes != 5011 || rep.Files != 5000 || rep.Directories != 2 {
 		t.Errorf("%+v", rep)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // readAll opens an image and reads all of it: tree, content and bitmaps.
@@ -249,7 +250,7 @@ func metadataBlocks(t *testing.T, fs *FS) (out [][2]int64) {
 // TestDamagedTrees flips every bit of an extent block and of an attribute that
 // stands in an inode of its own.
 func TestDamagedTrees(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	img := mkfs(t, 4, "-t", "ext4", "-b", "1024", "-O", "ea_inode,^has_journal")
 	dir, umount := mount(t, img, "rw")
 	f := filler{t: t, dir: dir, bs: 1024, rnd: rand.New(rand.NewPCG(3, 3))}

@@ -12,6 +12,7 @@ import (
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 func fsync(t testing.TB, path string) {
@@ -89,7 +90,7 @@ var fastSteps = []struct {
 // TestFastCommit lets the kernel write fast commits and compares the replay
 // with its own.
 func TestFastCommit(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "cp")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	for i, features := range []string{"fast_commit", "fast_commit,inline_data", "fast_commit,^metadata_csum,^64bit"} {
 		t.Run(features, func(t *testing.T) {
 			t.Parallel()

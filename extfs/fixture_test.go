@@ -11,28 +11,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // fixture reads an image of testdata.
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
-	p, err := os.ReadFile(filepath.Join("testdata", name+".img.zst"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	img, err := d.DecodeAll(p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return img
+	return systest.Unpack(t, filepath.Join("testdata", name+".img.zst"))
 }
 
 func openBytes(t testing.TB, img []byte, opts ...Option) *FS {

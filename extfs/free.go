@@ -128,3 +128,46 @@ func (fs *FS) checkUsed(start, count uint64) error {
 	}
 	return nil
 }
+
+// IdleJournal gives the parts of the journal, in bytes of the device and in the
+// journal's order, that mean nothing once it was recovered: all but its
+// superblock. The kernel reads none of them before it has written them anew.
+// They may be replaced by anything on the device that [FS.Recovered] shows, and
+// on no other while the journal is to be replayed.
+//
+// Nothing is given where the journal is on another device or could not be read.
+// Fast commits that wait are tree.ErrUnsupported, as for Recovered. An error
+// ends the sequence.
+func (fs *FS) IdleJournal() iter.Seq2[ByteRange, error] {
+	return func(yield func(ByteRange, error) bool) {
+		if fs.journal.Inode == 0 || fs.journal.Err != nil {
+			return
+		}
+		if fs.fast != nil {
+			yield(ByteRange{}, tree.Unsupported(fs.name, "journal", "holds fast commits"))
+			return
+		}
+		in, err := fs.inode(fs.journal.Inode)
+		if err != nil {
+			yield(ByteRange{}, err)
+			return
+		}
+		for f := fs.ranges(in); ; {
+			r, err := f.next()
+			if err != nil {
+				yield(ByteRange{}, err)
+				return
+			}
+			if r.Length == 0 {
+				return
+			}
+			out := ByteRange{Start: r.Physical, Length: r.Length}
+			if r.Logical == 0 {
+				out.Start, out.Length = out.Start+fs.geo.blockSize, out.Length-fs.geo.blockSize
+			}
+			if out.Length > 0 && !yield(out, nil) {
+				return
+			}
+		}
+	}
+}

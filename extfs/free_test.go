@@ -5,22 +5,13 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
-
-// e2fsckClean demands that e2fsck finds nothing in an image, which it does not
-// change. It does not count wrong free counts as an error.
-func e2fsckClean(t testing.TB, img, what string) {
-	t.Helper()
-	if out, err := exec.Command("e2fsck", "-fn", img).CombinedOutput(); err != nil || bytes.Contains(out, []byte("? no")) {
-		t.Errorf("%s: e2fsck: %v\n%s", what, err, out)
-	}
-}
 
 // freeRanges lists the free ranges, and gives an error where they are not in
 // order or reach out of the file system.
@@ -36,6 +27,30 @@ func freeRanges(t testing.TB, fs *FS) (out []ByteRange) {
 		}
 		last = r.End()
 		out = append(out, r)
+	}
+	return out
+}
+
+// idleJournal lists what of the journal means nothing, which is all of it but
+// one block.
+func idleJournal(t testing.TB, fs *FS) (out []ByteRange) {
+	t.Helper()
+	var sum int64
+	for r, err := range fs.IdleJournal() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r)
+		sum += r.Length
+	}
+	if fs.journal.Inode != 0 && fs.journal.Err == nil {
+		in, err := fs.inode(fs.journal.Inode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := in.size - fs.geo.blockSize; sum != want {
+			t.Errorf("%d bytes of the journal are idle, not %d", sum, want)
+		}
 	}
 	return out
 }
@@ -61,7 +76,7 @@ func overwriteFree(t testing.TB, img string, free []ByteRange, with byte) {
 // TestFreeRanges overwrites what is free in images that the kernel has filled:
 // e2fsck finds nothing, and the kernel shows the same tree.
 func TestFreeRanges(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "cp", "e2fsck", "debugfs")
+	systest.NeedRoot(t, "mke2fs", "mount", "e2fsck", "debugfs")
 	for _, args := range []string{
 		"-t ext2 -b 1024 -g 8192",
 		"-t ext3 -b 1024 -J size=1",
@@ -97,7 +112,8 @@ func TestFreeRanges(t *testing.T) {
 			other := copyImage(t, img)
 			for _, with := range []byte{0, 0xA5} {
 				overwriteFree(t, other, free, with)
-				e2fsckClean(t, other, args)
+				overwriteFree(t, other, idleJournal(t, fs), with)
+				systest.Fsck(t, other)
 			}
 			compareWithKernel(t, fs, other)
 			// It can be used again, groups among it that never were.
@@ -106,7 +122,7 @@ func TestFreeRanges(t *testing.T) {
 			f.write("more", f.bytes(3<<20))
 			f.ok(os.Mkdir(f.path("more.d"), 0o755))
 			umount()
-			e2fsckClean(t, other, "written again")
+			systest.Fsck(t, other)
 		})
 	}
 }
@@ -117,7 +133,7 @@ func checkSystemBlocks(t testing.TB, fs *FS, img string, free []ByteRange) {
 	t.Helper()
 	seen := 0
 	for _, ino := range []string{"<1>", "<2>", "<7>", "<8>", "<9>", "<11>"} {
-		for _, word := range strings.Fields(command(t, "debugfs", "-R", "blocks "+ino, img)) {
+		for _, word := range strings.Fields(systest.Run(t, "debugfs", "-R", "blocks "+ino, img)) {
 			block, err := strconv.ParseInt(word, 10, 64)
 			if err != nil {
 				continue // debugfs tells its name and of inodes that are not there
@@ -138,7 +154,7 @@ func checkSystemBlocks(t testing.TB, fs *FS, img string, free []ByteRange) {
 
 // TestFreeRangesTrust: no range is given where the bitmaps cannot be trusted.
 func TestFreeRangesTrust(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "cp", "debugfs")
+	systest.NeedRoot(t, "mke2fs", "mount", "debugfs")
 	first := func(img string) error {
 		for _, err := range openImage(t, img).FreeRanges() {
 			return err
@@ -166,7 +182,7 @@ func TestFreeRangesTrust(t *testing.T) {
 		{"freeb 2", "superblock"}, // room for more
 	} {
 		img := copyImage(t, ext4)
-		command(t, "debugfs", "-w", "-R", c.set, img)
+		systest.Run(t, "debugfs", "-w", "-R", c.set, img)
 		want := tree.ErrCorrupt
 		if c.text == "has errors" {
 			want = tree.ErrUnsupported
@@ -188,7 +204,7 @@ func TestFreeRangesTrust(t *testing.T) {
 	}
 	for text, block := range map[string]uint64{"block bitmap": g.blockBitmap, "inode bitmap": g.inodeBitmap, "inode table": g.inodeTable + 3, "the journal": journal} {
 		img := copyImage(t, ext4)
-		command(t, "debugfs", "-w", "-R", "freeb "+strconv.FormatUint(block, 10), img)
+		systest.Run(t, "debugfs", "-w", "-R", "freeb "+strconv.FormatUint(block, 10), img)
 		expect(text, img, tree.ErrCorrupt, text)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,14 +16,14 @@ import (
 
 	"relive/tree"
 	"relive/tree/hostfs"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 // copyImage copies an image, which may be mounted, keeping holes.
 func copyImage(t testing.TB, img string) string {
 	t.Helper()
-	to := filepath.Join(scratch(t), "copy")
-	command(t, "cp", "--sparse=always", img, to)
+	to := filepath.Join(systest.MemDir(t), "copy")
+	systest.CopyFile(t, img, to)
 	return to
 }
 
@@ -110,7 +109,7 @@ var journalCases = []struct {
 // TestJournal copies file systems while they are mounted and compares what the
 // replay gives with the kernel's own recovery.
 func TestJournal(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "cp")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	for i, c := range journalCases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -204,7 +203,7 @@ func journalRound(f filler, round int) {
 // with versions 2, which no kernel makes any more, and 3; and revoke records.
 // Its version 1 is broken after a revoke record, and the kernel says so too.
 func TestJournalByDebugfs(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "debugfs")
+	systest.NeedRoot(t, "mke2fs", "mount", "debugfs")
 	for _, c := range []struct{ open, checksum, journal string }{
 		{"jo", "^metadata_csum", "journal_incompat_revoke"},
 		{"jo -c -v 2", "metadata_csum", "journal_checksum_v2"},
@@ -218,7 +217,7 @@ func TestJournalByDebugfs(t *testing.T) {
 				f := filler{t: t, dir: dir, bs: 1024, rnd: rand.New(rand.NewPCG(5, 6))}
 				f.write("file", f.bytes(8<<10))
 				umount()
-				blocks := strings.Fields(command(t, "debugfs", "-R", "blocks /file", img))
+				blocks := strings.Fields(systest.Run(t, "debugfs", "-R", "blocks /file", img))
 				blocks = blocks[len(blocks)-8:]
 				// Eight blocks replaced, two of them revoked, one of these again.
 				replace := filepath.Join(t.TempDir(), "new")
@@ -230,10 +229,8 @@ func TestJournalByDebugfs(t *testing.T) {
 					"jw -b " + blocks[5] + " " + replace,
 					"jc",
 				}, "\n")
-				cmd := exec.Command("debugfs", "-w", "-f", "-", img)
-				cmd.Stdin = strings.NewReader(script)
-				if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "rror") {
-					t.Fatalf("debugfs: %v\n%s", err, out)
+				if out := systest.Feed(t, script, "debugfs", "-w", "-f", "-", img); strings.Contains(out, "rror") {
+					t.Fatal(out)
 				}
 				fs := compareAfterRecovery(t, img)
 				checkRecovered(t, img)
@@ -251,7 +248,7 @@ func TestJournalByDebugfs(t *testing.T) {
 // TestJournalSequence has a log that starts before the numbers of transactions
 // run over and ends after that.
 func TestJournalSequence(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "cp")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	img := mkfs(t, 16, "-t", "ext4", "-b", "1024", "-J", "size=1")
 	setJournalSequence(t, img, 0xFFFFFFFC)
 	dir, _ := mount(t, img, "rw,commit=300")
@@ -277,7 +274,7 @@ func TestJournalSequence(t *testing.T) {
 // TestJournalDamage breaks each block of a log in many places: what is read is
 // then an error or what the kernel makes of it, and never something else.
 func TestJournalDamage(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "cp")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	for _, c := range []struct{ features, options string }{
 		{"metadata_csum", "commit=300"},                   // checksums v3
 		{"^metadata_csum", "commit=300,journal_checksum"}, // v1
@@ -348,19 +345,19 @@ func journalDamage(t *testing.T, features, options string) {
 // against what the kernel makes of it.
 func compareDamaged(t *testing.T, img []byte, fs *FS, what string) {
 	t.Helper()
-	path := filepath.Join(scratch(t), "damaged")
+	path := filepath.Join(systest.MemDir(t), "damaged")
 	if err := os.WriteFile(path, img, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	err := exec.Command("mount", "-t", "ext4", "-o", "loop,rw", path, dir).Run()
+	dir := systest.TempDir(t)
+	_, err := systest.Try(t, "mount", "-t", "ext4", "-o", "loop,rw", path, dir)
 	if (err == nil) != (fs != nil) {
 		t.Errorf("%s: kernel: %v, opened: %v", what, err, fs != nil)
 	}
 	if err != nil {
 		return
 	}
-	defer mounttest.Unmount(t, dir)
+	defer systest.Unmount(t, dir)
 	if fs == nil {
 		return
 	}

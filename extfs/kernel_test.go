@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,98 +16,30 @@ import (
 
 	"relive/tree"
 	"relive/tree/hostfs"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
-
-// requireTools skips a test where it cannot run, which in CI is a failure.
-func requireTools(t testing.TB, tools ...string) {
-	t.Helper()
-	lack := ""
-	if os.Geteuid() != 0 {
-		lack = "root"
-	}
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			lack = tool
-		}
-	}
-	switch {
-	case lack == "":
-	case os.Getenv("CI") == "true":
-		t.Fatalf("needs %s", lack)
-	default:
-		t.Skipf("needs %s", lack)
-	}
-}
-
-func command(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-// scratch gives a directory for images, in memory where there is room for
-// that: the tests sync a lot.
-func scratch(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "extfs-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
 
 // mkfs makes an image of that many MiB.
 func mkfs(t testing.TB, mib int, args ...string) string {
 	t.Helper()
-	img := filepath.Join(scratch(t), "image")
-	if err := os.WriteFile(img, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(img, int64(mib)<<20); err != nil {
-		t.Fatal(err)
-	}
+	img := filepath.Join(systest.MemDir(t), "image")
+	systest.BlankAt(t, img, int64(mib)<<20)
 	args = append([]string{"-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"}, args...)
-	command(t, "mke2fs", append(args, img)...)
+	systest.Run(t, "mke2fs", append(args, img)...)
 	return img
 }
 
-// mount mounts an image until the function that it gives is called, or the
-// test ends.
+// mount mounts an image.
 func mount(t testing.TB, img, options string) (dir string, umount func()) {
 	t.Helper()
-	dir = t.TempDir()
-	command(t, "mount", "-t", "ext4", "-o", "loop,"+options, img, dir)
-	done := false
-	umount = func() {
-		if !done {
-			done = true
-			mounttest.Unmount(t, dir)
-		}
-	}
-	t.Cleanup(umount)
-	return dir, umount
+	return systest.Mount(t, "ext4", "loop,"+options, img)
 }
 
 func openImage(t testing.TB, img string, opts ...Option) *FS {
 	t.Helper()
-	f, err := os.Open(img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, err := Open(f, st.Size(), "image", opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, size := systest.OpenFile(t, img)
+	fs, err := Open(f, size, "image", opts...)
+	systest.Must(t, err)
 	return fs
 }
 
@@ -476,7 +407,7 @@ var kernelCases = []struct {
 // TestKernel fills file systems through the kernel's mount and compares what
 // the kernel shows of them.
 func TestKernel(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	for _, c := range kernelCases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // checkRanges holds the ranges of all files of an image that needs no recovery
@@ -82,7 +83,7 @@ func checkRanges(t testing.TB, fs *FS) (unwritten int) {
 
 // TestRanges reads files by their ranges.
 func TestRanges(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	for _, args := range []string{
 		"-t ext2 -b 1024",
 		"-t ext3 -b 4096",
@@ -135,7 +136,7 @@ func differ(t testing.TB, a, b string, chunk int) func(off, n int64) bool {
 // TestSameBlocks changes a copy of a file system, takes it while it is mounted,
 // and compares all files in both: what is said to be the same is.
 func TestSameBlocks(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "cp")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	for _, c := range []struct {
 		args, mount string
 		sync        bool // write back what the journal holds

@@ -10,14 +10,15 @@ import (
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 // TestPopulated has mke2fs copy a directory into file systems that this kernel
 // may not mount, or not for writing: blocks larger than a page, and features
 // that it was built without.
 func TestPopulated(t *testing.T) {
-	requireTools(t, "mke2fs", "debugfs", "e2fsck")
-	source := filepath.Join(scratch(t), "source")
+	systest.NeedRoot(t, "mke2fs", "debugfs", "e2fsck")
+	source := filepath.Join(systest.MemDir(t), "source")
 	if err := os.Mkdir(source, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +74,7 @@ func TestPopulated(t *testing.T) {
 
 // TestFreeExtents compares with what dumpe2fs lists as free.
 func TestFreeExtents(t *testing.T) {
-	requireTools(t, "mke2fs", "dumpe2fs")
+	systest.NeedRoot(t, "mke2fs", "dumpe2fs")
 	for _, args := range []string{
 		"-t ext2 -b 1024 -g 8192",
 		"-t ext4 -b 1024 -g 8192",
@@ -118,7 +119,7 @@ func dumpedFree(t *testing.T, img string, cluster int64) string {
 			fmt.Fprintf(&out, "%d-%d ", start, end)
 		}
 	}
-	for line := range strings.Lines(command(t, "dumpe2fs", img)) {
+	for line := range strings.Lines(systest.Run(t, "dumpe2fs", img)) {
 		list, ok := strings.CutPrefix(strings.TrimSpace(line), "Free blocks: ")
 		if !ok || !strings.HasPrefix(line, "  ") {
 			continue
@@ -145,12 +146,12 @@ func dumpedFree(t *testing.T, img string, cluster int64) string {
 
 // TestInfo compares the facts of the superblock with dumpe2fs.
 func TestInfo(t *testing.T) {
-	requireTools(t, "mke2fs", "dumpe2fs")
+	systest.NeedRoot(t, "mke2fs", "dumpe2fs")
 	img := mkfs(t, 64, "-t", "ext4", "-b", "2048", "-I", "512", "-m", "3", "-L", "rootfs", "-M", "/mnt/x", "-U", "12345678-9abc-def0-1234-56789abcdef0",
 		"-O", "quota,project,^uninit_bg", "-E", "hash_seed=00112233-4455-6677-8899-aabbccddeeff,stride=4,stripe_width=8")
 	info := openImage(t, img).Info()
 	dump := make(map[string]string)
-	for line := range strings.Lines(command(t, "dumpe2fs", "-h", img)) {
+	for line := range strings.Lines(systest.Run(t, "dumpe2fs", "-h", img)) {
 		if k, v, ok := strings.Cut(line, ":"); ok {
 			dump[k] = strings.TrimSpace(v)
 		}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // TestDecodeTime has the limits that the kernel's documentation gives for the
@@ -52,7 +52,7 @@ func TestDecodeTime(t *testing.T) {
 // TestKernelFields sets fields of inodes as no kernel would today and compares
 // what the kernel makes of them: epoch bits, extra sizes, ids, devices.
 func TestKernelFields(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "debugfs")
+	systest.NeedRoot(t, "mke2fs", "mount", "debugfs")
 	for _, features := range []string{"^has_journal", "^has_journal,^metadata_csum,ea_inode"} {
 		img := mkfs(t, 8, "-t", "ext4", "-b", "1024", "-I", "256", "-O", features)
 		dir, umount := mount(t, img, "rw")
@@ -84,10 +84,8 @@ func TestKernelFields(t *testing.T) {
 		set("dev", "block[0] 0x1234", "block[1] 0x5678")
 		f.ok(os.Symlink("abc", f.path("sym")))
 		umount()
-		cmd := exec.Command("debugfs", "-w", "-f", "-", img)
-		cmd.Stdin = strings.NewReader(strings.Join(script, "\n"))
-		if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "nvalid") {
-			t.Fatalf("%v\n%s", err, out)
+		if out := systest.Feed(t, strings.Join(script, "\n"), "debugfs", "-w", "-f", "-", img); strings.Contains(out, "nvalid") {
+			t.Fatal(out)
 		}
 		compareWithKernel(t, openImage(t, img), img)
 	}
@@ -96,7 +94,7 @@ func TestKernelFields(t *testing.T) {
 // TestUnmountedState tells an image that was copied while it was mounted
 // without a journal.
 func TestUnmountedState(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount", "cp")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	img := mkfs(t, 8, "-t", "ext2")
 	if info := openImage(t, img).Info(); !info.Clean || info.Kind != "ext2" {
 		t.Errorf("fresh: %+v", info)
@@ -118,7 +116,7 @@ func TestUnmountedState(t *testing.T) {
 // TestRevision0 reads a file system of the first revision, with inodes of 128
 // bytes and no features.
 func TestRevision0(t *testing.T) {
-	requireTools(t, "mke2fs", "mount", "umount")
+	systest.NeedRoot(t, "mke2fs", "mount")
 	img := mkfs(t, 16, "-t", "ext2", "-r", "0", "-b", "1024", "-O", "none")
 	dir, umount := mount(t, img, "rw")
 	f := filler{t: t, dir: dir, bs: 1024, files: 50, small: true, rnd: rand.New(rand.NewPCG(1, 1))}

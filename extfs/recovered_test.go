@@ -8,11 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 // sparseBytes is a device in memory that knows of its holes.
@@ -123,14 +123,15 @@ func checkRecovered(t testing.TB, img string) {
 		t.Errorf("recovered: %+v", info.Journal)
 	}
 
-	path := filepath.Join(scratch(t), "recovered")
+	path := filepath.Join(systest.MemDir(t), "recovered")
 	if err := os.WriteFile(path, got, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	replayed := copyImage(t, img)
 	// Exit status 1 says that it has changed something.
-	if out, err := exec.Command("e2fsck", "-E", "journal_only", "-p", replayed).CombinedOutput(); err != nil && !strings.Contains(err.Error(), "status 1") {
-		t.Fatalf("e2fsck: %v\n%s", err, out)
+	var e *exec.ExitError
+	if _, err := systest.Try(t, "e2fsck", "-E", "journal_only", "-p", replayed); err != nil && (!errors.As(err, &e) || e.ExitCode() != 1) {
+		t.Fatal(err)
 	}
 	want, err := os.ReadFile(replayed)
 	if err != nil {
@@ -142,11 +143,12 @@ func checkRecovered(t testing.TB, img string) {
 		if fs.journal.FastCommitBlocks == 0 {
 			compareRecovered(t, fs, got, want)
 		}
-		e2fsckClean(t, path, "recovered")
+		systest.Fsck(t, path)
 	}
-	// The kernel shows the same, whatever stands in what is free, and leaves
-	// nothing for e2fsck.
+	// The kernel shows the same, whatever stands in what is free and in the
+	// journal, and leaves nothing for e2fsck.
 	overwriteFree(t, path, freeRanges(t, fs), 0xA5)
+	overwriteFree(t, path, idleJournal(t, fs), 0xA5)
 	dir, umount := mount(t, path, "rw,noatime")
 	kernel, err := hostfs.Open(dir)
 	if err != nil {
@@ -154,7 +156,7 @@ func checkRecovered(t testing.TB, img string) {
 	}
 	compareTrees(t, rootOf(t, fs), kernel, false)
 	umount()
-	e2fsckClean(t, path, "after a mount")
+	systest.Fsck(t, path)
 }
 
 // compareRecovered compares with what e2fsck makes of the journal, byte by byte

@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"relive/tree/systest"
 )
 
 // bootTree makes a directory with what boots: ISOLINUX, an EFI image, data.
 func bootTree(t *testing.T) string {
 	t.Helper()
-	dir := scratch(t)
+	dir := systest.MemDir(t)
 	isolinux, err := os.ReadFile("/usr/lib/ISOLINUX/isolinux.bin")
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +127,7 @@ func bootReport(t *testing.T, img *Image) string {
 // What is read of a boot set-up is what xorriso reports of it.
 func TestBootReport(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "grub-mkrescue", "mformat")
+	systest.NeedRoot(t, "xorriso", "grub-mkrescue", "mformat")
 	hybrid := append([]string{"-isohybrid-mbr", "/usr/lib/ISOLINUX/isohdpfx.bin"}, isolinuxArgs...)
 	efi := []string{"-eltorito-alt-boot", "-e", "efi.img", "-no-emul-boot"}
 	for name, c := range map[string]struct {
@@ -145,9 +147,9 @@ func TestBootReport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := bootTree(t)
-			file := filepath.Join(scratch(t), "image.iso")
+			file := filepath.Join(systest.MemDir(t), "image.iso")
 			if len(c.args) == 1 {
-				command(t, "grub-mkrescue", "-o", file, dir)
+				systest.Run(t, "grub-mkrescue", "-o", file, dir)
 			} else {
 				args := []string{"-as", "mkisofs", "-quiet", "-R", "-J", "-o", file}
 				for _, a := range c.args {
@@ -156,10 +158,10 @@ func TestBootReport(t *testing.T) {
 					}
 					args = append(args, a)
 				}
-				command(t, "xorriso", append(args, dir)...)
+				systest.Run(t, "xorriso", append(args, dir)...)
 			}
 			got := bootReport(t, openFile(t, file))
-			report, err := try(t, "xorriso", "-indev", "stdio:"+file, "-report_el_torito", "plain", "-report_system_area", "plain")
+			report, err := systest.Try(t, "xorriso", "-indev", "stdio:"+file, "-report_el_torito", "plain", "-report_system_area", "plain")
 			if err != nil {
 				t.Fatal(report)
 			}
@@ -203,14 +205,14 @@ func TestBootReport(t *testing.T) {
 // The texts of the volume descriptor, as given to xorriso and genisoimage.
 func TestInfo(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "genisoimage", "blkid")
+	systest.NeedRoot(t, "xorriso", "genisoimage", "blkid")
 	dir := bootTree(t)
-	file := filepath.Join(scratch(t), "image.iso")
-	command(t, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-V", "My Volume", "-A", "APP 1", "-p", "PREP", "-publisher", "PUB", "-volset", "SET", "-sysid", "LINUX",
+	file := filepath.Join(systest.MemDir(t), "image.iso")
+	systest.Run(t, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-V", "My Volume", "-A", "APP 1", "-p", "PREP", "-publisher", "PUB", "-volset", "SET", "-sysid", "LINUX",
 		"--modification-date=2024020304050607", "-o", file, dir)
 	st, _ := os.Stat(file)
 	got := openFile(t, file).Info()
-	blkid := command(t, "blkid", "-o", "value", "-s", "UUID", file)
+	blkid := systest.Run(t, "blkid", "-o", "value", "-s", "UUID", file)
 	if got.UUID != "2024-02-03-04-05-06-07" || got.UUID != strings.TrimSpace(blkid) {
 		t.Errorf("%q, but blkid says %q", got.UUID, blkid)
 	}
@@ -222,7 +224,7 @@ func TestInfo(t *testing.T) {
 		got.ImageSize != st.Size() || got.VolumeSize != st.Size() || got.Names != RockRidge || len(got.Extensions) == 0 {
 		t.Errorf("%+v", got)
 	}
-	command(t, "genisoimage", "-quiet", "-udf", "-iso-level", "4", "-V", "u", "-o", file, dir)
+	systest.Run(t, "genisoimage", "-quiet", "-udf", "-iso-level", "4", "-V", "u", "-o", file, dir)
 	if got := openFile(t, file).Info(); !got.UDF || !got.Enhanced || got.RockRidge || got.JolietLevel != 0 || got.VolumeID != "u" {
 		t.Errorf("%+v", got)
 	}

@@ -65,3 +65,32 @@ func volumeUUID(modified, created []byte) string {
 	}
 	return ""
 }
+
+// putShortDate encodes a date for a directory record, in GMT; one whose year is
+// not from 1900 to 2155 becomes the nearest that can be told.
+func putShortDate(p []byte, t tree.Time) {
+	u := t.Time()
+	switch y := u.Year(); {
+	case y < 1900:
+		u = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
+	case y > 1900+255:
+		u = time.Date(1900+255, 12, 31, 23, 59, 59, 0, time.UTC)
+	}
+	p[0], p[1], p[2] = byte(u.Year()-1900), byte(u.Month()), byte(u.Day())
+	p[3], p[4], p[5], p[6] = byte(u.Hour()), byte(u.Minute()), byte(u.Second()), 0
+}
+
+// putLongDate encodes a date of 17 bytes in GMT, with hundredths of a second;
+// years from 1 to 9999 can be told.
+func putLongDate(p []byte, t tree.Time) {
+	u := t.Time()
+	switch y := u.Year(); {
+	case y < 1:
+		u = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	case y > 9999:
+		u = time.Date(9999, 12, 31, 23, 59, 59, 990e6, time.UTC)
+	}
+	copy(p, u.Format("20060102150405"))
+	cc := u.Nanosecond() / 1e7
+	p[14], p[15], p[16] = '0'+byte(cc/10), '0'+byte(cc%10), 0
+}

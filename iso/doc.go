@@ -1,5 +1,5 @@
-// Package iso reads ISO 9660 images: their tree, with Rock Ridge or Joliet
-// names, and all that makes them boot.
+// Package iso reads and writes ISO 9660 images: their tree, with Rock Ridge and
+// Joliet names, and all that makes them boot.
 //
 // [Open] reads the volume descriptors; [Image.Root] gives the tree by the best
 // name space that is there: Rock Ridge, else Joliet, else the plain names as
@@ -7,6 +7,11 @@
 // says of itself is in [Image.Info], [Image.ElTorito], [Image.SystemArea] and
 // [Image.ImplantedMD5]; [Image.CheckMD5] verifies the sum that implantisomd5
 // left.
+//
+// [NewPlan] lays out an image of a tree, by a [Recipe]; [Plan.Write] writes it.
+// One file may be made while the image is written, straight into its place
+// ([Late]): a SquashFS of gigabytes needs no copy of its own. [Image.Replay]
+// gives the recipe of an image that is there, and [ImplantMD5] adds the sum.
 //
 // Laws:
 //   - With Rock Ridge, the tree equals what was given to the writer: every
@@ -18,6 +23,13 @@
 //     directory being listed takes. A directory stands in one place of the
 //     tree: an entry that names one which another entry has named before is an
 //     error, so that no walk is longer than the image.
+//   - Read(Write(t)) equals t: every path, type, mode, owner, device number,
+//     target, time in whole seconds, hard-link group and byte of content. Extended
+//     attributes are not kept.
+//   - The same tree and recipe give the same bytes. Writing takes a megabyte, and
+//     some hundred bytes for each name.
+//   - What is replayed and written again boots as before, wherever its boot
+//     images come to lie, and replaying that gives the same image.
 //   - What breaks the format is a tree.ErrCorrupt, what is not read a
 //     tree.ErrUnsupported; both name the file and the place.
 //
@@ -28,9 +40,11 @@
 // doc/boot_sectors.txt; isomd5sum's programs for the implanted sum. The
 // decoders name the section.
 //
-// Left out: UDF; interleaved files; files with a record format, which are read
+// Left out in reading: UDF; interleaved files; files with a record format, which are read
 // as plain bytes; associated files (resource forks), which are not listed, as
 // Linux does not list them; extended attributes and ACLs of libisofs (AAIP),
 // which Linux does not show either; Rock Ridge's sparse files (SF), which no
-// known program writes and whose content is refused.
+// known program writes and whose content is refused. Left out in writing:
+// relocation of directories deeper than eight levels, which no system needs any
+// more; Apple's partition map and HFS+.
 package iso

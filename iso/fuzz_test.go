@@ -5,16 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // seedNames are the small images of testdata/seeds.sh.
@@ -23,20 +21,7 @@ var seedNames = []string{"rock", "rrip112", "relocated", "plain", "zisofs-off", 
 // fixture reads an image of testdata.
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
-	p, err := os.ReadFile(filepath.Join("testdata", "seed-"+name+".iso.zst"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	img, err := d.DecodeAll(p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return img
+	return systest.Unpack(t, filepath.Join("testdata", "seed-"+name+".iso.zst"))
 }
 
 // readAll reads all that there is to read of an image, within bounds; the first
@@ -64,6 +49,8 @@ func readAll(t testing.TB, p []byte, names Names) (errs []error) {
 	_, err = img.ElTorito()
 	keep(err)
 	_, err = img.SystemArea()
+	keep(err)
+	_, _, err = img.Replay(t.Context())
 	keep(err)
 	if int64(len(p)) < 1<<20 {
 		_, err = img.CheckMD5(t.Context(), nil)
@@ -195,6 +182,9 @@ func FuzzOpen(f *testing.F) {
 			f.Fatal(err)
 		}
 		if _, err = img.ElTorito(); err != nil {
+			f.Fatal(err)
+		}
+		if _, err = img.SystemArea(); err != nil {
 			f.Fatal(err)
 		}
 		if err := tree.Walk(f.Context(), rootOf(f, img), func(string, *tree.Node) error { return nil }); err != nil {

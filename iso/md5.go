@@ -56,17 +56,23 @@ type MD5Result struct {
 	DamageFrom int64
 }
 
-// ImplantedMD5 reads the sum of the primary volume descriptor. It is nil where
-// there is none.
-func (img *Image) ImplantedMD5() (*ImplantedMD5, error) {
+// emptyMD5 is what there is to know of a sum before it is made.
+func (img *Image) emptyMD5() *ImplantedMD5 {
 	v := img.set.primary
-	area := v.raw[vdAppUse : vdAppUse+vdAppUseSize-1]
-	m := &ImplantedMD5{
+	return &ImplantedMD5{
 		SkipSectors: md5Skip, FragmentCount: md5Fragments,
 		// The programs take the big-endian half.
 		size: int64(binary.BigEndian.Uint32(v.raw[vdVolumeSpace+4:])) * sectorSize,
 		at:   v.sector*sectorSize + vdAppUse,
 	}
+}
+
+// ImplantedMD5 reads the sum of the primary volume descriptor. It is nil where
+// there is none.
+func (img *Image) ImplantedMD5() (*ImplantedMD5, error) {
+	v := img.set.primary
+	area := v.raw[vdAppUse : vdAppUse+vdAppUseSize-1]
+	m := img.emptyMD5()
 	place := descriptorPlace(v.sector) + ": implanted MD5 sum"
 	skip := false
 	for field := range bytes.SplitSeq(area, []byte(";")) {

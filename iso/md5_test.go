@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"relive/tree/systest"
 )
 
 // md5Image makes an image of about that many KiB with a sum in it.
 func md5Image(t *testing.T, kib int) string {
 	t.Helper()
-	dir := scratch(t)
+	dir := systest.MemDir(t)
 	b := make([]byte, kib<<10)
 	rng := rand.New(rand.NewPCG(1, uint64(kib)))
 	for i := range b {
@@ -23,9 +25,9 @@ func md5Image(t *testing.T, kib int) string {
 	if err := os.WriteFile(filepath.Join(dir, "data"), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(scratch(t), "image.iso")
-	command(t, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", file, dir)
-	command(t, "implantisomd5", file)
+	file := filepath.Join(systest.MemDir(t), "image.iso")
+	systest.Run(t, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", file, dir)
+	systest.Run(t, "implantisomd5", file)
 	return file
 }
 
@@ -33,11 +35,11 @@ func md5Image(t *testing.T, kib int) string {
 // checkisomd5 tells.
 func TestCheckMD5(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "implantisomd5", "checkisomd5")
+	systest.NeedRoot(t, "xorriso", "implantisomd5", "checkisomd5")
 	passes, fails := 0, 0
 	compare := func(file, what string) MD5Result {
 		t.Helper()
-		_, err := try(t, "checkisomd5", file)
+		_, err := systest.Try(t, "checkisomd5", file)
 		res, err2 := openFile(t, file).CheckMD5(t.Context(), nil)
 		if err2 != nil {
 			t.Fatal(err2)
@@ -106,14 +108,14 @@ func flip(t *testing.T, file string, at int64) {
 
 func TestImplantedMD5(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "implantisomd5", "checkisomd5")
+	systest.NeedRoot(t, "xorriso", "implantisomd5", "checkisomd5")
 	file := md5Image(t, 2000)
 	img := openFile(t, file)
 	m, err := img.ImplantedMD5()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := command(t, "checkisomd5", "--md5sumonly", file)
+	out := systest.Run(t, "checkisomd5", "--md5sumonly", file)
 	for _, want := range []string{m.Sum, "Fragment sums: " + m.FragmentSums, fmt.Sprintf("Fragment count: %d", m.FragmentCount), map[bool]string{false: "Supported ISO: no"}[m.Supported]} {
 		if want == "" || !strings.Contains(out, want) {
 			t.Errorf("no %q in %s", want, out)
@@ -137,7 +139,7 @@ func TestImplantedMD5(t *testing.T) {
 		t.Error(err)
 	}
 	dir := filepath.Dir(file)
-	command(t, "xorriso", "-as", "mkisofs", "-quiet", "-o", filepath.Join(dir, "none.iso"), "/etc/hostname")
+	systest.Run(t, "xorriso", "-as", "mkisofs", "-quiet", "-o", filepath.Join(dir, "none.iso"), "/etc/hostname")
 	if _, err := openFile(t, filepath.Join(dir, "none.iso")).CheckMD5(t.Context(), nil); !errors.Is(err, ErrNoMD5) {
 		t.Error(err)
 	}

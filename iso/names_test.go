@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 func TestPlainName(t *testing.T) {
@@ -75,9 +76,9 @@ func paths(t *testing.T, root *tree.Node) []string {
 // with the names that bsdtar shows.
 func TestNameSpaces(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "genisoimage", "bsdtar")
+	systest.NeedRoot(t, "xorriso", "genisoimage", "bsdtar")
 	rng := rand.New(rand.NewPCG(3, 3))
-	dir := scratch(t)
+	dir := systest.MemDir(t)
 	contents := map[string]int{}
 	for i := range 300 {
 		sub := filepath.Join(dir, strings.Repeat("d/", rng.IntN(7)))
@@ -101,8 +102,8 @@ func TestNameSpaces(t *testing.T) {
 		{"xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-joliet-long"},
 		{"genisoimage", "-quiet", "-R", "-J", "-input-charset", "utf-8"},
 	} {
-		file := filepath.Join(scratch(t), "image.iso")
-		command(t, tool[0], append(tool[1:], "-o", file, dir)...)
+		file := filepath.Join(systest.MemDir(t), "image.iso")
+		systest.Run(t, tool[0], append(tool[1:], "-o", file, dir)...)
 		for names, option := range map[Names]string{RockRidge: "iso9660:joliet", Joliet: "iso9660:!rockridge", Plain: "iso9660:!rockridge,!joliet"} {
 			img := openFile(t, file, WithNames(names))
 			if img.Names() != names {
@@ -110,7 +111,7 @@ func TestNameSpaces(t *testing.T) {
 			}
 			root := rootOf(t, img)
 			got := paths(t, root)
-			list := command(t, "bsdtar", "-tf", file, "--options", option)
+			list := systest.Run(t, "bsdtar", "-tf", file, "--options", option)
 			var want []string
 			for line := range strings.Lines(list) {
 				line = strings.TrimPrefix(strings.TrimPrefix(unoctal(strings.TrimSuffix(line, "\n")), "."), "/")
@@ -166,13 +167,13 @@ func unoctal(s string) string {
 
 // A name space that is not there is refused by name.
 func TestNamesMissing(t *testing.T) {
-	requireTools(t, "genisoimage")
-	dir := scratch(t)
+	systest.NeedRoot(t, "genisoimage")
+	dir := systest.MemDir(t)
 	if err := os.WriteFile(filepath.Join(dir, "Some File.text"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(scratch(t), "image.iso")
-	command(t, "genisoimage", "-quiet", "-o", file, dir)
+	file := filepath.Join(systest.MemDir(t), "image.iso")
+	systest.Run(t, "genisoimage", "-quiet", "-o", file, dir)
 	img := openFile(t, file)
 	if img.Names() != Plain || strings.Join(paths(t, rootOf(t, img)), "|") != "/|/some_fil.tex" {
 		t.Errorf("%v %q", img.Names(), paths(t, rootOf(t, img)))
@@ -198,11 +199,11 @@ func TestNamesMissing(t *testing.T) {
 // through a pipe into a store that drops zeros.
 func TestLevel3(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso")
+	systest.NeedRoot(t, "xorriso")
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	dir := scratch(t)
+	dir := systest.MemDir(t)
 	const size = 4<<30 + 12345
 	f, err := os.Create(filepath.Join(dir, "large"))
 	if err != nil {

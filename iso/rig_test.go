@@ -2,7 +2,6 @@ package iso
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,82 +10,22 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
-
-// requireTools skips a test where it cannot run, which in CI is a failure.
-func requireTools(t testing.TB, tools ...string) {
-	t.Helper()
-	lack := ""
-	if os.Geteuid() != 0 {
-		lack = "root"
-	}
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			lack = tool
-		}
-	}
-	switch {
-	case lack == "":
-	case os.Getenv("CI") == "true":
-		t.Fatalf("needs %s", lack)
-	default:
-		t.Skipf("needs %s", lack)
-	}
-}
-
-// command runs a program, for a minute at most: genisoimage is known to loop.
-func command(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := try(t, name, args...)
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return out
-}
-
-func try(t testing.TB, name string, args ...string) (string, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "TZ=UTC")
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-// scratch gives a directory for images, in memory where there is room for that.
-func scratch(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "iso-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
 
 // openFile opens an image of the host.
 func openFile(t testing.TB, path string, opts ...Option) *Image {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !Is(f, st.Size()) {
+	f, size := systest.OpenFile(t, path)
+	if !Is(f, size) {
 		t.Fatalf("%s: Is tells that it is no image", path)
 	}
-	img, err := Open(f, st.Size(), filepath.Base(path), opts...)
+	img, err := Open(f, size, filepath.Base(path), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +43,7 @@ func rootOf(t testing.TB, img *Image) *tree.Node {
 
 // sameTree compares with a tree of the host: all that an ISO image holds, which
 // is whole seconds and no extended attributes.
-func sameTree(t *testing.T, want, got *tree.Node, ignore tree.Difference) {
+func sameTree(t testing.TB, want, got *tree.Node, ignore tree.Difference) {
 	t.Helper()
 	bad := 0
 	o := tree.CompareOptions{WholeSeconds: true, Links: ignore&tree.LinkSet == 0, IgnoreXattr: func(string) bool { return true }}
@@ -142,7 +81,7 @@ type kinds struct {
 // randomTree makes a directory of the host with all kinds of files.
 func randomTree(t testing.TB, rng *rand.Rand, k kinds) string {
 	t.Helper()
-	root := scratch(t)
+	root := systest.MemDir(t)
 	if err := os.Chmod(root, 0o755); err != nil {
 		t.Fatal(err)
 	}

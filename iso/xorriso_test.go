@@ -10,11 +10,12 @@ import (
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // Random trees, written by xorriso in its ways, are read as they were.
 func TestXorriso(t *testing.T) {
-	requireTools(t, "xorriso")
+	systest.NeedRoot(t, "xorriso")
 	for name, c := range map[string]struct {
 		kinds kinds
 		// write gives the commands that put the tree at dir into the image.
@@ -51,8 +52,8 @@ func TestXorriso(t *testing.T) {
 			for seed := range uint64(2) {
 				rng := rand.New(rand.NewPCG(seed, uint64(len(name))))
 				dir := randomTree(t, rng, c.kinds)
-				file := filepath.Join(scratch(t), "image.iso")
-				command(t, "xorriso", c.write(file, dir)...)
+				file := filepath.Join(systest.MemDir(t), "image.iso")
+				systest.Run(t, "xorriso", c.write(file, dir)...)
 				img := openFile(t, file)
 				if img.Names() != RockRidge {
 					t.Fatal(img.Names())
@@ -107,13 +108,13 @@ func (w without) Children() ([]*tree.Node, error) {
 // directory in several sectors.
 func TestGenisoimage(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "genisoimage")
+	systest.NeedRoot(t, "genisoimage")
 	for seed := range uint64(3) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		// It writes broken components of targets that fill an entry.
 		dir := randomTree(t, rng, kinds{entries: 400, depth: 20, linkBytes: 40, nameBytes: 100})
-		file := filepath.Join(scratch(t), "image.iso")
-		command(t, "genisoimage", "-quiet", "-R", "-o", file, dir)
+		file := filepath.Join(systest.MemDir(t), "image.iso")
+		systest.Run(t, "genisoimage", "-quiet", "-R", "-o", file, dir)
 		mustHold(t, file, "CL\x0c\x01", "PL\x0c\x01", "RE\x04\x01")
 		root := *rootOf(t, openFile(t, file))
 		root.Dir = without{root.Dir, "rr_moved"}
@@ -127,16 +128,16 @@ func TestGenisoimage(t *testing.T) {
 // A directory of thousands of names takes hundreds of sectors.
 func TestBigDirectory(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso", "genisoimage")
-	dir := scratch(t)
+	systest.NeedRoot(t, "xorriso", "genisoimage")
+	dir := systest.MemDir(t)
 	for i := range 5000 {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d%s", i, strings.Repeat("y", i%100))), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, args := range [][]string{{"xorriso", "-as", "mkisofs", "-quiet", "-R"}, {"genisoimage", "-quiet", "-R"}} {
-		file := filepath.Join(scratch(t), "image.iso")
-		command(t, args[0], append(args[1:], "-o", file, dir)...)
+		file := filepath.Join(systest.MemDir(t), "image.iso")
+		systest.Run(t, args[0], append(args[1:], "-o", file, dir)...)
 		root := rootOf(t, openFile(t, file))
 		want := *hostTree(t, dir)
 		want.Mtime, want.Perm = root.Mtime, root.Perm

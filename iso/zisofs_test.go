@@ -8,14 +8,15 @@ import (
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // Files that xorriso compresses, in both versions of zisofs, read as they were.
 func TestZisofs(t *testing.T) {
 	t.Parallel()
-	requireTools(t, "xorriso")
+	systest.NeedRoot(t, "xorriso")
 	rng := rand.New(rand.NewPCG(9, 9))
-	dir := scratch(t)
+	dir := systest.MemDir(t)
 	for name, size := range map[string]int{"a": 100000, "b": 1 << 15, "c": 1<<17 + 1, "d": 700000, "e": 40000} {
 		b := make([]byte, size)
 		for i := range b {
@@ -34,8 +35,8 @@ func TestZisofs(t *testing.T) {
 		"v2 large": "block_size_v2=1m:version_2=on",
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(scratch(t), "image.iso")
-			command(t, "xorriso", "-zisofs", option, "-outdev", "stdio:"+path, "-map", dir, "/", "-set_filter_r", "--zisofs", "/", "--")
+			path := filepath.Join(systest.MemDir(t), "image.iso")
+			systest.Run(t, "xorriso", "-zisofs", option, "-outdev", "stdio:"+path, "-map", dir, "/", "-set_filter_r", "--zisofs", "/", "--")
 			root := rootOf(t, openFile(t, path))
 			want := *hostTree(t, dir)
 			want.Mtime, want.Perm = root.Mtime, root.Perm

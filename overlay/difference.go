@@ -132,15 +132,21 @@ func (d *differ) note(n *tree.Node) {
 	}
 }
 
+// enter lists a directory on the way down, unless it lies too deep or the work is
+// called off.
+func (d *differ) enter(path string, n *tree.Node, depth int) ([]*tree.Node, error) {
+	if depth > tree.MaxDepth {
+		return nil, tooDeep(path)
+	}
+	if d.ctx.Err() != nil {
+		return nil, context.Cause(d.ctx)
+	}
+	return d.children(n)
+}
+
 // pair compares what two directories of one path hold.
 func (d *differ) pair(path string, p *dirPlan, lower, merged *tree.Node, depth int) error {
-	if depth > tree.MaxDepth {
-		return tooDeep(path)
-	}
-	if err := d.ctx.Err(); err != nil {
-		return context.Cause(d.ctx)
-	}
-	kl, err := d.children(lower)
+	kl, err := d.enter(path, lower, depth)
 	if err != nil {
 		return err
 	}
@@ -199,13 +205,7 @@ func (d *differ) new(path string, n *tree.Node, depth int) error {
 		d.link(nil, "", nil, n, false)
 		return nil
 	}
-	if depth > tree.MaxDepth {
-		return tooDeep(path)
-	}
-	if err := d.ctx.Err(); err != nil {
-		return context.Cause(d.ctx)
-	}
-	kids, err := d.children(n)
+	kids, err := d.enter(path, n, depth)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 // store writes a tree into an empty directory of the host.
@@ -72,7 +72,7 @@ func store(t *testing.T, root *tree.Node, dir string) {
 func (k *kernel) stack(t *testing.T, name, options string, lower ...string) *tree.Node {
 	t.Helper()
 	at := filepath.Join(k.dir, name)
-	mkdir(t, at)
+	systest.Must(t, os.Mkdir(at, 0o755))
 	o := "lowerdir=" + strings.Join(lower, ":")
 	if options != "" {
 		o += "," + options
@@ -80,7 +80,7 @@ func (k *kernel) stack(t *testing.T, name, options string, lower ...string) *tre
 	if err := unix.Mount("overlay", at, "overlay", unix.MS_RDONLY, o); err != nil {
 		t.Fatalf("mount -o %s: %v", o, err)
 	}
-	t.Cleanup(func() { mounttest.Unmount(t, at) })
+	systest.Mounted(t, at)
 	return open(t, at)
 }
 
@@ -133,7 +133,7 @@ func TestKernelDifference(t *testing.T) {
 
 				other := &kernel{dir: k.dir, lower: k.lower, upper: k.dir + "/upper-made", work: k.dir + "/work-made", mnt: k.dir + "/mnt-made"}
 				for _, d := range []string{other.upper, other.work, other.mnt} {
-					mkdir(t, d)
+					systest.Must(t, os.Mkdir(d, 0o755))
 				}
 				store(t, difference(t, lower, merged, o), other.upper)
 				other.mount(t, plain, true)
@@ -141,7 +141,7 @@ func TestKernelDifference(t *testing.T) {
 				diff(t, "merged", "upper", merged, open(t, other.mnt))
 
 				o.XattrWhiteouts = true
-				mkdir(t, k.dir+"/made-xattr")
+				systest.Must(t, os.Mkdir(k.dir+"/made-xattr", 0o755))
 				store(t, difference(t, lower, merged, o), k.dir+"/made-xattr")
 				// The listing of such a layer is right only as a lower one.
 				shown := k.stack(t, "mnt-xattr", plain, append([]string{k.dir + "/made-xattr"}, k.lower...)...)
@@ -165,7 +165,7 @@ func TestKernelFold(t *testing.T) {
 				merged := merge(t, []Option{KeepEscaped()}, all...)
 				o := DifferenceOptions{Namespace: all[0].Namespace, Escaped: true, TrustInode: true}
 				top := difference(t, merge(t, []Option{KeepEscaped()}, all[2:]...), merged, o)
-				mkdir(t, k.dir+"/folded")
+				systest.Must(t, os.Mkdir(k.dir+"/folded", 0o755))
 				store(t, top, k.dir+"/folded")
 				plain := "redirect_dir=on,metacopy=on"
 				if strings.Contains(options, "userxattr") {

@@ -1,8 +1,6 @@
 package overlay
 
 import (
-	"context"
-
 	"relive/tree"
 )
 
@@ -166,13 +164,7 @@ func (at *place) plan() *dirPlan {
 }
 
 func (d *differ) searchDir(want map[tree.Inode]*linkGroup, n *tree.Node, at *place, depth int) error {
-	if depth > tree.MaxDepth {
-		return tooDeep(n.Name)
-	}
-	if err := d.ctx.Err(); err != nil {
-		return context.Cause(d.ctx)
-	}
-	kids, err := d.children(n)
+	kids, err := d.enter(n.Name, n, depth)
 	if err != nil {
 		return err
 	}

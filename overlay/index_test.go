@@ -4,14 +4,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // fileHandle is what the kernel writes for an inode of SquashFS or ext4.
@@ -131,23 +129,16 @@ func TestIndexOverSeveral(t *testing.T) {
 	}
 }
 
-func run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-}
-
 // TestKernelSquashfs: a squashed base, with the index and metacopy in use.
 func TestKernelSquashfs(t *testing.T) {
 	requireOverlay(t)
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	for _, options := range []string{"", "index=on", "index=on,metacopy=on,redirect_dir=on", "xino=on,metacopy=on,redirect_dir=on"} {
 		t.Run(options, func(t *testing.T) {
 			k := newKernel(t)
 			src := filepath.Join(k.dir, "src")
 			for _, d := range []string{"", "d", "d/sub", "e"} {
-				mkdir(t, filepath.Join(src, d))
+				systest.Must(t, os.Mkdir(filepath.Join(src, d), 0o755))
 			}
 			for _, f := range []string{"a", "d/f", "d/sub/g", "keep", "meta"} {
 				if err := os.WriteFile(filepath.Join(src, f), []byte(strings.Repeat(f, 5000)), 0o644); err != nil {
@@ -160,12 +151,10 @@ func TestKernelSquashfs(t *testing.T) {
 				}
 			}
 			image := filepath.Join(k.dir, "base.squashfs")
-			run(t, "mksquashfs", src, image, "-quiet", "-no-progress")
+			systest.Run(t, "mksquashfs", src, image, "-quiet", "-no-progress")
 			base := k.addLower(t)
-			run(t, "mount", "-o", "loop,ro", image, base)
-			// The overlay holds the base until it is unmounted, which k's own
-			// clean-up does after this one.
-			t.Cleanup(func() { _ = unix.Unmount(base, unix.MNT_DETACH) })
+			systest.MountAt(t, "", "loop,ro", image, base)
+			k.umountInTheEnd(t)
 
 			k.mount(t, options, false)
 			in := func(p string) string { return filepath.Join(k.mnt, p) }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,7 +14,7 @@ import (
 
 	"relive/tree"
 	"relive/tree/hostfs"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 // requireOverlay skips the test where overlayfs cannot be mounted; under CI
@@ -25,22 +24,9 @@ func requireOverlay(t *testing.T) {
 	k := newKernel(t)
 	k.addLower(t)
 	if err := k.tryMount("", false); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("overlayfs cannot be mounted: %v", err)
-		}
-		t.Skipf("overlayfs cannot be mounted: %v", err)
+		systest.Lacks(t, fmt.Sprintf("a kernel that mounts overlayfs: %v", err))
 	}
 	k.umount(t)
-}
-
-func requireTool(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is missing", name)
-		}
-		t.Skipf("%s is missing", name)
-	}
 }
 
 // kernel is an overlay that the kernel can mount.
@@ -55,31 +41,12 @@ type kernel struct {
 
 func newKernel(t *testing.T) *kernel {
 	t.Helper()
-	// t.TempDir would put the test's name, with its commas, in the mount options.
-	dir, err := os.MkdirTemp("", "overlay-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := &kernel{dir: dir}
+	k := &kernel{dir: systest.TempDir(t)}
 	k.mnt = filepath.Join(k.dir, "mnt")
-	mkdir(t, k.mnt)
+	systest.Must(t, os.Mkdir(k.mnt, 0o755))
 	k.newUpper(t)
-	t.Cleanup(func() {
-		if k.mounted {
-			k.umount(t)
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	k.umountInTheEnd(t)
 	return k
-}
-
-func mkdir(t *testing.T, path string) {
-	t.Helper()
-	if err := os.Mkdir(path, 0o755); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func (k *kernel) newUpper(t *testing.T) {
@@ -87,8 +54,8 @@ func (k *kernel) newUpper(t *testing.T) {
 	n := len(k.lower) + 1
 	k.upper = filepath.Join(k.dir, fmt.Sprint("upper", n))
 	k.work = filepath.Join(k.dir, fmt.Sprint("work", n))
-	mkdir(t, k.upper)
-	mkdir(t, k.work)
+	systest.Must(t, os.Mkdir(k.upper, 0o755))
+	systest.Must(t, os.Mkdir(k.work, 0o755))
 }
 
 // onTmpfs puts the layers on a tmpfs, whose file handles are of their own kind.
@@ -96,25 +63,16 @@ func (k *kernel) newUpper(t *testing.T) {
 func (k *kernel) onTmpfs(t *testing.T) {
 	t.Helper()
 	k.dir = filepath.Join(k.dir, "tmpfs")
-	mkdir(t, k.dir)
-	if err := unix.Mount("tmpfs", k.dir, "tmpfs", 0, "size=64m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if k.mounted {
-			k.umount(t)
-		}
-		if err := unix.Unmount(k.dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	systest.Must(t, os.Mkdir(k.dir, 0o755))
+	systest.MountAt(t, "tmpfs", "size=64m", "tmpfs", k.dir)
+	k.umountInTheEnd(t)
 	k.newUpper(t)
 }
 
 func (k *kernel) addLower(t *testing.T) string {
 	t.Helper()
 	p := filepath.Join(k.dir, fmt.Sprint("lower", len(k.lower)))
-	mkdir(t, p)
+	systest.Must(t, os.Mkdir(p, 0o755))
 	k.lower = append([]string{p}, k.lower...)
 	return p
 }
@@ -149,8 +107,18 @@ func (k *kernel) mount(t *testing.T, options string, readOnly bool) {
 
 func (k *kernel) umount(t *testing.T) {
 	t.Helper()
-	mounttest.Unmount(t, k.mnt)
+	systest.Unmount(t, k.mnt)
 	k.mounted = false
+}
+
+// umountInTheEnd unmounts the overlay at the end of the test, where it still is
+// mounted, before what was mounted for it until now.
+func (k *kernel) umountInTheEnd(t *testing.T) {
+	t.Cleanup(func() {
+		if k.mounted {
+			k.umount(t)
+		}
+	})
 }
 
 func open(t *testing.T, path string) *tree.Node {

@@ -3,11 +3,12 @@ package overlay
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 // TestKernelModules: SquashFS modules stacked as live-boot and casper stack
@@ -17,7 +18,7 @@ import (
 // were done, is Merge's.
 func TestKernelModules(t *testing.T) {
 	requireOverlay(t)
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	for i, options := range []string{"", "redirect_dir=on", "redirect_dir=on,metacopy=on", "redirect_dir=on,metacopy=on", "userxattr", "xino=on,redirect_dir=on"} {
 		for _, seed := range seeds(t, 1) {
 			modules := 2 + i%3
@@ -35,13 +36,13 @@ func TestKernelModules(t *testing.T) {
 				}
 				for i, dir := range k.lower {
 					image := dir + ".squashfs"
-					run(t, "mksquashfs", dir, image, "-quiet", "-no-progress")
+					systest.Run(t, "mksquashfs", dir, image, "-quiet", "-no-progress")
 					at := filepath.Join(k.dir, fmt.Sprint("module", i))
-					mkdir(t, at)
-					run(t, "mount", "-o", "loop,ro", image, at)
-					t.Cleanup(func() { mounttest.Unmount(t, at) })
+					systest.Must(t, os.Mkdir(at, 0o755))
+					systest.MountAt(t, "", "loop,ro", image, at)
 					k.lower[i] = at
 				}
+				k.umountInTheEnd(t)
 				layers := k.layersOf(t, options)
 				alone := k.stack(t, "alone", options, k.lower...)
 				diff(t, "kernel", "modules", alone, merge(t, []Option{CleanBase()}, layers[1:]...))

@@ -233,7 +233,7 @@ func looksEmpty(upper *tree.Node) (bool, error) {
 	return true, nil
 }
 
-func (AntiX) check(p *CompactPlan) error {
+func (AntiX) check(_ context.Context, p *CompactPlan) error {
 	l, o := p.live, &p.o
 	vids, err := l.VIDs()
 	if err != nil {

@@ -120,12 +120,14 @@ func (Archiso) open(_ context.Context, e *Env, l *Live) error {
 		return l.openDirOverlay(at, l.path(l.files.overlay[1]))
 	}
 	if l.Base.Inner == nil {
-		return refuse("move it away", "%s is a device-mapper snapshot, but %s holds no %s that it could be over", at, l.Base.Path, archisoInner)
+		return refuse("move it away: above a base without one, changes are kept in "+archisoUpper, "%s is a device-mapper snapshot, but %s holds no %s that it could be over", at, l.Base.Path, archisoInner)
 	}
 	return l.openSnapshot(at)
 }
 
-func (Archiso) check(p *CompactPlan) error { return p.live.damagedSnapshot() }
+func (Archiso) check(ctx context.Context, p *CompactPlan) error {
+	return p.live.checkSnapshot(ctx, p.env)
+}
 
 func (Archiso) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
 	return merged, nil
@@ -139,5 +141,6 @@ func (Archiso) resets(p *CompactPlan) ([]part, error) {
 	if p.o.Flatten {
 		return nil, refuse("compact without --flatten, or use -o", "%s: a flattened archiso base takes its changes from %s, not from %s", p.live.Dir, archisoUpper, archisoCOW)
 	}
-	return []part{p.freshSnapshot(o, names[0])}, nil
+	pt, err := p.freshSnapshot(o, names[0])
+	return []part{pt}, err
 }

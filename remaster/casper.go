@@ -48,7 +48,7 @@ func (Casper) find(at place, dir, generation string) (*Found, error) {
 			f.files.stack = append(f.files.stack, filepath.Join(casperDir, name))
 		}
 	}
-	if f.files.companions, err = mediumCompanions(at, dir, f.files.base); err != nil {
+	if f.files.companions, err = mediumCompanions(at, dir, &f.files); err != nil {
 		return nil, err
 	}
 	for _, name := range casperOverlays {
@@ -139,7 +139,7 @@ func (l *Live) openCasperOverlay(path string) error {
 	return l.openImageOverlay(path, "upper", "work")
 }
 
-func (Casper) check(*CompactPlan) error { return nil }
+func (Casper) check(context.Context, *CompactPlan) error { return nil }
 
 func (Casper) system(ctx context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
 	if len(p.live.stack) == 1 {

@@ -59,6 +59,10 @@ type CompactPlan struct {
 	// resets take the place of the overlay; none where it stays or there is none.
 	resets []part
 	rules  []exclude.RuleCount
+	// apart: the new base and the old overlay do not show what they are to
+	// together, so that the overlay is set aside before the base is replaced. A
+	// boot in between shows the old base alone, and one after it the new.
+	apart bool
 	// state is the hash of the overlay's state, now the time that all that is
 	// made carries.
 	state []byte
@@ -89,6 +93,7 @@ type PlanSummary struct {
 	Compress  int64    `json:"bytes_to_compress"`
 	Repacked  int      `json:"fragment_blocks_repacked"`
 	Dead      int64    `json:"dead_bytes_kept"`
+	Freed     int64    `json:"bytes_free_left_out"` // of a file system image inside, in whole blocks of the base
 	Estimate  int64    `json:"size_estimate"`
 	Need      int64    `json:"space_needed"`
 	Free      int64    `json:"space_free"`
@@ -132,7 +137,7 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 	case o.Stage:
 		p.Summary.Mode = "stage"
 	}
-	if err := p.checkState(); err != nil {
+	if err := p.checkState(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.planTree(ctx); err != nil {
@@ -209,8 +214,26 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 	if _, antix := l.Layout.(AntiX); l.Overlay == nil || p.o.Output != "" || p.o.NoReset && !antix {
 		return nil // an overlay that stays needs a stamp with antiX only
 	}
-	p.resets, err = l.Layout.resets(p)
+	if p.resets, err = l.Layout.resets(p); err != nil {
+		return err
+	}
+	p.apart, err = p.mustPart()
 	return err
+}
+
+// mustPart tells whether the old overlay must not be met with the new base: a
+// snapshot has no place over a flattened base or over an image that was built
+// anew, and what overlayfs finds in its lower layers by names or handles is not
+// there any more. With version ids a boot tells by itself.
+func (p *CompactPlan) mustPart() (bool, error) {
+	l := p.live
+	if _, antix := l.Layout.(AntiX); antix || l.Overlay == nil {
+		return false, nil
+	}
+	if l.snapshot() != nil {
+		return p.o.Flatten || len(p.o.Excludes) > 0, nil
+	}
+	return l.Overlay.leans()
 }
 
 // exclude leaves paths out of the tree.
@@ -243,11 +266,14 @@ func (p *CompactPlan) keepsImage() bool {
 func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker, error) {
 	l, s := p.live, &p.Summary
 	bare := l.Base.Image == nil
+	if bare && (p.o.Codec != nil || p.o.Level != 0 || p.o.BlockSize != 0) {
+		return nil, withHint(&optionError{fmt.Errorf("--comp, --level and -b: %s is not compressed", l.Base.Path)}, "compact without them")
+	}
 	switch {
 	case bare && p.o.Flatten:
 		return nil, refuse("compress it with mksquashfs first", "%s is not compressed, so that there is nothing to flatten it into", l.Base.Path)
 	case p.Summary.Mode == "image" && l.Base.Inner == nil:
-		return nil, refuse("-o writes the new base, and relive ls --json or unsquashfs shows what is in it", "%s holds no file system image", l.Base.Path)
+		return nil, refuse("-o writes the new base, which holds the files themselves", "%s holds no file system image that --image could write", l.Base.Path)
 	case !p.keepsImage():
 		s.Form = "squashfs"
 		return p.squashMaker(ctx, wo, p.system)
@@ -260,10 +286,7 @@ func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker,
 		}
 		size := l.Base.Inner.Content.Size()
 		if bare || s.Mode == "image" {
-			s.Form, s.Bytes = "ext", size
-			for _, h := range image.holes {
-				s.Bytes -= h.end - h.start
-			}
+			s.Form, s.Bytes = "ext", size-image.freed()
 			s.Copy = s.Bytes
 			return &deviceMaker{p: p, data: image, size: size}, nil
 		}
@@ -271,7 +294,7 @@ func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker,
 		if err != nil {
 			return nil, err
 		}
-		s.Form = "nested"
+		s.Form, s.Freed = "nested", image.freed()
 		return p.squashMaker(ctx, wo, root)
 	}
 	inner, err := p.planInner(ctx, p.system)
@@ -313,8 +336,11 @@ func (p *CompactPlan) patched(unit int) (*patchedImage, error) {
 	if s := l.snapshot(); s != nil {
 		dev, fs = s.Device, s.FS
 	}
-	dev, err := recovered(dev, fs)
-	if err != nil {
+	var empty bool // the journal
+	var err error
+	if l.journalMayStay(fs) {
+		p.warn("the file system in %s was not unmounted cleanly, and its journal is left for the next boot to replay", l.Base.Name())
+	} else if dev, empty, err = recovered(dev, fs); err != nil {
 		return nil, err
 	}
 	below := tree.Data(nil)
@@ -332,10 +358,10 @@ func (p *CompactPlan) patched(unit int) (*patchedImage, error) {
 	if p.o.KeepFree {
 		fs = nil
 	}
-	image, err := newPatchedImage(dev, below, int64(unit), fs)
+	image, err := newPatchedImage(dev, below, int64(unit), fs, empty)
 	if errors.Is(err, tree.ErrUnsupported) {
 		p.warn("what is free in the file system is kept as it is: %v", err)
-		return newPatchedImage(dev, below, int64(unit), nil)
+		return newPatchedImage(dev, below, int64(unit), nil, false)
 	}
 	return image, err
 }

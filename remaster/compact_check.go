@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,7 +9,7 @@ import (
 )
 
 // checkState refuses what would be unsafe.
-func (p *CompactPlan) checkState() error {
+func (p *CompactPlan) checkState(ctx context.Context) error {
 	l, o := p.live, &p.o
 	if l.Overlay == nil && len(o.Excludes) == 0 && o.Codec == nil && o.BlockSize == 0 && o.Output == "" {
 		return refuse("there is nothing to fold in; --comp, -b or -e rebuild the base all the same", "%s: there is no overlay", l.Dir)
@@ -20,7 +21,7 @@ func (p *CompactPlan) checkState() error {
 	if _, ok := l.Layout.(stager); o.Stage && !ok {
 		return withHint(&optionError{errors.New("--stage leaves files for antiX's init to take up, and this is " + l.Layout.Name())}, "compact without --stage")
 	}
-	if err := l.Layout.check(p); err != nil {
+	if err := l.Layout.check(ctx, p); err != nil {
 		return err
 	}
 	warnings, err := l.overlayWarnings()
@@ -31,6 +32,12 @@ func (p *CompactPlan) checkState() error {
 	if o.Output != "" {
 		if name := l.isPartOf(o.Output); name != "" {
 			return refuse("name another file, or compact without -o", "%s: is the %s of the live directory itself", o.Output, name)
+		}
+		if st, err := os.Stat(o.Output); err == nil && st.IsDir() {
+			return refuse("name a file in it", "%s: is a directory", o.Output)
+		}
+		if _, err := os.Stat(filepath.Dir(o.Output)); err != nil {
+			return withHint(err, "make the directory first, or name another file")
 		}
 		if _, err := os.Lstat(o.Output); err == nil && !o.Force {
 			return refuse("name another file, or use --force to replace it", "%s: exists already", o.Output)

@@ -1,7 +1,9 @@
 package remaster
 
 import (
+	"cmp"
 	"path/filepath"
+	"slices"
 
 	"relive/remaster/swap"
 )
@@ -58,15 +60,7 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 	for _, name := range p.live.files.together() {
 		steps = append(steps, rotate(dir, name, keep)...)
 	}
-	for _, name := range p.targets() {
-		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
-	}
-	if keep > 0 {
-		for _, name := range p.twins() {
-			steps = append(steps, swap.Copy{From: name, To: generation(name, 1)})
-		}
-	}
-	for _, name := range p.live.files.retired {
+	setAside := func(name string) {
 		switch {
 		case !exists(filepath.Join(dir, name)):
 		case keep > 0:
@@ -75,7 +69,45 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 			steps = append(steps, swap.Remove{Path: name})
 		}
 	}
+	f := &p.live.files
+	if p.apart {
+		for _, r := range p.resets {
+			setAside(r.target)
+		}
+	}
+	for _, name := range p.targets() {
+		if !slices.Contains(f.overlay, name) {
+			steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
+		}
+	}
+	// What lies over the base would hide changes that the base has taken up, once
+	// the overlay is empty.
+	for _, name := range p.live.bottomUp(f.retired) {
+		setAside(name)
+	}
+	for _, r := range p.resets {
+		step := swap.Replace{New: made[r.target], Target: r.target, Keep: kept(r.target)}
+		if p.apart {
+			step.Keep = ""
+		}
+		steps = append(steps, step)
+	}
+	if keep > 0 {
+		for _, name := range p.twins() {
+			steps = append(steps, swap.Copy{From: name, To: generation(name, 1)})
+		}
+	}
 	return steps
+}
+
+// bottomUp sorts names so that images of the base's stack come last and in their
+// order, the bottom first. While they are taken away in it over a base that
+// holds all of them, what is left never shows a file that a higher one hid.
+func (l *Live) bottomUp(names []string) []string {
+	place := func(name string) int {
+		return slices.IndexFunc(l.stack, func(b *Base) bool { return b.Path == l.path(name) })
+	}
+	return slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return cmp.Compare(place(a), place(b)) })
 }
 
 // rotate makes room for a new first generation, by moving each kept one a place

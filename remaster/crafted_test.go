@@ -11,6 +11,7 @@ import (
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // dir and file make nodes with a time, so that no test depends on now.
@@ -41,7 +42,7 @@ func likeMksquashfs(id codec.ID, blockSize int) squash.WriteOptions {
 // root: base is a whole system, root all of rootfs.
 func craft(t testing.TB, base, root *tree.Node, o squash.WriteOptions) *live {
 	t.Helper()
-	l := &live{t: t, dir: tempDir(t)}
+	l := &live{t: t, dir: systest.TempDir(t)}
 	writeSquash(t, l.path("linuxfs"), base, o)
 	if root != nil {
 		buildRootfs(t, l.path("rootfs"), root)
@@ -52,10 +53,10 @@ func craft(t testing.TB, base, root *tree.Node, o squash.WriteOptions) *live {
 func buildRootfs(t testing.TB, path string, root *tree.Node) {
 	t.Helper()
 	f, err := os.Create(path)
-	must(t, err)
+	systest.Must(t, err)
 	defer f.Close()
 	_, err = extfs.Build(context.Background(), f, root, extfs.BuildOptions{Size: 16 << 20, Label: "rootfs"})
-	must(t, err)
+	systest.Must(t, err)
 }
 
 // overlaid is the tree of a rootfs in overlayfs's form.
@@ -123,7 +124,7 @@ func TestAufs(t *testing.T) {
 	}
 	got := openTree(t, l.path("linuxfs"), "")
 	sameTree(t, "by hand", "compacted", want, without(t, got, stamps...))
-	fsck(t, l.path("rootfs"))
+	systest.Fsck(t, l.path("rootfs"))
 
 	// The new rootfs keeps the form, and changes nothing.
 	s = l.status()

@@ -8,6 +8,7 @@ import (
 
 	"relive/remaster"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // debian is a medium of Debian live or casper: several images and a
@@ -25,8 +26,8 @@ func (d *debian) mounted(copied bool) (mnt string, drop func()) {
 	d.t.Helper()
 	dir := d.dir
 	if copied {
-		dir = tempDir(d.t) + "/m"
-		run(d.t, "cp", "-a", "--sparse=always", d.dir, dir)
+		dir = systest.TempDir(d.t) + "/m"
+		systest.Run(d.t, "cp", "-a", "--sparse=always", d.dir, dir)
 	}
 	var drops []func()
 	var lowers []string
@@ -36,20 +37,24 @@ func (d *debian) mounted(copied bool) (mnt string, drop func()) {
 			continue
 		}
 		if !copied {
-			c := tempDir(d.t) + "/base" // a mounted base is not replaced
-			copyFile(d.t, at, c)
+			c := systest.TempDir(d.t) + "/base" // a mounted base is not replaced
+			systest.CopyFile(d.t, at, c)
 			at = c
 		}
-		m, drop := mount(d.t, "squashfs", "loop,ro", at)
+		m, drop := systest.Mount(d.t, "squashfs", "loop,ro", at)
 		lowers, drops = append(lowers, m), append(drops, drop)
 	}
-	root, dropRoot := mount(d.t, "ext4", "loop", filepath.Join(dir, d.over))
-	drops = append(drops, dropRoot)
+	root := filepath.Join(dir, d.over)
+	if st, err := os.Stat(root); err == nil && !st.IsDir() {
+		var dropRoot func()
+		root, dropRoot = systest.Mount(d.t, "ext4", "loop", root)
+		drops = append(drops, dropRoot)
+	}
 	for i, u := range d.unions {
 		where, source, _ := strings.Cut(u, " ")
 		upper, work := filepath.Join(root, source, d.names[0]), filepath.Join(root, source, d.names[1])
-		must(d.t, os.MkdirAll(upper, 0o755))
-		must(d.t, os.MkdirAll(work, 0o755))
+		systest.Must(d.t, os.MkdirAll(upper, 0o755))
+		systest.Must(d.t, os.MkdirAll(work, 0o755))
 		var at []string
 		for _, l := range lowers {
 			if st, err := os.Stat(l + where); err == nil && st.IsDir() {
@@ -59,12 +64,12 @@ func (d *debian) mounted(copied bool) (mnt string, drop func()) {
 		o := "lowerdir=" + strings.Join(at, ":") + ",upperdir=" + upper + ",workdir=" + work + ",redirect_dir=on"
 		if i == 0 {
 			var drop func()
-			mnt, drop = mount(d.t, "overlay", o, "overlay")
+			mnt, drop = systest.Mount(d.t, "overlay", o, "overlay")
 			drops = append(drops, drop)
 			continue
 		}
-		run(d.t, "mount", "-t", "overlay", "-o", o, "overlay", mnt+where)
-		drops = append(drops, func() { run(d.t, "umount", mnt+where) })
+		systest.Run(d.t, "mount", "-t", "overlay", "-o", o, "overlay", mnt+where)
+		drops = append(drops, func() { systest.Run(d.t, "umount", mnt+where) })
 	}
 	return mnt, func() {
 		for i := len(drops) - 1; i >= 0; i-- {
@@ -92,31 +97,33 @@ func (d *debian) truth(change func(mnt string)) {
 	if s.Overlay == nil || !s.Overlay.Empty {
 		d.t.Errorf("the overlay is not empty: %+v", s.Overlay)
 	}
-	fsck(d.t, d.path(d.over))
+	if !stat(d.t, d.path(d.over)).IsDir() {
+		systest.Fsck(d.t, d.path(d.over))
+	}
 }
 
 // shown is a copy of what the kernel shows; its mounts are there until drop.
 func (d *debian) shown() (root *tree.Node, drop func()) {
 	d.t.Helper()
 	mnt, drop := d.mounted(true)
-	to := tempDir(d.t)
-	run(d.t, "sh", "-c", "cp -a "+mnt+"/. "+to+"/")
+	to := systest.TempDir(d.t)
+	systest.Run(d.t, "sh", "-c", "cp -a "+mnt+"/. "+to+"/")
 	return openDir(d.t, to), drop
 }
 
 // squashed makes an image of a directory.
 func squashed(t testing.TB, path string, fill func(dir string)) {
 	t.Helper()
-	dir := tempDir(t)
-	must(t, os.Chmod(dir, 0o755))
+	dir := systest.TempDir(t)
+	systest.Must(t, os.Chmod(dir, 0o755))
 	fill(dir)
-	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	run(t, "mksquashfs", dir, path, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
+	systest.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	systest.Run(t, "mksquashfs", dir, path, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
 }
 
 func TestLiveBoot(t *testing.T) {
 	requireKernel(t)
-	d := &debian{live: live{t: t, dir: tempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
+	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
 		// live-boot stacks modules below a persistent union the first on top.
 		images: []string{"live/addon.squashfs", "live/filesystem.squashfs"},
 		unions: []string{"/ .", "/var/lib state/lib"}}
@@ -125,26 +132,26 @@ func TestLiveBoot(t *testing.T) {
 		write(t, dir+"/usr/bin/tool", text(2, 3000), 0o755)
 		write(t, dir+"/var/lib/dpkg/status", text(3, 9000), 0o644)
 		write(t, dir+"/both", []byte("filesystem"), 0o644)
-		must(t, os.MkdirAll(dir+"/home", 0o755))
+		systest.Must(t, os.MkdirAll(dir+"/home", 0o755))
 	})
 	squashed(t, d.path("live/addon.squashfs"), func(dir string) {
 		write(t, dir+"/usr/share/addon", text(4, 50_000), 0o644)
 		write(t, dir+"/both", []byte("addon"), 0o644)
-		run(t, "mkdir", "-p", dir+"/usr/bin")
-		run(t, "mkfifo", dir+"/usr/bin/tool2")
+		systest.Run(t, "mkdir", "-p", dir+"/usr/bin")
+		systest.Run(t, "mkfifo", dir+"/usr/bin/tool2")
 	})
-	p := tempDir(t)
+	p := systest.TempDir(t)
 	write(t, p+"/persistence.conf", []byte("# what persists\n/ union,source=.\n/var/lib union,source=state/lib\n/home\n/etc/x link,source=dots\nrelative union\n"), 0o644)
 	write(t, p+"/home/user/letter", []byte("dear"), 0o600)
-	run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "persistence", "-d", p, d.path("persistence"), "48M")
-	write(t, d.path("sha256sum.txt"), []byte(run(t, "sh", "-c", "cd "+d.dir+" && echo '# sums' && sha256sum ./live/filesystem.squashfs && sha256sum ./persistence | sed s/persistence/live.txt/")), 0o644)
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "persistence", "-d", p, d.path("persistence"), "48M")
+	write(t, d.path("sha256sum.txt"), []byte(systest.Run(t, "sh", "-c", "cd "+d.dir+" && echo '# sums' && sha256sum ./live/filesystem.squashfs && sha256sum ./persistence | sed s/persistence/live.txt/")), 0o644)
 
 	d.truth(func(mnt string) {
 		write(t, mnt+"/etc/new", []byte("new"), 0o600)
-		must(t, os.Remove(mnt+"/usr/bin/tool"))
+		systest.Must(t, os.Remove(mnt+"/usr/bin/tool"))
 		write(t, mnt+"/var/lib/dpkg/status", text(5, 9500), 0o644)
-		must(t, os.Rename(mnt+"/usr/share", mnt+"/usr/moved"))
-		must(t, os.Chown(mnt+"/usr/moved/big.db", 1, 1))
+		systest.Must(t, os.Rename(mnt+"/usr/share", mnt+"/usr/moved"))
+		systest.Must(t, os.Chown(mnt+"/usr/moved/big.db", 1, 1))
 	})
 	s := d.status()
 	if got := strings.Join(s.Overlay.Kept, "\n"); !strings.Contains(got, "/home is a bind") || !strings.Contains(got, "/etc/x is a link") || !strings.Contains(got, "line 6") {
@@ -153,57 +160,57 @@ func TestLiveBoot(t *testing.T) {
 	if _, err := os.Stat(d.path("live/addon.squashfs")); err == nil {
 		t.Error("the module is still there, though it is in the base")
 	}
-	run(t, "sh", "-c", "cd "+d.dir+" && grep live/filesystem sha256sum.txt | sha256sum -c && grep -q live.txt sha256sum.txt")
-	root, _ := mount(t, "ext4", "loop,ro", d.path("persistence"))
+	systest.Run(t, "sh", "-c", "cd "+d.dir+" && grep live/filesystem sha256sum.txt | sha256sum -c && grep -q live.txt sha256sum.txt")
+	root, _ := systest.Mount(t, "ext4", "loop,ro", d.path("persistence"))
 	if b, err := os.ReadFile(root + "/home/user/letter"); err != nil || string(b) != "dear" {
 		t.Errorf("what is bound was lost: %q, %v", b, err)
 	}
 	d.images = []string{"live/filesystem.squashfs"}
-	c := tempDir(t) + "/p" // away from the mount
-	copyFile(t, d.path("persistence"), c)
-	must(t, os.Rename(c, d.path("persistence")))
+	c := systest.TempDir(t) + "/p" // away from the mount
+	systest.CopyFile(t, d.path("persistence"), c)
+	systest.Must(t, os.Rename(c, d.path("persistence")))
 	d.truth(func(mnt string) { write(t, mnt+"/var/lib/again", []byte("again"), 0o600) })
 	p2, err := remaster.PlanRollback(t.Context(), environment(t, 0), d.dir)
-	must(t, err)
-	must(t, p2.Run(t.Context()))
+	systest.Must(t, err)
+	systest.Must(t, p2.Run(t.Context()))
 }
 
 func TestCasper(t *testing.T) {
 	requireKernel(t)
-	d := &debian{live: live{t: t, dir: tempDir(t)}, over: "casper-rw", names: [2]string{"upper", "work"}, unions: []string{"/ ."},
+	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "casper-rw", names: [2]string{"upper", "work"}, unions: []string{"/ ."},
 		images: []string{"casper/minimal.standard.live.squashfs", "casper/minimal.standard.squashfs", "casper/minimal.squashfs"}}
 	squashed(t, d.path("casper/minimal.squashfs"), func(dir string) {
 		write(t, dir+"/usr/share/big.db", text(1, 300_000), 0o644)
 		write(t, dir+"/usr/bin/tool", text(2, 3000), 0o755)
 		write(t, dir+"/both", []byte("minimal"), 0o644)
 		write(t, dir+"/opt/a/b/c", []byte("c"), 0o644)
-		must(t, os.Link(dir+"/both", dir+"/usr/linked"))
+		systest.Must(t, os.Link(dir+"/both", dir+"/usr/linked"))
 	})
 	squashed(t, d.path("casper/minimal.standard.squashfs"), func(dir string) {
 		write(t, dir+"/both", []byte("standard"), 0o644)
-		run(t, "mkdir", "-p", dir+"/usr/bin", dir+"/opt")
-		run(t, "mknod", dir+"/usr/bin/tool", "c", "0", "0")
+		systest.Run(t, "mkdir", "-p", dir+"/usr/bin", dir+"/opt")
+		systest.Run(t, "mknod", dir+"/usr/bin/tool", "c", "0", "0")
 	})
 	squashed(t, d.path("casper/minimal.standard.live.squashfs"), func(dir string) {
 		write(t, dir+"/etc/live", []byte("live"), 0o644)
 	})
 	squashed(t, d.path("casper/minimal.de.squashfs"), func(dir string) { write(t, dir+"/sprache", []byte("de"), 0o644) })
 	write(t, d.path("casper/minimal.standard.live.size"), []byte("1\n"), 0o644)
-	p := tempDir(t)
-	must(t, os.Mkdir(p+"/upper", 0o755))
-	run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, d.path("casper-rw"), "48M")
+	p := systest.TempDir(t)
+	systest.Must(t, os.Mkdir(p+"/upper", 0o755))
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, d.path("casper-rw"), "48M")
 	below := hashes(t, d.path("casper"))
 	for round := range 2 {
 		d.truth(func(mnt string) {
 			write(t, mnt+"/etc/new", []byte{byte(round)}, 0o600)
 			if round == 0 {
-				must(t, os.RemoveAll(mnt+"/opt/a"))
-				must(t, os.Rename(mnt+"/usr/share", mnt+"/usr/moved"))
+				systest.Must(t, os.RemoveAll(mnt+"/opt/a"))
+				systest.Must(t, os.Rename(mnt+"/usr/share", mnt+"/usr/moved"))
 				write(t, mnt+"/usr/bin/tool", text(6, 100), 0o755)
-				must(t, os.Chmod(mnt+"/usr/linked", 0o600))
+				systest.Must(t, os.Chmod(mnt+"/usr/linked", 0o600))
 			} else {
 				write(t, mnt+"/opt/a", []byte("a file now"), 0o644)
-				must(t, os.Rename(mnt+"/usr/moved", mnt+"/usr/share"))
+				systest.Must(t, os.Rename(mnt+"/usr/moved", mnt+"/usr/share"))
 			}
 		})
 	}
@@ -220,8 +227,8 @@ func TestCasper(t *testing.T) {
 // TestCasperUnsure: where it cannot be told which stack is booted, that is said.
 func TestCasperUnsure(t *testing.T) {
 	t.Parallel()
-	requireTool(t, "mksquashfs")
-	dir := tempDir(t)
+	systest.NeedTools(t, "mksquashfs")
+	dir := systest.TempDir(t)
 	for _, name := range []string{"a", "b"} {
 		squashed(t, dir+"/casper/"+name+".squashfs", func(dir string) { write(t, dir+"/x", nil, 0o644) })
 	}
@@ -229,4 +236,49 @@ func TestCasperUnsure(t *testing.T) {
 	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "a.squashfs, b.squashfs") || r.Hint == "" {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestLiveBootInDirectory: persistence in a directory, whose layers are emptied in
+// their place; and a roll-back brings modules and layers back.
+func TestLiveBootInDirectory(t *testing.T) {
+	requireKernel(t)
+	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
+		images: []string{"live/addon.squashfs", "live/filesystem.squashfs"}, unions: []string{"/ root"}}
+	squashed(t, d.path("live/filesystem.squashfs"), func(dir string) {
+		write(t, dir+"/usr/share/big.db", text(1, 300_000), 0o644)
+		write(t, dir+"/both", []byte("filesystem"), 0o644)
+	})
+	squashed(t, d.path("live/addon.squashfs"), func(dir string) { write(t, dir+"/both", []byte("addon"), 0o644) })
+	write(t, d.path("live/filesystem.module"), []byte("filesystem.squashfs\naddon.squashfs\n"), 0o644)
+	write(t, d.path("persistence/persistence.conf"), []byte("/ union,source=root\n/home\n"), 0o644)
+	write(t, d.path("persistence/home/user/letter"), []byte("dear"), 0o600)
+	change := func(mnt string) {
+		write(t, mnt+"/etc/new", []byte("new"), 0o600)
+		systest.Must(t, os.Remove(mnt+"/both"))
+		systest.Must(t, os.Rename(mnt+"/usr/share", mnt+"/usr/moved"))
+	}
+	mnt, drop := d.mounted(false)
+	change(mnt)
+	drop()
+	before, drop := d.shown()
+	drop()
+	d.truth(func(string) {})
+	if b, err := os.ReadFile(d.path("persistence/home/user/letter")); err != nil || string(b) != "dear" {
+		t.Errorf("what is bound was lost: %q, %v", b, err)
+	}
+	if _, err := os.Stat(d.path("live/addon.squashfs")); err == nil {
+		t.Error("the module is still there, though it is in the base")
+	}
+	if b, err := os.ReadFile(d.path("live/filesystem.module")); err != nil || string(b) != "filesystem.squashfs\n" {
+		t.Errorf("the list of modules is %q, %v", b, err)
+	}
+	p, err := remaster.PlanRollback(t.Context(), environment(t, 0), d.dir)
+	systest.Must(t, err)
+	systest.Must(t, p.Run(t.Context()))
+	after, drop := d.shown()
+	sameTree(t, "before", "after the roll-back", before, after)
+	drop()
+	sameTree(t, "before", "relive after the roll-back", before, openTree(t, d.dir, ""))
+	// Once more: what the roll-back has set aside is in nobody's way.
+	d.truth(func(mnt string) { write(t, mnt+"/etc/newer", nil, 0o600) })
 }

@@ -16,10 +16,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"relive/remaster"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // TestFixtures: directories whose merged view the kernel showed long ago fold
@@ -27,9 +26,9 @@ import (
 func TestFixtures(t *testing.T) {
 	const dir = "testdata/antix-mini"
 	images, err := filepath.Glob(dir + "/*.img.zst")
-	must(t, err)
+	systest.Must(t, err)
 	bases, err := filepath.Glob(dir + "/lower.*.sqfs")
-	must(t, err)
+	systest.Must(t, err)
 	if len(images) < 9 || len(bases) < 4 {
 		t.Fatalf("%d images and %d bases in %s", len(images), len(bases), dir)
 	}
@@ -41,9 +40,9 @@ func TestFixtures(t *testing.T) {
 			name := strings.TrimSuffix(filepath.Base(img), ".img.zst")
 			t.Run(name+" over "+filepath.Base(base), func(t *testing.T) {
 				t.Parallel()
-				l := &live{t: t, dir: tempDir(t)}
-				copyFile(t, base, l.path("linuxfs"))
-				unpack(t, img, l.path("rootfs"))
+				l := &live{t: t, dir: systest.TempDir(t)}
+				systest.CopyFile(t, base, l.path("linuxfs"))
+				systest.UnpackTo(t, img, l.path("rootfs"))
 				want := manifestFile(t, filepath.Join(dir, name+".jsonl.gz"))
 				// The raw images lack version files, as init would have put them there.
 				o := keepOne()
@@ -61,7 +60,7 @@ func TestFixtures(t *testing.T) {
 					t.Errorf("no warning of %d lost ACLs: %q", acls, res.Warnings)
 				}
 				sameManifest(t, want, manifestOf(t, openTree(t, l.path("linuxfs"), "")))
-				fsck(t, l.path("rootfs"))
+				systest.Fsck(t, l.path("rootfs"))
 				s := l.status()
 				if s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != remaster.VIDMatch {
 					t.Errorf("afterwards: %+v, version ids: %s", s.Overlay.Changes, s.Overlay.VIDState)
@@ -75,38 +74,14 @@ func TestFixtures(t *testing.T) {
 	}
 }
 
-// unpack writes a compressed image with its holes.
-func unpack(t testing.TB, from, to string) {
-	t.Helper()
-	packed, err := os.ReadFile(from)
-	must(t, err)
-	d, err := zstd.NewReader(nil)
-	must(t, err)
-	defer d.Close()
-	b, err := d.DecodeAll(packed, nil)
-	must(t, err)
-	f, err := os.Create(to)
-	must(t, err)
-	defer f.Close()
-	must(t, f.Truncate(int64(len(b))))
-	const block = 4096
-	for off := 0; off < len(b); off += block {
-		p := b[off:min(off+block, len(b))]
-		if !tree.IsZero(p) {
-			_, err := f.WriteAt(p, int64(off))
-			must(t, err)
-		}
-	}
-}
-
 // manifestFile reads a manifest from gzip.
 func manifestFile(t testing.TB, path string) map[string]tree.Entry {
 	t.Helper()
 	f, err := os.Open(path)
-	must(t, err)
+	systest.Must(t, err)
 	defer f.Close()
 	z, err := gzip.NewReader(f)
-	must(t, err)
+	systest.Must(t, err)
 	return readManifest(t, z)
 }
 
@@ -120,7 +95,7 @@ func readManifest(t testing.TB, r io.Reader) map[string]tree.Entry {
 		if err == io.EOF {
 			return out
 		}
-		must(t, err)
+		systest.Must(t, err)
 		out[e.Path] = e
 	}
 }
@@ -128,7 +103,7 @@ func readManifest(t testing.TB, r io.Reader) map[string]tree.Entry {
 func manifestOf(t testing.TB, root *tree.Node) map[string]tree.Entry {
 	t.Helper()
 	var b bytes.Buffer
-	must(t, tree.WriteManifest(t.Context(), &b, root, tree.ManifestOptions{}))
+	systest.Must(t, tree.WriteManifest(t.Context(), &b, root, tree.ManifestOptions{}))
 	return readManifest(t, &b)
 }
 

@@ -26,7 +26,7 @@ type Layout interface {
 	open(ctx context.Context, e *Env, l *Live) error
 	// check refuses a compaction that would be unsafe for a reason of the
 	// layout's own.
-	check(p *CompactPlan) error
+	check(ctx context.Context, p *CompactPlan) error
 	// system makes the tree of the new base's system from the merged one.
 	system(ctx context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error)
 	// resets are what takes the place of an overlay that the new base has taken
@@ -90,6 +90,11 @@ func findOnHost(dir, generation string) (*Found, error) {
 	f, err := findAt(host{}, dir, generation)
 	if f != nil || err != nil {
 		return f, err
+	}
+	if above := filepath.Dir(filepath.Clean(dir)); above != dir {
+		if f, err := findAt(host{}, above, generation); err == nil && f != nil && strings.HasPrefix(filepath.Join(above, f.files.base), filepath.Clean(dir)+"/") {
+			return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "it is a part of one: give "+above)
+		}
 	}
 	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
 }

@@ -242,6 +242,25 @@ type Overlay struct {
 	upper, work string            // directories in Image
 	layers      []string          // directories that hold unions' layers
 	unions      []*overlay.Merged // Union first
+	uppers      []*tree.Node      // the layers of unions
+}
+
+// leans tells whether layers refer to files of their base.
+func (o *Overlay) leans() (bool, error) {
+	unions := o.unions
+	if len(unions) == 0 && o.Union != nil {
+		unions = []*overlay.Merged{o.Union}
+	}
+	for _, u := range unions {
+		rep, err := u.Report()
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", o.Name(), err)
+		}
+		if rep.Redirects+rep.Metacopies+rep.IndexEntries > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // snapshot gives the overlay's COW, nil where it has none.
@@ -325,6 +344,11 @@ func (l *Live) openBase(e *Env, path string, inner ...string) error {
 		// The metadata of a file system inside is spread over many blocks, which
 		// are decoded once if they all fit.
 		opts = append(opts, squash.CacheBytes(32<<20))
+	}
+	if kind, err := sniffContent(c, path); err != nil {
+		return err
+	} else if kind != "squashfs" && kind != "" {
+		return tree.Unsupported(l.rel(path), "offset 0", "it holds %s, and only SquashFS can be read", kind)
 	}
 	r, err := squash.Open(c, c.Size(), filepath.Base(path), e.Library, opts...)
 	if err != nil {

@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -54,10 +55,11 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			if !slices.Contains(images, name) {
 				return nil, refuse("restore it, or take it out of the list", "%s: %s names %s, which is not there", dir, modules, name)
 			}
-			listed = append(listed, name)
+			if !slices.Contains(listed, name) {
+				listed = append(listed, name)
+			}
 		}
 		images = listed
-		f.files.retired = append(f.files.retired, modules)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -74,14 +76,67 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			f.files.retired = append(f.files.retired, name)
 		}
 	}
-	if f.files.companions, err = mediumCompanions(at, dir, f.files.base); err != nil {
+	// What an earlier compaction has set aside comes back with the former state,
+	// or gives way to what the next one sets aside.
+	names, err := at.list(filepath.Join(dir, livebootDir))
+	if err != nil {
 		return nil, err
 	}
-	if has(at, filepath.Join(dir, livebootPersistence+generation)) {
-		f.files.overlay = []string{livebootPersistence}
+	for _, name := range names {
+		stem, ok := strings.CutSuffix(name, ".old")
+		if !ok {
+			stem = oldGeneration(name)
+		}
+		stem = filepath.Join(livebootDir, stem)
+		if generation == "" && filepath.Ext(stem) == ".squashfs" && stem != f.files.base && !slices.Contains(f.files.stack, stem) && !slices.Contains(f.files.retired, stem) {
+			f.files.retired = append(f.files.retired, stem)
+		}
 	}
-	return f, nil
+	if f.files.companions, err = mediumCompanions(at, dir, &f.files); err != nil {
+		return nil, err
+	}
+	if has(at, filepath.Join(dir, modules)) {
+		// Without the list a boot would take images up that are not in it.
+		own := filepath.Base(f.files.base)
+		f.files.companions = slices.Insert(f.files.companions, 0, companion{name: modules, text: func(baseFacts) string { return own + "\n" }})
+	}
+	f.files.overlay, err = livebootOverlay(at, dir, generation)
+	return f, err
 }
+
+// livebootOverlay names what a compaction makes anew of the persistence: the
+// file, or of a directory the layers in it.
+func livebootOverlay(at place, dir, generation string) (names []string, err error) {
+	if !isDir(at, filepath.Join(dir, livebootPersistence)) {
+		if has(at, filepath.Join(dir, livebootPersistence+generation)) {
+			names = append(names, livebootPersistence)
+		}
+		return names, nil
+	}
+	text, err := readSmall(at, filepath.Join(dir, livebootPersistence, livebootConf), persistenceConfMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	unions, _, err := parsePersistenceConf(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", livebootPersistence, err)
+	}
+	for _, u := range unions {
+		for _, name := range []string{unionUpper, unionWork} {
+			name = filepath.Join(livebootPersistence, u.source, name)
+			if (has(at, filepath.Join(dir, name)) || has(at, filepath.Join(dir, name+".old"))) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
+}
+
+// persistenceConfMax bounds persistence.conf, in bytes.
+const persistenceConfMax = 1 << 20
 
 // squashImages names the SquashFS images in a directory, sorted.
 func squashImages(at place, dir, generation string) (names []string, err error) {
@@ -103,8 +158,9 @@ func squashImages(at place, dir, generation string) (names []string, err error) 
 
 // mediumCompanions are what stands beside an image of Debian's and Ubuntu's
 // media: its size, and its line in the lists of sums.
-func mediumCompanions(at place, dir, base string) ([]companion, error) {
-	out, err := listedSums(at, dir, base)
+func mediumCompanions(at place, dir string, files *fileSet) ([]companion, error) {
+	base := files.base
+	out, err := listedSums(at, dir, files)
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +173,13 @@ func mediumCompanions(at place, dir, base string) ([]companion, error) {
 
 func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 	var unions []union
-	over := ""
-	if len(l.files.overlay) > 0 {
-		over = l.path(l.files.overlay[0])
+	over, inside := l.path(livebootPersistence), ""
+	if dir := filepath.Join(l.Dir, livebootPersistence); isDir(l.at, dir) {
+		// A directory stays; the layers in it have generations.
+		over, inside = dir, l.generation
 	}
 	var root *tree.Node // of the persistence
-	if over != "" && has(l.at, over) {
+	if has(l.at, over) {
 		var err error
 		if root, err = l.openPersistence(over); err != nil {
 			return err
@@ -147,8 +204,15 @@ func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 	if root == nil {
 		return nil
 	}
-	return l.openUnions(root, unions)
+	return l.openUnions(root, unions, inside)
 }
+
+// pathMax is Linux's PATH_MAX, in bytes with the NUL.
+const pathMax = 4096
+
+// maxUnions bounds how many directories persistence can lie over, each of which
+// is a layer more that every look-up goes through.
+const maxUnions = 100
 
 // union is a directory of the system that persistence lies over.
 type union struct {
@@ -168,22 +232,32 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 	if n == nil || n.Type != tree.Regular {
 		return nil, []string{"there is no " + livebootConf + ", so that a boot ignores it"}, nil
 	}
-	text, err := tree.ReadAll(n, 1<<20)
+	text, err := tree.ReadAll(n, persistenceConfMax)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
 	}
-	s := bufio.NewScanner(strings.NewReader(string(text)))
+	return parsePersistenceConf(text)
+}
+
+// parsePersistenceConf is readPersistenceConf for the text.
+func parsePersistenceConf(text []byte) (unions []union, kept []string, err error) {
+	s := bufio.NewScanner(bytes.NewReader(text))
+	s.Buffer(nil, persistenceConfMax+1)
 	for i := 1; s.Scan(); i++ {
 		f := strings.Fields(s.Text())
 		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
 			continue
 		}
 		place := fmt.Sprintf("%s: line %d", livebootConf, i)
-		if !filepath.IsAbs(f[0]) || f[0] != filepath.Clean(f[0]) && f[0] != filepath.Clean(f[0])+"/" {
-			kept = append(kept, place+": "+f[0]+" is no clean absolute path, so that a boot skips it")
+		if why := unsafeMount(f[0]); why != "" {
+			kept = append(kept, place+": "+tree.Escape(f[0])+" "+why+", so that a boot skips it")
 			continue
 		}
-		u := union{dir: strings.Trim(f[0], "/")}
+		if len(s.Bytes()) >= pathMax {
+			kept = append(kept, place+": names a longer path than there can be, so that a boot skips it")
+			continue
+		}
+		u := union{dir: trimPath(f[0])}
 		u.source = u.dir
 		kind, known := "bind", true
 		for _, o := range strings.Split(strings.Join(f[1:], ","), ",") {
@@ -192,37 +266,72 @@ func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err er
 			case o == "union", o == "link", o == "bind":
 				kind = o
 			case strings.HasPrefix(o, "source="):
-				u.source = strings.Trim(strings.TrimPrefix(o, "source="), "/")
-				if u.source == "." {
-					u.source = ""
-				}
-				if strings.Contains("/"+u.source+"/", "/../") || strings.Contains("/"+u.source+"/", "/./") {
+				source := strings.TrimPrefix(o, "source=")
+				if source != "." && (strings.HasPrefix(source, "/") || dotted(source)) {
 					known = false
 				}
+				u.source = strings.Trim(trimPath(source), ".")
 			default:
 				known = false
 			}
 		}
 		switch {
 		case !known:
-			kept = append(kept, place+": has an option that live-boot does not know, so that a boot skips it")
+			kept = append(kept, place+": has an option that live-boot does not take, so that a boot skips it")
 		case kind == "union":
-			unions = append(unions, u)
+			if unions = append(unions, u); len(unions) > maxUnions {
+				return nil, nil, tree.Unsupported(livebootConf, fmt.Sprintf("line %d", i), "is one union more than %d", maxUnions)
+			}
 		default:
 			kept = append(kept, fmt.Sprintf("/%s is a %s of persistence and stays there", u.dir, kind))
 		}
 	}
 	slices.SortStableFunc(unions, func(a, b union) int { return cmp.Compare(a.dir, b.dir) })
 	unions = slices.CompactFunc(unions, func(a, b union) bool { return a.dir == b.dir })
-	return unions, kept, s.Err()
+	if err := s.Err(); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
+	}
+	return unions, kept, nil
 }
 
-func (LiveBoot) check(*CompactPlan) error { return nil }
+// unsafeMount tells why live-boot skips a directory (get_custom_mounts), "" where
+// it does not.
+func unsafeMount(dir string) string {
+	clean := "/" + trimPath(dir)
+	switch {
+	case !strings.HasPrefix(dir, "/"):
+		return "is no absolute path"
+	case dotted(dir):
+		return "has . or .. in it"
+	case strings.HasPrefix(clean, "/lib"):
+		return "is in a place that begins with /lib"
+	case clean == "/run/live" || strings.HasPrefix(clean, "/run/live/"):
+		return "is live-boot's own"
+	}
+	return ""
+}
+
+// dotted tells whether a part of a path is . or ...
+func dotted(path string) bool {
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "." || part == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// trimPath takes slashes away that mean nothing, also the first.
+func trimPath(path string) string {
+	return strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
+}
+
+func (LiveBoot) check(context.Context, *CompactPlan) error { return nil }
 
 func (LiveBoot) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
 	return merged, nil
 }
 
 func (LiveBoot) resets(p *CompactPlan) ([]part, error) {
-	return p.freshUnions(p.live.Overlay, p.live.files.overlay[0])
+	return p.freshUnions(p.live.Overlay)
 }

@@ -170,7 +170,7 @@ func (l *Live) openLiveOSOverlay() error {
 	case "dm-snapshot", "zeros", "":
 		// dracut takes a file of no known type for a snapshot's.
 		if l.Base.Inner == nil {
-			return refuse("compact on the system that wrote it, or move it away", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
+			return refuse("move it away: above a base without one, changes are kept by overlayfs in a directory or a file system", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
 		}
 		return l.openSnapshot(path)
 	}
@@ -185,7 +185,9 @@ func (l *Live) rel(path string) string {
 	return path
 }
 
-func (LiveOS) check(p *CompactPlan) error { return p.live.damagedSnapshot() }
+func (LiveOS) check(ctx context.Context, p *CompactPlan) error {
+	return p.live.checkSnapshot(ctx, p.env)
+}
 
 func (LiveOS) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
 	return merged, nil
@@ -195,7 +197,8 @@ func (LiveOS) resets(p *CompactPlan) ([]part, error) {
 	o := p.live.Overlay
 	target := p.live.files.overlay[0]
 	if o.Snapshot != nil && !p.o.Flatten {
-		return []part{p.freshSnapshot(o, target)}, nil
+		pt, err := p.freshSnapshot(o, target)
+		return []part{pt}, err
 	}
 	if o.Snapshot != nil {
 		// Above a flattened base only overlayfs works.

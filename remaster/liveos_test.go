@@ -12,6 +12,7 @@ import (
 
 	"relive/remaster"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // medium is a LiveOS medium; its live directory is dir.
@@ -26,19 +27,19 @@ type medium struct {
 
 // liveOS lays a medium out as Fedora does.
 func liveOS(t testing.TB) *medium {
-	m := &medium{live: live{t: t, dir: tempDir(t) + "/LiveOS"}, base: "squashfs.img", inner: "LiveOS/rootfs.img", over: "overlay-LIVE-12AB-34CD", work: "ovlwork"}
-	must(t, os.Mkdir(m.dir, 0o755))
+	m := &medium{live: live{t: t, dir: systest.TempDir(t) + "/LiveOS"}, base: "squashfs.img", inner: "LiveOS/rootfs.img", over: "overlay-LIVE-12AB-34CD", work: "ovlwork"}
+	systest.Must(t, os.Mkdir(m.dir, 0o755))
 	return m
 }
 
 // archiso lays a medium out as Arch Linux does.
 func archiso(t testing.TB, kind string) *medium {
-	m := &medium{live: live{t: t, dir: tempDir(t)}, base: "arch/x86_64/airootfs.sfs", inner: "airootfs.img", over: "persistent_ARCH/x86_64/upperdir", work: "persistent_ARCH/x86_64/workdir"}
+	m := &medium{live: live{t: t, dir: systest.TempDir(t)}, base: "arch/x86_64/airootfs.sfs", inner: "airootfs.img", over: "persistent_ARCH/x86_64/upperdir", work: "persistent_ARCH/x86_64/workdir"}
 	if kind == "dm" {
 		m.over = "persistent_ARCH/x86_64/airootfs.cow"
 	}
 	for _, d := range []string{"arch/x86_64", "persistent_ARCH/x86_64"} {
-		must(t, os.MkdirAll(m.path(d), 0o755))
+		systest.Must(t, os.MkdirAll(m.path(d), 0o755))
 	}
 	return m
 }
@@ -50,30 +51,30 @@ func (m *medium) fill(system, kind string, flat, bare bool, squash ...string) *m
 	m.flat, m.bare, m.kind = flat, bare, kind
 	from := system
 	if !flat {
-		from = tempDir(t)
+		from = systest.TempDir(t)
 		image := filepath.Join(from, m.inner)
-		must(t, os.MkdirAll(filepath.Dir(image), 0o755))
+		systest.Must(t, os.MkdirAll(filepath.Dir(image), 0o755))
 		if bare {
 			image = m.path("rootfs.img")
 		}
-		run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "Anaconda", "-d", system, image, "96M")
+		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "Anaconda", "-d", system, image, "96M")
 	}
 	if !bare {
-		run(t, append([]string{"mksquashfs", from, m.path(m.base), "-noappend", "-quiet", "-no-progress"}, squash...)...)
+		systest.Run(t, "mksquashfs", append([]string{from, m.path(m.base), "-noappend", "-quiet", "-no-progress"}, squash...)...)
 	}
 	at := m.path(m.over)
 	switch kind {
 	case "dm":
 		write(t, at, make([]byte, 24<<20), 0o600)
 	case "image":
-		d := tempDir(t)
-		must(t, os.Mkdir(d+"/overlayfs", 0o755))
-		must(t, os.Mkdir(d+"/ovlwork", 0o755))
-		run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, at, "32M")
+		d := systest.TempDir(t)
+		systest.Must(t, os.Mkdir(d+"/overlayfs", 0o755))
+		systest.Must(t, os.Mkdir(d+"/ovlwork", 0o755))
+		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, at, "32M")
 	case "dir":
-		must(t, os.Mkdir(at, 0o755))
-		must(t, os.Mkdir(m.path(m.work), 0o755))
-		run(t, "setfattr", "-n", "security.selinux", "-v", "system_u:object_r:root_t:s0", at)
+		systest.Must(t, os.Mkdir(at, 0o755))
+		systest.Must(t, os.Mkdir(m.path(m.work), 0o755))
+		systest.Run(t, "setfattr", "-n", "security.selinux", "-v", "system_u:object_r:root_t:s0", at)
 	}
 	return m
 }
@@ -81,13 +82,13 @@ func (m *medium) fill(system, kind string, flat, bare bool, squash ...string) *m
 // image extracts the file system image.
 func (m *medium) image() string {
 	m.t.Helper()
-	out := tempDir(m.t) + "/rootfs.img"
+	out := systest.TempDir(m.t) + "/rootfs.img"
 	if m.bare {
-		copyFile(m.t, m.path("rootfs.img"), out)
+		systest.CopyFile(m.t, m.path("rootfs.img"), out)
 		return out
 	}
-	mnt, drop := mount(m.t, "squashfs", "loop,ro", m.path(m.base))
-	copyFile(m.t, filepath.Join(mnt, m.inner), out)
+	mnt, drop := systest.Mount(m.t, "squashfs", "loop,ro", m.path(m.base))
+	systest.CopyFile(m.t, filepath.Join(mnt, m.inner), out)
 	drop()
 	return out
 }
@@ -97,12 +98,12 @@ func (m *medium) lower() string {
 	m.t.Helper()
 	if m.flat {
 		// A copy, since a mounted base is not replaced.
-		base := tempDir(m.t) + "/base"
-		copyFile(m.t, m.path(m.base), base)
-		mnt, _ := mount(m.t, "squashfs", "loop,ro", base)
+		base := systest.TempDir(m.t) + "/base"
+		systest.CopyFile(m.t, m.path(m.base), base)
+		mnt, _ := systest.Mount(m.t, "squashfs", "loop,ro", base)
 		return mnt
 	}
-	mnt, _ := mount(m.t, "ext4", "loop,ro,noload", m.image())
+	mnt, _ := systest.Mount(m.t, "ext4", "loop,ro,noload", m.image())
 	return mnt
 }
 
@@ -114,31 +115,31 @@ func (m *medium) boot(dirty bool, fn func(mnt string)) {
 	switch m.kind {
 	case "dm":
 		now := m.merged()
-		mnt, drop := mount(m.t, "ext4", "loop", now)
+		mnt, drop := systest.Mount(m.t, "ext4", "loop", now)
 		fn(mnt)
 		if dirty {
-			run(m.t, "sync", "-f", mnt)
-			must(m.t, os.WriteFile(mnt+"/late", []byte("after the sync"), 0o644))
-			copyFile(m.t, now, now+".cut")
+			systest.Run(m.t, "sync", "-f", mnt)
+			systest.Must(m.t, os.WriteFile(mnt+"/late", []byte("after the sync"), 0o644))
+			systest.CopyFile(m.t, now, now+".cut")
 			now += ".cut"
 		}
 		drop()
 		m.store(m.image(), now)
 	case "image":
-		root, drop := mount(m.t, "ext4", "loop", m.path(m.over))
-		mnt, dropOverlay := mount(m.t, "overlay", "lowerdir="+m.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork", "overlay")
+		root, drop := systest.Mount(m.t, "ext4", "loop", m.path(m.over))
+		mnt, dropOverlay := systest.Mount(m.t, "overlay", "lowerdir="+m.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork", "overlay")
 		fn(mnt)
 		if dirty {
-			run(m.t, "sync", "-f", mnt)
-			copyFile(m.t, m.path(m.over), m.path("cut"))
+			systest.Run(m.t, "sync", "-f", mnt)
+			systest.CopyFile(m.t, m.path(m.over), m.path("cut"))
 		}
 		dropOverlay()
 		drop()
 		if dirty {
-			must(m.t, os.Rename(m.path("cut"), m.path(m.over)))
+			systest.Must(m.t, os.Rename(m.path("cut"), m.path(m.over)))
 		}
 	case "dir":
-		mnt, drop := mount(m.t, "overlay", "lowerdir="+m.lower()+",upperdir="+m.path(m.over)+",workdir="+m.path(m.work), "overlay")
+		mnt, drop := systest.Mount(m.t, "overlay", "lowerdir="+m.lower()+",upperdir="+m.path(m.over)+",workdir="+m.path(m.work), "overlay")
 		fn(mnt)
 		drop()
 	}
@@ -150,12 +151,12 @@ func (m *medium) merged() string {
 	m.t.Helper()
 	out := m.image()
 	cow, err := os.ReadFile(m.path(m.over))
-	must(m.t, err)
+	systest.Must(m.t, err)
 	if binary.LittleEndian.Uint32(cow) == 0 {
 		return out
 	}
 	f, err := os.OpenFile(out, os.O_RDWR, 0)
-	must(m.t, err)
+	systest.Must(m.t, err)
 	defer f.Close()
 	for i := 0; ; i++ {
 		at := 4096 * (1 + i/256*257)
@@ -165,7 +166,7 @@ func (m *medium) merged() string {
 			return out
 		}
 		_, err := f.WriteAt(cow[now*4096:(now+1)*4096], int64(old)*4096)
-		must(m.t, err)
+		systest.Must(m.t, err)
 	}
 }
 
@@ -174,11 +175,11 @@ func (m *medium) merged() string {
 func (m *medium) store(from, to string) {
 	m.t.Helper()
 	a, err := os.ReadFile(from)
-	must(m.t, err)
+	systest.Must(m.t, err)
 	b, err := os.ReadFile(to)
-	must(m.t, err)
+	systest.Must(m.t, err)
 	st, err := os.Stat(m.path(m.over))
-	must(m.t, err)
+	systest.Must(m.t, err)
 	cow := make([]byte, st.Size())
 	for i, v := range []uint32{0x70416e53, 1, 1, 8} {
 		binary.LittleEndian.PutUint32(cow[i*4:], v)
@@ -202,27 +203,27 @@ func (m *medium) store(from, to string) {
 		copy(cow[next*4096:], b[i*4096:(i+1)*4096])
 		next++
 	}
-	must(m.t, os.WriteFile(m.path(m.over), cow, 0o600))
+	systest.Must(m.t, os.WriteFile(m.path(m.over), cow, 0o600))
 }
 
 // view gives what the kernel shows of base and overlay; the medium stays as it
 // is.
 func (m *medium) view() string {
 	m.t.Helper()
-	dir := tempDir(m.t)
+	dir := systest.TempDir(m.t)
 	c := *m
 	c.dir = dir + "/LiveOS"
-	run(m.t, "cp", "-a", "--sparse=always", m.dir, c.dir)
+	systest.Run(m.t, "cp", "-a", "--sparse=always", m.dir, c.dir)
 	switch m.kind {
 	case "dm":
-		mnt, _ := mount(m.t, "ext4", "loop", c.merged())
+		mnt, _ := systest.Mount(m.t, "ext4", "loop", c.merged())
 		return mnt
 	case "image":
-		root, _ := mount(m.t, "ext4", "loop", c.path(m.over))
-		mnt, _ := mount(m.t, "overlay", "lowerdir="+c.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork", "overlay")
+		root, _ := systest.Mount(m.t, "ext4", "loop", c.path(m.over))
+		mnt, _ := systest.Mount(m.t, "overlay", "lowerdir="+c.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork", "overlay")
 		return mnt
 	}
-	mnt, _ := mount(m.t, "overlay", "lowerdir="+c.lower()+",upperdir="+c.path(m.over)+",workdir="+c.path(m.work), "overlay")
+	mnt, _ := systest.Mount(m.t, "overlay", "lowerdir="+c.lower()+",upperdir="+c.path(m.over)+",workdir="+c.path(m.work), "overlay")
 	return mnt
 }
 
@@ -231,12 +232,12 @@ func (m *medium) view() string {
 // with the overlay, and relive did so before.
 func TestLiveOS(t *testing.T) {
 	requireKernel(t)
-	requireTool(t, "setfattr")
+	systest.NeedTools(t, "setfattr")
 	seed := rand.Uint64()
 	if s := os.Getenv("RELIVE_SEED"); s != "" {
 		var err error
 		seed, err = strconv.ParseUint(s, 10, 64)
-		must(t, err)
+		systest.Must(t, err)
 	}
 	for i, c := range []struct {
 		name       string
@@ -260,7 +261,7 @@ func TestLiveOS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			t.Logf("RELIVE_SEED=%d", seed)
-			d := tempDir(t)
+			d := systest.TempDir(t)
 			write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
 			write(t, d+"/etc/hostname", []byte("live\n"), 0o644)
 			h := &hand{t: t, r: rand.New(rand.NewPCG(seed, uint64(i))), root: d}
@@ -274,7 +275,7 @@ func TestLiveOS(t *testing.T) {
 			}
 			m.fill(d, c.kind, c.flat, c.bare, c.squash...)
 			if c.arch {
-				write(t, m.path("arch/x86_64/airootfs.sha512"), []byte(run(t, "sh", "-c", "cd "+m.dir+"/arch/x86_64 && sha512sum airootfs.sfs")), 0o644)
+				write(t, m.path("arch/x86_64/airootfs.sha512"), []byte(systest.Run(t, "sh", "-c", "cd "+m.dir+"/arch/x86_64 && sha512sum airootfs.sfs")), 0o644)
 				write(t, m.path("arch/x86_64/airootfs.sfs.sig"), []byte("signature"), 0o644)
 			}
 			for round := range 3 {
@@ -288,7 +289,7 @@ func TestLiveOS(t *testing.T) {
 				})
 				m.truth(remaster.CompactOptions{KeepOld: 1})
 				if c.arch {
-					run(t, "sh", "-c", "cd "+m.dir+"/arch/x86_64 && sha512sum -c airootfs.sha512 && ! test -e airootfs.sfs.sig")
+					systest.Run(t, "sh", "-c", "cd "+m.dir+"/arch/x86_64 && sha512sum -c airootfs.sha512 && ! test -e airootfs.sfs.sig")
 				}
 				if t.Failed() {
 					t.Fatalf("in round %d", round)
@@ -314,8 +315,8 @@ func (m *medium) truth(o remaster.CompactOptions) *remaster.CompactResult {
 		m.t.Errorf("the overlay is not empty: %+v", s.Overlay)
 	}
 	if !m.flat {
-		fsck(m.t, m.image())
-		if got := run(m.t, "dumpe2fs", "-h", m.image()); strings.Contains(got, "needs_recovery") {
+		systest.Fsck(m.t, m.image())
+		if got := systest.Run(m.t, "dumpe2fs", "-h", m.image()); strings.Contains(got, "needs_recovery") {
 			m.t.Error("the image in the new base still has a journal to be replayed")
 		}
 	}
@@ -328,16 +329,16 @@ func (m *medium) diffTruth(view string) {
 	m.t.Helper()
 	e := environment(m.t, 0)
 	l, err := remaster.Open(m.t.Context(), e, m.dir)
-	must(m.t, err)
+	systest.Must(m.t, err)
 	defer l.Close()
 	got := map[string]bool{}
-	must(m.t, l.Changes(m.t.Context(), func(c remaster.Change) error {
+	systest.Must(m.t, l.Changes(m.t.Context(), func(c remaster.Change) error {
 		got[c.Path] = true
 		return nil
 	}))
 	want := map[string]bool{}
 	o := tree.CompareOptions{WholeSeconds: m.flat}
-	must(m.t, tree.Compare(m.t.Context(), l.Base.Root, l.Merged, o, func(c tree.Change) error {
+	systest.Must(m.t, tree.Compare(m.t.Context(), l.Base.Root, l.Merged, o, func(c tree.Change) error {
 		want[c.Path] = true
 		return nil
 	}))
@@ -357,12 +358,12 @@ func (m *medium) diffTruth(view string) {
 // with it is one that works above it.
 func TestLiveOSFlatten(t *testing.T) {
 	requireKernel(t)
-	d := tempDir(t)
+	d := systest.TempDir(t)
 	write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
 	m := liveOS(t).fill(d, "dm", false, false, "-comp", "gzip")
 	m.boot(false, func(mnt string) {
 		write(t, mnt+"/etc/new", []byte("new\n"), 0o600)
-		must(t, os.Remove(mnt+"/usr/share/big.db"))
+		systest.Must(t, os.Remove(mnt+"/usr/share/big.db"))
 	})
 	want := without(t, openDir(t, m.view()), "lost+found")
 	m.compact(remaster.CompactOptions{KeepOld: 1, Flatten: true})
@@ -380,7 +381,7 @@ func TestLiveOSRollback(t *testing.T) {
 	requireKernel(t)
 	for _, kind := range []string{"dm", "dir", "image"} {
 		t.Run(kind, func(t *testing.T) {
-			d := tempDir(t)
+			d := systest.TempDir(t)
 			write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
 			m := liveOS(t).fill(d, kind, false, false, "-comp", "gzip")
 			write(t, m.path("osmin.img"), text(9, 5000), 0o644)
@@ -391,11 +392,11 @@ func TestLiveOSRollback(t *testing.T) {
 				t.Error("osmin.img is still there, over another base")
 			}
 			p, err := remaster.PlanRollback(t.Context(), environment(t, 0), filepath.Dir(m.dir))
-			must(t, err)
-			must(t, p.Run(t.Context()))
+			systest.Must(t, err)
+			systest.Must(t, p.Run(t.Context()))
 			for _, name := range strings.Fields(m.names()) {
 				if strings.HasSuffix(name, ".bad") {
-					must(t, os.RemoveAll(m.path(name)))
+					systest.Must(t, os.RemoveAll(m.path(name)))
 				}
 			}
 			if after := hashes(t, m.dir); !sameButRootTime(before, after) {

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/exclude"
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // smallBase is a small system that needs no root to make.
@@ -34,12 +35,12 @@ func small(t testing.TB) *live {
 func paths(t testing.TB, root *tree.Node, below string) string {
 	t.Helper()
 	n, err := root.Lookup(below)
-	must(t, err)
+	systest.Must(t, err)
 	if n == nil {
 		return "(none)"
 	}
 	var out []string
-	must(t, tree.Walk(t.Context(), n, func(path string, _ *tree.Node) error {
+	systest.Must(t, tree.Walk(t.Context(), n, func(path string, _ *tree.Node) error {
 		if path != "" {
 			out = append(out, path)
 		}
@@ -80,7 +81,7 @@ func TestCodecs(t *testing.T) {
 			t.Errorf("%s: verify: %v %v", id, err, check.Findings)
 		}
 		if os.Geteuid() == 0 {
-			mnt, unmount := mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
+			mnt, unmount := systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
 			sameTree(t, "kernel", "relive", openDir(t, mnt), openTree(t, l.path("linuxfs"), ""))
 			unmount()
 		}
@@ -95,11 +96,11 @@ func TestExcludes(t *testing.T) {
 	o := keepOne()
 	for _, p := range []string{"var/cache/*.deb", "etc/nothing"} {
 		r, err := exclude.ParsePattern(p, "command line")
-		must(t, err)
+		systest.Must(t, err)
 		o.Excludes = append(o.Excludes, r)
 	}
 	rules, err := exclude.Parse(strings.NewReader("# a list\nvar/log/!(samba)\n\n"), "list")
-	must(t, err)
+	systest.Must(t, err)
 	o.Excludes = append(o.Excludes, rules...)
 	res := l.compact(o)
 	if res.Plan.Excluded != 4 {
@@ -118,7 +119,7 @@ func TestOutput(t *testing.T) {
 	t.Parallel()
 	l := small(t)
 	before := hashes(t, l.dir)
-	out := tempDir(t) + "/new.sqfs"
+	out := systest.TempDir(t) + "/new.sqfs"
 	o := remaster.CompactOptions{Output: out}
 	res := l.compact(o)
 	if res.Path != out {
@@ -138,7 +139,7 @@ func TestKeepOld(t *testing.T) {
 	t.Parallel()
 	sum := func(l *live, name string) string {
 		b, err := os.ReadFile(l.path(name))
-		must(t, err)
+		systest.Must(t, err)
 		return string(b)
 	}
 	for keep, want := range map[int]string{
@@ -187,7 +188,7 @@ func TestNoReset(t *testing.T) {
 	o := keepOne()
 	o.NoReset = true
 	l.compact(o)
-	fsck(t, l.path("rootfs"))
+	systest.Fsck(t, l.path("rootfs"))
 	s := l.status()
 	if s.Overlay.VIDState != remaster.VIDMatch || s.Overlay.UsedInodes < 100 {
 		t.Errorf("version ids: %s; %d inodes in use", s.Overlay.VIDState, s.Overlay.UsedInodes)
@@ -199,7 +200,7 @@ func TestNoReset(t *testing.T) {
 	}
 
 	l.options = "redirect_dir=on"
-	l.boot(false, func(mnt string) { must(t, os.Rename(mnt+"/usr/share/many", mnt+"/usr/share/moved")) })
+	l.boot(false, func(mnt string) { systest.Must(t, os.Rename(mnt+"/usr/share/many", mnt+"/usr/share/moved")) })
 	l.refused(o, "redirects")
 }
 
@@ -209,12 +210,12 @@ func TestStage(t *testing.T) {
 	t.Parallel()
 	l := newLive(t, systemImage(t))
 	l.boot(false, func(mnt string) { use(t, mnt) })
-	must(t, os.MkdirAll(l.path("state/machine"), 0o755))
+	systest.Must(t, os.MkdirAll(l.path("state/machine"), 0o755))
 	write(t, l.path("state/machine/file"), []byte("state\n"), 0o644)
 	base, err := os.ReadFile(l.path("linuxfs"))
-	must(t, err)
+	systest.Must(t, err)
 	root, err := os.ReadFile(l.path("rootfs"))
-	must(t, err)
+	systest.Must(t, err)
 	before := l.view()
 	l.compact(remaster.CompactOptions{KeepOld: 1, Stage: true})
 	for name, was := range map[string][]byte{"linuxfs": base, "rootfs": root} {
@@ -234,11 +235,11 @@ func TestStage(t *testing.T) {
 			}
 		}
 	}
-	run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.dir)
+	systest.Run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.dir)
 	if b, err := os.ReadFile(l.path("state/machine/file")); err != nil || string(b) != "state\n" {
 		t.Errorf("state/machine/file holds %q (%v)", b, err)
 	}
-	merged, _ := mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
+	merged, _ := systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
 	sameTree(t, "kernel's overlay", "staged base", without(t, openDir(t, before), stamps...), without(t, openDir(t, merged), stamps...))
 	afterwards(t, l, merged)
 	l.refused(remaster.CompactOptions{KeepOld: 1, Stage: true}, "linuxfs.old is there")
@@ -250,15 +251,15 @@ func TestWrapped(t *testing.T) {
 	t.Parallel()
 	systemImage(t)
 	base := shared.get(t, "wrapped.sqfs", func(path string) {
-		d := tempDir(t)
-		run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", shared.dir+"/system", d+"/linuxfs", "64M")
-		run(t, "mksquashfs", d, path, "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-Xcompression-level", "1")
+		d := systest.TempDir(t)
+		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", shared.dir+"/system", d+"/linuxfs", "64M")
+		systest.Run(t, "mksquashfs", d, path, "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-Xcompression-level", "1")
 	})
 	l := newLive(t, base)
 	l.boot(false, func(mnt string) {
 		write(t, mnt+"/etc/new", []byte("new\n"), 0o644)
-		must(t, os.Remove(mnt+"/usr/bin/tool4"))
-		must(t, os.Chmod(mnt+"/usr/share/big.db", 0o600))
+		systest.Must(t, os.Remove(mnt+"/usr/bin/tool4"))
+		systest.Must(t, os.Chmod(mnt+"/usr/share/big.db", 0o600))
 	})
 	if !l.status().Base.Wrapped {
 		t.Fatal("the base is not seen as wrapped")
@@ -303,13 +304,13 @@ func TestOrder(t *testing.T) {
 	l := small(t)
 	for _, o := range []remaster.CompactOptions{{KeepOld: 1}, {KeepOld: 0}, {KeepOld: 3}, {KeepOld: 1, NoReset: true}} {
 		p, err := l.plan(o)
-		must(t, err)
+		systest.Must(t, err)
 		if s := p.Summary.Steps; at(s, "replace linuxfs") > at(s, "replace rootfs") {
 			t.Errorf("%+v: the overlay is reset before the base is replaced: %q", o, s)
 		}
 	}
 	p, err := l.plan(remaster.CompactOptions{Stage: true})
-	must(t, err)
+	systest.Must(t, err)
 	if s := p.Summary.Steps; !strings.Contains(s[len(s)-1], "linuxfs.new") {
 		t.Errorf("linuxfs.new does not come last: %q", s)
 	}
@@ -360,9 +361,9 @@ func TestFreshRootfs(t *testing.T) {
 			l.mkfs(args...)
 			l.boot(false, func(mnt string) { write(t, mnt+"/etc/new", []byte("new\n"), 0o644) })
 			before, stBefore := superblock(t, l.path("rootfs")), stat(t, l.path("rootfs"))
-			must(t, os.Chmod(l.path("rootfs"), 0o660+os.FileMode(i))) // more than a umask leaves
-			must(t, os.Chown(l.path("linuxfs"), 1000+i, 1001))
-			must(t, os.Chmod(l.path("linuxfs"), 0o666))
+			systest.Must(t, os.Chmod(l.path("rootfs"), 0o660+os.FileMode(i))) // more than a umask leaves
+			systest.Must(t, os.Chown(l.path("linuxfs"), 1000+i, 1001))
+			systest.Must(t, os.Chmod(l.path("linuxfs"), 0o666))
 			l.compact(keepOne())
 			after, stAfter := superblock(t, l.path("rootfs")), stat(t, l.path("rootfs"))
 			if stAfter.Size() != stBefore.Size() || stAfter.Mode().Perm() != 0o660+os.FileMode(i) {
@@ -382,11 +383,11 @@ func TestFreshRootfs(t *testing.T) {
 					t.Errorf("features %q lack %s", after["Filesystem features"], f)
 				}
 			}
-			fsck(t, l.path("rootfs"))
-			mnt, unmount := mount(t, "ext4", "loop", l.path("rootfs"))
+			systest.Fsck(t, l.path("rootfs"))
+			mnt, unmount := systest.Mount(t, "ext4", "loop", l.path("rootfs"))
 			write(t, mnt+"/upper/x", []byte("x"), 0o644)
 			unmount()
-			fsck(t, l.path("rootfs"))
+			systest.Fsck(t, l.path("rootfs"))
 		})
 	}
 }
@@ -394,9 +395,9 @@ func TestFreshRootfs(t *testing.T) {
 // image gives what dumpe2fs tells of an image's superblock.
 func superblock(t testing.TB, path string) map[string]string {
 	t.Helper()
-	requireTool(t, "dumpe2fs")
+	systest.NeedTools(t, "dumpe2fs")
 	out := map[string]string{}
-	for line := range strings.SplitSeq(run(t, "dumpe2fs", "-h", path), "\n") {
+	for line := range strings.SplitSeq(systest.Run(t, "dumpe2fs", "-h", path), "\n") {
 		if k, v, ok := strings.Cut(line, ":"); ok {
 			out[k] = strings.TrimSpace(v)
 		}
@@ -407,6 +408,6 @@ func superblock(t testing.TB, path string) map[string]string {
 func stat(t testing.TB, path string) os.FileInfo {
 	t.Helper()
 	st, err := os.Stat(path)
-	must(t, err)
+	systest.Must(t, err)
 	return st
 }

@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -20,16 +21,28 @@ type device interface {
 // recovered is a device with the journal of its file system replayed, so that
 // what boots from a new base need not write to it first, and can mount it
 // read-only. A journal that cannot be replayed into blocks is left to the
-// kernel, which replays it at the next mount.
-func recovered(dev device, fs *extfs.FS) (device, error) {
-	r, err := fs.Recovered()
+// kernel, which replays it at the next mount; empty is false then.
+func recovered(dev device, fs *extfs.FS) (r device, empty bool, err error) {
+	replayed, err := fs.Recovered()
 	if errors.Is(err, tree.ErrUnsupported) {
-		return dev, nil
+		return dev, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return recoveredDevice{r, dev}, nil
+	return recoveredDevice{replayed, dev}, true, nil
+}
+
+// journalMayStay tells whether the journal must not be replayed into the new
+// base. A COW that was begun over an image with a pending journal may hold
+// blocks as they are before the replay, and neither journal nor superblock,
+// where the first replay was cut off. Over a new base without that journal
+// nothing would mend these blocks, and between the replacing of the base and
+// that of the overlay the COW does lie over the new base. Over a clean image
+// the kernel writes superblock and journal before any block that these mend.
+func (l *Live) journalMayStay(merged *extfs.FS) bool {
+	s := l.snapshot()
+	return s != nil && s.COW.Exceptions() > 0 && merged.Info().NeedsRecovery && l.Base.Inner.FS.Info().NeedsRecovery
 }
 
 type recoveredDevice struct {
@@ -64,20 +77,41 @@ type patchedImage struct {
 type extent struct{ start, end int64 }
 
 // newPatchedImage makes the image; fs is the file system that dev shows, nil to
-// keep what is free. A file system whose bitmaps cannot be trusted is
+// keep what is free. With journal, the journal's content counts as free, too:
+// dev shows it recovered. A file system whose bitmaps cannot be trusted is
 // tree.ErrUnsupported.
-func newPatchedImage(dev device, below tree.Data, unit int64, fs *extfs.FS) (*patchedImage, error) {
+func newPatchedImage(dev device, below tree.Data, unit int64, fs *extfs.FS, journal bool) (*patchedImage, error) {
 	m := &patchedImage{dev: dev, below: below, unit: unit}
 	if fs == nil {
 		return m, nil
+	}
+	var all []extent
+	add := func(r extfs.ByteRange) {
+		if e := (extent{r.Start, min(r.End(), dev.Size())}); e.start < e.end {
+			all = append(all, e)
+		}
 	}
 	for r, err := range fs.FreeRanges() {
 		if err != nil {
 			return nil, err
 		}
-		if e := (extent{r.Start, min(r.End(), dev.Size())}); e.start < e.end {
-			m.addFree(e)
+		add(r)
+	}
+	if journal {
+		for r, err := range fs.IdleJournal() {
+			if err != nil {
+				return nil, err
+			}
+			add(r)
 		}
+		slices.SortFunc(all, func(a, b extent) int { return cmp.Compare(a.start, b.start) })
+	}
+	for i := 0; i < len(all); {
+		e := all[i]
+		for i++; i < len(all) && all[i].start <= e.end; i++ {
+			e.end = max(e.end, all[i].end)
+		}
+		m.addFree(e)
 	}
 	m.free, m.holes = slices.Clip(m.free), slices.Clip(m.holes)
 	return m, nil

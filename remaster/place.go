@@ -84,7 +84,16 @@ func (host) list(path string) ([]string, error) {
 	return names, err
 }
 
-func (host) open(path string) (tree.Content, error) { return hostfs.OpenFile(path) }
+func (host) open(path string) (tree.Content, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if kind := st.Mode().Type(); kind != 0 && kind&(fs.ModeDevice|fs.ModeCharDevice) != fs.ModeDevice {
+		return nil, fmt.Errorf("%s: neither a regular file nor a block device, but %v", path, kind)
+	}
+	return hostfs.OpenFile(path)
+}
 
 // directory refuses where the marks of an overlay do not show: without them
 // opaque directories would look like others.

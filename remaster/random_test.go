@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // hand does random things to a directory.
@@ -22,7 +23,7 @@ type hand struct {
 // any gives some existing path below the root, "" where there is none.
 func (h *hand) any(want func(*tree.Node) bool) string {
 	var all []string
-	must(h.t, tree.Walk(h.t.Context(), openDir(h.t, h.root), func(path string, n *tree.Node) error {
+	systest.Must(h.t, tree.Walk(h.t.Context(), openDir(h.t, h.root), func(path string, n *tree.Node) error {
 		if path != "" && path != "etc" && path != "etc/live" && want(n) {
 			all = append(all, path)
 		}
@@ -151,22 +152,22 @@ func TestRandom(t *testing.T) {
 	if s := os.Getenv("RELIVE_SEED"); s != "" {
 		var err error
 		seed, err = strconv.ParseUint(s, 10, 64)
-		must(t, err)
+		systest.Must(t, err)
 	}
 	codecs := [][]string{{"-comp", "gzip", "-b", "16K"}, {"-comp", "zstd", "-b", "128K"}, {"-comp", "lz4", "-b", "64K", "-always-use-fragments"}, {"-comp", "xz", "-b", "32K", "-no-fragments"}}
 	for i, options := range []string{"", "redirect_dir=on", "redirect_dir=on,metacopy=on", "index=on,redirect_dir=on,metacopy=on"} {
 		t.Run("options "+options, func(t *testing.T) {
 			t.Parallel()
 			t.Logf("RELIVE_SEED=%d", seed)
-			d := tempDir(t)
+			d := systest.TempDir(t)
 			write(t, d+"/etc/live/version/linuxfs.ver", []byte(versionText), 0o644)
 			write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
 			h := &hand{t: t, r: rand.New(rand.NewPCG(seed, uint64(i))), root: d}
 			for range 120 {
 				h.act()
 			}
-			base := tempDir(t) + "/base"
-			run(t, append([]string{"mksquashfs", d, base, "-noappend", "-quiet", "-no-progress"}, codecs[(i+int(seed%4))%4]...)...)
+			base := systest.TempDir(t) + "/base"
+			systest.Run(t, "mksquashfs", append([]string{d, base, "-noappend", "-quiet", "-no-progress"}, codecs[(i+int(seed%4))%4]...)...)
 			l := newLive(t, base)
 			l.options = options
 			for round := range 2 {

@@ -10,6 +10,7 @@ import (
 
 	"relive/remaster"
 	"relive/squash/codec"
+	"relive/tree/systest"
 )
 
 // TestRefusals: what would be unsafe is refused, with a hint, and nothing is
@@ -62,8 +63,8 @@ func TestWrongOptions(t *testing.T) {
 func TestOutputOverSource(t *testing.T) {
 	t.Parallel()
 	l := small(t)
-	link := tempDir(t) + "/link"
-	must(t, os.Symlink(l.path("linuxfs"), link))
+	link := systest.TempDir(t) + "/link"
+	systest.Must(t, os.Symlink(l.path("linuxfs"), link))
 	for path, name := range map[string]string{l.path("linuxfs"): "linuxfs", l.path("rootfs"): "rootfs", link: "linuxfs"} {
 		l.refused(remaster.CompactOptions{Output: path, Force: true}, "is the "+name+" of the live directory")
 	}
@@ -74,11 +75,11 @@ func TestInUse(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
 	l := small(t)
-	_, unmount := mount(t, "ext4", "loop,ro,noload", l.path("rootfs"))
+	_, unmount := systest.Mount(t, "ext4", "loop,ro,noload", l.path("rootfs"))
 	l.refused(keepOne(), "rootfs: in use")
-	l.refused(remaster.CompactOptions{Output: tempDir(t) + "/out"}, "rootfs: in use")
+	l.refused(remaster.CompactOptions{Output: systest.TempDir(t) + "/out"}, "rootfs: in use")
 	unmount()
-	_, unmount = mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
+	_, unmount = systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
 	l.refused(keepOne(), "linuxfs: in use")
 	// A running system can stage.
 	if _, err := l.plan(remaster.CompactOptions{KeepOld: 1, Stage: true}); err != nil {
@@ -93,14 +94,14 @@ func TestInUse(t *testing.T) {
 func (l *live) smallDisk(kib int) {
 	l.t.Helper()
 	requireKernel(l.t)
-	img := tempDir(l.t) + "/disk"
-	must(l.t, os.WriteFile(img, nil, 0o600))
-	must(l.t, os.Truncate(img, int64(kib)<<10))
-	run(l.t, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^has_journal", "-m", "0", img)
-	mnt, _ := mount(l.t, "ext4", "loop", img)
-	must(l.t, os.Remove(mnt+"/lost+found"))
+	img := systest.TempDir(l.t) + "/disk"
+	systest.Must(l.t, os.WriteFile(img, nil, 0o600))
+	systest.Must(l.t, os.Truncate(img, int64(kib)<<10))
+	systest.Run(l.t, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^has_journal", "-m", "0", img)
+	mnt, _ := systest.Mount(l.t, "ext4", "loop", img)
+	systest.Must(l.t, os.Remove(mnt+"/lost+found"))
 	for _, name := range strings.Fields(l.names()) {
-		copyFile(l.t, l.path(name), mnt+"/"+name)
+		systest.CopyFile(l.t, l.path(name), mnt+"/"+name)
 	}
 	l.dir = mnt
 }
@@ -112,7 +113,7 @@ func TestNoSpace(t *testing.T) {
 	l := craft(t, smallBase(file("noise", noise(1, 3<<20))), smallUpper(), likeMksquashfs(codec.Gzip, 128<<10))
 	l.smallDisk(8 << 10)
 	l.refused(keepOne(), "not enough space")
-	out := tempDir(t) + "/elsewhere"
+	out := systest.TempDir(t) + "/elsewhere"
 	l.compact(remaster.CompactOptions{Output: out})
 }
 
@@ -133,8 +134,8 @@ func TestDamaged(t *testing.T) {
 			t.Parallel()
 			l := small(t)
 			b, err := os.ReadFile(l.path(test.file))
-			must(t, err)
-			must(t, os.WriteFile(l.path(test.file), test.damage(b), 0o644))
+			systest.Must(t, err)
+			systest.Must(t, os.WriteFile(l.path(test.file), test.damage(b), 0o644))
 			before := hashes(t, l.dir)
 			_, err = l.plan(keepOne())
 			if err == nil || !strings.Contains(err.Error(), test.file) {
@@ -153,7 +154,7 @@ func TestCancelled(t *testing.T) {
 	l := small(t)
 	before := hashes(t, l.dir)
 	p, err := l.plan(keepOne())
-	must(t, err)
+	systest.Must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := p.Run(ctx); !errors.Is(err, context.Canceled) {
@@ -196,7 +197,7 @@ func TestRollback(t *testing.T) {
 	}
 	l.compact(keepOne())
 	newBase, newRoot := read(l, "linuxfs"), read(l, "rootfs")
-	must(t, rollback(l))
+	systest.Must(t, rollback(l))
 	if read(l, "linuxfs") != base || read(l, "rootfs") != root {
 		t.Error("the former state is not back")
 	}
@@ -211,13 +212,13 @@ func TestRollback(t *testing.T) {
 	}
 	// Forward again, and back with a damaged former base.
 	l.compact(keepOne())
-	must(t, os.WriteFile(l.path("linuxfs.old"), []byte(base[:len(base)-5000]), 0o644))
+	systest.Must(t, os.WriteFile(l.path("linuxfs.old"), []byte(base[:len(base)-5000]), 0o644))
 	before := hashes(t, l.dir)
 	if r, ok := remaster.IsRefusal(rollback(l)); !ok || !strings.Contains(r.Fact, "linuxfs") || r.Hint == "" {
 		t.Errorf("a rollback to a damaged base: %v", r)
 	}
-	must(t, os.WriteFile(l.path("linuxfs.old"), []byte(base), 0o644))
-	must(t, os.Remove(l.path("rootfs.old")))
+	systest.Must(t, os.WriteFile(l.path("linuxfs.old"), []byte(base), 0o644))
+	systest.Must(t, os.Remove(l.path("rootfs.old")))
 	if r, ok := remaster.IsRefusal(rollback(l)); !ok || !strings.Contains(r.Fact, "rootfs.old") {
 		t.Errorf("a rollback without the former rootfs: %v", r)
 	}

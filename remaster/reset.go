@@ -19,8 +19,17 @@ import (
 // freshSnapshot plans an empty COW of the size and chunk size of the overlay's.
 // Where the host has set all of the old one's space aside it does so for the
 // new one: a COW that meets a full disk is lost.
-func (p *CompactPlan) freshSnapshot(o *Overlay, target string) part {
+func (p *CompactPlan) freshSnapshot(o *Overlay, target string) (part, error) {
 	s := o.Snapshot
+	chunk := s.COW.Header().ChunkSectors
+	// One that filling up would invalidate is not made again.
+	size, err := dmmerge.GoodSize(s.Size, chunk)
+	if err != nil {
+		return part{}, fmt.Errorf("the new %s: %w", target, err)
+	}
+	if size != s.Size {
+		p.warn("the new %s has %s, since a COW of the size of the old one is invalidated when it fills up", target, Bytes(size))
+	}
 	whole := s.Allocated >= s.Size
 	sparse, err := hostdisk.HoldsHoles(p.live.Dir)
 	if err != nil || !sparse {
@@ -28,7 +37,7 @@ func (p *CompactPlan) freshSnapshot(o *Overlay, target string) part {
 	}
 	need := int64(64 << 10)
 	if whole {
-		need = s.Size
+		need = size
 	}
 	return part{target: target, need: need, make: func(_ context.Context, path string) (err error) {
 		out, err := createLike(path, o.Path)
@@ -36,18 +45,18 @@ func (p *CompactPlan) freshSnapshot(o *Overlay, target string) part {
 			return err
 		}
 		defer func() { err = errors.Join(err, out.Close()) }()
-		if err := dmmerge.Create(out, s.Size, s.COW.Header().ChunkSectors); err != nil {
+		if err := dmmerge.Create(out, size, chunk); err != nil {
 			return err
 		}
 		if whole {
-			if err := setAsideSpace(out, s.Size); err != nil {
+			if err := setAsideSpace(out, size); err != nil {
 				return err
 			}
 		}
 		if err := out.Sync(); err != nil {
 			return err
 		}
-		fresh, err := dmmerge.Open(out, s.Size, target)
+		fresh, err := dmmerge.Open(out, size, target)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrReadBack, err)
 		}
@@ -55,7 +64,7 @@ func (p *CompactPlan) freshSnapshot(o *Overlay, target string) part {
 			return fmt.Errorf("%w: it has %d entries", ErrReadBack, fresh.Exceptions())
 		}
 		return nil
-	}}
+	}}, nil
 }
 
 // setAsideSpace has the host set a file's space aside. A file system that

@@ -12,6 +12,7 @@ import (
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // executable is a file whose mode was changed: overlayfs copies all of it up.
@@ -95,9 +96,9 @@ func TestReuse(t *testing.T) {
 // openOld gives the merged tree of the state that was kept.
 func openOld(t testing.TB, l *live) *tree.Node {
 	t.Helper()
-	d := tempDir(t)
+	d := systest.TempDir(t)
 	for _, name := range []string{"linuxfs", "rootfs"} {
-		must(t, os.Symlink(l.path(name+".old"), filepath.Join(d, name)))
+		systest.Must(t, os.Symlink(l.path(name+".old"), filepath.Join(d, name)))
 	}
 	return openTree(t, d, "")
 }
@@ -147,12 +148,12 @@ func busy(t testing.TB, o squash.WriteOptions) *live {
 func (l *live) compactTo(e *remaster.Env, path string) {
 	l.t.Helper()
 	opened, err := remaster.Open(l.t.Context(), e, l.dir)
-	must(l.t, err)
+	systest.Must(l.t, err)
 	defer opened.Close()
 	p, err := opened.PlanCompact(l.t.Context(), e, remaster.CompactOptions{Output: path, FullVerify: true})
-	must(l.t, err)
+	systest.Must(l.t, err)
 	_, err = p.Run(l.t.Context())
-	must(l.t, err)
+	systest.Must(l.t, err)
 }
 
 // TestSameBytes: the new base depends on neither the number of workers nor the
@@ -170,7 +171,7 @@ func TestSameBytes(t *testing.T) {
 				path := l.path(fmt.Sprintf("out-%d-%d", mode, i))
 				l.compactTo(e, path)
 				b, err := os.ReadFile(path)
-				must(t, err)
+				systest.Must(t, err)
 				sum := sha256.Sum256(b)
 				if i == 0 {
 					first = sum
@@ -190,7 +191,7 @@ func TestReuseTree(t *testing.T) {
 	l := busy(t, likeMksquashfs(codec.Zstd, 128<<10))
 	e := environment(t, codec.Auto)
 	opened, err := remaster.Open(t.Context(), e, l.dir)
-	must(t, err)
+	systest.Must(t, err)
 	defer opened.Close()
 	o := squash.WriteOptionsLike(opened.Base.Image)
 	with := writeSquash(t, l.path("with"), opened.Merged, o)

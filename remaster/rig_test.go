@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,94 +16,14 @@ import (
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
-// requireTool skips a test where a tool of the system is missing, but fails it
-// in CI.
-func requireTool(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			lacks(t, name+" is missing")
-		}
-	}
-}
-
-// requireKernel skips a test that mounts images and overlays where that cannot
-// be done, but fails it in CI.
+// requireKernel is for tests that mount images and overlays.
 func requireKernel(t testing.TB) {
 	t.Helper()
-	requireTool(t, "mount", "umount", "mksquashfs", "mke2fs", "e2fsck")
-	if os.Geteuid() != 0 {
-		lacks(t, "not root")
-	}
-	types, err := os.ReadFile("/proc/filesystems")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"squashfs", "ext4", "overlay"} {
-		if !strings.Contains(string(types), "\t"+name+"\n") {
-			lacks(t, "the kernel has no "+name)
-		}
-	}
-}
-
-func lacks(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-}
-
-// run runs a tool that must succeed.
-func run(t testing.TB, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// tempDir is a directory without commas or colons in its name, which the mount
-// options of overlayfs could not hold.
-func tempDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "remaster-test-")
-	must(t, err)
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-// mount mounts at a new directory and gives it, with what unmounts it. That is
-// done at the end of the test at the latest.
-func mount(t testing.TB, kind, options, what string) (at string, unmount func()) {
-	t.Helper()
-	at = tempDir(t)
-	run(t, "mount", "-t", kind, "-o", options, what, at)
-	done := false
-	unmount = func() {
-		t.Helper()
-		if !done {
-			done = true
-			mounttest.Unmount(t, at)
-		}
-	}
-	t.Cleanup(unmount)
-	return at, unmount
+	systest.NeedTools(t, "mksquashfs", "mke2fs", "e2fsck")
+	systest.NeedFilesystems(t, "squashfs", "ext4", "overlay")
 }
 
 // live is a live directory.
@@ -121,8 +40,8 @@ func (l *live) path(name string) string { return filepath.Join(l.dir, name) }
 // mke2fs with these arguments.
 func newLive(t testing.TB, base string, mkfs ...string) *live {
 	t.Helper()
-	l := &live{t: t, dir: tempDir(t)}
-	copyFile(t, base, l.path("linuxfs"))
+	l := &live{t: t, dir: systest.TempDir(t)}
+	systest.CopyFile(t, base, l.path("linuxfs"))
 	if len(mkfs) == 0 {
 		mkfs = []string{"-t", "ext4"}
 	}
@@ -132,8 +51,8 @@ func newLive(t testing.TB, base string, mkfs ...string) *live {
 
 func (l *live) mkfs(args ...string) {
 	l.t.Helper()
-	args = append(append([]string{"mke2fs", "-q", "-F", "-L", "rootfs"}, args...), l.path("rootfs"), "48M")
-	run(l.t, args...)
+	args = append(append([]string{"-q", "-F", "-L", "rootfs"}, args...), l.path("rootfs"), "48M")
+	systest.Run(l.t, "mke2fs", args...)
 }
 
 // boot mounts the directory as antiX's init does, stamps an empty rootfs, and
@@ -141,34 +60,34 @@ func (l *live) mkfs(args ...string) {
 // leave it: everything written, nothing unmounted.
 func (l *live) boot(dirty bool, fn func(mnt string)) {
 	l.t.Helper()
-	base, dropBase := mount(l.t, "squashfs", "loop,ro", l.path("linuxfs"))
+	base, dropBase := systest.Mount(l.t, "squashfs", "loop,ro", l.path("linuxfs"))
 	lower, dropWrapped := base, func() {}
 	if _, err := os.Stat(base + "/linuxfs"); err == nil {
-		lower, dropWrapped = mount(l.t, "ext4", "loop,ro,noload", base+"/linuxfs")
+		lower, dropWrapped = systest.Mount(l.t, "ext4", "loop,ro,noload", base+"/linuxfs")
 	}
-	root, dropRoot := mount(l.t, "auto", "loop", l.path("rootfs"))
+	root, dropRoot := systest.Mount(l.t, "auto", "loop", l.path("rootfs"))
 	for _, dir := range []string{"/upper", "/work"} {
-		must(l.t, os.MkdirAll(root+dir, 0o755))
+		systest.Must(l.t, os.MkdirAll(root+dir, 0o755))
 	}
 	stamp := root + "/upper/etc/live/version/rootfs.ver"
 	if vid, err := os.ReadFile(lower + "/etc/live/version/linuxfs.ver"); err == nil {
 		if _, err := os.Stat(stamp); err != nil {
-			must(l.t, os.MkdirAll(filepath.Dir(stamp), 0o755))
-			must(l.t, os.WriteFile(stamp, vid, 0o644))
+			systest.Must(l.t, os.MkdirAll(filepath.Dir(stamp), 0o755))
+			systest.Must(l.t, os.WriteFile(stamp, vid, 0o644))
 		}
 	}
 	mnt, dropOverlay := l.overlay(lower, root, "")
 	fn(mnt)
 	if dirty {
-		run(l.t, "sync", "-f", mnt)
-		copyFile(l.t, l.path("rootfs"), l.path("rootfs.cut"))
+		systest.Run(l.t, "sync", "-f", mnt)
+		systest.CopyFile(l.t, l.path("rootfs"), l.path("rootfs.cut"))
 	}
 	dropOverlay()
 	dropRoot()
 	dropWrapped()
 	dropBase()
 	if dirty {
-		must(l.t, os.Rename(l.path("rootfs.cut"), l.path("rootfs")))
+		systest.Must(l.t, os.Rename(l.path("rootfs.cut"), l.path("rootfs")))
 	}
 }
 
@@ -178,21 +97,21 @@ func (l *live) overlay(lower, root, more string) (string, func()) {
 	if l.options != "" {
 		o += "," + l.options
 	}
-	return mount(l.t, "overlay", o+more, "overlay")
+	return systest.Mount(l.t, "overlay", o+more, "overlay")
 }
 
 // view mounts copies of base and rootfs, so that the directory stays as it is,
 // and gives what the kernel shows of them, until the end of the test.
 func (l *live) view() string {
 	l.t.Helper()
-	dir := tempDir(l.t)
-	copyFile(l.t, l.path("linuxfs"), dir+"/linuxfs")
-	copyFile(l.t, l.path("rootfs"), dir+"/rootfs")
-	lower, _ := mount(l.t, "squashfs", "loop,ro", dir+"/linuxfs")
+	dir := systest.TempDir(l.t)
+	systest.CopyFile(l.t, l.path("linuxfs"), dir+"/linuxfs")
+	systest.CopyFile(l.t, l.path("rootfs"), dir+"/rootfs")
+	lower, _ := systest.Mount(l.t, "squashfs", "loop,ro", dir+"/linuxfs")
 	if _, err := os.Stat(lower + "/linuxfs"); err == nil {
-		lower, _ = mount(l.t, "ext4", "loop,ro,noload", lower+"/linuxfs")
+		lower, _ = systest.Mount(l.t, "ext4", "loop,ro,noload", lower+"/linuxfs")
 	}
-	root, _ := mount(l.t, "auto", "loop", dir+"/rootfs")
+	root, _ := systest.Mount(l.t, "auto", "loop", dir+"/rootfs")
 	mnt, _ := l.overlay(lower, root, "")
 	return mnt
 }
@@ -201,7 +120,7 @@ func (l *live) view() string {
 func environment(t testing.TB, mode codec.Mode) *remaster.Env {
 	t.Helper()
 	lib, err := codec.Open(mode)
-	must(t, err)
+	systest.Must(t, err)
 	return &remaster.Env{Library: lib, Jobs: 2, Tool: "relive test"}
 }
 
@@ -259,10 +178,10 @@ func (l *live) status() *remaster.Status {
 	l.t.Helper()
 	e := environment(l.t, codec.Auto)
 	opened, err := remaster.Open(l.t.Context(), e, l.dir)
-	must(l.t, err)
+	systest.Must(l.t, err)
 	defer opened.Close()
 	s, err := opened.Status(l.t.Context(), e)
-	must(l.t, err)
+	systest.Must(l.t, err)
 	return s
 }
 
@@ -270,7 +189,7 @@ func (l *live) status() *remaster.Status {
 func (l *live) names() string {
 	l.t.Helper()
 	entries, err := os.ReadDir(l.dir)
-	must(l.t, err)
+	systest.Must(l.t, err)
 	var out []string
 	for _, e := range entries {
 		out = append(out, e.Name())
@@ -282,30 +201,24 @@ func (l *live) names() string {
 func hashes(t testing.TB, dir string) string {
 	t.Helper()
 	root, err := hostfs.Open(dir)
-	must(t, err)
+	systest.Must(t, err)
 	var b bytes.Buffer
-	must(t, tree.WriteManifest(t.Context(), &b, root, tree.ManifestOptions{}))
+	systest.Must(t, tree.WriteManifest(t.Context(), &b, root, tree.ManifestOptions{}))
 	return b.String()
-}
-
-// copyFile copies a file with its holes.
-func copyFile(t testing.TB, from, to string) {
-	t.Helper()
-	run(t, "cp", "--sparse=always", from, to)
 }
 
 func write(t testing.TB, path string, content []byte, perm os.FileMode) {
 	t.Helper()
-	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	must(t, os.WriteFile(path, content, perm))
-	must(t, os.Chmod(path, perm)) // past the umask
+	systest.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	systest.Must(t, os.WriteFile(path, content, perm))
+	systest.Must(t, os.Chmod(path, perm)) // past the umask
 }
 
 // openTree opens a source with relive's readers, until the end of the test.
 func openTree(t testing.TB, path, layer string) *tree.Node {
 	t.Helper()
 	root, c, err := remaster.OpenTree(context.Background(), environment(t, codec.Auto), path, layer, "")
-	must(t, err)
+	systest.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return root
 }
@@ -314,7 +227,7 @@ func openTree(t testing.TB, path, layer string) *tree.Node {
 func openDir(t testing.TB, path string) *tree.Node {
 	t.Helper()
 	root, err := hostfs.Open(path)
-	must(t, err)
+	systest.Must(t, err)
 	return root
 }
 
@@ -326,7 +239,7 @@ func without(t testing.TB, root *tree.Node, paths ...string) *tree.Node {
 		e.Remove(p)
 	}
 	out, err := e.Apply(root)
-	must(t, err)
+	systest.Must(t, err)
 	return out
 }
 
@@ -358,16 +271,6 @@ func show(n *tree.Node) string {
 	return fmt.Sprintf("%v %o %d:%d %v %v size %d %q %q inode %d nlink %d", n.Type, n.Perm, n.UID, n.GID, n.Mtime, n.Rdev, n.Size, n.Target, n.Xattrs, n.Inode.Number, n.Nlink)
 }
 
-// fsck checks an ext image, which must be without a flaw.
-func fsck(t testing.TB, path string) {
-	t.Helper()
-	requireTool(t, "e2fsck")
-	out, err := exec.Command("e2fsck", "-fn", path).CombinedOutput()
-	if err != nil {
-		t.Errorf("e2fsck -fn %s: %v\n%s", path, err, out)
-	}
-}
-
 // writeSquash writes a tree as an image with our own writer.
 func writeSquash(t testing.TB, path string, root *tree.Node, o squash.WriteOptions) *squash.Plan {
 	t.Helper()
@@ -375,11 +278,11 @@ func writeSquash(t testing.TB, path string, root *tree.Node, o squash.WriteOptio
 		o.Library = environment(t, codec.Auto).Library
 	}
 	p, err := squash.NewPlan(t.Context(), root, o)
-	must(t, err)
+	systest.Must(t, err)
 	f, err := os.Create(path)
-	must(t, err)
+	systest.Must(t, err)
 	_, err = p.Write(t.Context(), f, 0)
-	must(t, errors.Join(err, f.Close()))
+	systest.Must(t, errors.Join(err, f.Close()))
 	return p
 }
 
@@ -429,11 +332,11 @@ func TestMain(m *testing.M) {
 func readFile(t testing.TB, root *tree.Node, path string) string {
 	t.Helper()
 	n, err := root.Lookup(path)
-	must(t, err)
+	systest.Must(t, err)
 	if n == nil {
 		t.Fatalf("there is no %s", path)
 	}
 	b, err := tree.ReadAll(n, 64<<20)
-	must(t, err)
+	systest.Must(t, err)
 	return string(b)
 }

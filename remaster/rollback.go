@@ -20,6 +20,10 @@ type RollbackPlan struct {
 	steps  []swap.Step
 	remake companion // to be made for the former base, where none was kept
 	sum    string    // of the former base, once it is known
+	order  []string  // in which names change hands
+	// apart: the former overlay has no place over the present base, so that the
+	// present one is set aside first, and the former is put in place last.
+	apart bool
 
 	Steps    []string `json:"steps"`
 	Warnings []string `json:"warnings"`
@@ -85,13 +89,35 @@ func (p *RollbackPlan) checkInUse() error {
 	return nil
 }
 
+// mustPart tells whether the former overlay must not be met with the present
+// base; see CompactPlan.mustPart.
+func (p *RollbackPlan) mustPart(former *Live) (bool, error) {
+	if _, antix := former.Layout.(AntiX); antix || former.Overlay == nil {
+		return false, nil
+	}
+	if former.snapshot() != nil {
+		return true, nil // the image in the present base may have been built anew
+	}
+	return former.Overlay.leans()
+}
+
 // plan decides the steps.
 func (p *RollbackPlan) plan(ctx context.Context) error {
 	f := &p.found.files
-	for _, name := range f.together() {
+	gone := map[string]bool{}
+	for _, name := range f.overlay {
+		if p.apart && p.has(name) {
+			p.setAside(name)
+			p.steps = append(p.steps, swap.Move{From: name, To: name + ".bad"})
+			gone[name] = true
+		}
+	}
+	for _, name := range p.order {
 		old, bad := name+".old", name+".bad"
 		c := slices.IndexFunc(f.companions, func(c companion) bool { return c.name == name })
 		switch {
+		case gone[name]:
+			p.steps = append(p.steps, swap.Move{From: old, To: name})
 		case p.has(old) && p.has(name):
 			p.setAside(name)
 			p.steps = append(p.steps, swap.Replace{New: old, Target: name, Keep: bad})
@@ -136,11 +162,35 @@ func (p *RollbackPlan) setAside(name string) {
 func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	f := &p.found.files
 	old := f.base + ".old"
-	l, err := p.found.open(ctx, p.env, ".old")
+	// What the former state is made of need not be what the present one is.
+	former, err := findAt(p.found.at, p.found.Dir, ".old")
+	if err == nil && former == nil {
+		err = ErrNoLayout
+	}
+	var l *Live
+	if err == nil {
+		l, err = former.open(ctx, p.env, ".old")
+	}
 	if err != nil {
 		return refuse("relive verify "+p.path(old)+" tells more of the base; an overlay's .old can be moved away to go back without it", "the former state cannot be read: %v", err)
 	}
 	defer l.Close()
+	// A compaction's order backwards. The former overlay over the present base
+	// shows the former state, the present overlay over the former base would not.
+	images := l.bottomUp(f.retired)
+	slices.Reverse(images)
+	images = append(images, f.base)
+	for _, c := range f.companions {
+		images = append(images, c.name)
+	}
+	if p.apart, err = p.mustPart(l); err != nil {
+		return err
+	}
+	if p.apart {
+		p.order = slices.Concat(images, f.follow, f.overlay)
+	} else {
+		p.order = slices.Concat(f.overlay, f.follow, images)
+	}
 	if c, ok := f.sum(); ok && p.has(c.name+".old") {
 		want, err := readSum(p.path(c.name+".old"), c.sum)
 		if err != nil {

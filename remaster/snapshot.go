@@ -1,10 +1,13 @@
 package remaster
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"relive/dmmerge"
 	"relive/extfs"
+	"relive/tree"
 )
 
 // FormSnapshot is an overlay that keeps changed chunks of a file system image:
@@ -45,11 +48,24 @@ func (l *Live) openSnapshot(path string) error {
 		return refuse("find the base that it was written over", "%s does not belong to %s: %s", path, l.Base.Path, check.Reason)
 	}
 	if s.FS, err = extfs.Open(dev, dev.Size(), name+" over "+l.Base.Name()); err != nil {
+		if s.damaged() != nil {
+			return withHint(fmt.Errorf("the merged file system: %w", err), "relive dm recover "+path+" saves what is whole and lists what is lost")
+		}
 		return withHint(fmt.Errorf("the merged file system: %w", err), "see with relive dm status that the overlay belongs to this base")
 	}
 	l.Overlay = &Overlay{Path: path, Form: FormSnapshot, Snapshot: s, Empty: cow.Exceptions() == 0}
 	l.Merged, err = s.FS.Root()
 	return err
+}
+
+// damaged gives the first entry of the COW that is corrupt, nil where none is.
+func (s *Snapshot) damaged() *dmmerge.Finding {
+	for _, f := range s.COW.Findings() {
+		if f.Severity() == dmmerge.Corruption {
+			return &f
+		}
+	}
+	return nil
 }
 
 // warnings tells what a person should know of the COW.
@@ -60,7 +76,7 @@ func (s *Snapshot) warnings() (out []string) {
 	st := s.COW.Status()
 	switch {
 	case s.COW.State() == dmmerge.Invalid:
-		out = append(out, "the kernel has marked the overlay invalid (full, or an I/O error), and a boot does not use it; what was written until then is intact")
+		out = append(out, "the kernel has marked the overlay invalid (it was full, or an I/O error met), and every read of it fails; what was written until then is intact")
 	case s.COW.State() == dmmerge.Unloadable:
 		out = append(out, "the kernel refuses to load the overlay, whose metadata runs past its end; the entries before are intact")
 	case st.Full:
@@ -72,17 +88,30 @@ func (s *Snapshot) warnings() (out []string) {
 	return out
 }
 
-// damagedSnapshot refuses a COW of which not everything can be read.
-func (l *Live) damagedSnapshot() error {
+// checkSnapshot refuses a COW of which not everything can be read, and one that
+// does not make a whole file system with the base: all of its metadata is read.
+func (l *Live) checkSnapshot(ctx context.Context, e *Env) error {
 	s := l.snapshot()
 	if s == nil {
 		return nil
 	}
 	path := l.Overlay.Path
-	for _, f := range s.COW.Findings() {
-		if f.Severity() == dmmerge.Corruption {
-			return refuse("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)
-		}
+	if f := s.damaged(); f != nil {
+		return refuse("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)
 	}
-	return nil
+	e.phase("reading the merged file system's metadata", 0)
+	err := tree.Walk(ctx, l.Merged, func(path string, n *tree.Node) error {
+		if data, ok := n.Data.(extfs.Located); ok {
+			for _, err := range data.Ranges() {
+				if err != nil && !errors.Is(err, extfs.ErrInline) {
+					return fmt.Errorf("%s: %w", tree.Quote(path), err)
+				}
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, tree.ErrCorrupt) {
+		return refuse("see that the overlay belongs to this base; --image FILE --force writes the merged image for e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
+	}
+	return err
 }

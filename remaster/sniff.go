@@ -36,6 +36,11 @@ func sniff(at place, path string) (string, error) {
 		return "", err
 	}
 	defer c.Close()
+	return sniffContent(c, path)
+}
+
+// sniffContent is sniff for an opened file.
+func sniffContent(c tree.Content, path string) (string, error) {
 	if dmmerge.Is(c, c.Size()) {
 		return "dm-snapshot", nil
 	}

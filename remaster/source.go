@@ -119,8 +119,12 @@ func (l *Live) layer(path, layer string) (*tree.Node, io.Closer, error) {
 		root = l.Base.Root
 	case "overlay":
 		if l.Overlay == nil || l.Overlay.Upper == nil {
+			err := fmt.Errorf("%s: there is no overlay", path)
+			if l.snapshot() != nil {
+				err = withHint(fmt.Errorf("%s: the overlay holds chunks of a file system, and no tree of its own", path), "relive diff lists what it changes")
+			}
 			l.Close()
-			return nil, nil, fmt.Errorf("%s: there is no overlay", path)
+			return nil, nil, err
 		}
 		root = l.Overlay.Upper
 	default:

@@ -3,6 +3,7 @@ package remaster
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"relive/overlay"
@@ -71,8 +72,8 @@ var sumLists = []struct{ kind, name string }{
 }
 
 // listedSums gives the lists in dir in which a base has a line, to be kept in
-// step with it.
-func listedSums(at place, dir, base string) (out []companion, err error) {
+// step with it. The lines of images that are set aside are left out.
+func listedSums(at place, dir string, files *fileSet) (out []companion, err error) {
 	for _, list := range sumLists {
 		path := filepath.Join(dir, list.name)
 		if !isFile(at, path) {
@@ -82,8 +83,12 @@ func listedSums(at place, dir, base string) (out []companion, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := withSum(string(old), base, ""); ok {
-			out = append(out, companion{name: list.name, sum: list.kind, list: string(old)})
+		if _, ok := withSum(string(old), files.base, ""); ok {
+			c := companion{name: list.name, sum: list.kind, list: string(old)}
+			for _, name := range files.retired {
+				c.list = withoutSum(c.list, name)
+			}
+			out = append(out, c)
 		}
 	}
 	return out, nil
@@ -92,20 +97,34 @@ func listedSums(at place, dir, base string) (out []companion, err error) {
 // sumListMax bounds what is read of a list of sums, in bytes.
 const sumListMax = 4 << 20
 
+// listedFile gives the sum and the file of a line of a list, "" for other lines.
+func listedFile(line string) (sum, file string) {
+	sum, rest, ok := strings.Cut(line, " ")
+	if !ok || strings.HasPrefix(line, "#") {
+		return "", ""
+	}
+	return sum, strings.TrimPrefix(strings.TrimRight(strings.TrimLeft(rest, " *"), "\r\n"), "./")
+}
+
 // withSum gives a list of sums with another one for a file; false where the
 // list has no line for it.
 func withSum(list, file, sum string) (string, bool) {
 	lines := strings.SplitAfter(list, "\n")
 	found := false
 	for i, line := range lines {
-		old, rest, ok := strings.Cut(line, " ")
-		if !ok || strings.HasPrefix(line, "#") {
-			continue
-		}
-		name := strings.TrimPrefix(strings.TrimRight(strings.TrimLeft(rest, " *"), "\r\n"), "./")
-		if name == file {
+		if old, name := listedFile(line); name == file {
 			lines[i], found = sum+line[len(old):], true
 		}
 	}
 	return strings.Join(lines, ""), found
+}
+
+// withoutSum takes the lines of a file out of a list.
+func withoutSum(list, file string) string {
+	lines := strings.SplitAfter(list, "\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool {
+		_, name := listedFile(line)
+		return name == file
+	})
+	return strings.Join(lines, "")
 }

@@ -8,46 +8,47 @@ import (
 	"relive/remaster"
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // TestStick: what is on a stick that is not mounted shows as it does in a
 // directory; nothing on it can be replaced, but a new base can be written
 // beside it.
 func TestStick(t *testing.T) {
-	requireTool(t, "mke2fs", "mksquashfs", "sfdisk", "mkfs.vfat", "mcopy")
-	sys := tempDir(t)
+	systest.NeedTools(t, "mke2fs", "mksquashfs", "sfdisk", "mkfs.vfat", "mcopy")
+	sys := systest.TempDir(t)
 	write(t, sys+"/usr/share/big.db", text(1, 300_000), 0o644)
 	write(t, sys+"/etc/hostname", []byte("live\n"), 0o644)
 	m := liveOS(t).fill(sys, "dm", false, false, "-comp", "gzip")
 	was := m.image()
-	changed := tempDir(t) + "/changed.img"
-	copyFile(t, was, changed)
-	run(t, "debugfs", "-w", "-R", "write "+sys+"/etc/hostname /etc/added", changed)
+	changed := systest.TempDir(t) + "/changed.img"
+	systest.CopyFile(t, was, changed)
+	systest.Run(t, "debugfs", "-w", "-R", "write "+sys+"/etc/hostname /etc/added", changed)
 	m.store(was, changed)
 	a := small(t)
 	want := openTree(t, m.dir, "")
 
-	stick := tempDir(t) + "/stick.img"
-	must(t, os.WriteFile(stick, nil, 0o644))
-	must(t, os.Truncate(stick, 200<<20))
-	run(t, "sh", "-c", "printf 'size=80M, type=c\\ntype=83\\n' | sfdisk -q -X dos "+stick)
-	fat, ext := tempDir(t)+"/fat", tempDir(t)+"/ext"
-	run(t, "mkfs.vfat", "-C", fat, "81920")
-	run(t, "mcopy", "-i", fat, "-s", m.dir, "::/LiveOS")
-	d := tempDir(t)
-	run(t, "cp", "-a", a.dir, d+"/antiX")
-	run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, ext, "110M")
-	run(t, "dd", "if="+fat, "of="+stick, "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none")
-	run(t, "dd", "if="+ext, "of="+stick, "bs=1M", "seek=81", "conv=notrunc,sparse", "status=none")
+	stick := systest.TempDir(t) + "/stick.img"
+	systest.Must(t, os.WriteFile(stick, nil, 0o644))
+	systest.Must(t, os.Truncate(stick, 200<<20))
+	systest.Run(t, "sh", "-c", "printf 'size=80M, type=c\\ntype=83\\n' | sfdisk -q -X dos "+stick)
+	fat, ext := systest.TempDir(t)+"/fat", systest.TempDir(t)+"/ext"
+	systest.Run(t, "mkfs.vfat", "-C", fat, "81920")
+	systest.Run(t, "mcopy", "-i", fat, "-s", m.dir, "::/LiveOS")
+	d := systest.TempDir(t)
+	systest.Run(t, "cp", "-a", a.dir, d+"/antiX")
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, ext, "110M")
+	systest.Run(t, "dd", "if="+fat, "of="+stick, "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none")
+	systest.Run(t, "dd", "if="+ext, "of="+stick, "bs=1M", "seek=81", "conv=notrunc,sparse", "status=none")
 	before := hashes(t, d)
 
 	s, err := remaster.OpenStick(t.Context(), stick)
-	must(t, err)
+	systest.Must(t, err)
 	var found []string
 	for _, f := range s.Lives {
 		found = append(found, f.Where()+" "+f.Layout.Name())
 	}
-	must(t, s.Close())
+	systest.Must(t, s.Close())
 	if got := strings.Join(found, ", "); got != "1/LiveOS LiveOS, 2/antiX antiX/MX" || len(s.Problems) > 0 {
 		t.Fatalf("found %s; problems %q", got, s.Problems)
 	}
@@ -59,26 +60,26 @@ func TestStick(t *testing.T) {
 	}
 	for on, want := range map[string]*tree.Node{"1": want, "2/antiX": openTree(t, a.dir, "")} {
 		l, err := remaster.OpenOnStick(t.Context(), e, stick, on)
-		must(t, err)
+		systest.Must(t, err)
 		sameTree(t, "in a directory", "on a stick", want, l.Merged)
 		st, err := l.Status(t.Context(), e)
-		must(t, err)
+		systest.Must(t, err)
 		if st.Overlay == nil || st.Overlay.Changes.Added == 0 || st.Compact.Refused == "" || st.Compact.Hint == "" {
 			t.Errorf("%s: %+v, %+v", on, st.Overlay, st.Compact)
 		}
 		if _, err := l.PlanCompact(t.Context(), e, remaster.CompactOptions{Output: stick, Force: true}); err == nil {
 			t.Error("the stick itself is taken for the output")
 		}
-		out := tempDir(t) + "/new"
+		out := systest.TempDir(t) + "/new"
 		p, err := l.PlanCompact(t.Context(), e, remaster.CompactOptions{Output: out})
-		must(t, err)
+		systest.Must(t, err)
 		_, err = p.Run(t.Context())
-		must(t, err)
-		must(t, l.Close())
+		systest.Must(t, err)
+		systest.Must(t, l.Close())
 		if on == "1" {
-			dir := tempDir(t) + "/LiveOS"
-			must(t, os.Mkdir(dir, 0o755))
-			must(t, os.Rename(out, dir+"/squashfs.img"))
+			dir := systest.TempDir(t) + "/LiveOS"
+			systest.Must(t, os.Mkdir(dir, 0o755))
+			systest.Must(t, os.Rename(out, dir+"/squashfs.img"))
 			sameTree(t, "before", "the new base", want, openTree(t, dir, ""))
 		}
 	}

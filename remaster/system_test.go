@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // names that a file may have and that text-minded tools trip over.
@@ -67,53 +68,53 @@ func system(t testing.TB, root string) {
 		put(fmt.Sprintf("var/lib/dpkg/info/pkg%d.list", p), text(uint64(7000+p), 300), 0o644)
 	}
 	put("usr/bin/ping", text(1, 60000), 0o755)
-	must(t, unix.Lsetxattr(root+"/usr/bin/ping", "security.capability", capability, 0))
+	systest.Must(t, unix.Lsetxattr(root+"/usr/bin/ping", "security.capability", capability, 0))
 	put("usr/bin/sudo", text(2, 40000), 0o755)
-	must(t, unix.Chmod(root+"/usr/bin/sudo", 0o4755))
+	systest.Must(t, unix.Chmod(root+"/usr/bin/sudo", 0o4755))
 	put("usr/lib/modules/noise.ko", noise(3, 400_000), 0o644)
 	put("usr/share/big.db", text(4, 2_500_000), 0o644)
 	put("var/log/syslog", text(5, 300_001), 0o640)
 	put("var/lib/dpkg/status", text(6, 200_000), 0o644)
 	put("home/demo/.profile", []byte("# demo\n"), 0o644)
-	must(t, os.Chown(root+"/home/demo/.profile", 1000, 1000))
-	must(t, os.Chown(root+"/home/demo", 1000, 1000))
-	must(t, os.Chmod(root+"/home/demo", 0o700))
+	systest.Must(t, os.Chown(root+"/home/demo/.profile", 1000, 1000))
+	systest.Must(t, os.Chown(root+"/home/demo", 1000, 1000))
+	systest.Must(t, os.Chmod(root+"/home/demo", 0o700))
 	for i := range 5000 {
 		put(fmt.Sprintf("usr/share/many/%04d-%x", i, i*i), fmt.Appendf(nil, "%d\n", i), 0o644)
 	}
 	for _, name := range oddNames {
 		put("srv/odd/"+name, []byte(name), 0o644)
 	}
-	must(t, os.Link(root+"/usr/bin/tool3", root+"/usr/bin/tool3-alias"))
-	must(t, os.Link(root+"/usr/bin/tool3", root+"/usr/lib/tool3-too"))
-	must(t, os.Symlink("usr/bin", root+"/bin"))
-	must(t, os.Symlink("../../etc/passwd", root+"/usr/share/passwd"))
-	must(t, os.MkdirAll(root+"/dev", 0o755))
-	must(t, unix.Mknod(root+"/dev/console", unix.S_IFCHR|0o600, int(unix.Mkdev(5, 1))))
-	must(t, unix.Mknod(root+"/dev/big", unix.S_IFBLK|0o660, int(unix.Mkdev(259, 70000))))
-	must(t, unix.Mkfifo(root+"/dev/initctl", 0o600))
-	must(t, unix.Mknod(root+"/dev/log", unix.S_IFSOCK|0o666, 0))
+	systest.Must(t, os.Link(root+"/usr/bin/tool3", root+"/usr/bin/tool3-alias"))
+	systest.Must(t, os.Link(root+"/usr/bin/tool3", root+"/usr/lib/tool3-too"))
+	systest.Must(t, os.Symlink("usr/bin", root+"/bin"))
+	systest.Must(t, os.Symlink("../../etc/passwd", root+"/usr/share/passwd"))
+	systest.Must(t, os.MkdirAll(root+"/dev", 0o755))
+	systest.Must(t, unix.Mknod(root+"/dev/console", unix.S_IFCHR|0o600, int(unix.Mkdev(5, 1))))
+	systest.Must(t, unix.Mknod(root+"/dev/big", unix.S_IFBLK|0o660, int(unix.Mkdev(259, 70000))))
+	systest.Must(t, unix.Mkfifo(root+"/dev/initctl", 0o600))
+	systest.Must(t, unix.Mknod(root+"/dev/log", unix.S_IFSOCK|0o666, 0))
 	sparse(t, root+"/var/lib/sparse.img", 3_000_000, 1_000_000)
 	for _, dir := range []string{"opt/gone/deep/er", "opt/again/a/b", "opt/moved/sub", "opt/typed"} {
 		for i := range 4 {
 			put(fmt.Sprintf("%s/file%d", dir, i), text(uint64(i)+40, 700*i), 0o644)
 		}
 	}
-	must(t, os.MkdirAll(root+"/tmp", 0o755))
-	must(t, os.Chmod(root+"/tmp", os.ModeSticky|0o777))
+	systest.Must(t, os.MkdirAll(root+"/tmp", 0o755))
+	systest.Must(t, os.Chmod(root+"/tmp", os.ModeSticky|0o777))
 	settle(t, root)
 }
 
 // sparse makes a file of that size with some data at an offset only.
 func sparse(t testing.TB, path string, size, at int64) {
 	t.Helper()
-	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	systest.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 	f, err := os.Create(path)
-	must(t, err)
+	systest.Must(t, err)
 	defer f.Close()
-	must(t, f.Truncate(size))
+	systest.Must(t, f.Truncate(size))
 	_, err = f.WriteAt([]byte("here is data"), at)
-	must(t, err)
+	systest.Must(t, err)
 }
 
 // settle gives every file of a directory a time of its own in the past, with
@@ -121,7 +122,7 @@ func sparse(t testing.TB, path string, size, at int64) {
 func settle(t testing.TB, root string) {
 	t.Helper()
 	n := int64(0)
-	must(t, tree.Walk(t.Context(), openDir(t, root), func(path string, _ *tree.Node) error {
+	systest.Must(t, tree.Walk(t.Context(), openDir(t, root), func(path string, _ *tree.Node) error {
 		n++
 		ts := unix.NsecToTimespec(time.Unix(1_700_000_000+n*7, n*1001).UnixNano())
 		return unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(root, path), []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
@@ -131,16 +132,16 @@ func settle(t testing.TB, root string) {
 // systemImage gives an image of the system, made once by mksquashfs.
 func systemImage(t testing.TB, args ...string) string {
 	t.Helper()
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	if os.Geteuid() != 0 {
-		lacks(t, "not root: device nodes cannot be made")
+		systest.Lacks(t, "not root: device nodes cannot be made")
 	}
 	dir := shared.get(t, "system", func(path string) { system(t, path) })
 	if len(args) == 0 {
 		args = []string{"-comp", "zstd", "-b", "128K"}
 	}
 	return shared.get(t, strings.Join(args, "_")+".sqfs", func(path string) {
-		run(t, append([]string{"mksquashfs", dir, path, "-noappend", "-quiet", "-no-progress", "-processors", "2"}, args...)...)
+		systest.Run(t, "mksquashfs", append([]string{dir, path, "-noappend", "-quiet", "-no-progress", "-processors", "2"}, args...)...)
 	})
 }
 
@@ -154,77 +155,77 @@ func use(t testing.TB, mnt string) {
 		for i := range 6 {
 			name := fmt.Sprintf("usr/lib/pkg%d/part%d.so", p, i)
 			put(name+".dpkg-new", text(uint64(20000+p*10+i), 4000+15000*i), 0o644)
-			must(t, os.Rename(at(name+".dpkg-new"), at(name)))
+			systest.Must(t, os.Rename(at(name+".dpkg-new"), at(name)))
 		}
 	}
 	// An upgrade to the same bytes.
 	put("usr/bin/tool7.dpkg-new", text(5007, 63001), 0o755)
-	must(t, os.Rename(at("usr/bin/tool7.dpkg-new"), at("usr/bin/tool7")))
+	systest.Must(t, os.Rename(at("usr/bin/tool7.dpkg-new"), at("usr/bin/tool7")))
 	// An installation, with a copy of what the base has.
 	put("usr/lib/newpkg/lib.so", text(31, 150_000), 0o755)
 	put("usr/lib/newpkg/copy.so", text(5, 88_000), 0o644)
 	put("usr/lib/newpkg/noise", noise(9, 200_000), 0o644)
 	// A removal.
-	must(t, os.RemoveAll(at("usr/lib/pkg9")))
-	must(t, os.Remove(at("usr/bin/tool9")))
-	must(t, os.RemoveAll(at("opt/gone")))
+	systest.Must(t, os.RemoveAll(at("usr/lib/pkg9")))
+	systest.Must(t, os.Remove(at("usr/bin/tool9")))
+	systest.Must(t, os.RemoveAll(at("opt/gone")))
 	// A directory that is removed and made again is opaque.
-	must(t, os.RemoveAll(at("opt/again")))
+	systest.Must(t, os.RemoveAll(at("opt/again")))
 	put("opt/again/a/fresh", []byte("fresh\n"), 0o644)
 	// Renames of directories.
-	run(t, "mv", at("opt/moved"), at("opt/renamed"))
-	must(t, os.Remove(at("opt/renamed/sub/file1")))
+	systest.Run(t, "mv", at("opt/moved"), at("opt/renamed"))
+	systest.Must(t, os.Remove(at("opt/renamed/sub/file1")))
 	put("opt/renamed/sub/more", []byte("more\n"), 0o644)
-	run(t, "mv", at("usr/lib/pkg7"), at("srv/pkg7"))
+	systest.Run(t, "mv", at("usr/lib/pkg7"), at("srv/pkg7"))
 	// Types replaced.
-	must(t, os.RemoveAll(at("opt/typed")))
+	systest.Must(t, os.RemoveAll(at("opt/typed")))
 	put("opt/typed", []byte("a file now\n"), 0o644)
-	must(t, os.Remove(at("etc/hostname")))
+	systest.Must(t, os.Remove(at("etc/hostname")))
 	put("etc/hostname/inside", []byte("a directory now\n"), 0o644)
-	must(t, os.Remove(at("usr/share/passwd")))
-	must(t, os.Symlink("../../etc/shadow", at("usr/share/passwd")))
-	must(t, os.Remove(at("etc/empty")))
-	must(t, unix.Mkfifo(at("etc/empty"), 0o622))
+	systest.Must(t, os.Remove(at("usr/share/passwd")))
+	systest.Must(t, os.Symlink("../../etc/shadow", at("usr/share/passwd")))
+	systest.Must(t, os.Remove(at("etc/empty")))
+	systest.Must(t, unix.Mkfifo(at("etc/empty"), 0o622))
 	// Metadata only.
-	must(t, os.Chmod(at("usr/share/big.db"), 0o600))
-	must(t, os.Chown(at("usr/lib/modules/noise.ko"), 33, 70000))
-	must(t, os.Chmod(at("usr/share/doc"), 0o700))
-	must(t, unix.Lsetxattr(at("usr/bin/tool11"), "security.capability", capability, 0))
-	must(t, unix.Lsetxattr(at("usr/bin/tool10"), "user.note", []byte("a\x00b"), 0))
-	must(t, unix.Lsetxattr(at("usr/bin/tool8"), "trusted.note", []byte{}, 0))
+	systest.Must(t, os.Chmod(at("usr/share/big.db"), 0o600))
+	systest.Must(t, os.Chown(at("usr/lib/modules/noise.ko"), 33, 70000))
+	systest.Must(t, os.Chmod(at("usr/share/doc"), 0o700))
+	systest.Must(t, unix.Lsetxattr(at("usr/bin/tool11"), "security.capability", capability, 0))
+	systest.Must(t, unix.Lsetxattr(at("usr/bin/tool10"), "user.note", []byte("a\x00b"), 0))
+	systest.Must(t, unix.Lsetxattr(at("usr/bin/tool8"), "trusted.note", []byte{}, 0))
 	// The kernel sets ACLs on what is in the upper layer only.
-	must(t, os.Chmod(at("home/demo"), 0o750))
-	must(t, os.Chmod(at("etc/shadow"), 0o600))
-	must(t, unix.Lsetxattr(at("home/demo"), "system.posix_acl_access", acl, 0))
-	must(t, unix.Lsetxattr(at("etc/shadow"), "system.posix_acl_access", acl, 0))
+	systest.Must(t, os.Chmod(at("home/demo"), 0o750))
+	systest.Must(t, os.Chmod(at("etc/shadow"), 0o600))
+	systest.Must(t, unix.Lsetxattr(at("home/demo"), "system.posix_acl_access", acl, 0))
+	systest.Must(t, unix.Lsetxattr(at("etc/shadow"), "system.posix_acl_access", acl, 0))
 	// Logs grow, databases change in the middle, files are cut short.
 	poke(t, at("var/log/syslog"), -1, text(50, 70_000))
 	poke(t, at("var/lib/dpkg/status"), 100_000, []byte("Status: changed\n"))
-	must(t, os.Truncate(at("usr/bin/tool6"), 1000))
+	systest.Must(t, os.Truncate(at("usr/bin/tool6"), 1000))
 	sparse(t, at("var/lib/new-sparse.img"), 5_000_000, 4_000_000)
 	poke(t, at("var/lib/sparse.img"), 2_000_000, []byte("more data"))
 	// Links, new and of old files.
-	must(t, os.Link(at("usr/lib/newpkg/lib.so"), at("usr/lib/newpkg/lib.so.1")))
-	must(t, os.Link(at("usr/lib/newpkg/lib.so"), at("srv/lib.so.2")))
-	must(t, os.Link(at("usr/bin/tool1"), at("usr/bin/tool1-link")))
-	must(t, os.Chmod(at("usr/bin/tool3"), 0o700)) // one of three names in the base
-	must(t, os.Symlink(strings.Repeat("long/", 190), at("srv/long")))
+	systest.Must(t, os.Link(at("usr/lib/newpkg/lib.so"), at("usr/lib/newpkg/lib.so.1")))
+	systest.Must(t, os.Link(at("usr/lib/newpkg/lib.so"), at("srv/lib.so.2")))
+	systest.Must(t, os.Link(at("usr/bin/tool1"), at("usr/bin/tool1-link")))
+	systest.Must(t, os.Chmod(at("usr/bin/tool3"), 0o700)) // one of three names in the base
+	systest.Must(t, os.Symlink(strings.Repeat("long/", 190), at("srv/long")))
 	// Devices and their like.
-	must(t, os.MkdirAll(at("srv/dev"), 0o755))
-	must(t, unix.Mknod(at("srv/dev/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
-	must(t, unix.Mknod(at("srv/dev/sda"), unix.S_IFBLK|0o660, int(unix.Mkdev(8, 300))))
-	must(t, unix.Mkfifo(at("srv/dev/pipe"), 0o644))
-	must(t, unix.Mknod(at("srv/dev/sock"), unix.S_IFSOCK|0o777, 0))
+	systest.Must(t, os.MkdirAll(at("srv/dev"), 0o755))
+	systest.Must(t, unix.Mknod(at("srv/dev/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
+	systest.Must(t, unix.Mknod(at("srv/dev/sda"), unix.S_IFBLK|0o660, int(unix.Mkdev(8, 300))))
+	systest.Must(t, unix.Mkfifo(at("srv/dev/pipe"), 0o644))
+	systest.Must(t, unix.Mknod(at("srv/dev/sock"), unix.S_IFSOCK|0o777, 0))
 	// Odd names: one gone, one changed, all new elsewhere.
-	must(t, os.Remove(at("srv/odd/"+oddNames[0])))
-	must(t, os.Chmod(at("srv/odd/"+oddNames[3]), 0o600))
+	systest.Must(t, os.Remove(at("srv/odd/"+oddNames[0])))
+	systest.Must(t, os.Chmod(at("srv/odd/"+oddNames[3]), 0o600))
 	for _, name := range oddNames {
 		put("srv/odder/"+name, []byte(name), 0o644)
 		put("srv/odder.d/"+name, []byte(name), 0o644)
 	}
 	// Many files.
 	for i := 0; i < 5000; i += 50 {
-		must(t, os.Remove(at(fmt.Sprintf("usr/share/many/%04d-%x", i, i*i))))
+		systest.Must(t, os.Remove(at(fmt.Sprintf("usr/share/many/%04d-%x", i, i*i))))
 	}
 	for i := range 1500 {
 		put(fmt.Sprintf("var/cache/many/%05d", i), fmt.Appendf(nil, "entry %d\n", i), 0o644)
@@ -234,20 +235,20 @@ func use(t testing.TB, mnt string) {
 	// Times that SquashFS cannot hold.
 	put("srv/early", []byte("1965\n"), 0o644)
 	early := []unix.Timespec{{Sec: -150_000_000}, {Sec: -150_000_000, Nsec: 5}}
-	must(t, unix.UtimesNanoAt(unix.AT_FDCWD, at("srv/early"), early, 0))
+	systest.Must(t, unix.UtimesNanoAt(unix.AT_FDCWD, at("srv/early"), early, 0))
 }
 
 // poke writes at an offset of a file, at its end where it is negative.
 func poke(t testing.TB, path string, at int64, b []byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(t, err)
+	systest.Must(t, err)
 	defer f.Close()
 	if at < 0 {
 		st, err := f.Stat()
-		must(t, err)
+		systest.Must(t, err)
 		at = st.Size()
 	}
 	_, err = f.WriteAt(b, at)
-	must(t, err)
+	systest.Must(t, err)
 }

@@ -8,6 +8,7 @@ import (
 	"relive/remaster"
 	"relive/squash"
 	"relive/squash/codec"
+	"relive/tree/systest"
 )
 
 // truth compacts a directory that was in use and checks that the kernel shows
@@ -18,7 +19,7 @@ func truth(t *testing.T, l *live, o remaster.CompactOptions) *remaster.CompactRe
 	res := l.compact(o)
 
 	// The new base is what the kernel showed.
-	merged, unmount := mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
+	merged, unmount := systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
 	defer unmount()
 	sameTree(t, "kernel's overlay", "kernel's view of the new base",
 		without(t, openDir(t, before), stamps...), without(t, openDir(t, merged), stamps...))
@@ -35,7 +36,7 @@ func truth(t *testing.T, l *live, o remaster.CompactOptions) *remaster.CompactRe
 // mounted at merged, and changes nothing of it.
 func afterwards(t *testing.T, l *live, merged string) {
 	t.Helper()
-	fsck(t, l.path("rootfs"))
+	systest.Fsck(t, l.path("rootfs"))
 	s := l.status()
 	if s.Overlay.VIDState != remaster.VIDMatch || s.Overlay.VID == "" || s.Overlay.VID != s.Base.VID {
 		t.Errorf("version ids: base %q, rootfs %q: %s", s.Base.VID, s.Overlay.VID, s.Overlay.VIDState)
@@ -48,16 +49,16 @@ func afterwards(t *testing.T, l *live, merged string) {
 	}
 	l.boot(false, func(mnt string) {
 		stamp, err := os.ReadFile(mnt + "/etc/live/version/rootfs.ver")
-		must(t, err)
+		systest.Must(t, err)
 		if base, err := os.ReadFile(merged + "/etc/live/version/linuxfs.ver"); err != nil || string(base) != string(stamp) {
 			t.Errorf("rootfs.ver is\n%s\nlinuxfs.ver is\n%s\n%v", stamp, base, err)
 		}
 		sameTree(t, "new base", "new base and new rootfs", openDir(t, merged), without(t, openDir(t, mnt), stamps[1]))
-		must(t, os.RemoveAll(mnt+"/etc/written"))
+		systest.Must(t, os.RemoveAll(mnt+"/etc/written"))
 		write(t, mnt+"/etc/written", []byte("still writable\n"), 0o644)
 		os.RemoveAll(mnt + "/usr/share/big.db") // where it is still there
 	})
-	fsck(t, l.path("rootfs"))
+	systest.Fsck(t, l.path("rootfs"))
 }
 
 // TestTruth: of base and overlay together the kernel shows what it shows of
@@ -99,7 +100,7 @@ func TestTruth(t *testing.T) {
 			if want := "linuxfs linuxfs.info linuxfs.md5 linuxfs.old rootfs rootfs.old"; l.names() != want {
 				t.Errorf("the directory holds\n%s\nnot\n%s", l.names(), want)
 			}
-			run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.dir)
+			systest.Run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.dir)
 		})
 	}
 }

@@ -3,7 +3,6 @@ package remaster
 import (
 	"fmt"
 	"path"
-	"path/filepath"
 
 	"relive/overlay"
 	"relive/tree"
@@ -42,11 +41,12 @@ func orNothing(kind string) string {
 
 // openUnions lays the directories rw of the persistence over the directories of
 // the system that they belong to.
-func (l *Live) openUnions(root *tree.Node, unions []union) error {
+// suffix is appended to their names.
+func (l *Live) openUnions(root *tree.Node, unions []union, suffix string) error {
 	o := l.Overlay
 	l.Merged = l.Base.Root
 	for _, u := range unions {
-		upper, err := directoryAt(root, path.Join(u.source, unionUpper))
+		upper, err := directoryAt(root, path.Join(u.source, unionUpper+suffix))
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 		}
@@ -59,7 +59,8 @@ func (l *Live) openUnions(root *tree.Node, unions []union) error {
 			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 		}
 		o.Empty = o.Empty && len(kids) == 0
-		index, err := directoryAt(root, path.Join(u.source, unionWork, "index"))
+		o.uppers = append(o.uppers, upper)
+		index, err := directoryAt(root, path.Join(u.source, unionWork+suffix, "index"))
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 		}
@@ -88,22 +89,19 @@ func (l *Live) openUnions(root *tree.Node, unions []union) error {
 		}
 	}
 	if len(o.unions) > 0 {
-		o.Upper, o.Union = root, o.unions[0]
+		o.Upper, o.Union = o.uppers[0], o.unions[0]
 	}
 	return l.watchLayer(o)
 }
 
 // freshUnions plans a persistence in which the layers are empty and all else is
 // as it was.
-func (p *CompactPlan) freshUnions(o *Overlay, target string) ([]part, error) {
+func (p *CompactPlan) freshUnions(o *Overlay) ([]part, error) {
 	if o.Image == nil {
 		var parts []part
-		for _, source := range o.layers {
-			for _, name := range []string{unionUpper, unionWork} {
-				at := filepath.Join(source, name)
-				if exists(filepath.Join(o.Path, at)) {
-					parts = append(parts, emptyDirectory(filepath.Join(target, at), filepath.Join(o.Path, at)))
-				}
+		for _, name := range p.live.files.overlay {
+			if at := p.live.path(name); exists(at) {
+				parts = append(parts, emptyDirectory(name, at))
 			}
 		}
 		return parts, nil
@@ -119,7 +117,7 @@ func (p *CompactPlan) freshUnions(o *Overlay, target string) ([]part, error) {
 	if root, err = emptyAt(root, p.now, dirs...); err != nil {
 		return nil, err
 	}
-	pt, err := p.freshImage(o, target, root)
+	pt, err := p.freshImage(o, p.live.files.overlay[0], root)
 	pt.need = max(pt.need, o.Image.Allocated) // what is bound or linked stays in it
 	return []part{pt}, err
 }

@@ -22,6 +22,7 @@ type CheckResult struct {
 	Path     string   `json:"path"`
 	What     string   `json:"what"` // "squashfs", "ext", "dm-snapshot", "directory", "md5", "sha512"
 	OK       bool     `json:"ok"`
+	Skipped  string   `json:"skipped,omitempty"` // why it could not be checked
 	Detail   string   `json:"detail,omitempty"`
 	Findings []string `json:"findings,omitempty"`
 }
@@ -126,6 +127,17 @@ func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
 		return nil, err
 	}
 	out = append(out, base)
+	for _, name := range f.stack {
+		if name == f.base {
+			continue
+		}
+		other, err := VerifyFile(ctx, e, path(name))
+		if err != nil {
+			return nil, err
+		}
+		base.OK = base.OK && other.OK
+		out = append(out, other)
+	}
 	sums := map[string]string{} // by the name of the file with the sum, the name of the hash
 	if c, ok := f.sum(); ok && exists(path(c.name)) {
 		sums[c.name] = c.sum
@@ -151,6 +163,16 @@ func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
 		}
 		out = append(out, res)
 	}
+	for _, c := range f.companions {
+		if c.list == "" {
+			continue
+		}
+		res, err := verifyListed(ctx, e, found, c)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, res)
+	}
 	for _, name := range append(slices.Clone(f.overlay), f.home) {
 		if name == "" || !exists(path(name)) {
 			continue
@@ -161,7 +183,7 @@ func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
 		}
 		out = append(out, res)
 	}
-	if base.OK {
+	if !slices.ContainsFunc(out, func(r CheckResult) bool { return !r.OK }) {
 		merged, err := verifyMerged(ctx, e, found)
 		if err != nil {
 			return nil, err
@@ -171,14 +193,54 @@ func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
 	return out, nil
 }
 
+// verifyListed checks the lines of a list of sums that are about the base and
+// the images that lie over each other with it.
+func verifyListed(ctx context.Context, e *Env, found *Found, c companion) (CheckResult, error) {
+	res := CheckResult{Path: filepath.Join(found.Dir, c.name), What: c.sum, OK: true}
+	text, err := readSmall(found.at, res.Path, sumListMax)
+	if err != nil {
+		return res, err
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		want, name := listedFile(line)
+		if name != found.files.base && !slices.Contains(found.files.stack, name) {
+			continue
+		}
+		e.phase("summing "+filepath.Base(name), 0)
+		got, err := sumOf(ctx, filepath.Join(found.Dir, name), c.sum)
+		if err != nil {
+			return res, err
+		}
+		if n++; !strings.EqualFold(got, want) {
+			res.OK = false
+			res.Findings = append(res.Findings, fmt.Sprintf("%s has the sum %s, not %s", name, got, want))
+		}
+	}
+	res.Detail = fmt.Sprintf("the sums of %d images", n)
+	return res, nil
+}
+
 // verifyPersistence checks a file or directory of persistence.
 func verifyPersistence(ctx context.Context, e *Env, path string) (CheckResult, error) {
-	if st, err := os.Stat(path); err != nil || !st.IsDir() {
-		return VerifyFile(ctx, e, path)
-	}
 	res := CheckResult{Path: path, What: "directory"}
+	if !isDir(host{}, path) {
+		kind, err := sniff(host{}, path)
+		switch kind {
+		case "ext", "dm-snapshot", "zeros", "squashfs":
+			return VerifyFile(ctx, e, path)
+		case "":
+			return verifyExt(ctx, e, path) // which tells what it misses
+		}
+		res.What, res.Skipped = "file", "it holds "+orNothing(kind)
+		return res, err
+	}
 	e.phase("reading "+filepath.Base(path), 0)
-	root, err := hostfs.Open(path)
+	root, err := host{}.directory(path)
+	if r, ok := IsRefusal(err); ok {
+		res.Skipped = r.Fact
+		return res, nil
+	}
 	if err != nil {
 		return res, err
 	}
@@ -190,6 +252,9 @@ func verifyPersistence(ctx context.Context, e *Env, path string) (CheckResult, e
 // on a merged snapshot.
 func verifyMerged(ctx context.Context, e *Env, found *Found) ([]CheckResult, error) {
 	l, err := found.open(ctx, e, "")
+	if r, ok := IsRefusal(err); ok {
+		return []CheckResult{{Path: found.Dir, What: "merged", Skipped: r.Fact}}, nil
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err

@@ -126,10 +126,23 @@ func layerSum(ctx context.Context, h hash.Hash, root *tree.Node) (newest tree.Ti
 // newest time in it.
 func (l *Live) state(ctx context.Context) (sum []byte, newest tree.Time, err error) {
 	h := sha256.New()
-	if l.Overlay != nil && l.Overlay.Upper != nil {
-		newest, err = layerSum(ctx, h, l.Overlay.Upper)
+	if l.Overlay == nil || l.Overlay.Upper == nil {
+		return h.Sum(nil), newest, nil
 	}
-	return h.Sum(nil), newest, err
+	layers := l.Overlay.uppers
+	if len(layers) == 0 {
+		layers = []*tree.Node{l.Overlay.Upper}
+	}
+	for _, layer := range layers {
+		t, err := layerSum(ctx, h, layer)
+		if err != nil {
+			return nil, newest, err
+		}
+		if newest.Before(t) {
+			newest = t
+		}
+	}
+	return h.Sum(nil), newest, nil
 }
 
 // salted hashes a state of the overlay with the base and with what else decides

@@ -14,6 +14,7 @@ import (
 
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // library gives the codecs that the environment asks for.
@@ -48,16 +49,8 @@ func openBytes(t testing.TB, b []byte) *Reader {
 // openFile opens an image in a file.
 func openFile(t testing.TB, path string) *Reader {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Open(f, st.Size(), filepath.Base(path), library(t))
+	f, size := systest.OpenFile(t, path)
+	r, err := Open(f, size, filepath.Base(path), library(t))
 	if err != nil {
 		t.Fatal(err)
 	}

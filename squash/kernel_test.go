@@ -9,13 +9,13 @@ import (
 	"testing"
 
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 // Images of every form that the tools make show what the kernel shows when it
 // mounts them, and Verify finds nothing in them.
 func TestKernel(t *testing.T) {
-	requireRoot(t)
-	requireTool(t, "mksquashfs", "gensquashfs")
+	systest.NeedRoot(t, "mksquashfs", "gensquashfs")
 	src := nasty(t)
 	for _, args := range []string{
 		"mksquashfs -comp gzip",
@@ -41,9 +41,9 @@ func TestKernel(t *testing.T) {
 			image := filepath.Join(t.TempDir(), "image.sqfs")
 			tool, rest, _ := strings.Cut(args, " ")
 			if tool == "mksquashfs" {
-				run(t, append([]string{tool, src, image, "-no-progress", "-quiet", "-processors", "1"}, strings.Fields(rest)...)...)
+				systest.Run(t, tool, append([]string{src, image, "-no-progress", "-quiet", "-processors", "1"}, strings.Fields(rest)...)...)
 			} else {
-				run(t, append([]string{tool, "--pack-dir", src, "-x", "-k", "-q", "-j", "1", image}, strings.Fields(rest)...)...)
+				systest.Run(t, tool, append([]string{"--pack-dir", src, "-x", "-k", "-q", "-j", "1", image}, strings.Fields(rest)...)...)
 			}
 			compareWithKernel(t, image)
 		})
@@ -80,8 +80,7 @@ func verifyClean(t testing.TB, r *Reader) *VerifyReport {
 // Images that mksquashfs appended to, an empty one, one without padding, and
 // one of a tree without a single file.
 func TestKernelOdd(t *testing.T) {
-	requireRoot(t)
-	requireTool(t, "mksquashfs")
+	systest.NeedRoot(t, "mksquashfs")
 	t.Parallel()
 	n := &tenant{t: t, dir: t.TempDir(), rnd: rand.New(rand.NewSource(3))}
 	n.file("one/a/file", n.text(200000))
@@ -94,23 +93,23 @@ func TestKernelOdd(t *testing.T) {
 	n.ok(os.MkdirAll(n.path("dirs/x/y"), 0o711))
 	make := func(name string, args ...string) string {
 		image := filepath.Join(n.dir, name)
-		run(t, append(append([]string{"mksquashfs"}, args...), image, "-quiet", "-no-progress")...)
+		systest.Run(t, "mksquashfs", append(args, image, "-quiet", "-no-progress")...)
 		return image
 	}
 
 	image := make("append.sqfs", n.path("one"))
 	for _, keep := range [][]string{nil, {"-keep-as-directory"}, {"-root-becomes", "old"}} {
-		run(t, append([]string{"mksquashfs", n.path("two"), image, "-quiet", "-no-progress", "-no-recovery"}, keep...)...)
+		systest.Run(t, "mksquashfs", append([]string{n.path("two"), image, "-quiet", "-no-progress", "-no-recovery"}, keep...)...)
 		// A mounted image must not change.
 		copied := filepath.Join(t.TempDir(), "copy.sqfs")
-		run(t, "cp", image, copied)
+		systest.Run(t, "cp", image, copied)
 		compareWithKernel(t, copied)
 	}
 	compareWithKernel(t, make("empty.sqfs", n.path("empty")))
 	compareWithKernel(t, make("dirs.sqfs", n.path("dirs")))
 
 	bare := filepath.Join(n.dir, "bare.sqfs")
-	run(t, "mksquashfs", n.path("one"), bare, "-quiet", "-no-progress", "-nopad")
+	systest.Run(t, "mksquashfs", n.path("one"), bare, "-quiet", "-no-progress", "-nopad")
 	report, err := Verify(context.Background(), openFile(t, bare), VerifyOptions{})
 	if err != nil || len(report.Findings) != 1 || report.Damaged() || report.Findings[0].Place != "padding" {
 		t.Errorf("%+v, %v", report, err)

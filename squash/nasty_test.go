@@ -6,60 +6,20 @@ import (
 	"math/rand"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 
 	"golang.org/x/sys/unix"
 )
 
-// requireTool skips a test where a tool of the system is missing, but fails it
-// in CI.
-func requireTool(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is missing", name)
-			}
-			t.Skipf("%s is missing", name)
-		}
-	}
-}
-
-// requireRoot skips a test that mounts, but fails it in CI.
-func requireRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("not root")
-	}
-	t.Skip("not root")
-}
-
-// run runs a tool that must succeed.
-func run(t testing.TB, args ...string) {
-	t.Helper()
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-}
-
 // mount mounts an image read-only and gives the mount point.
 func mount(t testing.TB, image string) string {
 	t.Helper()
-	requireRoot(t)
-	requireTool(t, "mount", "umount")
-	at := t.TempDir()
-	run(t, "mount", "-t", "squashfs", "-o", "loop,ro", image, at)
-	t.Cleanup(func() { mounttest.Unmount(t, at) })
+	at, _ := systest.Mount(t, "squashfs", "loop,ro", image)
 	return at
 }
 
@@ -122,7 +82,7 @@ func (n *tenant) xattr(path, name, value string) {
 // nasty makes a tree for differential tests.
 func nasty(t testing.TB) string {
 	t.Helper()
-	requireRoot(t)
+	systest.NeedRoot(t)
 	n := &tenant{t: t, dir: t.TempDir(), rnd: rand.New(rand.NewSource(7))}
 
 	for _, bs := range []int{4096, 65536, 131072, 1 << 20} {

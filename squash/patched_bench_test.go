@@ -5,12 +5,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // madeContent is content that is made as it is read, in pieces of 64 KiB:
@@ -149,9 +149,7 @@ func BenchmarkPatched(b *testing.B) {
 	b.Run("cp", func(b *testing.B) {
 		b.SetBytes(int64(base.Superblock().BytesUsed))
 		for b.Loop() {
-			if err := exec.Command("cp", "--sparse=never", path, filepath.Join(dir, "cp")).Run(); err != nil {
-				b.Fatal(err)
-			}
+			systest.Run(b, "cp", "--sparse=never", path, filepath.Join(dir, "cp"))
 		}
 	})
 	for _, c := range []struct {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 // noisyBase makes an image in dir of one file of noise, with every 32nd block
@@ -52,12 +52,7 @@ func noisyBase(t testing.TB, dir string, size int) (root *tree.Node, o WriteOpti
 
 // A full disk, and a base that ends too early, are errors that name the file.
 func TestPatchedCopyFails(t *testing.T) {
-	requireRoot(t)
-	dir := t.TempDir()
-	if err := unix.Mount("none", dir, "tmpfs", 0, "size=24m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { mounttest.Unmount(t, dir) })
+	dir, _ := systest.Mount(t, "tmpfs", "size=24m", "none")
 	root, o, base := noisyBase(t, dir, 16<<20)
 	write := func(out io.WriterAt) error {
 		p, err := NewPlan(t.Context(), root, o)

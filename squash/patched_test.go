@@ -12,6 +12,7 @@ import (
 
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // An image with a patched file reads as it should, is the same for any number of
@@ -291,8 +292,7 @@ func TestPatchedReadsOnce(t *testing.T) {
 // The kernel and unsquashfs read images with a patched file, which are copied
 // from and to files of the host.
 func TestPatchedKernel(t *testing.T) {
-	requireRoot(t)
-	requireTool(t, "unsquashfs")
+	systest.NeedRoot(t, "unsquashfs")
 	for i, id := range codecs(library(t)) {
 		t.Run(id.String(), func(t *testing.T) {
 			t.Parallel()
@@ -322,7 +322,7 @@ func TestPatchedKernel(t *testing.T) {
 				verifyClean(t, openFile(t, path))
 				sameTree(t, "the kernel's view", root, hostTree(t, mount(t, path)))
 				dir := filepath.Join(t.TempDir(), "out")
-				run(t, "unsquashfs", "-q", "-n", "-p", "1", "-d", dir, path)
+				systest.Run(t, "unsquashfs", "-q", "-n", "-p", "1", "-d", dir, path)
 				sameTree(t, "unsquashfs", root, hostTree(t, dir))
 				if same, err := ComparePatched(t.Context(), d, lookup(t, rootOf(t, openFile(t, path)), "image"), 2, nil); !same || err != nil {
 					t.Errorf("compares %v, %v", same, err)

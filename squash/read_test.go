@@ -17,6 +17,7 @@ import (
 
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // smallImages are the images in testdata.
@@ -291,7 +292,7 @@ func TestPureCodecs(t *testing.T) {
 // More words of a block list than a window holds: windows are loaded and left
 // in any order.
 func TestLongBlockList(t *testing.T) {
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	dir := t.TempDir()
 	want := make([]byte, 5*windowBlocks*4096+123)
 	rnd := rand.New(rand.NewSource(1))
@@ -302,7 +303,7 @@ func TestLongBlockList(t *testing.T) {
 		t.Fatal(err)
 	}
 	image := filepath.Join(t.TempDir(), "image")
-	run(t, "mksquashfs", dir, image, "-b", "4096", "-comp", "lz4", "-noD", "-quiet", "-no-progress")
+	systest.Run(t, "mksquashfs", dir, image, "-b", "4096", "-comp", "lz4", "-noD", "-quiet", "-no-progress")
 	r := openFile(t, image)
 	node, err := rootOf(t, r).Child("file")
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"relive/tree/systest"
 )
 
 // The report is the same with any number of workers, and progress runs from
@@ -71,7 +73,7 @@ func TestVerifyCancelled(t *testing.T) {
 // inodes before and behind it are checked all the same, and the names that are
 // lost are told.
 func TestVerifyResumes(t *testing.T) {
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	dir := t.TempDir()
 	for i := range 2000 {
 		sub := filepath.Join(dir, fmt.Sprint("d", i/100))
@@ -83,7 +85,7 @@ func TestVerifyResumes(t *testing.T) {
 		}
 	}
 	image := filepath.Join(t.TempDir(), "image")
-	run(t, "mksquashfs", dir, image, "-quiet", "-no-progress", "-comp", "gzip")
+	systest.Run(t, "mksquashfs", dir, image, "-quiet", "-no-progress", "-comp", "gzip")
 	b, err := os.ReadFile(image)
 	if err != nil {
 		t.Fatal(err)

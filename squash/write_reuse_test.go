@@ -11,6 +11,7 @@ import (
 
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // baseDir makes a directory for a base image: files below, of and above a
@@ -49,9 +50,9 @@ func baseDir(t testing.TB, blockSize int) string {
 // makeBase has mksquashfs make an image.
 func makeBase(t testing.TB, src string, args ...string) *Reader {
 	t.Helper()
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	image := filepath.Join(t.TempDir(), "base.sqfs")
-	run(t, append([]string{"mksquashfs", src, image, "-quiet", "-no-progress", "-processors", "1"}, args...)...)
+	systest.Run(t, "mksquashfs", append([]string{src, image, "-quiet", "-no-progress", "-processors", "1"}, args...)...)
 	return openFile(t, image)
 }
 
@@ -111,7 +112,7 @@ func storedBytes(t testing.TB, n *tree.Node) (words []uint32, b []byte, tail Sto
 // not, for us and for the kernel, whatever made the base; and what the edits
 // do not touch is stored by the bytes of the base.
 func TestReuse(t *testing.T) {
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	dirs := map[int]string{4096: baseDir(t, 4096), 65536: baseDir(t, 65536)}
 	lib := library(t)
 	for _, c := range []struct {

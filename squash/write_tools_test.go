@@ -15,6 +15,7 @@ import (
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 // writeFile writes an image into a file.
@@ -104,22 +105,13 @@ func needWriter(t testing.TB, lib *codec.Library, id codec.ID) {
 	if os.Getenv("RELIVE_CODECS") == "go" {
 		t.Skipf("%v cannot be written in Go", id)
 	}
-	needed(t, "a library that writes "+id.String())
-}
-
-// needed skips a test for want of something, but fails it in CI.
-func needed(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing", what)
-	}
-	t.Skipf("%s is missing", what)
+	systest.Lacks(t, "a library that writes "+id.String())
 }
 
 // The other readers of SquashFS read what is written, and mksquashfs appends to
 // it.
 func toolsReadWritten(t *testing.T, src string) {
-	requireTool(t, "unsquashfs", "rdsquashfs", "squashfuse", "fusermount", "mksquashfs")
+	systest.NeedTools(t, "unsquashfs", "rdsquashfs", "squashfuse", "fusermount", "mksquashfs")
 	lib := library(t)
 	image, _ := writeFile(t, hostTree(t, src), WriteOptions{Library: lib, Codec: quick(codec.Gzip, 131072), BlockSize: 131072,
 		Flags: FlagDuplicates | FlagExportable})
@@ -137,7 +129,7 @@ func toolsReadWritten(t *testing.T, src string) {
 
 	t.Run("unsquashfs", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "out")
-		run(t, "unsquashfs", "-q", "-n", "-p", "1", "-d", dir, less)
+		systest.Run(t, "unsquashfs", "-q", "-n", "-p", "1", "-d", dir, less)
 		sameTree(t, "unsquashfs", root, hostTree(t, dir))
 	})
 	t.Run("rdsquashfs", func(t *testing.T) {
@@ -145,7 +137,7 @@ func toolsReadWritten(t *testing.T, src string) {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		run(t, "rdsquashfs", "-q", "-X", "-T", "-C", "-O", "-p", dir, "-u", "/", less)
+		systest.Run(t, "rdsquashfs", "-q", "-X", "-T", "-C", "-O", "-p", dir, "-u", "/", less)
 		// It sets owners behind attributes, by which the kernel drops the
 		// capabilities, sets the times of directories before it fills them, and
 		// makes copies of hard links.
@@ -165,11 +157,11 @@ func toolsReadWritten(t *testing.T, src string) {
 	})
 	t.Run("squashfuse", func(t *testing.T) {
 		if _, err := os.Stat("/dev/fuse"); err != nil {
-			needed(t, "/dev/fuse")
+			systest.Lacks(t, "/dev/fuse")
 		}
 		at := t.TempDir()
-		run(t, "squashfuse", image, at)
-		t.Cleanup(func() { run(t, "fusermount", "-u", at) })
+		systest.Run(t, "squashfuse", image, at)
+		t.Cleanup(func() { systest.Run(t, "fusermount", "-u", at) })
 		// Without attributes: squashfuse fails at empty ones.
 		err := tree.Walk(context.Background(), hostTree(t, src), func(path string, n *tree.Node) error {
 			var st unix.Stat_t
@@ -200,8 +192,8 @@ func toolsReadWritten(t *testing.T, src string) {
 			t.Fatal(err)
 		}
 		grown := filepath.Join(t.TempDir(), "grown.sqfs")
-		run(t, "cp", image, grown)
-		run(t, "mksquashfs", filepath.Join(more, "appended"), grown, "-quiet", "-no-progress", "-no-recovery", "-processors", "1")
+		systest.Run(t, "cp", image, grown)
+		systest.Run(t, "mksquashfs", filepath.Join(more, "appended"), grown, "-quiet", "-no-progress", "-no-recovery", "-processors", "1")
 		var want tree.Edits
 		node, err := hostTree(t, more).Child("appended")
 		if err != nil {
@@ -222,7 +214,7 @@ func toolsReadWritten(t *testing.T, src string) {
 // An image is as large as mksquashfs makes it, within a hundredth, where the
 // compressor is the same library.
 func sizeOfWritten(t *testing.T, src string) {
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	lib := library(t)
 	native := map[codec.ID]bool{}
 	for _, d := range lib.Describe() {
@@ -241,7 +233,7 @@ func sizeOfWritten(t *testing.T, src string) {
 				t.Skip("compressed in Go")
 			}
 			theirs := filepath.Join(t.TempDir(), "theirs.sqfs")
-			run(t, "mksquashfs", src, theirs, "-comp", c.comp, "-b", fmt.Sprint(c.bs), "-quiet", "-no-progress")
+			systest.Run(t, "mksquashfs", src, theirs, "-comp", c.comp, "-b", fmt.Sprint(c.bs), "-quiet", "-no-progress")
 			ours, _ := writeFile(t, hostTree(t, src), WriteOptions{Library: lib, Codec: codec.DefaultOptions(id, c.bs), BlockSize: c.bs,
 				Flags: FlagDuplicates | FlagExportable})
 			a, b := openFile(t, theirs).Superblock().BytesUsed, openFile(t, ours).Superblock().BytesUsed
@@ -258,14 +250,14 @@ func sizeOfWritten(t *testing.T, src string) {
 // image is read through something else: the bytes are the same. What lies below
 // the base is not touched.
 func TestCopyInKernel(t *testing.T) {
-	requireTool(t, "mksquashfs")
+	systest.NeedTools(t, "mksquashfs")
 	src := t.TempDir()
 	n := &tenant{t: t, dir: src, rnd: fixedRand()}
 	for i := range 30 {
 		n.file(fmt.Sprintf("d/%d", i), append(n.random(i*5000), n.text(20000)...))
 	}
 	base := filepath.Join(t.TempDir(), "base.sqfs")
-	run(t, "mksquashfs", src, base, "-comp", "lz4", "-b", "4096", "-quiet", "-no-progress")
+	systest.Run(t, "mksquashfs", src, base, "-comp", "lz4", "-b", "4096", "-quiet", "-no-progress")
 	file := openFile(t, base)
 	raw, err := os.ReadFile(base)
 	if err != nil {

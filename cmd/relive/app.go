@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -170,8 +171,25 @@ func (a *app) settleIn(ctx context.Context, dir string, how settling) error {
 	if err != nil {
 		return err
 	}
-	a.warn("%s", done)
+	a.warn("%s", outcomeWords(done))
 	return nil
+}
+
+// outcomeWords tells what a recovery did.
+func outcomeWords(o *swap.Outcome) string {
+	words := "the interrupted run is undone"
+	if o.Finished {
+		words = "the interrupted run is finished"
+	}
+	for _, list := range []struct {
+		what  string
+		names []string
+	}{{"removed", o.Removed}, {"changed by somebody in the meantime", o.Changed}, {"kept", o.Kept}} {
+		if len(list.names) > 0 {
+			words += "; " + list.what + ": " + strings.Join(list.names, ", ")
+		}
+	}
+	return words
 }
 
 // onFlag adds the flag that tells which of several live systems on a stick is

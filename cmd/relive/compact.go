@@ -37,11 +37,17 @@ that the time it takes depends on the changes.
 
 The new files are written beside the old ones, synced, read back and compared,
 and only then put in place; the former state stays beside them with .old behind
-its names, to which relive rollback (and antiX's boot option) goes back. A run that is interrupted is undone or finished by the next one.`,
+its names, to which relive rollback (and antiX's boot option) goes back. A run
+that is interrupted is undone or finished by the next one.
+
+The base of a LiveOS or archiso medium may hold the system as a file system
+image. The new base then holds one, too; --flatten puts the files themselves
+into it, and --image writes the merged image alone.`,
 		Example: `  relive compact /media/usb/antiX
   relive compact --dry-run /media/usb/antiX
   relive compact --comp zstd -b 1M -o /tmp/linuxfs /media/usb/antiX
-  relive compact -e 'var/cache/apt/*' --exclude-from my.list /media/usb/antiX`,
+  relive compact -e 'var/cache/apt/*' --exclude-from my.list /media/usb/antiX
+  relive compact --image /tmp/rootfs.img /run/media/me/FEDORA`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options()
@@ -162,11 +168,12 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 		a.printf("new image: not compressed, %s of content\n", remaster.Bytes(s.Bytes))
 	case "nested":
 		a.printf("new base: %s in blocks of %s, with a file system image inside\n", s.Codec, remaster.Bytes(int64(s.BlockSize)))
+		a.printf("  copied as stored: %s; to compress: %s\n", remaster.Bytes(s.Copy), remaster.Bytes(s.Compress))
 	default:
 		a.printf("new base: %s in blocks of %s, %d inodes, %s of content\n", s.Codec, remaster.Bytes(int64(s.BlockSize)), s.Inodes, remaster.Bytes(s.Bytes))
+		a.printf("  copied as stored: %d files, partly %d; %s\n", s.Reused, s.Mixed, remaster.Bytes(s.Copy))
+		a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", remaster.Bytes(s.Compress), s.Duplicate, s.Repacked)
 	}
-	a.printf("  copied as stored: %d files, partly %d; %s\n", s.Reused, s.Mixed, remaster.Bytes(s.Copy))
-	a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", remaster.Bytes(s.Compress), s.Duplicate, s.Repacked)
 	if s.Excluded > 0 {
 		a.printf("  left out: %d files and directories\n", s.Excluded)
 	}
@@ -196,8 +203,16 @@ func (a *app) showResult(r *remaster.CompactResult) error {
 		return nil
 	}
 	s := &r.Plan
-	a.printf("%s: %s, was %s; %s copied as stored, %s compressed, in %.1f s\n", r.Path, remaster.Bytes(r.NewSize), remaster.Bytes(r.OldSize),
-		remaster.Bytes(s.Copy), remaster.Bytes(s.Compress), r.Seconds)
+	a.printf("%s: %s", r.Path, remaster.Bytes(r.NewSize))
+	if s.Output == "" {
+		a.printf(", was %s", remaster.Bytes(r.OldSize))
+	}
+	if s.Form == "ext" {
+		a.printf("; not compressed")
+	} else {
+		a.printf("; %s copied as stored, %s compressed", remaster.Bytes(s.Copy), remaster.Bytes(s.Compress))
+	}
+	a.printf(", in %.1f s\n", r.Seconds)
 	switch s.Mode {
 	case "stage":
 		a.printf("the next boot takes it up\n")

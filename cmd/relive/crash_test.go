@@ -20,6 +20,7 @@ import (
 
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // built is the program as it is shipped, built once for all tests.
@@ -48,15 +49,8 @@ func program(t testing.TB) string {
 			shipped.err = fmt.Errorf("go build: %w\n%s", err, out)
 		}
 	})
-	must(t, shipped.err)
+	systest.Must(t, shipped.err)
 	return shipped.dir + "/relive"
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func noise(seed byte, n int) []byte {
@@ -104,7 +98,7 @@ type state map[string]string
 func stateOf(t testing.TB, dir string, same ...*originals) state {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	must(t, err)
+	systest.Must(t, err)
 	s := state{}
 next:
 	for _, e := range entries {
@@ -117,10 +111,10 @@ next:
 			}
 		}
 		f, err := os.Open(filepath.Join(dir, e.Name()))
-		must(t, err)
+		systest.Must(t, err)
 		h := sha256.New()
 		_, err = io.Copy(h, f)
-		must(t, errors.Join(err, f.Close()))
+		systest.Must(t, errors.Join(err, f.Close()))
 		s[e.Name()] = fmt.Sprintf("%x", h.Sum(nil)[:8])
 	}
 	return s
@@ -129,9 +123,9 @@ next:
 func linked(t testing.TB, a, b string) bool {
 	t.Helper()
 	sa, err := os.Stat(a)
-	must(t, err)
+	systest.Must(t, err)
 	sb, err := os.Stat(b)
-	must(t, err)
+	systest.Must(t, err)
 	return os.SameFile(sa, sb)
 }
 
@@ -151,7 +145,7 @@ func makeOriginals(t testing.TB) *originals {
 	o := &originals{dir: t.TempDir()}
 	base := dir("", dir("etc"), dir("usr", file("noise", noise(1, 26<<20)), file("text", words(1, 3<<20))))
 	upper := dir("", dir("etc"), dir("usr", file("more", words(2, 3<<20)), file("noise2", noise(2, 4<<20))))
-	must(t, (&liveSpec{codec: codec.LZ4, blockSize: 128 << 10, vid: defaultVID}).make(o.dir, base, upper))
+	systest.Must(t, (&liveSpec{codec: codec.LZ4, blockSize: 128 << 10, vid: defaultVID}).make(o.dir, base, upper))
 	o.old = stateOf(t, o.dir)
 	done := o.copy(t)
 	o.took = timed(t, done)
@@ -167,16 +161,16 @@ func timed(t testing.TB, dir string) map[string]time.Duration {
 	t.Helper()
 	cmd := exec.Command(program(t), "compact", dir)
 	pipe, err := cmd.StderrPipe()
-	must(t, err)
+	systest.Must(t, err)
 	start := time.Now()
-	must(t, cmd.Start())
+	systest.Must(t, cmd.Start())
 	took := map[string]time.Duration{}
 	phase, since := "", start
 	for s := bufio.NewScanner(pipe); s.Scan(); {
 		took[phase] = time.Since(since)
 		phase, since = strings.TrimSuffix(s.Text(), " ..."), time.Now()
 	}
-	must(t, cmd.Wait())
+	systest.Must(t, cmd.Wait())
 	took[phase] = time.Since(since)
 	took[""] = time.Since(start)
 	return took
@@ -188,7 +182,7 @@ func (o *originals) copy(t testing.TB) string {
 	t.Helper()
 	to := t.TempDir()
 	for name := range o.old {
-		must(t, os.Link(filepath.Join(o.dir, name), filepath.Join(to, name)))
+		systest.Must(t, os.Link(filepath.Join(o.dir, name), filepath.Join(to, name)))
 	}
 	return to
 }
@@ -213,8 +207,8 @@ func interrupted(t testing.TB, dir, phase string, delay time.Duration, fn func(p
 	t.Helper()
 	cmd := exec.Command(program(t), "compact", dir)
 	pipe, err := cmd.StderrPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	systest.Must(t, err)
+	systest.Must(t, cmd.Start())
 	var text bytes.Buffer
 	act := func() {
 		time.Sleep(delay)
@@ -356,7 +350,7 @@ func TestKill(t *testing.T) {
 		if journal {
 			found["left unfinished"]++
 		}
-		must(t, os.RemoveAll(d))
+		systest.Must(t, os.RemoveAll(d))
 	}
 	found["between base and rootfs"] = o.between
 	t.Logf("%v", found)
@@ -388,7 +382,7 @@ func TestSignals(t *testing.T) {
 			d := o.copy(t)
 			ps, stderr := interrupted(t, d, phase, 0, func(p *os.Process) { p.Signal(sig) })
 			for try := 0; ps.ExitCode() == 0 && try < 3; try++ { // it was over before the signal came
-				must(t, os.RemoveAll(d))
+				systest.Must(t, os.RemoveAll(d))
 				d = o.copy(t)
 				ps, stderr = interrupted(t, d, phase, 0, func(p *os.Process) { p.Signal(sig) })
 			}
@@ -398,7 +392,7 @@ func TestSignals(t *testing.T) {
 			if o.whole(t, d, fmt.Sprintf("%v while %s", sig, phase)) {
 				t.Errorf("%v while %s: the new state is in place", sig, phase)
 			}
-			must(t, os.RemoveAll(d))
+			systest.Must(t, os.RemoveAll(d))
 		}
 	}
 }
@@ -412,7 +406,7 @@ func TestBusy(t *testing.T) {
 	asked := false
 	ps, stderr := interrupted(t, d, "writing linuxfs", 0, func(p *os.Process) {
 		asked = true
-		must(t, p.Signal(syscall.SIGSTOP))
+		systest.Must(t, p.Signal(syscall.SIGSTOP))
 		defer p.Signal(syscall.SIGCONT)
 		for _, verb := range []string{"compact", "rollback"} {
 			code, _, stderr := relive(t, verb, "-q", d)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,47 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/squash/codec"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
-
-// lacks skips a test that needs something of the system, but fails it in CI.
-func lacks(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-}
-
-func requireMounts(t testing.TB, tools ...string) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		lacks(t, "not root")
-	}
-	for _, name := range append(tools, "mount", "umount") {
-		if _, err := exec.LookPath(name); err != nil {
-			lacks(t, name+" is missing")
-		}
-	}
-}
-
-func tool(t testing.TB, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-// mountLoop mounts an image until the end of the test.
-func mountLoop(t testing.TB, image, options string) string {
-	t.Helper()
-	at := t.TempDir()
-	tool(t, "mount", "-o", options, image, at)
-	t.Cleanup(func() { mounttest.Unmount(t, at) })
-	return at
-}
 
 // TestDiskFull: where the disk is full before the end, at whatever write,
 // nothing is lost, nothing is left and the error says what to do.
@@ -58,21 +18,19 @@ func mountLoop(t testing.TB, image, options string) string {
 // The new base is larger than can be foretold: the base compresses well, what
 // is added does not.
 func TestDiskFull(t *testing.T) {
-	requireMounts(t, "mke2fs")
+	systest.NeedRoot(t, "mount", "mke2fs")
 	t.Parallel()
-	image := t.TempDir() + "/disk"
-	must(t, os.WriteFile(image, nil, 0o600))
-	must(t, os.Truncate(image, 64<<20))
-	tool(t, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-m", "0", "-O", "^has_journal", image)
-	disk := mountLoop(t, image, "loop")
+	image := systest.Blank(t, 64<<20)
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-m", "0", "-O", "^has_journal", image)
+	disk, _ := systest.Mount(t, "", "loop", image)
 	live := filepath.Join(disk, "live")
 	base := dir("", dir("etc"), dir("usr", file("zeros", make([]byte, 20<<20)), file("text", words(1, 10_000))))
 	upper := dir("", dir("etc"), dir("usr", file("more", noise(2, 5<<20))))
 	fresh := func() {
-		must(t, os.RemoveAll(disk+"/filler"))
-		must(t, os.RemoveAll(live))
-		must(t, os.Mkdir(live, 0o755))
-		must(t, (&liveSpec{codec: codec.Gzip, blockSize: 128 << 10, vid: defaultVID}).make(live, base, upper))
+		systest.Must(t, os.RemoveAll(disk+"/filler"))
+		systest.Must(t, os.RemoveAll(live))
+		systest.Must(t, os.Mkdir(live, 0o755))
+		systest.Must(t, (&liveSpec{codec: codec.Gzip, blockSize: 128 << 10, vid: defaultVID}).make(live, base, upper))
 	}
 	fresh()
 	old := stateOf(t, live)
@@ -134,15 +92,15 @@ func TestDiskFull(t *testing.T) {
 func fill(t testing.TB, disk string, free int64) {
 	t.Helper()
 	path := disk + "/filler"
-	must(t, os.RemoveAll(path))
+	systest.Must(t, os.RemoveAll(path))
 	unix.Sync()
 	var st unix.Statfs_t
-	must(t, unix.Statfs(disk, &st))
+	systest.Must(t, unix.Statfs(disk, &st))
 	f, err := os.Create(path)
-	must(t, err)
+	systest.Must(t, err)
 	defer f.Close()
 	if n := int64(st.Bavail)*st.Bsize - free; n > 0 {
-		must(t, unix.Fallocate(int(f.Fd()), 0, 0, n))
+		systest.Must(t, unix.Fallocate(int(f.Fd()), 0, 0, n))
 	}
 }
 
@@ -153,21 +111,21 @@ func TestManifestScript(t *testing.T) {
 	if _, err := os.Stat(script); err != nil {
 		t.Skip("there is no scripts/manifest.py")
 	}
-	requireMounts(t, "python3")
+	systest.NeedRoot(t, "mount", "python3")
 	t.Parallel()
 	live := t.TempDir()
 	base := dir("", dir("etc"), dir("usr", file("text", words(1, 200_000)), file("odd\n\xff name", []byte("x")), dir("deep", file("f", nil))))
 	upper := dir("", dir("etc"), dir("usr", file("more", noise(2, 300_000))))
-	must(t, (&liveSpec{codec: codec.Gzip, blockSize: 128 << 10, vid: defaultVID}).make(live, base, upper))
+	systest.Must(t, (&liveSpec{codec: codec.Gzip, blockSize: 128 << 10, vid: defaultVID}).make(live, base, upper))
 	if code, _, stderr := relive(t, "compact", "-q", live); code != 0 {
 		t.Fatal(stderr)
 	}
 	for name, options := range map[string]string{"linuxfs": "loop,ro", "rootfs.old": "loop,ro,noload"} {
-		mnt := mountLoop(t, filepath.Join(live, name), options)
+		mnt, _ := systest.Mount(t, "", options, filepath.Join(live, name))
 		a, b := filepath.Join(t.TempDir(), "kernel"), filepath.Join(t.TempDir(), "relive")
-		tool(t, "python3", script, "make", "--all-xattrs", mnt, "-o", a)
+		systest.Run(t, "python3", script, "make", "--all-xattrs", mnt, "-o", a)
 		_, out, _ := relive(t, "ls", "-q", "--manifest", filepath.Join(live, name))
-		must(t, os.WriteFile(b, []byte(out), 0o644))
-		tool(t, "python3", script, "diff", a, b)
+		systest.Must(t, os.WriteFile(b, []byte(out), 0o644))
+		systest.Run(t, "python3", script, "diff", a, b)
 	}
 }

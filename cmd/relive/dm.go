@@ -65,6 +65,28 @@ func openCOW(path string) (*cowFile, error) {
 	return &cowFile{cow, c, path}, nil
 }
 
+// device is a COW of the host over its origin.
+type device struct {
+	*dmmerge.Device
+	cow *cowFile
+}
+
+func (d *device) Close() error { return errors.Join(d.Device.Close(), d.cow.Close()) }
+
+// openDevice opens a COW over an origin, to be read.
+func (a *app) openDevice(c *cobra.Command, origin, path string) (*device, error) {
+	cow, err := openCOW(path)
+	if err != nil {
+		return nil, err
+	}
+	d, err := a.over(c, cow, origin)
+	if err != nil {
+		cow.Close()
+		return nil, err
+	}
+	return &device{d, cow}, nil
+}
+
 // over lays a COW over an origin. Both are closed with the device, the COW's
 // file is not.
 func (a *app) over(c *cobra.Command, cow *cowFile, origin string) (*dmmerge.Device, error) {

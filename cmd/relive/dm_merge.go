@@ -60,17 +60,12 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 	if err != nil {
 		return err
 	}
-	cow, err := openCOW(path)
-	if err != nil {
-		return err
-	}
-	defer cow.Close()
-	d, err := a.over(c, cow, origin)
+	d, err := a.openDevice(c, origin, path)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	warnings, err := a.dmReadable(d, f.forceBase)
+	warnings, err := a.dmReadable(d.Device, f.forceBase)
 	if err != nil {
 		return err
 	}
@@ -78,7 +73,7 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 	if err != nil {
 		return err
 	}
-	res, err := dmmerge.MergeTo(c.Context(), out.File, d, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
+	res, err := dmmerge.MergeTo(c.Context(), out.File, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
 	if err := out.finish(err); err != nil {
 		return err
 	}
@@ -175,19 +170,15 @@ func (a *app) dmMergeInPlace(c *cobra.Command, origin, path string, f *dmMergeFl
 // checkInPlace refuses before a merge in place what it would refuse, with a
 // hint.
 func (a *app) checkInPlace(c *cobra.Command, origin, path string, f *dmMergeFlags) error {
-	cow, err := openCOW(path)
-	if err != nil {
-		return err
-	}
-	defer cow.Close()
-	d, err := a.over(c, cow, origin)
+	d, err := a.openDevice(c, origin, path)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if err := a.checkBase(d, f.forceBase); err != nil {
+	if err := a.checkBase(d.Device, f.forceBase); err != nil {
 		return err
 	}
+	cow := d.COW()
 	const hint = "write a merged image with -o, or make a sound COW with relive dm recover"
 	if s := cow.State(); s == dmmerge.Invalid || s == dmmerge.Unloadable {
 		return refusal(hint, "%s: %s", path, map[dmmerge.State]string{dmmerge.Invalid: "it is marked invalid", dmmerge.Unloadable: "the kernel refuses to load it"}[s])

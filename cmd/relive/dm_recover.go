@@ -211,23 +211,18 @@ func (a *app) dmRepack(c *cobra.Command, origin, path string, f *dmRepackFlags) 
 	if err != nil {
 		return err
 	}
-	cow, err := openCOW(path)
-	if err != nil {
-		return err
-	}
-	defer cow.Close()
-	d, err := a.over(c, cow, origin)
+	d, err := a.openDevice(c, origin, path)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	warnings, err := a.dmReadable(d, f.forceBase)
+	warnings, err := a.dmReadable(d.Device, f.forceBase)
 	if err != nil {
 		return err
 	}
 	if !f.keepFree {
 		var why string
-		if o.Free, why, err = freeExtents(d, path); err != nil {
+		if o.Free, why, err = freeExtents(d.Device, path); err != nil {
 			return err
 		}
 		if why != "" {
@@ -239,10 +234,10 @@ func (a *app) dmRepack(c *cobra.Command, origin, path string, f *dmRepackFlags) 
 		return err
 	}
 	out.reserve = !f.sparse
-	if done := a.phase("repacking", 2*int64(cow.Chunks())*cow.ChunkBytes()); done != nil {
+	if done := a.phase("repacking", 2*int64(d.COW().Chunks())*d.COW().ChunkBytes()); done != nil {
 		o.Progress = func(n, _ int64) { done(n) }
 	}
-	res, err := dmmerge.Repack(c.Context(), d, out, o)
+	res, err := dmmerge.Repack(c.Context(), d.Device, out, o)
 	if err := out.finish(err); err != nil {
 		return badSize(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,7 +18,7 @@ import (
 
 	"relive/squash"
 	"relive/squash/codec"
-	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 // dmfixture NAME FILE unpacks an image of dmmerge's testdata.
@@ -68,12 +67,13 @@ func sha256Command(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// mksquash DIR FILE makes a SquashFS image.
+// mksquash DIR FILE makes a SquashFS image. Files named .wh.NAME become
+// whiteouts.
 func mksquashCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: mksquash DIR FILE")
 	}
-	root, err := hostfs.Open(ts.MkAbs(args[0]))
+	root, err := loadTree(ts.MkAbs(args[0]))
 	ts.Check(err)
 	lib, err := codec.Open(codec.Auto)
 	ts.Check(err)
@@ -104,13 +104,7 @@ func TestParseBytes(t *testing.T) {
 
 // Files that the running system uses are not changed.
 func TestDMInUse(t *testing.T) {
-	skip := t.Skipf
-	if os.Getenv("CI") == "true" {
-		skip = t.Fatalf
-	}
-	if os.Getuid() != 0 {
-		skip("needs root")
-	}
+	systest.NeedRoot(t, "losetup")
 	path := filepath.Join(t.TempDir(), "cow")
 	var out bytes.Buffer
 	relive := func(args ...string) int {
@@ -120,18 +114,7 @@ func TestDMInUse(t *testing.T) {
 	if code := relive("create", path, "--size", "1M", "--chunk", "4K"); code != exitDone {
 		t.Fatal(code, out.String())
 	}
-	device, err := exec.Command("losetup", "--find", "--show", path).Output()
-	if err != nil {
-		skip("no loop device: %v", err)
-	}
-	loop := strings.TrimSpace(string(device))
-	detached := false
-	detach := func() {
-		if !detached {
-			detached = exec.Command("losetup", "--detach", loop).Run() == nil
-		}
-	}
-	t.Cleanup(detach)
+	loop, detach := systest.Loop(t, path)
 	for _, args := range [][]string{{"reset", path}, {"grow", path, "--size", "2M"}, {"recover", "--in-place", path}, {"merge", "--in-place", path, path},
 		{"create", path, "--size", "1M", "--force"}, {"recover", path, "-o", path + ".new"}} {
 		if code := relive(args...); code != exitRefused || !strings.Contains(out.String(), "in use: attached to "+loop) {

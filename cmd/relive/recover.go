@@ -1,8 +1,14 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+
 	"github.com/spf13/cobra"
 
+	"relive/remaster"
 	"relive/remaster/swap"
 )
 
@@ -16,11 +22,21 @@ commit point a run is undone, after it finished. Every other verb does the same
 before it begins.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			state, err := swap.Inspect(swap.OS{}, args[0])
-			if err != nil {
+			if _, err := os.Stat(args[0]); err != nil {
 				return err
 			}
-			if state == nil {
+			found := false
+			for _, dir := range remaster.JournalDirs(args[0]) {
+				state, err := swap.Inspect(swap.OS{}, dir)
+				if dir != args[0] && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				found = found || state != nil
+			}
+			if !found {
 				a.printf("%s: nothing was interrupted\n", args[0])
 				return nil
 			}

@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("RELIVE_CODECS", os.Getenv("RELIVE_CODECS"))
 			return nil
 		},
+		Condition: condition,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"mklive":    makeLiveCommand,
 			"code":      codeCommand,
@@ -52,6 +53,9 @@ func TestScripts(t *testing.T) {
 			"poke":      pokeCommand,
 			"sha256":    sha256Command,
 			"mksquash":  mksquashCommand,
+			"mkext":     makeExtCommand,
+			"mkcow":     makeCOWCommand,
+			"whiteout":  whiteoutCommand,
 		},
 	})
 }
@@ -276,7 +280,7 @@ func load(n *tree.Node) (*tree.Node, error) {
 		if name, ok := strings.CutPrefix(n.Name, ".wh."); ok && !strings.HasPrefix(name, ".wh.") {
 			return &tree.Node{Name: name, Nlink: 1, Meta: tree.Meta{Type: tree.CharDevice, Mtime: epoch}}, nil
 		}
-		b, err := tree.ReadAll(n, 1<<20)
+		b, err := tree.ReadAll(n, memoryMax)
 		if err != nil {
 			return nil, err
 		}

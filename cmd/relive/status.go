@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"relive/dmmerge"
 	"relive/remaster"
 )
 
@@ -122,7 +123,11 @@ func (a *app) printOverlay(row func(name, format string, args ...any), s *remast
 	switch d := o.Snapshot; {
 	case d != nil:
 		row("overlay", "%s, device-mapper snapshot, chunks of %s, status %s", name, remaster.Bytes(d.ChunkBytes), d.Status)
-		row("", "%s of %s left before it overflows", remaster.Bytes(int64(d.BytesLeft)), remaster.Bytes(o.Size))
+		if d.State == dmmerge.Invalid || d.State == dmmerge.Unloadable {
+			row("", "%s: the kernel reads nothing from it", d.State)
+		} else {
+			row("", "%s of %s left before it overflows", remaster.Bytes(int64(d.BytesLeft)), remaster.Bytes(o.Size))
+		}
 		row("", "merged: %s, %s used (%.0f %%), %d of %d inodes, journal %s", o.FileSystem, remaster.Bytes(o.UsedBytes), o.UsedPercent,
 			o.UsedInodes, o.Inodes, journalState(&o.ImageStatus))
 	case o.Inodes == 0:

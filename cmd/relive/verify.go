@@ -49,9 +49,12 @@ read from end to end.`,
 }
 
 func (a *app) showChecks(results []remaster.CheckResult) error {
-	bad := 0
+	bad, skipped := 0, 0
 	for _, r := range results {
-		if !r.OK {
+		switch {
+		case r.Skipped != "":
+			skipped++
+		case !r.OK:
 			bad++
 		}
 	}
@@ -61,6 +64,10 @@ func (a *app) showChecks(results []remaster.CheckResult) error {
 		}
 	} else {
 		for _, r := range results {
+			if r.Skipped != "" {
+				a.printf("%s: not checked: %s\n", r.Path, r.Skipped)
+				continue
+			}
 			if r.OK {
 				a.printf("%s: sound (%s)\n", r.Path, r.Detail)
 				continue
@@ -73,6 +80,9 @@ func (a *app) showChecks(results []remaster.CheckResult) error {
 	}
 	if bad > 0 {
 		return fmt.Errorf("%w: %d of %d checks failed", remaster.ErrDamaged, bad, len(results))
+	}
+	if skipped > 0 {
+		return errWarned
 	}
 	return nil
 }

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // dirNode is a directory in memory.
@@ -208,21 +208,9 @@ func lists() [][]string {
 	return append(all, []string{"a/b", "a"}, []string{"a", "a/b"}, []string{"a/*", "a/b/c", "x/[a]/b", "x/a/*"}, []string{"... b", "x/*"}, []string{"*/c", "b/*/b", "... c"})
 }
 
-func requireTool(t *testing.T, name string) string {
-	t.Helper()
-	p, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	return p
-}
-
 // TestMksquashfs holds what is kept against mksquashfs itself.
 func TestMksquashfs(t *testing.T) {
-	mk, un := requireTool(t, "mksquashfs"), requireTool(t, "unsquashfs")
+	systest.NeedTools(t, "mksquashfs", "unsquashfs")
 	dir := t.TempDir()
 	src := filepath.Join(dir, "src")
 	for _, p := range sample {
@@ -255,16 +243,9 @@ func TestMksquashfs(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(mk, src, img, "-wildcards", "-ef", file, "-no-progress", "-quiet", "-processors", "1", "-noI", "-noD", "-noF", "-noX")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%q: %v\n%s", patterns, err, out)
-		}
-		out, err := exec.Command(un, "-d", "", "-l", img).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		systest.Run(t, "mksquashfs", src, img, "-wildcards", "-ef", file, "-no-progress", "-quiet", "-processors", "1", "-noI", "-noD", "-noF", "-noX")
 		var want []string
-		for line := range strings.Lines(string(out)) {
+		for line := range strings.Lines(systest.Output(t, "unsquashfs", "-d", "", "-l", img)) {
 			if p := strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "/"); p != "" {
 				want = append(want, p)
 			}

@@ -3,7 +3,6 @@ package hostdisk
 import (
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -12,27 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
-
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
-}
-
-func run(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
 
 func TestFreeSpace(t *testing.T) {
 	dir := t.TempDir()
@@ -40,7 +20,7 @@ func TestFreeSpace(t *testing.T) {
 	if err != nil || free <= 0 {
 		t.Fatal(free, err)
 	}
-	out := strings.Fields(run(t, "df", "-B1", "--output=avail", dir))
+	out := strings.Fields(systest.Output(t, "df", "-B1", "--output=avail", dir))
 	t.Log(free, out)
 	if len(out) != 2 || len(out[1]) < 4 {
 		t.Fatal(out)
@@ -51,10 +31,7 @@ func TestFreeSpace(t *testing.T) {
 }
 
 func TestSpaceOnTmpfs(t *testing.T) {
-	requireRoot(t)
-	dir := t.TempDir()
-	run(t, "mount", "-t", "tmpfs", "-o", "size=1m", "none", dir)
-	t.Cleanup(func() { mounttest.Unmount(t, dir) })
+	dir, _ := systest.Mount(t, "tmpfs", "size=1m", "none")
 	if free, err := FreeSpace(dir); err != nil || free != 1<<20 {
 		t.Errorf("free: %d, %v", free, err)
 	}
@@ -175,16 +152,11 @@ func TestInUseByName(t *testing.T) {
 
 // TestInUseLoop mounts an image for real, and replaces it as an update would.
 func TestInUseLoop(t *testing.T) {
-	requireRoot(t)
-	dir, point := t.TempDir(), t.TempDir()
-	img, kept := filepath.Join(dir, "image"), filepath.Join(dir, "image.old")
-	if err := os.WriteFile(img, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(img, 1<<20); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", img)
+	systest.NeedRoot(t, "mke2fs", "mount")
+	img := systest.Blank(t, 1<<20)
+	dir := filepath.Dir(img)
+	kept := filepath.Join(dir, "image.old")
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", img)
 	check := func(path, prefix string) {
 		t.Helper()
 		got, err := InUse("/", path)
@@ -193,13 +165,7 @@ func TestInUseLoop(t *testing.T) {
 		}
 	}
 	check(img, "")
-	run(t, "mount", "-o", "loop,ro", img, point)
-	mounted := true
-	t.Cleanup(func() {
-		if mounted {
-			mounttest.Unmount(t, point)
-		}
-	})
+	point, unmount := systest.Mount(t, "", "loop,ro", img)
 	check(img, "mounted at "+point+" through /dev/loop")
 	if name, err := FilesystemType(point); err != nil || name != "ext4" {
 		t.Errorf("%s, %v", name, err)
@@ -216,8 +182,7 @@ func TestInUseLoop(t *testing.T) {
 	}
 	check(img, "")
 	check(kept, "mounted at "+point)
-	mounttest.Unmount(t, point)
-	mounted = false
+	unmount()
 	// The loop device lets go of its file a moment after the mount does.
 	for range 100 {
 		if got, err := InUse("/", kept); got == "" || err != nil {
@@ -231,8 +196,7 @@ func TestInUseLoop(t *testing.T) {
 	if err := os.WriteFile(target, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "mount", "--bind", kept, target)
-	t.Cleanup(func() { mounttest.Unmount(t, target) })
+	systest.MountAt(t, "", "bind", kept, target)
 	check(kept, "bind-mounted at "+target)
 	check(img, "")
 }
@@ -243,10 +207,7 @@ func TestDeviceInUse(t *testing.T) {
 	root := t.TempDir()
 	disk := root + "/disk"
 	if err := unix.Mknod(disk, unix.S_IFBLK|0o600, int(unix.Mkdev(240, 8))); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		systest.Lacks(t, "device nodes, but: "+err.Error())
 	}
 	put := func(name, text string) {
 		t.Helper()

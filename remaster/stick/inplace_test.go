@@ -13,7 +13,7 @@ import (
 
 	"relive/dmmerge"
 	"relive/tree"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 var _ dmmerge.Store = (*InPlace)(nil)
@@ -31,12 +31,12 @@ func bytesOf(t testing.TB, path string) []byte {
 // TestInPlaceFAT overwrites parts of a file in pieces, and holds the result
 // against mtools and fsck.fat: not a byte differs but those.
 func TestInPlaceFAT(t *testing.T) {
-	requireTool(t, "mkfs.fat", "mcopy", "mdel", "mtype", "fsck.fat")
+	systest.NeedTools(t, "mkfs.fat", "mcopy", "mdel", "mtype", "fsck.fat")
 	for _, kind := range []string{"-F12", "-F16", "-F32"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			img := image(t, map[string]string{"-F12": "6M", "-F16": "20M", "-F32": "40M"}[kind])
-			command(t, "", "mkfs.fat", kind, map[bool]string{true: "-s1", false: "-s4"}[kind == "-F32"], img)
+			img := systest.Blank(t, map[string]int64{"-F12": 6 << 20, "-F16": 20 << 20, "-F32": 40 << 20}[kind])
+			systest.Run(t, "mkfs.fat", kind, map[bool]string{true: "-s1", false: "-s4"}[kind == "-F32"], img)
 			r := rand.New(rand.NewPCG(1, 2))
 			want := make([]byte, 700_001)
 			for i := range want {
@@ -45,7 +45,7 @@ func TestInPlaceFAT(t *testing.T) {
 			for _, name := range []string{"gap1", "gap2", "gap3"} {
 				write(t, img, 0, name, strings.Repeat("x", 20000))
 			}
-			command(t, "", "mdel", "-i", img, "::/gap1", "::/gap3")
+			systest.Run(t, "mdel", "-i", img, "::/gap1", "::/gap3")
 			write(t, img, 0, "other", "another file")
 			write(t, img, 0, "overlay", string(want))
 			before := bytesOf(t, img)
@@ -98,10 +98,10 @@ func TestInPlaceFAT(t *testing.T) {
 			if err := f.Close(); err != nil {
 				t.Error(err)
 			}
-			if command(t, "", "mtype", "-i", img, "::/overlay") != string(want) {
+			if systest.Output(t, "mtype", "-i", img, "::/overlay") != string(want) {
 				t.Error("mtools reads other content")
 			}
-			command(t, "", "fsck.fat", "-n", img)
+			systest.Run(t, "fsck.fat", "-n", img)
 			differ := 0
 			for i, b := range bytesOf(t, img) {
 				if b != before[i] {
@@ -120,19 +120,19 @@ func TestInPlaceFAT(t *testing.T) {
 				t.Fatal(err)
 			}
 			clear(want[:64<<10])
-			if got := command(t, "", "mtype", "-i", img, "::/overlay"); got != string(want) {
+			if got := systest.Output(t, "mtype", "-i", img, "::/overlay"); got != string(want) {
 				t.Error("other content after a reset")
 			}
-			command(t, "", "fsck.fat", "-n", img)
+			systest.Run(t, "fsck.fat", "-n", img)
 		})
 	}
 }
 
 // TestInPlaceExt: a file with a hole, in a partition.
 func TestInPlaceExt(t *testing.T) {
-	requireTool(t, "mke2fs", "e2fsck", "debugfs", "sfdisk")
+	systest.NeedTools(t, "mke2fs", "e2fsck", "debugfs", "sfdisk")
 	dir := t.TempDir()
-	src, ext := filepath.Join(dir, "src"), image(t, "20M")
+	src, ext := filepath.Join(dir, "src"), systest.Blank(t, 20<<20)
 	if err := os.Mkdir(src, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -154,10 +154,10 @@ func TestInPlaceExt(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(src, "tiny"), []byte("tiny"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	command(t, "", "mke2fs", "-qt", "ext4", "-O", "inline_data,^metadata_csum", "-d", src, ext)
-	disk := image(t, "30M")
-	command(t, "label: dos\nstart=2048, size=20M\n", "sfdisk", "-q", disk)
-	command(t, "", "dd", "if="+ext, "of="+disk, "bs=1M", "seek=1", "conv=notrunc", "status=none")
+	systest.Run(t, "mke2fs", "-qt", "ext4", "-O", "inline_data,^metadata_csum", "-d", src, ext)
+	disk := systest.Blank(t, 30<<20)
+	systest.Feed(t, "label: dos\nstart=2048, size=20M\n", "sfdisk", "-q", disk)
+	systest.Run(t, "dd", "if="+ext, "of="+disk, "bs=1M", "seek=1", "conv=notrunc", "status=none")
 	s, err := OpenWritable(disk)
 	if err != nil {
 		t.Fatal(err)
@@ -188,10 +188,10 @@ func TestInPlaceExt(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	command(t, "", "dd", "if="+disk, "of="+ext, "bs=1M", "skip=1", "count=20", "status=none")
-	command(t, "", "e2fsck", "-fn", ext)
+	systest.Run(t, "dd", "if="+disk, "of="+ext, "bs=1M", "skip=1", "count=20", "status=none")
+	systest.Run(t, "e2fsck", "-fn", ext)
 	out := filepath.Join(dir, "out")
-	command(t, "", "debugfs", "-R", "dump sparse "+out, ext)
+	systest.Run(t, "debugfs", "-R", "dump sparse "+out, ext)
 	if got := bytesOf(t, out); !bytes.Equal(got[:len(want)], want) || !tree.IsZero(got[len(want):1<<20-7]) || string(got[1<<20-7:]) != "the end" {
 		t.Error("debugfs reads other content")
 	}
@@ -219,21 +219,16 @@ func TestInPlaceExt(t *testing.T) {
 
 // TestBusyDevice: a device that is mounted is not opened for writing.
 func TestBusyDevice(t *testing.T) {
-	requireTool(t, "losetup", "mke2fs", "mount")
-	if os.Geteuid() != 0 {
-		t.Skip("mounting takes root")
-	}
-	img, mnt := image(t, "8M"), t.TempDir()
-	command(t, "", "mke2fs", "-qt", "ext4", img)
-	loop := strings.TrimSpace(command(t, "", "losetup", "-f", "--show", img))
-	t.Cleanup(func() { command(t, "", "losetup", "-d", loop) })
+	systest.NeedRoot(t, "losetup", "mke2fs", "mount")
+	img := systest.Blank(t, 8<<20)
+	systest.Run(t, "mke2fs", "-qt", "ext4", img)
+	loop, _ := systest.Loop(t, img)
 	if s, err := OpenWritable(loop); err != nil {
 		t.Fatal(err)
 	} else if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	command(t, "", "mount", loop, mnt)
-	t.Cleanup(func() { mounttest.Unmount(t, mnt) })
+	systest.Mount(t, "", "", loop)
 	if _, err := OpenWritable(loop); !errors.Is(err, unix.EBUSY) || hintOf(err) == "" {
 		t.Error(err)
 	}
@@ -246,9 +241,9 @@ func TestBusyDevice(t *testing.T) {
 
 // TestInPlaceExFAT: the same in a file of exFAT that lies in pieces.
 func TestInPlaceExFAT(t *testing.T) {
-	requireTool(t, "zstd", "fsck.exfat")
+	systest.NeedTools(t, "fsck.exfat")
 	img := filepath.Join(t.TempDir(), "img")
-	command(t, "", "zstd", "-dqo", img, filepath.Join("fat", "testdata", "exfat.img.zst"))
+	systest.UnpackTo(t, filepath.Join("fat", "testdata", "exfat.img.zst"), img)
 	s, err := OpenWritable(img)
 	if err != nil {
 		t.Fatal(err)
@@ -277,5 +272,5 @@ func TestInPlaceExFAT(t *testing.T) {
 	if got := read(t, root, "pieces"); got != string(want) {
 		t.Error("other content")
 	}
-	command(t, "", "fsck.exfat", "-n", img)
+	systest.Run(t, "fsck.exfat", "-n", img)
 }

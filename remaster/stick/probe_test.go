@@ -7,42 +7,44 @@ import (
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // TestBlkid makes one file system of each kind, and compares kind, label and
 // UUID with what blkid prints.
 func TestBlkid(t *testing.T) {
 	for _, c := range []struct {
-		name, size string
-		args       []string // %s is the image
-		opens      bool
+		name  string
+		size  int64
+		args  []string // %s is the image
+		opens bool
 	}{
-		{"fat12", "4M", []string{"mkfs.fat", "-F12", "-n", "MY STICK", "%s"}, true},
-		{"fat16", "30M", []string{"mkfs.fat", "-F16", "%s"}, true},
-		{"fat32", "80M", []string{"mkfs.fat", "-F32", "-n", "STICK32", "%s"}, true},
-		{"fat with a table", "80M", []string{"mkfs.fat", "-F32", "--mbr=y", "-n", "STICK32", "%s"}, true},
-		{"fat of 4096", "300M", []string{"mkfs.fat", "-S4096", "-F32", "%s"}, true},
-		{"exfat", "16M", []string{"mkfs.exfat", "-L", "größer", "%s"}, true},
-		{"exfat, no label", "16M", []string{"mkfs.exfat", "%s"}, true},
-		{"ext2", "8M", []string{"mke2fs", "-qt", "ext2", "-L", "persistence", "%s"}, true},
-		{"ext3", "8M", []string{"mke2fs", "-qt", "ext3", "%s"}, true},
-		{"ext4", "8M", []string{"mke2fs", "-qt", "ext4", "-L", "ext label", "%s"}, true},
-		{"ext4 without a journal", "8M", []string{"mke2fs", "-qt", "ext4", "-O", "^has_journal", "%s"}, true},
-		{"btrfs", "120M", []string{"mkfs.btrfs", "-q", "-L", "btrfs label", "%s"}, false},
-		{"xfs", "320M", []string{"mkfs.xfs", "-q", "-L", "xfs label", "%s"}, false},
-		{"f2fs", "64M", []string{"mkfs.f2fs", "-q", "-l", "f2fs größer", "%s"}, false},
-		{"ntfs", "16M", []string{"mkntfs", "-qFf", "%s"}, false},
-		{"erofs", "", []string{"mkfs.erofs", "%s", "."}, false},
-		{"squashfs", "", []string{"mksquashfs", ".", "%s", "-quiet", "-no-progress"}, false},
-		{"luks1", "16M", []string{"cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "%s", "-"}, false},
-		{"luks2", "32M", []string{"cryptsetup", "luksFormat", "-q", "--type", "luks2", "--label", "luks label", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "%s", "-"}, false},
-		{"swap", "8M", []string{"mkswap", "-q", "-L", "swap label", "%s"}, false},
-		{"iso", "", []string{"xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "Fedora-WS-Live-40", "-o", "%s", "."}, true},
-		{"iso with Joliet", "", []string{"xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-V", "größer als ASCII", "-o", "%s", "."}, true},
+		{"fat12", 4 << 20, []string{"mkfs.fat", "-F12", "-n", "MY STICK", "%s"}, true},
+		{"fat16", 30 << 20, []string{"mkfs.fat", "-F16", "%s"}, true},
+		{"fat32", 80 << 20, []string{"mkfs.fat", "-F32", "-n", "STICK32", "%s"}, true},
+		{"fat with a table", 80 << 20, []string{"mkfs.fat", "-F32", "--mbr=y", "-n", "STICK32", "%s"}, true},
+		{"fat of 4096", 300 << 20, []string{"mkfs.fat", "-S4096", "-F32", "%s"}, true},
+		{"exfat", 16 << 20, []string{"mkfs.exfat", "-L", "größer", "%s"}, true},
+		{"exfat, no label", 16 << 20, []string{"mkfs.exfat", "%s"}, true},
+		{"ext2", 8 << 20, []string{"mke2fs", "-qt", "ext2", "-L", "persistence", "%s"}, true},
+		{"ext3", 8 << 20, []string{"mke2fs", "-qt", "ext3", "%s"}, true},
+		{"ext4", 8 << 20, []string{"mke2fs", "-qt", "ext4", "-L", "ext label", "%s"}, true},
+		{"ext4 without a journal", 8 << 20, []string{"mke2fs", "-qt", "ext4", "-O", "^has_journal", "%s"}, true},
+		{"btrfs", 120 << 20, []string{"mkfs.btrfs", "-q", "-L", "btrfs label", "%s"}, false},
+		{"xfs", 320 << 20, []string{"mkfs.xfs", "-q", "-L", "xfs label", "%s"}, false},
+		{"f2fs", 64 << 20, []string{"mkfs.f2fs", "-q", "-l", "f2fs größer", "%s"}, false},
+		{"ntfs", 16 << 20, []string{"mkntfs", "-qFf", "%s"}, false},
+		{"erofs", 0, []string{"mkfs.erofs", "%s", "."}, false},
+		{"squashfs", 0, []string{"mksquashfs", ".", "%s", "-quiet", "-no-progress"}, false},
+		{"luks1", 16 << 20, []string{"cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "%s", "-"}, false},
+		{"luks2", 32 << 20, []string{"cryptsetup", "luksFormat", "-q", "--type", "luks2", "--label", "luks label", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "%s", "-"}, false},
+		{"swap", 8 << 20, []string{"mkswap", "-q", "-L", "swap label", "%s"}, false},
+		{"iso", 0, []string{"xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "Fedora-WS-Live-40", "-o", "%s", "."}, true},
+		{"iso with Joliet", 0, []string{"xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-V", "größer als ASCII", "-o", "%s", "."}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			requireTool(t, c.args[0])
+			systest.NeedTools(t, c.args[0])
 			dir := t.TempDir()
 			src, path := filepath.Join(dir, "src"), filepath.Join(dir, "img")
 			if err := os.Mkdir(src, 0o755); err != nil {
@@ -51,8 +53,8 @@ func TestBlkid(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(src, "file"), []byte("content"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if c.size != "" {
-				command(t, "", "truncate", "-s", c.size, path)
+			if c.size != 0 {
+				systest.BlankAt(t, path, c.size)
 			}
 			args := append([]string{}, c.args[1:]...)
 			for i, a := range args {
@@ -63,7 +65,7 @@ func TestBlkid(t *testing.T) {
 					args[i] = src
 				}
 			}
-			command(t, "secret", c.args[0], args...)
+			systest.Feed(t, "secret", c.args[0], args...)
 			s := open(t, path)
 			if len(s.Partitions) != 1 || s.Partitions[0].Number != 0 || s.Table.Kind != "" {
 				t.Fatalf("%+v", s.Partitions)
@@ -95,15 +97,15 @@ func TestBlkid(t *testing.T) {
 
 // inside puts an image into the second partition of a disk, and finds it there.
 func inside(t *testing.T, path string, want *Partition) {
-	requireTool(t, "sfdisk")
+	systest.NeedTools(t, "sfdisk")
 	st, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	size := int(st.Size())
-	disk := image(t, itoa(size+4<<20))
-	command(t, "label: gpt\nsize=1M\nsize="+itoa((size+511)/512)+", name=data\n", "sfdisk", "-q", disk)
-	command(t, "", "dd", "if="+path, "of="+disk, "bs=1M", "seek=2", "conv=notrunc,sparse", "status=none")
+	disk := systest.Blank(t, int64(size)+4<<20)
+	systest.Feed(t, "label: gpt\nsize=1M\nsize="+itoa((size+511)/512)+", name=data\n", "sfdisk", "-q", disk)
+	systest.Run(t, "dd", "if="+path, "of="+disk, "bs=1M", "seek=2", "conv=notrunc,sparse", "status=none")
 	s := open(t, disk)
 	if len(s.Partitions) != 2 || s.Table.Kind != "gpt" {
 		t.Fatalf("%+v", s.Partitions)

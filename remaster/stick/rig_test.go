@@ -2,50 +2,12 @@ package stick
 
 import (
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
-
-func requireTool(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is missing", name)
-			}
-			t.Skipf("%s is missing", name)
-		}
-	}
-}
-
-func command(t testing.TB, stdin, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8", "MTOOLS_SKIP_CHECK=1")
-	out, err := cmd.Output()
-	if err != nil {
-		var e *exec.ExitError
-		if errors.As(err, &e) {
-			t.Fatalf("%s %.300q: %v\n%.500s%.500s", name, args, err, out, e.Stderr)
-		}
-		t.Fatal(err)
-	}
-	return string(out)
-}
-
-// image makes an empty image.
-func image(t testing.TB, size string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "img")
-	command(t, "", "truncate", "-s", size, path)
-	return path
-}
 
 func open(t testing.TB, path string) *Stick {
 	t.Helper()
@@ -64,9 +26,9 @@ func open(t testing.TB, path string) *Stick {
 // blkid gives what blkid tells of an image, or of a part of it.
 func blkid(t testing.TB, path string, args ...string) map[string]string {
 	t.Helper()
-	requireTool(t, "blkid")
+	systest.NeedTools(t, "blkid")
 	out := map[string]string{}
-	for line := range strings.Lines(command(t, "", "blkid", append(append([]string{"-p", "-o", "udev"}, args...), path)...)) {
+	for line := range strings.Lines(systest.Output(t, "blkid", append(append([]string{"-p", "-o", "udev"}, args...), path)...)) {
 		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
 			out[strings.TrimPrefix(key, "ID_")] = value
 		}

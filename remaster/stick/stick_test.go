@@ -11,6 +11,7 @@ import (
 
 	"relive/remaster/stick/partition"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // write puts a file into a FAT that begins at an offset of an image.
@@ -22,28 +23,28 @@ func write(t testing.TB, img string, offset int64, path, content string) {
 	}
 	at := fmt.Sprintf("%s@@%d", img, offset)
 	for dir := filepath.Dir(path); dir != "."; dir = "." {
-		command(t, "", "mmd", "-D", "s", "-i", at, "::/"+dir)
+		systest.Run(t, "mmd", "-D", "s", "-i", at, "::/"+dir)
 	}
-	command(t, "", "mcopy", "-i", at, src, "::/"+path)
+	systest.Run(t, "mcopy", "-i", at, src, "::/"+path)
 }
 
 // TestDisk opens a stick of a FAT, an ext4 and a LUKS partition, with a GPT and
 // with an MBR whose partitions are logical.
 func TestDisk(t *testing.T) {
-	requireTool(t, "sfdisk", "mkfs.fat", "mcopy", "mke2fs")
+	systest.NeedTools(t, "sfdisk", "mkfs.fat", "mcopy", "mke2fs")
 	for _, label := range []string{"gpt", "dos"} {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
-			disk := image(t, "80M")
+			disk := systest.Blank(t, 80<<20)
 			script, first, second := "label: gpt\nstart=2048, size=20M, name=boot\nsize=30M, name=data\nsize=1M\n", 1, 2
 			starts := []int64{1 << 20, 21 << 20, 51 << 20}
 			if label == "dos" {
 				script, first, second = "label: dos\nstart=2048, size=20M, type=c\ntype=5\nstart=45056, size=28M, type=83\nsize=1M\n", 1, 5
 				starts = []int64{1 << 20, 22 << 20, 51 << 20}
 			}
-			command(t, script, "sfdisk", "-q", disk)
-			fat, ext := image(t, "20M"), image(t, "28M")
-			command(t, "", "mkfs.fat", "-n", "BOOT", fat)
+			systest.Feed(t, script, "sfdisk", "-q", disk)
+			fat, ext := systest.Blank(t, 20<<20), systest.Blank(t, 28<<20)
+			systest.Run(t, "mkfs.fat", "-n", "BOOT", fat)
 			write(t, fat, 0, "LiveOS/squashfs.img", "a base")
 			src := filepath.Join(t.TempDir(), "src")
 			if err := os.MkdirAll(filepath.Join(src, "antiX"), 0o755); err != nil {
@@ -52,13 +53,13 @@ func TestDisk(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(src, "antiX", "linuxfs"), []byte("another base"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			command(t, "", "mke2fs", "-qt", "ext4", "-L", "data", "-d", src, ext)
-			luks := image(t, "4096")
+			systest.Run(t, "mke2fs", "-qt", "ext4", "-L", "data", "-d", src, ext)
+			luks := systest.Blank(t, 4096)
 			if err := os.WriteFile(luks, append([]byte("LUKS\xBA\xBE\x00\x01"), make([]byte, 4088)...), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			for i, part := range []string{fat, ext, luks} {
-				command(t, "", "dd", "if="+part, "of="+disk, "bs=4096", fmt.Sprintf("seek=%d", starts[i]/4096), "conv=notrunc", "status=none")
+				systest.Run(t, "dd", "if="+part, "of="+disk, "bs=4096", fmt.Sprintf("seek=%d", starts[i]/4096), "conv=notrunc", "status=none")
 			}
 			s := open(t, disk)
 			byNumber := map[int]*Partition{}
@@ -105,7 +106,7 @@ func TestDisk(t *testing.T) {
 
 // TestHybrid: an image that is an ISO 9660 and has a table shows the whole first.
 func TestHybrid(t *testing.T) {
-	requireTool(t, "xorriso", "mkfs.fat", "sfdisk")
+	systest.NeedTools(t, "xorriso", "mkfs.fat", "sfdisk")
 	dir := t.TempDir()
 	src, efi := filepath.Join(dir, "src"), filepath.Join(dir, "efi")
 	if err := os.MkdirAll(filepath.Join(src, "LiveOS"), 0o755); err != nil {
@@ -114,8 +115,8 @@ func TestHybrid(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(src, "LiveOS", "squashfs.img"), []byte("a base"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	command(t, "", "truncate", "-s", "2M", efi)
-	command(t, "", "mkfs.fat", "-n", "ESP", efi)
+	systest.BlankAt(t, efi, 2<<20)
+	systest.Run(t, "mkfs.fat", "-n", "ESP", efi)
 	esp := []string{"-append_partition", "2", "0xef", efi}
 	for _, c := range []struct {
 		name  string
@@ -133,7 +134,7 @@ func TestHybrid(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			img := filepath.Join(t.TempDir(), "img")
-			command(t, "", "xorriso", append(append([]string{"-as", "mkisofs", "-quiet", "-R", "-V", "HYBRID"}, c.args...), "-o", img, src)...)
+			systest.Run(t, "xorriso", append(append([]string{"-as", "mkisofs", "-quiet", "-R", "-V", "HYBRID"}, c.args...), "-o", img, src)...)
 			s := open(t, img)
 			whole := s.Partitions[0]
 			want := blkid(t, img)
@@ -175,13 +176,13 @@ func TestHybrid(t *testing.T) {
 
 // TestTableWins: what is left of a file system beside a table does not hide it.
 func TestTableWins(t *testing.T) {
-	requireTool(t, "mke2fs", "sfdisk")
-	disk := image(t, "8M")
-	command(t, "", "mke2fs", "-qt", "ext2", disk)
+	systest.NeedTools(t, "mke2fs", "sfdisk")
+	disk := systest.Blank(t, 8<<20)
+	systest.Run(t, "mke2fs", "-qt", "ext2", disk)
 	if s := open(t, disk); len(s.Partitions) != 1 || s.Partitions[0].FileSystem != "ext2" {
 		t.Fatalf("%+v", s.Partitions)
 	}
-	command(t, "label: dos\nsize=1M\n", "sfdisk", "-q", "-w", "never", disk)
+	systest.Feed(t, "label: dos\nsize=1M\n", "sfdisk", "-q", "-w", "never", disk)
 	if s := open(t, disk); len(s.Partitions) != 1 || s.Partitions[0].Number != 1 {
 		t.Fatalf("%+v", s.Partitions)
 	}
@@ -189,21 +190,21 @@ func TestTableWins(t *testing.T) {
 
 // TestDamaged: clear errors, with hints, and what is whole stays readable.
 func TestDamaged(t *testing.T) {
-	requireTool(t, "sfdisk", "mkfs.fat")
+	systest.NeedTools(t, "sfdisk", "mkfs.fat")
 	for name, img := range map[string][]byte{"nothing": make([]byte, 1<<20), "empty": {}, "text": bytes.Repeat([]byte("text "), 1000)} {
 		_, err := OpenReader(bytes.NewReader(img), int64(len(img)), 0, "img")
 		if !errors.Is(err, tree.ErrUnsupported) || hintOf(err) == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	disk := image(t, "8M")
-	command(t, "label: gpt\nsize=2M\nsize=2M\n", "sfdisk", "-q", disk)
+	disk := systest.Blank(t, 8<<20)
+	systest.Feed(t, "label: gpt\nsize=2M\nsize=2M\n", "sfdisk", "-q", disk)
 	p, err := os.ReadFile(disk)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fat := image(t, "2M")
-	command(t, "", "mkfs.fat", fat)
+	fat := systest.Blank(t, 2<<20)
+	systest.Run(t, "mkfs.fat", fat)
 	f, err := os.ReadFile(fat)
 	if err != nil {
 		t.Fatal(err)
@@ -253,18 +254,14 @@ func TestErrors(t *testing.T) {
 
 // TestBlockDevice opens a loop device, whose sectors have 4096 bytes.
 func TestBlockDevice(t *testing.T) {
-	requireTool(t, "losetup", "sfdisk", "mkfs.fat", "mcopy")
-	if os.Geteuid() != 0 {
-		t.Skip("a loop device takes root")
-	}
-	disk := image(t, "330M")
-	loop := strings.TrimSpace(command(t, "", "losetup", "-f", "-b", "4096", "--show", disk))
-	t.Cleanup(func() { command(t, "", "losetup", "-d", loop) })
-	command(t, "label: gpt\nstart=256, size=76800, name=boot\n", "sfdisk", "-q", "--no-tell-kernel", loop)
-	fat := image(t, "300M")
-	command(t, "", "mkfs.fat", "-F32", "-S4096", "-s1", "-n", "BOOT", fat)
+	systest.NeedRoot(t, "losetup", "sfdisk", "mkfs.fat", "mcopy")
+	disk := systest.Blank(t, 330<<20)
+	loop, _ := systest.Loop(t, disk, "-b", "4096")
+	systest.Feed(t, "label: gpt\nstart=256, size=76800, name=boot\n", "sfdisk", "-q", "--no-tell-kernel", loop)
+	fat := systest.Blank(t, 300<<20)
+	systest.Run(t, "mkfs.fat", "-F32", "-S4096", "-s1", "-n", "BOOT", fat)
 	write(t, fat, 0, "linuxfs", "a base")
-	command(t, "", "dd", "if="+fat, "of="+loop, "bs=4096", "seek=256", "conv=notrunc,sparse,fsync", "status=none")
+	systest.Run(t, "dd", "if="+fat, "of="+loop, "bs=4096", "seek=256", "conv=notrunc,sparse,fsync", "status=none")
 	for _, path := range []string{loop, disk} {
 		s := open(t, path)
 		if s.Size != 330<<20 || s.Table.SectorSize != 4096 || len(s.Partitions) != 1 {

@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 
 	"golang.org/x/sys/unix"
 )
@@ -297,12 +296,7 @@ func TestOSKeeps(t *testing.T) {
 
 // TestOSRefusesMounts: what is mounted is neither replaced nor removed.
 func TestOSRefusesMounts(t *testing.T) {
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	systest.NeedRoot(t)
 	dir := onDisk(t)
 	precious := t.TempDir()
 	if err := os.WriteFile(filepath.Join(precious, "x"), []byte("precious"), 0o644); err != nil {
@@ -312,11 +306,7 @@ func TestOSRefusesMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range [][2]string{{precious, "junk/bound"}, {filepath.Join(precious, "x"), "homefs"}} {
-		point := filepath.Join(dir, m[1])
-		if out, err := exec.Command("mount", "--bind", m[0], point).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		t.Cleanup(func() { mounttest.Unmount(t, point) })
+		systest.MountAt(t, "", "bind", m[0], filepath.Join(dir, m[1]))
 	}
 	for _, s := range []Step{Remove{"junk"}, Remove{"homefs"}, Move{"homefs", "h"}, Replace{"linuxfs", "homefs", "h"}, Move{"linuxfs", "junk/bound/linuxfs"}} {
 		txn, err := Begin(OS{}, dir, Info{})
@@ -341,17 +331,7 @@ func TestOSRefusesMounts(t *testing.T) {
 
 // TestOSErrors: a full disk and a read-only one say so.
 func TestOSErrors(t *testing.T) {
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64k", "none", dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	t.Cleanup(func() { mounttest.Unmount(t, dir) })
+	dir, _ := systest.Mount(t, "tmpfs", "size=64k", "none")
 	if err := os.WriteFile(dir+"/linuxfs", make([]byte, 20<<10), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -372,9 +352,7 @@ func TestOSErrors(t *testing.T) {
 	if names, _ := (OS{}).ReadDir(dir); fmt.Sprint(names) != "[fill linuxfs]" {
 		t.Errorf("left: %v", names)
 	}
-	if out, err := exec.Command("mount", "-o", "remount,ro", dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	systest.Run(t, "mount", "-o", "remount,ro", dir)
 	if _, err := Begin(OS{}, dir, Info{}); !errors.Is(err, unix.EROFS) {
 		t.Errorf("a read-only disk: %v", err)
 	}

@@ -1,4 +1,8 @@
-// Command sample makes a small antiX-style live directory from the data that it
-// embeds: a linuxfs, and a rootfs in which a running system has added, changed,
-// renamed and deleted files. It needs neither root nor any tool.
+// Command sample makes a small live system from the data that it embeds. It
+// needs neither root nor any tool.
+//
+//	sample antix DIR   a linuxfs, and a rootfs in which a running system has
+//	                   added, changed and deleted files
+//	sample liveos DIR  LiveOS/squashfs.img with a file system image inside, and a
+//	                   device-mapper snapshot that holds the changed chunks
 package main

@@ -80,17 +80,16 @@ type zEnd struct {
 func (e zEnd) run() { call(e.end, uintptr(unsafe.Pointer(e.stream))) }
 
 type nativeGzipCompressor struct {
+	several
 	z          *libz
 	stream     *zStream
 	level      int
 	strategies []uintptr
-	blockSize  int
-	other      []byte // a result to compare with, where several strategies are tried
 	cleanup    runtime.Cleanup
 }
 
 func (z *libz) newCompressor(o Options, blockSize int) (Compressor, error) {
-	c := &nativeGzipCompressor{z: z, stream: new(zStream), level: o.Level, blockSize: blockSize}
+	c := &nativeGzipCompressor{z: z, stream: new(zStream), level: o.Level}
 	for i := range 5 { // the bits are in the order of zlib's numbers
 		if o.Strategies>>i&1 != 0 {
 			c.strategies = append(c.strategies, uintptr(i))
@@ -99,9 +98,7 @@ func (z *libz) newCompressor(o Options, blockSize int) (Compressor, error) {
 	if len(c.strategies) == 0 {
 		c.strategies = []uintptr{0}
 	}
-	if len(c.strategies) > 1 {
-		c.other = make([]byte, blockSize)
-	}
+	c.several = newSeveral(Gzip, blockSize, len(c.strategies))
 	if r := int32(call(z.deflateInit2, uintptr(unsafe.Pointer(c.stream)), uintptr(o.Level), zDeflated, uintptr(o.WindowBits),
 		zMemLevel, c.strategies[0], z.version, unsafe.Sizeof(*c.stream))); r != zOK {
 		return nil, failed("zlib deflateInit2", r)
@@ -111,33 +108,7 @@ func (z *libz) newCompressor(o Options, blockSize int) (Compressor, error) {
 }
 
 func (c *nativeGzipCompressor) Compress(dst, src []byte) ([]byte, bool, error) {
-	if err := checkBlock(Gzip, src, c.blockSize); err != nil {
-		return dst[:0], false, err
-	}
-	dst = room(dst, c.blockSize)
-	if len(src) == 0 {
-		return dst, false, nil
-	}
-	best := -1
-	out := dst[:c.blockSize]
-	for _, strategy := range c.strategies {
-		n, err := c.try(out, src, strategy)
-		if err != nil {
-			return dst, false, err
-		}
-		if n < 0 || best >= 0 && n >= best {
-			continue
-		}
-		best = n
-		if len(c.strategies) > 1 {
-			copy(dst[:n], out[:n])
-			out = c.other
-		}
-	}
-	if best < 0 || best >= len(src) {
-		return dst, false, nil
-	}
-	return dst[:best], true, nil
+	return c.compress(dst, src, len(c.strategies), func(way int, out, src []byte) (int, error) { return c.try(out, src, c.strategies[way]) })
 }
 
 // try packs with one strategy; -1 means that out is too small.

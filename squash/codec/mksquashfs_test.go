@@ -6,24 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
-
-// requireTool skips a test whose tool is missing, or fails it in CI.
-func requireTool(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-}
 
 // image is what the tests need of an image that mksquashfs made of a file "a"
 // of known content and many small ones.
@@ -40,7 +29,6 @@ var le = binary.LittleEndian
 
 func mksquashfs(t *testing.T, content []byte, args ...string) image {
 	t.Helper()
-	requireTool(t, "mksquashfs")
 	dir := t.TempDir()
 	src := filepath.Join(dir, "src")
 	if err := os.Mkdir(src, 0o755); err != nil {
@@ -57,11 +45,11 @@ func mksquashfs(t *testing.T, content []byte, args ...string) image {
 	}
 	out := filepath.Join(dir, "out.sqfs")
 	args = append([]string{src, out, "-no-fragments", "-no-xattrs", "-no-progress", "-quiet", "-all-root", "-processors", "2"}, args...)
-	if msg, err := exec.Command("mksquashfs", args...).CombinedOutput(); err != nil {
-		if strings.Contains(string(msg), "is not supported") || strings.Contains(string(msg), "Compressor \"") {
-			t.Skipf("%s", msg)
+	if msg, err := systest.Try(t, "mksquashfs", args...); err != nil {
+		if strings.Contains(msg, "is not supported") || strings.Contains(msg, "Compressor \"") {
+			t.Skip(msg)
 		}
-		t.Fatalf("%v: %s", err, msg)
+		t.Fatal(err)
 	}
 	raw, err := os.ReadFile(out)
 	if err != nil {

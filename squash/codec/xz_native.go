@@ -85,15 +85,14 @@ func (z *liblzma) newChain(id uint64, dictSize int) (*xzChain, error) {
 }
 
 type nativeXZCompressor struct {
-	z         *liblzma
-	chains    []*xzChain
-	blockSize int
-	other     []byte // a result to compare with, where several chains are tried
-	size      uintptr
+	several
+	z      *liblzma
+	chains []*xzChain
+	size   uintptr
 }
 
 func (z *liblzma) newCompressor(o Options, blockSize int) (Compressor, error) {
-	c := &nativeXZCompressor{z: z, blockSize: blockSize}
+	c := &nativeXZCompressor{z: z}
 	plain, err := z.newChain(0, o.DictSize)
 	if err != nil {
 		return nil, err
@@ -110,46 +109,26 @@ func (z *liblzma) newCompressor(o Options, blockSize int) (Compressor, error) {
 		}
 		c.chains = append(c.chains, chain)
 	}
-	if len(c.chains) > 1 {
-		c.other = make([]byte, blockSize)
-	}
+	c.several = newSeveral(XZ, blockSize, len(c.chains))
 	return c, nil
 }
 
 func (c *nativeXZCompressor) Compress(dst, src []byte) ([]byte, bool, error) {
-	if err := checkBlock(XZ, src, c.blockSize); err != nil {
-		return dst[:0], false, err
+	return c.compress(dst, src, len(c.chains), c.try)
+}
+
+// try packs with one chain of filters.
+func (c *nativeXZCompressor) try(chain int, out, src []byte) (int, error) {
+	c.size = 0
+	r := int32(call(c.z.encode, uintptr(unsafe.Pointer(&c.chains[chain].filters[0])), xzCheckCRC32, 0,
+		uintptr(addr(src)), uintptr(len(src)), uintptr(addr(out)), uintptr(unsafe.Pointer(&c.size)), uintptr(len(out))))
+	switch r {
+	case lzmaOK:
+		return int(c.size), nil
+	case lzmaBufError:
+		return -1, nil
 	}
-	dst = room(dst, c.blockSize)
-	if len(src) == 0 {
-		return dst, false, nil
-	}
-	best := -1
-	out := dst[:c.blockSize]
-	for _, chain := range c.chains {
-		c.size = 0
-		r := int32(call(c.z.encode, uintptr(unsafe.Pointer(&chain.filters[0])), xzCheckCRC32, 0,
-			uintptr(addr(src)), uintptr(len(src)), uintptr(addr(out)), uintptr(unsafe.Pointer(&c.size)), uintptr(len(out))))
-		if r == lzmaBufError {
-			continue
-		}
-		if r != lzmaOK {
-			return dst, false, failed("liblzma lzma_stream_buffer_encode", r)
-		}
-		n := int(c.size)
-		if best >= 0 && n >= best {
-			continue
-		}
-		best = n
-		if len(c.chains) > 1 {
-			copy(dst[:n], out[:n])
-			out = c.other
-		}
-	}
-	if best < 0 || best >= len(src) {
-		return dst, false, nil
-	}
-	return dst[:best], true, nil
+	return 0, failed("liblzma lzma_stream_buffer_encode", r)
 }
 
 func (c *nativeXZCompressor) Close() error { return nil }

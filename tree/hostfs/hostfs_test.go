@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -20,57 +19,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
-
-// needs skips a test for want of a tool or of root, but fails it in CI.
-func needs(t testing.TB, tools ...string) {
-	t.Helper()
-	missing := ""
-	if os.Geteuid() != 0 {
-		missing = "root"
-	}
-	for _, name := range tools {
-		if _, err := exec.LookPath(name); err != nil {
-			missing = name
-		}
-	}
-	if missing != "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is missing", missing)
-		}
-		t.Skipf("%s is missing", missing)
-	}
-}
-
-func run(t testing.TB, args ...string) []byte {
-	t.Helper()
-	var stderr bytes.Buffer
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())
-	}
-	return out
-}
-
-func ok(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // nasty makes a directory with everything that a file system can hold.
 func nasty(t testing.TB) string {
 	t.Helper()
-	needs(t)
+	systest.NeedRoot(t)
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	file := func(name, content string) string {
-		ok(t, os.MkdirAll(filepath.Dir(at(name)), 0o755))
-		ok(t, os.WriteFile(at(name), []byte(content), 0o644))
+		systest.Must(t, os.MkdirAll(filepath.Dir(at(name)), 0o755))
+		systest.Must(t, os.WriteFile(at(name), []byte(content), 0o644))
 		return at(name)
 	}
 	for i := 1; i < 256; i++ {
@@ -82,20 +42,20 @@ func nasty(t testing.TB) string {
 	file("names/...", "")
 	// The order of raw names is not that of escaped ones, nor that of whole paths.
 	file("links/!x", "linked")
-	ok(t, os.Link(at("links/!x"), at("links/ x")))
-	ok(t, os.Link(at("links/!x"), at("links.a")))
+	systest.Must(t, os.Link(at("links/!x"), at("links/ x")))
+	systest.Must(t, os.Link(at("links/!x"), at("links.a")))
 	file("links/!y", "linked")
-	ok(t, os.Link(at("links/!y"), at("links/ y")))
-	ok(t, os.Symlink("target\xff\n", at("links/sym")))
-	ok(t, os.Link(at("links/sym"), at("links/sym2")))
-	ok(t, os.Symlink(strings.Repeat("t", 4095), at("links/long")))
-	ok(t, unix.Lchown(at("links/long"), 4000000000, 70000))
+	systest.Must(t, os.Link(at("links/!y"), at("links/ y")))
+	systest.Must(t, os.Symlink("target\xff\n", at("links/sym")))
+	systest.Must(t, os.Link(at("links/sym"), at("links/sym2")))
+	systest.Must(t, os.Symlink(strings.Repeat("t", 4095), at("links/long")))
+	systest.Must(t, unix.Lchown(at("links/long"), 4000000000, 70000))
 	for name, mode := range map[string]uint32{"null": unix.S_IFCHR, "block": unix.S_IFBLK, "fifo": unix.S_IFIFO} {
-		ok(t, unix.Mknod(at(name), mode|0o640, int(unix.Mkdev(259, 70000))))
+		systest.Must(t, unix.Mknod(at(name), mode|0o640, int(unix.Mkdev(259, 70000))))
 	}
-	ok(t, os.Link(at("fifo"), at("fifo2")))
+	systest.Must(t, os.Link(at("fifo"), at("fifo2")))
 	s, err := net.Listen("unix", at("socket"))
-	ok(t, err)
+	systest.Must(t, err)
 	s.(*net.UnixListener).SetUnlinkOnClose(false)
 	s.Close()
 	for name, x := range map[string]map[string]string{
@@ -105,33 +65,33 @@ func nasty(t testing.TB) string {
 	} {
 		path := file(name, name)
 		for k, v := range x {
-			ok(t, unix.Lsetxattr(path, k, []byte(v), 0))
+			systest.Must(t, unix.Lsetxattr(path, k, []byte(v), 0))
 		}
 	}
 	many := file("xattr/many", "")
 	for i := range 40 {
-		ok(t, unix.Lsetxattr(many, fmt.Sprintf("user.a-name-of-some-length-%02d", i), []byte{byte(i)}, 0))
+		systest.Must(t, unix.Lsetxattr(many, fmt.Sprintf("user.a-name-of-some-length-%02d", i), []byte{byte(i)}, 0))
 	}
-	ok(t, unix.Lsetxattr(at("links/sym"), "trusted.on.link", []byte("l"), 0))
+	systest.Must(t, unix.Lsetxattr(at("links/sym"), "trusted.on.link", []byte("l"), 0))
 	for i, mode := range []uint32{0, 0o7777, 0o4711} {
-		ok(t, unix.Chmod(file(fmt.Sprintf("modes/%d", i), "m"), mode))
+		systest.Must(t, unix.Chmod(file(fmt.Sprintf("modes/%d", i), "m"), mode))
 	}
 	for i, sec := range []int64{-5, 0, 1<<32 + 7} {
 		ts := unix.Timespec{Sec: sec, Nsec: 123456789}
-		ok(t, unix.UtimesNanoAt(unix.AT_FDCWD, file(fmt.Sprintf("times/%d", i), ""), []unix.Timespec{ts, ts}, 0))
+		systest.Must(t, unix.UtimesNanoAt(unix.AT_FDCWD, file(fmt.Sprintf("times/%d", i), ""), []unix.Timespec{ts, ts}, 0))
 	}
 	for name, offsets := range map[string][]int64{"sparse/none": nil, "sparse/two": {0, 9 << 20}, "sparse/mid": {4<<20 + 5}} {
 		f, err := os.OpenFile(file(name, ""), os.O_WRONLY, 0)
-		ok(t, err)
-		ok(t, f.Truncate(10<<20+3))
+		systest.Must(t, err)
+		systest.Must(t, f.Truncate(10<<20+3))
 		for _, off := range offsets {
 			_, err := f.WriteAt([]byte("island"), off)
-			ok(t, err)
+			systest.Must(t, err)
 		}
 		f.Close()
 	}
-	ok(t, os.MkdirAll(at(strings.Repeat("deep/", 60)), 0o755))
-	ok(t, os.Chmod(dir, 0o1751))
+	systest.Must(t, os.MkdirAll(at(strings.Repeat("deep/", 60)), 0o755))
+	systest.Must(t, os.Chmod(dir, 0o1751))
 	return dir
 }
 
@@ -146,11 +106,11 @@ func open(t testing.TB, dir string) *tree.Node {
 
 // Our manifest says what scripts/manifest.py says of the same directory.
 func TestManifest(t *testing.T) {
-	needs(t, "python3")
+	systest.NeedRoot(t, "python3")
 	dir := nasty(t)
-	parse := func(b []byte) map[string]map[string]any {
+	parse := func(lines string) map[string]map[string]any {
 		out := map[string]map[string]any{}
-		d := json.NewDecoder(bytes.NewReader(b))
+		d := json.NewDecoder(strings.NewReader(lines))
 		d.UseNumber()
 		for {
 			var l map[string]any
@@ -163,12 +123,12 @@ func TestManifest(t *testing.T) {
 			out[l["path"].(string)] = l
 		}
 	}
-	want := parse(run(t, "python3", "../../scripts/manifest.py", "make", dir))
+	want := parse(systest.Output(t, "python3", "../../scripts/manifest.py", "make", dir))
 	var b bytes.Buffer
 	if err := tree.WriteManifest(context.Background(), &b, open(t, dir), tree.ManifestOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	got := parse(b.Bytes())
+	got := parse(b.String())
 	if len(got) != bytes.Count(b.Bytes(), []byte("\n")) || len(got) < 300 {
 		t.Errorf("%d paths in %d lines", len(got), bytes.Count(b.Bytes(), []byte("\n")))
 	}
@@ -189,7 +149,7 @@ func TestManifest(t *testing.T) {
 
 // What find and getfattr tell of a directory.
 func TestFind(t *testing.T) {
-	needs(t, "find", "getfattr")
+	systest.NeedRoot(t, "find", "getfattr")
 	dir := nasty(t)
 	got := map[string]string{}
 	err := tree.Walk(context.Background(), open(t, dir), func(path string, n *tree.Node) error {
@@ -200,9 +160,9 @@ func TestFind(t *testing.T) {
 		}
 		return nil
 	})
-	ok(t, err)
-	out := run(t, "find", dir, "-printf", `%P\0%m %U %G %T@ %n %l\0%y\0%s\0`)
-	fields := strings.Split(string(out), "\x00")
+	systest.Must(t, err)
+	out := systest.Output(t, "find", dir, "-printf", `%P\0%m %U %G %T@ %n %l\0%y\0%s\0`)
+	fields := strings.Split(out, "\x00")
 	seen := 0
 	for ; len(fields) >= 4; fields = fields[4:] {
 		seen++
@@ -229,9 +189,9 @@ func TestFind(t *testing.T) {
 
 	for _, name := range []string{"xattr/a", "xattr/b", "xattr/acl", "xattr/many", "links/sym", "modes/1"} {
 		n, err := open(t, dir).Lookup(name)
-		ok(t, err)
+		systest.Must(t, err)
 		want := map[string]string{}
-		for _, line := range strings.Split(string(run(t, "getfattr", "-h", "-d", "-m", "-", "-e", "hex", "--absolute-names", filepath.Join(dir, name))), "\n") {
+		for _, line := range strings.Split(systest.Output(t, "getfattr", "-h", "-d", "-m", "-", "-e", "hex", "--absolute-names", filepath.Join(dir, name)), "\n") {
 			if k, v, ok := strings.Cut(line, "="); ok {
 				want[k] = strings.TrimPrefix(v, "0x")
 			} else if line != "" && line[0] != '#' {
@@ -258,17 +218,17 @@ func TestHoles(t *testing.T) {
 	dir := nasty(t)
 	for name, islands := range map[string]int{"sparse/none": 0, "sparse/two": 2, "sparse/mid": 1, "xattr/a": 1, "times/0": 0} {
 		c, err := OpenFile(filepath.Join(dir, name))
-		ok(t, err)
+		systest.Must(t, err)
 		defer c.Close()
 		whole := make([]byte, c.Size())
-		ok(t, tree.ReadFull(c, whole, 0))
+		systest.Must(t, tree.ReadFull(c, whole, 0))
 		n, off := 0, int64(0)
 		for {
 			start, end, err := c.NextData(off)
 			if err == io.EOF {
 				start = c.Size()
 			} else {
-				ok(t, err)
+				systest.Must(t, err)
 			}
 			if start < off || !tree.IsZero(whole[off:start]) {
 				t.Errorf("%s: data before %d", name, start)
@@ -289,23 +249,21 @@ func TestHoles(t *testing.T) {
 
 // Other file systems are not entered, and their inodes are no links of ours.
 func TestMountPoints(t *testing.T) {
-	needs(t, "mount", "umount")
+	systest.NeedRoot(t, "mount")
 	dir := t.TempDir()
 	for _, name := range []string{"mnt", "bound"} {
-		ok(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+		systest.Must(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 	}
-	ok(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
-	ok(t, os.WriteFile(filepath.Join(dir, "bound", "own"), nil, 0o600))
-	run(t, "mount", "-t", "tmpfs", "-o", "mode=0711", "relive-test", filepath.Join(dir, "mnt"))
-	t.Cleanup(func() { mounttest.Unmount(t, filepath.Join(dir, "mnt")) })
+	systest.Must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	systest.Must(t, os.WriteFile(filepath.Join(dir, "bound", "own"), nil, 0o600))
+	systest.MountAt(t, "tmpfs", "mode=0711", "relive-test", filepath.Join(dir, "mnt"))
 	inside := filepath.Join(dir, "mnt", "inside")
-	ok(t, os.WriteFile(inside, []byte("inside"), 0o644))
-	run(t, "mount", "--bind", inside, filepath.Join(dir, "file"))
-	t.Cleanup(func() { mounttest.Unmount(t, filepath.Join(dir, "file")) })
+	systest.Must(t, os.WriteFile(inside, []byte("inside"), 0o644))
+	systest.MountAt(t, "", "bind", inside, filepath.Join(dir, "file"))
 
 	root := open(t, dir)
 	mnt, err := root.Child("mnt")
-	ok(t, err)
+	systest.Must(t, err)
 	kids, err := mnt.Children()
 	if err != nil || len(kids) != 0 || mnt.Perm != 0o711 {
 		t.Errorf("%d children of %+v, %v", len(kids), mnt.Meta, err)
@@ -315,7 +273,7 @@ func TestMountPoints(t *testing.T) {
 		t.Error("a directory of the same file system is not entered")
 	}
 	file, err := root.Child("file")
-	ok(t, err)
+	systest.Must(t, err)
 	if file.Inode.Source == bound.Inode.Source || mnt.Inode.Source == bound.Inode.Source {
 		t.Error("inodes of other file systems count as ours")
 	}
@@ -331,19 +289,19 @@ func TestSymlinks(t *testing.T) {
 	dir := t.TempDir()
 	real, other := filepath.Join(dir, "real"), filepath.Join(dir, "other")
 	for _, d := range []string{real, other} {
-		ok(t, os.MkdirAll(filepath.Join(d, "sub"), 0o755))
-		ok(t, os.WriteFile(filepath.Join(d, "file"), []byte(d), 0o644))
+		systest.Must(t, os.MkdirAll(filepath.Join(d, "sub"), 0o755))
+		systest.Must(t, os.WriteFile(filepath.Join(d, "file"), []byte(d), 0o644))
 	}
 	link := filepath.Join(dir, "link")
-	ok(t, os.Symlink("real", link))
+	systest.Must(t, os.Symlink("real", link))
 	root := open(t, link)
 	sub, err := root.Child("sub")
-	ok(t, err)
+	systest.Must(t, err)
 	file, err := root.Child("file")
-	ok(t, err)
+	systest.Must(t, err)
 	for _, name := range []string{"sub", "file"} {
-		ok(t, os.Remove(filepath.Join(real, name)))
-		ok(t, os.Symlink(filepath.Join(other, name), filepath.Join(real, name)))
+		systest.Must(t, os.Remove(filepath.Join(real, name)))
+		systest.Must(t, os.Symlink(filepath.Join(other, name), filepath.Join(real, name)))
 	}
 	if _, err := sub.Children(); err == nil {
 		t.Error("a symlink is listed")
@@ -367,9 +325,9 @@ func TestSymlinks(t *testing.T) {
 // a comparison with itself finds nothing.
 func TestFS(t *testing.T) {
 	dir := t.TempDir()
-	ok(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
+	systest.Must(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
 	for _, name := range []string{"file", "a/one", "a/b/two"} {
-		ok(t, os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte(name), 9000), 0o644))
+		systest.Must(t, os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte(name), 9000), 0o644))
 	}
 	if err := fstest.TestFS(tree.FS(open(t, dir)), "file", "a/one", "a/b/two"); err != nil {
 		t.Error(err)
@@ -378,27 +336,26 @@ func TestFS(t *testing.T) {
 		t.Errorf("%s: %v", c.Path, c.Diff)
 		return nil
 	})
-	ok(t, err)
+	systest.Must(t, err)
 }
 
 // Linux 6.18 fails at SEEK_HOLE in a mounted SquashFS, at a file with its tail
 // in a fragment and certain inodes behind it. The file reads all the same.
 func TestSeekHoleFails(t *testing.T) {
-	needs(t, "mksquashfs", "mount", "umount")
+	systest.NeedRoot(t, "mksquashfs", "mount")
 	dir := t.TempDir()
 	src, at, image := filepath.Join(dir, "src"), filepath.Join(dir, "at"), filepath.Join(dir, "image")
-	ok(t, os.Mkdir(src, 0o755))
-	ok(t, os.Mkdir(at, 0o755))
+	systest.Must(t, os.Mkdir(src, 0o755))
+	systest.Must(t, os.Mkdir(at, 0o755))
 	content := bytes.Repeat([]byte("text "), 2000)
-	ok(t, os.WriteFile(filepath.Join(src, "a"), content, 0o644))
-	ok(t, os.WriteFile(filepath.Join(src, "b"), content, 0o644))
-	ok(t, os.Chmod(filepath.Join(src, "b"), 0o711|os.ModeSetuid))
-	run(t, "mksquashfs", src, image, "-b", "4096", "-always-use-fragments", "-quiet", "-no-progress")
-	run(t, "mount", "-o", "loop,ro", image, at)
-	t.Cleanup(func() { mounttest.Unmount(t, at) })
+	systest.Must(t, os.WriteFile(filepath.Join(src, "a"), content, 0o644))
+	systest.Must(t, os.WriteFile(filepath.Join(src, "b"), content, 0o644))
+	systest.Must(t, os.Chmod(filepath.Join(src, "b"), 0o711|os.ModeSetuid))
+	systest.Run(t, "mksquashfs", src, image, "-b", "4096", "-always-use-fragments", "-quiet", "-no-progress")
+	systest.MountAt(t, "", "loop,ro", image, at)
 	err := tree.Compare(context.Background(), open(t, src), open(t, at), tree.CompareOptions{WholeSeconds: true}, func(c tree.Change) error {
 		t.Errorf("%s: %v", c.Path, c.Diff)
 		return nil
 	})
-	ok(t, err)
+	systest.Must(t, err)
 }

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 // TestAsAnother is what the tests below run in another process, as another user
@@ -27,9 +27,9 @@ func TestAsAnother(t *testing.T) {
 	err := CheckTrusted(dir)
 	fmt.Println("trusted hidden:", errors.Is(err, ErrTrustedHidden), err)
 	root, err := Open(dir)
-	ok(t, err)
+	systest.Must(t, err)
 	kids, err := root.Children()
-	ok(t, err)
+	systest.Must(t, err)
 	for _, n := range kids {
 		switch n.Type {
 		case tree.Regular:
@@ -50,13 +50,13 @@ func TestAsAnother(t *testing.T) {
 // asAnother runs TestAsAnother in a process with other rights.
 func asAnother(t *testing.T, dir string, attr *syscall.SysProcAttr) string {
 	t.Helper()
-	ok(t, os.Chmod(filepath.Dir(dir), 0o755)) // t.TempDir's own parent
+	systest.Must(t, os.Chmod(filepath.Dir(dir), 0o755)) // t.TempDir's own parent
 	// The test's program lies where only root may look.
 	self, err := os.ReadFile("/proc/self/exe")
-	ok(t, err)
-	ok(t, os.Chmod(dir, 0o755))
+	systest.Must(t, err)
+	systest.Must(t, os.Chmod(dir, 0o755))
 	program := filepath.Join(dir, "program.test")
-	ok(t, os.WriteFile(program, self, 0o755))
+	systest.Must(t, os.WriteFile(program, self, 0o755))
 	cmd := exec.Command(program, "-test.run=^TestAsAnother$", "-test.v")
 	cmd.Env = append(os.Environ(), "HOSTFS_TEST_DIR="+dir)
 	cmd.Dir = "/"
@@ -69,15 +69,15 @@ func asAnother(t *testing.T, dir string, attr *syscall.SysProcAttr) string {
 }
 
 func marked(t *testing.T) string {
-	needs(t)
+	systest.NeedRoot(t)
 	dir := t.TempDir()
 	for name, mode := range map[string]os.FileMode{"open": 0o644, "closed": 0o600} {
-		ok(t, os.WriteFile(filepath.Join(dir, name), []byte(name), mode))
-		ok(t, os.Mkdir(filepath.Join(dir, name+".d"), mode|0o100))
+		systest.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(name), mode))
+		systest.Must(t, os.Mkdir(filepath.Join(dir, name+".d"), mode|0o100))
 	}
-	ok(t, os.Chmod(filepath.Join(dir, "open.d"), 0o755))
-	ok(t, unix.Lsetxattr(filepath.Join(dir, "open.d"), "trusted.overlay.opaque", []byte("y"), 0))
-	ok(t, unix.Mknod(filepath.Join(dir, "whiteout"), unix.S_IFCHR, 0))
+	systest.Must(t, os.Chmod(filepath.Join(dir, "open.d"), 0o755))
+	systest.Must(t, unix.Lsetxattr(filepath.Join(dir, "open.d"), "trusted.overlay.opaque", []byte("y"), 0))
+	systest.Must(t, unix.Mknod(filepath.Join(dir, "whiteout"), unix.S_IFCHR, 0))
 	return dir
 }
 
@@ -85,9 +85,9 @@ func marked(t *testing.T) string {
 // may not read is an error that names the file.
 func TestTrusted(t *testing.T) {
 	dir := marked(t)
-	ok(t, CheckTrusted(dir))
+	systest.Must(t, CheckTrusted(dir))
 	n, err := open(t, dir).Child("open.d")
-	ok(t, err)
+	systest.Must(t, err)
 	if _, has := n.Xattrs.Get("trusted.overlay.opaque"); !has {
 		t.Error("root does not see a mark")
 	}
@@ -119,7 +119,7 @@ func TestTrustedNamespace(t *testing.T) {
 
 // A file system without such attributes is told of; a path that is missing too.
 func TestTrustedElsewhere(t *testing.T) {
-	needs(t)
+	systest.NeedRoot(t)
 	if err := CheckTrusted("/proc"); !errors.Is(err, tree.ErrUnsupported) || !strings.Contains(err.Error(), "/proc") {
 		t.Errorf("/proc: %v", err)
 	}
@@ -150,11 +150,11 @@ func TestHasSysAdmin(t *testing.T) {
 	}
 	// Of this process both ways say the same.
 	status, err := os.ReadFile("/proc/self/status")
-	ok(t, err)
+	systest.Must(t, err)
 	ns, err := os.Readlink("/proc/self/ns/user")
-	ok(t, err)
+	systest.Must(t, err)
 	a, err := hasSysAdmin(status, ns)
-	ok(t, err)
+	systest.Must(t, err)
 	if b, err := seesTrusted(); err != nil || a != b {
 		t.Errorf("by capabilities %v, by trial %v, %v", a, b, err)
 	}
@@ -165,7 +165,7 @@ func TestHasSysAdmin(t *testing.T) {
 func TestChanged(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "sub/file")
-	ok(t, os.Mkdir(filepath.Dir(path), 0o755))
+	systest.Must(t, os.Mkdir(filepath.Dir(path), 0o755))
 	old := unix.NsecToTimespec(1e18)
 	for name, change := range map[string]func() error{
 		"grown": func() error { return os.WriteFile(path, []byte("longer content"), 0o644) },
@@ -183,21 +183,21 @@ func TestChanged(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ok(t, os.WriteFile(path, []byte("content"), 0o644))
-			ok(t, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{old, old}, 0))
+			systest.Must(t, os.WriteFile(path, []byte("content"), 0o644))
+			systest.Must(t, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{old, old}, 0))
 			n, err := open(t, dir).Lookup("sub/file")
-			ok(t, err)
+			systest.Must(t, err)
 			c, err := n.Open()
-			ok(t, err)
+			systest.Must(t, err)
 			b := make([]byte, 7)
 			if _, err := c.ReadAt(b, 0); err != nil || string(b) != "content" {
 				t.Errorf("%q, %v", b, err)
 			}
 			image, err := OpenFile(path)
-			ok(t, err)
+			systest.Must(t, err)
 			defer image.Close()
 			tick(t, dir)
-			ok(t, change())
+			systest.Must(t, change())
 			if name != "replaced" { // what is open stays whole, but for its link count
 				if _, err := c.ReadAt(b, 0); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), path) {
 					t.Errorf("read after: %q, %v", b, err)
@@ -216,9 +216,9 @@ func TestChanged(t *testing.T) {
 	}
 	root := open(t, dir)
 	sub, err := root.Child("sub")
-	ok(t, err)
-	ok(t, os.Rename(filepath.Join(dir, "sub"), filepath.Join(dir, "was")))
-	ok(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
+	systest.Must(t, err)
+	systest.Must(t, os.Rename(filepath.Join(dir, "sub"), filepath.Join(dir, "was")))
+	systest.Must(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
 	if _, err := sub.Children(); !errors.Is(err, ErrChanged) {
 		t.Errorf("another directory: %v", err)
 	}
@@ -229,10 +229,10 @@ func tick(t *testing.T, dir string) {
 	t.Helper()
 	at := func() unix.Timespec {
 		path := filepath.Join(dir, "tick")
-		ok(t, os.WriteFile(path, nil, 0o600))
+		systest.Must(t, os.WriteFile(path, nil, 0o600))
 		var st unix.Stat_t
-		ok(t, unix.Stat(path, &st))
-		ok(t, os.Remove(path))
+		systest.Must(t, unix.Stat(path, &st))
+		systest.Must(t, os.Remove(path))
 		return st.Ctim
 	}
 	for first := at(); at() == first; {
@@ -242,31 +242,30 @@ func tick(t *testing.T, dir string) {
 // Mounts are refused where that is asked for, those of the same file system and
 // of files too.
 func TestRefuseMounts(t *testing.T) {
-	needs(t, "mount", "umount")
+	systest.NeedRoot(t, "mount")
 	dir := t.TempDir()
 	for _, d := range []string{"a/mnt", "b/bound", "c/d"} {
-		ok(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+		systest.Must(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}
-	ok(t, os.WriteFile(filepath.Join(dir, "c/file"), nil, 0o600))
-	ok(t, os.WriteFile(filepath.Join(dir, "c/other"), []byte("x"), 0o600))
-	ok(t, os.Symlink("/proc", filepath.Join(dir, "link")))
+	systest.Must(t, os.WriteFile(filepath.Join(dir, "c/file"), nil, 0o600))
+	systest.Must(t, os.WriteFile(filepath.Join(dir, "c/other"), []byte("x"), 0o600))
+	systest.Must(t, os.Symlink("/proc", filepath.Join(dir, "link")))
 	walk := func(sub string) error {
 		root, err := Open(filepath.Join(dir, sub), RefuseMounts())
-		ok(t, err)
+		systest.Must(t, err)
 		return tree.Walk(t.Context(), root, func(string, *tree.Node) error { return nil })
 	}
-	ok(t, walk(""))
+	systest.Must(t, walk(""))
 	for _, m := range []struct{ sub, at string }{{"a", "a/mnt"}, {"b", "b/bound"}, {"c", "c/file"}} {
 		at := filepath.Join(dir, m.at)
 		switch m.sub {
 		case "a":
-			run(t, "mount", "-t", "tmpfs", "relive-test", at)
+			systest.MountAt(t, "tmpfs", "", "relive-test", at)
 		case "b":
-			run(t, "mount", "--bind", filepath.Join(dir, "c/d"), at)
+			systest.MountAt(t, "", "bind", filepath.Join(dir, "c/d"), at)
 		case "c":
-			run(t, "mount", "--bind", filepath.Join(dir, "c/other"), at)
+			systest.MountAt(t, "", "bind", filepath.Join(dir, "c/other"), at)
 		}
-		t.Cleanup(func() { mounttest.Unmount(t, at) })
 		if err := walk(m.sub); !errors.Is(err, tree.ErrUnsupported) || !strings.Contains(err.Error(), at) {
 			t.Errorf("%s: %v", m.at, err)
 		}

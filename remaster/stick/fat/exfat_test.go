@@ -13,7 +13,7 @@ import (
 
 	"relive/tree"
 	"relive/tree/hostfs"
-	"relive/tree/mounttest"
+	"relive/tree/systest"
 )
 
 // TestExFATFixture compares an image that mkfs.exfat and exfat-fuse made with what
@@ -78,10 +78,7 @@ func TestExFATFixture(t *testing.T) {
 
 // TestExFATFuse lets exfat-fuse write random trees, and reads them.
 func TestExFATFuse(t *testing.T) {
-	requireTool(t, "mkfs.exfat", "mount.exfat-fuse", "fsck.exfat", "losetup")
-	if os.Geteuid() != 0 {
-		t.Skip("mounting takes root")
-	}
+	systest.NeedRoot(t, "mkfs.exfat", "mount.exfat-fuse", "fsck.exfat", "losetup")
 	for i, args := range [][]string{{"-c", "4K"}, {"-c", "512", "-b", "4K"}, {"-c", "128K"}} {
 		t.Run(fmt.Sprint(args), func(t *testing.T) {
 			t.Parallel()
@@ -91,17 +88,11 @@ func TestExFATFuse(t *testing.T) {
 			if err := os.Mkdir(mnt, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			command(t, "truncate", "-s", "200M", img)
-			command(t, "mkfs.exfat", append(args, "-L", "ein Stick", img)...)
-			loop := strings.TrimSpace(command(t, "losetup", "-f", "--show", img))
-			t.Cleanup(func() { command(t, "losetup", "-d", loop) })
-			command(t, "mount.exfat-fuse", loop, mnt)
-			mounted := true
-			t.Cleanup(func() {
-				if mounted {
-					mounttest.Unmount(t, mnt)
-				}
-			})
+			systest.BlankAt(t, img, 200<<20)
+			systest.Run(t, "mkfs.exfat", append(args, "-L", "ein Stick", img)...)
+			loop, _ := systest.Loop(t, img)
+			systest.Run(t, "mount.exfat-fuse", loop, mnt)
+			unmount := systest.Mounted(t, mnt)
 			for k := range 40 {
 				if err := os.WriteFile(filepath.Join(mnt, fmt.Sprintf("gap %d", k)), make([]byte, 1+r.IntN(9000)), 0o644); err != nil {
 					t.Fatal(err)
@@ -114,10 +105,9 @@ func TestExFATFuse(t *testing.T) {
 			}
 			populate(t, r, mnt, false, 1, true)
 			want := filepath.Join(dir, "want")
-			command(t, "cp", "-a", mnt, want)
-			mounttest.Unmount(t, mnt)
-			mounted = false
-			command(t, "fsck.exfat", "-n", img)
+			systest.Run(t, "cp", "-a", mnt, want)
+			unmount()
+			systest.Run(t, "fsck.exfat", "-n", img)
 
 			host, err := hostfs.Open(want)
 			if err != nil {

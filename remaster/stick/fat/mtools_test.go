@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 // TestMtools reads what mkfs.fat and mtools wrote: random trees on all three
 // formats, with free space in pieces, so that files are too.
 func TestMtools(t *testing.T) {
-	requireTool(t, "mkfs.fat", "mcopy", "mdel", "fsck.fat")
+	systest.NeedTools(t, "mkfs.fat", "mcopy", "mdel", "fsck.fat")
 	for i, c := range []struct {
 		kind Kind
 		size int64
@@ -40,8 +41,8 @@ func TestMtools(t *testing.T) {
 				t.Fatal(err)
 			}
 			populate(t, r, host, true, 1, c.size > 20<<20)
-			command(t, "truncate", "-s", fmt.Sprint(c.size), img)
-			command(t, "mkfs.fat", append(c.args, "-n", "My Stick", img)...)
+			systest.BlankAt(t, img, c.size)
+			systest.Run(t, "mkfs.fat", append(c.args, "-n", "My Stick", img)...)
 
 			// Files with gaps between them, and all but every second gone again.
 			frag := filepath.Join(dir, "frag")
@@ -56,9 +57,9 @@ func TestMtools(t *testing.T) {
 				}
 				drop = append(drop, "::/frag/"+name)
 			}
-			command(t, "mcopy", "-i", img, "-s", "-m", frag, "::/")
+			systest.Run(t, "mcopy", "-i", img, "-s", "-m", frag, "::/")
 			for k := 0; k < len(drop); k += 2 {
-				command(t, "mdel", "-i", img, drop[k])
+				systest.Run(t, "mdel", "-i", img, drop[k])
 			}
 			if c.kind == FAT32 {
 				dropHint(t, img)
@@ -70,12 +71,12 @@ func TestMtools(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			command(t, "mcopy", append(append([]string{"-i", img, "-s", "-m"}, entries...), "::/")...)
+			systest.Run(t, "mcopy", append(append([]string{"-i", img, "-s", "-m"}, entries...), "::/")...)
 			for k := 1; k < len(drop); k += 2 {
-				command(t, "mdel", "-i", img, drop[k])
+				systest.Run(t, "mdel", "-i", img, drop[k])
 			}
-			command(t, "mrd", "-i", img, "::/frag")
-			command(t, "fsck.fat", "-n", img)
+			systest.Run(t, "mrd", "-i", img, "::/frag")
+			systest.Run(t, "fsck.fat", "-n", img)
 
 			fs := openFile(t, img)
 			if fs.Kind() != c.kind {
@@ -117,8 +118,8 @@ func TestMtools(t *testing.T) {
 
 func blkid(t *testing.T, img, tag string) string {
 	t.Helper()
-	requireTool(t, "blkid")
-	return strings.TrimSpace(command(t, "blkid", "-p", "-o", "value", "-s", tag, img))
+	systest.NeedTools(t, "blkid")
+	return strings.TrimSpace(systest.Output(t, "blkid", "-p", "-o", "value", "-s", tag, img))
 }
 
 // dropHint takes the hint away where free clusters begin, so that mtools looks for

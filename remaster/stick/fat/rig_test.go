@@ -4,55 +4,20 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"relive/tree"
+	"relive/tree/systest"
 )
-
-func requireTool(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is missing", name)
-			}
-			t.Skipf("%s is missing", name)
-		}
-	}
-}
-
-// command runs a program whose times and names are not those of this machine.
-func command(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8", "MTOOLS_SKIP_CHECK=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %.200q: %v\n%.500s", name, args, err, out)
-	}
-	return string(out)
-}
 
 func openFile(t testing.TB, path string) *FS {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, size := systest.OpenFile(t, path)
 	fs, err := Open(f, size, "image")
 	if err != nil {
 		t.Fatal(err)
@@ -86,27 +51,9 @@ func fixture(t testing.TB, name string) []byte {
 	t.Helper()
 	img, ok := unpacked.Load(name)
 	if !ok {
-		img, _ = unpacked.LoadOrStore(name, unpack(t, name))
+		img, _ = unpacked.LoadOrStore(name, systest.Unpack(t, filepath.Join("testdata", name+".img.zst")))
 	}
 	return bytes.Clone(img.([]byte))
-}
-
-func unpack(t testing.TB, name string) []byte {
-	t.Helper()
-	p, err := os.ReadFile(filepath.Join("testdata", name+".img.zst"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	img, err := d.DecodeAll(p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return img
 }
 
 // names are what a stick may hold; those beyond the Basic Multilingual Plane are

@@ -5,62 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/crc32"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
-
-func requireTool(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is missing", name)
-			}
-			t.Skipf("%s is missing", name)
-		}
-	}
-}
-
-func command(t testing.TB, stdin, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.Output()
-	if err != nil {
-		var e *exec.ExitError
-		if errors.As(err, &e) {
-			t.Fatalf("%s %q: %v\n%s", name, args, err, e.Stderr)
-		}
-		t.Fatal(err)
-	}
-	return string(out)
-}
-
-// image makes an empty image.
-func image(t testing.TB, size string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "img")
-	command(t, "", "truncate", "-s", size, path)
-	return path
-}
 
 func read(t testing.TB, path string, sector int) (*Table, error) {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Read(f, st.Size(), sector, "img")
+	f, size := systest.OpenFile(t, path)
+	return Read(f, size, sector, "img")
 }
 
 // dump is what sfdisk -J tells.
@@ -82,7 +37,7 @@ type dump struct {
 func compare(t *testing.T, path string, got *Table) {
 	t.Helper()
 	var d dump
-	if err := json.Unmarshal([]byte(command(t, "", "sfdisk", "-J", path)), &d); err != nil {
+	if err := json.Unmarshal([]byte(systest.Output(t, "sfdisk", "-J", path)), &d); err != nil {
 		t.Fatal(err)
 	}
 	want := d.Table

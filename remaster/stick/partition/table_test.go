@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // TestSfdisk reads random tables that sfdisk wrote, and compares with what sfdisk
 // reads of them.
 func TestSfdisk(t *testing.T) {
-	requireTool(t, "sfdisk")
+	systest.NeedTools(t, "sfdisk")
 	types := map[string][]string{"dos": {"83", "c", "ef", "17", "7", "82"}, "gpt": {
 		"C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "0FC63DAF-8483-4772-8E79-3D69D8477DE4", "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"}}
 	for seed := range uint64(24) {
@@ -22,7 +23,7 @@ func TestSfdisk(t *testing.T) {
 		t.Run(fmt.Sprint(label, seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 9))
-			path := image(t, "80M")
+			path := systest.Blank(t, 80<<20)
 			var script strings.Builder
 			fmt.Fprintf(&script, "label: %s\n", label)
 			n, logical := 1+r.IntN(4), 0
@@ -50,7 +51,7 @@ func TestSfdisk(t *testing.T) {
 			for range logical {
 				fmt.Fprintf(&script, "size=%d, type=%s\n", 2048*(1+r.IntN(2)), types["dos"][r.IntN(6)])
 			}
-			command(t, script.String(), "sfdisk", "-q", path)
+			systest.Feed(t, script.String(), "sfdisk", "-q", path)
 			table, err := read(t, path, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -66,9 +67,9 @@ func TestSfdisk(t *testing.T) {
 // TestSgdisk reads a GPT that sgdisk wrote, its backup, and one of sectors of 4096
 // bytes.
 func TestSgdisk(t *testing.T) {
-	requireTool(t, "sgdisk", "sfdisk", "parted")
-	path := image(t, "80M")
-	command(t, "", "sgdisk", "-n", "3:2048:+10M", "-t", "3:ef00", "-c", "3:EFI Boot 😀", "-A", "3:set:2", "-n", "128:0:0", path)
+	systest.NeedTools(t, "sgdisk", "sfdisk", "parted")
+	path := systest.Blank(t, 80<<20)
+	systest.Run(t, "sgdisk", "-n", "3:2048:+10M", "-t", "3:ef00", "-c", "3:EFI Boot 😀", "-A", "3:set:2", "-n", "128:0:0", path)
 	table, err := read(t, path, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -102,8 +103,8 @@ func TestSgdisk(t *testing.T) {
 		t.Error(err)
 	}
 
-	large := image(t, "80M")
-	command(t, "", "parted", "-s", large, "mklabel", "msdos", "mkpart", "primary", "fat32", "1MiB", "20MiB",
+	large := systest.Blank(t, 80<<20)
+	systest.Run(t, "parted", "-s", large, "mklabel", "msdos", "mkpart", "primary", "fat32", "1MiB", "20MiB",
 		"mkpart", "extended", "20MiB", "100%", "mkpart", "logical", "ext2", "21MiB", "30MiB", "mkpart", "logical", "ext2", "31MiB", "100%")
 	if table, err = read(t, large, 0); err != nil {
 		t.Fatal(err)

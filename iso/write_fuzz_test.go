@@ -1,0 +1,107 @@
+package iso
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"relive/tree"
+)
+
+// memoryFile is an image being written in memory.
+type memoryFile struct{ p []byte }
+
+func (m *memoryFile) WriteAt(p []byte, off int64) (int, error) {
+	if end := off + int64(len(p)); end > int64(len(m.p)) {
+		m.p = append(m.p, make([]byte, end-int64(len(m.p)))...)
+	}
+	return copy(m.p[off:], p), nil
+}
+
+// FuzzWrite writes trees of any names and targets and reads them back. A line of
+// the input is a file, a symlink with its target behind " -> ", or with a slash
+// at its end a directory to go into; "<" goes up.
+func FuzzWrite(f *testing.F) {
+	f.Add("isolinux/\nisolinux.cfg\n<\nREADME\nreadme\nlink -> ../a//b/./c/\n")
+	f.Add("a/\nb/\nc/\nd/\ne/\nf/\ng/\nh/\ni/\nj/\ndeep\n")
+	f.Add(strings.Repeat("long", 63) + "\n" + strings.Repeat("x", 255) + " -> /" + strings.Repeat("component/", 300))
+	f.Add("a.\na..\nA\n.a\n;1\na;1\n\u00e4\n\xff\nx -> " + strings.Repeat("./", 1500) + "y")
+	f.Add("l -> " + strings.Repeat("y", 255) + "/" + strings.Repeat("z", 244) + "/" + strings.Repeat("a", 243) + "/..")
+	f.Fuzz(func(t *testing.T, text string) {
+		root := tree.NewDir("", 0o755)
+		stack := []*tree.Node{root}
+		put := func(n *tree.Node) bool {
+			d := stack[len(stack)-1]
+			kids := d.Dir.(tree.List)
+			if tree.CheckName(n.Name) != nil || tree.Find(kids, n.Name) != nil {
+				return false
+			}
+			n.Mtime = tree.Time{Sec: int64(len(n.Name)) * 1e8}
+			kids = append(kids[:len(kids):len(kids)], n)
+			tree.Sort(kids)
+			d.Dir = kids
+			return true
+		}
+		for line := range strings.SplitSeq(text, "\n") {
+			name, target, link := strings.Cut(line, " -> ")
+			switch {
+			case line == "<":
+				stack = stack[:max(1, len(stack)-1)]
+			case strings.HasSuffix(line, "/") && !link:
+				if d := tree.NewDir(strings.TrimSuffix(line, "/"), 0o755); put(d) {
+					stack = append(stack, d)
+				}
+			case link && target != "" && len(target) < 4096 && !strings.Contains(target, "\x00"):
+				put(tree.NewSymlink(name, target))
+			default:
+				put(tree.NewFile(line, 0o644, []byte(line)))
+			}
+		}
+		p, err := NewPlan(t.Context(), root, Recipe{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m memoryFile
+		if _, err := p.Write(t.Context(), &m, nil); err != nil {
+			t.Fatal(err)
+		}
+		sameTree(t, root, rootOf(t, memory(t, m.p)), 0)
+		// The other names are others, but all are there.
+		for _, names := range []Names{Joliet, Plain} {
+			count := func(root *tree.Node) (n, bytes int) {
+				err := tree.Walk(t.Context(), root, func(_ string, k *tree.Node) error {
+					if k.Type == tree.Regular || k.Type == tree.Directory {
+						n++
+						bytes += int(k.Size)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatalf("%v: %v", names, err)
+				}
+				return n, bytes
+			}
+			links := 0
+			if names == Plain {
+				// Symlinks show as empty files.
+				tree.Walk(t.Context(), root, func(_ string, k *tree.Node) error {
+					if k.Type == tree.Symlink {
+						links++
+					}
+					return nil
+				})
+			}
+			wantN, wantBytes := count(root)
+			if n, bytes := count(rootOf(t, memory(t, m.p, WithNames(names)))); n != wantN+links || bytes != wantBytes {
+				t.Fatalf("%v: %d names of %d bytes, not %d of %d", names, n, bytes, wantN+links, wantBytes)
+			}
+		}
+		var again memoryFile
+		if p, err = NewPlan(t.Context(), root, Recipe{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Write(t.Context(), &again, nil); err != nil || !bytes.Equal(m.p, again.p) {
+			t.Fatal("another image of the same tree", err)
+		}
+	})
+}

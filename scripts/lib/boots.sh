@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# What every part of scripts/e2e begins with. Sourced from the project's folder.
+SETUP_GROUP=e2e
+# shellcheck source=scripts/lib/say.sh
+. scripts/lib/say.sh
+# shellcheck source=scripts/lib/mounts.sh
+. scripts/lib/mounts.sh
+# shellcheck source=scripts/lib/debian.sh
+. scripts/lib/debian.sh
+# shellcheck source=scripts/lib/machine.sh
+. scripts/lib/machine.sh
+# shellcheck source=scripts/lib/relive.sh
+. scripts/lib/relive.sh
+
+# Where all parts keep what they share.
+E2E=$PWD/build/e2e
+
+# begin_part NAME: the tools, the part's own folder, and what all parts share.
+# The seconds go on from those of scripts/e2e when it started the part.
+begin_part() {
+    # shellcheck disable=SC2034  # say.sh prints it before every line
+    PART=$1
+    SECONDS=$((EPOCHSECONDS - ${E2E_BEGAN:-$EPOCHSECONDS}))
+    need_root
+    need mmdebstrap mksquashfs unsquashfs mkfs.ext4 e2fsck dumpe2fs sfdisk go flock \
+        qemu-system-x86_64 busybox dmsetup depmod modprobe cpio python3 "$RELIVE"
+    WORK=$E2E/$1
+    mkdir -p "$WORK"
+    one_at_a_time prepare_machine
+}
+
+prepare_machine() {
+    fetch_kernel
+    make_debian
+}
+
+# one_at_a_time COMMAND...: makes what several parts share; the first one that
+# comes makes it, the others wait.
+one_at_a_time() {
+    local lock
+    exec {lock}>"$E2E/lock"
+    flock "$lock"
+    "$@"
+    exec {lock}>&-
+}

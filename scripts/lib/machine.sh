@@ -1,0 +1,187 @@
+# shellcheck shell=bash
+# The virtual machines of scripts/e2e: their kernel, their small Debian, how a
+# machine is started, awaited and cut off. Sourced after say.sh, debian.sh and
+# mounts.sh.
+#
+#   $E2E/kernel/           a Debian cloud kernel, unpacked, not installed
+#   $E2E/debian-*.sqfs     the small Debian that all live systems are made of
+#   $WORK/console.STEP     what the machine printed
+#
+# What takes long is made once and kept under $E2E.
+
+# E2E, the folder of all parts, and WORK, that of one part, are the caller's.
+# shellcheck disable=SC2153
+
+# Seconds that one boot may take; without KVM it takes 10 to 40 on an idle machine.
+BOOT_SECONDS=${BOOT_SECONDS:-600}
+# What the small Debian has beyond the essential packages: tools of the steps,
+# and dracut with its module for live systems.
+DEBIAN_PACKAGES=libcap2-bin,attr,dmsetup,dracut-live
+# The process that runs the machine, none when empty.
+MACHINE=''
+
+# fetch_kernel: the package that the archive's cloud kernel depends on.
+fetch_kernel() {
+    [[ -d $E2E/kernel ]] && return
+    local package
+    package=$(apt-cache depends linux-image-cloud-amd64 |
+        awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
+    [[ -n $package ]] || die "the archive has no linux-image-cloud-amd64"
+    say "fetching $package"
+    rm -rf "$E2E/kernel.part"
+    mkdir -p "$E2E/kernel.part"
+    (cd "$E2E/kernel.part" && apt-get -qq download "$package" 2>/dev/null) ||
+        die "cannot download $package"
+    dpkg-deb -x "$E2E/kernel.part/$package"_*.deb "$E2E/kernel.part"
+    depmod --basedir "$E2E/kernel.part" "$(basename "$E2E"/kernel.part/lib/modules/*)"
+    mv "$E2E/kernel.part" "$E2E/kernel"
+}
+
+# kernel_release: the unpacked kernel's name for itself.
+kernel_release() { basename "$E2E"/kernel/lib/modules/*; }
+
+# copy_modules FOLDER MODULE...: the modules and what they need, unpacked, into
+# FOLDER; its file "order" lists them as they must be loaded. The kernel may
+# have some built in.
+copy_modules() {
+    local folder=$1 release module file
+    shift
+    release=$(kernel_release)
+    mkdir -p "$folder"
+    for module in "$@"; do
+        modprobe --dirname "$E2E/kernel" --set-version "$release" --show-depends "$module" ||
+            die "the kernel has no module $module"
+    done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$folder/paths"
+    while IFS= read -r file; do
+        module=$(basename "$file")
+        case $module in
+        *.ko) cp "$file" "$folder/$module" ;;
+        *.ko.xz) xz -dc "$file" >"$folder/${module%.xz}" ;;
+        *.ko.zst) zstd -dcq "$file" >"$folder/${module%.zst}" ;;
+        *) die "a module of unknown compression: $file" ;;
+        esac
+        module=${module%.xz}
+        printf '%s\n' "${module%.zst}" >>"$folder/order"
+    done <"$folder/paths"
+    rm "$folder/paths"
+}
+
+# pack_initrd TREE FILE: the folder as an initrd; the kernel also takes several
+# of them in one file, one after the other.
+pack_initrd() { (cd "$1" && find . | cpio --quiet -o -H newc -R 0:0) >"$2"; }
+
+# debian_image: the name of the small Debian, another for other packages.
+debian_image() {
+    printf '%s/debian-%s.sqfs\n' "$E2E" "$(printf '%s' "$DEBIAN_PACKAGES" | md5sum | cut -c 1-8)"
+}
+
+# make_debian: the small Debian, as a SquashFS file so that owners, modes and
+# attributes stay together.
+make_debian() {
+    local image root=$E2E/_root
+    image=$(debian_image)
+    [[ -f $image ]] && return
+    say "making a small Debian"
+    rm -rf "$root"
+    debian_root "$root" minbase "$DEBIAN_PACKAGES"
+    mksquashfs "$root" "$image.part" -comp zstd -Xcompression-level 1 -noappend -no-progress -quiet
+    rm -rf "$root"
+    mv "$image.part" "$image"
+}
+
+# unpack_debian FOLDER: the small Debian's files, anew.
+unpack_debian() {
+    rm -rf "$1"
+    unsquashfs -quiet -no-progress -d "$1" "$(debian_image)" >/dev/null
+}
+
+# show_console STEP: the end of what the machine printed.
+show_console() {
+    {
+        printf -- '--- the last lines of the console of boot %s (%s)\n' "$1" "$WORK/console.$1"
+        tail -n 40 "$WORK/console.$1" | tr -d '\r'
+        printf -- '---\n'
+    } >&2
+}
+
+# fail_boot STEP TEXT: ends the script over something that a boot did.
+fail_boot() {
+    show_console "$1"
+    hint "the whole console is in $WORK/console.$1"
+    die "boot $1: $2"
+}
+
+# machine STEP DISK INITRD PARAMETER...: starts a machine with the disk, a raw
+# image to which further properties of a QEMU drive may be added after a comma.
+#
+# cache=unsafe: what the guest wrote is with the host's kernel and outlives the
+# machine, a flush need not reach the host's disk. The processor is one without
+# AVX, which costs more to emulate than it saves.
+machine() {
+    local step=$1 disk=$2 initrd=$3
+    shift 3
+    : >"$WORK/console.$step"
+    timeout --kill-after=5 "$BOOT_SECONDS" qemu-system-x86_64 \
+        -machine pc,accel=tcg -cpu Westmere -smp 1 -m 512 -nodefaults -no-user-config -no-reboot \
+        -display none -serial "file:$WORK/console.$step" \
+        -drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" \
+        -device virtio-blk-pci,drive=disk \
+        -kernel "$E2E/kernel/boot/vmlinuz-$(kernel_release)" -initrd "$initrd" \
+        -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check init_on_alloc=0 random.trust_cpu=on step=$step $*" \
+        </dev/null &
+    MACHINE=$!
+}
+
+# kill_machine: as if the power went. timeout runs the machine as its child,
+# and the child is what has to die at once.
+kill_machine() {
+    [[ -n $MACHINE ]] || return 0
+    pkill -KILL -P "$MACHINE" || return
+    wait "$MACHINE" 2>/dev/null || true
+    MACHINE=''
+}
+at_exit 'kill_machine || true'
+
+# await_machine STEP [STUCK]: until the machine powers off by itself. A line that
+# matches the pattern STUCK says that it never will.
+await_machine() {
+    local status=0
+    while kill -0 "$MACHINE" 2>/dev/null; do
+        expect_alive "$1" "${2:-}"
+        sleep 0.3
+    done
+    wait "$MACHINE" || status=$?
+    MACHINE=''
+    [[ $status -eq 124 ]] && fail_boot "$1" "no end after $BOOT_SECONDS s"
+    [[ $status -eq 0 ]] || fail_boot "$1" "the machine ended with $status"
+}
+
+# await_line STEP PATTERN [STUCK]: until the machine prints a matching line.
+await_line() {
+    until grep -qE -- "$2" "$WORK/console.$1"; do
+        kill -0 "$MACHINE" 2>/dev/null || fail_boot "$1" "the machine ended before it said: $2"
+        expect_alive "$1" "${3:-}"
+        sleep 0.2
+    done
+}
+
+# expect_alive STEP STUCK: the machine printed no line that matches STUCK.
+expect_alive() {
+    local line
+    [[ -n $2 ]] || return 0
+    line=$(grep -m 1 -oE -- "$2" "$WORK/console.$1") || return 0
+    kill_machine || true
+    fail_boot "$1" "it does not go on: $line"
+}
+
+# console_has STEP TEXT: the machine printed it.
+console_has() {
+    tr -d '\r' <"$WORK/console.$1" | grep -qF -- "$2" && return
+    fail_boot "$1" "the console does not say: $2"
+}
+
+# console_lacks STEP TEXT: the machine did not.
+console_lacks() {
+    tr -d '\r' <"$WORK/console.$1" | grep -qF -- "$2" || return 0
+    fail_boot "$1" "the console says: $2"
+}

@@ -1,0 +1,37 @@
+package systest
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TempDir makes a directory without commas and colons in its name, which mount
+// options could not hold; t.TempDir puts the test's name there.
+func TempDir(t testing.TB) string {
+	t.Helper()
+	return tempDir(t, "")
+}
+
+// MemDir makes a directory in memory, for tests that sync a lot, or on disk where
+// there is no such place.
+func MemDir(t testing.TB) string {
+	t.Helper()
+	if unix.Access("/dev/shm", unix.W_OK|unix.X_OK) != nil {
+		return TempDir(t)
+	}
+	return tempDir(t, "/dev/shm")
+}
+
+func tempDir(t testing.TB, in string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(in, "relive-test-")
+	Must(t, err)
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
