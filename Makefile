@@ -24,7 +24,7 @@ test: ## vet and every test
 	go test -count=1 -timeout 15m ./...
 
 # The packages in which goroutines share something.
-RACE_PACKAGES := ./tree/... ./overlay ./squash
+RACE_PACKAGES := ./tree/... ./overlay ./squash ./dmmerge
 
 race: ## the short tests of packages with goroutines, under the race detector
 	@scripts/setup test

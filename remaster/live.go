@@ -418,7 +418,14 @@ func (l *Live) openHome(name string) {
 	if !isFile(l.at, path) {
 		return
 	}
-	if l.Home, l.HomeProblem = l.openImage(path); l.HomeProblem != nil {
+	kind, err := sniff(l.at, path)
+	if err == nil && kind != "ext" && kind != "" && kind != "zeros" {
+		err = tree.Unsupported(l.rel(path), "offset 0", "it holds %s; only ext2, ext3 and ext4 can be read", kind)
+	}
+	if err == nil {
+		l.Home, err = l.openImage(path)
+	}
+	if l.HomeProblem = err; err != nil {
 		l.Home = nil
 	}
 }

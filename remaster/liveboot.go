@@ -333,5 +333,8 @@ func (LiveBoot) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*t
 }
 
 func (LiveBoot) resets(p *CompactPlan) ([]part, error) {
+	if len(p.live.Overlay.layers) == 0 {
+		return nil, nil // no union, nothing to empty
+	}
 	return p.freshUnions(p.live.Overlay)
 }
