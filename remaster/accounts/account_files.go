@@ -76,10 +76,10 @@ func (w *work) editAccounts(g *[2]accountFiles) error {
 	for i := range g {
 		f := &g[i]
 		if f.passwd != nil {
-			w.editPasswd(f, hash)
+			w.editPasswd(f, g[0].shadow != nil, hash)
 		}
 		if f.shadow != nil {
-			w.editShadow(f, hash)
+			w.editShadow(f, i == 0, hash)
 		}
 		if f.group != nil {
 			w.editGroup(f)
@@ -176,7 +176,9 @@ func isNameRune(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-' || r >= 0x80
 }
 
-func (w *work) editPasswd(f *accountFiles, rootHash string) {
+// editPasswd edits passwd. Passwords stand in it only where the system has no
+// shadow.
+func (w *work) editPasswd(f *accountFiles, shadowed bool, rootHash string) {
 	t := f.passwd
 	seen := map[string]int{}
 	e := w.each(t, func(n int, text []byte, fl [][]byte) []byte {
@@ -210,11 +212,16 @@ func (w *work) editPasswd(f *accountFiles, rootHash string) {
 			if isHash(password) {
 				w.doubt(t.path, accountsRule, "root's password is kept", "line %d", n)
 			}
-		case name == "root" && !f.shadowed["root"]:
-			if text = setField(text, passwdPassword, rootHash); !bytes.Equal(password, []byte(rootHash)) {
-				w.changed(t.path, accountsRule, "root's password is "+w.o.Root.done(), "line %d", n)
+		case name == "root":
+			is := rootHash
+			if shadowed {
+				is = "x"
 			}
-		case f.shadowed[name] && (isHash(password) || name == "root" && len(password) == 0):
+			if string(password) != is && (!shadowed || w.o.Root.how != passwordLocked || isHash(password) || len(password) == 0) {
+				w.changed(t.path, accountsRule, "root's password is "+w.o.Root.done(), "line %d", n)
+				text = setField(text, passwdPassword, is)
+			}
+		case f.shadowed[name] && isHash(password):
 			w.changed(t.path, accountsRule, "a password stands in passwd", "line %d, %s", n, name)
 			text = setField(text, passwdPassword, "x")
 		case isHash(password):
@@ -227,7 +234,7 @@ func (w *work) editPasswd(f *accountFiles, rootHash string) {
 	})
 	if u := w.user; u != nil {
 		password := "x"
-		if f.shadow == nil {
+		if !shadowed {
 			password = u.hash
 		}
 		e.add(fmt.Sprintf("%s:%s:%d:%d:%s:%s:%s", u.name, password, u.uid, u.gid, u.fullName, u.home, u.shell))
@@ -236,7 +243,7 @@ func (w *work) editPasswd(f *accountFiles, rootHash string) {
 	e.done()
 }
 
-func (w *work) editShadow(f *accountFiles, rootHash string) {
+func (w *work) editShadow(f *accountFiles, inUse bool, rootHash string) {
 	t := f.shadow
 	e := w.each(t, func(n int, text []byte, fl [][]byte) []byte {
 		name := string(fl[shadowName])
@@ -277,6 +284,10 @@ func (w *work) editShadow(f *accountFiles, rootHash string) {
 		}
 		return text
 	})
+	if inUse && !f.shadowed["root"] && (w.o.Root.how == passwordPlain || w.o.Root.how == passwordHashed) {
+		e.add(fmt.Sprintf("root:%s:%s:0:99999:7:::", rootHash, w.today()))
+		w.changed(t.path, accountsRule, "root's password is set", "a new line")
+	}
 	if u := w.user; u != nil {
 		e.add(fmt.Sprintf("%s:%s:%s:0:99999:7:::", u.name, u.hash, w.today()))
 		w.changed(t.path, accountsRule, "the new account", "%s", u.name)

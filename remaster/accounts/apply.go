@@ -11,7 +11,7 @@ import (
 // dropped is a path that is not in the new tree.
 type dropped struct {
 	rule  *rule
-	links []tree.Inode // files with several names, at the path or below
+	links []link // files with several names, at the path or below
 }
 
 // covered tells whether a path is dropped, itself or by a directory above it.
@@ -77,7 +77,7 @@ func (w *work) applyRules() error {
 // paths calls fn for the paths that a statement names.
 func (w *work) paths(s *statement, except map[string]bool, fn func(real string, n *tree.Node) error) error {
 	for _, p := range s.patterns {
-		for _, parts := range withPeople(p, w.values.people) {
+		for _, parts := range withPeople(p, &w.values) {
 			err := w.sys.glob(parts, s.op.follows(), func(real string, n *tree.Node) error {
 				if except[real] {
 					return nil
@@ -185,7 +185,7 @@ func (w *work) drop(r *rule, real string, n *tree.Node, except map[string]bool) 
 			e.Bytes += k.Size
 		}
 		if k.Type != tree.Directory && k.Nlink != 1 && k.Inode != (tree.Inode{}) {
-			d.links = append(d.links, k.Inode)
+			d.links = append(d.links, link{k.Inode, k.Nlink})
 		}
 		return nil
 	})

@@ -172,7 +172,7 @@ func (w *work) readDefs() error {
 // login.defs or PAM says so, or where a password in shadow is of it.
 func (w *work) findScheme(shadow *text) error {
 	if w.defs.encrypt == "YESCRYPT" || shadow != nil && bytes.Contains(shadow.was, []byte("$y$")) {
-		w.scheme = yescryptScheme
+		w.scheme = cryptYes
 		return nil
 	}
 	for _, file := range []string{"etc/pam.d/common-password", "etc/pam.d/system-auth", "etc/authselect/system-auth", "etc/pam.d/passwd"} {
@@ -185,7 +185,7 @@ func (w *work) findScheme(shadow *text) error {
 		}
 		for _, l := range splitLines(t.now) {
 			if kindOf(l.text) != blankLine && bytes.Contains(l.text, []byte("pam_unix")) && bytes.Contains(l.text, []byte("yescrypt")) {
-				w.scheme = yescryptScheme
+				w.scheme = cryptYes
 				return nil
 			}
 		}

@@ -37,7 +37,26 @@ func build(t testing.TB, files map[string]string) *tree.Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return root
+	return inMemory(t, root)
+}
+
+// inMemory is a tree whose nodes are the same at every look.
+func inMemory(t testing.TB, n *tree.Node) *tree.Node {
+	t.Helper()
+	kids, err := n.Children()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.Type != tree.Directory {
+		return n
+	}
+	c := *n
+	list := tree.List{}
+	for _, k := range kids {
+		list = append(list, inMemory(t, k))
+	}
+	c.Dir = list
+	return &c
 }
 
 // salts is the same randomness every time.

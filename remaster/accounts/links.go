@@ -2,9 +2,16 @@ package accounts
 
 import (
 	"fmt"
+	"maps"
 
 	"relive/tree"
 )
+
+// link is a dropped name of a file that has several, and how many.
+type link struct {
+	inode tree.Inode
+	names uint32
+}
 
 // linked is a file with several names, of which at least one is dropped or
 // edited.
@@ -13,17 +20,17 @@ type linked struct {
 	edit  *text  // nil where it is dropped
 	rule  *rule  // that dropped it
 	gone  uint32 // names that are dropped
-	want  uint32 // names that the source counts
+	names uint32 // names that the source counts, of which some may be hidden
 }
 
-// findLinks gathers the dropped files that have names elsewhere.
-func (w *work) findLinks() error {
+// findLinks gathers the dropped files that may have names elsewhere.
+func (w *work) findLinks() {
 	for path, d := range w.drops {
-		for _, id := range d.links {
-			l := w.links[id]
+		for _, k := range d.links {
+			l := w.links[k.inode]
 			if l == nil {
-				l = &linked{first: path, rule: d.rule}
-				w.links[id] = l
+				l = &linked{first: path, rule: d.rule, names: k.names}
+				w.links[k.inode] = l
 			}
 			l.gone++
 			if path < l.first {
@@ -34,7 +41,7 @@ func (w *work) findLinks() error {
 			}
 		}
 	}
-	return nil
+	maps.DeleteFunc(w.links, func(_ tree.Inode, l *linked) bool { return l.names != 0 && l.gone >= l.names })
 }
 
 // followLinks looks for the other names of files that were dropped or edited.
@@ -46,10 +53,10 @@ func (w *work) followLinks() error {
 	// One identity for each edited file keeps its names linked.
 	nodes := map[*text]*tree.Node{}
 	return tree.Walk(w.ctx, w.sys.root, func(path string, n *tree.Node) error {
-		if w.drops[path] != nil {
+		if n.Type == tree.Directory && w.drops[path] != nil {
 			return tree.SkipDir
 		}
-		if n.Type == tree.Directory || n.Nlink == 1 || n.Inode == (tree.Inode{}) {
+		if n.Type == tree.Directory || w.drops[path] != nil || n.Nlink == 1 || n.Inode == (tree.Inode{}) {
 			return nil
 		}
 		l := w.links[n.Inode]

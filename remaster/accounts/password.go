@@ -76,11 +76,11 @@ func (p Password) check(name string) error {
 type scheme uint8
 
 const (
-	// sha512crypt is $6$, by Drepper's "Unix crypt using SHA-256 and SHA-512";
+	// cryptSHA512 is $6$, by Drepper's "Unix crypt using SHA-256 and SHA-512";
 	// every libc knows it.
-	sha512crypt scheme = iota
-	// yescryptScheme is $y$, by crypt(5) of libxcrypt 4.3 and later.
-	yescryptScheme
+	cryptSHA512 scheme = iota
+	// cryptYes is $y$, by crypt(5) of libxcrypt 4.3 and later.
+	cryptYes
 )
 
 const (
@@ -111,13 +111,16 @@ func (p Password) hash(s scheme, r io.Reader) (string, error) {
 }
 
 func hashPassword(password string, s scheme, salt []byte) (string, error) {
-	if s == yescryptScheme {
+	if s == cryptYes {
 		setting := yescryptSetting + string(yescrypt.Encode64(salt))
 		h, err := yescrypt.Hash([]byte(password), []byte(setting))
 		if err != nil {
 			return "", fmt.Errorf("hashing a password: %w", err)
 		}
 		return string(h), nil
+	}
+	if s != cryptSHA512 {
+		return "", fmt.Errorf("hashing a password: scheme %d", s)
 	}
 	// Six bits of each byte are used: 16 characters, the most that $6$ takes.
 	text := make([]byte, len(salt))

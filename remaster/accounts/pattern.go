@@ -13,7 +13,8 @@ const anyDepth = "**"
 
 // The placeholders of patterns, contents and expressions.
 const (
-	personMark = "{person}"
+	personMark = "{person}" // who is taken out, and whoever had the new user's name
+	formerMark = "{former}" // who is taken out, but for who has the new user's name
 	userMark   = "{user}"
 	hostMark   = "{hostname}"
 )
@@ -31,6 +32,9 @@ func parsePattern(s string) ([][]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if strings.Contains(s, personMark) && strings.Contains(s, formerMark) {
+		return nil, fmt.Errorf("%s and %s in one pattern", personMark, formerMark)
+	}
 	var out [][]string
 	for _, a := range alts {
 		var parts []string
@@ -44,7 +48,7 @@ func parsePattern(s string) ([][]string, error) {
 			case anyDepth:
 				deep++
 			default:
-				if _, err := path.Match(strings.ReplaceAll(part, personMark, "x"), ""); err != nil {
+				if _, err := path.Match(strings.NewReplacer(personMark, "x", formerMark, "x").Replace(part), ""); err != nil {
 					return nil, fmt.Errorf("%q is no pattern: a bracket or an escape is not closed", part)
 				}
 			}
@@ -121,24 +125,30 @@ func firstBraces(s string) (alts []string, start, end int) {
 // isLiteral tells a part that matches one name, itself.
 func isLiteral(part string) bool { return !strings.ContainsAny(part, `*?[\`) }
 
-// withPeople gives the parts for each of the people; those without the
+// withPeople gives the parts for each of the people; those without a
 // placeholder as they are.
-func withPeople(parts []string, people []string) [][]string {
-	if !slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(p, personMark) }) {
+func withPeople(parts []string, v *values) [][]string {
+	has := func(mark string) bool {
+		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(p, mark) })
+	}
+	mark, names := personMark, v.people
+	if has(formerMark) {
+		mark, names = formerMark, v.former
+	} else if !has(personMark) {
 		return [][]string{parts}
 	}
 	var out [][]string
-	for _, name := range people {
+	for _, name := range names {
 		if strings.ContainsAny(name, "/\x00") || name == "." || name == ".." {
 			continue // no file has that name
 		}
 		mine := make([]string, len(parts))
 		for i, p := range parts {
-			if p == personMark && isLiteral(name) {
+			if p == mark && isLiteral(name) {
 				mine[i] = name
 				continue
 			}
-			mine[i] = strings.ReplaceAll(p, personMark, escapeGlob(name))
+			mine[i] = strings.ReplaceAll(p, mark, escapeGlob(name))
 		}
 		out = append(out, mine)
 	}

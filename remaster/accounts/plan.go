@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"relive/tree"
 )
@@ -98,21 +99,21 @@ func (w *work) plan() (*Plan, error) {
 	if err := w.editAccounts(accounts); err != nil {
 		return nil, err
 	}
-	// Rules that name people are about those that the new user does not stand for.
-	for _, name := range w.people.names {
-		if w.user == nil || name != w.user.name {
-			w.values.people = append(w.values.people, name)
+	w.values.people = w.people.names
+	w.values.former = w.people.names
+	if u := w.user; u != nil {
+		w.report.User = u.name
+		// What a former holder of the name left is not the new user's.
+		same := func(name string) bool { return name == u.name }
+		if !slices.ContainsFunc(w.people.names, same) {
+			w.values.people = append(slices.Clone(w.people.names), u.name)
 		}
-	}
-	if w.user != nil {
-		w.report.User = w.user.name
+		w.values.former = slices.DeleteFunc(slices.Clone(w.people.names), same)
 	}
 	if err := w.applyRules(); err != nil {
 		return nil, err
 	}
-	if err := w.findLinks(); err != nil {
-		return nil, err
-	}
+	w.findLinks()
 	w.putTexts()
 	if err := w.followLinks(); err != nil {
 		return nil, err

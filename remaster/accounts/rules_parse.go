@@ -1,7 +1,6 @@
 package accounts
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -214,7 +213,7 @@ func (p *ruleParser) expression(text string) error {
 	if s == nil || !s.op.takesExpressions() {
 		return p.at.errorf("an expression belongs behind drop-line, replace or scan")
 	}
-	probe := &values{people: []string{"x"}, user: "x", hostname: "x"}
+	probe := &values{people: []string{"x"}, former: []string{"x"}, user: "x", hostname: "x"}
 	shown, _ := probe.inExpression(text)
 	if text == "" {
 		return p.at.errorf("the expression is empty")
@@ -297,7 +296,7 @@ func (p *ruleParser) setting(word, rest string) error {
 
 // values are what placeholders stand for.
 type values struct {
-	people         []string
+	people, former []string
 	user, hostname string
 }
 
@@ -309,9 +308,12 @@ func (v *values) inText(s string) string {
 // inExpression fills in names as expressions that match them; ok is false where
 // people are meant and there are none.
 func (v *values) inExpression(s string) (text string, ok bool) {
-	if strings.Contains(s, personMark) {
+	for mark, names := range map[string][]string{personMark: v.people, formerMark: v.former} {
+		if !strings.Contains(s, mark) {
+			continue
+		}
 		var quoted []string
-		for _, p := range v.people {
+		for _, p := range names {
 			if utf8.ValidString(p) { // expressions know no other names
 				quoted = append(quoted, regexp.QuoteMeta(p))
 			}
@@ -319,7 +321,7 @@ func (v *values) inExpression(s string) (text string, ok bool) {
 		if len(quoted) == 0 {
 			return "", false
 		}
-		s = strings.ReplaceAll(s, personMark, fmt.Sprintf("(?:%s)", strings.Join(quoted, "|")))
+		s = strings.ReplaceAll(s, mark, "(?:"+strings.Join(quoted, "|")+")")
 	}
 	return strings.NewReplacer(userMark, regexp.QuoteMeta(v.user), hostMark, regexp.QuoteMeta(v.hostname)).Replace(s), true
 }

@@ -53,7 +53,7 @@ func (w *work) putTexts() {
 			w.edits.Put(real, edited(t.node, t.now))
 			w.edited[real] = true
 			if t.node.Nlink != 1 && t.node.Inode != (tree.Inode{}) {
-				w.links[t.node.Inode] = &linked{first: real, edit: t, want: t.node.Nlink}
+				w.links[t.node.Inode] = &linked{first: real, edit: t}
 			}
 		}
 	}
