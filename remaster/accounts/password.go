@@ -23,8 +23,9 @@ const (
 // Password says what becomes of an account's password. The zero Password is
 // Locked. It does not show what it holds when printed.
 type Password struct {
-	how   passwordKind
-	value string
+	how passwordKind
+	// text is behind a pointer, so that no way of printing shows it.
+	text *string
 }
 
 // Locked is no password: nobody logs in with one, and no hash is left.
@@ -33,10 +34,10 @@ func Locked() Password { return Password{} }
 // Plain is a password as it is typed. It is hashed with the scheme that the
 // system uses for new ones: yescrypt where the system is found to know it,
 // otherwise SHA-512 crypt.
-func Plain(password string) Password { return Password{passwordPlain, password} }
+func Plain(password string) Password { return Password{passwordPlain, &password} }
 
 // Hashed is a password as crypt(5) writes it.
-func Hashed(hash string) Password { return Password{passwordHashed, hash} }
+func Hashed(hash string) Password { return Password{passwordHashed, &hash} }
 
 // Kept leaves the password that is there.
 func Kept() Password { return Password{how: passwordKept} }
@@ -52,21 +53,28 @@ func (p Password) GoString() string { return p.String() }
 // maxPassword is libxcrypt's CRYPT_MAX_PASSPHRASE_SIZE less its NUL, in bytes.
 const maxPassword = 511
 
+func (p Password) value() string {
+	if p.text == nil {
+		return ""
+	}
+	return *p.text
+}
+
 func (p Password) check(name string) error {
 	switch p.how {
 	case passwordPlain:
-		if p.value == "" || len(p.value) > maxPassword || strings.ContainsAny(p.value, "\x00\n\r") {
+		if p.value() == "" || len(p.value()) > maxPassword || strings.ContainsAny(p.value(), "\x00\n\r") {
 			return refuse("password of %s: it must have 1 to %d bytes on one line", name, maxPassword)
 		}
 	case passwordHashed:
 		// The characters that crypt(5) allows in a hash.
-		for _, c := range []byte(p.value) {
+		for _, c := range []byte(p.value()) {
 			if c <= ' ' || c >= 0x7f || strings.IndexByte(":;*!\\", c) >= 0 {
 				return refuse("password hash of %s: it holds a character that crypt(5) does not allow", name)
 			}
 		}
-		if len(p.value) < 13 || len(p.value) > 383 {
-			return refuse("password hash of %s: no hash of crypt(5) has %d bytes", name, len(p.value))
+		if len(p.value()) < 13 || len(p.value()) > 383 {
+			return refuse("password hash of %s: no hash of crypt(5) has %d bytes", name, len(p.value()))
 		}
 	}
 	return nil
@@ -95,7 +103,7 @@ const (
 func (p Password) hash(s scheme, r io.Reader) (string, error) {
 	switch p.how {
 	case passwordHashed:
-		return p.value, nil
+		return p.value(), nil
 	case passwordPlain:
 	default:
 		return locked, nil
@@ -107,7 +115,7 @@ func (p Password) hash(s scheme, r io.Reader) (string, error) {
 	if _, err := io.ReadFull(r, salt); err != nil {
 		return "", fmt.Errorf("salt of a password: %w", err)
 	}
-	return hashPassword(p.value, s, salt)
+	return hashPassword(p.value(), s, salt)
 }
 
 func hashPassword(password string, s scheme, salt []byte) (string, error) {
