@@ -347,6 +347,8 @@ func (w *work) editGroup(f *accountFiles) {
 		text = w.lockGroup(t, n, text, fl)
 		if len(fl) > groupMembers {
 			text = w.cleanMembers(t, n, text, fl, groupMembers)
+		}
+		if ok && len(fl) == groupCount {
 			text = w.addMember(text, name, groupMembers)
 		}
 		return text

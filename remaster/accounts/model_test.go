@@ -131,7 +131,7 @@ func columns(text string, cols ...int) []string {
 
 func TestAccountsModel(t *testing.T) {
 	const hash = "$6$salt$NEWNEWNEWNEWNEWNEW"
-	for seed := range uint64(400) {
+	for seed := range uint64(250) {
 		r := newRandomAccounts(seed)
 		files := r.files()
 		p := mustPlan(t, build(t, files), Options{Mode: Reset, Root: Hashed(hash), User: &User{Name: "newone", Groups: r.groups[:1], Password: Hashed(hash)}})

@@ -115,8 +115,8 @@ func (w *work) keptGroups(g *[2]accountFiles) (*keptGroups, error) {
 			if ok {
 				k.taken[gid] = true
 			}
-			if i > 0 {
-				continue
+			if i > 0 || !ok || len(f) != groupCount {
+				continue // nobody can be made a member of it
 			}
 			k.gid[name] = gid
 			if w.people.first != "" && slices.Contains(members(field(f, groupMembers)), w.people.first) {

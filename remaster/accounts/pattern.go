@@ -48,7 +48,7 @@ func parsePattern(s string) ([][]string, error) {
 			case anyDepth:
 				deep++
 			default:
-				if _, err := path.Match(strings.NewReplacer(personMark, "x", formerMark, "x").Replace(part), ""); err != nil {
+				if _, err := path.Match(strings.ReplaceAll(strings.ReplaceAll(part, personMark, "x"), formerMark, "x"), ""); err != nil {
 					return nil, fmt.Errorf("%q is no pattern: a bracket or an escape is not closed", part)
 				}
 			}

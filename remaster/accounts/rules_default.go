@@ -3,6 +3,7 @@ package accounts
 import (
 	"embed"
 	"fmt"
+	"sync"
 )
 
 // The rules that every plan begins with; later files may name families of
@@ -36,7 +37,10 @@ func DefaultFiles() ([]DefaultFile, error) {
 }
 
 // DefaultRules are those of DefaultFiles, merged.
-func DefaultRules() (*Rules, error) {
+func DefaultRules() (*Rules, error) { return defaultRules() }
+
+// Rules are not modified once read, so one reading serves all.
+var defaultRules = sync.OnceValues(func() (*Rules, error) {
 	files, err := DefaultFiles()
 	if err != nil {
 		return nil, err
@@ -50,4 +54,4 @@ func DefaultRules() (*Rules, error) {
 		all = append(all, r)
 	}
 	return merge(all)
-}
+})

@@ -302,7 +302,7 @@ type values struct {
 
 // inText fills in user and host name.
 func (v *values) inText(s string) string {
-	return strings.NewReplacer(userMark, v.user, hostMark, v.hostname).Replace(s)
+	return strings.ReplaceAll(strings.ReplaceAll(s, userMark, v.user), hostMark, v.hostname)
 }
 
 // inExpression fills in names as expressions that match them; ok is false where
@@ -323,5 +323,6 @@ func (v *values) inExpression(s string) (text string, ok bool) {
 		}
 		s = strings.ReplaceAll(s, mark, "(?:"+strings.Join(quoted, "|")+")")
 	}
-	return strings.NewReplacer(userMark, regexp.QuoteMeta(v.user), hostMark, regexp.QuoteMeta(v.hostname)).Replace(s), true
+	s = strings.ReplaceAll(s, userMark, regexp.QuoteMeta(v.user))
+	return strings.ReplaceAll(s, hostMark, regexp.QuoteMeta(v.hostname)), true
 }
