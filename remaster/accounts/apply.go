@@ -76,20 +76,16 @@ func (w *work) applyRules() error {
 
 // paths calls fn for the paths that a statement names.
 func (w *work) paths(s *statement, except map[string]bool, fn func(real string, n *tree.Node) error) error {
+	var all [][]string
 	for _, p := range s.patterns {
-		for _, parts := range withPeople(p, &w.values) {
-			err := w.sys.glob(parts, s.op.follows(), func(real string, n *tree.Node) error {
-				if except[real] {
-					return nil
-				}
-				return fn(real, n)
-			})
-			if err != nil {
-				return err
-			}
-		}
+		all = append(all, withPeople(p, &w.values)...)
 	}
-	return nil
+	return w.sys.globAll(all, s.op.follows(), func(real string, n *tree.Node) error {
+		if except[real] {
+			return nil
+		}
+		return fn(real, n)
+	})
 }
 
 func (w *work) exceptions(r *rule) (map[string]bool, error) {

@@ -17,8 +17,9 @@
 //   - What differs between the trees is in the report, and what is in the report
 //     as dropped, changed or made differs.
 //   - Doing it twice gives what doing it once gives, if the salts are the same.
-//   - Nothing that no rule and no account file is about is read, but for its
-//     name.
+//   - Nothing is read that no rule and no account file is about. The metadata of
+//     the whole tree is walked only where a dropped or edited file has other
+//     names (hard links).
 //
 // Sources: passwd(5), shadow(5), group(5), gshadow(5), subuid(5), login.defs(5)
 // of shadow-utils 4.13 and its commonio.c (where new lines go); glibc 2.36

@@ -3,6 +3,7 @@ package accounts
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -10,8 +11,18 @@ import (
 	"relive/tree"
 )
 
-// maxScan is how much of a file is searched, in bytes.
-const maxScan = 1 << 20
+const (
+	// maxScan is how much of a file is searched, in bytes. What looks like a
+	// secret stands in short files, or near the beginning.
+	maxScan = 256 << 10
+	// maxSearched is how much is searched below one path of a rule, in bytes;
+	// each file counts for at least fileCost. Where there is more, the report
+	// says so.
+	maxSearched = 32 << 20
+	fileCost    = 4 << 10
+	// sniffed is how much is read to tell text from other data, in bytes.
+	sniffed = 512
+)
 
 // doubts looks at the new tree for what a person should look at: what the rules
 // name, and files that look as if they held a secret.
@@ -101,7 +112,8 @@ func (w *work) scan(r *rule, s *statement, skip map[string]bool) error {
 	var buf []byte
 	seen := map[string]bool{}
 	return w.paths(s, nil, func(real string, n *tree.Node) error {
-		return tree.Walk(w.ctx, n, func(below string, k *tree.Node) error {
+		left := int64(maxSearched)
+		err := tree.Walk(w.ctx, n, func(below string, k *tree.Node) error {
 			path := real
 			if below != "" {
 				path = tree.Join(real, below)
@@ -116,34 +128,56 @@ func (w *work) scan(r *rule, s *statement, skip map[string]bool) error {
 				return nil
 			}
 			seen[path] = true
-			size := int(min(k.Size, maxScan))
-			if cap(buf) < size {
-				buf = make([]byte, max(size, 64<<10))
+			if left -= fileCost; left < 0 {
+				return errSearched
 			}
-			if err := readStart(w.ctx, k, buf[:size]); err != nil {
+			if buf == nil {
+				buf = make([]byte, maxScan)
+			}
+			text, err := readText(w.ctx, k, buf)
+			if err != nil {
 				return fmt.Errorf("%s: %w", tree.Quote(path), err)
 			}
+			left -= max(int64(len(text))-fileCost, 0)
 			for _, re := range all {
-				if m := re.FindIndex(buf[:size]); m != nil {
-					w.doubt(path, r.name, r.why, "line %d", 1+bytes.Count(buf[:m[0]], lf))
+				if m := re.FindIndex(text); m != nil {
+					w.doubt(path, r.name, r.why, "line %d", 1+bytes.Count(text[:m[0]], lf))
 					break
 				}
 			}
 			return nil
 		})
+		if err == errSearched {
+			w.doubt(real, r.name, "there is too much below it; not all was searched for: "+r.why, "")
+			return nil
+		}
+		return err
 	})
 }
 
-func readStart(ctx context.Context, n *tree.Node, p []byte) error {
+// errSearched ends a walk that has searched as much as it may.
+var errSearched = errors.New("searched enough")
+
+// readText reads the beginning of a file into buf, or nothing where it is no
+// text: where a NUL is near its beginning.
+func readText(ctx context.Context, n *tree.Node, buf []byte) ([]byte, error) {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	c, err := n.Open()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer c.Close()
-	return tree.ReadFull(c, p, 0)
+	size := int(min(n.Size, maxScan))
+	head := min(size, sniffed)
+	if err := tree.ReadFull(c, buf[:head], 0); err != nil {
+		return nil, err
+	}
+	if bytes.IndexByte(buf[:head], 0) >= 0 {
+		return nil, nil
+	}
+	return buf[:size], tree.ReadFull(c, buf[head:size], int64(head))
 }
 
 // Families are the names of the families that rules know, sorted.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"relive/tree"
@@ -138,21 +139,7 @@ func (s *system) globAt(dir string, parts []string, follow bool, depth int, fn f
 	}
 	part, rest := parts[0], parts[1:]
 	if part == anyDepth {
-		if err := s.globAt(dir, rest, follow, depth+1, fn); err != nil {
-			return err
-		}
-		kids, err := s.list(dir)
-		if err != nil {
-			return err
-		}
-		for _, k := range kids {
-			if k.Type == tree.Directory {
-				if err := s.globAt(tree.Join(dir, k.Name), parts, follow, depth+1, fn); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return s.deep(dir, d, [][]string{rest}, follow, depth, fn)
 	}
 	visit := func(name string) error {
 		real, n, err := s.resolve(tree.Join(dir, name), follow || len(rest) > 0)
@@ -186,6 +173,91 @@ func (s *system) globAt(dir string, parts []string, follow bool, depth int, fn f
 			continue
 		}
 		if err := visit(k.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deep calls fn for what the tails match in a directory or any below it. It
+// walks once for all tails and keeps nothing of what it lists.
+func (s *system) deep(dir string, d *tree.Node, tails [][]string, follow bool, depth int, fn func(string, *tree.Node) error) error {
+	if depth > tree.MaxDepth {
+		return fmt.Errorf("%s: directories nest deeper than %d", tree.Quote(dir), tree.MaxDepth)
+	}
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	kids, err := d.Children()
+	if err != nil {
+		return fmt.Errorf("%s: %w", tree.Quote(dir), err)
+	}
+	for _, tail := range tails {
+		if len(tail) > 1 || follow {
+			if err := s.globAt(dir, tail, follow, depth+1, fn); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, k := range kids {
+			ok := k.Name == tail[0]
+			if !isLiteral(tail[0]) {
+				if ok, err = path.Match(tail[0], k.Name); err != nil {
+					return fmt.Errorf("pattern %q: %w", tail[0], err)
+				}
+			}
+			if ok {
+				if err := fn(tree.Join(dir, k.Name), k); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, k := range kids {
+		if k.Type == tree.Directory {
+			if err := s.deep(tree.Join(dir, k.Name), k, tails, follow, depth+1, fn); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// globAll is glob for several patterns. Those that agree up to a "**" are
+// looked for in one walk.
+func (s *system) globAll(patterns [][]string, follow bool, fn func(real string, n *tree.Node) error) error {
+	done := make([]bool, len(patterns))
+	for i, p := range patterns {
+		if done[i] {
+			continue
+		}
+		at := slices.Index(p, anyDepth)
+		if at < 0 {
+			if err := s.glob(p, follow, fn); err != nil {
+				return err
+			}
+			continue
+		}
+		var tails [][]string
+		for j := i; j < len(patterns); j++ {
+			if q := patterns[j]; !done[j] && slices.Index(q, anyDepth) == at && slices.Equal(q[:at], p[:at]) {
+				tails = append(tails, q[at+1:])
+				done[j] = true
+			}
+		}
+		walk := func(real string, n *tree.Node) error {
+			if n.Type != tree.Directory {
+				return nil
+			}
+			return s.deep(real, n, tails, follow, 0, fn)
+		}
+		var err error
+		if at == 0 {
+			err = walk("", s.root)
+		} else {
+			err = s.glob(p[:at], true, walk)
+		}
+		if err != nil {
 			return err
 		}
 	}
