@@ -12,8 +12,8 @@
 //   - Preserve gives the very tree that it was given.
 //   - Lines that an edit is not about keep every byte: comments, NIS lines,
 //     their order, CR LF, a last line without a line feed.
-//   - No account file of the new tree names a person that was taken out, or
-//     holds a hash of a password other than those that were asked for.
+//   - In the account files of the new tree nobody who was taken out has an entry
+//     or is a member, and no hash of a password is left but those asked for.
 //   - What differs between the trees is in the report, and what is in the report
 //     as dropped, changed or made differs.
 //   - Doing it twice gives what doing it once gives, if the salts are the same.

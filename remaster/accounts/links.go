@@ -72,7 +72,6 @@ func (w *work) followLinks() error {
 				nodes[l.edit] = shared
 			}
 			w.edits.Put(path, shared)
-			w.edited[path] = true
 			if path != l.edit.path {
 				w.changed(path, accountsRule, "another name of a file that is edited", "%s", tree.Quote(l.edit.path))
 			}

@@ -60,6 +60,18 @@ func TestHardLinks(t *testing.T) {
 	}
 }
 
+// A file that two rules drop under two names goes under the third as well, if
+// one of them is about all names.
+func TestLinksOfTwoRules(t *testing.T) {
+	for range 20 { // whatever rule comes first
+		root := hardLink(t, sampleTree(t), "etc/ssh/ssh_host_rsa_key", "home/alice/key", "usr/share/key")
+		p := mustPlan(t, root, Options{Mode: Secure, User: &User{Name: "eve"}})
+		if got := content(t, p.Root(), "usr/share/key"); got != "(missing)" {
+			t.Fatalf("the third name is left: %q", got)
+		}
+	}
+}
+
 // Where all names of a file go with a home, nothing else is listed for it.
 func TestLinksWithinADrop(t *testing.T) {
 	root := hardLink(t, sampleTree(t), "home/alice/.bash_history", "home/bobby/same")

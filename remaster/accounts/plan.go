@@ -39,7 +39,7 @@ func New(ctx context.Context, root *tree.Node, o Options) (*Plan, error) {
 	}
 	w := &work{
 		ctx: ctx, sys: newSystem(ctx, root), o: &o, report: &Report{Mode: o.Mode},
-		texts: map[string]*text{}, drops: map[string]*dropped{}, edited: map[string]bool{}, made: map[string]bool{},
+		texts: map[string]*text{}, drops: map[string]*dropped{}, made: map[string]bool{},
 		links: map[tree.Inode]*linked{}, keep: map[string]bool{}, keepAbove: map[string]bool{},
 	}
 	return w.plan()
@@ -63,7 +63,7 @@ type work struct {
 
 	texts           map[string]*text
 	drops           map[string]*dropped
-	edited, made    map[string]bool // real paths
+	made            map[string]bool // real paths
 	links           map[tree.Inode]*linked
 	keep, keepAbove map[string]bool // what no rule drops, and the directories that it is in
 	edits           tree.Edits
@@ -111,6 +111,9 @@ func (w *work) plan() (*Plan, error) {
 		w.values.former = slices.DeleteFunc(slices.Clone(w.people.names), same)
 	}
 	if err := w.applyRules(); err != nil {
+		return nil, err
+	}
+	if err := w.makeHostname(); err != nil {
 		return nil, err
 	}
 	w.findLinks()

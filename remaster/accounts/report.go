@@ -59,7 +59,8 @@ type Report struct {
 
 func (r *Report) add(e Entry) { r.Entries = append(r.Entries, e) }
 
-// sort puts entries in order, and drops those of paths below a dropped one.
+// finish puts entries in order, and leaves out what came to be below a dropped
+// directory.
 func (r *Report) finish(gone func(path string) bool) {
 	r.Entries = slices.DeleteFunc(r.Entries, func(e Entry) bool {
 		return e.Action != Made && gone(parent(e.Path)) || e.Action != Dropped && e.Action != Made && gone(e.Path)

@@ -293,6 +293,26 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// A host name that is asked for is set, where there was none too.
+func TestHostnameIsMade(t *testing.T) {
+	for name, c := range map[string]struct{ files, want map[string]string }{
+		"none":          {map[string]string{}, map[string]string{"etc/hostname": "box\n"}},
+		"there":         {map[string]string{"etc/hostname": "old\n"}, map[string]string{"etc/hostname": "box\n"}},
+		"a link to one": {map[string]string{"etc/hostname": "-> /var/name"}, map[string]string{"etc/hostname": "(symlink)", "var/name": "box\n"}},
+	} {
+		f := map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\n"}
+		for p, text := range c.files {
+			f[p] = text
+		}
+		p := mustPlan(t, build(t, f), Options{Mode: Reset, NoUser: true, Hostname: "box"})
+		for path, want := range c.want {
+			if got := content(t, p.Root(), path); got != want {
+				t.Errorf("%s: %s is %q", name, path, got)
+			}
+		}
+	}
+}
+
 // A rule that a huge or hostile tree meets ends in bounded work.
 func TestHostileTrees(t *testing.T) {
 	deep := tree.NewDir("d", 0o755)

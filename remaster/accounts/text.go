@@ -51,7 +51,6 @@ func (w *work) putTexts() {
 	for real, t := range w.texts {
 		if !bytes.Equal(t.was, t.now) && !w.covered(real) {
 			w.edits.Put(real, edited(t.node, t.now))
-			w.edited[real] = true
 			if t.node.Nlink != 1 && t.node.Inode != (tree.Inode{}) {
 				w.links[t.node.Inode] = &linked{first: real, edit: t}
 			}

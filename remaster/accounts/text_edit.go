@@ -163,6 +163,24 @@ func (w *work) editHosts(r *rule, real string, n *tree.Node) error {
 	return nil
 }
 
+// makeHostname makes etc/hostname where a name is asked for and there is no file
+// that a rule could give it to.
+func (w *work) makeHostname() error {
+	if w.o.Hostname == "" {
+		return nil
+	}
+	real, n, err := w.sys.resolve("etc/hostname", true)
+	if err != nil || n != nil && !w.covered(real) {
+		return err
+	}
+	file := tree.NewFile("", 0o644, []byte(w.o.Hostname+"\n"))
+	file.Mtime = w.o.Now
+	w.edits.Put(real, file)
+	w.made[real] = true
+	w.report.add(Entry{Path: real, Action: Made, Rule: accountsRule, Reason: "the host name that was asked for"})
+	return nil
+}
+
 // ipv6LocalNet is fe00::0, which Debian's hosts file calls ip6-localnet.
 var ipv6LocalNet = netip.MustParseAddr("fe00::")
 
