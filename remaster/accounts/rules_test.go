@@ -293,6 +293,23 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// Names of people are never patterns or expressions, nor do they lead elsewhere.
+func TestNamesThatLookLikePatterns(t *testing.T) {
+	passwd := "root:x:0:0::/root:/bin/sh\n"
+	for i, name := range []string{"*", "[a-z]*", "..", ".", "a/../../etc", ".*", "a|b", "{former}", "x{user}", "caf\xe9", "\\"} {
+		passwd += fmt.Sprintf("%s:x:%d:1::/home/x:/bin/sh\n", name, 1001+i)
+	}
+	files := map[string]string{"etc/passwd": passwd, "etc/group": "root:x:0:\n", "var/mail/other": "1", "var/mail/*": "2", "var/mail/caf\xe9": "3", "var/mail/\\": "4",
+		"etc/lightdm/lightdm.conf": "autologin-user=other\nautologin-user=b\n", "etc/sudoers": "other ALL=(ALL) ALL\n.* ALL=(ALL) ALL\n"}
+	p := mustPlan(t, build(t, files), Options{Mode: Reset, NoUser: true})
+	for path, want := range map[string]string{"var/mail/other": "1", "var/mail/*": "(missing)", "var/mail/caf\xe9": "(missing)", "var/mail/\\": "(missing)",
+		"etc/lightdm/lightdm.conf": files["etc/lightdm/lightdm.conf"], "etc/sudoers": "other ALL=(ALL) ALL\n", "etc/passwd": "root:!:0:0::/root:/bin/sh\n"} {
+		if got := content(t, p.Root(), path); got != want {
+			t.Errorf("%s is %q, want %q", path, got, want)
+		}
+	}
+}
+
 // A host name that is asked for is set, where there was none too.
 func TestHostnameIsMade(t *testing.T) {
 	for name, c := range map[string]struct{ files, want map[string]string }{
