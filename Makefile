@@ -42,7 +42,7 @@ bench: bin/relive ## compaction against mksquashfs on a real Debian root
 	@scripts/setup bench
 	@scripts/bench
 
-bench-quick: bin/relive ## the same on small data, in about a minute
+bench-quick: bin/relive ## the same on small data, in some minutes
 	@scripts/setup bench
 	@scripts/bench --quick
 
