@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,7 +236,7 @@ func (l *Live) leftovers() ([]Leftover, error) {
 		}
 	}
 	out := []Leftover{}
-	for _, dir := range sortedKeys(dirs) {
+	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
 		names, err := l.at.list(filepath.Join(l.Dir, dir))
 		if err != nil {
 			return nil, err
@@ -261,13 +262,4 @@ func (l *Live) leftovers() ([]Leftover, error) {
 		}
 	}
 	return out, nil
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

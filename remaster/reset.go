@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +15,7 @@ import (
 	"relive/extfs"
 	"relive/remaster/hostdisk"
 	"relive/tree"
+	"relive/tree/hostfs"
 )
 
 // freshSnapshot plans an empty COW of the size and chunk size of the overlay's.
@@ -128,7 +130,7 @@ func emptyAt(root *tree.Node, now tree.Time, dirs ...string) (*tree.Node, error)
 
 // isMark tells an attribute that overlayfs itself sets on a layer's directory.
 func isMark(name string) bool {
-	return len(name) > len(overlayMarks) && name[:len(overlayMarks)] == overlayMarks
+	return strings.HasPrefix(name, overlayMarks)
 }
 
 const overlayMarks = "trusted.overlay."
@@ -187,37 +189,17 @@ func emptyDirectory(target, former string) part {
 // copyXattrs gives a directory the attributes of another, but for the marks of
 // overlayfs.
 func copyXattrs(to, from string) error {
-	names := make([]byte, 64<<10)
-	n, err := unix.Llistxattr(from, names)
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return nil
-	}
+	root, err := hostfs.Open(from)
 	if err != nil {
-		return &os.PathError{Op: "listxattr", Path: from, Err: err}
+		return err
 	}
-	value := make([]byte, 64<<10)
-	for _, name := range splitNames(names[:n]) {
-		if isMark(name) {
+	for _, x := range root.Xattrs {
+		if isMark(x.Name) {
 			continue
 		}
-		k, err := unix.Lgetxattr(from, name, value)
-		if err != nil {
-			return &os.PathError{Op: "getxattr " + name, Path: from, Err: err}
-		}
-		if err := unix.Lsetxattr(to, name, value[:k], 0); err != nil {
-			return &os.PathError{Op: "setxattr " + name, Path: to, Err: err}
+		if err := unix.Lsetxattr(to, x.Name, []byte(x.Value), 0); err != nil {
+			return &os.PathError{Op: "setxattr " + x.Name, Path: to, Err: err}
 		}
 	}
 	return nil
-}
-
-// splitNames splits a list of strings that end in NUL.
-func splitNames(b []byte) (names []string) {
-	for start, i := 0, 0; i < len(b); i++ {
-		if b[i] == 0 {
-			names = append(names, string(b[start:i]))
-			start = i + 1
-		}
-	}
-	return names
 }

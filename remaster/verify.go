@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -152,7 +153,7 @@ func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
 			sums[filepath.Join(at, d.Name())] = "md5"
 		}
 	}
-	for _, name := range sortedKeys(sums) {
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
 		of := strings.TrimSuffix(name, filepath.Ext(name))
 		if c, ok := f.sum(); ok && c.name == name {
 			of = f.base

@@ -56,19 +56,11 @@ snapshot-merge left half done.`,
 }
 
 func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) error {
-	file, err := a.notWritten(path, origin)
-	if err != nil {
-		return err
-	}
-	d, err := a.openDevice(c, origin, path)
+	file, d, warnings, err := a.openReadable(c, origin, path, f.forceBase)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	warnings, err := a.dmReadable(d.Device, f.forceBase)
-	if err != nil {
-		return err
-	}
 	out, err := newOutput(f.output, f.force, 0o644, path, file)
 	if err != nil {
 		return err
@@ -85,6 +77,22 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 		a.printf("%s: %s, %s of them from the COW\n", f.output, remaster.Bytes(res.Size), remaster.Bytes(res.FromCOW))
 	}
 	return a.showWarnings(warnings, errWarned)
+}
+
+// openReadable opens a COW over its origin for reading all of it, as dmReadable
+// has it. file is the origin's.
+func (a *app) openReadable(c *cobra.Command, origin, path string, forceBase bool) (file string, d *device, warnings []string, err error) {
+	if file, err = a.notWritten(path, origin); err != nil {
+		return "", nil, nil, err
+	}
+	if d, err = a.openDevice(c, origin, path); err != nil {
+		return "", nil, nil, err
+	}
+	if warnings, err = a.dmReadable(d.Device, forceBase); err != nil {
+		d.Close()
+		return "", nil, nil, err
+	}
+	return file, d, warnings, nil
 }
 
 // dmReadable refuses a device that cannot be read whole or is of the wrong

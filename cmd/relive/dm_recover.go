@@ -207,19 +207,11 @@ func (a *app) dmRepack(c *cobra.Command, origin, path string, f *dmRepackFlags) 
 			return err
 		}
 	}
-	file, err := a.notWritten(path, origin)
-	if err != nil {
-		return err
-	}
-	d, err := a.openDevice(c, origin, path)
+	file, d, warnings, err := a.openReadable(c, origin, path, f.forceBase)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	warnings, err := a.dmReadable(d.Device, f.forceBase)
-	if err != nil {
-		return err
-	}
 	if !f.keepFree {
 		var why string
 		if o.Free, why, err = freeExtents(d.Device, path); err != nil {
