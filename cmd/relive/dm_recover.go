@@ -258,16 +258,21 @@ func freeExtents(d *dmmerge.Device, name string) (free iter.Seq2[dmmerge.Extent,
 		return nil, "", nil
 	}
 	fs, err := extfs.Open(d, d.Size(), strings.TrimSuffix(name, "/"))
+	if err == nil {
+		// Bitmaps that cannot be trusted show with the first range.
+		for _, err = range fs.FreeRanges() {
+			break
+		}
+	}
 	if errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported) {
 		return nil, fmt.Sprintf("free blocks are kept: %v", err), nil
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	block := fs.Info().BlockSize
 	return func(yield func(dmmerge.Extent, error) bool) {
-		for r, err := range fs.FreeExtents() {
-			if !yield(dmmerge.Extent{Start: r.Start * block, End: (r.Start + r.Count) * block}, err) {
+		for r, err := range fs.FreeRanges() {
+			if !yield(dmmerge.Extent{Start: r.Start, End: r.End()}, err) {
 				return
 			}
 		}
