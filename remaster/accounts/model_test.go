@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"relive/tree/systest"
 )
 
 // The model works on whole entries by their names and knows nothing of bytes
@@ -245,9 +247,7 @@ func requireTool(t *testing.T, name string) string {
 // before, other than of what random systems lack: homes and shells.
 func TestCheckedByShadowUtils(t *testing.T) {
 	pwck, grpck := requireTool(t, "pwck"), requireTool(t, "grpck")
-	if os.Getuid() != 0 {
-		t.Skip("pwck and grpck look at another root only for root")
-	}
+	systest.NeedRoot(t) // who alone may have them look at another root
 	check := func(t *testing.T, files map[string]string) string {
 		dir := t.TempDir()
 		if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err != nil {
