@@ -65,15 +65,19 @@ func newLZ4Reader(u *unpacker) (io.Reader, error) {
 			}
 			size := binary.LittleEndian.Uint32(b)
 			if size == lz4Magic {
-				u.in.Discard(4)
+				if _, err := u.in.Discard(4); err != nil {
+					return nil, err
+				}
 				continue
 			}
 			if size == 0 || size > uint32(lz4.CompressBlockBound(lz4Block)) {
 				return nil, io.EOF
 			}
-			u.in.Discard(4)
-			if u.pos()+int64(size) > u.end {
+			if u.pos()+4+int64(size) > u.end {
 				return nil, io.ErrUnexpectedEOF
+			}
+			if _, err := u.in.Discard(4); err != nil {
+				return nil, err
 			}
 			packed := sized(&u.buf.packed, int(size))
 			if _, err := io.ReadFull(u.in, packed); err != nil {

@@ -83,7 +83,9 @@ func (u *unpacker) skipZeros(at int64) (int64, error) {
 		if !tree.IsZero(b) {
 			return u.pos() + int64(len(b)-len(bytes.TrimLeft(b, "\x00"))), nil
 		}
-		u.in.Discard(len(b))
+		if _, err := u.in.Discard(len(b)); err != nil {
+			return 0, err
+		}
 	}
 }
 
@@ -123,17 +125,19 @@ func (a *archive) packed(r io.Reader) error {
 	}
 	a.in.Reset(r)
 	for within := false; ; {
-		b, err := a.in.ReadByte()
+		b, err := a.in.Peek(1)
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if b == 0 && !within {
-			continue // between archives
+		if b[0] == 0 && !within { // between archives
+			if _, err := a.in.Discard(1); err != nil {
+				return err
+			}
+			continue
 		}
-		a.in.UnreadByte()
 		trailer, err := a.entry(a.in)
 		if err != nil {
 			return err
@@ -186,8 +190,11 @@ func (a *archive) entry(in *bufio.Reader) (trailer bool, err error) {
 	if nameSize < 1 || nameSize > maxPath {
 		return false, tree.Corrupt(a.u.name, a.place(), "a name of %d bytes", nameSize)
 	}
-	in.Discard(cpioHeader)
-	name, err := in.Peek(int(nameSize))
+	_, err = in.Discard(cpioHeader)
+	var name []byte
+	if err == nil {
+		name, err = in.Peek(int(nameSize))
+	}
 	if err != nil {
 		return false, cut(unexpected(err))
 	}

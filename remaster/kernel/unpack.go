@@ -112,8 +112,9 @@ func (u *unpacker) seek(at int64) {
 	if u.in == nil {
 		u.in = bufio.NewReaderSize(nil, 64<<10)
 	} else if skip := at - u.pos(); skip >= 0 && at <= u.inEnd {
-		u.in.Discard(int(skip))
-		return
+		if _, err := u.in.Discard(int(skip)); err == nil {
+			return
+		}
 	}
 	u.inEnd = at
 	u.in.Reset(fileReader{u})
@@ -140,8 +141,10 @@ func (u *unpacker) open(at int64) (io.Reader, form, error) {
 	if err != nil && err != io.EOF {
 		return nil, 0, fmt.Errorf("%s: %w", u.name, err)
 	}
-	err = nil
 	f := formOf(magic)
+	var dict [4]byte // lzma's, which stands behind its first byte
+	copy(dict[:], magic[min(1, len(magic)):])
+	err = nil
 	var r io.Reader
 	switch f {
 	case formNone:
@@ -157,7 +160,7 @@ func (u *unpacker) open(at int64) (io.Reader, form, error) {
 	case formBzip2:
 		r = bzip2.NewReader(u.in)
 	case formLZMA:
-		if err = u.take(dictCost(int64(binary.LittleEndian.Uint32(magic[1:])))); err == nil {
+		if err = u.take(dictCost(int64(binary.LittleEndian.Uint32(dict[:])))); err == nil {
 			r, err = lzma.ReaderConfig{DictCap: maxDict}.NewReader(u.in)
 		}
 	case formXZ:
@@ -180,7 +183,7 @@ func (u *unpacker) open(at int64) (io.Reader, form, error) {
 
 // dictCost is what a dictionary counts as: it is cleared, which is faster than
 // unpacking. A size beyond what is allowed is refused where it is used.
-func dictCost(size int64) int64 { return min(size, maxDict) / 8 }
+func dictCost(size int64) int64 { return min(size, maxDict) / 4 }
 
 // openZstd opens the frames at an offset. The library reads ahead, so where
 // they end is found first.
