@@ -155,10 +155,10 @@ func (img *image) table(p []byte, off int64) {
 	at := img.runAt(cluster)
 	for ; int64(cluster)*bits < (off+int64(len(p)))*8; cluster++ {
 		var v uint32
-		switch {
-		case cluster == 0:
+		switch cluster {
+		case 0:
 			v = 0xFFFFFF00 | uint32(img.media)
-		case cluster == 1:
+		case 1:
 			v = endOfChain
 		default:
 			for at < len(img.runs) && img.runs[at].end() <= cluster {

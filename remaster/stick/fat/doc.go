@@ -10,10 +10,9 @@
 //   - What [FS.Root] shows are the names and the content that Linux's vfat and
 //     exfat show; a long name whose checksum does not fit its short name is passed
 //     over as there, and the short name stands.
-//   - Content is read where it is asked for: memory is a
-//     cache of 256 KiB of the allocation table, one mark for 1024 clusters of an
-//     opened file, the list of the directory that is being read, and some bytes for
-//     each directory that was seen.
+//   - Content is read where it is asked for: memory is a cache of 256 KiB of the
+//     allocation table, one mark for 1024 clusters of an opened file, the list of the
+//     directory that is being read, and some bytes for each directory that was seen.
 //   - A chain of clusters that loops, leaves the volume or ends early, and a
 //     directory that stands in two places, are errors: a walk ends.
 //   - What is built is read as the tree that was given: every name, type, size and
