@@ -128,13 +128,14 @@ func scriptWord(file string, text []byte, start int) (word, error) {
 	value := make([]byte, 0, 32)
 	put := func(c byte, from, to int, mode quoting) {
 		value = append(value, c)
-		w.atoms = append(w.atoms, atom{uint32(from), uint32(to), mode})
+		w.atoms = append(w.atoms, atom{start: uint32(from), end: uint32(to), mode: mode})
 	}
-	name := func(i int) int { // a variable that begins at i, or 0
+	name := func(i int, mode quoting) int { // the length of a variable that begins at i, or 0
 		n, length := variableAt(text[i:])
 		if length > 0 {
 			w.vars = append(w.vars, n)
-			put(opaque, i, i+length, variable)
+			put(opaque, i, i+length, mode)
+			w.atoms[len(w.atoms)-1].variable = true
 		}
 		return length
 	}
@@ -185,7 +186,7 @@ loop:
 					continue
 				}
 				if c == '$' && !translated {
-					if n := name(i); n > 0 {
+					if n := name(i, double); n > 0 {
 						i += n
 						continue
 					}
@@ -205,7 +206,7 @@ loop:
 				i++
 			}
 		case '$':
-			if n := name(i); n > 0 {
+			if n := name(i, bare); n > 0 {
 				i += n
 				continue
 			}

@@ -186,30 +186,21 @@ func rooted(p string) string {
 	return path.Clean("/" + p)
 }
 
-// pathMax is the length of the longest path that is looked at, in bytes: Linux's
-// PATH_MAX.
-const pathMax = 4096
-
 // path gives the new path of a file of the medium; the old one is clean and
 // begins with a slash.
 func (r *rules) path(p string) (string, bool) {
-	if len(r.paths) == 0 || len(p) > pathMax {
+	old := ""
+	for o := range r.paths {
+		if len(o) > len(old) && below(p, o) {
+			old = o
+		}
+	}
+	now, ok := r.paths[old]
+	if !ok || below(p, now) && below(now, old) {
+		// Where the new path lies below the old one, what is there has moved.
 		return "", false
 	}
-	for old := p; ; {
-		if now, ok := r.paths[old]; ok {
-			// Where the new path lies below the old one, what is there has moved.
-			if below(p, now) && below(now, old) {
-				return "", false
-			}
-			return now + p[len(old):], true
-		}
-		i := strings.LastIndexByte(old, '/')
-		if i <= 0 {
-			return "", false
-		}
-		old = old[:i]
-	}
+	return now + p[len(old):], true
 }
 
 // below tells whether a path is a directory or in it.
@@ -248,7 +239,7 @@ func (r *rules) menuPath(p string, at where) (string, bool) {
 	if !ok && at.now == at.dir {
 		return "", false
 	}
-	if below(now, at.now) && now != at.now {
+	if at.now == "/" || below(now, at.now) && now != at.now {
 		now = strings.TrimPrefix(now[len(at.now):], "/")
 	}
 	return now, now != path.Clean(p)
