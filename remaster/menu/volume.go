@@ -11,8 +11,8 @@ import (
 // MX-Linux/mx-iso-template; archiso: mkinitcpio-archiso's hooks; Manjaro:
 // miso; dracut.cmdline(7); live-boot(7); casper(7).)
 var (
-	labelArguments = names("archisolabel misolabel artixlabel cow_label blab blabel bootlabel plab plabel persistlabel flab cdlabel")
-	uuidArguments  = names("archisosearchuuid buuid bootuuid puuid persistuuid fuuid")
+	labelArguments = names("LABEL CDLABEL archisolabel misolabel artixlabel cow_label blab blabel bootlabel plab plabel persistlabel flab cdlabel")
+	uuidArguments  = names("UUID archisosearchuuid buuid bootuuid puuid persistuuid fuuid")
 	pathArguments  = names("bdir bootdir fdir pdir persistdir archisobasedir misobasedir rd.live.dir live_dir live-media-path " +
 		"file preseed/file fromiso findiso iso-scan/filename img_loop BOOT_IMAGE kernel inst.stage2 inst.ks inst.repo sq sqname cow_directory")
 	imageArguments = names("initrd")
