@@ -150,8 +150,15 @@ func (f *flow) add(s *script) {
 			for _, n := range w.vars {
 				f.into[n] = append(f.into[n], name)
 			}
-			if strings.Trim(w.value[value:], "\x00") != "" {
-				f.literals = append(f.literals, name)
+			for _, span := range spans(w.value, value) {
+				arg := w.value[span[0]:span[1]]
+				if _, v, has := strings.Cut(arg, "="); has && v != "" {
+					arg = v // of name=$variable the name says nothing
+				}
+				if strings.Trim(arg, "\x00") != "" {
+					f.literals = append(f.literals, name)
+					break
+				}
 			}
 			continue
 		}
@@ -220,7 +227,7 @@ func leading(w *word, from int) (out []string) {
 	at := 0 // of w.vars
 	begins := true
 	for i := 0; i < len(w.value); i++ {
-		isVar := w.at(i).mode == variable
+		isVar := w.at(i).variable
 		if isVar && at < len(w.vars) {
 			if i >= from && begins {
 				out = append(out, w.vars[at])
@@ -536,7 +543,7 @@ func shown(w *word) string {
 	var b strings.Builder
 	at := 0
 	for i := 0; i < len(w.value); i++ {
-		if w.at(i).mode != variable {
+		if !w.at(i).variable {
 			b.WriteByte(w.value[i])
 			continue
 		}

@@ -128,13 +128,14 @@ func scriptWord(file string, text []byte, start int) (word, error) {
 	value := make([]byte, 0, 32)
 	put := func(c byte, from, to int, mode quoting) {
 		value = append(value, c)
-		w.atoms = append(w.atoms, atom{uint32(from), uint32(to), mode})
+		w.atoms = append(w.atoms, atom{start: uint32(from), end: uint32(to), mode: mode})
 	}
-	name := func(i int) int { // a variable that begins at i, or 0
+	name := func(i int, mode quoting) int { // the length of a variable that begins at i, or 0
 		n, length := variableAt(text[i:])
 		if length > 0 {
 			w.vars = append(w.vars, n)
-			put(opaque, i, i+length, variable)
+			put(opaque, i, i+length, mode)
+			w.atoms[len(w.atoms)-1].variable = true
 		}
 		return length
 	}
@@ -161,7 +162,7 @@ loop:
 			i += n + 2
 		case '"':
 			open := i
-			translated := i > start && text[i-1] == '$' && len(value) > 0 && w.atoms[len(value)-1].mode == bare && value[len(value)-1] == '$'
+			translated := i > start && text[i-1] == '$' && len(value) > 0 && w.atoms[len(value)-1] == atom{start: uint32(i - 1), end: uint32(i)}
 			if translated { // $"...": the dollar is part of the quote
 				value, w.atoms = value[:len(value)-1], w.atoms[:len(w.atoms)-1]
 			}
@@ -185,7 +186,7 @@ loop:
 					continue
 				}
 				if c == '$' && !translated {
-					if n := name(i); n > 0 {
+					if n := name(i, double); n > 0 {
 						i += n
 						continue
 					}
@@ -205,7 +206,7 @@ loop:
 				i++
 			}
 		case '$':
-			if n := name(i); n > 0 {
+			if n := name(i, bare); n > 0 {
 				i += n
 				continue
 			}
