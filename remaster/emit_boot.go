@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -71,8 +72,12 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 	if err := p.kernel(ctx, mine); err != nil {
 		return err
 	}
-	p.recipe.Time = p.volumeTime()
-	p.texts(tpl)
+	if err := p.checkKernel(ctx); err != nil {
+		return err
+	}
+	if err := p.texts(ctx); err != nil {
+		return err
+	}
 	for _, b := range p.recipe.Boot {
 		name := map[uint8]string{iso.PlatformBIOS: "BIOS", iso.PlatformEFI: "UEFI"}[b.Platform]
 		if name != "" && !slices.Contains(s.Firmware, name) {
@@ -345,7 +350,7 @@ func (p *ISOPlan) kernel(ctx context.Context, mine *tree.Node) error {
 		}
 		*k.at = found[0]
 	}
-	return p.checkKernel(ctx)
+	return nil
 }
 
 func sameFile(ctx context.Context, a, b *tree.Node) (bool, error) {
@@ -372,27 +377,30 @@ func globAll(root *tree.Node, patterns []string) (out []string, err error) {
 }
 
 // texts fills in the volume descriptor.
-func (p *ISOPlan) texts(t *template) {
+func (p *ISOPlan) texts(ctx context.Context) error {
 	r, o := &p.recipe, &p.o
-	first := func(texts ...string) string {
-		for _, s := range texts {
-			if s != "" {
-				return s
-			}
-		}
-		return ""
+	r.Time = p.volumeTime()
+	// Menus that cannot be edited go on finding the volume by the name it had.
+	labels, err := bootLabels(ctx, p.root)
+	if err != nil {
+		return err
 	}
-	r.VolumeID = first(o.VolumeID, p.recipe.VolumeID, p.label(), p.madeLabel())
-	r.Publisher = first(o.Publisher, r.Publisher)
-	r.Preparer = first(o.Preparer, p.env.Tool)
-	r.Application = first(o.Application, r.Application, p.live.Layout.Name())
-	p.Summary.VolumeID = r.VolumeID
+	labels = slices.DeleteFunc(labels, func(l string) bool { return len(l) > maxVolumeID })
+	r.VolumeID = cmp.Or(o.VolumeID, r.VolumeID, p.label(), cmp.Or(labels...), p.madeLabel())
+	r.Publisher = cmp.Or(o.Publisher, r.Publisher)
+	r.Preparer = cmp.Or(o.Preparer, p.env.Tool)
+	r.Application = cmp.Or(o.Application, r.Application, p.live.Layout.Name())
+	p.Summary.VolumeID, p.Summary.UUID = r.VolumeID, p.uuid()
+	return nil
 }
+
+// maxVolumeID is the length of a volume's label, in bytes (ECMA-119, 8.4.7).
+const maxVolumeID = 32
 
 // label is that of the file system that the live directory lies on, where it is
 // known and a volume can have it.
 func (p *ISOPlan) label() string {
-	if part := p.live.partition; part != nil && len(part.Label) <= 32 {
+	if part := p.live.partition; part != nil && len(part.Label) <= maxVolumeID {
 		return part.Label
 	}
 	return ""
@@ -405,8 +413,8 @@ func (p *ISOPlan) madeLabel() string {
 		id = "live"
 	}
 	const day = "-20060102"
-	if len(id) > 32-len(day) {
-		id = id[:32-len(day)]
+	if len(id) > maxVolumeID-len(day) {
+		id = id[:maxVolumeID-len(day)]
 	}
 	return strings.ToUpper(id) + p.base.now.Time().UTC().Format(day)
 }

@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -10,7 +11,12 @@ import (
 
 // planBeside decides which files are made beside the ISO. None of them replaces
 // another.
-func (p *ISOPlan) planBeside() error {
+func (p *ISOPlan) planBeside(ctx context.Context) error {
+	if !p.o.NoPackages {
+		if err := p.packageList(ctx); err != nil {
+			return err
+		}
+	}
 	if !p.o.NoReport {
 		p.beside = append(p.beside,
 			sideFile{".report.txt", func() ([]byte, error) { return p.Report().Text() }},

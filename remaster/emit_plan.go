@@ -176,7 +176,7 @@ func (l *Live) PlanISO(ctx context.Context, e *Env, o ISOOptions) (_ *ISOPlan, e
 	if err := p.planImage(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.planBeside(); err != nil {
+	if err := p.planBeside(ctx); err != nil {
 		return nil, err
 	}
 	return p, p.checkSpace()
