@@ -190,7 +190,7 @@ func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool,
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
-			sum.Write(b)
+			_, _ = sum.Write(b) // hashes have no errors
 			var err error
 			if sparse {
 				err = writeData(out, b, off)

@@ -21,7 +21,7 @@ type knownSum struct {
 
 // planSums gathers the sums that the source tells of the files that are taken
 // over.
-func (p *UpdatePlan) planSums() error {
+func (p *UpdatePlan) planSums() (err error) {
 	from := p.from
 	var files []string
 	if p.base {
@@ -89,7 +89,7 @@ func (p *UpdatePlan) planSums() error {
 	if err != nil {
 		return err
 	}
-	defer close()
+	defer func() { err = errors.Join(err, close()) }()
 	if img != nil {
 		p.Summary.Sums = append(p.Summary.Sums, UpdateSource{File: from.stick.Disk.Path, Kind: "md5", In: "the image itself"})
 	}
