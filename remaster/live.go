@@ -13,6 +13,7 @@ import (
 	"relive/extfs"
 	"relive/overlay"
 	"relive/remaster/hostdisk"
+	"relive/remaster/swap"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -31,6 +32,8 @@ type Env struct {
 	SourceDate *int64
 	// Progress is told what is going on; it may be nil.
 	Progress Progress
+
+	disk swap.FS // where tests crash transactions; nil for the real one
 }
 
 // Progress is told of the phases of a pipeline and how far each has come.

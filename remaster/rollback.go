@@ -270,7 +270,7 @@ func (p *RollbackPlan) sumFormer(ctx context.Context, kind string) (err error) {
 
 // Run does what the plan says.
 func (p *RollbackPlan) Run(ctx context.Context) (err error) {
-	t, err := begin(p.found.Dir, "rollback", p.env.Tool, p.steps)
+	t, err := p.env.begin(p.found.Dir, "rollback", p.steps)
 	if err != nil {
 		return err
 	}

@@ -24,18 +24,22 @@ type transaction struct {
 
 // begin begins a transaction that is to end with these steps. Where they lead
 // out of the live directory it is one of the directory above.
-func begin(dir, verb, tool string, steps []swap.Step) (t *transaction, err error) {
+func (e *Env) begin(dir, verb string, steps []swap.Step) (t *transaction, err error) {
+	var disk swap.FS = swap.OS{}
+	if e.disk != nil {
+		disk = e.disk
+	}
 	ground, prefix := groundOf(dir, steps)
 	t = &transaction{prefix: prefix, made: map[string]string{}}
 	if prefix != "" {
 		// Who works on the live directory alone is to be kept out as well.
-		lock, err := swap.OS{}.Lock(dir)
+		lock, err := disk.Lock(dir)
 		if err != nil {
 			return nil, err
 		}
 		t.locks = closers{lock}
 	}
-	if t.Txn, err = swap.Begin(swap.OS{}, ground, swap.Info{Verb: verb, Started: time.Now(), Tool: tool}); err != nil {
+	if t.Txn, err = swap.Begin(disk, ground, swap.Info{Verb: verb, Started: time.Now(), Tool: e.Tool}); err != nil {
 		return nil, errors.Join(err, t.locks.Close())
 	}
 	return t, nil
@@ -145,7 +149,7 @@ func under(steps []swap.Step, prefix string) []swap.Step {
 // transact makes files by fill, and the resets, and puts all of them in place in
 // one transaction.
 func (p *CompactPlan) transact(ctx context.Context, verb string, fill func(t *transaction) error) (err error) {
-	t, err := begin(p.live.Dir, verb, p.env.Tool, p.steps(p.placeholders()))
+	t, err := p.env.begin(p.live.Dir, verb, p.steps(p.placeholders()))
 	if err != nil {
 		return err
 	}

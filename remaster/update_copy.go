@@ -86,7 +86,7 @@ func (p *UpdatePlan) transact(ctx context.Context, fill func(t *transaction) err
 	if p.base {
 		return c.transact(ctx, "update", fill)
 	}
-	t, err := begin(c.live.Dir, "update", c.env.Tool, p.steps(c.placeholders()))
+	t, err := c.env.begin(c.live.Dir, "update", p.steps(c.placeholders()))
 	if err != nil {
 		return err
 	}

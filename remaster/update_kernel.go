@@ -46,12 +46,17 @@ func (p *UpdatePlan) planKernels(ctx context.Context) error {
 			continue
 		}
 		matched++
-		if err := p.planBootFile(ctx, pair.kernel, their.kernel); err != nil {
-			return err
+		// A kernel with another's initrd need not boot, so that nothing comes
+		// between the two.
+		var sides []bootFile
+		for _, f := range [][2]string{{pair.kernel, their.kernel}, {pair.initrd, their.initrd}} {
+			beside, err := p.planBootFile(ctx, f[0], f[1])
+			if err != nil {
+				return err
+			}
+			sides = append(sides, beside...)
 		}
-		if err := p.planBootFile(ctx, pair.initrd, their.initrd); err != nil {
-			return err
-		}
+		p.files = append(p.files, sides...)
 	}
 	if len(pairs) > 0 && matched == 0 && p.base {
 		return refuse("--no-kernel leaves them as they are, to be put in place by hand", "%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
@@ -96,40 +101,39 @@ func counterpart(pair kernelPair, ours, theirs []kernelPair) kernelPair {
 	return kernelPair{}
 }
 
-// planBootFile plans to take a file over, with what stands beside the present
-// one, where it is another.
-func (p *UpdatePlan) planBootFile(ctx context.Context, target, source string) error {
+// planBootFile plans to take a file over where it is another, and gives what is
+// to be put in the place of what stands beside the present one.
+func (p *UpdatePlan) planBootFile(ctx context.Context, target, source string) (sides []bootFile, err error) {
 	l, from := p.c.live, p.from
 	same, err := p.same(ctx, target, source)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	was, err := l.at.stat(filepath.Join(l.Dir, target))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	is, err := from.at.stat(filepath.Join(from.Dir, source))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.Summary.Kernel = append(p.Summary.Kernel, UpdateFile{Name: target, From: source, Size: is.size, OldSize: was.size, Changed: !same})
 	if same {
-		return nil
+		return nil, nil
 	}
 	p.files = append(p.files, bootFile{target: target, source: source, size: is.size})
 	if has(l.at, filepath.Join(l.Dir, target+".md5")) {
-		p.files = append(p.files, bootFile{target: target + ".md5", sumOf: target})
+		sides = append(sides, bootFile{target: target + ".md5", sumOf: target})
 	}
 	if !has(l.at, filepath.Join(l.Dir, target+".ver")) {
-		return nil
+		return sides, nil
 	}
 	ver, err := from.at.stat(filepath.Join(from.Dir, source+".ver"))
 	if errors.Is(err, fs.ErrNotExist) {
 		p.warn("%s stays and may tell of the former %s: the source has none", target+".ver", filepath.Base(target))
-		return nil
+		return sides, nil
 	}
-	p.files = append(p.files, bootFile{target: target + ".ver", source: source + ".ver", size: ver.size})
-	return err
+	return append(sides, bootFile{target: target + ".ver", source: source + ".ver", size: ver.size}), err
 }
 
 // tellOfKernels notes what a person should know of the ways back.

@@ -201,8 +201,8 @@ func (p *UpdatePlan) shows(ctx context.Context, c *Change) (bool, error) {
 	} else if a.Type == tree.Directory || b.Type == tree.Directory {
 		return false, nil
 	}
-	o := tree.CompareOptions{WholeSeconds: p.from.Base.Inner == nil}
-	if o.WholeSeconds {
+	o := tree.CompareOptions{WholeSeconds: true} // what makes snapshots may keep no more
+	if p.from.Base.Inner == nil {
 		o.IgnoreXattr = func(name string) bool { return !squash.HoldsXattr(name) }
 	}
 	errOther := errors.New("another")
