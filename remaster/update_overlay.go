@@ -251,7 +251,7 @@ func (p *UpdatePlan) mayLie() error {
 			if n, err := layer.Lookup(name); err != nil {
 				return err
 			} else if n != nil {
-				p.warn("%s holds a database of packageFiles (/%s), which hides that of the new base: it does not know of what the new base brings", o.Name(), name)
+				p.warn("%s holds a database of packages (/%s), which hides that of the new base: it does not know of what the new base brings", o.Name(), name)
 				return nil
 			}
 		}
