@@ -210,6 +210,7 @@ func TestLeft(t *testing.T) {
 		{GRUB, "linux /v ${x}gone\n", 1, gluedReason},
 		{GRUB, "x=\"${y}gone\"\nlinux /v $x\n", 1, gluedReason},
 		{GRUB, "menuentry a {\nlinux /v $x\n}\nmenuentry b {\nx=gone\n}\n", 5, choiceReason},
+		{Syslinux, "label x\nlinux /v\nappend gone \"a\n", 3, "a quote in the arguments is not closed"},
 		{Syslinux, "label x\ncom32 mboot.c32\nappend /v gone --- /i\n", 3, "the entry is not known to boot Linux"},
 	} {
 		out, changes := apply(t, e, c.kind, "x.cfg", c.text)

@@ -202,8 +202,7 @@ loop:
 				put(text[i+1], i, i+2, bare)
 				i += 2
 			default:
-				put(c, i, i+1, bare)
-				i++
+				return w, tree.Corrupt(file, lineOf(text, i), "the script ends in a backslash")
 			}
 		case '$':
 			if n := name(i, bare); n > 0 {

@@ -185,7 +185,7 @@ func (c *configuration) words(s *statement) []word { return plainWords(c.text, s
 // bootsLinux tells by the path of a kernel's image whether it is Linux. Tests
 // of memory and loaders use Linux's way of booting too.
 func bootsLinux(image string) bool {
-	image = strings.ToLower(image)
+	image = strings.TrimRight(strings.ToLower(image), "/")
 	base := image[strings.LastIndexByte(image, '/')+1:]
 	if base == "" {
 		return false
