@@ -31,7 +31,7 @@ func replay(text string, changes []Change) string {
 		at := c.Line - 1
 		end := lines[at][len(strings.TrimRight(lines[at], "\n")):]
 		body := strings.TrimSuffix(lines[at], "\n")
-		if strings.HasSuffix(body, "\r") {
+		if end != "" && strings.HasSuffix(body, "\r") {
 			body, end = body[:len(body)-1], "\r"+end
 		}
 		if c.Before == "" {
@@ -211,6 +211,8 @@ func TestLeft(t *testing.T) {
 		{GRUB, "x=\"${y}gone\"\nlinux /v $x\n", 1, gluedReason},
 		{GRUB, "menuentry a {\nlinux /v $x\n}\nmenuentry b {\nx=gone\n}\n", 5, choiceReason},
 		{Syslinux, "label x\nlinux /v\nappend gone \"a\n", 3, "a quote in the arguments is not closed"},
+		{GRUB, "function boot {\nlinux /v $@\n}\nboot 'a gone' b\n", 4, handedReason},
+		{GRUB, "menuentry gone 'gone a' {\nlinux /v $2\n}\n", 1, handedReason},
 		{Syslinux, "label x\ncom32 mboot.c32\nappend /v gone --- /i\n", 3, "the entry is not known to boot Linux"},
 	} {
 		out, changes := apply(t, e, c.kind, "x.cfg", c.text)
