@@ -172,6 +172,8 @@ func TestBytesStay(t *testing.T) {
 		{GRUB, "k=\"${k}gone=1 \"\nj=\"${j} x gone=$n \"\nlinux /v $k $j\nn=$m\n", "k=\"${k}\"\nj=\"${j} x gone=$n \"\nlinux /v $k $j new\nn=$m\n"},
 		{GRUB, "n=1\nj=\"x gone=$n\"\nlinux /v $j\n", "n=1\nj=\"x\"\nlinux /v $j new\n"},
 		{GRUB, "a=\"gone\"\nb=\"$a x\"\nlinux /v $b\n", "a=\"\"\nb=\"$a x\"\nlinux /v $b new\n"},
+		{GRUB, "menuentry a {\nk=\"a gone\"\nif true; then\nlinux /v $k\nfi\n}\n", "menuentry a {\nk=\"a\"\nif true; then\nlinux /v $k new\nfi\n}\n"},
+		{GRUB, "linux $memtest gone\nlinux \"${k}\" a gone\n", "linux $memtest gone\nlinux \"${k}\" a new\n"},
 		{GRUB, "bdir=\"/old\"\nlinux $bdir/v bdir=$bdir\n", "bdir=\"/moved\"\nlinux $bdir/v bdir=$bdir new\n"},
 		{GRUB, "module2 --nounzip /old/vmlinuz x gone\nmodule2 /old/initrd.img\n", "module2 --nounzip /moved/vmlinuz x new\nmodule2 /moved/initrd.img\n"},
 		{Loader, "title a\r\nlinux /v\r\n", "title a\r\nlinux /v\r\noptions new\r\n"},
