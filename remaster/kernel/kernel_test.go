@@ -142,6 +142,9 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+	if _, err := Read(context.Background(), repeated{[]byte{0}, 1 << 40}, "vmlinuz"); kind(err) != "unsupported" {
+		t.Error(err)
+	}
 	// The text is found wherever the buffer that it is looked for in ends.
 	const tail = banner + "\x00"
 	for at := 256<<10 - len(tail) - 5; at < 256<<10+5; at++ {
@@ -351,6 +354,7 @@ func TestBombs(t *testing.T) {
 		{"zstd of zeros", content(t, z.Bytes()), "unsupported"},
 		{"xz that asks for a dictionary", content(t, big), "unsupported"},
 		{"lzma that asks for a dictionary", content(t, lz), "corrupt"},
+		{"a file of a TiB", repeated{[]byte{0}, 1 << 40}, "unsupported"},
 		{"a million empty streams", repeated{empty, int64(len(empty)) << 20}, "unsupported"},
 	} {
 		start := time.Now()
