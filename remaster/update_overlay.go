@@ -185,8 +185,8 @@ func (p *UpdatePlan) missing(ctx context.Context) error {
 // the old one. Times of directories do not count: they follow from what is in
 // them, and from what was there for a while.
 func (p *UpdatePlan) shows(ctx context.Context, c *Change) (bool, error) {
-	if slices.Contains(antixDropped, c.Path) {
-		return true, nil // no base holds it
+	if _, antix := p.c.live.Layout.(AntiX); antix && (slices.Contains(antixDropped, c.Path) || c.Path == baseVIDFile) {
+		return true, nil // they tell of a base, and no other holds them
 	}
 	n, err := p.from.Base.Root.Lookup(c.Path)
 	if err != nil {
