@@ -22,7 +22,7 @@ Ridge, else of Joliet, else the plain ones of the format.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.isoLsCommand(), a.isoCatCommand(), a.isoExtractCommand(), a.isoInfoCommand(), a.isoCheckCommand())
+	c.AddCommand(a.isoLsCommand(), a.isoCatCommand(), a.isoExtractCommand(), a.isoInfoCommand(), a.isoCheckCommand(), a.isoRebuildCommand())
 	return c
 }
 
