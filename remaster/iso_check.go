@@ -403,8 +403,8 @@ func (c *isoCheck) inside(ctx context.Context) error {
 // list verifies one list, and gives how many files it is of.
 func (c *isoCheck) list(ctx context.Context, r *CheckResult, l *sumList, addressed map[string]bool, buf []byte, progress func(int64)) (n int, err error) {
 	for _, line := range l.lines {
-		if line.target == "" {
-			continue
+		if line.target == "" || line.target == l.path {
+			continue // no list can have its own sum
 		}
 		n++
 		f, err := follow(c.o.Root, line.target)

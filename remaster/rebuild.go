@@ -79,8 +79,10 @@ type RebuildSummary struct {
 	ImplantMD5  bool            `json:"implant_md5"`
 	Changes     []RebuildChange `json:"changes"`
 	RemovedAll  int             `json:"removed_files"`
-	Left        []string        `json:"left_out"`
-	Warnings    []string        `json:"warnings"`
+	// Menus are the lines of boot menus that differ, or cannot be changed.
+	Menus    []RebuildMenuLine `json:"menus"`
+	Left     []string          `json:"left_out"`
+	Warnings []string          `json:"warnings"`
 }
 
 // RebuildPlan is all that is decided before an image is written.
@@ -97,6 +99,7 @@ type RebuildPlan struct {
 	changed   map[string]bool
 	replaced  map[string]bool // by the caller, with content that nothing else changes
 	stamps    map[string]stamp
+	opened    closers
 }
 
 // RebuildResult tells of an image that was written.
@@ -120,18 +123,18 @@ func PlanRebuild(ctx context.Context, e *Env, in string, o RebuildOptions) (*Reb
 	}
 	p := &RebuildPlan{env: e, o: o, in: image, root: image.Root, changed: map[string]bool{}, replaced: map[string]bool{}, stamps: map[string]stamp{}}
 	if err := p.prepare(ctx); err != nil {
-		image.Close()
+		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
 // Close closes the image that is read.
-func (p *RebuildPlan) Close() error { return p.in.Close() }
+func (p *RebuildPlan) Close() error { return errors.Join(p.opened.Close(), p.in.Close()) }
 
 func (p *RebuildPlan) prepare(ctx context.Context) error {
 	s := &p.Summary
-	*s = RebuildSummary{Input: p.in.Path, Output: p.o.Output, InputSize: p.in.content.Size(), Boot: []string{}, Changes: []RebuildChange{}, Left: []string{}, Warnings: []string{}}
+	*s = RebuildSummary{Input: p.in.Path, Output: p.o.Output, InputSize: p.in.content.Size(), Boot: []string{}, Changes: []RebuildChange{}, Menus: []RebuildMenuLine{}, Left: []string{}, Warnings: []string{}}
 	if err := p.checkOutput(); err != nil {
 		return err
 	}

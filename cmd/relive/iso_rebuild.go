@@ -93,6 +93,11 @@ func (a *app) isoRebuild(c *cobra.Command, in string, f *isoRebuildFlags) error 
 			err = a.printJSON(s)
 		} else {
 			a.printRebuild(s)
+			for _, l := range s.Menus {
+				if l.Left == "" {
+					a.printf("%s:%d\n  - %q\n  + %q\n", l.File, l.Line, l.Before, l.After)
+				}
+			}
 		}
 		if err != nil {
 			return err
