@@ -80,7 +80,7 @@ func (c *isoCheck) structure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.Detail = fmt.Sprintf("%d files, %d directories by the names of %s", files, dirs, c.o.Image.Names())
+	r.Detail = fmt.Sprintf("%s, %s by the names of %s", plural(files, "file"), counted(dirs, "directory", "directories"), c.o.Image.Names())
 	if info.JolietLevel > 0 && c.o.Image.Names() != iso.Joliet {
 		img, err := iso.Open(c.o.content, c.o.content.Size(), filepath.Base(c.o.Path), iso.WithNames(iso.Joliet))
 		var root *tree.Node
@@ -391,9 +391,9 @@ func (c *isoCheck) inside(ctx context.Context) error {
 			if r.Detail != "" {
 				r.Detail = ", " + r.Detail
 			}
-			r.Detail = fmt.Sprintf("%d files", n) + r.Detail
+			r.Detail = plural(n, "file") + r.Detail
 			if l.unknown > 0 {
-				r.Detail += fmt.Sprintf(", %d lines that are no sums", l.unknown)
+				r.Detail += fmt.Sprintf(", and %s no sum", counted(l.unknown, "line that is", "lines that are"))
 			}
 		}
 	}

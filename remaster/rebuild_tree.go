@@ -222,9 +222,12 @@ func (p *RebuildPlan) put(e *tree.Edits, at string, n *tree.Node) error {
 }
 
 // plural counts things.
-func plural(n int, what string) string {
+func plural(n int, what string) string { return counted(n, what, what+"s") }
+
+// counted is plural for words that have another form.
+func counted(n int, one, more string) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d %s", n, more)
 }

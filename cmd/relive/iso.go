@@ -208,7 +208,7 @@ Nothing that is there is replaced without --force.`,
 			if a.json {
 				err = a.printJSON(res)
 			} else {
-				a.printf("%s: %d files, %d directories, %s\n", res.Dir, res.Files+res.HardLinks+res.Symlinks+res.Special, res.Directories, remaster.Bytes(res.Bytes))
+				a.printf("%s: files %d, directories %d, %s\n", res.Dir, res.Files+res.HardLinks+res.Symlinks+res.Special, res.Directories, remaster.Bytes(res.Bytes))
 			}
 			if err != nil || len(res.Warnings) == 0 {
 				return err

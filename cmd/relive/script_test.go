@@ -56,6 +56,8 @@ func TestScripts(t *testing.T) {
 			"mkext":     makeExtCommand,
 			"mkcow":     makeCOWCommand,
 			"whiteout":  whiteoutCommand,
+			"mkiso":     makeISOCommand,
+			"mkbig":     makeBigCommand,
 		},
 	})
 }
