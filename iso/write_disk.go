@@ -270,6 +270,11 @@ func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 		fill(q.first - 1)
 		add(q.kind, q.first, q.first+q.size-1, q.name, 0)
 		at = q.first + q.size
+		if q.first == efi && efiInTree(&p.recipe) {
+			// Not where the next file starts, which xorriso would take for a partition
+			// that is that file.
+			at++
+		}
 	}
 	fill(last)
 	disk := p.recipe.Disk.GUID

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"relive/iso"
 	"relive/remaster/hostdisk"
 	"relive/tree"
@@ -304,8 +306,9 @@ func (p *RebuildPlan) checkRoom() error {
 		return err
 	}
 	// What an interrupted run has left makes room.
-	if st, err := os.Stat(tempName(p.o.Output)); err == nil && st.Mode().IsRegular() {
-		s.Free += st.Size()
+	var st unix.Stat_t
+	if unix.Lstat(tempName(p.o.Output), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		s.Free += st.Blocks * 512
 	}
 	if s.Size > s.Free {
 		return refuse("free some space, or write to another disk", "%s: not enough space: %s needed, %s free", dir, Bytes(s.Size), Bytes(s.Free))

@@ -104,12 +104,16 @@ func (p *RebuildPlan) write(ctx context.Context, out *os.File, res *RebuildResul
 	}
 	dropCache(out)
 	p.env.phase("reading "+name+" back", rep.Size)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.readBack(ctx, out, rep.Size) })
+	g, within := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.readBack(within, out, rep.Size) })
 	if p.Summary.ImplantMD5 {
-		g.Go(func() error { return p.checkSum(ctx, out, rep.Size) })
+		g.Go(func() error { return p.checkSum(within, out, rep.Size) })
 	}
-	return g.Wait()
+	err = g.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // and nothing is wrong with what was written
+	}
+	return err
 }
 
 // unchanged is an error where a file that was read is not any more what it was.
