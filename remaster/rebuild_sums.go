@@ -3,6 +3,7 @@ package remaster
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -165,18 +166,31 @@ func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumList) error
 		if sig != "" && !p.changed[sig] {
 			p.warn("%s: a signature, which does not fit %s any more", tree.Quote(sig), tree.Quote(at))
 		}
-		if info, ok := strings.CutSuffix(at, antixBase); ok && (info == "" || strings.HasSuffix(info, "/")) {
-			info += antixInfo
-			n, err := p.root.Lookup(info)
+		for _, about := range tellsOf(at) {
+			n, err := p.root.Lookup(about)
 			if err != nil {
 				return err
 			}
-			if n != nil && !p.changed[info] {
-				p.warn("%s: it tells of the former %s; replace it, too", tree.Quote(info), antixBase)
+			if n != nil && !p.changed[about] {
+				p.warn("%s: it tells of the former %s; replace it, too", tree.Quote(about), tree.Quote(at))
 			}
 		}
 	}
 	return p.warnAddressed(ctx, lists)
+}
+
+// tellsOf are the files by which systems know size or packages of an image that
+// they boot from.
+func tellsOf(at string) []string {
+	dir, name := path.Split(at)
+	switch ext := path.Ext(name); {
+	case name == antixBase:
+		return []string{dir + antixInfo}
+	case ext == ".squashfs":
+		stem := dir + strings.TrimSuffix(name, ext)
+		return []string{stem + ".size", stem + ".manifest", stem + ".packages"}
+	}
+	return nil
 }
 
 // warnAddressed warns of lists with the sums of boot images that hold their
