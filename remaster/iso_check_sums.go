@@ -99,7 +99,7 @@ func (c *isoCheck) inside(ctx context.Context) error {
 }
 
 // list verifies one list, and gives how many files it is of.
-func (c *isoCheck) list(ctx context.Context, r *CheckResult, l *sumList, addressed map[string]bool, buf []byte, progress func(int64)) (n int, err error) {
+func (c *isoCheck) list(ctx context.Context, r *CheckResult, l *sumsFile, addressed map[string]bool, buf []byte, progress func(int64)) (n int, err error) {
 	for _, line := range l.lines {
 		if line.target == "" || line.target == l.path {
 			continue // no list can have its own sum
@@ -241,7 +241,7 @@ func sumBeside(list, kind, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	l := &sumList{path: filepath.Base(list), kind: kind}
+	l := &sumsFile{path: filepath.Base(list), kind: kind}
 	l.parse(b)
 	for _, line := range l.lines {
 		// A list of this file alone may name it by a path that it once had.

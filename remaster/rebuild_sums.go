@@ -21,7 +21,7 @@ func (p *RebuildPlan) followSums(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := &sumFollower{p: p, sums: map[string]string{}, buf: make([]byte, 1<<20), lines: map[*sumList]int{}}
+	f := &sumFollower{p: p, sums: map[string]string{}, buf: make([]byte, 1<<20), lines: map[*sumsFile]int{}}
 	dirty := p.changed
 	for round := 0; len(dirty) > 0; round++ {
 		if round > len(lists) {
@@ -61,12 +61,12 @@ func (p *RebuildPlan) followSums(ctx context.Context) error {
 type sumFollower struct {
 	p     *RebuildPlan
 	sums  map[string]string // by hash and path
-	lines map[*sumList]int  // how many were changed
+	lines map[*sumsFile]int // how many were changed
 	buf   []byte
 }
 
 // update changes the lines of a list that are of dirty files.
-func (f *sumFollower) update(ctx context.Context, l *sumList, dirty map[string]bool) (touched bool, err error) {
+func (f *sumFollower) update(ctx context.Context, l *sumsFile, dirty map[string]bool) (touched bool, err error) {
 	var out []sumLine
 	for _, line := range l.lines {
 		if line.target == "" || !dirty[line.target] || line.target == l.path {
@@ -117,7 +117,7 @@ func (f *sumFollower) sum(ctx context.Context, n *tree.Node, at, kind string) (s
 }
 
 // apply puts changed lists into the tree.
-func (f *sumFollower) apply(lists []*sumList, touched map[string]bool) error {
+func (f *sumFollower) apply(lists []*sumsFile, touched map[string]bool) error {
 	var e tree.Edits
 	for _, l := range lists {
 		if !touched[l.path] {
@@ -147,7 +147,7 @@ func edited(n *tree.Node, content []byte) *tree.Node {
 
 // warnFollowers warns of what tells of changed files and does not follow:
 // signatures, sums of what holds its own address, linuxfs.info.
-func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumList) error {
+func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumsFile) error {
 	changed := make([]string, 0, len(p.changed))
 	for at := range p.changed {
 		changed = append(changed, at)
@@ -195,7 +195,7 @@ func tellsOf(at string) []string {
 
 // warnAddressed warns of lists with the sums of boot images that hold their
 // address, where they were right: the address changes.
-func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumList) error {
+func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumsFile) error {
 	addressed := map[string]bool{}
 	for _, b := range p.recipe.Boot {
 		if b.Path != "" && (b.BootInfo || b.Grub2Info) {

@@ -37,6 +37,17 @@ func sumFile(ctx context.Context, path string, size int64, kinds ...string) (map
 		return nil, err
 	}
 	defer f.Close()
+	var n int64
+	sums, err := sumReader(ctx, f, func(done int64) { n = done }, kinds...)
+	if err == nil && n != size {
+		return nil, fmt.Errorf("%s: %d bytes where there were %d", path, n, size)
+	}
+	return sums, err
+}
+
+// sumReader gives the sums of all that r reads, in hex. done is told how many
+// bytes were read so far.
+func sumReader(ctx context.Context, r io.Reader, done func(int64), kinds ...string) (map[string]string, error) {
 	hashes := make([]hash.Hash, len(kinds))
 	for i, kind := range kinds {
 		hashes[i] = newHash(kind)
@@ -47,20 +58,18 @@ func sumFile(ctx context.Context, path string, size int64, kinds ...string) (map
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		k, err := f.Read(buf)
+		k, err := r.Read(buf)
 		for _, h := range hashes {
 			h.Write(buf[:k])
 		}
 		n += int64(k)
+		done(n)
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
-	}
-	if n != size {
-		return nil, fmt.Errorf("%s: %d bytes where there were %d", path, n, size)
 	}
 	sums := map[string]string{}
 	for i, kind := range kinds {
@@ -86,11 +95,16 @@ func readSum(path, kind string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	s := bufio.NewScanner(f)
+	return sumIn(f, filepath.Base(path), kind)
+}
+
+// sumIn is readSum for an opened file of that name.
+func sumIn(r io.Reader, name, kind string) (string, error) {
+	s := bufio.NewScanner(r)
 	s.Scan()
 	sum, _, _ := strings.Cut(strings.TrimPrefix(s.Text(), `\`), " ")
 	if b, err := hex.DecodeString(sum); err != nil || len(b) != newHash(kind).Size() {
-		return "", fmt.Errorf("%s: line 1: no %s sum", filepath.Base(path), strings.ToUpper(kind))
+		return "", fmt.Errorf("%s: line 1: no %s sum", name, strings.ToUpper(kind))
 	}
 	return strings.ToLower(sum), s.Err()
 }

@@ -26,31 +26,64 @@ func several(name string) bool {
 	return strings.HasSuffix(name, ".dyndbg")
 }
 
+// removal is what arguments are to be taken out.
+type removal struct {
+	names  map[string]bool // with and without a value
+	valued map[string]bool // with any value
+	whole  map[string]bool // just that
+	globs  []string        // patterns with '*'
+}
+
+func (m *removal) none() bool { return len(m.names)+len(m.valued)+len(m.whole)+len(m.globs) == 0 }
+
+// add takes up a pattern in canonical form.
+func (m *removal) add(pattern string) {
+	put := func(to *map[string]bool, s string) {
+		if *to == nil {
+			*to = map[string]bool{}
+		}
+		(*to)[s] = true
+	}
+	name, value, valued := strings.Cut(pattern, "=")
+	switch {
+	case strings.Contains(pattern, "*"):
+		m.globs = append(m.globs, pattern)
+	case !valued:
+		put(&m.names, name)
+	case value == "":
+		put(&m.valued, name)
+	default:
+		put(&m.whole, pattern)
+	}
+}
+
 // removes tells whether an argument is to be taken out. Of one with variables
 // only what stands before the first one is known.
 func (r *rules) removes(value string) bool {
-	if len(r.remove) == 0 || value == "" || value == "--" || value == "---" || slices.Contains(r.add, value) {
+	if r.remove.none() || value == "" || value == "--" || value == "---" {
 		return false
 	}
 	name, _, has := strings.Cut(value, "=")
-	named := strings.IndexByte(name, opaque) < 0
-	for _, p := range r.remove {
+	if strings.IndexByte(name, opaque) >= 0 {
+		return false
+	}
+	known := strings.IndexByte(value, opaque) < 0
+	found := r.remove.names[name] || has && r.remove.valued[name] || known && r.remove.whole[value]
+	for _, p := range r.remove.globs {
+		if found {
+			break
+		}
 		pn, pv, valued := strings.Cut(p, "=")
 		switch {
-		case !named:
 		case !valued:
-			if glob(p, name) {
-				return true
-			}
+			found = glob(p, name)
 		case pv == "":
-			if has && glob(pn, name) {
-				return true
-			}
-		case strings.IndexByte(value, opaque) < 0 && glob(p, value):
-			return true
+			found = has && glob(pn, name)
+		default:
+			found = known && glob(p, value)
 		}
 	}
-	return false
+	return found && !slices.Contains(r.add, value)
 }
 
 // glob tells whether a pattern in which '*' stands for any bytes matches a
@@ -102,6 +135,11 @@ const gluedReason = "what is to be removed stands behind a variable with no blan
 
 // args edits a list of arguments.
 func (r *rules) args(d dialect, text []byte, l list, at where) (out []splice) {
+	if d == (plain{}) && len(l.words) > 0 {
+		if w := l.words[len(l.words)-1]; bytes.Count(text[w.start:w.end], []byte{'"'})%2 != 0 {
+			return []splice{{start: w.start, end: w.end, left: "a quote in the arguments is not closed"}}
+		}
+	}
 	drop := make([]bool, len(l.words))
 	sep := separator(l.words)
 	init := len(l.words) // where the arguments of init begin
@@ -205,7 +243,7 @@ func (r *rules) missing(words []word, init int, drop []bool, replaced map[int]st
 // glued tells whether something to be removed stands in a word behind a
 // variable, so that nobody can tell whether it is an argument of its own.
 func (r *rules) glued(value string) bool {
-	if len(r.remove) == 0 {
+	if r.remove.none() {
 		return false
 	}
 	name, _, _ := strings.Cut(value, "=")

@@ -24,7 +24,9 @@ type Edits struct {
 	Add []string
 	// Remove are patterns of arguments to be taken out. "name" is the argument of
 	// that name with and without a value, "name=" with any value, "name=value"
-	// with that one; '*' stands for any bytes. An argument that Add names stays.
+	// with that one; '*' stands for any bytes. A value that is a variable of
+	// GRUB's is any value, but none that "name=*" matches. An argument that Add
+	// names stays.
 	Remove []string
 	// Labels and UUIDs are new names of volumes, by the old ones. A UUID's letters
 	// may be of either case. A label is encoded as udev does where it stands in an
@@ -134,7 +136,7 @@ func tooLarge(path string, size int64) error {
 // rules are edits that were checked and made ready.
 type rules struct {
 	add    []string // canonical
-	remove []string // canonical patterns
+	remove removal
 	labels map[string]string
 	uuids  map[string]string // keys in lower case
 	paths  map[string]string // clean, with a leading slash
@@ -143,7 +145,7 @@ type rules struct {
 }
 
 func (r *rules) none() bool {
-	return len(r.add) == 0 && len(r.remove) == 0 && len(r.labels) == 0 && len(r.uuids) == 0 && len(r.paths) == 0 && r.title == "" && len(r.titles) == 0
+	return len(r.add) == 0 && r.remove.none() && len(r.labels) == 0 && len(r.uuids) == 0 && len(r.paths) == 0 && r.title == "" && len(r.titles) == 0
 }
 
 func (e *Edits) compile() (*rules, error) {
@@ -177,7 +179,7 @@ func (e *Edits) compile() (*rules, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.remove = append(r.remove, c)
+		r.remove.add(c)
 	}
 	for _, m := range []struct {
 		what     string

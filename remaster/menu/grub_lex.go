@@ -12,8 +12,9 @@ import (
 // command is a command of a script of GRUB.
 type command struct {
 	words []word
-	// block is the index of the block that it stands in, -1 outside of all.
-	block int
+	// block is the index of the block that it stands in, -1 outside of all, body
+	// that of the block behind it, -1 for none.
+	block, body int
 }
 
 // block is what stands between '{' and '}'.
@@ -44,7 +45,7 @@ func readScript(file string, text []byte) (*script, error) {
 			words = words[1:]
 		}
 		if len(words) > 0 {
-			s.commands = append(s.commands, command{words: slices.Clip(words), block: at})
+			s.commands = append(s.commands, command{words: slices.Clip(words), block: at, body: -1})
 		}
 		words = nil
 	}
@@ -72,6 +73,9 @@ func readScript(file string, text []byte) (*script, error) {
 			}
 			s.blocks = append(s.blocks, block{parent: at, command: of, entry: s.enclosing(at)})
 			at = len(s.blocks) - 1
+			if of >= 0 {
+				s.commands[of].body = at
+			}
 			if of >= 0 && s.commands[of].entry() {
 				s.blocks[at].entry = at
 			}
@@ -128,13 +132,14 @@ func scriptWord(file string, text []byte, start int) (word, error) {
 	value := make([]byte, 0, 32)
 	put := func(c byte, from, to int, mode quoting) {
 		value = append(value, c)
-		w.atoms = append(w.atoms, atom{uint32(from), uint32(to), mode})
+		w.atoms = append(w.atoms, atom{start: uint32(from), end: uint32(to), mode: mode})
 	}
-	name := func(i int) int { // a variable that begins at i, or 0
+	name := func(i int, mode quoting) int { // the length of a variable that begins at i, or 0
 		n, length := variableAt(text[i:])
 		if length > 0 {
 			w.vars = append(w.vars, n)
-			put(opaque, i, i+length, variable)
+			put(opaque, i, i+length, mode)
+			w.atoms[len(w.atoms)-1].variable = true
 		}
 		return length
 	}
@@ -161,7 +166,7 @@ loop:
 			i += n + 2
 		case '"':
 			open := i
-			translated := i > start && text[i-1] == '$' && len(value) > 0 && w.atoms[len(value)-1].mode == bare && value[len(value)-1] == '$'
+			translated := i > start && text[i-1] == '$' && len(value) > 0 && w.atoms[len(value)-1] == atom{start: uint32(i - 1), end: uint32(i)}
 			if translated { // $"...": the dollar is part of the quote
 				value, w.atoms = value[:len(value)-1], w.atoms[:len(w.atoms)-1]
 			}
@@ -185,7 +190,7 @@ loop:
 					continue
 				}
 				if c == '$' && !translated {
-					if n := name(i); n > 0 {
+					if n := name(i, double); n > 0 {
 						i += n
 						continue
 					}
@@ -201,11 +206,10 @@ loop:
 				put(text[i+1], i, i+2, bare)
 				i += 2
 			default:
-				put(c, i, i+1, bare)
-				i++
+				return w, tree.Corrupt(file, lineOf(text, i), "the script ends in a backslash")
 			}
 		case '$':
-			if n := name(i); n > 0 {
+			if n := name(i, bare); n > 0 {
 				i += n
 				continue
 			}

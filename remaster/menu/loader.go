@@ -129,7 +129,7 @@ func markVariables(words []word) {
 			w.vars = []string{strings.Trim(w.value, "${}")}
 			w.atoms = make([]atom, len(w.value))
 			for k := range w.atoms {
-				w.atoms[k] = atom{uint32(w.start + k), uint32(w.start + k + 1), variable}
+				w.atoms[k] = atom{start: uint32(w.start + k), end: uint32(w.start + k + 1), variable: true}
 			}
 			w.value = strings.Repeat("\x00", len(w.value))
 		}

@@ -17,9 +17,9 @@ var layouts = []struct {
 		"antix",
 		"persist p= persist_all persist_root persist_static persist_static_root p_static_root persist_home " +
 			"frugal frugal_persist frugal_root frugal_static frugal_static_root f_static_root frugal_home frugal_only " +
-			"persistdir pdir persistlabel plabel plab persistuuid puuid persistdev pdev ptry " +
-			"fdir flab fdev fuuid ftry fneed fforce fromiso=* iso=*",
-		"bootdir bdir bootlabel blabel blab bootuuid buuid bootdev bdev",
+			"persistdir= pdir= persistlabel= plabel= plab= persistuuid= puuid= persistdev= pdev= " +
+			"fdir= flab= fdev= fuuid= fneed= fforce fromiso=* iso=*",
+		"bootdir= bdir= bootlabel= blabel= blab= bootuuid= buuid= bootdev= bdev=",
 	},
 	// Fedora and others with dracut: modules.d/90dmsquash-live, dracut.cmdline(7);
 	// persistenthome is of livecd-tools. rd.live.overlay.overlayfs is not among
@@ -34,7 +34,7 @@ var layouts = []struct {
 	// cow_spacesize is the size of what is in memory.
 	{
 		"archiso",
-		"cow_label cow_device cow_directory cow_persistent cow_flags cow_chunksize img_dev=* img_loop=* img_flags=*",
+		"cow_label= cow_device= cow_directory= cow_persistent= cow_flags= cow_chunksize= img_dev=* img_loop=* img_flags=*",
 		"",
 	},
 	// Debian: live-boot's 9990-cmdline-old, live-boot(7); persistent is its former

@@ -42,10 +42,10 @@ func (r *rules) relabel(w *word) (parts []part) {
 	}
 	for from := 0; from < len(w.value); {
 		to := from + 1
-		for to < len(w.value) && w.at(to).mode == w.at(from).mode {
+		for to < len(w.value) && w.at(to).mode == w.at(from).mode && w.at(to).variable == w.at(from).variable {
 			to++
 		}
-		if w.at(from).mode != variable {
+		if !w.at(from).variable {
 			old := w.value[from:to]
 			if now := r.retitle(old); now != old {
 				a, b := difference(old, now)

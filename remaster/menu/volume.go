@@ -11,8 +11,8 @@ import (
 // MX-Linux/mx-iso-template; archiso: mkinitcpio-archiso's hooks; Manjaro:
 // miso; dracut.cmdline(7); live-boot(7); casper(7).)
 var (
-	labelArguments = names("archisolabel misolabel artixlabel cow_label blab blabel bootlabel plab plabel persistlabel flab cdlabel")
-	uuidArguments  = names("archisosearchuuid buuid bootuuid puuid persistuuid fuuid")
+	labelArguments = names("LABEL CDLABEL archisolabel misolabel artixlabel cow_label blab blabel bootlabel plab plabel persistlabel flab cdlabel")
+	uuidArguments  = names("UUID archisosearchuuid buuid bootuuid puuid persistuuid fuuid")
 	pathArguments  = names("bdir bootdir fdir pdir persistdir archisobasedir misobasedir rd.live.dir live_dir live-media-path " +
 		"file preseed/file fromiso findiso iso-scan/filename img_loop BOOT_IMAGE kernel inst.stage2 inst.ks inst.repo sq sqname cow_directory")
 	imageArguments = names("initrd")
@@ -186,30 +186,21 @@ func rooted(p string) string {
 	return path.Clean("/" + p)
 }
 
-// pathMax is the length of the longest path that is looked at, in bytes: Linux's
-// PATH_MAX.
-const pathMax = 4096
-
 // path gives the new path of a file of the medium; the old one is clean and
 // begins with a slash.
 func (r *rules) path(p string) (string, bool) {
-	if len(r.paths) == 0 || len(p) > pathMax {
+	old := ""
+	for o := range r.paths {
+		if len(o) > len(old) && below(p, o) {
+			old = o
+		}
+	}
+	now, ok := r.paths[old]
+	if !ok || below(p, now) && below(now, old) {
+		// Where the new path lies below the old one, what is there has moved.
 		return "", false
 	}
-	for old := p; ; {
-		if now, ok := r.paths[old]; ok {
-			// Where the new path lies below the old one, what is there has moved.
-			if below(p, now) && below(now, old) {
-				return "", false
-			}
-			return now + p[len(old):], true
-		}
-		i := strings.LastIndexByte(old, '/')
-		if i <= 0 {
-			return "", false
-		}
-		old = old[:i]
-	}
+	return now + p[len(old):], true
 }
 
 // below tells whether a path is a directory or in it.
@@ -248,7 +239,7 @@ func (r *rules) menuPath(p string, at where) (string, bool) {
 	if !ok && at.now == at.dir {
 		return "", false
 	}
-	if below(now, at.now) && now != at.now {
+	if at.now == "/" || below(now, at.now) && now != at.now {
 		now = strings.TrimPrefix(now[len(at.now):], "/")
 	}
 	return now, now != path.Clean(p)

@@ -18,14 +18,14 @@ const (
 	bare quoting = iota
 	single
 	double
-	// variable is the quoting of what is opaque.
-	variable
 )
 
 // atom is one byte of a word's value and where it stands.
 type atom struct {
 	start, end uint32
 	mode       quoting
+	// variable tells that it is a variable, which is one opaque byte.
+	variable bool
 }
 
 // word is an argument as it stands in a text.
@@ -64,12 +64,12 @@ type part struct {
 
 // replace gives the splices that put other values into the place of parts of
 // the word, which are in order and not empty, by as small changes as the quotes
-// allow.
+// allow. Variables in a part go with it.
 func (w *word) replace(d dialect, parts []part) []splice {
 	out := make([]splice, 0, len(parts))
 	for _, p := range parts {
 		first, last := w.at(p.from), w.at(p.to-1)
-		together := first.mode != variable
+		together := true
 		for i := p.from + 1; i < p.to && together; i++ {
 			together = w.at(i).mode == first.mode && w.at(i).start == w.at(i-1).end
 		}
