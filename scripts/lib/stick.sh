@@ -82,7 +82,7 @@ make_dracut_initrd() {
     [[ -f $DRACUT_INITRD ]] && return
     make_live_root
     say "making the initrd with dracut"
-    mount_at "$root/lib/modules/$release" --bind "$E2E/kernel/lib/modules/$release"
+    mount_at "$root/lib/modules/$release" --bind "$KERNEL/lib/modules/$release"
     mount_at "$root/proc" -t proc proc
     mount_at "$root/sys" --bind /sys
     mount_at "$root/dev" --bind /dev
@@ -100,7 +100,7 @@ make_dracut_initrd() {
     cpio --quiet -t <"$DRACUT_INITRD.part" >"$IMAGES/initrd.names"
     for module in dm-snapshot loop squashfs overlay ext4 virtio_blk; do
         grep -q "/$module\.ko" "$IMAGES/initrd.names" \
-            "$E2E/kernel/lib/modules/$release/modules.builtin" ||
+            "$KERNEL/lib/modules/$release/modules.builtin" ||
             die "dracut's initrd has no $module"
     done
     mv "$DRACUT_INITRD.part" "$DRACUT_INITRD"

@@ -1,0 +1,210 @@
+# shellcheck shell=bash
+# Live systems in antiX's layout for scripts/boots/iso, and the bootable ISOs that
+# xorriso makes of them. Sourced after boots.sh.
+#
+#   $SYSTEM/antiX/            a live directory: linuxfs, rootfs, homefs, kernel, initrd
+#   $SYSTEM/boot, $SYSTEM/EFI what a medium of it boots by, ISOLINUX and GRUB
+#   $SYSTEM/isolinux.iso      of linuxfs alone: isolinux, an EFI image among the files
+#   $SYSTEM/grub.iso          the same: GRUB for BIOS, an appended EFI partition
+#
+# All are made once for each kernel, small Debian and scripts/guest/iso.
+
+# E2E and KERNEL are of boots.sh; the callers use what is set here.
+# shellcheck disable=SC2153,SC2034
+
+# The volume identifier of both ISOs, and what they boot with beside it. The words
+# that are about the machine's console and speed come last.
+BASE_LABEL=E2E_BASE
+CONSOLE_ARGS="console=ttyS0 quiet panic=-1 mitigations=off no_timer_check init_on_alloc=0 random.trust_cpu=on"
+# The drivers of machine_iso's media, and of machine's disk.
+MEDIUM_MODULES=(isofs sr_mod ahci sd_mod usb-storage xhci-pci squashfs overlay loop virtio_pci virtio_blk ext4)
+# Who owned the system, with the password of the overlay and the older one.
+OWNER=alice
+OWNER_PASSWORD=owner-new-4711
+OWNER_FORMER_PASSWORD=owner-old-0815
+
+# prepare_medium: all that is made once; sets SYSTEM and BASE_ID, its version id.
+prepare_medium() {
+    local stamp
+    stamp=$(cat scripts/lib/medium.sh scripts/guest/iso/* | md5sum | cut -c 1-8)
+    SYSTEM=$E2E/iso-system-$(kernel_release)-$(basename "$(debian_image)" .sqfs)-$stamp
+    if ! [[ -d $SYSTEM ]]; then
+        say "making a live system and its ISOs"
+        rm -rf "$E2E"/iso-system-*
+        SYSTEM=$SYSTEM.part
+        make_linuxfs
+        make_overlay
+        make_initrd
+        make_boot_files
+        make_isolinux_iso
+        make_grub_iso
+        mv "$SYSTEM" "${SYSTEM%.part}"
+        SYSTEM=${SYSTEM%.part}
+    fi
+    BASE_ID=$(cat "$SYSTEM/version-id")
+}
+
+# make_linuxfs: the small Debian as installed, with an owner, the kernel's modules
+# and a version id. log-in must not lose patience with a busy host.
+make_linuxfs() {
+    local root=$SYSTEM/_root dir=$SYSTEM/antiX
+    mkdir -p "$dir"
+    unpack_debian "$root"
+    rm -rf "$root"/usr/share/{doc,man,zoneinfo}/[!c]*
+    printf '==== %s' "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >"$SYSTEM/version-id"
+    mkdir -p "$root/etc/live/version" "$root/usr/local/sbin"
+    printf '%s\n\ntitle: e2e\n' "$(cat "$SYSTEM/version-id")" >"$root/etc/live/version/linuxfs.ver"
+    install -m 0755 scripts/guest/iso/check-base "$root/usr/local/sbin/e2e-check"
+    copy_modules "$root/lib/modules/$(kernel_release)" "${MEDIUM_MODULES[@]}"
+    cp "$KERNEL/lib/modules/$(kernel_release)"/modules.{builtin,order} "$root/lib/modules/$(kernel_release)/"
+    sed -i 's/^\(LOGIN_TIMEOUT\|FAIL_DELAY\)[[:space:]].*/\1 0/' "$root/etc/login.defs"
+    sed -i 's/^LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 900/' "$root/etc/login.defs"
+    echo e2e >"$root/etc/hostname"
+    chroot "$root" useradd --create-home --shell /bin/bash --groups audio "$OWNER"
+    set_password "$root" "$OWNER" "$OWNER_FORMER_PASSWORD"
+    mksquashfs "$root" "$dir/linuxfs" -comp zstd -Xcompression-level 3 -b 262144 -noappend -no-progress -quiet
+    make_sum "$dir/linuxfs"
+}
+
+# set_password ROOT USER PASSWORD: in the system under ROOT.
+set_password() { printf '%s:%s\n' "$2" "$3" | chroot "$1" chpasswd --crypt-method SHA512; }
+
+# make_sum FILE: the file's sum beside it, as antiX has it.
+make_sum() { (cd "$(dirname "$1")" && md5sum "$(basename "$1")" >"$(basename "$1").md5"); }
+
+# make_overlay: rootfs with what the overlay changed, homefs with the owner's home.
+# Takes the unpacked system away.
+make_overlay() {
+    local root=$SYSTEM/_root dir=$SYSTEM/antiX tree=$SYSTEM/_overlay upper=$SYSTEM/_overlay/upper
+    mkdir -p "$upper"/{etc/live/version,root/overlay,usr/local/{bin,sbin},usr/share/common-licenses} "$tree/work"
+    chmod 0700 "$upper/root"
+    cp "$root/etc/live/version/linuxfs.ver" "$upper/etc/live/version/rootfs.ver"
+    install -m 0755 scripts/guest/iso/check-changed "$upper/usr/local/sbin/e2e-check"
+    echo "only in the overlay" >"$upper/root/overlay/file"
+    ln "$upper/root/overlay/file" "$upper/root/overlay/link"
+    mknod "$upper/etc/debian_version" c 0 0
+    setfattr -n trusted.overlay.opaque -v y "$upper/usr/share/common-licenses"
+    echo mine >"$upper/usr/share/common-licenses/MINE"
+    cp "$root/usr/bin/env" "$upper/usr/local/bin/tool"
+    setcap cap_net_raw+ep "$upper/usr/local/bin/tool"
+    set_password "$root" "$OWNER" "$OWNER_PASSWORD"
+    cp -p "$root/etc/shadow" "$upper/etc/shadow"
+    make_ext4 "$tree" "$dir/rootfs" rootfs
+    rm -rf "$tree"
+    mkdir -p "$tree"
+    cp -a "$root/home/$OWNER" "$tree/"
+    echo "only in homefs" >"$tree/$OWNER/from-homefs"
+    chown "$(stat -c %u:%g "$tree/$OWNER")" "$tree/$OWNER/from-homefs"
+    make_ext4 "$tree" "$dir/homefs" homefs
+    rm -rf "$tree" "$root"
+}
+
+# make_ext4 TREE FILE LABEL: a persistence file.
+make_ext4() {
+    truncate -s 64M "$2"
+    mkfs.ext4 -q -F -L "$3" -d "$1" "$2"
+}
+
+# make_initrd: busybox, the drivers, scripts/guest/iso/init; and the kernel.
+make_initrd() {
+    local tree=$SYSTEM/_initrd dir=$SYSTEM/antiX
+    mkdir -p "$tree/bin"
+    cp "$(command -v busybox)" "$tree/bin/busybox"
+    cp scripts/guest/iso/init "$tree/init"
+    chmod 0755 "$tree/init"
+    ln -s busybox "$tree/bin/sh"
+    copy_modules "$tree/lib/modules/$(kernel_release)" "${MEDIUM_MODULES[@]}"
+    pack_initrd "$tree" "$tree.cpio"
+    gzip -9n <"$tree.cpio" >"$dir/initrd.gz"
+    cp "$KERNEL/boot/vmlinuz-$(kernel_release)" "$dir/vmlinuz"
+    make_sum "$dir/initrd.gz"
+    make_sum "$dir/vmlinuz"
+    rm -r "$tree" "$tree.cpio"
+}
+
+# make_boot_files: boot loaders and their menus, as on antiX's media.
+make_boot_files() {
+    local grub=$SYSTEM/boot/grub isolinux=$SYSTEM/boot/isolinux name
+    mkdir -p "$grub" "$isolinux" "$SYSTEM/EFI/BOOT" "$SYSTEM/.disk"
+    echo "e2e base" >"$SYSTEM/.disk/info"
+    cp /usr/lib/ISOLINUX/isolinux.bin "$isolinux/"
+    for name in ldlinux menu libutil libcom32; do
+        cp "/usr/lib/syslinux/modules/bios/$name.c32" "$isolinux/"
+    done
+    cat >"$isolinux/isolinux.cfg" <<CFG
+UI menu.c32
+PROMPT 0
+TIMEOUT 10
+MENU TITLE Welcome to e2e base
+DEFAULT live
+
+LABEL live
+    MENU LABEL e2e base, all changes kept
+    KERNEL /antiX/vmlinuz
+    APPEND bdir=antiX blab=$BASE_LABEL persist_all $CONSOLE_ARGS
+    INITRD /antiX/initrd.gz
+
+LABEL plain
+    MENU LABEL e2e base, no changes kept
+    KERNEL /antiX/vmlinuz
+    APPEND initrd=/antiX/initrd.gz bdir=antiX blab=$BASE_LABEL $CONSOLE_ARGS
+CFG
+    cat >"$grub/grub.cfg" <<CFG
+set timeout=1
+set default=0
+search --no-floppy --set=root --label $BASE_LABEL
+menuentry "e2e base, all changes kept" {
+    linux /antiX/vmlinuz bdir=antiX blab=$BASE_LABEL persist_all $CONSOLE_ARGS
+    initrd /antiX/initrd.gz
+}
+menuentry "e2e base, no changes kept" {
+    linux /antiX/vmlinuz bdir=antiX blab=$BASE_LABEL $CONSOLE_ARGS
+    initrd /antiX/initrd.gz
+}
+CFG
+    # GRUB finds its menu by a file of the medium; what it needs is built in.
+    cat >"$SYSTEM/_early.cfg" <<'CFG'
+search --no-floppy --set=root --file /antiX/vmlinuz
+set prefix=($root)/boot/grub
+CFG
+    mkdir -p "$grub/i386-pc"
+    grub-mkimage -O x86_64-efi -o "$SYSTEM/EFI/BOOT/BOOTX64.EFI" -c "$SYSTEM/_early.cfg" -p /boot/grub \
+        part_gpt part_msdos fat iso9660 normal configfile search search_fs_file search_label linux echo test all_video
+    grub-mkimage -O i386-pc-eltorito -o "$grub/i386-pc/eltorito.img" -c "$SYSTEM/_early.cfg" -p /boot/grub \
+        biosdisk part_gpt part_msdos iso9660 normal configfile search search_fs_file search_label linux echo test all_video
+    rm "$SYSTEM/_early.cfg"
+    truncate -s 1440K "$grub/efi.img"
+    mformat -i "$grub/efi.img" -f 1440 -v E2E_EFI ::
+    mmd -i "$grub/efi.img" ::EFI ::EFI/BOOT
+    mcopy -i "$grub/efi.img" "$SYSTEM/EFI/BOOT/BOOTX64.EFI" ::EFI/BOOT/BOOTX64.EFI
+}
+
+# iso_of FILE ARGUMENT...: an ISO of the live system without its persistence files.
+iso_of() {
+    local file=$1
+    shift
+    xorriso -as mkisofs -quiet -r -J -joliet-long -iso-level 3 -V "$BASE_LABEL" -o "$SYSTEM/$file" \
+        -m 'rootfs' -m 'homefs' -m '*.iso' -m version-id "$@" "$SYSTEM" 2>"$SYSTEM/$file.log" || {
+        cat "$SYSTEM/$file.log" >&2
+        die "xorriso cannot make $file"
+    }
+}
+
+# make_isolinux_iso: isohybrid with ISOLINUX; UEFI boots efi.img, a file.
+make_isolinux_iso() {
+    iso_of isolinux.iso -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin \
+        -c boot/isolinux/isolinux.cat -b boot/isolinux/isolinux.bin \
+        -no-emul-boot -boot-load-size 4 -boot-info-table \
+        -eltorito-alt-boot -e boot/grub/efi.img -no-emul-boot -isohybrid-gpt-basdat \
+        -m i386-pc
+}
+
+# make_grub_iso: GRUB's own hybrid; UEFI boots a partition behind the ISO 9660.
+make_grub_iso() {
+    iso_of grub.iso --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img \
+        -c boot/grub/boot.cat -b boot/grub/i386-pc/eltorito.img \
+        -no-emul-boot -boot-load-size 4 -boot-info-table --grub2-boot-info \
+        -append_partition 2 0xef "$SYSTEM/boot/grub/efi.img" -appended_part_as_gpt \
+        -eltorito-alt-boot -e '--interval:appended_partition_2:all::' -no-emul-boot \
+        -m isolinux -m efi.img
+}
