@@ -2,10 +2,12 @@
 # Live systems in antiX's layout for scripts/boots/iso, and the bootable ISOs that
 # xorriso makes of them. Sourced after boots.sh.
 #
-#   $SYSTEM/antiX/            a live directory: linuxfs, rootfs, homefs, kernel, initrd
-#   $SYSTEM/boot, $SYSTEM/EFI what a medium of it boots by, ISOLINUX and GRUB
-#   $SYSTEM/isolinux.iso      of linuxfs alone: isolinux, an EFI image among the files
-#   $SYSTEM/grub.iso          the same: GRUB for BIOS, an appended EFI partition
+#   $SYSTEM/medium/antiX/     a live directory: linuxfs, rootfs, homefs, kernel, initrd
+#   $SYSTEM/medium/           what its medium boots by: ISOLINUX, and GRUB for UEFI
+#   $SYSTEM/isolinux.iso      of the medium without changes: ISOLINUX, and for UEFI
+#                             efi.img, which finds its menu on the ISO 9660 file system
+#   $SYSTEM/grub.iso          the same with GRUB for BIOS, and for UEFI an appended
+#                             partition with a menu of its own
 #
 # All are made once for each kernel, small Debian and scripts/guest/iso.
 
@@ -23,15 +25,18 @@ OWNER=alice
 OWNER_PASSWORD=owner-new-4711
 OWNER_FORMER_PASSWORD=owner-old-0815
 
-# prepare_medium: all that is made once; sets SYSTEM and BASE_ID, its version id.
+# prepare_medium: all that is made once; sets SYSTEM, MEDIUM, and
+# BASE_ID, the version id.
 prepare_medium() {
     local stamp
     stamp=$(cat scripts/lib/medium.sh scripts/guest/iso/* | md5sum | cut -c 1-8)
     SYSTEM=$E2E/iso-system-$(kernel_release)-$(basename "$(debian_image)" .sqfs)-$stamp
+    MEDIUM=$SYSTEM/medium
     if ! [[ -d $SYSTEM ]]; then
         say "making a live system and its ISOs"
         rm -rf "$E2E"/iso-system-*
         SYSTEM=$SYSTEM.part
+        MEDIUM=$SYSTEM/medium
         make_linuxfs
         make_overlay
         make_initrd
@@ -40,6 +45,7 @@ prepare_medium() {
         make_grub_iso
         mv "$SYSTEM" "${SYSTEM%.part}"
         SYSTEM=${SYSTEM%.part}
+        MEDIUM=$SYSTEM/medium
     fi
     BASE_ID=$(cat "$SYSTEM/version-id")
 }
@@ -47,7 +53,7 @@ prepare_medium() {
 # make_linuxfs: the small Debian as installed, with an owner, the kernel's modules
 # and a version id. log-in must not lose patience with a busy host.
 make_linuxfs() {
-    local root=$SYSTEM/_root dir=$SYSTEM/antiX
+    local root=$SYSTEM/_root dir=$MEDIUM/antiX
     mkdir -p "$dir"
     unpack_debian "$root"
     rm -rf "$root"/usr/share/{doc,man,zoneinfo}/[!c]*
@@ -75,7 +81,7 @@ make_sum() { (cd "$(dirname "$1")" && md5sum "$(basename "$1")" >"$(basename "$1
 # make_overlay: rootfs with what the overlay changed, homefs with the owner's home.
 # Takes the unpacked system away.
 make_overlay() {
-    local root=$SYSTEM/_root dir=$SYSTEM/antiX tree=$SYSTEM/_overlay upper=$SYSTEM/_overlay/upper
+    local root=$SYSTEM/_root dir=$MEDIUM/antiX tree=$SYSTEM/_overlay upper=$SYSTEM/_overlay/upper
     mkdir -p "$upper"/{etc/live/version,root/overlay,usr/local/{bin,sbin},usr/share/common-licenses} "$tree/work"
     chmod 0700 "$upper/root"
     cp "$root/etc/live/version/linuxfs.ver" "$upper/etc/live/version/rootfs.ver"
@@ -107,7 +113,7 @@ make_ext4() {
 
 # make_initrd: busybox, the drivers, scripts/guest/iso/init; and the kernel.
 make_initrd() {
-    local tree=$SYSTEM/_initrd dir=$SYSTEM/antiX
+    local tree=$SYSTEM/_initrd dir=$MEDIUM/antiX
     mkdir -p "$tree/bin"
     cp "$(command -v busybox)" "$tree/bin/busybox"
     cp scripts/guest/iso/init "$tree/init"
@@ -124,9 +130,9 @@ make_initrd() {
 
 # make_boot_files: boot loaders and their menus, as on antiX's media.
 make_boot_files() {
-    local grub=$SYSTEM/boot/grub isolinux=$SYSTEM/boot/isolinux name
-    mkdir -p "$grub" "$isolinux" "$SYSTEM/EFI/BOOT" "$SYSTEM/.disk"
-    echo "e2e base" >"$SYSTEM/.disk/info"
+    local grub=$MEDIUM/boot/grub isolinux=$MEDIUM/boot/isolinux name
+    mkdir -p "$grub" "$isolinux" "$MEDIUM/EFI/BOOT" "$MEDIUM/.disk"
+    echo "e2e base" >"$MEDIUM/.disk/info"
     cp /usr/lib/ISOLINUX/isolinux.bin "$isolinux/"
     for name in ldlinux menu libutil libcom32; do
         cp "/usr/lib/syslinux/modules/bios/$name.c32" "$isolinux/"
@@ -149,7 +155,19 @@ LABEL plain
     KERNEL /antiX/vmlinuz
     APPEND initrd=/antiX/initrd.gz bdir=antiX blab=$BASE_LABEL $CONSOLE_ARGS
 CFG
-    cat >"$grub/grub.cfg" <<CFG
+    grub_menu >"$grub/grub.cfg"
+    # It finds its menu by a file of the medium.
+    cat >"$SYSTEM/early.cfg" <<'CFG'
+search --no-floppy --set=root --file /antiX/vmlinuz
+set prefix=($root)/boot/grub
+CFG
+    grub_image x86_64-efi "$MEDIUM/EFI/BOOT/BOOTX64.EFI" -c "$SYSTEM/early.cfg" -p /boot/grub
+    make_efi_image "$grub/efi.img" "$MEDIUM/EFI/BOOT"
+}
+
+# grub_menu: the menu of GRUB.
+grub_menu() {
+    cat <<CFG
 set timeout=1
 set default=0
 search --no-floppy --set=root --label $BASE_LABEL
@@ -162,49 +180,61 @@ menuentry "e2e base, no changes kept" {
     initrd /antiX/initrd.gz
 }
 CFG
-    # GRUB finds its menu by a file of the medium; what it needs is built in.
-    cat >"$SYSTEM/_early.cfg" <<'CFG'
-search --no-floppy --set=root --file /antiX/vmlinuz
-set prefix=($root)/boot/grub
-CFG
-    mkdir -p "$grub/i386-pc"
-    grub-mkimage -O x86_64-efi -o "$SYSTEM/EFI/BOOT/BOOTX64.EFI" -c "$SYSTEM/_early.cfg" -p /boot/grub \
-        part_gpt part_msdos fat iso9660 normal configfile search search_fs_file search_label linux echo test all_video
-    grub-mkimage -O i386-pc-eltorito -o "$grub/i386-pc/eltorito.img" -c "$SYSTEM/_early.cfg" -p /boot/grub \
-        biosdisk part_gpt part_msdos iso9660 normal configfile search search_fs_file search_label linux echo test all_video
-    rm "$SYSTEM/_early.cfg"
-    truncate -s 1440K "$grub/efi.img"
-    mformat -i "$grub/efi.img" -f 1440 -v E2E_EFI ::
-    mmd -i "$grub/efi.img" ::EFI ::EFI/BOOT
-    mcopy -i "$grub/efi.img" "$SYSTEM/EFI/BOOT/BOOTX64.EFI" ::EFI/BOOT/BOOTX64.EFI
 }
 
-# iso_of FILE ARGUMENT...: an ISO of the live system without its persistence files.
+# grub_image FORMAT FILE ARGUMENT...: GRUB with all that it needs built in.
+grub_image() {
+    local modules=(part_gpt part_msdos fat iso9660 normal configfile search search_fs_file
+        search_label linux echo test)
+    case $1 in
+    x86_64-efi) modules+=(all_video) ;;
+    i386-pc-eltorito) modules+=(biosdisk) ;;
+    esac
+    grub-mkimage -O "$1" -o "$2" "${@:3}" "${modules[@]}"
+}
+
+# make_efi_image FILE FOLDER: a FAT image with the folder's files in EFI/BOOT.
+make_efi_image() {
+    truncate -s 1440K "$1"
+    mformat -i "$1" -f 1440 -v E2E_EFI ::
+    mmd -i "$1" ::EFI ::EFI/BOOT
+    mcopy -i "$1" "$2"/* ::EFI/BOOT/
+}
+
+# iso_of FILE TREE ARGUMENT...: an ISO of the medium without its persistence files.
 iso_of() {
-    local file=$1
-    shift
-    xorriso -as mkisofs -quiet -r -J -joliet-long -iso-level 3 -V "$BASE_LABEL" -o "$SYSTEM/$file" \
-        -m 'rootfs' -m 'homefs' -m '*.iso' -m version-id "$@" "$SYSTEM" 2>"$SYSTEM/$file.log" || {
-        cat "$SYSTEM/$file.log" >&2
+    local file=$1 tree=$2
+    shift 2
+    xorriso -as mkisofs -quiet -r -J -joliet-long -iso-level 3 -V "$BASE_LABEL" -o "$file" \
+        -m 'rootfs' -m 'homefs' "$@" "$tree" 2>"$file.log" || {
+        cat "$file.log" >&2
         die "xorriso cannot make $file"
     }
 }
 
 # make_isolinux_iso: isohybrid with ISOLINUX; UEFI boots efi.img, a file.
 make_isolinux_iso() {
-    iso_of isolinux.iso -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin \
+    iso_of "$SYSTEM/isolinux.iso" "$MEDIUM" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin \
         -c boot/isolinux/isolinux.cat -b boot/isolinux/isolinux.bin \
         -no-emul-boot -boot-load-size 4 -boot-info-table \
-        -eltorito-alt-boot -e boot/grub/efi.img -no-emul-boot -isohybrid-gpt-basdat \
-        -m i386-pc
+        -eltorito-alt-boot -e boot/grub/efi.img -no-emul-boot -isohybrid-gpt-basdat
 }
 
-# make_grub_iso: GRUB's own hybrid; UEFI boots a partition behind the ISO 9660.
+# make_grub_iso: GRUB's own hybrid; UEFI boots a partition behind the ISO 9660. From
+# a disk GRUB's folder is that of the partition, from a CD that of the ISO 9660.
 make_grub_iso() {
-    iso_of grub.iso --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img \
+    local tree=$SYSTEM/_grub
+    mkdir -p "$tree/boot/grub/i386-pc" "$tree/EFI/BOOT"
+    cp -al "$MEDIUM/antiX" "$MEDIUM/.disk" "$tree/"
+    grub_menu >"$tree/boot/grub/grub.cfg"
+    grub_menu >"$tree/EFI/BOOT/grub.cfg"
+    grub_image x86_64-efi "$tree/EFI/BOOT/BOOTX64.EFI" -p /EFI/BOOT
+    grub_image i386-pc-eltorito "$tree/boot/grub/i386-pc/eltorito.img" -c "$SYSTEM/early.cfg" -p /boot/grub
+    make_efi_image "$SYSTEM/esp.img" "$tree/EFI/BOOT"
+    iso_of "$SYSTEM/grub.iso" "$tree" --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img \
         -c boot/grub/boot.cat -b boot/grub/i386-pc/eltorito.img \
         -no-emul-boot -boot-load-size 4 -boot-info-table --grub2-boot-info \
-        -append_partition 2 0xef "$SYSTEM/boot/grub/efi.img" -appended_part_as_gpt \
-        -eltorito-alt-boot -e '--interval:appended_partition_2:all::' -no-emul-boot \
-        -m isolinux -m efi.img
+        -append_partition 2 0xef "$SYSTEM/esp.img" -appended_part_as_gpt \
+        -eltorito-alt-boot -e '--interval:appended_partition_2:all::' -no-emul-boot
+    rm -r "$tree"
 }
