@@ -14,6 +14,7 @@ ISO_STUCK='INIT: FATAL|Kernel panic|No bootable device|Could not read from CDROM
 # it printed have been awaited.
 MACHINE_INPUT=''
 HEARD=0
+CONSOLE=()
 
 # machine_iso STEP FIRMWARE MEDIUM ISO: starts a machine with one medium only.
 # FIRMWARE is bios or uefi; MEDIUM is cdrom, a drive on AHCI, or disk, a USB stick
@@ -40,15 +41,20 @@ machine_iso() {
         ;;
     *) die "machine_iso: there is no medium $medium" ;;
     esac
-    rm -f "$WORK/_input.$step"
-    mkfifo "$WORK/_input.$step"
-    exec {MACHINE_INPUT}<>"$WORK/_input.$step"
+    open_console "$step"
+    run_qemu -machine q35,accel=tcg -vga std "${options[@]}" "${CONSOLE[@]}" <&"$MACHINE_INPUT" >/dev/null
+}
+
+# open_console STEP: a console that can be typed at, for run_qemu: CONSOLE is its
+# arguments, MACHINE_INPUT its input.
+open_console() {
+    rm -f "$WORK/_input.$1"
+    mkfifo "$WORK/_input.$1"
+    exec {MACHINE_INPUT}<>"$WORK/_input.$1"
+    rm "$WORK/_input.$1"
     HEARD=0
-    : >"$WORK/console.$step"
-    run_qemu -machine q35,accel=tcg -vga std "${options[@]}" \
-        -chardev "stdio,id=console,signal=off,logfile=$WORK/console.$step" -serial chardev:console \
-        <&"$MACHINE_INPUT" >/dev/null
-    rm "$WORK/_input.$step"
+    : >"$WORK/console.$1"
+    CONSOLE=(-chardev "stdio,id=console,signal=off,logfile=$WORK/console.$1" -serial chardev:console)
 }
 
 # end_machine_iso STEP: what machine_iso has made; the machine has ended.
