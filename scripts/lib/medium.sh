@@ -29,7 +29,7 @@ OWNER_FORMER_PASSWORD=owner-old-0815
 # BASE_ID, the version id.
 prepare_medium() {
     local stamp
-    stamp=$(cat scripts/lib/medium.sh scripts/guest/iso/* | md5sum | cut -c 1-8)
+    stamp=$(cat scripts/lib/medium.sh scripts/guest/iso/{init,check-*} | md5sum | cut -c 1-8)
     SYSTEM=$E2E/iso-system-$(kernel_release)-$(basename "$(debian_image)" .sqfs)-$stamp
     MEDIUM=$SYSTEM/medium
     if ! [[ -d $SYSTEM ]]; then
@@ -50,8 +50,11 @@ prepare_medium() {
     BASE_ID=$(cat "$SYSTEM/version-id")
 }
 
+# be_patient ROOT: log-in must not lose patience with a busy host.
+be_patient() { sed -i 's/^LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 900/' "$1/etc/login.defs"; }
+
 # make_linuxfs: the small Debian as installed, with an owner, the kernel's modules
-# and a version id. log-in must not lose patience with a busy host.
+# and a version id.
 make_linuxfs() {
     local root=$SYSTEM/_root dir=$MEDIUM/antiX
     mkdir -p "$dir"
@@ -63,8 +66,7 @@ make_linuxfs() {
     install -m 0755 scripts/guest/iso/check-base "$root/usr/local/sbin/e2e-check"
     copy_modules "$root/lib/modules/$(kernel_release)" "${MEDIUM_MODULES[@]}"
     cp "$KERNEL/lib/modules/$(kernel_release)"/modules.{builtin,order} "$root/lib/modules/$(kernel_release)/"
-    sed -i 's/^\(LOGIN_TIMEOUT\|FAIL_DELAY\)[[:space:]].*/\1 0/' "$root/etc/login.defs"
-    sed -i 's/^LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 900/' "$root/etc/login.defs"
+    be_patient "$root"
     echo e2e >"$root/etc/hostname"
     chroot "$root" useradd --create-home --shell /bin/bash --groups audio "$OWNER"
     set_password "$root" "$OWNER" "$OWNER_FORMER_PASSWORD"
@@ -82,17 +84,9 @@ make_sum() { (cd "$(dirname "$1")" && md5sum "$(basename "$1")" >"$(basename "$1
 # Takes the unpacked system away.
 make_overlay() {
     local root=$SYSTEM/_root dir=$MEDIUM/antiX tree=$SYSTEM/_overlay upper=$SYSTEM/_overlay/upper
-    mkdir -p "$upper"/{etc/live/version,root/overlay,usr/local/{bin,sbin},usr/share/common-licenses} "$tree/work"
-    chmod 0700 "$upper/root"
+    mkdir -p "$upper/etc/live/version" "$tree/work"
     cp "$root/etc/live/version/linuxfs.ver" "$upper/etc/live/version/rootfs.ver"
-    install -m 0755 scripts/guest/iso/check-changed "$upper/usr/local/sbin/e2e-check"
-    echo "only in the overlay" >"$upper/root/overlay/file"
-    ln "$upper/root/overlay/file" "$upper/root/overlay/link"
-    mknod "$upper/etc/debian_version" c 0 0
-    setfattr -n trusted.overlay.opaque -v y "$upper/usr/share/common-licenses"
-    echo mine >"$upper/usr/share/common-licenses/MINE"
-    cp "$root/usr/bin/env" "$upper/usr/local/bin/tool"
-    setcap cap_net_raw+ep "$upper/usr/local/bin/tool"
+    make_changes "$upper"
     set_password "$root" "$OWNER" "$OWNER_PASSWORD"
     cp -p "$root/etc/shadow" "$upper/etc/shadow"
     make_ext4 "$tree" "$dir/rootfs" rootfs
@@ -103,6 +97,21 @@ make_overlay() {
     chown "$(stat -c %u:%g "$tree/$OWNER")" "$tree/$OWNER/from-homefs"
     make_ext4 "$tree" "$dir/homefs" homefs
     rm -rf "$tree" "$root"
+}
+
+# make_changes UPPER: what check-changed looks for, in the upper folder of an OverlayFS.
+make_changes() {
+    local upper=$1
+    mkdir -p "$upper"/{etc,root/overlay,usr/local/{bin,sbin},usr/share/common-licenses}
+    chmod 0700 "$upper/root"
+    install -m 0755 scripts/guest/iso/check-changed "$upper/usr/local/sbin/e2e-check"
+    echo "only in the overlay" >"$upper/root/overlay/file"
+    ln "$upper/root/overlay/file" "$upper/root/overlay/link"
+    mknod "$upper/etc/debian_version" c 0 0
+    setfattr -n trusted.overlay.opaque -v y "$upper/usr/share/common-licenses"
+    echo mine >"$upper/usr/share/common-licenses/MINE"
+    cp /usr/bin/env "$upper/usr/local/bin/tool"
+    setcap cap_net_raw+ep "$upper/usr/local/bin/tool"
 }
 
 # make_ext4 TREE FILE LABEL: a persistence file.
