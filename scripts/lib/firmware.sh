@@ -32,12 +32,11 @@ machine_iso() {
     esac
     case $medium in
     cdrom)
-        options+=(-drive "file=$file,format=raw,if=none,id=medium,media=cdrom,readonly=on"
-            -device ide-cd,drive=medium,bootindex=1)
+        options+=(-drive "file=$file,format=raw,if=none,id=medium,media=cdrom,readonly=on" "ide-cd,drive=medium,bootindex=1")
         ;;
     disk)
         options+=(-drive "file=$file,format=raw,if=none,id=medium,snapshot=on"
-            -device qemu-xhci -device usb-storage,drive=medium,removable=on,bootindex=1)
+            -device qemu-xhci -device "usb-storage,drive=medium,removable=on,bootindex=1")
         ;;
     *) die "machine_iso: there is no medium $medium" ;;
     esac
