@@ -33,6 +33,8 @@ type Layout interface {
 	// resets are what takes the place of an overlay that the new base has taken
 	// up.
 	resets(p *CompactPlan) ([]part, error)
+	// iso tells how the system is laid out on an ISO.
+	iso(l *Live) isoForm
 }
 
 // stager is a layout whose boot takes new files up by itself.

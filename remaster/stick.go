@@ -121,7 +121,7 @@ func (s *Stick) Open(ctx context.Context, e *Env, f FoundOnStick) (*Live, error)
 	if err != nil {
 		return nil, err
 	}
-	l.stick = s
+	l.stick, l.partition = s, f.Partition
 	return l, nil
 }
 
