@@ -32,7 +32,8 @@ machine_iso() {
     esac
     case $medium in
     cdrom)
-        options+=(-drive "file=$file,format=raw,if=none,id=medium,media=cdrom,readonly=on" "ide-cd,drive=medium,bootindex=1")
+        options+=(-drive "file=$file,format=raw,if=none,id=medium,media=cdrom,readonly=on"
+            -device "ide-cd,drive=medium,bootindex=1")
         ;;
     disk)
         options+=(-drive "file=$file,format=raw,if=none,id=medium,snapshot=on"
