@@ -59,7 +59,10 @@ type CompactPlan struct {
 	make   maker
 	// resets take the place of the overlay; none where it stays or there is none.
 	resets []part
-	rules  []exclude.RuleCount
+	// more are further files that are made and put in place after the base and
+	// its companions.
+	more  []string
+	rules []exclude.RuleCount
 	// apart: the new base and the old overlay do not show what they are to
 	// together, so that the overlay is set aside before the base is replaced. A
 	// boot in between shows the old base alone, and one after it the new.

@@ -63,66 +63,35 @@ func (p *CompactPlan) runOutput(ctx context.Context, res *CompactResult) error {
 
 // runSwap makes all new files and puts them in place in one transaction.
 func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err error) {
-	txn, err := swap.Begin(swap.OS{}, p.live.Dir, swap.Info{Verb: "compact", Started: time.Now(), Tool: p.env.Tool})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil && !errors.Is(err, swap.ErrUnfinished) {
-			err = errors.Join(err, txn.Abort())
-		}
-	}()
-	made := map[string]string{}
-	temp := func(name string) (string, error) {
-		path, err := txn.Temp(name)
-		made[name] = txn.Name(path)
-		return path, err
-	}
 	files := &p.live.files
-	path, err := temp(files.base)
+	var sums map[string]string
+	err = p.transact(ctx, "compact", func(t *transaction) error {
+		path, err := t.temp(files.base)
+		if err != nil {
+			return err
+		}
+		var inner string
+		var facts baseFacts
+		facts, sums, err = p.makeBase(ctx, path, func() (string, error) {
+			inner, err = t.scratch(files.base + ".inner")
+			return inner, err
+		}, res)
+		if err != nil {
+			return err
+		}
+		if inner != "" {
+			if err := os.Remove(inner); err != nil {
+				return err
+			}
+		}
+		for _, c := range files.companions {
+			if err := t.text(c.name, c.content(files.base, facts, sums)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return err
-	}
-	var inner string
-	facts, sums, err := p.makeBase(ctx, path, func() (string, error) {
-		inner, err = txn.Temp(files.base + ".inner")
-		return inner, err
-	}, res)
-	if err != nil {
-		return err
-	}
-	if inner != "" {
-		if err := os.Remove(inner); err != nil {
-			return err
-		}
-	}
-	for _, c := range files.companions {
-		if path, err = temp(c.name); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, c.content(files.base, facts, sums), 0o644); err != nil {
-			return err
-		}
-	}
-	for _, r := range p.resets {
-		if path, err = temp(r.target); err != nil {
-			return err
-		}
-		p.env.phase("new "+filepath.Base(r.target), 0)
-		if err := r.make(ctx, path); err != nil {
-			return fmt.Errorf("the new %s: %w", filepath.Base(r.target), err)
-		}
-	}
-	// It may have taken minutes, in which somebody may have mounted the files.
-	if err := p.checkInUse(!p.o.Stage); err != nil {
-		return err
-	}
-	if err := p.live.unchanged(ctx); err != nil {
-		return err
-	}
-	p.env.phase("putting the new files in place", 0)
-	txn.Plan(p.steps(made)...)
-	if err := txn.Commit(ctx); err != nil {
 		return err
 	}
 	res.Path, res.MD5 = p.live.Base.Path, sums["md5"]

@@ -2,7 +2,6 @@ package remaster
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 
@@ -60,25 +59,46 @@ func (p *CompactPlan) checkSpace() error {
 			s.Need += n
 		}
 	}
-	if s.Free, err = hostdisk.FreeSpace(dir); err != nil {
-		return err
+	name := p.live.Base.Name()
+	room := room{dir: dir, need: s.Need, file: name, size: s.Estimate,
+		more: "use -o to write the new " + name + " to another disk", less: "choose a stronger codec with --comp, or leave things out with -e"}
+	if p.o.Output == "" {
+		room.old = p.live.files.base + ".old"
 	}
-	if s.Need > s.Free {
-		hint := fmt.Sprintf("free some space, or use -o to write the new %s to another disk", p.live.Base.Name())
-		if old := p.live.files.base + ".old"; exists(filepath.Join(dir, old)) && p.o.Output == "" {
-			hint = old + " and its like hold a former state; remove them if you do not need to roll back, " + hint
+	s.Free, err = room.check()
+	return err
+}
+
+// room is what a run needs of the file system of a directory.
+type room struct {
+	dir  string
+	need int64  // bytes for all new files
+	file string // the largest of them, for people
+	size int64  // bytes of it
+	old  string // a file in dir that could go, where it is there; may be ""
+	// more and less are hints, for a disk and a file system on which there is not
+	// enough.
+	more, less string
+}
+
+// check refuses where the new files cannot fit. It gives the bytes that are
+// free.
+func (r *room) check() (free int64, err error) {
+	if free, err = hostdisk.FreeSpace(r.dir); err != nil {
+		return 0, err
+	}
+	if r.need > free {
+		hint := "free some space, or " + r.more
+		if r.old != "" && exists(filepath.Join(r.dir, r.old)) {
+			hint = r.old + " and its like hold a former state; remove them if you do not need to roll back, " + hint
 		}
-		return refuse(hint, "%s: not enough space: about %s needed, %s free", dir, Bytes(s.Need), Bytes(s.Free))
+		return 0, refuse(hint, "%s: not enough space: about %s needed, %s free", r.dir, Bytes(r.need), Bytes(free))
 	}
-	limit, err := hostdisk.MaxFileSize(dir)
-	if err != nil {
-		return err
+	limit, err := hostdisk.MaxFileSize(r.dir)
+	if err == nil && r.size > limit {
+		err = refuse(r.less, "%s: the new %s would have about %s, and a file on this file system cannot have more than %s", r.dir, r.file, Bytes(r.size), Bytes(limit))
 	}
-	if s.Estimate > limit {
-		return refuse("choose a stronger codec with --comp, or leave things out with -e",
-			"%s: the new %s would have about %s, and a file on this file system cannot have more than %s", dir, p.live.Base.Name(), Bytes(s.Estimate), Bytes(limit))
-	}
-	return nil
+	return free, err
 }
 
 // imageNeed is the space that the overlay's new image takes on the host.

@@ -28,6 +28,7 @@ func (p *CompactPlan) targets() []string {
 	for _, c := range f.companions {
 		names = append(names, c.name)
 	}
+	names = append(names, p.more...)
 	for _, r := range p.resets {
 		names = append(names, r.target)
 	}
@@ -83,7 +84,9 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 	// What lies over the base would hide changes that the base has taken up, once
 	// the overlay is empty.
 	for _, name := range p.live.bottomUp(f.retired) {
-		setAside(name)
+		if !slices.Contains(p.more, name) {
+			setAside(name)
+		}
 	}
 	for _, r := range p.resets {
 		step := swap.Replace{New: made[r.target], Target: r.target, Keep: kept(r.target)}

@@ -35,6 +35,9 @@ type Layout interface {
 	resets(p *CompactPlan) ([]part, error)
 	// iso tells how the system is laid out on an ISO.
 	iso(l *Live) isoForm
+	// bootDirs are the directories, relative to the live directory, in which
+	// its boot has kernels and initrds.
+	bootDirs(f *Found) []string
 }
 
 // stager is a layout whose boot takes new files up by itself.
@@ -111,7 +114,9 @@ func findAt(at place, dir, generation string) (*Found, error) {
 		}
 		if f != nil {
 			f.Layout, f.at = layout, at
-			return f, nil
+			pairs, err := f.kernels()
+			f.files.kernel = kernelNames(pairs)
+			return f, err
 		}
 	}
 	return nil, nil
@@ -121,6 +126,9 @@ func findAt(at place, dir, generation string) (*Found, error) {
 // journal.
 func JournalDirs(dir string) []string {
 	out := []string{dir}
+	if above := mediumOf(dir); above != "" {
+		out = append(out, above)
+	}
 	for _, layout := range layouts() {
 		if w, ok := layout.(interface{ within() []string }); ok {
 			for _, name := range w.within() {
@@ -160,7 +168,12 @@ type fileSet struct {
 	follow []string
 	// retired are void above a new base.
 	retired []string
-	home    string
+	// kernel are the names of kernels and their initrds, and of what stands
+	// beside each, whether it is there or not. They may lie outside of the live
+	// directory, on the same medium. A state that is kept has those that were
+	// replaced with the base of the next.
+	kernel []string
+	home   string
 }
 
 // companion is a small file beside the base.
@@ -206,7 +219,7 @@ func (s *fileSet) together() []string {
 	for _, c := range s.companions {
 		names = append(names, c.name)
 	}
-	return slices.Concat(names, s.overlay, s.follow, s.retired)
+	return slices.Concat(names, s.overlay, s.follow, s.retired, s.kernel)
 }
 
 // has tells whether a name is one of the set's.

@@ -14,6 +14,7 @@ import (
 	"relive/overlay"
 	"relive/remaster/hostdisk"
 	"relive/remaster/stick"
+	"relive/remaster/swap"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -32,6 +33,8 @@ type Env struct {
 	SourceDate *int64
 	// Progress is told what is going on; it may be nil.
 	Progress Progress
+
+	disk swap.FS // where tests crash transactions; nil for the real one
 }
 
 // Progress is told of the phases of a pipeline and how far each has come.

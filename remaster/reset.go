@@ -145,7 +145,7 @@ func (p *CompactPlan) flatOverlay(o *Overlay, target string) (part, error) {
 		n.Mtime = p.now
 	}
 	// The root of the layer is that of the system.
-	upper.Meta, upper.Xattrs = p.live.Merged.Meta, p.live.Merged.Xattrs
+	upper.Meta, upper.Xattrs = p.system.Meta, p.system.Xattrs
 	f := &freshImage{name: filepath.Base(target), root: root, options: extfs.BuildOptions{
 		Name: filepath.Base(target), Size: o.Snapshot.Size >> 10 << 10, Time: p.now}}
 	if _, err := extfs.Measure(context.Background(), root, f.options); err != nil {

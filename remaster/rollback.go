@@ -3,13 +3,13 @@ package remaster
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/swap"
+	"relive/squash"
+	"relive/tree"
 )
 
 // RollbackPlan brings the former state of a live directory back, as the boot
@@ -38,6 +38,11 @@ func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error
 	}
 	p := &RollbackPlan{found: found, env: e, Steps: []string{}, Warnings: []string{}}
 	f := &found.files
+	if kernels := p.kernels(); len(kernels) > 0 && !p.has(f.base+".old") && p.has(f.base+".bad") {
+		// The boot option of antiX has brought the base back, without its kernel.
+		p.order = kernels
+		return p, p.plan(ctx)
+	}
 	if !p.has(f.base + ".old") {
 		return nil, refuse("", "%s: there is no %s.old to go back to", dir, f.base)
 	}
@@ -53,13 +58,18 @@ func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error
 	if err := p.checkFormer(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.plan(ctx); err != nil {
-		return nil, err
+	return p, p.plan(ctx)
+}
+
+// kernels are the names of those that have a former one, and of what stands
+// beside them.
+func (p *RollbackPlan) kernels() (names []string) {
+	for _, name := range p.found.files.kernel {
+		if p.has(name + ".old") {
+			names = append(names, name)
+		}
 	}
-	for _, s := range p.steps {
-		p.Steps = append(p.Steps, s.String())
-	}
-	return p, nil
+	return names
 }
 
 func (p *RollbackPlan) path(name string) string { return filepath.Join(p.found.Dir, name) }
@@ -90,15 +100,46 @@ func (p *RollbackPlan) checkInUse() error {
 }
 
 // mustPart tells whether the former overlay must not be met with the present
-// base; see CompactPlan.mustPart.
-func (p *RollbackPlan) mustPart(former *Live) (bool, error) {
-	if _, antix := former.Layout.(AntiX); antix || former.Overlay == nil {
+// base; see CompactPlan.mustPart. Over a base that holds what the former overlay
+// changed it shows the former state; over one that an update has brought it
+// would not.
+func (p *RollbackPlan) mustPart(ctx context.Context, former *Live) (bool, error) {
+	if former.Overlay == nil {
 		return false, nil
 	}
 	if former.snapshot() != nil {
 		return true, nil // the image in the present base may have been built anew
 	}
-	return former.Overlay.leans()
+	present, err := p.found.open(ctx, p.env, "")
+	if err != nil {
+		return true, nil // a base that cannot be read meets nothing
+	}
+	defer present.Close()
+	if _, antix := former.Layout.(AntiX); antix {
+		was, err := former.VIDs()
+		if err != nil {
+			return false, err
+		}
+		now, err := present.VIDs()
+		return was.Overlay == now.Base, err
+	}
+	if leans, err := former.Overlay.leans(); leans || err != nil {
+		return leans, err
+	}
+	p.env.phase("comparing the present base with the former state", 0)
+	return unlike(ctx, former.Merged, present.Base.Root)
+}
+
+// unlike tells whether two trees differ, by the metadata of all files.
+func unlike(ctx context.Context, a, b *tree.Node) (bool, error) {
+	errFound := errors.New("a difference")
+	o := tree.CompareOptions{WholeSeconds: true, IgnoreXattr: func(name string) bool { return !squash.HoldsXattr(name) },
+		SameContent: func(string, *tree.Node, *tree.Node) (bool, error) { return true, nil }}
+	err := tree.Compare(ctx, a, b, o, func(tree.Change) error { return errFound })
+	if errors.Is(err, errFound) {
+		return true, nil
+	}
+	return false, err
 }
 
 // plan decides the steps.
@@ -139,6 +180,9 @@ func (p *RollbackPlan) plan(ctx context.Context) error {
 		default:
 			p.Warnings = append(p.Warnings, name+" stays: there is no "+old)
 		}
+	}
+	for _, s := range p.steps {
+		p.Steps = append(p.Steps, s.String())
 	}
 	return nil
 }
@@ -183,7 +227,8 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	for _, c := range f.companions {
 		images = append(images, c.name)
 	}
-	if p.apart, err = p.mustPart(l); err != nil {
+	images = append(images, p.kernels()...)
+	if p.apart, err = p.mustPart(ctx, l); err != nil {
 		return err
 	}
 	if p.apart {
@@ -225,32 +270,22 @@ func (p *RollbackPlan) sumFormer(ctx context.Context, kind string) (err error) {
 
 // Run does what the plan says.
 func (p *RollbackPlan) Run(ctx context.Context) (err error) {
-	txn, err := swap.Begin(swap.OS{}, p.found.Dir, swap.Info{Verb: "rollback", Started: time.Now(), Tool: p.env.Tool})
+	t, err := p.env.begin(p.found.Dir, "rollback", p.steps)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil && !errors.Is(err, swap.ErrUnfinished) {
-			err = errors.Join(err, txn.Abort())
-		}
-	}()
+	defer func() { err = t.end(err) }()
 	steps := slices.Clone(p.steps)
 	if c := p.remake; c.name != "" {
-		path, err := txn.Temp(c.name)
-		if err != nil {
-			return err
-		}
-		text := c.content(p.found.files.base, baseFacts{}, map[string]string{c.sum: p.sum})
-		if err := os.WriteFile(path, text, 0o644); err != nil {
+		if err := t.text(c.name, c.content(p.found.files.base, baseFacts{}, map[string]string{c.sum: p.sum})); err != nil {
 			return err
 		}
 		for i, s := range steps {
 			if r, ok := s.(swap.Replace); ok && r.New == p.placeholder() {
-				r.New = txn.Name(path)
+				r.New = t.made[c.name]
 				steps[i] = r
 			}
 		}
 	}
-	txn.Plan(steps...)
-	return txn.Commit(ctx)
+	return t.commit(ctx, steps)
 }

@@ -92,11 +92,16 @@ func readSum(path, kind string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	s := bufio.NewScanner(f)
+	return sumIn(f, filepath.Base(path), kind)
+}
+
+// sumIn is readSum for an opened file of that name.
+func sumIn(r io.Reader, name, kind string) (string, error) {
+	s := bufio.NewScanner(r)
 	s.Scan()
 	sum, _, _ := strings.Cut(strings.TrimPrefix(s.Text(), `\`), " ")
 	if b, err := hex.DecodeString(sum); err != nil || len(b) != newHash(kind).Size() {
-		return "", fmt.Errorf("%s: line 1: no %s sum", filepath.Base(path), strings.ToUpper(kind))
+		return "", fmt.Errorf("%s: line 1: no %s sum", name, strings.ToUpper(kind))
 	}
 	return strings.ToLower(sum), s.Err()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,7 @@ func TestScripts(t *testing.T) {
 			"mkext":     makeExtCommand,
 			"mkcow":     makeCOWCommand,
 			"whiteout":  whiteoutCommand,
+			"mkiso":     makeISOCommand,
 		},
 	})
 }
@@ -132,10 +134,10 @@ func contents(dir string) (string, error) {
 	return b.String(), err
 }
 
-// mklive [-aufs] [-comp NAME] [-b SIZE] [-vid ID] DIR makes the live directory
+// mklive [-aufs] [-comp NAME] [-b SIZE] [-vid ID] [-base ID] DIR makes the live directory
 // DIR of the files in DIR.base and DIR.upper, without root: DIR/linuxfs of the
 // first, DIR/rootfs of the second where that exists. Files named .wh.NAME become
-// whiteouts. Both get a version file; -vid gives rootfs another id.
+// whiteouts. Both get a version file; -vid gives rootfs another id, -base linuxfs.
 func makeLiveCommand(ts *testscript.TestScript, _ bool, args []string) {
 	spec := liveSpec{codec: codec.Gzip, blockSize: 128 << 10, vid: defaultVID}
 	for len(args) > 1 {
@@ -153,6 +155,8 @@ func makeLiveCommand(ts *testscript.TestScript, _ bool, args []string) {
 			spec.blockSize = n
 		case "-vid":
 			spec.vid = args[1]
+		case "-base":
+			spec.base = args[1]
 		default:
 			ts.Fatalf("mklive: unknown flag %s", args[0])
 		}
@@ -178,6 +182,7 @@ type liveSpec struct {
 	blockSize int
 	aufs      bool
 	vid       string // of rootfs
+	base      string // version id of linuxfs, "" for defaultVID
 }
 
 // make makes linuxfs of base and, where upper is not nil, rootfs.
@@ -193,7 +198,7 @@ func (s *liveSpec) make(dir string, base, upper *tree.Node) error {
 		e.Put("etc/live/version/"+name, f)
 		return e.Apply(root)
 	}
-	if base, err = stamp(base, "linuxfs.ver", defaultVID); err != nil {
+	if base, err = stamp(base, "linuxfs.ver", cmp.Or(s.base, defaultVID)); err != nil {
 		return err
 	}
 	p, err := squash.NewPlan(context.Background(), base, squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(s.codec, s.blockSize),

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"relive/remaster"
+)
+
+func (a *app) updateCommand() *cobra.Command {
+	var o remaster.UpdateOptions
+	var from, on string
+	var dryRun bool
+	c := &cobra.Command{
+		Use:   "update DIR --from SOURCE",
+		Short: "take base, kernel and initrd of a snapshot ISO over",
+		Long: `Copies the base of an ISO, a stick or another live directory into the live
+directory, with kernel and initrd where these are others. The layouts must
+agree.
+
+The new files are written beside the old ones, synced, read back and compared,
+also with the sums that the source has of them, and only then put in place; the
+former state stays beside them with .old behind its names, to which relive
+rollback goes back.
+
+An overlay whose changes the new base shows already is emptied, since nothing is
+lost. Where it holds more, --overlay says what becomes of it. Homes are left
+alone.`,
+		Example: `  relive update /media/usb/antiX --from snapshot-20260701_1200.iso
+  relive update --dry-run --from new.iso /media/usb/antiX
+  relive update --from new.iso --overlay reset --no-kernel /run/media/me/FEDORA`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.KeepOld < 0 || o.KeepOld > remaster.MaxKeepOld {
+				return usageError{errFlag("--keep-old", strconv.Itoa(o.KeepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+			}
+			e, l, err := a.open(c.Context(), args[0], "", mustSettle.or(lookOnly, dryRun))
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			_, source, err := a.open(c.Context(), from, on, lookOnly)
+			if err != nil {
+				return fmt.Errorf("the source: %w", err)
+			}
+			defer source.Close()
+			plan, err := l.PlanUpdate(c.Context(), e, source, o)
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				return a.showUpdate(plan)
+			}
+			res, err := plan.Run(c.Context())
+			if err != nil {
+				return err
+			}
+			return a.showUpdated(res)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&from, "from", "", "the ISO, the stick (device or image) or the live directory with the new base")
+	fl.StringVar(&on, "on", "", "of a source with several live systems: which, by partition and directory, as 0/antiX")
+	fl.StringVar(&o.Overlay, "overlay", "", "reset: set the overlay aside, whatever it holds; keep: lay it over the new base")
+	fl.BoolVar(&o.NoKernel, "no-kernel", false, "leave kernel and initrd as they are")
+	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former states to keep beside the new one")
+	fl.BoolVar(&o.Stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")
+	fl.BoolVar(&o.Force, "force", false, "go on though version ids, architectures or the source's sums do not match")
+	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
+	_ = c.MarkFlagRequired("from") // which is defined above
+	return c
+}
+
+// fates tells what becomes of an overlay.
+var fates = map[remaster.Fate]string{
+	remaster.FateStays:   "stays as it is",
+	remaster.FateEmpty:   "is empty, and made anew",
+	remaster.FateTakenUp: "is emptied: all its changes are in the new base",
+	remaster.FateReset:   "is emptied",
+	remaster.FateKept:    "lies over the new base",
+	remaster.FateFits:    "was written over the new base and stays as it is",
+}
+
+func (a *app) showUpdate(p *remaster.UpdatePlan) error {
+	s := &p.Summary
+	if a.json {
+		return a.printJSON(s)
+	}
+	if s.UpToDate {
+		a.printf("%s: up to date with %s\n", s.Dir, s.Source)
+		return a.showWarnings(s.Warnings, nil)
+	}
+	a.printf("new base: %s\n", s.Source)
+	for _, f := range append([]remaster.UpdateFile{s.Base}, s.Kernel...) {
+		if f.Changed {
+			a.printf("  %s: %s, was %s\n", f.Name, remaster.Bytes(f.Size), remaster.Bytes(f.OldSize))
+		} else {
+			a.printf("  %s: the same\n", f.Name)
+		}
+	}
+	for _, sum := range s.Sums {
+		a.printf("  to be checked: %s, by the %s sum in %s\n", sum.File, sum.Kind, sum.In)
+	}
+	if s.VID != "" {
+		a.printf("  version id %s\n", s.VID)
+	}
+	if o := &s.Overlay; o.Name != "" {
+		a.printf("overlay: %s %s\n", o.Name, fates[o.Fate])
+	}
+	a.printf("%s needed, %s free\n", remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+	a.printf("then:\n")
+	for _, step := range s.Steps {
+		a.printf("  %s\n", step)
+	}
+	a.showNotes(s.Notes)
+	return a.showWarnings(s.Warnings, nil)
+}
+
+func (a *app) showNotes(notes []string) {
+	for _, n := range notes {
+		a.printf("note: %s\n", n)
+	}
+}
+
+func (a *app) showUpdated(r *remaster.UpdateResult) error {
+	s := &r.Plan
+	switch {
+	case a.json:
+		if err := a.printJSON(r); err != nil {
+			return err
+		}
+		if len(r.Warnings) > 0 {
+			return errWarned
+		}
+		return nil
+	case s.UpToDate:
+		a.printf("%s: up to date with %s\n", s.Dir, s.Source)
+		return a.showWarnings(r.Warnings, errWarned)
+	}
+	if s.Base.Changed {
+		a.printf("%s: %s, was %s; in %.1f s\n", r.Path, remaster.Bytes(s.Base.Size), remaster.Bytes(s.Base.OldSize), r.Seconds)
+	}
+	for _, f := range s.Kernel {
+		if f.Changed {
+			a.printf("%s: %s, was %s\n", f.Name, remaster.Bytes(f.Size), remaster.Bytes(f.OldSize))
+		}
+	}
+	if o := &s.Overlay; o.Name != "" {
+		a.printf("overlay: %s %s\n", o.Name, fates[o.Fate])
+	}
+	switch {
+	case s.Mode == "stage":
+		a.printf("the next boot takes it up\n")
+	case s.KeepOld == 0:
+		a.printf("the former state is not kept\n")
+	case s.Base.Changed:
+		a.printf("the former state is kept as .old; relive rollback %s brings it back\n", s.Dir)
+	}
+	a.showNotes(s.Notes)
+	return a.showWarnings(r.Warnings, errWarned)
+}

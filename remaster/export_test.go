@@ -1,0 +1,6 @@
+package remaster
+
+import "relive/remaster/swap"
+
+// OnDisk has transactions done on another file system than the host's.
+func (e *Env) OnDisk(disk swap.FS) { e.disk = disk }

@@ -1,0 +1,108 @@
+package remaster
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// kernelPair is a kernel and the initrd that it is booted with, by their names
+// relative to the live directory.
+type kernelPair struct{ kernel, initrd string }
+
+// kernelName tells names of kernels: vmlinuz and linux, with a number (antiX,
+// older Fedora), a version (Debian), a flavour (Arch) or none.
+var kernelName = regexp.MustCompile(`^(hwe-)?(vmlinuz|linux)([0-9]|-.+)?(\.efi)?$`)
+
+// initrds are the names that the initrd of a kernel may have.
+func initrds(kernel string) []string {
+	m := kernelName.FindStringSubmatch(kernel)
+	if m == nil {
+		return nil
+	}
+	stem, version := m[1]+"initrd", m[3]
+	return []string{stem + version + ".gz", stem + version + ".img", stem + version, stem + ".img" + version, stem + version + ".lz", stem + version + ".xz",
+		m[1] + "initramfs" + version + ".img"}
+}
+
+// kernelSides are what may stand beside a kernel or an initrd: its sum, and
+// which version it is.
+var kernelSides = []string{".md5", ".ver"}
+
+// kernels finds the kernels that the boot of a live system uses, each with its
+// initrd.
+func (f *Found) kernels() (pairs []kernelPair, err error) {
+	for _, dir := range f.Layout.bootDirs(f) {
+		at := filepath.Join(f.Dir, dir)
+		if !isDir(f.at, at) {
+			continue
+		}
+		names, err := f.at.list(at)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			if setAside(name) || filepath.Ext(name) == ".ver" || !kernelName.MatchString(name) || !isFile(f.at, filepath.Join(at, name)) {
+				continue
+			}
+			for _, initrd := range initrds(name) {
+				if slices.Contains(names, initrd) && isFile(f.at, filepath.Join(at, initrd)) {
+					pairs = append(pairs, kernelPair{filepath.Join(dir, name), filepath.Join(dir, initrd)})
+					break
+				}
+			}
+		}
+	}
+	return pairs, nil
+}
+
+// kernelNames are the names of all files of pairs and of what may stand beside
+// them.
+func kernelNames(pairs []kernelPair) (names []string) {
+	for _, p := range pairs {
+		for _, name := range []string{p.kernel, p.initrd} {
+			names = append(names, name)
+			for _, side := range kernelSides {
+				names = append(names, name+side)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// mediumOf is the directory above a LiveOS directory, where kernels are; "" of
+// any other directory.
+func mediumOf(dir string) string {
+	if baseName(dir) != liveosDir {
+		return ""
+	}
+	return filepath.Join(dir, "..")
+}
+
+func (AntiX) bootDirs(*Found) []string { return []string{"."} }
+
+// bootDirs: Fedora's media have kernels in images/pxeboot and isolinux, or in
+// boot/ARCH/loader, sticks by livecd-tools in syslinux, older ones in EFI/BOOT.
+func (LiveOS) bootDirs(f *Found) []string {
+	dirs := []string{"."}
+	if mediumOf(f.Dir) == "" {
+		return dirs
+	}
+	for _, dir := range []string{"images/pxeboot", "isolinux", "syslinux", "boot/x86_64/loader", "boot/aarch64/loader", "EFI/BOOT"} {
+		dirs = append(dirs, "../"+dir)
+	}
+	return dirs
+}
+
+// bootDirs: beside the directory of each architecture is boot/ARCH.
+func (Archiso) bootDirs(f *Found) []string {
+	install, rest, _ := strings.Cut(f.files.base, "/")
+	arch, _, _ := strings.Cut(rest, "/")
+	return []string{filepath.Join(install, "boot", arch)}
+}
+
+func (LiveBoot) bootDirs(*Found) []string { return []string{livebootDir} }
+
+func (Casper) bootDirs(*Found) []string { return []string{casperDir} }

@@ -1,0 +1,179 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"relive/remaster/swap"
+)
+
+// transaction is a swap of files of a live directory, by names relative to it.
+type transaction struct {
+	*swap.Txn
+	prefix string            // of the live directory in that of the transaction
+	made   map[string]string // the temporary name for each target
+	locks  closers
+}
+
+// begin begins a transaction that is to end with these steps. Where they lead
+// out of the live directory it is one of the directory above.
+func (e *Env) begin(dir, verb string, steps []swap.Step) (t *transaction, err error) {
+	var disk swap.FS = swap.OS{}
+	if e.disk != nil {
+		disk = e.disk
+	}
+	ground, prefix := groundOf(dir, steps)
+	t = &transaction{prefix: prefix, made: map[string]string{}}
+	if prefix != "" {
+		// Who works on the live directory alone is to be kept out as well.
+		lock, err := disk.Lock(dir)
+		if err != nil {
+			return nil, err
+		}
+		t.locks = closers{lock}
+	}
+	if t.Txn, err = swap.Begin(disk, ground, swap.Info{Verb: verb, Started: time.Now(), Tool: e.Tool}); err != nil {
+		return nil, errors.Join(err, t.locks.Close())
+	}
+	return t, nil
+}
+
+// end is to be deferred: it undoes what was begun where err is not nil.
+func (t *transaction) end(err error) error {
+	if err != nil && !errors.Is(err, swap.ErrUnfinished) {
+		err = errors.Join(err, t.Abort())
+	}
+	return errors.Join(err, io.Closer(t.locks).Close())
+}
+
+// scratch gives the path of a temporary file beside name.
+func (t *transaction) scratch(name string) (string, error) { return t.Temp(path.Join(t.prefix, name)) }
+
+// temp gives the path of the temporary file that is to become name.
+func (t *transaction) temp(name string) (string, error) {
+	at, err := t.scratch(name)
+	if err != nil {
+		return "", err
+	}
+	t.made[name], err = filepath.Rel("/"+t.prefix, "/"+t.Name(at))
+	return at, err
+}
+
+// text makes the small file that is to become name.
+func (t *transaction) text(name string, text []byte) error {
+	at, err := t.temp(name)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(at, text, 0o644)
+}
+
+// commit does the steps.
+func (t *transaction) commit(ctx context.Context, steps []swap.Step) error {
+	t.Plan(under(steps, t.prefix)...)
+	return t.Commit(ctx)
+}
+
+// groundOf gives the directory that a transaction with these steps is one of,
+// and the name that the live directory has in it: the live directory itself and
+// "", unless a step leads out of it.
+func groundOf(dir string, steps []swap.Step) (ground, prefix string) {
+	for _, s := range steps {
+		for _, name := range namesOf(s) {
+			if strings.HasPrefix(name, "../") {
+				return filepath.Join(dir, ".."), baseName(dir)
+			}
+		}
+	}
+	return dir, ""
+}
+
+// baseName is the last part of a directory's path, also of "." and the like.
+func baseName(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return filepath.Base(dir)
+}
+
+func namesOf(s swap.Step) []string {
+	switch s := s.(type) {
+	case swap.Replace:
+		return []string{s.New, s.Target, s.Keep}
+	case swap.Move:
+		return []string{s.From, s.To}
+	case swap.Copy:
+		return []string{s.From, s.To}
+	case swap.Remove:
+		return []string{s.Path}
+	}
+	return nil
+}
+
+// under gives the steps with names that are relative to the directory in which
+// the live directory has the name prefix.
+func under(steps []swap.Step, prefix string) []swap.Step {
+	if prefix == "" {
+		return steps
+	}
+	in := func(name string) string {
+		if name == "" {
+			return ""
+		}
+		return path.Join(prefix, name)
+	}
+	out := make([]swap.Step, 0, len(steps))
+	for _, s := range steps {
+		switch v := s.(type) {
+		case swap.Replace:
+			s = swap.Replace{New: in(v.New), Target: in(v.Target), Keep: in(v.Keep)}
+		case swap.Move:
+			s = swap.Move{From: in(v.From), To: in(v.To)}
+		case swap.Copy:
+			s = swap.Copy{From: in(v.From), To: in(v.To)}
+		case swap.Remove:
+			s = swap.Remove{Path: in(v.Path)}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// transact makes files by fill, and the resets, and puts all of them in place in
+// one transaction.
+func (p *CompactPlan) transact(ctx context.Context, verb string, fill func(t *transaction) error) (err error) {
+	t, err := p.env.begin(p.live.Dir, verb, p.steps(p.placeholders()))
+	if err != nil {
+		return err
+	}
+	defer func() { err = t.end(err) }()
+	if err := fill(t); err != nil {
+		return err
+	}
+	for _, r := range p.resets {
+		path, err := t.temp(r.target)
+		if err != nil {
+			return err
+		}
+		p.env.phase("new "+filepath.Base(r.target), 0)
+		if err := r.make(ctx, path); err != nil {
+			return fmt.Errorf("the new %s: %w", filepath.Base(r.target), err)
+		}
+	}
+	// It may have taken minutes, in which somebody may have mounted the files.
+	if err := p.checkInUse(!p.o.Stage); err != nil {
+		return err
+	}
+	if err := p.live.unchanged(ctx); err != nil {
+		return err
+	}
+	p.env.phase("putting the new files in place", 0)
+	return t.commit(ctx, p.steps(t.made))
+}

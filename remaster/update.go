@@ -1,0 +1,330 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"relive/remaster/swap"
+	"relive/tree"
+)
+
+// UpdateOptions say how a live directory takes another one's base.
+type UpdateOptions struct {
+	// Overlay says what becomes of the present overlay: OverlayReset,
+	// OverlayKeep, or "" to decide by what it holds.
+	Overlay string
+	// NoKernel leaves kernel and initrd as they are.
+	NoKernel bool
+	// KeepOld is how many former states are kept beside the new one.
+	KeepOld int
+	// Stage leaves the new files for the next boot to take up.
+	Stage bool
+	// Force goes on where version ids, architectures or sums do not match.
+	Force bool
+}
+
+// What an update can be told to do with the overlay.
+const (
+	OverlayReset = "reset" // an empty one takes its place
+	OverlayKeep  = "keep"  // it lies over the new base, stamped for it
+)
+
+// UpdatePlan is what an update will do.
+type UpdatePlan struct {
+	// c is the plan of the swap. The overlays that it makes are those of a
+	// compaction whose new base is the source's.
+	c     *CompactPlan
+	from  *Live
+	o     UpdateOptions
+	base  bool // the base is another one
+	files []bootFile
+	// known are the sums that the source tells of its files.
+	known map[string][]knownSum
+
+	Summary UpdateSummary
+}
+
+// UpdateSummary is the part of a plan that is shown.
+type UpdateSummary struct {
+	Dir      string         `json:"dir"`
+	Layout   string         `json:"layout"`
+	Source   string         `json:"source"` // where the new base lies
+	Mode     string         `json:"mode"`   // "swap" or "stage"
+	UpToDate bool           `json:"up_to_date"`
+	Base     UpdateFile     `json:"base"`
+	Kernel   []UpdateFile   `json:"kernel"`
+	Overlay  UpdateOverlay  `json:"overlay"`
+	VID      string         `json:"vid,omitempty"`
+	Sums     []UpdateSource `json:"sums"`
+	KeepOld  int            `json:"keep_old"`
+	Need     int64          `json:"space_needed"`
+	Free     int64          `json:"space_free"`
+	Steps    []string       `json:"steps"`
+	Notes    []string       `json:"notes"`
+	Warnings []string       `json:"warnings"`
+}
+
+// UpdateFile is a file that is taken over.
+type UpdateFile struct {
+	Name    string `json:"name"` // in the live directory
+	From    string `json:"from"` // in the source
+	Size    int64  `json:"size"`
+	OldSize int64  `json:"old_size"`
+	Changed bool   `json:"changed"`
+}
+
+// UpdateSource is a sum by which the source's files are checked while they are
+// copied.
+type UpdateSource struct {
+	File string `json:"file"`
+	Kind string `json:"kind"`
+	In   string `json:"in"`
+}
+
+// UpdateResult is what an update did.
+type UpdateResult struct {
+	Plan     UpdateSummary     `json:"plan"`
+	Path     string            `json:"path"`
+	Sums     map[string]string `json:"sums,omitempty"` // of the new base
+	Seconds  float64           `json:"seconds"`
+	Warnings []string          `json:"warnings"`
+}
+
+// PlanUpdate looks at everything that taking over the base of from depends on,
+// and decides what an update will do. It changes nothing. What makes the update
+// unsafe is a Refusal. from must stay open until the plan has run.
+func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptions) (*UpdatePlan, error) {
+	p := &UpdatePlan{from: from, o: o, c: &CompactPlan{live: l, env: e, o: CompactOptions{KeepOld: o.KeepOld, Stage: o.Stage, Force: true}}}
+	p.Summary = UpdateSummary{Dir: l.Dir, Layout: l.Layout.Name(), Source: from.Base.Path, Mode: "swap", KeepOld: o.KeepOld,
+		Kernel: []UpdateFile{}, Sums: []UpdateSource{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
+	if o.Stage {
+		p.Summary.Mode = "stage"
+	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	if err := p.compare(ctx); err != nil {
+		return nil, err
+	}
+	for _, f := range p.files {
+		p.c.more = append(p.c.more, f.target)
+	}
+	p.Summary.UpToDate = !p.base && len(p.files) == 0
+	if p.Summary.UpToDate {
+		return p, nil
+	}
+	if err := p.checkState(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.planSums(); err != nil {
+		return nil, err
+	}
+	if err := p.planOverlay(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.checkSpace(); err != nil {
+		return nil, err
+	}
+	p.tellOfKernels()
+	for _, s := range p.steps(p.c.placeholders()) {
+		p.Summary.Steps = append(p.Summary.Steps, s.String())
+	}
+	p.Summary.Warnings = append(p.Summary.Warnings, p.c.Summary.Warnings...)
+	return p, nil
+}
+
+func (p *UpdatePlan) warn(format string, args ...any) {
+	p.Summary.Warnings = append(p.Summary.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (p *UpdatePlan) note(format string, args ...any) {
+	p.Summary.Notes = append(p.Summary.Notes, fmt.Sprintf(format, args...))
+}
+
+// check refuses a source whose base cannot take the place of the present one.
+func (p *UpdatePlan) check() error {
+	l, from := p.c.live, p.from
+	switch o := p.o.Overlay; {
+	case o != "" && o != OverlayReset && o != OverlayKeep:
+		return withHint(&optionError{fmt.Errorf("--overlay %s: neither reset nor keep", o)}, "without it the overlay is reset where that loses nothing")
+	case !l.onHost():
+		return refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
+	case l.Layout.Name() != from.Layout.Name():
+		return refuse("give a source of the same distribution", "%s is laid out as %s, %s as %s", l.Dir, l.Layout.Name(), from.Dir, from.Layout.Name())
+	case (l.Base.Image == nil) != (from.Base.Image == nil):
+		return refuse("compress the one that is not with mksquashfs, or take it over by hand", "%s and %s: only one of them is compressed, and a boot tells them by their names", l.Base.Path, from.Base.Path)
+	}
+	if _, ok := l.Layout.(stager); p.o.Stage && !ok {
+		return withHint(&optionError{errors.New("--stage leaves files for antiX's init to take up, and this is " + l.Layout.Name())}, "update without --stage")
+	}
+	for _, s := range []*Live{l, from} {
+		if len(s.files.stack) > 1 {
+			return refuse("with Debian live, relive compact makes one image of them; otherwise take them over by hand",
+				"%s: the base is %d images over each other, which cannot be replaced in one step", s.Dir, len(s.files.stack))
+		}
+	}
+	_, archiso := l.Layout.(Archiso)
+	if o := l.Overlay; archiso && o != nil && !o.Empty && (o.Snapshot != nil) != (from.Base.Inner != nil) {
+		return refuse("move the overlay away", "%s: the new base takes its changes from another file than %s", l.Dir, l.rel(o.Path))
+	}
+	if o := from.Overlay; o != nil && !o.Empty {
+		p.warn("%s has an overlay, whose changes stay there: only the base is taken over", from.Dir)
+	}
+	was, err := machineOf(l.Base.Root)
+	if err != nil {
+		return err
+	}
+	is, err := machineOf(from.Base.Root)
+	if err != nil {
+		return err
+	}
+	switch {
+	case was == "" || is == "" || was == is:
+	case p.o.Force:
+		p.warn("%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
+	default:
+		return refuse("give a source for "+was+"; --force goes on all the same", "%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
+	}
+	return nil
+}
+
+// checkState refuses what would be unsafe for the live directory as it is.
+func (p *UpdatePlan) checkState(ctx context.Context) error {
+	l, c := p.c.live, p.c
+	_, antix := l.Layout.(AntiX)
+	// A damaged snapshot need not be read to be set aside.
+	if antix || p.o.Overlay != OverlayReset {
+		if err := l.Layout.check(ctx, c); err != nil {
+			return err
+		}
+	}
+	if p.o.Stage && len(p.files) > 0 {
+		return refuse("update without --stage from another system, or with --no-kernel", "%s: %s is another one, and a boot takes up a staged linuxfs, but no kernel", l.Dir, p.files[0].target)
+	}
+	return c.checkInUse(!p.o.Stage)
+}
+
+// compare tells which files of the source are others.
+func (p *UpdatePlan) compare(ctx context.Context) error {
+	l, from := p.c.live, p.from
+	same, err := p.same(ctx, l.files.base, from.files.base)
+	if err != nil {
+		return err
+	}
+	p.base = !same
+	p.Summary.Base = UpdateFile{Name: l.files.base, From: from.files.base, Size: from.Base.Size, OldSize: l.Base.Size, Changed: p.base}
+	if p.base {
+		if err := p.planSignatures(); err != nil {
+			return err
+		}
+	}
+	if p.o.NoKernel {
+		return nil
+	}
+	return p.planKernels(ctx)
+}
+
+// same tells whether a file of the live directory and one of the source hold the
+// same.
+func (p *UpdatePlan) same(ctx context.Context, name, from string) (bool, error) {
+	a, err := p.c.live.at.open(filepath.Join(p.c.live.Dir, name))
+	if err != nil {
+		return false, err
+	}
+	defer a.Close()
+	b, err := p.from.at.open(filepath.Join(p.from.Dir, from))
+	if err != nil {
+		return false, err
+	}
+	defer b.Close()
+	if a.Size() != b.Size() {
+		return false, nil
+	}
+	p.c.env.phase("comparing "+filepath.Base(name), a.Size())
+	x, y := tree.NewFile("", 0, nil), tree.NewFile("", 0, nil)
+	x.Data, x.Size, y.Data, y.Size = shared{a}, a.Size(), shared{b}, b.Size()
+	return tree.SameContent(ctx, x, y)
+}
+
+// planSignatures takes signatures of the new base over where the present one
+// has some. Those that the source lacks are set aside.
+func (p *UpdatePlan) planSignatures() error {
+	l, from := p.c.live, p.from
+	for _, name := range l.files.retired {
+		source := filepath.Join(filepath.Dir(from.files.base), filepath.Base(name))
+		if filepath.Ext(name) != ".sig" || !isFile(l.at, filepath.Join(l.Dir, name)) || !isFile(from.at, filepath.Join(from.Dir, source)) {
+			continue
+		}
+		st, err := from.at.stat(filepath.Join(from.Dir, source))
+		if err != nil {
+			return err
+		}
+		p.files = append(p.files, bootFile{target: name, source: source, size: st.size})
+	}
+	return nil
+}
+
+// checkSpace refuses where the new files cannot fit.
+func (p *UpdatePlan) checkSpace() (err error) {
+	l, s := p.c.live, &p.Summary
+	r := room{dir: l.Dir, file: filepath.Base(l.files.base), old: l.files.base + ".old", more: "use a larger disk", less: "make the source smaller, with a stronger codec"}
+	if p.base {
+		r.need, r.size = p.from.Base.Size, p.from.Base.Size
+	}
+	for _, f := range p.files {
+		r.need += f.size
+	}
+	for _, part := range p.c.resets {
+		r.need += part.need
+	}
+	for _, name := range p.c.twins() {
+		n, err := treeSize(filepath.Join(l.Dir, name))
+		if err != nil {
+			return err
+		}
+		r.need += n
+	}
+	s.Need = r.need
+	s.Free, err = r.check()
+	return err
+}
+
+// steps gives what is renamed. Where the base stays, only kernels are.
+func (p *UpdatePlan) steps(made map[string]string) (steps []swap.Step) {
+	if p.base {
+		return p.c.steps(made)
+	}
+	dir, keep := p.c.live.Dir, p.o.KeepOld
+	for _, name := range p.c.more {
+		steps = append(steps, rotate(dir, name, keep)...)
+		kept := ""
+		if keep > 0 {
+			kept = generation(name, 1)
+		}
+		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept})
+	}
+	return steps
+}
+
+// Run does what the plan says.
+func (p *UpdatePlan) Run(ctx context.Context) (*UpdateResult, error) {
+	start := time.Now()
+	res := &UpdateResult{Plan: p.Summary, Path: p.c.live.Base.Path}
+	if !p.Summary.UpToDate {
+		if err := p.checkImplanted(ctx); err != nil {
+			return nil, err
+		}
+		if err := p.run(ctx, res); err != nil {
+			return nil, p.spaceHint(err)
+		}
+	}
+	if p.o.Stage && p.base {
+		res.Path += ".new"
+	}
+	res.Warnings = p.Summary.Warnings
+	res.Seconds = time.Since(start).Seconds()
+	return res, nil
+}

@@ -1,0 +1,236 @@
+package remaster
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"relive/remaster/hostdisk"
+	"relive/tree"
+)
+
+// run copies all new files and puts them in place in one transaction.
+func (p *UpdatePlan) run(ctx context.Context, res *UpdateResult) error {
+	l := p.c.live
+	fill := func(t *transaction) error {
+		all := map[string]map[string]string{} // the sums of each new file
+		if p.base {
+			sums, err := p.take(ctx, t, l.files.base, p.from.files.base, p.from.Base.Image == nil)
+			if err != nil {
+				return err
+			}
+			all[l.files.base], res.Sums = sums, sums
+			if err := p.checkUntold(ctx, l.path(t.made[l.files.base])); err != nil {
+				return err
+			}
+		}
+		for _, f := range p.files {
+			if f.sumOf != "" {
+				if err := t.text(f.target, fmt.Appendf(nil, "%s  %s\n", all[f.sumOf]["md5"], filepath.Base(f.sumOf))); err != nil {
+					return err
+				}
+				continue
+			}
+			sums, err := p.take(ctx, t, f.target, f.source, false)
+			if err != nil {
+				return err
+			}
+			all[f.target] = sums
+		}
+		for _, c := range l.files.companions {
+			if !p.base {
+				break
+			}
+			text, err := p.companion(c, all)
+			if err != nil {
+				return err
+			}
+			if err := t.text(c.name, text); err != nil {
+				return err
+			}
+		}
+		return p.from.unchanged(ctx)
+	}
+	return p.transact(ctx, fill)
+}
+
+// companion is the text of a companion of the new base.
+func (p *UpdatePlan) companion(c companion, all map[string]map[string]string) ([]byte, error) {
+	base := p.c.live.files.base
+	switch {
+	case c.list != "":
+		list, _ := withSum(c.list, base, all[base][c.sum])
+		for _, f := range p.files {
+			if sums := all[f.target]; sums != nil {
+				list, _ = withSum(list, f.target, sums[c.sum])
+			}
+		}
+		return []byte(list), nil
+	case c.sum != "":
+		return c.content(base, baseFacts{}, all[base]), nil
+	}
+	return p.companionText(c)
+}
+
+// transact puts the new files in place. Where the base stays, no more than them
+// is touched.
+func (p *UpdatePlan) transact(ctx context.Context, fill func(t *transaction) error) error {
+	c := p.c
+	if p.base {
+		return c.transact(ctx, "update", fill)
+	}
+	t, err := c.env.begin(c.live.Dir, "update", p.steps(c.placeholders()))
+	if err != nil {
+		return err
+	}
+	if err = fill(t); err == nil {
+		c.env.phase("putting the new files in place", 0)
+		err = t.commit(ctx, p.steps(t.made))
+	}
+	return t.end(err)
+}
+
+// take copies a file of the source to the temporary file of target, syncs it and
+// reads it back. It gives its sums.
+func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source string, sparse bool) (sums map[string]string, err error) {
+	env, dir := p.c.env, p.c.live.Dir
+	in, err := p.from.at.open(filepath.Join(p.from.Dir, source))
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	path, err := t.temp(target)
+	if err != nil {
+		return nil, err
+	}
+	out, err := createLike(path, filepath.Join(dir, target))
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	if sparse {
+		if sparse, err = hostdisk.HoldsHoles(dir); err != nil {
+			return nil, err
+		}
+	}
+	kinds := p.kinds(source)
+	env.phase("copying "+filepath.Base(target), in.Size())
+	if sums, err = copySummed(ctx, out, in, sparse, env.done, kinds...); err != nil {
+		return nil, fmt.Errorf("copying %s: %w", source, err)
+	}
+	if err := p.checkKnown(source, sums); err != nil {
+		return nil, err
+	}
+	env.phase("syncing", 0)
+	if err := out.Sync(); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", path, err)
+	}
+	dropCache(out)
+	if err := out.Close(); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", path, err)
+	}
+	env.phase("reading "+filepath.Base(target)+" back", 0)
+	got, err := sumFile(ctx, path, in.Size(), "sha256")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReadBack, err)
+	}
+	if got["sha256"] != sums["sha256"] {
+		return nil, fmt.Errorf("%s: %w", path, ErrReadBack)
+	}
+	return sums, nil
+}
+
+// copySummed copies all of in to a new file and gives its sums. While one part
+// is summed and written, the next is read. With sparse, zeros become holes.
+func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool, done func(int64), kinds ...string) (map[string]string, error) {
+	var hashes []hash.Hash
+	var writers []io.Writer
+	for _, kind := range kinds {
+		h := newHash(kind)
+		hashes, writers = append(hashes, h), append(writers, h)
+	}
+	if sparse {
+		if err := out.Truncate(in.Size()); err != nil {
+			return nil, err
+		}
+	}
+	full, empty := make(chan []byte, 2), make(chan []byte, 2) // as many as there are: sending never waits
+	for range cap(empty) {
+		empty <- make([]byte, copyBuffer)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(full)
+		for off := int64(0); off < in.Size(); {
+			select {
+			case b := <-empty:
+				b = b[:min(int64(cap(b)), in.Size()-off)]
+				if err := tree.ReadFull(in, b, off); err != nil {
+					return err
+				}
+				off += int64(len(b))
+				full <- b
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		sum := io.MultiWriter(writers...)
+		off := int64(0)
+		for b := range full {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			_, _ = sum.Write(b) // hashes have no errors
+			var err error
+			if sparse {
+				err = writeData(out, b, off)
+			} else {
+				_, err = out.WriteAt(b, off)
+			}
+			if err != nil {
+				return err
+			}
+			off += int64(len(b))
+			done(off)
+			empty <- b
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	sums := map[string]string{}
+	for i, kind := range kinds {
+		sums[kind] = hex.EncodeToString(hashes[i].Sum(nil))
+	}
+	return sums, nil
+}
+
+// checkUntold decodes all of a new base of which the source holds no sum, so
+// that a source that was cut or damaged is found out.
+func (p *UpdatePlan) checkUntold(ctx context.Context, path string) (err error) {
+	if p.hasSum(p.from.files.base) || p.from.Base.Image == nil {
+		return nil
+	}
+	r, size, open, err := p.c.env.openSquash(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, open.Close()) }()
+	p.c.env.phase("checking "+p.c.live.Base.Name(), size)
+	err = verifyImage(ctx, p.c.env, r, func(done, _ int64) { p.c.env.done(done) })
+	if errors.Is(err, ErrDamaged) {
+		return p.doubt("%s: %v", p.from.Base.Path, err)
+	}
+	return err
+}

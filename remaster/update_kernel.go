@@ -1,0 +1,158 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// bootFile is a kernel or an initrd, or what stands beside one, that an update
+// takes over. Names are relative to the live directory and to the source's.
+type bootFile struct {
+	target, source string
+	size           int64
+	// sumOf is the target of which this file is the MD5 sum; source is "" then.
+	sumOf string
+}
+
+// planKernels finds the kernels and initrds of the source that are others.
+func (p *UpdatePlan) planKernels(ctx context.Context) error {
+	l, from := p.c.live, p.from
+	pairs, err := (&Found{Dir: l.Dir, Layout: l.Layout, at: l.at, files: l.files}).kernels()
+	if err != nil {
+		return err
+	}
+	theirs, err := (&Found{Dir: from.Dir, Layout: from.Layout, at: from.at, files: from.files}).kernels()
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(pairs) == 0 && p.base:
+		p.warn("no kernel was found beside %s; if the boot's is of another version, put the new one in its place by hand", l.files.base)
+		return nil
+	case len(theirs) == 0 && p.base:
+		p.warn("%s holds no kernel that relive knows; the present one stays", from.Dir)
+		return nil
+	}
+	matched := 0
+	var stay []string
+	for _, pair := range pairs {
+		their := counterpart(pair, pairs, theirs)
+		if their == (kernelPair{}) {
+			stay = append(stay, pair.kernel)
+			continue
+		}
+		matched++
+		// A kernel with another's initrd need not boot, so that nothing comes
+		// between the two.
+		var sides []bootFile
+		for _, f := range [][2]string{{pair.kernel, their.kernel}, {pair.initrd, their.initrd}} {
+			beside, err := p.planBootFile(ctx, f[0], f[1])
+			if err != nil {
+				return err
+			}
+			sides = append(sides, beside...)
+		}
+		p.files = append(p.files, sides...)
+	}
+	if len(pairs) > 0 && matched == 0 && p.base {
+		return refuse("--no-kernel leaves them as they are, to be put in place by hand", "%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
+			l.Dir, strings.Join(stay, ", "), strings.Join(kernelsOf(theirs), ", "))
+	}
+	for _, name := range stay {
+		if p.base {
+			p.warn("%s stays: the source has none of that name, and the new base need not have its modules", name)
+		}
+	}
+	return nil
+}
+
+func kernelsOf(pairs []kernelPair) (names []string) {
+	for _, p := range pairs {
+		names = append(names, p.kernel)
+	}
+	return names
+}
+
+// counterpart finds the pair that is to take the place of another: of the same
+// path, of the same name in another directory, or, where either side has kernels
+// of one name only, the one that there is. (Debian's names have the version.)
+func counterpart(pair kernelPair, ours, theirs []kernelPair) kernelPair {
+	name := filepath.Base(pair.kernel)
+	for _, t := range theirs {
+		if t.kernel == pair.kernel {
+			return t
+		}
+	}
+	for _, t := range theirs {
+		if filepath.Base(t.kernel) == name {
+			return t
+		}
+	}
+	one := func(pairs []kernelPair) bool {
+		return len(pairs) > 0 && !slices.ContainsFunc(pairs, func(q kernelPair) bool { return filepath.Base(q.kernel) != filepath.Base(pairs[0].kernel) })
+	}
+	if one(ours) && one(theirs) {
+		return theirs[0]
+	}
+	return kernelPair{}
+}
+
+// planBootFile plans to take a file over where it is another, and gives what is
+// to be put in the place of what stands beside the present one.
+func (p *UpdatePlan) planBootFile(ctx context.Context, target, source string) (sides []bootFile, err error) {
+	l, from := p.c.live, p.from
+	same, err := p.same(ctx, target, source)
+	if err != nil {
+		return nil, err
+	}
+	was, err := l.at.stat(filepath.Join(l.Dir, target))
+	if err != nil {
+		return nil, err
+	}
+	is, err := from.at.stat(filepath.Join(from.Dir, source))
+	if err != nil {
+		return nil, err
+	}
+	p.Summary.Kernel = append(p.Summary.Kernel, UpdateFile{Name: target, From: source, Size: is.size, OldSize: was.size, Changed: !same})
+	if same {
+		return nil, nil
+	}
+	p.files = append(p.files, bootFile{target: target, source: source, size: is.size})
+	if has(l.at, filepath.Join(l.Dir, target+".md5")) {
+		sides = append(sides, bootFile{target: target + ".md5", sumOf: target})
+	}
+	if !has(l.at, filepath.Join(l.Dir, target+".ver")) {
+		return sides, nil
+	}
+	ver, err := from.at.stat(filepath.Join(from.Dir, source+".ver"))
+	if errors.Is(err, fs.ErrNotExist) {
+		p.warn("%s stays and may tell of the former %s: the source has none", target+".ver", filepath.Base(target))
+		return sides, nil
+	}
+	return append(sides, bootFile{target: target + ".ver", source: source + ".ver", size: ver.size}), err
+}
+
+// tellOfKernels notes what a person should know of the ways back.
+func (p *UpdatePlan) tellOfKernels() {
+	var names []string
+	for _, f := range p.Summary.Kernel {
+		if f.Changed {
+			names = append(names, filepath.Base(f.Name))
+		}
+	}
+	if len(names) == 0 || p.o.KeepOld == 0 {
+		return
+	}
+	if !p.base {
+		p.note("the base is the same, so that relive rollback has nothing to bring back; the former %s are kept as .old", strings.Join(names, ", "))
+		return
+	}
+	if _, antix := p.c.live.Layout.(AntiX); antix {
+		p.note("relive rollback brings the former %s back with linuxfs; the boot option rollback brings back linuxfs and rootfs alone, and relive rollback afterwards the rest: until then name %s.old at the boot menu",
+			strings.Join(names, ", "), names[0])
+	}
+}

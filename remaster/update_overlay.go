@@ -1,0 +1,303 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"relive/overlay"
+	"relive/squash"
+	"relive/tree"
+)
+
+// UpdateOverlay is what becomes of the overlay, and why.
+type UpdateOverlay struct {
+	Name string `json:"name,omitempty"`
+	Fate Fate   `json:"fate"`
+	// Changes are those of the overlay against the present base; Missing are those
+	// of them that the new base does not show. They are counted where the fate
+	// depends on them.
+	Changes  ChangeTotals `json:"changes"`
+	Missing  ChangeTotals `json:"missing"`
+	Examples []string     `json:"examples,omitempty"` // paths that are missing
+}
+
+// Fate is what becomes of an overlay when the base below it is replaced.
+type Fate string
+
+// The fates.
+const (
+	FateNone    Fate = "none"     // there is no overlay
+	FateStays   Fate = "stays"    // the base stays, too
+	FateEmpty   Fate = "empty"    // it holds nothing, and a fresh one takes its place
+	FateTakenUp Fate = "taken up" // the new base shows all its changes: a fresh one takes its place
+	FateReset   Fate = "reset"    // a fresh one takes its place, and its changes are in the former one only
+	FateKept    Fate = "kept"     // it lies over the new base
+	FateFits    Fate = "fits"     // it was written over the new base, as its version id tells, and is as it was
+)
+
+// examplesShown is how many paths a refusal names.
+const examplesShown = 5
+
+// planOverlay decides what becomes of the overlay.
+func (p *UpdatePlan) planOverlay(ctx context.Context) error {
+	l, c := p.c.live, p.c
+	s := &p.Summary.Overlay
+	if o := l.Overlay; o != nil {
+		s.Name = l.rel(o.Path)
+	}
+	s.Fate = FateStays
+	if l.Overlay == nil {
+		s.Fate = FateNone
+	}
+	if !p.base {
+		return nil
+	}
+	err := p.stamp()
+	if err != nil || l.Overlay == nil {
+		return err
+	}
+	if s.Fate, err = p.fate(ctx); err != nil {
+		return err
+	}
+	switch s.Fate {
+	case FateFits:
+		return nil
+	case FateKept:
+		c.o.NoReset = true
+		if err := p.mayLie(); err != nil {
+			return err
+		}
+		c.resets, err = p.kept()
+		return err
+	}
+	c.o.Flatten = l.snapshot() != nil && p.from.Base.Inner == nil // no snapshot lies over files
+	if c.resets, err = l.Layout.resets(c); err != nil {
+		return err
+	}
+	c.apart, err = p.mustPart()
+	return err
+}
+
+// stamp notes what the new base gives to a new overlay.
+func (p *UpdatePlan) stamp() error {
+	base, c := p.from.Base, p.c
+	c.system = base.Root
+	if base.Image != nil {
+		c.now = tree.Time{Sec: int64(base.Image.Superblock().MkfsTime)}
+	} else {
+		c.now = base.Inner.FS.Info().Created.Whole()
+	}
+	if c.env.SourceDate != nil {
+		c.now = tree.Time{Sec: *c.env.SourceDate}.Whole()
+	}
+	if _, antix := c.live.Layout.(AntiX); !antix {
+		return nil
+	}
+	text, err := readVersionFile(base.Root, baseVIDFile)
+	if err != nil {
+		return fmt.Errorf("%s: %w", base.Path, err)
+	}
+	c.version = []byte(text)
+	p.Summary.VID = string(parseVID(text))
+	return nil
+}
+
+// fate decides what becomes of an overlay that is there.
+func (p *UpdatePlan) fate(ctx context.Context) (Fate, error) {
+	l := p.c.live
+	vids, err := l.VIDs()
+	if err != nil {
+		return "", err
+	}
+	switch p.o.Overlay {
+	case OverlayReset:
+		if l.Overlay.Empty {
+			return FateEmpty, nil
+		}
+		return FateReset, nil
+	case OverlayKeep:
+		if l.Overlay.Empty {
+			return FateEmpty, nil
+		}
+		return FateKept, nil
+	}
+	if !vids.State.Used() {
+		switch {
+		case vids.Overlay != "" && vids.Overlay == VID(p.Summary.VID) && !p.o.Stage:
+			return FateFits, nil
+		case !p.o.Force:
+			return "", refuse("--overlay reset sets the rootfs aside, --overlay keep lays it over the new linuxfs; --force decides by what it holds",
+				"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match, and a boot ignores the rootfs", l.Dir, orNone(vids.Base), orNone(vids.Overlay))
+		}
+	}
+	if l.Overlay.Empty {
+		return FateEmpty, nil
+	}
+	warnings, err := l.overlayWarnings()
+	if err != nil {
+		return "", err
+	}
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	if err := p.missing(ctx); err != nil {
+		return "", err
+	}
+	s := &p.Summary.Overlay
+	n := s.Missing.Sum()
+	if n == 0 {
+		return FateTakenUp, nil
+	}
+	examples := strings.Join(s.Examples, ", ")
+	if more := n - int64(len(s.Examples)); more > 0 {
+		examples += fmt.Sprintf(" and %d more", more)
+	}
+	return "", refuse("--overlay reset sets them aside in "+s.Name+".old, --overlay keep lays them over the new base; relive diff lists them",
+		"%s: of %d changes in %s, %d are not in the new base (%d added, %d changed, %d metadata only, %d replaced by another type, %d deleted): %s",
+		l.Dir, s.Changes.Sum(), s.Name, n, s.Missing.Added, s.Missing.Content, s.Missing.Metadata, s.Missing.Replaced, s.Missing.Deleted, examples)
+}
+
+// missing counts the changes of the overlay, and those that the new base does
+// not show.
+func (p *UpdatePlan) missing(ctx context.Context) error {
+	l, s := p.c.live, &p.Summary.Overlay
+	p.c.env.phase("looking for the changes of "+l.Overlay.Name()+" in the new base", 0)
+	return l.Changes(ctx, func(c Change) error {
+		s.Changes.Add(&c)
+		shown, err := p.shows(ctx, &c)
+		if err != nil {
+			return fmt.Errorf("%s: %w", tree.Quote(c.Path), err)
+		}
+		if shown {
+			return nil
+		}
+		s.Missing.Add(&c)
+		if len(s.Examples) < examplesShown {
+			s.Examples = append(s.Examples, "/"+tree.Escape(c.Path))
+		}
+		return nil
+	})
+}
+
+// shows tells whether the new base shows a path as it is in the merged tree of
+// the old one. Times of directories do not count: they follow from what is in
+// them, and from what was there for a while.
+func (p *UpdatePlan) shows(ctx context.Context, c *Change) (bool, error) {
+	if slices.Contains(antixDropped, c.Path) {
+		return true, nil // no base holds it
+	}
+	n, err := p.from.Base.Root.Lookup(c.Path)
+	if err != nil {
+		return false, err
+	}
+	if c.New == nil || n == nil {
+		return c.New == nil && n == nil, nil
+	}
+	a, b := *c.New, *n
+	if a.Type == tree.Directory && b.Type == tree.Directory {
+		a.Dir, b.Dir, a.Mtime = tree.List(nil), tree.List(nil), b.Mtime
+	} else if a.Type == tree.Directory || b.Type == tree.Directory {
+		return false, nil
+	}
+	o := tree.CompareOptions{WholeSeconds: true} // what makes snapshots may keep no more
+	if p.from.Base.Inner == nil {
+		o.IgnoreXattr = func(name string) bool { return !squash.HoldsXattr(name) }
+	}
+	errOther := errors.New("another")
+	err = tree.Compare(ctx, &a, &b, o, func(tree.Change) error { return errOther })
+	if errors.Is(err, errOther) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// mustPart tells whether the former overlay must not be met with the new base
+// by a boot in between: it was written over another one. With other version ids
+// a boot tells by itself.
+func (p *UpdatePlan) mustPart() (bool, error) {
+	l := p.c.live
+	if len(p.c.resets) == 0 || l.Overlay.Empty && l.snapshot() == nil {
+		return false, nil
+	}
+	if _, antix := l.Layout.(AntiX); antix {
+		vids, err := l.VIDs()
+		return vids.Overlay == VID(p.Summary.VID), err
+	}
+	return true, nil
+}
+
+// packageFiles are the databases of installed packages.
+var packageFiles = []string{"var/lib/dpkg", "var/lib/pacman", "var/lib/rpm", "usr/lib/sysimage/rpm", "lib/apk/db", "var/lib/apt/extended_states"}
+
+// mayLie refuses to lay the overlay over the new base where its content only has
+// a meaning over the old one.
+func (p *UpdatePlan) mayLie() error {
+	l := p.c.live
+	o := l.Overlay
+	if o.Snapshot != nil {
+		return refuse("--overlay reset sets it aside; relive compact first folds it into the present base",
+			"%s holds chunks of the file system in the present base, which mean nothing over another", o.Path)
+	}
+	if leans, err := o.leans(); err != nil {
+		return err
+	} else if leans {
+		return refuse("--overlay reset sets it aside; relive compact first folds it into the present base",
+			"%s refers to files of the present base (redirects, metacopies or index entries), so that it cannot lie over another", o.Path)
+	}
+	for _, name := range packageFiles {
+		for _, layer := range o.tops() {
+			if n, err := layer.Lookup(name); err != nil {
+				return err
+			} else if n != nil {
+				p.warn("%s holds a database of packageFiles (/%s), which hides that of the new base: it does not know of what the new base brings", o.Name(), name)
+				return nil
+			}
+		}
+	}
+	p.warn("what %s holds hides what the new base has in its place", o.Name())
+	return nil
+}
+
+// tops are the layers of an overlay.
+func (o *Overlay) tops() []*tree.Node {
+	if len(o.uppers) > 0 || o.Upper == nil {
+		return o.uppers
+	}
+	return []*tree.Node{o.Upper}
+}
+
+// kept makes the overlay that lies over the new base: the present one without
+// what names inodes of the old base. A directory stays where it is.
+func (p *UpdatePlan) kept() ([]part, error) {
+	l, c := p.c.live, p.c
+	o := l.Overlay
+	if _, antix := l.Layout.(AntiX); antix {
+		return l.Layout.resets(c)
+	}
+	if o.Image == nil {
+		p.warn("%s stays as it is and is not copied: to go back with relive rollback, move it away first", l.rel(o.Path))
+		return nil, nil
+	}
+	root, err := o.Image.FS.Root()
+	if err != nil {
+		return nil, err
+	}
+	works := []string{o.work}
+	for _, source := range o.layers {
+		works = append(works, path.Join(source, unionWork))
+	}
+	var edits tree.Edits
+	for _, work := range works {
+		if work != "" {
+			edits.Remove(path.Join(work, "work"))
+			edits.Remove(path.Join(work, "index"))
+		}
+	}
+	if root, err = edits.Apply(root); err != nil {
+		return nil, err
+	}
+	pt, err := c.freshImage(o, l.files.overlay[0], overlay.WithoutOrigins(root))
+	return []part{pt}, err
+}

@@ -1,0 +1,349 @@
+package remaster_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"relive/iso"
+	"relive/remaster"
+	"relive/squash/codec"
+	"relive/tree"
+	"relive/tree/systest"
+)
+
+// isoOf makes an ISO image of a directory.
+func isoOf(t testing.TB, dir string) string {
+	t.Helper()
+	p, err := iso.NewPlan(t.Context(), openDir(t, dir), iso.Recipe{VolumeID: "SNAPSHOT", Time: tree.Time{Sec: 1_700_000_000}})
+	systest.Must(t, err)
+	path := systest.TempDir(t) + "/snapshot.iso"
+	f, err := os.Create(path)
+	systest.Must(t, err)
+	_, err = p.Write(t.Context(), f, nil)
+	systest.Must(t, errors.Join(err, f.Close()))
+	return path
+}
+
+// source opens where an update takes a base from.
+func source(t testing.TB, e *remaster.Env, path string) (*remaster.Live, error) {
+	t.Helper()
+	if stat(t, path).IsDir() {
+		return remaster.Open(t.Context(), e, path)
+	}
+	return remaster.OpenOnStick(t.Context(), e, path, "")
+}
+
+// tryUpdate updates a live directory.
+func tryUpdate(t testing.TB, e *remaster.Env, dir, from string, o remaster.UpdateOptions) (*remaster.UpdateResult, error) {
+	t.Helper()
+	src, err := source(t, e, from)
+	systest.Must(t, err)
+	defer src.Close()
+	opened, err := remaster.Open(t.Context(), e, dir)
+	systest.Must(t, err)
+	defer opened.Close()
+	p, err := opened.PlanUpdate(t.Context(), e, src, o)
+	if err != nil {
+		return nil, err
+	}
+	return p.Run(t.Context())
+}
+
+// update updates the directory, which must succeed, and gives what became of
+// the overlay.
+func (l *live) update(from string, o remaster.UpdateOptions) remaster.UpdateOverlay {
+	l.t.Helper()
+	o.KeepOld = 1
+	res, err := tryUpdate(l.t, environment(l.t, codec.Auto), l.dir, from, o)
+	if err != nil {
+		l.t.Fatalf("update: %v (hint: %s)", err, remaster.Hint(err))
+	}
+	return res.Plan.Overlay
+}
+
+func (l *live) rollback() {
+	l.t.Helper()
+	p, err := remaster.PlanRollback(l.t.Context(), environment(l.t, codec.Auto), l.dir)
+	if err != nil {
+		l.t.Fatalf("rollback: %v (hint: %s)", err, remaster.Hint(err))
+	}
+	systest.Must(l.t, p.Run(l.t.Context()))
+}
+
+// smallSystem fills a directory with a few files.
+func smallSystem(t testing.TB, d string) {
+	t.Helper()
+	write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
+	write(t, d+"/usr/share/deep/a/b/c", text(2, 9_000), 0o644)
+	write(t, d+"/opt/tool", text(3, 5_000), 0o755)
+	write(t, d+"/opt/gone", noise(4, 90_000), 0o644)
+	write(t, d+"/etc/hostname", []byte("live\n"), 0o644)
+	write(t, d+"/var/lib/dpkg/status", text(6, 2_000), 0o644)
+	write(t, d+"/etc/live/version/linuxfs.ver", []byte(versionText), 0o644)
+}
+
+// useSmall changes a running small system.
+func useSmall(t testing.TB, mnt string) {
+	t.Helper()
+	write(t, mnt+"/etc/new", []byte("new\n"), 0o600)
+	systest.Must(t, os.Remove(mnt+"/opt/gone"))
+	systest.Must(t, os.Chmod(mnt+"/usr/share/big.db", 0o600))
+	systest.Must(t, os.Chown(mnt+"/opt/tool", 1, 2))
+	systest.Must(t, os.RemoveAll(mnt+"/usr/share/deep/a"))
+	write(t, mnt+"/usr/share/deep/a/again", text(9, 3_000), 0o644)
+	write(t, mnt+"/etc/hostname", []byte("named\n"), 0o644)
+}
+
+// snapshotOf gives a directory with the files of a system that was in use, and
+// what was done to it since: the system of a snapshot ISO.
+func snapshotOf(t testing.TB, mnt, vid string) string {
+	t.Helper()
+	d := systest.TempDir(t)
+	systest.Must(t, os.Chmod(d, 0o755))
+	systest.Run(t, "cp", "-a", mnt+"/.", d+"/")
+	systest.Must(t, os.RemoveAll(d+"/lost+found"))
+	systest.Must(t, os.RemoveAll(d+"/etc/live/version/rootfs.ver"))
+	write(t, d+"/etc/live/version/linuxfs.ver", []byte(vid+"\n\ntitle: a snapshot\n"), 0o644)
+	write(t, d+"/usr/share/since", text(11, 40_000), 0o644)
+	write(t, d+"/usr/share/other.db", text(12, 100_000), 0o644)
+	systest.Must(t, os.Remove(d+"/var/lib/dpkg/status"))
+	write(t, d+"/var/lib/dpkg/status", text(13, 2_500), 0o644)
+	return d
+}
+
+const newVersion = "==== 99999999999999999999999999999999"
+
+// TestUpdateTruth: after an update of an antiX directory the kernel shows the
+// system of the snapshot, or with --overlay keep that system under the overlay;
+// after a rollback what it showed before.
+func TestUpdateTruth(t *testing.T) {
+	requireKernel(t)
+	for _, c := range []struct {
+		name    string
+		options string
+		overlay string
+		dirty   bool
+		more    bool // the overlay holds what the snapshot does not
+		fate    remaster.Fate
+		refused string
+	}{
+		{name: "taken up", fate: remaster.FateTakenUp},
+		{name: "taken up, power cut", dirty: true, fate: remaster.FateTakenUp},
+		{name: "taken up, redirects", options: "redirect_dir=on,metacopy=on,index=on", fate: remaster.FateTakenUp},
+		{name: "more", more: true, refused: "1 are not in the new base"},
+		{name: "reset", more: true, overlay: "reset", fate: remaster.FateReset},
+		{name: "keep", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", fate: remaster.FateKept},
+		{name: "keep, power cut", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", dirty: true, fate: remaster.FateKept},
+		{name: "keep, metacopy", more: true, overlay: "keep", options: "redirect_dir=on,metacopy=on", refused: "refers to files of the present base"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := systest.TempDir(t)
+			smallSystem(t, d)
+			base := systest.TempDir(t) + "/base"
+			systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
+			l := newLive(t, base)
+			l.options = c.options
+			l.boot(c.dirty, func(mnt string) { useSmall(t, mnt) })
+			snapshot := snapshotOf(t, l.view(), newVersion)
+			if c.more {
+				l.boot(c.dirty, func(mnt string) { write(t, mnt+"/opt/mine", []byte("mine\n"), 0o644) })
+			}
+			before := copied(t, l.view())
+			medium := systest.TempDir(t)
+			write(t, medium+"/antiX/vmlinuz", []byte("new kernel"), 0o644)
+			write(t, medium+"/antiX/initrd.gz", []byte("new initrd"), 0o644)
+			write(t, l.path("vmlinuz"), []byte("kernel"), 0o644)
+			write(t, l.path("initrd.gz"), []byte("initrd"), 0o644)
+			systest.Run(t, "mksquashfs", snapshot, medium+"/antiX/linuxfs", "-noappend", "-quiet", "-no-progress", "-comp", "zstd")
+			systest.Run(t, "sh", "-c", "cd "+medium+"/antiX && md5sum linuxfs > linuxfs.md5")
+			from := isoOf(t, medium)
+
+			if c.refused != "" {
+				was := hashes(t, l.dir)
+				_, err := tryUpdate(t, environment(t, codec.Auto), l.dir, from, remaster.UpdateOptions{Overlay: c.overlay, KeepOld: 1})
+				if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, c.refused) || r.Hint == "" {
+					t.Errorf("not refused as it should be, but: %v", err)
+				}
+				if hashes(t, l.dir) != was {
+					t.Error("the directory was changed")
+				}
+				return
+			}
+			want := openDir(t, snapshot)
+			if c.fate == remaster.FateKept {
+				// The former overlay over the new base, as the kernel shows them.
+				both := &live{t: t, dir: systest.TempDir(t), options: c.options}
+				systest.CopyFile(t, medium+"/antiX/linuxfs", both.path("linuxfs"))
+				systest.CopyFile(t, l.path("rootfs"), both.path("rootfs"))
+				want = copied(t, both.view())
+			}
+			if o := l.update(from, remaster.UpdateOptions{Overlay: c.overlay}); o.Fate != c.fate {
+				t.Errorf("the overlay is %s, not %s", o.Fate, c.fate)
+			}
+			systest.Run(t, "cmp", l.path("linuxfs"), medium+"/antiX/linuxfs")
+			systest.Run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.dir)
+			systest.Fsck(t, l.path("rootfs"))
+			got := copied(t, l.view())
+			sameTree(t, "expected", "the kernel after", without(t, want, stamps[1]), without(t, got, stamps[1]))
+			sameTree(t, "the kernel after", "relive after", got, openTree(t, l.dir, ""))
+			if s := l.status(); s.Overlay.VIDState != remaster.VIDMatch || s.Overlay.VID != newVersion {
+				t.Errorf("version ids: %q: %s", s.Overlay.VID, s.Overlay.VIDState)
+			}
+			l.rollback()
+			sameTree(t, "the kernel before", "the kernel after the rollback", before, copied(t, l.view()))
+			for name, text := range map[string]string{"vmlinuz": "kernel", "initrd.gz": "initrd", "vmlinuz.bad": "new kernel", "initrd.gz.bad": "new initrd"} {
+				if b, err := os.ReadFile(l.path(name)); err != nil || string(b) != text {
+					t.Errorf("after the rollback %s is %q, %v", name, b, err)
+				}
+			}
+		})
+	}
+}
+
+// TestUpdateLiveOS: the same with the forms of base and overlay of LiveOS and
+// archiso media.
+func TestUpdateLiveOS(t *testing.T) {
+	requireKernel(t)
+	systest.NeedTools(t, "setfattr")
+	for _, c := range []struct {
+		name, kind       string
+		flat, flatter    bool // the former and the new base hold files
+		bare, arch, more bool
+		overlay          string
+		fate             remaster.Fate
+	}{
+		{name: "snapshot", kind: "dm", fate: remaster.FateTakenUp},
+		{name: "snapshot, bare", kind: "dm", bare: true, fate: remaster.FateTakenUp},
+		{name: "snapshot, reset", kind: "dm", more: true, overlay: "reset", fate: remaster.FateReset},
+		{name: "snapshot, new base of files", kind: "dm", flatter: true, fate: remaster.FateTakenUp},
+		{name: "image", kind: "image", fate: remaster.FateTakenUp},
+		{name: "image, keep", kind: "image", more: true, overlay: "keep", fate: remaster.FateKept},
+		{name: "image, new base of files", kind: "image", flatter: true, more: true, overlay: "reset", fate: remaster.FateReset},
+		{name: "directory", kind: "dir", flat: true, flatter: true, fate: remaster.FateTakenUp},
+		{name: "directory, keep", kind: "dir", flat: true, flatter: true, more: true, overlay: "keep", fate: remaster.FateKept},
+		{name: "archiso snapshot", kind: "dm", arch: true, fate: remaster.FateTakenUp},
+		{name: "archiso directory", kind: "dir", arch: true, flat: true, flatter: true, fate: remaster.FateTakenUp},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := systest.TempDir(t)
+			smallSystem(t, d)
+			make := func() *medium {
+				if c.arch {
+					return archiso(t, c.kind)
+				}
+				return liveOS(t)
+			}
+			m := make().fill(d, c.kind, c.flat, c.bare, "-comp", "gzip")
+			m.options = "redirect_dir=off,metacopy=off"
+			m.use(false, func(mnt string) { useSmall(t, mnt) })
+			snapshot := snapshotOf(t, m.view(), newVersion)
+			if c.more {
+				m.use(false, func(mnt string) { write(t, mnt+"/opt/mine", []byte("mine\n"), 0o644) })
+			}
+			before := m.seen()
+			next := make().fill(snapshot, "none", c.flatter, c.bare, "-comp", "zstd")
+			from := next.dir
+			if !c.arch {
+				from = isoOf(t, filepath.Dir(next.dir))
+			}
+			want := without(t, openDir(t, snapshot), "lost+found")
+			if c.fate == remaster.FateKept {
+				both := *next
+				both.kind = c.kind
+				systest.Run(t, "cp", "-a", m.path(m.over), both.path(m.over))
+				if c.kind == "dir" {
+					systest.Run(t, "cp", "-a", m.path(m.work), both.path(m.work))
+				}
+				want = both.seen()
+			}
+			if o := m.update(from, remaster.UpdateOptions{Overlay: c.overlay}); o.Fate != c.fate {
+				t.Errorf("the overlay is %s, not %s", o.Fate, c.fate)
+			}
+			former := *m
+			m.flat = c.flatter
+			if c.kind == "dm" && c.flatter {
+				m.kind = "image"
+			}
+			got := m.seen()
+			want.Mtime = got.Mtime // which mke2fs sets
+			sameTree(t, "expected", "the kernel after", want, got)
+			sameTree(t, "the kernel after", "relive after", got, without(t, openTree(t, m.dir, ""), "lost+found"))
+			if c.fate == remaster.FateKept && c.kind == "dir" {
+				return // the overlay lies over either base
+			}
+			m.rollback()
+			sameTree(t, "the kernel before", "the kernel after the rollback", before, former.seen())
+		})
+	}
+}
+
+// TestUpdateDebian: the same with Debian live and casper.
+func TestUpdateDebian(t *testing.T) {
+	requireKernel(t)
+	for _, c := range []struct {
+		name, image, over, upper, overlay string
+		fate                              remaster.Fate
+	}{
+		{"Debian live", "live/filesystem.squashfs", "persistence", "rw", "", remaster.FateTakenUp},
+		{"Debian live, keep", "live/filesystem.squashfs", "persistence", "rw", "keep", remaster.FateKept},
+		{"casper", "casper/filesystem.squashfs", "writable", "upper", "", remaster.FateTakenUp},
+		{"casper, keep", "casper/filesystem.squashfs", "writable", "upper", "keep", remaster.FateKept},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := &debian{live: live{t: t, dir: systest.TempDir(t)}, images: []string{c.image}, over: c.over, unions: []string{"/ ."}, names: [2]string{c.upper, "work"}}
+			squashed(t, d.path(c.image), func(dir string) { smallSystem(t, dir) })
+			p := systest.TempDir(t)
+			systest.Must(t, os.Mkdir(p+"/"+c.upper, 0o755))
+			systest.Must(t, os.Mkdir(p+"/work", 0o755))
+			write(t, p+"/persistence.conf", []byte("/ union\n"), 0o644)
+			systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, d.path(c.over), "24M")
+			mnt, drop := d.mounted(false)
+			useSmall(t, mnt)
+			drop()
+			mnt, drop = d.mounted(true)
+			snapshot := snapshotOf(t, mnt, newVersion)
+			before := copied(t, mnt)
+			drop()
+			medium := systest.TempDir(t)
+			systest.Must(t, os.Mkdir(filepath.Join(medium, filepath.Dir(c.image)), 0o755))
+			systest.Run(t, "mksquashfs", snapshot, filepath.Join(medium, c.image), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
+			want := openDir(t, snapshot)
+			if c.fate == remaster.FateKept {
+				both := *d
+				both.dir = systest.TempDir(t)
+				systest.Run(t, "cp", "-a", medium+"/.", both.dir)
+				systest.CopyFile(t, d.path(c.over), both.path(c.over))
+				var drop func()
+				want, drop = both.shown()
+				drop()
+			}
+			if o := d.update(isoOf(t, medium), remaster.UpdateOptions{Overlay: c.overlay}); o.Fate != c.fate {
+				t.Errorf("the overlay is %s, not %s", o.Fate, c.fate)
+			}
+			got, drop := d.shown()
+			sameTree(t, "expected", "the kernel after", want, got)
+			drop()
+			d.rollback()
+			got, drop = d.shown()
+			sameTree(t, "the kernel before", "the kernel after the rollback", before, got)
+			drop()
+		})
+	}
+}
+
+// same tells whether two files hold the same.
+func same(t testing.TB, a, b string) bool {
+	t.Helper()
+	x, err := os.ReadFile(a)
+	systest.Must(t, err)
+	y, err := os.ReadFile(b)
+	systest.Must(t, err)
+	return bytes.Equal(x, y)
+}
