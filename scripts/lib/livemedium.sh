@@ -55,15 +55,20 @@ CFG
     make_live_iso
 }
 
-# make_live_changes UPPER: an overlay whose check is that of the image.
+# make_live_changes UPPER: an overlay over the image in squashfs.img, as the kernel
+# writes it. It is made on a file system of its own, and copied with its marks.
 make_live_changes() {
-    mkdir -p "$1"
-    make_changes "$1"
-    mkdir -p "$1/etc"
-    unsquashfs -quiet -no-progress -d "$WORK/_defs" "$(debian_image)" etc/login.defs >/dev/null
-    be_patient "$WORK/_defs"
-    cp -p "$WORK/_defs/etc/login.defs" "$1/etc/login.defs"
-    rm -r "$WORK/_defs"
+    local root=$WORK/_merged before=${#MOUNTED[@]}
+    mount_at "$WORK/_squashfs" -t squashfs -o loop,ro "$LIVE_MEDIUM/LiveOS/squashfs.img"
+    mount_at "$WORK/_rootfs" -t ext4 -o loop,ro "$WORK/_squashfs/LiveOS/rootfs.img"
+    mount_at "$WORK/_overlay" -t tmpfs tmpfs
+    mkdir "$WORK/_overlay/upper" "$WORK/_overlay/work"
+    mount_at "$root" -t overlay overlay \
+        -o "lowerdir=$WORK/_rootfs,upperdir=$WORK/_overlay/upper,workdir=$WORK/_overlay/work"
+    make_changes "$root"
+    be_patient "$root"
+    cp -a "$WORK/_overlay/upper" "$1"
+    unmount_down_to "$before"
 }
 
 # make_live_initrd FILE: dracut's initrd and, after it, the guest's first process.

@@ -56,21 +56,25 @@ be_patient() { sed -i 's/^LOGIN_TIMEOUT.*/LOGIN_TIMEOUT 900/' "$1/etc/login.defs
 # make_linuxfs: the small Debian as installed, with an owner, the kernel's modules
 # and a version id.
 make_linuxfs() {
-    local root=$SYSTEM/_root dir=$MEDIUM/antiX
+    local root=$SYSTEM/_root dir=$MEDIUM/antiX release
+    release=$(kernel_release)
     mkdir -p "$dir"
     unpack_debian "$root"
-    rm -rf "$root"/usr/share/{doc,man,zoneinfo}/[!c]*
+    rm -r "$root"/usr/share/{doc,man,zoneinfo}/*
     printf '==== %s' "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >"$SYSTEM/version-id"
     mkdir -p "$root/etc/live/version" "$root/usr/local/sbin"
     printf '%s\n\ntitle: e2e\n' "$(cat "$SYSTEM/version-id")" >"$root/etc/live/version/linuxfs.ver"
     install -m 0755 scripts/guest/iso/check-base "$root/usr/local/sbin/e2e-check"
-    copy_modules "$root/lib/modules/$(kernel_release)" "${MEDIUM_MODULES[@]}"
-    cp "$KERNEL/lib/modules/$(kernel_release)"/modules.{builtin,order} "$root/lib/modules/$(kernel_release)/"
+    copy_modules "$root/lib/modules/$release/kernel" "${MEDIUM_MODULES[@]}"
+    rm "$root/lib/modules/$release/kernel/order"
+    cp "$KERNEL/lib/modules/$release"/modules.{builtin,order} "$root/lib/modules/$release/"
+    depmod --basedir "$root" "$release"
     be_patient "$root"
     echo e2e >"$root/etc/hostname"
     chroot "$root" useradd --create-home --shell /bin/bash --groups audio "$OWNER"
     set_password "$root" "$OWNER" "$OWNER_FORMER_PASSWORD"
     mksquashfs "$root" "$dir/linuxfs" -comp zstd -Xcompression-level 3 -b 262144 -noappend -no-progress -quiet
+    rm -rf "$root"
     make_sum "$dir/linuxfs"
 }
 
@@ -80,38 +84,41 @@ set_password() { printf '%s:%s\n' "$2" "$3" | chroot "$1" chpasswd --crypt-metho
 # make_sum FILE: the file's sum beside it, as antiX has it.
 make_sum() { (cd "$(dirname "$1")" && md5sum "$(basename "$1")" >"$(basename "$1").md5"); }
 
-# make_overlay: rootfs with what the overlay changed, homefs with the owner's home.
-# Takes the unpacked system away.
+# make_overlay: rootfs with what was changed, homefs with the owner's home.
 make_overlay() {
-    local root=$SYSTEM/_root dir=$MEDIUM/antiX tree=$SYSTEM/_overlay upper=$SYSTEM/_overlay/upper
-    mkdir -p "$upper/etc/live/version" "$tree/work"
-    cp "$root/etc/live/version/linuxfs.ver" "$upper/etc/live/version/rootfs.ver"
-    make_changes "$upper"
-    set_password "$root" "$OWNER" "$OWNER_PASSWORD"
-    cp -p "$root/etc/shadow" "$upper/etc/shadow"
+    local root=$SYSTEM/_merged dir=$MEDIUM/antiX tree=$SYSTEM/_tree before=${#MOUNTED[@]}
+    mkdir -p "$tree/upper" "$tree/work"
     make_ext4 "$tree" "$dir/rootfs" rootfs
-    rm -rf "$tree"
-    mkdir -p "$tree"
+    mount_at "$SYSTEM/_linuxfs" -t squashfs -o loop,ro "$dir/linuxfs"
+    mount_at "$SYSTEM/_rootfs" -o loop "$dir/rootfs"
+    mount_at "$root" -t overlay overlay \
+        -o "lowerdir=$SYSTEM/_linuxfs,upperdir=$SYSTEM/_rootfs/upper,workdir=$SYSTEM/_rootfs/work"
+    cp "$root/etc/live/version/linuxfs.ver" "$root/etc/live/version/rootfs.ver"
+    make_changes "$root"
+    set_password "$root" "$OWNER" "$OWNER_PASSWORD"
     cp -a "$root/home/$OWNER" "$tree/"
+    unmount_down_to "$before"
+
+    rmdir "$tree/upper" "$tree/work"
     echo "only in homefs" >"$tree/$OWNER/from-homefs"
     chown "$(stat -c %u:%g "$tree/$OWNER")" "$tree/$OWNER/from-homefs"
     make_ext4 "$tree" "$dir/homefs" homefs
-    rm -rf "$tree" "$root"
+    rm -r "$tree"
+    rmdir "$SYSTEM/_linuxfs" "$SYSTEM/_rootfs" "$root"
 }
 
-# make_changes UPPER: what check-changed looks for, in the upper folder of an OverlayFS.
+# make_changes ROOT: what check-changed looks for, in the system mounted at ROOT.
 make_changes() {
-    local upper=$1
-    mkdir -p "$upper"/{etc,root/overlay,usr/local/{bin,sbin},usr/share/common-licenses}
-    chmod 0700 "$upper/root"
-    install -m 0755 scripts/guest/iso/check-changed "$upper/usr/local/sbin/e2e-check"
-    echo "only in the overlay" >"$upper/root/overlay/file"
-    ln "$upper/root/overlay/file" "$upper/root/overlay/link"
-    mknod "$upper/etc/debian_version" c 0 0
-    setfattr -n trusted.overlay.opaque -v y "$upper/usr/share/common-licenses"
-    echo mine >"$upper/usr/share/common-licenses/MINE"
-    cp /usr/bin/env "$upper/usr/local/bin/tool"
-    setcap cap_net_raw+ep "$upper/usr/local/bin/tool"
+    mkdir -p "$1/root/overlay" "$1/usr/local/sbin"
+    install -m 0755 scripts/guest/iso/check-changed "$1/usr/local/sbin/e2e-check"
+    echo "only in the overlay" >"$1/root/overlay/file"
+    ln "$1/root/overlay/file" "$1/root/overlay/link"
+    rm "$1/etc/debian_version"
+    rm -r "$1/usr/share/common-licenses"
+    mkdir "$1/usr/share/common-licenses"
+    echo mine >"$1/usr/share/common-licenses/MINE"
+    cp "$1/usr/bin/env" "$1/usr/local/bin/tool"
+    setcap cap_net_raw+ep "$1/usr/local/bin/tool"
 }
 
 # make_ext4 TREE FILE LABEL: a persistence file.
