@@ -72,6 +72,11 @@ type Late struct {
 type Partition struct {
 	Data tree.Data
 	Size int64 // in bytes
+	// Number, 2 to 4, gives it that entry of the MBR, of type Type. 0 stands for
+	// none: a partition that is the EFI boot image has its entries by that. There
+	// is no such entry with TableGPT.
+	Number int
+	Type   uint8
 }
 
 // Plan is an image of which all but the sizes of late files is known: names,

@@ -1,6 +1,8 @@
 package remaster
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -39,6 +41,9 @@ func (f *Found) kernels() (pairs []kernelPair, err error) {
 			continue
 		}
 		names, err := f.at.list(at)
+		if errors.Is(err, fs.ErrPermission) {
+			continue // what cannot be seen is no part of it
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
@@ -19,6 +20,8 @@ import (
 // print it, without their "sum".
 func newHash(kind string) hash.Hash {
 	switch kind {
+	case "sha1":
+		return sha1.New()
 	case "sha256":
 		return sha256.New()
 	case "sha512":

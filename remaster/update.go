@@ -312,7 +312,7 @@ func (p *UpdatePlan) steps(made map[string]string) (steps []swap.Step) {
 // Run does what the plan says.
 func (p *UpdatePlan) Run(ctx context.Context) (*UpdateResult, error) {
 	start := time.Now()
-	res := &UpdateResult{Plan: p.Summary, Path: p.c.live.Base.Path}
+	res := &UpdateResult{Path: p.c.live.Base.Path}
 	if !p.Summary.UpToDate {
 		if err := p.checkImplanted(ctx); err != nil {
 			return nil, err
@@ -324,7 +324,7 @@ func (p *UpdatePlan) Run(ctx context.Context) (*UpdateResult, error) {
 	if p.o.Stage && p.base {
 		res.Path += ".new"
 	}
-	res.Warnings = p.Summary.Warnings
+	res.Plan, res.Warnings = p.Summary, p.Summary.Warnings // the run may have added some
 	res.Seconds = time.Since(start).Seconds()
 	return res, nil
 }

@@ -28,6 +28,8 @@ type dying struct {
 	swap.OS
 	left   int
 	noLink bool // as FAT
+	done   int
+	commit int // how many changes there were before the commit point
 }
 
 func (d *dying) change(fn func() error) error {
@@ -35,10 +37,14 @@ func (d *dying) change(fn func() error) error {
 		return errPower
 	}
 	d.left--
+	d.done++
 	return fn()
 }
 
 func (d *dying) WriteFile(path string, data []byte) error {
+	if bytes.Contains(data, []byte(`"committed"`)) {
+		d.commit = d.done
+	}
 	return d.change(func() error { return d.OS.WriteFile(path, data) })
 }
 
@@ -195,13 +201,6 @@ func TestUpdateCrash(t *testing.T) {
 	}
 }
 
-// environmentDying is environment with a disk that dies after n changes.
-func environmentDying(t testing.TB, n int, noLink bool) *remaster.Env {
-	e := environment(t, codec.Auto)
-	e.OnDisk(&dying{left: n, noLink: noLink})
-	return e
-}
-
 func (c *crashing) test(t *testing.T) {
 	noLink := strings.Contains(c.name, "one VID")
 	copyOf := func(from string) string {
@@ -250,18 +249,22 @@ func (c *crashing) test(t *testing.T) {
 	}{{"update", c.medium, updated, update}, {"rollback", updated, returned, back}} {
 		before, after := sums(t, phase.from), sums(t, phase.to)
 		met := map[string]int{}
-		for n := 0; ; n++ {
-			d := copyOf(phase.from)
-			err := phase.run(environmentDying(t, n, noLink), d)
-			if err == nil {
-				if s := sums(t, d); !maps.Equal(s, after) {
-					t.Errorf("%s: in the end there is\n%v\nnot\n%v", phase.name, s, after)
-				}
-				if n < 10 {
-					t.Errorf("%s: no more than %d changes", phase.name, n)
-				}
-				break
+		run := func(d string, n int) (*dying, error) {
+			e, disk := environment(t, codec.Auto), &dying{left: n, noLink: noLink}
+			e.OnDisk(disk)
+			return disk, phase.run(e, d)
+		}
+		d := copyOf(phase.from)
+		whole, err := run(d, 1<<20)
+		if s := sums(t, d); err != nil || !maps.Equal(s, after) || whole.commit < 2 || whole.done < whole.commit+5 {
+			t.Fatalf("%s: %v; %d changes, %d before the commit point; in the end there is\n%v\nnot\n%v", phase.name, err, whole.done, whole.commit, s, after)
+		}
+		for n := 0; n < whole.done; n++ {
+			if n < whole.commit-4 {
+				n += 3 // where no name has changed yet, not every moment matters
 			}
+			d := copyOf(phase.from)
+			_, err := run(d, n)
 			if !errors.Is(err, errPower) {
 				t.Fatalf("%s: after %d changes: %v", phase.name, n, err)
 			}
@@ -287,9 +290,6 @@ func (c *crashing) test(t *testing.T) {
 				met["kernel without its initrd"]++
 			}
 			for _, dir := range remaster.JournalDirs(filepath.Join(d, c.dir)) {
-				if state, err := swap.Inspect(swap.OS{}, dir); err == nil && state != nil && state.Stage == swap.Building {
-					n += 2 // where no name has changed yet, not every moment matters
-				}
 				if _, err := swap.Recover(t.Context(), swap.OS{}, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("%s: recovery: %v", when, err)
 				}

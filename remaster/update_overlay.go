@@ -185,8 +185,8 @@ func (p *UpdatePlan) missing(ctx context.Context) error {
 // the old one. Times of directories do not count: they follow from what is in
 // them, and from what was there for a while.
 func (p *UpdatePlan) shows(ctx context.Context, c *Change) (bool, error) {
-	if slices.Contains(antixDropped, c.Path) {
-		return true, nil // no base holds it
+	if _, antix := p.c.live.Layout.(AntiX); antix && (slices.Contains(antixDropped, c.Path) || c.Path == baseVIDFile) {
+		return true, nil // they tell of a base, and no other holds them
 	}
 	n, err := p.from.Base.Root.Lookup(c.Path)
 	if err != nil {
@@ -251,7 +251,7 @@ func (p *UpdatePlan) mayLie() error {
 			if n, err := layer.Lookup(name); err != nil {
 				return err
 			} else if n != nil {
-				p.warn("%s holds a database of packageFiles (/%s), which hides that of the new base: it does not know of what the new base brings", o.Name(), name)
+				p.warn("%s holds a database of packages (/%s), which hides that of the new base: it does not know of what the new base brings", o.Name(), name)
 				return nil
 			}
 		}

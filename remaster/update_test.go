@@ -1,7 +1,6 @@
 package remaster_test
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -336,14 +335,4 @@ func TestUpdateDebian(t *testing.T) {
 			drop()
 		})
 	}
-}
-
-// same tells whether two files hold the same.
-func same(t testing.TB, a, b string) bool {
-	t.Helper()
-	x, err := os.ReadFile(a)
-	systest.Must(t, err)
-	y, err := os.ReadFile(b)
-	systest.Must(t, err)
-	return bytes.Equal(x, y)
 }

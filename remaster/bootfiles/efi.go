@@ -63,10 +63,12 @@ func (p *plan) mediumImage(medium source) (found bool, err error) {
 		if n == nil {
 			continue
 		}
-		fault, err := imageFault(at, n)
+		c, err := n.Open()
 		if err != nil {
-			return false, err
+			return false, fmt.Errorf("%s: %w", tree.Quote(at), err)
 		}
+		fault := p.imageFault(at, c)
+		c.Close()
 		if fault != "" {
 			p.note("UEFI: /%s %s", at, fault)
 			continue
@@ -87,40 +89,90 @@ func (p *plan) addImage(at string) {
 }
 
 // imageFault tells why firmware cannot boot from an image, or is empty.
-func imageFault(at string, n *tree.Node) (fault string, err error) {
-	c, err := n.Open()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", tree.Quote(at), err)
-	}
-	defer c.Close()
+func (p *plan) imageFault(at string, c tree.Content) string {
 	fs, err := fat.Open(c, c.Size(), tree.Quote(at))
 	if err != nil {
-		return fmt.Sprintf("is no FAT image: %v", err), nil
+		return fmt.Sprintf("is no FAT image: %v", err)
 	}
 	root, err := fs.Root()
 	if err != nil {
-		return "", err
+		return fmt.Sprintf("is damaged: %v", err)
 	}
-	found, err := efiLoaders(source{root, true})
+	s := source{root, true}
+	found, err := efiLoaders(s)
+	if err == nil && len(found) > 0 {
+		err = grubsIn(s, dirOf(found[0]), func(in string, g grubImage) error {
+			if g.elsewhere() {
+				p.note("UEFI: GRUB in /%s, /%s looks for its menu on a device that it was made for (%s), which the new medium may not be", at, in, g.place())
+			}
+			return nil
+		})
+	}
+	switch {
+	case err != nil:
+		return fmt.Sprintf("is damaged: %v", err)
+	case len(found) == 0:
+		return "has no loader in EFI/BOOT"
+	}
+	return ""
+}
+
+// grubsIn calls fn with each image of GRUB in a directory.
+func grubsIn(s source, dir string, fn func(at string, g grubImage) error) error {
+	_, n, err := s.directory(dir)
+	if n == nil || err != nil {
+		return err
+	}
+	kids, err := n.Children()
 	if err != nil {
-		return fmt.Sprintf("is damaged: %v", err), nil
+		return fmt.Errorf("%s: %w", tree.Quote(dir), err)
 	}
-	if len(found) == 0 {
-		return "has no loader in EFI/BOOT", nil
+	for _, k := range kids {
+		if !strings.HasSuffix(strings.ToLower(k.Name), ".efi") {
+			continue
+		}
+		at, n, err := s.file(inDir(dir, k.Name))
+		if err != nil {
+			return err
+		}
+		if n == nil || n.Size > maxLoader {
+			continue
+		}
+		b, err := read(at, n, maxLoader)
+		if err != nil {
+			return err
+		}
+		if g, ok := readGRUBImage(b); ok {
+			if err := fn(at, g); err != nil {
+				return err
+			}
+		}
 	}
-	return "", nil
+	return nil
 }
 
 // esp is a FAT image that is being put together.
 type esp struct {
 	files tree.Edits
-	id    hash.Hash // of what it is made of
+	id    hash.Hash         // of what it is made of
+	names map[string]string // as they were met first, by those in lower case
 }
 
-func newESP() *esp { return &esp{id: sha256.New()} }
+func newESP() *esp { return &esp{id: sha256.New(), names: map[string]string{}} }
 
-// put puts a file into the image.
+// put puts a file into the image, in which names that differ in case are one.
 func (e *esp) put(at string, n *tree.Node) {
+	spelt := ""
+	for part := range strings.SplitSeq(at, "/") {
+		spelt = inDir(spelt, part)
+		key := strings.ToLower(spelt)
+		if was, ok := e.names[key]; ok {
+			spelt = was
+		} else {
+			e.names[key] = spelt
+		}
+	}
+	at = spelt
 	e.files.Put(at, plain(n))
 	fmt.Fprintf(e.id, "%q %d %d\n", at, n.Size, n.Mtime.Sec)
 }
@@ -238,43 +290,22 @@ var menuPlaces = []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "EFI/BOOT
 // loaded from the image: where its own place has none there, a stub goes on with
 // the medium's.
 func (p *plan) grubMenus(medium source, dir string, e *esp) error {
-	_, n, err := medium.directory(dir)
-	if n == nil || err != nil {
-		return err
-	}
-	kids, err := n.Children()
-	if err != nil {
-		return fmt.Errorf("%s: %w", tree.Quote(dir), err)
-	}
 	marker := ""
-	for _, k := range kids {
-		if !strings.HasSuffix(strings.ToLower(k.Name), ".efi") {
-			continue
-		}
-		at, n, err := medium.file(inDir(dir, k.Name))
-		if err != nil {
-			return err
-		}
-		if n == nil || n.Size > maxLoader {
-			continue
-		}
-		b, err := read(at, n, maxLoader)
-		if err != nil {
-			return err
-		}
-		g, ok := readGRUBImage(b)
-		if !ok || g.standalone() || g.prefix == "" {
-			continue
+	return grubsIn(medium, dir, func(at string, g grubImage) error {
+		if g.standalone() {
+			return nil
 		}
 		if g.elsewhere() {
-			p.note("UEFI: GRUB in /%s looks for its menu on a device of another machine: %s", at, g.prefix)
-			continue
+			p.note("UEFI: GRUB in /%s looks for its menu on a device that it was made for (%s), which the new medium may not be", at, g.place())
+			return nil
 		}
 		own := strings.Trim(g.prefix, "/")
-		if _, n, err := medium.file(inDir(own, "grub.cfg")); err != nil {
+		_, n, err := medium.file(inDir(own, "grub.cfg"))
+		if err != nil {
 			return err
-		} else if n != nil && strings.EqualFold(strings.SplitN(own, "/", 2)[0], "EFI") {
-			continue // in the image as well
+		}
+		if top, _, _ := strings.Cut(own, "/"); n != nil && strings.EqualFold(top, "EFI") {
+			return nil // in the image as well
 		}
 		menu, n, err := medium.first(append([]string{inDir(own, "grub.cfg")}, menuPlaces...)...)
 		if err != nil {
@@ -282,7 +313,7 @@ func (p *plan) grubMenus(medium source, dir string, e *esp) error {
 		}
 		if n == nil {
 			p.note("UEFI: GRUB in /%s finds no menu: there is no /%s/grub.cfg", at, own)
-			continue
+			return nil
 		}
 		p.see(n)
 		if marker == "" {
@@ -290,8 +321,8 @@ func (p *plan) grubMenus(medium source, dir string, e *esp) error {
 			p.put(marker, p.text("by this file GRUB finds the medium\n"))
 		}
 		e.put(inDir(own, "grub.cfg"), p.text(stub(marker, menu)))
-	}
-	return nil
+		return nil
+	})
 }
 
 // loaderEntries puts systemd-boot's menu into the image, and the kernels and

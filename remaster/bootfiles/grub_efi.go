@@ -28,7 +28,7 @@ func readGRUBImage(b []byte) (g grubImage, ok bool) {
 	for from := 0; ; {
 		i := bytes.Index(b[from:], []byte(modulesMagic))
 		if i < 0 {
-			return g, false
+			return grubImage{}, false
 		}
 		from += i
 		if g, ok = readObjects(b[from:]); ok {
@@ -63,18 +63,35 @@ func readObjects(b []byte) (g grubImage, ok bool) {
 		case objectConfig:
 			g.config = string(content)
 		case objectPrefix:
-			g.prefix, ok = string(content), true
+			// () is the device that the image was loaded from, as no device is.
+			g.prefix, ok = strings.TrimPrefix(string(content), "()"), true
 		}
 		b = b[n:]
 	}
 	return g, ok
 }
 
+// standalone tells of images that have their menu linked in, or ask nobody for
+// one.
+func (g grubImage) standalone() bool {
+	return g.prefix == "" || strings.HasPrefix(g.prefix, "(memdisk)")
+}
+
 // elsewhere tells of images that look for their files on a certain device, such as
 // those that grub-install links for one machine.
 func (g grubImage) elsewhere() bool {
-	return !strings.HasPrefix(g.prefix, "/") || strings.Contains(g.config, "search.fs_uuid")
+	return !g.standalone() && !strings.HasPrefix(g.prefix, "/") || strings.Contains(g.config, fsUUID)
 }
 
-// standalone tells of images that have their files linked in.
-func (g grubImage) standalone() bool { return strings.HasPrefix(g.prefix, "(memdisk)") }
+// fsUUID is how grub-install's scripts find a file system.
+const fsUUID = "search.fs_uuid"
+
+// place is where an image looks, in GRUB's words.
+func (g grubImage) place() string {
+	for line := range strings.Lines(g.config) {
+		if strings.Contains(line, fsUUID) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return g.prefix
+}

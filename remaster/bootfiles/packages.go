@@ -3,6 +3,7 @@ package bootfiles
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"relive/iso"
@@ -77,7 +78,8 @@ func FromPackages(ctx context.Context, system *tree.Node, m Menus, o Options) (*
 			p.put(grubMenu, p.text(string(menu)))
 		}
 	}
-	if bios == "" {
+	told := slices.ContainsFunc(p.Notes, func(n string) bool { return strings.HasPrefix(n, "BIOS:") })
+	if bios == "" && !told {
 		p.note("BIOS: the system has no ISOLINUX (Debian: isolinux, syslinux-common; Fedora, Arch: syslinux)")
 	}
 	if o.Title != "" && len(p.Boot) > 0 {
@@ -301,7 +303,7 @@ func finishedGRUB(s source, m machine) (at string, n *tree.Node, g grubImage, er
 		if err != nil {
 			return "", nil, g, err
 		}
-		if g, ok := readGRUBImage(b); ok && !g.elsewhere() {
+		if g, ok := readGRUBImage(b); ok && !g.elsewhere() && !g.standalone() {
 			return at, n, g, nil
 		}
 	}

@@ -4,8 +4,8 @@
 // tree. [Check] puts the three side by side.
 //
 // Laws:
-//   - What is read of an image or an initrd is bounded: a file that unpacks to
-//     more than 2 GiB, asks for a dictionary of more than 128 MiB, or is made of
+//   - What is read of an image or an initrd is bounded: a file that has or
+//     unpacks to more than 2 GiB, asks for a dictionary of more than 128 MiB, or is made of
 //     tens of thousands of compressed streams ends in an error.
 //   - An initrd is read as the kernel unpacks it: any number of archives and
 //     compressed streams one behind another, with zeros between them.

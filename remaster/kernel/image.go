@@ -46,7 +46,10 @@ func Read(ctx context.Context, c tree.Content, name string) (Image, error) {
 			return img, err
 		}
 	}
-	u := newUnpacker(ctx, c, name)
+	u, err := newUnpacker(ctx, c, name)
+	if err != nil {
+		return Image{}, err
+	}
 	defer u.close()
 	var img Image
 	at := int64(0)

@@ -31,7 +31,10 @@ const maxVersions = 1000
 // others. What is no cpio archive in the newc form, compressed or not, is
 // tree.ErrUnsupported.
 func Initrd(ctx context.Context, c tree.Content, name string) (Ramdisk, error) {
-	u := newUnpacker(ctx, c, name)
+	u, err := newUnpacker(ctx, c, name)
+	if err != nil {
+		return Ramdisk{}, err
+	}
 	defer u.close()
 	a := &archive{u: u, found: map[string]bool{}}
 	for at := int64(0); ; at = u.pos() {

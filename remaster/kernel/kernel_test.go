@@ -142,6 +142,9 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+	if _, err := Read(context.Background(), repeated{[]byte{0}, 1 << 40}, "vmlinuz"); kind(err) != "unsupported" {
+		t.Error(err)
+	}
 	// The text is found wherever the buffer that it is looked for in ends.
 	const tail = banner + "\x00"
 	for at := 256<<10 - len(tail) - 5; at < 256<<10+5; at++ {
@@ -274,7 +277,7 @@ func TestInitrdTools(t *testing.T) {
 	want := []string{"6.1.0-56-amd64"}
 	more := gzipped(t, cpio(file{"lib/modules/6.12.1/x", fileMode, ""}))
 	for _, cmd := range []string{"cat", "cat ../crc #", "gzip -9 -c", "bzip2 -c", "lzma -c", "lzma -9 -c", "xz -c", "xz --check=crc32 -9 -c", "xz --check=sha256 --block-size=100000 -c", "xz --check=none -c",
-		"lzop -9 -c", "lzop -c", "lz4 -l -c", "lz4 -l -9 -c", "zstd -19 -c -q", "zstd --ultra -22 --long=27 -c -q", "zstd --no-check -c -q"} {
+		"lzop -9 -c", "lzop -c", "lz4 -l -c", "lz4 -l -9 -c", "sh -c 'head -c 5000 | lz4 -l -c; tail -c +5001 ../plain | lz4 -l -c'", "zstd -19 -c -q", "zstd --ultra -22 --long=27 -c -q", "zstd --no-check -c -q"} {
 		out := []byte(systest.Output(t, "sh", "-c", "cd '"+src+"' && "+cmd+" < '"+plain+"'"))
 		got, err := Initrd(context.Background(), content(t, out), "initrd")
 		if err != nil || !slices.Equal(got.Versions, want) {
@@ -295,10 +298,37 @@ func TestInitrdTools(t *testing.T) {
 			}
 		}
 	}
+	// What lzop calls the checksum of packed data; it writes none itself.
+	lzo := []byte(systest.Output(t, "sh", "-c", "lzop -c < '"+plain+"'"))
+	if got, err := Initrd(context.Background(), content(t, withPackedSums(t, lzo)), "initrd"); err != nil || !slices.Equal(got.Versions, want) {
+		t.Errorf("lzop with more checksums: %+v, %v", got, err)
+	}
 	bcj := systest.Output(t, "sh", "-c", "xz --x86 --lzma2 -c < '"+plain+"'")
 	if _, err := Initrd(context.Background(), content(t, []byte(bcj)), "initrd"); kind(err) != "unsupported" {
 		t.Error(err)
 	}
+}
+
+// withPackedSums puts a checksum of the packed data before each block of an
+// lzop file, which has none in its name and one of the unpacked data.
+func withPackedSums(t testing.TB, b []byte) []byte {
+	const header = 9 + 7 + 1 + 4 + 4 + 4 + 4 + 1 + 4
+	flags := binary.BigEndian.Uint32(b[17:])
+	if flags&(lzopAdlerD|lzopAdlerC|lzopCRCD|lzopCRCC|lzopFilter|lzopExtra) != lzopAdlerD || b[33] != 0 {
+		t.Fatalf("lzop wrote flags %#x", flags)
+	}
+	out := slices.Clone(b[:header])
+	binary.BigEndian.PutUint32(out[17:], flags|lzopAdlerC)
+	for b = b[header:]; len(b) > 4; {
+		size, packed := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+		out = append(out, b[:12]...)
+		if packed < size {
+			out = append(out, "sums"...)
+		}
+		out = append(out, b[12:12+packed]...)
+		b = b[12+packed:]
+	}
+	return append(out, b...)
 }
 
 // repeated is a file that only seems large.
@@ -351,6 +381,7 @@ func TestBombs(t *testing.T) {
 		{"zstd of zeros", content(t, z.Bytes()), "unsupported"},
 		{"xz that asks for a dictionary", content(t, big), "unsupported"},
 		{"lzma that asks for a dictionary", content(t, lz), "corrupt"},
+		{"a file of a TiB", repeated{[]byte{0}, 1 << 40}, "unsupported"},
 		{"a million empty streams", repeated{empty, int64(len(empty)) << 20}, "unsupported"},
 	} {
 		start := time.Now()
@@ -388,6 +419,7 @@ func TestModules(t *testing.T) {
 		{"plain", build(nil, "lib/modules/6.1.0/modules.dep", "lib/modules/5.10/kernel/", "lib/modules/6.9/updates/x", "lib/modules/x/kernel/"), "5.10 6.1.0"},
 		{"merged", build(map[string]string{"lib": "usr/lib"}, "usr/lib/modules/6.1.0/modules.dep.bin"), "6.1.0"},
 		{"merged, absolute", build(map[string]string{"lib": "/usr/lib"}, "usr/lib/modules/6.1.0/kernel/x"), "6.1.0"},
+		{"absolute, deeper", build(map[string]string{"lib/modules": "/opt/m"}, "opt/m/6.1.0/kernel/x", "lib/x"), "6.1.0"},
 		{"both", build(nil, "lib/modules/6.1.0/modules.dep", "usr/lib/modules/6.5.0/modules.dep"), "6.1.0 6.5.0"},
 		{"link to a version", build(map[string]string{"lib/modules/6.2": "../../opt/m"}, "opt/m/modules.dep"), "6.2"},
 		{"loops", build(map[string]string{"lib": "lib", "usr/lib": "../usr/lib"}), ""},

@@ -18,7 +18,7 @@ import (
 
 // Bounds of what a file may ask for, in bytes.
 const (
-	// maxUnpacked is how much a file may unpack to in all.
+	// maxUnpacked is how much a file may hold, and may unpack to in all.
 	maxUnpacked = 2 << 30
 	// maxDict is the largest dictionary or window; xz -9 has 64 MiB, zstd
 	// --ultra 128 MiB.
@@ -84,8 +84,11 @@ type unpacker struct {
 	buf  blockBuffers
 }
 
-func newUnpacker(ctx context.Context, c tree.Content, name string) *unpacker {
-	return &unpacker{ctx: ctx, c: c, name: name, end: c.Size(), left: maxUnpacked}
+func newUnpacker(ctx context.Context, c tree.Content, name string) (*unpacker, error) {
+	if size := c.Size(); size > maxUnpacked {
+		return nil, tree.Unsupported(name, "", "has %d bytes, more than any kernel or initrd", size)
+	}
+	return &unpacker{ctx: ctx, c: c, name: name, end: c.Size(), left: maxUnpacked}, nil
 }
 
 // fileReader is the unpacker as the source of its buffer.

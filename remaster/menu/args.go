@@ -135,6 +135,11 @@ const gluedReason = "what is to be removed stands behind a variable with no blan
 
 // args edits a list of arguments.
 func (r *rules) args(d dialect, text []byte, l list, at where) (out []splice) {
+	if d == (plain{}) && len(l.words) > 0 {
+		if w := l.words[len(l.words)-1]; bytes.Count(text[w.start:w.end], []byte{'"'})%2 != 0 {
+			return []splice{{start: w.start, end: w.end, left: "a quote in the arguments is not closed"}}
+		}
+	}
 	drop := make([]bool, len(l.words))
 	sep := separator(l.words)
 	init := len(l.words) // where the arguments of init begin

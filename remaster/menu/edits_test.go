@@ -31,7 +31,7 @@ func replay(text string, changes []Change) string {
 		at := c.Line - 1
 		end := lines[at][len(strings.TrimRight(lines[at], "\n")):]
 		body := strings.TrimSuffix(lines[at], "\n")
-		if strings.HasSuffix(body, "\r") {
+		if end != "" && strings.HasSuffix(body, "\r") {
 			body, end = body[:len(body)-1], "\r"+end
 		}
 		if c.Before == "" {
@@ -172,6 +172,8 @@ func TestBytesStay(t *testing.T) {
 		{GRUB, "k=\"${k}gone=1 \"\nj=\"${j} x gone=$n \"\nlinux /v $k $j\nn=$m\n", "k=\"${k}\"\nj=\"${j} x gone=$n \"\nlinux /v $k $j new\nn=$m\n"},
 		{GRUB, "n=1\nj=\"x gone=$n\"\nlinux /v $j\n", "n=1\nj=\"x\"\nlinux /v $j new\n"},
 		{GRUB, "a=\"gone\"\nb=\"$a x\"\nlinux /v $b\n", "a=\"\"\nb=\"$a x\"\nlinux /v $b new\n"},
+		{GRUB, "menuentry a {\nk=\"a gone\"\nif true; then\nlinux /v $k\nfi\n}\n", "menuentry a {\nk=\"a\"\nif true; then\nlinux /v $k new\nfi\n}\n"},
+		{GRUB, "linux $memtest gone\nlinux \"${k}\" a gone\n", "linux $memtest gone\nlinux \"${k}\" a new\n"},
 		{GRUB, "bdir=\"/old\"\nlinux $bdir/v bdir=$bdir\n", "bdir=\"/moved\"\nlinux $bdir/v bdir=$bdir new\n"},
 		{GRUB, "module2 --nounzip /old/vmlinuz x gone\nmodule2 /old/initrd.img\n", "module2 --nounzip /moved/vmlinuz x new\nmodule2 /moved/initrd.img\n"},
 		{Loader, "title a\r\nlinux /v\r\n", "title a\r\nlinux /v\r\noptions new\r\n"},
@@ -210,6 +212,9 @@ func TestLeft(t *testing.T) {
 		{GRUB, "linux /v ${x}gone\n", 1, gluedReason},
 		{GRUB, "x=\"${y}gone\"\nlinux /v $x\n", 1, gluedReason},
 		{GRUB, "menuentry a {\nlinux /v $x\n}\nmenuentry b {\nx=gone\n}\n", 5, choiceReason},
+		{Syslinux, "label x\nlinux /v\nappend gone \"a\n", 3, "a quote in the arguments is not closed"},
+		{GRUB, "function boot {\nlinux /v $@\n}\nboot 'a gone' b\n", 4, handedReason},
+		{GRUB, "menuentry gone 'gone a' {\nlinux /v $2\n}\n", 1, handedReason},
 		{Syslinux, "label x\ncom32 mboot.c32\nappend /v gone --- /i\n", 3, "the entry is not known to boot Linux"},
 	} {
 		out, changes := apply(t, e, c.kind, "x.cfg", c.text)

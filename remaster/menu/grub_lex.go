@@ -12,8 +12,9 @@ import (
 // command is a command of a script of GRUB.
 type command struct {
 	words []word
-	// block is the index of the block that it stands in, -1 outside of all.
-	block int
+	// block is the index of the block that it stands in, -1 outside of all, body
+	// that of the block behind it, -1 for none.
+	block, body int
 }
 
 // block is what stands between '{' and '}'.
@@ -44,7 +45,7 @@ func readScript(file string, text []byte) (*script, error) {
 			words = words[1:]
 		}
 		if len(words) > 0 {
-			s.commands = append(s.commands, command{words: slices.Clip(words), block: at})
+			s.commands = append(s.commands, command{words: slices.Clip(words), block: at, body: -1})
 		}
 		words = nil
 	}
@@ -72,6 +73,9 @@ func readScript(file string, text []byte) (*script, error) {
 			}
 			s.blocks = append(s.blocks, block{parent: at, command: of, entry: s.enclosing(at)})
 			at = len(s.blocks) - 1
+			if of >= 0 {
+				s.commands[of].body = at
+			}
 			if of >= 0 && s.commands[of].entry() {
 				s.blocks[at].entry = at
 			}
@@ -202,8 +206,7 @@ loop:
 				put(text[i+1], i, i+2, bare)
 				i += 2
 			default:
-				put(c, i, i+1, bare)
-				i++
+				return w, tree.Corrupt(file, lineOf(text, i), "the script ends in a backslash")
 			}
 		case '$':
 			if n := name(i, bare); n > 0 {

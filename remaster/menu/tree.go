@@ -148,9 +148,8 @@ func (f *finder) file(path string, n *tree.Node) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", tree.Quote(path), err)
 	}
-	ok := true
-	if m.Kind, ok = KindOf(path, text); ok {
-		m.Text = text
+	if kind, ok := KindOf(path, text); ok {
+		m.Kind, m.Text = kind, text
 		f.found = append(f.found, m)
 	}
 	return nil

@@ -418,15 +418,22 @@ func TestShared(t *testing.T) {
 		t.Error(err)
 	}
 	b = []byte(fixture(t, "tiny.sqlite"))
-	page := b[512:1024] // the table's only leaf, or the page above its leaves
-	if page[0] != 5 {
-		t.Fatalf("the table's root is of type %d", page[0])
+	// The table's root becomes a leaf of ten cells, all of them the same one.
+	h = header("a", "1", strings.Repeat("r", 250), "x", 0)
+	page := b[512:1024]
+	clear(page)
+	page[0], page[4] = 13, 10
+	record := append([]byte{4, 0, byte((12+2*len(h))>>7) | 0x80, byte(12+2*len(h)) & 0x7f}, h...)
+	cell := append([]byte{byte(len(record)>>7) | 0x80, byte(len(record)) & 0x7f, 1}, record...)
+	copy(page[512-len(cell):], cell)
+	for i := range 10 {
+		binary.BigEndian.PutUint16(page[8+2*i:], uint16(512-len(cell)))
 	}
-	for i := range 2 * int(binary.BigEndian.Uint16(page[3:])) { // all its children are the first
-		page[12+i] = page[12+i%2]
-	}
-	if _, err := Find(context.Background(), system(t, map[string]string{"var/lib/rpm/rpmdb.sqlite": string(b)})); err != nil && kind(err) != "corrupt" {
-		t.Error(err)
+	for cells, want := range map[byte]string{5: "none", 10: "corrupt"} {
+		page[4] = cells
+		if _, err := Find(context.Background(), system(t, map[string]string{"var/lib/rpm/rpmdb.sqlite": string(b)})); kind(err) != want {
+			t.Errorf("%d cells: %v", cells, err)
+		}
 	}
 }
 

@@ -70,8 +70,13 @@ func rewriteTo(t testing.TB, path string, edit func(*tree.Node) (*tree.Node, err
 func makeFAT(t testing.TB, r *rand.Rand, dir string, size int64, args ...string) string {
 	t.Helper()
 	img, host := filepath.Join(dir, "img"), filepath.Join(dir, "host")
-	systest.BlankAt(t, img, size)
-	systest.Run(t, "mkfs.fat", append(args, img)...)
+	if args[0] == "mformat" {
+		// As grub-mkrescue does.
+		systest.Run(t, "mformat", append(append([]string{"-C"}, args[1:]...), "-i", img, "::")...)
+	} else {
+		systest.BlankAt(t, img, size)
+		systest.Run(t, "mkfs.fat", append(args, img)...)
+	}
 	f, err := os.OpenFile(img, os.O_RDWR, 0)
 	systest.Must(t, err)
 	defer f.Close()
@@ -103,12 +108,14 @@ var rewritten = []struct {
 	{40 << 20, []string{"-F16", "-s4", "-f1", "-S1024"}},
 	{100 << 20, []string{"-F32", "-s2", "-n", "My Stick", "-h", "63"}},
 	{80 << 20, []string{"-F32", "-s2", "-b", "3", "-R", "12"}},
+	{2880 << 10, []string{"mformat", "-f", "2880", "-L", "16", "-v", "MTOOLS", "-H", "77"}},
+	{8 << 20, []string{"mformat", "-T", "16384", "-h", "64", "-s", "32", "-c", "2"}},
 }
 
 // TestRewrite: what is edited is, all else stays: names, content, times, short
 // names, attributes, boot code, label, serial, hidden sectors, kind and size.
 func TestRewrite(t *testing.T) {
-	systest.NeedTools(t, "mkfs.fat", "mcopy", "fsck.fat", "mdir", "mattrib", "blkid")
+	systest.NeedTools(t, "mkfs.fat", "mformat", "mcopy", "fsck.fat", "mdir", "mattrib", "blkid")
 	for i, c := range rewritten {
 		t.Run(fmt.Sprint(c.args), func(t *testing.T) {
 			t.Parallel()
@@ -219,7 +226,7 @@ func TestRewriteNothing(t *testing.T) {
 // TestRewriteGrows: an image in which the tree has no more room becomes larger,
 // and keeps its kind.
 func TestRewriteGrows(t *testing.T) {
-	systest.NeedTools(t, "mkfs.fat", "mcopy", "fsck.fat", "mdir", "mattrib")
+	systest.NeedTools(t, "mkfs.fat", "mformat", "mcopy", "fsck.fat", "mdir", "mattrib")
 	for i, c := range append(rewritten[:len(rewritten):len(rewritten)], []struct {
 		size int64
 		args []string
@@ -231,6 +238,8 @@ func TestRewriteGrows(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(i), 6))
 			img := makeFAT(t, r, t.TempDir(), c.size, c.args...)
+			end := openFile(t, img).vol.size
+			systest.Must(t, os.Truncate(img, end))
 			// Something behind the volume, which stays where the volume does not grow
 			// over it.
 			f, err := os.OpenFile(img, os.O_RDWR|os.O_APPEND, 0)
@@ -241,11 +250,11 @@ func TestRewriteGrows(t *testing.T) {
 			if out := rewriteTo(t, img, put(map[string][]byte{"new": []byte("new")})); true {
 				p, err := os.ReadFile(out)
 				systest.Must(t, err)
-				if int64(len(p)) != c.size+6 || string(p[c.size:]) != "behind" {
-					t.Errorf("%d bytes, was %d; %q", len(p), c.size, p[c.size:])
+				if int64(len(p)) != end+6 || string(p[end:]) != "behind" {
+					t.Errorf("%d bytes, the volume has %d", len(p), end)
 				}
 			}
-			files := map[string][]byte{"large": bytes.Repeat([]byte("0123456789abcde\n"), int(c.size>>4)+8000)}
+			files := map[string][]byte{"large": bytes.Repeat([]byte("0123456789abcde\n"), int(end>>4)+8000)}
 			if c.size < 10<<20 {
 				for i := range 600 {
 					files[fmt.Sprintf("file %d in the root", i)] = []byte{byte(i)}

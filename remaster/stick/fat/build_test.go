@@ -267,3 +267,120 @@ func TestBuildRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestBuildCosts: memory does not grow with the size of the volume, and many names
+// that would have the same short one are no trouble.
+func TestBuildCosts(t *testing.T) {
+	t.Parallel()
+	// 2^31 bytes of zeros in each of eight files.
+	var kids []*tree.Node
+	for i := range 8 {
+		n := tree.NewFile(fmt.Sprintf("large %d", i), 0o644, nil)
+		n.Size, n.Data = 1<<31, blank(1<<31)
+		kids = append(kids, n)
+	}
+	root := tree.NewDir("", 0o755, kids...)
+	buf := make([]byte, 1<<20)
+	result := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			p, err := NewPlan(b.Context(), root, BuildOptions{Size: 32 << 30})
+			systest.Must(b, err)
+			c, err := p.Data().Open()
+			systest.Must(b, err)
+			for at := int64(0); at < 24<<20; at += int64(len(buf)) {
+				systest.Must(b, tree.ReadFull(c, buf, at))
+			}
+			systest.Must(b, c.Close())
+		}
+	})
+	if got := result.AllocedBytesPerOp(); got > 100<<10 {
+		t.Errorf("%d bytes allocated", got)
+	}
+	t.Logf("%v for 24 MiB of tables", time.Duration(result.NsPerOp()))
+
+	var many []*tree.Node
+	for i := range 12000 {
+		many = append(many, tree.NewFile(fmt.Sprintf("common beginning %d.extension", i), 0o644, []byte{1}))
+	}
+	p, err := NewPlan(t.Context(), tree.NewDir("", 0o755, tree.NewDir("d", 0o755, many...)), BuildOptions{})
+	systest.Must(t, err)
+	c, err := p.Data().Open()
+	systest.Must(t, err)
+	fs, err := Open(c, c.Size(), "image")
+	systest.Must(t, err)
+	entries, err := fs.oldEntries(lookup(t, rootOf(t, fs), "d").Dir.(*dir))
+	systest.Must(t, err)
+	seen := map[shortForm]bool{}
+	for _, e := range entries {
+		seen[shortForm(e.raw[:shortName])] = true
+	}
+	if len(seen) != len(many) {
+		t.Errorf("%d names have %d short ones", len(many), len(seen))
+	}
+}
+
+// blank is content of zeros.
+type blank int64
+
+func (b blank) Open() (tree.Content, error)                { return b, nil }
+func (b blank) ReadAt(p []byte, off int64) (int, error)    { clear(p); return len(p), nil }
+func (b blank) Size() int64                                { return int64(b) }
+func (b blank) Close() error                               { return nil }
+func (b blank) NextData(int64) (start, end int64, e error) { return 0, 0, io.EOF }
+
+// TestBuildShortNames: short names by the specification's examples and rules.
+func TestBuildShortNames(t *testing.T) {
+	t.Parallel()
+	names := []string{
+		"README", "grub.cfg", "BOOTX64.EFI", "TextFile.Mine.txt", "The quick brown.fox", "a+b=c.d", ".profile", "x.html", "ÄÖÜ", "LONGNA~1.TXT", "Long names.txt",
+		"Long nameS 2.txt", "e\u0301", "dir.d", "lower", "SPACE D", "12345678.123", "123456789", "a.b.c",
+	}
+	want := map[string]string{
+		"README": "README     ", "grub.cfg": "GRUB    CFG+", "BOOTX64.EFI": "BOOTX64 EFI", "TextFile.Mine.txt": "TEXTFI~1TXT+", "The quick brown.fox": "THEQUI~1FOX+",
+		"a+b=c.d": "A_B_C~1 D  +", ".profile": "PROFIL~1   +", "x.html": "X~1     HTM+", "ÄÖÜ": "___~1      +", "LONGNA~1.TXT": "LONGNA~1TXT", "Long names.txt": "LONGNA~3TXT+",
+		"Long nameS 2.txt": "LONGNA~2TXT+", "e\u0301": "E_~1       +", "dir.d": "DIR     D  +", "lower": "LOWER      +", "SPACE D": "SPACED~1   +", "12345678.123": "12345678123",
+		"123456789": "123456~1   +", "a.b.c": "AB~1    C  +",
+	}
+	var kids []*tree.Node
+	for _, name := range names {
+		if want[name] != "" {
+			kids = append(kids, tree.NewFile(name, 0o644, nil))
+		}
+	}
+	p, err := NewPlan(t.Context(), tree.NewDir("", 0o755, kids...), BuildOptions{})
+	systest.Must(t, err)
+	c, err := p.Data().Open()
+	systest.Must(t, err)
+	fs, err := Open(c, c.Size(), "image")
+	systest.Must(t, err)
+	long := false
+	systest.Must(t, fs.rootDir().entries(func(_ int, e []byte) (bool, error) {
+		switch {
+		case e[0] == 0:
+			return true, nil
+		case e[deAttr] == attrLongName:
+			long = true
+			return false, nil
+		}
+		got := string(e[:shortName])
+		if long {
+			got += "+"
+		}
+		name := ""
+		for k, w := range want {
+			if w == got {
+				name = k
+			}
+		}
+		if name == "" {
+			t.Errorf("short name %q", got)
+		}
+		delete(want, name)
+		long = false
+		return false, nil
+	}))
+	for name, w := range want {
+		t.Errorf("%q is not %q", name, w)
+	}
+}
