@@ -67,7 +67,7 @@ make_linuxfs() {
     install -m 0755 scripts/guest/iso/check-base "$root/usr/local/sbin/e2e-check"
     copy_modules "$root/lib/modules/$release/kernel" "${MEDIUM_MODULES[@]}"
     rm "$root/lib/modules/$release/kernel/order"
-    cp "$KERNEL/lib/modules/$release"/modules.{builtin,order} "$root/lib/modules/$release/"
+    cp "$KERNEL/lib/modules/$release"/modules.{builtin,builtin.modinfo,order} "$root/lib/modules/$release/"
     depmod --basedir "$root" "$release"
     be_patient "$root"
     echo e2e >"$root/etc/hostname"
