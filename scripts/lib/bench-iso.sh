@@ -209,6 +209,9 @@ iso_large_data() {
 }
 
 iso_report() {
+    local status=0
     report "block=$BLOCK" "ISO=$(stat -c %s "$OUT/snapshot.iso") bytes of the last codec" \
-        "xorriso=$(xorriso -version 2>/dev/null | sed -n 's/^xorriso version *: *//p')"
+        "xorriso=$(xorriso -version 2>/dev/null | sed -n 's/^xorriso version *: *//p')" || status=1
+    rm "$OUT/snapshot.iso"
+    return $status
 }
