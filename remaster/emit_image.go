@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -169,8 +168,8 @@ func (f *lateFiles) writeBase(ctx context.Context, out io.WriterAt, base int64) 
 	return f.size, err
 }
 
-// sumList is a list of the sums of all files of an ISO.
-type sumList struct {
+// mediumList is a list of the sums of all files of an ISO.
+type mediumList struct {
 	kind, name string
 	files      []string
 	size       int64 // of the list at most, in bytes
@@ -178,12 +177,12 @@ type sumList struct {
 
 // sumLists plans the lists of sums that the medium has, for all files but the
 // lists, and the boot images that change as the ISO is written.
-func (p *ISOPlan) sumLists(ctx context.Context) (out []sumList, err error) {
+func (p *ISOPlan) sumLists(ctx context.Context) (out []mediumList, err error) {
 	for _, known := range sumLists {
 		if n, err := p.root.Lookup(known.name); err != nil {
 			return nil, err
 		} else if n != nil && n.Type == tree.Regular {
-			out = append(out, sumList{kind: known.kind, name: known.name})
+			out = append(out, mediumList{kind: known.kind, name: known.name})
 		}
 	}
 	if len(out) == 0 {
@@ -215,8 +214,9 @@ func (p *ISOPlan) sumLists(ctx context.Context) (out []sumList, err error) {
 }
 
 // writeList writes a list of sums.
-func (f *lateFiles) writeList(ctx context.Context, l sumList, out io.WriterAt, at int64) (int64, error) {
+func (f *lateFiles) writeList(ctx context.Context, l mediumList, out io.WriterAt, at int64) (int64, error) {
 	var text []byte
+	buf := make([]byte, 1<<20)
 	for _, name := range l.files {
 		var sum string
 		switch i := slices.IndexFunc(f.p.form.beside, func(c companion) bool { return c.name == name }); {
@@ -232,7 +232,7 @@ func (f *lateFiles) writeList(ctx context.Context, l sumList, out io.WriterAt, a
 			if err != nil {
 				return 0, err
 			}
-			if sum, err = sumNode(ctx, n, l.kind); err != nil {
+			if sum, err = hashNode(ctx, n, l.kind, buf, nil); err != nil {
 				return 0, fmt.Errorf("%s: %w", tree.Quote(name), err)
 			}
 		}
@@ -240,16 +240,6 @@ func (f *lateFiles) writeList(ctx context.Context, l sumList, out io.WriterAt, a
 	}
 	_, err := out.WriteAt(text, at)
 	return int64(len(text)), err
-}
-
-// sumNode gives the sum of a regular file of a tree.
-func sumNode(ctx context.Context, n *tree.Node, kind string) (string, error) {
-	c, err := n.Open()
-	if err != nil {
-		return "", err
-	}
-	sums, err := sumReader(ctx, io.NewSectionReader(c, 0, c.Size()), func(int64) {}, kind)
-	return sums[kind], errors.Join(err, c.Close())
 }
 
 // checkSpace refuses where the ISO does not fit.

@@ -21,11 +21,11 @@ func isoTestCode() []byte {
 	return code
 }
 
-// newiso [-boot] [-efi DIR] [-append] [-md5] [-nojoliet] [-volid NAME] FILE DIR
+// mkiso [-boot] [-efi DIR] [-append] [-md5] [-nojoliet] [-volid NAME] FILE DIR
 // makes an image of the files in DIR. -boot gives it isolinux/isolinux.bin, a
 // boot catalogue and an MBR, -efi an EFI image of another directory as
 // boot/grub/efi.img, -append that one appended instead, -md5 an implanted sum.
-func newISOCommand(ts *testscript.TestScript, _ bool, args []string) {
+func makeISOCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ctx := context.Background()
 	r := iso.Recipe{VolumeID: "TEST", Time: epoch}
 	boot, appended, md5 := false, false, false
@@ -45,7 +45,7 @@ func newISOCommand(ts *testscript.TestScript, _ bool, args []string) {
 		case "-volid":
 			r.VolumeID, args = args[1], args[1:]
 		default:
-			ts.Fatalf("newiso: unknown flag %s", args[0])
+			ts.Fatalf("mkiso: unknown flag %s", args[0])
 		}
 		args = args[1:]
 	}

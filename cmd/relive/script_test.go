@@ -58,7 +58,6 @@ func TestScripts(t *testing.T) {
 			"mkcow":     makeCOWCommand,
 			"whiteout":  whiteoutCommand,
 			"mkiso":     makeISOCommand,
-			"newiso":    newISOCommand,
 			"mkbig":     makeBigCommand,
 		},
 	})

@@ -425,3 +425,77 @@ func TestRewriteChanged(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRewriteClean: a volume that was not unmounted is, once it is rewritten, and
+// the names that come to it get short names of their own.
+func TestRewriteClean(t *testing.T) {
+	t.Parallel()
+	systest.NeedTools(t, "fsck.fat", "mdir", "mkfs.fat")
+	for _, kind := range []string{"12", "16", "32"} {
+		path := filepath.Join(t.TempDir(), "img")
+		systest.BlankAt(t, path, 40<<20)
+		systest.Run(t, "mkfs.fat", "-F"+kind, "-s"+map[string]string{"12": "64", "16": "4", "32": "1"}[kind], path)
+		img := rewriteTo(t, path, put(map[string][]byte{"a long name 1": []byte("x"), "a long name 2": []byte("y"), "a/long name 3": nil}))
+		b, err := os.ReadFile(img)
+		systest.Must(t, err)
+		places := []int{bsState}
+		if kind == "32" {
+			places = []int{bsState32, int(le.Uint16(b[bsBackup:]))*512 + bsState32}
+		}
+		for _, at := range places {
+			b[at] |= 1
+		}
+		systest.Must(t, os.WriteFile(img, b, 0o644))
+		if !openFile(t, img).Dirty() {
+			t.Fatal("not dirty")
+		}
+		// Sorted before those that are there.
+		out := rewriteTo(t, img, put(map[string][]byte{"a long name": []byte("z"), "A LONG": []byte("q")}))
+		fs := openFile(t, out)
+		if fs.Dirty() {
+			t.Error("dirty")
+		}
+		b, err = os.ReadFile(out)
+		systest.Must(t, err)
+		for _, at := range places {
+			if b[at] != 0 {
+				t.Errorf("FAT%s: state %#x at %d", kind, b[at], at)
+			}
+		}
+		entries, err := fs.oldEntries(fs.rootDir())
+		systest.Must(t, err)
+		seen := map[shortForm]string{}
+		for _, e := range entries {
+			s := shortForm(e.raw[:shortName])
+			if seen[s] != "" {
+				t.Errorf("%q and %q have the same short name", e.name, seen[s])
+			}
+			seen[s] = e.name
+		}
+	}
+}
+
+// TestRewriteRoot: a root of FAT32 that does not begin in cluster 2.
+func TestRewriteRoot(t *testing.T) {
+	t.Parallel()
+	systest.NeedTools(t, "fsck.fat", "mdir", "mkfs.fat")
+	path := filepath.Join(t.TempDir(), "img")
+	systest.BlankAt(t, path, 40<<20)
+	systest.Run(t, "mkfs.fat", "-F32", "-s1", path)
+	b, err := os.ReadFile(path)
+	systest.Must(t, err)
+	for _, sector := range []int{0, int(le.Uint16(b[bsBackup:]))} {
+		le.PutUint32(b[sector*512+bsRootCluster:], 9)
+	}
+	for table := range 2 {
+		at := b[(int(le.Uint16(b[bsReserved:]))+table*int(le.Uint32(b[bsFATSectors32:])))*512:]
+		copy(at[9*4:], at[2*4:3*4])
+		clear(at[2*4 : 3*4])
+	}
+	systest.Must(t, os.WriteFile(path, b, 0o644))
+	systest.Run(t, "fsck.fat", "-n", path)
+	out := openFile(t, rewriteTo(t, path, put(map[string][]byte{"a": []byte("x")})))
+	if n := lookup(t, rootOf(t, out), "a"); n.Size != 1 || out.vol.rootCluster != 2 {
+		t.Errorf("%d bytes, root in cluster %d", n.Size, out.vol.rootCluster)
+	}
+}
