@@ -410,6 +410,33 @@ func TestRebuildTwins(t *testing.T) {
 	}
 }
 
+// TestRebuildMac: a boot image for Macs keeps its place in the catalogue and in the
+// MBR; what it holds is not read, which is told where menus are edited.
+func TestRebuildMac(t *testing.T) {
+	t.Parallel()
+	systest.NeedRoot(t, isoTools...)
+	dir := mediumTree(t, "MY_LIVE")
+	mac := make([]byte, 800<<10)
+	copy(mac[1024:], "H+")
+	systest.Must(t, os.WriteFile(filepath.Join(dir, "mac.img"), mac, 0o644))
+	in := makeMedium(t, dir, "MY_LIVE", mediumCases()["hybrid, UEFI"]+" -isohybrid-apm-hfsplus -eltorito-alt-boot -e mac.img -no-emul-boot -isohybrid-gpt-hfsplus -isohybrid-apm-hfsplus")
+	out, s := rebuild(t, in, remaster.RebuildOptions{AddArgs: []string{"toram"}})
+	if len(s.Left) != 2 || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "/mac.img: an HFS file system for Macs") {
+		t.Errorf("%q, %q", s.Left, s.Warnings)
+	}
+	checkSound(t, out)
+	img, err := remaster.OpenISO(out, iso.Best)
+	systest.Must(t, err)
+	defer img.Close()
+	cat, err := img.Image.ElTorito()
+	systest.Must(t, err)
+	area, err := img.Image.SystemArea()
+	systest.Must(t, err)
+	if len(cat.Entries) != 3 || len(area.MBR.Partitions) != 3 || area.MBR.Partitions[2].Start != 4*cat.Entries[2].Block || area.MBR.Partitions[2].Type != 0 {
+		t.Errorf("%+v, %+v", cat.Entries, area.MBR.Partitions)
+	}
+}
+
 // TestRebuildImplant: the implanted sum is checkisomd5's, on whole and on
 // flipped images.
 func TestRebuildImplant(t *testing.T) {
