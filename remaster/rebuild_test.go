@@ -3,6 +3,7 @@ package remaster_test
 import (
 	"bytes"
 	"crypto/md5"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -434,6 +435,27 @@ func TestRebuildMac(t *testing.T) {
 	systest.Must(t, err)
 	if len(cat.Entries) != 3 || len(area.MBR.Partitions) != 3 || area.MBR.Partitions[2].Start != 4*cat.Entries[2].Block || area.MBR.Partitions[2].Type != 0 {
 		t.Errorf("%+v, %+v", cat.Entries, area.MBR.Partitions)
+	}
+}
+
+// TestRebuildRefused: what could not be kept whole is refused, and info tells so
+// beforehand.
+func TestRebuildRefused(t *testing.T) {
+	t.Parallel()
+	systest.NeedRoot(t, "genisoimage")
+	file := filepath.Join(systest.MemDir(t), "udf.iso")
+	systest.Run(t, "genisoimage", "-quiet", "-udf", "-R", "-o", file, "/etc/hostname")
+	_, err := remaster.PlanRebuild(t.Context(), environment(t, codec.Auto), file, remaster.RebuildOptions{Output: file + ".new"})
+	const text = "udf.iso: volume descriptors: a UDF file system shares the image"
+	if !errors.Is(err, tree.ErrUnsupported) || !strings.Contains(err.Error(), text) {
+		t.Error(err)
+	}
+	o, err := remaster.OpenISO(file, iso.Best)
+	systest.Must(t, err)
+	defer o.Close()
+	info, err := o.Info(t.Context())
+	if err != nil || !strings.Contains(info.NotReplayable, text) || !info.UDF {
+		t.Errorf("%+v, %v", info, err)
 	}
 }
 
