@@ -9,9 +9,10 @@
 // left.
 //
 // [NewPlan] lays out an image of a tree, by a [Recipe]; [Plan.Write] writes it.
-// One file may be made while the image is written, straight into its place
-// ([Late]): a SquashFS of gigabytes needs no copy of its own. [Image.Replay]
-// gives the recipe of an image that is there, and [ImplantMD5] adds the sum.
+// Files may be made while the image is written, straight into their place
+// ([Late]): a SquashFS of gigabytes needs no copy of its own, and its sum in
+// another file is made of what was written. [Image.Replay] gives the recipe of
+// an image that is there, and [ImplantMD5] adds the sum.
 //
 // Laws:
 //   - With Rock Ridge, the tree equals what was given to the writer: every
@@ -26,6 +27,8 @@
 //   - Read(Write(t)) equals t: every path, type, mode, owner, device number,
 //     target, time in whole seconds, hard-link group and byte of content. Extended
 //     attributes are not kept.
+//   - An image with late files has the tree of one in which they were there
+//     beforehand.
 //   - The same tree and recipe give the same bytes. Writing takes a megabyte, and
 //     some hundred bytes for each name.
 //   - What is replayed and written again boots as before, wherever its boot

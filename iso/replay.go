@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"relive/tree"
 )
@@ -42,7 +43,7 @@ func (img *Image) Replay(ctx context.Context) (r Recipe, left []string, err erro
 			return r, nil, err
 		}
 	}
-	if left, err = img.replayDisk(&r, c, a); err != nil {
+	if left, err = img.replayDisk(ctx, &r, c, a); err != nil {
 		return r, nil, err
 	}
 	if info.Copyright != "" || info.Abstract != "" || info.Bibliographic != "" {
@@ -151,7 +152,7 @@ func (r imageRange) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // replayDisk finds the disk's code and tables.
-func (img *Image) replayDisk(r *Recipe, c *ElTorito, a *SystemArea) (left []string, err error) {
+func (img *Image) replayDisk(ctx context.Context, r *Recipe, c *ElTorito, a *SystemArea) (left []string, err error) {
 	p := make([]byte, systemSectors*sectorSize)
 	if err := img.readAt(p, 0, "system area"); err != nil {
 		return nil, err
@@ -190,14 +191,19 @@ func (img *Image) replayDisk(r *Recipe, c *ElTorito, a *SystemArea) (left []stri
 		switch {
 		case m.Type == 0xEE:
 			protective = true
+		case m.Type == 0 && m.Sectors <= 1:
+			d.Active = m.Active
 		case m.Start == 0 || int64(m.Start) == img.partitionOffset():
-			other, d.Type = true, m.Type
+			other, d.Type, d.ZeroType = true, m.Type, m.Type == 0
 		case int64(m.Start) == efi:
 			other = true
-		case m.Type == 0 && m.Sectors <= 1:
-			// An active entry for BIOSes that ask for one.
 		default:
-			return nil, tree.Unsupported(img.name, "system area: MBR", "partition %d of type 0x%02x from sector %d on is neither the image nor its EFI image", m.Number, m.Type, m.Start)
+			other = true
+			q, err := img.appendedPartition(ctx, &m)
+			if err != nil {
+				return nil, err
+			}
+			r.Appended = append(r.Appended, q)
 		}
 	}
 	switch {
@@ -206,14 +212,23 @@ func (img *Image) replayDisk(r *Recipe, c *ElTorito, a *SystemArea) (left []stri
 	case a.GPT != nil:
 		d.Table = TableBoth
 	}
+	if a.GPT != nil {
+		d.GUID = a.GPT.DiskGUID
+	}
+	d.Active = d.Active && d.Table == TableGPT
 	d.Mountable = img.partitionOffset() > 0
 	if d.Mountable && d.Table == TableGPT && efiInTree(r) {
 		d.Mountable = false
 		left = append(left, "the second set of volume descriptors: the partition of the image itself ends where the one for EFI starts")
 	}
 	if a.GPT != nil {
+		appended := map[int64]bool{efi: true}
+		for _, m := range a.MBR.Partitions {
+			appended[int64(m.Start)] = m.Start > 0 && int64(m.Start) != img.partitionOffset()
+		}
 		for _, g := range a.GPT.Partitions {
-			if g.First != efi && g.Type != GUIDBasicData && g.Type != GUIDHFSPlus {
+			// xorriso names partitions that it appended so, whatever their type.
+			if !appended[g.First] && (g.Type != GUIDBasicData && g.Type != GUIDHFSPlus || strings.HasPrefix(g.Name, "Appended")) {
 				return nil, tree.Unsupported(img.name, "system area: GPT", "partition %d of type %s is neither the image nor its EFI image", g.Number, g.Type)
 			}
 			if g.Type == GUIDHFSPlus {
@@ -222,6 +237,36 @@ func (img *Image) replayDisk(r *Recipe, c *ElTorito, a *SystemArea) (left []stri
 		}
 	}
 	return left, nil
+}
+
+// appendedPartition gives the content of a partition of the MBR that is neither
+// the image nor its EFI image: one that was appended, often a copy of the EFI
+// image that is a file.
+func (img *Image) appendedPartition(ctx context.Context, m *MBRPartition) (Partition, error) {
+	place := "system area: MBR"
+	refused := tree.Unsupported(img.name, place, "partition %d of type 0x%02x from sector %d on is neither the image, nor its EFI image, nor appended", m.Number, m.Type, m.Start)
+	if m.Number == 1 || m.Start%perSector != 0 || m.Sectors == 0 {
+		return Partition{}, refused
+	}
+	at, size := int64(m.Start)*mbrSize, int64(m.Sectors)*mbrSize
+	if size > img.size-at {
+		return Partition{}, img.pastEnd(place, at, size)
+	}
+	// It lies behind all files; else it is a part of the image, and moves with it.
+	root, err := img.Root()
+	if err != nil {
+		return Partition{}, err
+	}
+	err = tree.Walk(ctx, root, func(_ string, n *tree.Node) error {
+		extents, _ := Extents(n)
+		for _, e := range extents {
+			if at < e.Offset+e.Length {
+				return refused
+			}
+		}
+		return nil
+	})
+	return Partition{Data: imageRange{img, at, size}, Size: size, Number: m.Number, Type: m.Type}, err
 }
 
 // efiInTree tells whether the partition for EFI is a file of the tree.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -41,6 +42,10 @@ func TestReplay(t *testing.T) {
 		"partition 16":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16"}), ""},
 		"partition cut":   {join(hybrid, inTree, []string{"-partition_offset", "16"}), ""},
 		"partition mbr":   {join(hybrid, []string{"-partition_offset", "16"}), ""},
+		"tree and append": {join(hybrid, inTree[:4], []string{"-append_partition", "2", "0xef", "EFI"}), ""},
+		"tree, gpt, both": {join(hybrid, inTree, []string{"-partition_offset", "16", "-append_partition", "2", "0x01", "EFI"}), ""},
+		"append alone":    {join(hybrid, []string{"-append_partition", "3", "0x83", "EFI"}), ""},
+		"force active":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16", "--mbr-force-bootable"}), ""},
 		"emulated floppy": {[]string{"-b", "efi.img", "-c", "boot.cat"}, ""},
 		"grub":            {[]string{"grub-mkrescue"}, "HFS+"},
 	} {
@@ -146,6 +151,32 @@ func sameBoot(t *testing.T, a, b *Image) {
 	if sb.MBR == nil || sa.MBR.Code != sb.MBR.Code || sa.MBR.DiskID != 0 && sa.MBR.DiskID != sb.MBR.DiskID || sb.MBR.Code != NoCode && sb.MBR.BootImage != cb.Entries[0].Block {
 		t.Errorf("%+v, %+v", sa.MBR, sb.MBR)
 	}
+	entries := func(m *MBR) (out []MBRPartition) {
+		for _, p := range m.Partitions {
+			p.Start, p.Sectors = 0, 0
+			out = append(out, p)
+		}
+		return out
+	}
+	if x, y := entries(sa.MBR), entries(sb.MBR); !reflect.DeepEqual(x, y) {
+		t.Errorf("entries of the MBR: %+v, %+v", x, y)
+	}
+	// Partitions that were appended, byte for byte.
+	ra, _, err := a.Replay(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rb, _, err := b.Replay(t.Context())
+	if err != nil || len(ra.Appended) != len(rb.Appended) {
+		t.Fatalf("%+v, %+v, %v", ra.Appended, rb.Appended, err)
+	}
+	for i := range ra.Appended {
+		x, y := ra.Appended[i], rb.Appended[i]
+		same, err := tree.SameContent(t.Context(), &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: x.Size}, Data: x.Data}, &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: y.Size}, Data: y.Data})
+		if err != nil || !same || x.Number != y.Number || x.Type != y.Type {
+			t.Errorf("appended partition %d: %+v, %+v, %v", i+1, x, y, err)
+		}
+	}
 	// The EFI partition, in every table that had it.
 	if len(ca.Entries) < 2 {
 		return
@@ -221,7 +252,7 @@ func TestReplayRefused(t *testing.T) {
 			copy(e.p[100:], "isolinux.bin missing or corrupt")
 			e.p[mbrBootImage] = 20
 		},
-		"image: system area: MBR: partition 3 of type 0x83 from sector 100 on is neither the image nor its EFI image": func(e *edit) {
+		"image: system area: MBR: partition 3 of type 0x83 from sector 100 on is neither the image, nor its EFI image, nor appended": func(e *edit) {
 			putMBRPartition(e.p, 3, false, 0x83, 100, 50)
 		},
 		"image: boot catalogue: entry 1: it is marked as not bootable": func(e *edit) { e.catalog()[32] = 0 },

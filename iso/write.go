@@ -38,13 +38,15 @@ type Recipe struct {
 	// Disk makes the image boot as a disk as well; nil for none of that.
 	Disk *Disk
 
-	// Late is a file whose content is made when the image is written; nil for
-	// none.
-	Late *Late
+	// Late are the files whose content is made when the image is written.
+	Late []Late
 }
 
 // Late is a file of the tree that is written straight to its place in the
-// image, and whose size is known only then. It lies behind all other files.
+// image, and whose size is known only then. It lies behind all files that are
+// not late. Late files are written one after the other, in the order of the
+// recipe, and lie in that order, each from the next sector on: one may be made
+// of those before it, as a list of sums is.
 type Late struct {
 	// Path of the file, which the tree has as a regular file; its Data and Size
 	// are not looked at.
@@ -52,7 +54,16 @@ type Late struct {
 	// Max is the largest that its size may come to, in bytes.
 	Max int64
 	// Write writes the content to out, its first byte at base, and gives its size
-	// in bytes. Nothing may be written beyond that size but zeros.
+	// in bytes. Nothing may be written before base, nor beyond that size but
+	// zeros.
+	//
+	// out is the very value that Plan.Write was given, so what that one can do
+	// holds here: an *os.File takes writes from several goroutines at once and
+	// copies by copy_file_range, and whoever passed it can read it. A Write that
+	// keeps its base and size, by os.File or the like, thus gives a later one, or
+	// itself, the content to read back: io.NewSectionReader(file, base, size).
+	// What stands elsewhere in the image is not written yet: directories and
+	// descriptors come last.
 	Write func(ctx context.Context, out io.WriterAt, base int64) (size int64, err error)
 }
 
@@ -61,24 +72,29 @@ type Late struct {
 type Partition struct {
 	Data tree.Data
 	Size int64 // in bytes
+	// Number, 2 to 4, gives it that entry of the MBR, of type Type. 0 stands for
+	// none: a partition that is the EFI boot image has its entries by that. There
+	// is no such entry with TableGPT.
+	Number int
+	Type   uint8
 }
 
-// Plan is an image of which all but a late file's size is known: names,
+// Plan is an image of which all but the sizes of late files is known: names,
 // records, places.
 type Plan struct {
 	recipe Recipe
 	root   *outNode
 	dirs   []*outNode // parents before children, in the order of the tree
 	inodes []*outInode
-	late   *outInode // nil without
-	mtime  tree.Time // the newest of the tree
+	late   []*outInode // in the order of the recipe
+	mtime  tree.Time   // the newest of the tree
 
 	catalog  uint32 // sector of the boot catalogue, 0 without
 	boot     []*outInode
 	spaces   [hierarchies]space
 	data     uint32 // first sector of files
 	appended []uint32
-	fixed    uint32 // the sector after what is known before a late file is written
+	fixed    uint32 // the sector after what is known before late files are written
 }
 
 // hierarchy is one of the hierarchies of directories that name the same files.
@@ -131,11 +147,14 @@ type space struct {
 
 // WriteReport tells of an image that was written.
 type WriteReport struct {
-	Size     int64 // of the image in bytes
-	LateSize int64 // of the late file's content
-	Files    int   // inodes with content
-	Dirs     int
+	Size  int64       // of the image in bytes
+	Late  []LatePlace // in the order of the recipe
+	Files int         // inodes with content
+	Dirs  int
 }
+
+// LatePlace is where a late file has come to lie, in bytes.
+type LatePlace struct{ Offset, Size int64 }
 
 // NewPlan lays out an image of a tree. Nothing is read but the tree's
 // directories.
@@ -191,7 +210,7 @@ func (p *Plan) layout() error {
 	p.data = at
 	total := int64(at)
 	for _, in := range p.inodes {
-		if in == p.late || in.size == 0 {
+		if in.late || in.size == 0 {
 			continue
 		}
 		if in.catalog {
@@ -218,12 +237,20 @@ func sectors64(bytes int64) int64 { return (bytes + sectorSize - 1) / sectorSize
 // errTooLarge is the error of an image whose places 32 bits do not count.
 var errTooLarge = errors.New("the image would be larger than 8 TiB")
 
-// Size gives the size in bytes of the image in which the late file comes to that
-// many; without a late file it is not looked at.
-func (p *Plan) Size(late int64) (int64, error) {
+// Size gives the size in bytes of the image in which the late files come to
+// that many bytes each, in the order of the recipe. One that is not told counts
+// with its Max, so Size() is what the image may come to at most.
+func (p *Plan) Size(late ...int64) (int64, error) {
 	end := int64(p.fixed)
-	if p.late != nil {
-		end += sectors64(late)
+	for i, l := range p.recipe.Late {
+		size := l.Max
+		if i < len(late) {
+			size = late[i]
+		}
+		end += sectors64(size)
+		if end > maxSectors {
+			return 0, errTooLarge
+		}
 	}
 	for _, a := range p.recipe.Appended {
 		end = alignMiB(end) + sectors64(a.Size)
@@ -237,12 +264,12 @@ func (p *Plan) Size(late int64) (int64, error) {
 // out. It may be called once. The same tree and recipe give the same bytes.
 //
 // progress, which may be nil, is told how many bytes of files' content are
-// written so far; a late file tells of itself.
+// written so far; late files tell of themselves.
 func (p *Plan) Write(ctx context.Context, out io.WriterAt, progress func(bytes int64)) (*WriteReport, error) {
 	rep := &WriteReport{Dirs: len(p.dirs)}
 	w := &contentWriter{ctx: ctx, out: out, progress: progress}
 	for _, in := range p.inodes {
-		if in == p.late || in.catalog || in.size == 0 {
+		if in.late || in.catalog || in.size == 0 {
 			continue
 		}
 		if err := w.file(in.path, in.data, in.size, int64(in.block)*sectorSize); err != nil {
@@ -250,26 +277,11 @@ func (p *Plan) Write(ctx context.Context, out io.WriterAt, progress func(bytes i
 		}
 		rep.Files++
 	}
-	end := p.fixed
-	if l := p.late; l != nil {
-		size, err := p.recipe.Late.Write(ctx, out, int64(end)*sectorSize)
-		if err != nil {
-			return nil, err
-		}
-		if size < 0 || size > p.recipe.Late.Max {
-			return nil, fmt.Errorf("%s: came to %d bytes, and no more than %d were allowed for", tree.Quote(l.path), size, p.recipe.Late.Max)
-		}
-		if total := int64(end) + sectors64(size); total > maxSectors {
-			return nil, errTooLarge
-		}
-		l.size, rep.LateSize = size, size
-		if size > 0 {
-			l.block = end
-		}
-		end += sectors(size)
-		rep.Files++
+	end, err := p.writeLate(ctx, out, rep)
+	if err != nil {
+		return nil, err
 	}
-	end, err := p.writeAppended(w, end)
+	end, err = p.writeAppended(w, end)
 	if err != nil {
 		return nil, err
 	}
@@ -293,6 +305,36 @@ func (p *Plan) Write(ctx context.Context, out io.WriterAt, progress func(bytes i
 	}
 	rep.Size = int64(total) * sectorSize
 	return rep, nil
+}
+
+// writeLate has the late files written, and gives the sector after the last.
+func (p *Plan) writeLate(ctx context.Context, out io.WriterAt, rep *WriteReport) (uint32, error) {
+	end := p.fixed
+	for i, in := range p.late {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		l := &p.recipe.Late[i]
+		base := int64(end) * sectorSize
+		size, err := l.Write(ctx, out, base)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", tree.Quote(in.path), err)
+		}
+		if size < 0 || size > l.Max {
+			return 0, fmt.Errorf("%s: came to %d bytes, and no more than %d were allowed for", tree.Quote(in.path), size, l.Max)
+		}
+		total := int64(end) + sectors64(size)
+		if total > maxSectors {
+			return 0, errTooLarge
+		}
+		if in.size = size; size > 0 {
+			in.block = end
+		}
+		rep.Late = append(rep.Late, LatePlace{base, size})
+		rep.Files++
+		end = uint32(total)
+	}
+	return end, nil
 }
 
 // contentWriter copies files' content.

@@ -100,7 +100,7 @@ func TestWriteBoot(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					r.Appended = []Partition{{efi.Data, efi.Size}}
+					r.Appended = []Partition{{Data: efi.Data, Size: efi.Size}}
 					r.Boot[1] = BootImage{Appended: 1, Platform: PlatformEFI}
 				}
 				file, rep := writeImage(t, root, r)
@@ -152,9 +152,13 @@ func TestWriteBoot(t *testing.T) {
 					}
 				case TableBoth:
 					// sgdisk takes no disk for GPT whose MBR has other partitions, as
-					// isohybrid's has; it goes on to say that these overlap, which they do
-					// wherever an image is a partition of itself.
-					if out, _ := systest.Try(t, "sgdisk", "-v", file); !strings.Contains(out, "Problem: MBR partitions 1 and 2 overlap!") || strings.Count(out, "Problem:") != 1 {
+					// isohybrid's has. These overlap where the EFI image is a file, and do not
+					// where it is appended.
+					want, problems := "Problem: MBR partitions 1 and 2 overlap!", 1
+					if appended {
+						want, problems = "MBR partition 1, of type 0x17,", 0
+					}
+					if out, _ := systest.Try(t, "sgdisk", "-v", file); !strings.Contains(strings.Join(strings.Fields(out), " "), want) || strings.Count(out, "Problem:") != problems {
 						t.Error(out)
 					}
 				}
@@ -181,10 +185,13 @@ func TestWriteRefused(t *testing.T) {
 		"/empty: the boot image is empty":                                                          {Boot: []BootImage{{Path: "empty"}}},
 		"/tiny: a boot image of 1 bytes cannot hold its boot information":                          {Boot: []BootImage{{Path: "tiny", BootInfo: true}}},
 		"boot image 1: there is no appended partition 1":                                           {Boot: []BootImage{{Appended: 1}}},
-		"boot image 1: an appended partition has no boot information table":                        {Boot: []BootImage{{Appended: 1, BootInfo: true}}, Appended: []Partition{{tree.Bytes("x"), 1}}},
-		"appended partition 1 is empty":                                                            {Boot: []BootImage{{Path: "boot"}}, Appended: []Partition{{tree.Bytes(nil), 0}}},
-		"/boot: a boot image cannot be the late file":                                              {Boot: []BootImage{{Path: "boot"}}, Late: &Late{Path: "boot", Max: 10}},
-		"/late, the late file, is not a file of the tree":                                          {Late: &Late{Path: "late"}},
+		"boot image 1: an appended partition has no boot information table":                        {Boot: []BootImage{{Appended: 1, BootInfo: true}}, Appended: []Partition{{Data: tree.Bytes("x"), Size: 1}}},
+		"appended partition 1 is empty":                                                            {Boot: []BootImage{{Path: "boot"}}, Appended: []Partition{{Data: tree.Bytes(nil)}}},
+		"/boot: a boot image cannot be a late file":                                                {Boot: []BootImage{{Path: "boot"}}, Late: []Late{{Path: "boot", Max: 10, Write: noLate}}},
+		"/late, the late file, is not a file of the tree":                                          {Late: []Late{{Path: "late"}}},
+		"/empty: the same file twice among the late ones":                                          {Late: []Late{{Path: "empty", Write: noLate}, {Path: "/empty", Write: noLate}}},
+		"/empty: late file 1 is to have up to -1 bytes":                                            {Late: []Late{{Path: "empty", Max: -1, Write: noLate}}},
+		"/cat: the boot catalogue cannot be a late file":                                           {Boot: []BootImage{{Path: "boot"}}, Catalog: "cat", Late: []Late{{Path: "cat", Write: noLate}}},
 		"there is isohybrid code for the disk, and no boot image for it":                           {Disk: &Disk{Code: code, Kind: Isohybrid}},
 		"the GRUB 2 code has 3 bytes, less than 432":                                               {Boot: []BootImage{{Path: "boot"}}, Disk: &Disk{Code: code[:3], Kind: GRUB2}},
 		"32 boot images, of which a catalogue has 31 at most":                                      {Boot: manyBoots(32)},
@@ -221,7 +228,7 @@ func TestWriteRefused(t *testing.T) {
 	if _, err := p.Write(t.Context(), f, nil); err == nil || err.Error() != "/shrunk: holds 3 bytes, and its directory says 5" {
 		t.Error(err)
 	}
-	p, err = NewPlan(t.Context(), root, Recipe{Late: &Late{Path: "empty", Max: 9, Write: func(context.Context, io.WriterAt, int64) (int64, error) { return 10, nil }}})
+	p, err = NewPlan(t.Context(), root, Recipe{Late: []Late{{Path: "empty", Max: 9, Write: func(context.Context, io.WriterAt, int64) (int64, error) { return 10, nil }}}})
 	if err != nil {
 		t.Fatal(err)
 	}

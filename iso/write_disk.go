@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sort"
 	"unicode/utf16"
 )
 
@@ -29,9 +30,17 @@ type Disk struct {
 	// -partition_offset 16). It starts behind the system area then. With TableGPT,
 	// in which partitions do not overlap, the EFI image must be appended.
 	Mountable bool
-	// Type is the type byte of the MBR partition that is all of the image; 0
-	// stands for 0x17, which systems that take it for a disk do not touch.
-	Type uint8
+	// Type is the type byte of the MBR partition that is the image; 0
+	// stands for 0x17, which systems that take it for a disk do not touch. ZeroType
+	// makes it 0, as isohybrid does beside a GPT.
+	Type     uint8
+	ZeroType bool
+	// Active gives the protective MBR of TableGPT an entry that is active and of no
+	// type (xorriso --mbr-force-bootable): some BIOSes start no disk without one.
+	Active bool
+	// GUID is the disk's id in the GPT; the zero GUID stands for one made of the
+	// volume's id and time.
+	GUID GUID
 }
 
 // DiskTable says which partition tables a disk has.
@@ -39,7 +48,8 @@ type DiskTable uint8
 
 // Partition tables.
 const (
-	// TableMBR has an active partition of the whole image and one for EFI.
+	// TableMBR has an active partition of the whole image, up to what is appended,
+	// and one for EFI.
 	TableMBR DiskTable = iota
 	// TableGPT has a GPT and a protective MBR.
 	TableGPT
@@ -69,6 +79,16 @@ func (p *Plan) checkDisk() error {
 	}
 	if d.Mountable && d.Table == TableGPT && efiInTree(&p.recipe) {
 		return fmt.Errorf("a partition that ends where the one for EFI starts cannot be mounted; append the EFI image")
+	}
+	used := map[int]bool{}
+	for i, a := range p.recipe.Appended {
+		if a.Number == 0 {
+			continue
+		}
+		if d.Table == TableGPT || a.Number < 2 || a.Number > 4 || used[a.Number] {
+			return fmt.Errorf("appended partition %d cannot be entry %d of the MBR", i+1, a.Number)
+		}
+		used[a.Number] = true
 	}
 	if d.Kind == OtherCode {
 		return fmt.Errorf("code that is neither isohybrid's nor GRUB's finds no boot image")
@@ -118,18 +138,32 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 	efi, efiBlocks := p.efiPlace()
 	if d.Table == TableGPT {
 		putMBRPartition(m, 1, false, 0xEE, 1, uint32(min(blocks-1, maxSectors)))
+		if d.Active {
+			putMBRPartition(m, 2, true, 0, 0, 1)
+		}
 	} else {
 		kind := d.Type
-		if kind == 0 {
+		if kind == 0 && !d.ZeroType {
 			kind = 0x17
 		}
 		start := int64(0)
 		if d.Mountable {
 			start = systemSectors * perSector
 		}
-		putMBRPartition(m, 1, true, kind, uint32(start), uint32(blocks-start))
+		// What is appended is no part of it.
+		end := blocks
+		if len(p.appended) > 0 {
+			end = int64(p.appended[0]) * perSector
+		}
+		putMBRPartition(m, 1, true, kind, uint32(start), uint32(end-start))
 		if efi > 0 {
 			putMBRPartition(m, 2, false, 0xEF, uint32(efi), uint32(efiBlocks))
+		}
+		for i, a := range p.recipe.Appended {
+			if a.Number > 0 {
+				// What had no other entry than the EFI image's takes that.
+				putMBRPartition(m, a.Number, false, a.Type, p.appended[i]*perSector, sectors(a.Size)*perSector)
+			}
 		}
 	}
 	if _, err := out.WriteAt(m, 0); err != nil {
@@ -146,6 +180,7 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 // sector.
 func putMBRPartition(m []byte, number int, active bool, kind uint8, start, blocks uint32) {
 	e := m[mbrPartitions+16*(number-1):][:16]
+	clear(e)
 	if active {
 		e[0] = 0x80
 	}
@@ -174,8 +209,8 @@ func (p *Plan) guid(what string) GUID {
 	return g
 }
 
-// writeGPT writes both copies of the table: the partition for EFI, and what lies
-// before and behind it as data.
+// writeGPT writes both copies of the table: the partitions for EFI and those that
+// have a number, and what lies between them as data.
 func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 	entries := make([]byte, gptEntries*gptEntrySize)
 	n := 0
@@ -199,14 +234,53 @@ func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 	first, last := int64(systemSectors*perSector), blocks-gptTailBlocks-1
 	// Read-only, and required by the platform: not to be mounted or changed.
 	const readOnly = 1 | 1<<60
-	if efi == 0 {
-		add(GUIDBasicData, first, last, "ISO9660", readOnly)
-	} else {
-		add(GUIDBasicData, first, efi-1, "ISO9660", readOnly)
-		add(GUIDEFISystem, efi, efi+efiBlocks-1, "EFI boot partition", 0)
-		add(GUIDBasicData, efi+efiBlocks, last, "ISO9660 rest", readOnly)
+	type part struct {
+		kind  GUID
+		first int64
+		size  int64
+		name  string
 	}
-	disk := p.guid("disk")
+	var parts []part
+	if efi > 0 {
+		parts = append(parts, part{GUIDEFISystem, efi, efiBlocks, "EFI boot partition"})
+	}
+	for i, a := range p.recipe.Appended {
+		if a.Number > 0 {
+			kind := GUIDBasicData
+			if a.Type == 0xEF {
+				kind = GUIDEFISystem
+			}
+			// The name that xorriso gives to such partitions and knows them by.
+			parts = append(parts, part{kind, int64(p.appended[i]) * perSector, sectors64(a.Size) * perSector, fmt.Sprintf("Appended%d", a.Number)})
+		}
+	}
+	sort.Slice(parts, func(i, j int) bool { return parts[i].first < parts[j].first })
+	// What lies between is in partitions too; xorriso would take one that has
+	// another name for appended.
+	at, gap := first, 0
+	fill := func(end int64) {
+		name := fmt.Sprintf("Gap%d", gap)
+		if gap == 0 && (p.mountable() || len(parts) == 0) {
+			name = "ISO9660"
+		}
+		gap++
+		add(GUIDBasicData, at, end, name, readOnly)
+	}
+	for _, q := range parts {
+		fill(q.first - 1)
+		add(q.kind, q.first, q.first+q.size-1, q.name, 0)
+		at = q.first + q.size
+		if q.first == efi && efiInTree(&p.recipe) {
+			// Not where the next file starts, which xorriso would take for a partition
+			// that is that file.
+			at++
+		}
+	}
+	fill(last)
+	disk := p.recipe.Disk.GUID
+	if disk == (GUID{}) {
+		disk = p.guid("disk")
+	}
 	header := func(at, other, table int64) []byte {
 		le := binary.LittleEndian
 		h := make([]byte, mbrSize)

@@ -31,8 +31,15 @@ func writeImage(t testing.TB, root *tree.Node, r Recipe) (path string, rep *Writ
 	if rep, err = p.Write(t.Context(), f, nil); err != nil {
 		t.Fatal(err)
 	}
-	if size, err := p.Size(rep.LateSize); err != nil || size != rep.Size {
+	var late []int64
+	for _, l := range rep.Late {
+		late = append(late, l.Size)
+	}
+	if size, err := p.Size(late...); err != nil || size != rep.Size {
 		t.Errorf("planned %d bytes, wrote %d, %v", size, rep.Size, err)
+	}
+	if size, err := p.Size(); err != nil || size < rep.Size {
+		t.Errorf("planned %d bytes at most, wrote %d, %v", size, rep.Size, err)
 	}
 	if st, err := f.Stat(); err != nil || st.Size() != rep.Size {
 		t.Fatalf("%d bytes, not %d, %v", st.Size(), rep.Size, err)
@@ -258,14 +265,14 @@ func TestWriteLarge(t *testing.T) {
 		&tree.Node{Name: "late", Meta: tree.Meta{Type: tree.Regular, Perm: 0o600}, Nlink: 1, Data: tree.Bytes(nil)},
 		tree.NewFile("small", 0o644, []byte("small")))
 	for _, late := range []int64{0, 1, 5000, sectionBytes, sectionBytes + 1, size} {
-		file, rep := writeImage(t, root, Recipe{Late: &Late{Path: "/late", Max: 100 << 30, Write: func(_ context.Context, out io.WriterAt, base int64) (int64, error) {
+		file, rep := writeImage(t, root, Recipe{Late: []Late{{Path: "/late", Max: 100 << 30, Write: func(_ context.Context, out io.WriterAt, base int64) (int64, error) {
 			if late == 0 {
 				return 0, nil
 			}
 			_, err := out.WriteAt([]byte("!"), base+late-1)
 			return late, err
-		}}})
-		if rep.LateSize != late {
+		}}}})
+		if len(rep.Late) != 1 || rep.Late[0].Size != late {
 			t.Errorf("%+v", rep)
 		}
 		img := openFile(t, file)

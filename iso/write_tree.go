@@ -37,6 +37,7 @@ type outInode struct {
 	block   uint32
 	data    tree.Data
 	catalog bool // the boot catalogue shown as a file
+	late    bool // size and block are known when it is written
 }
 
 // collect takes the tree into memory: names and metadata, no content.
@@ -128,12 +129,19 @@ func (p *Plan) findSpecial(byPath map[string]*outNode) error {
 		}
 		return o.inode, nil
 	}
-	var err error
-	if l := p.recipe.Late; l != nil {
-		if p.late, err = find(l.Path, "late file"); err != nil {
+	for i, l := range p.recipe.Late {
+		in, err := find(l.Path, "late file")
+		if err != nil {
 			return err
 		}
-		p.late.size = l.Max
+		if in.late {
+			return fmt.Errorf("%s: the same file twice among the late ones", tree.Quote(l.Path))
+		}
+		if l.Max < 0 || l.Write == nil {
+			return fmt.Errorf("%s: late file %d is to have up to %d bytes", tree.Quote(l.Path), i+1, l.Max)
+		}
+		in.late, in.size = true, l.Max
+		p.late = append(p.late, in)
 	}
 	if len(p.recipe.Boot) == 0 {
 		return nil
@@ -142,6 +150,9 @@ func (p *Plan) findSpecial(byPath map[string]*outNode) error {
 		c, err := find(p.recipe.Catalog, "boot catalogue")
 		if err != nil {
 			return err
+		}
+		if c.late {
+			return fmt.Errorf("%s: the boot catalogue cannot be a late file", tree.Quote(p.recipe.Catalog))
 		}
 		c.catalog = true
 		o := byPath[c.path]
@@ -158,8 +169,8 @@ func (p *Plan) findSpecial(byPath map[string]*outNode) error {
 		if err != nil {
 			return err
 		}
-		if in == p.late {
-			return fmt.Errorf("%s: a boot image cannot be the late file", tree.Quote(b.Path))
+		if in.late {
+			return fmt.Errorf("%s: a boot image cannot be a late file", tree.Quote(b.Path))
 		}
 		if in.size == 0 {
 			return fmt.Errorf("%s: the boot image is empty", tree.Quote(b.Path))

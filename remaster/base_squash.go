@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -54,6 +55,11 @@ func (m *squashMaker) look(ctx context.Context) (err error) {
 func (m *squashMaker) content() int64 { return m.plan.Stats.Bytes }
 
 func (m *squashMaker) write(ctx context.Context, out *os.File, scratch func() (string, error)) (int64, baseFacts, error) {
+	return m.writeAt(ctx, out, 0, scratch)
+}
+
+// writeAt writes the image into a file that holds more, its first byte at base.
+func (m *squashMaker) writeAt(ctx context.Context, out io.WriterAt, base int64, scratch func() (string, error)) (int64, baseFacts, error) {
 	if m.inner != nil {
 		if err := m.makeInner(ctx, scratch); err != nil {
 			return 0, baseFacts{}, fmt.Errorf("the new %s: %w", m.inner.path, err)
@@ -63,7 +69,7 @@ func (m *squashMaker) write(ctx context.Context, out *os.File, scratch func() (s
 	env := m.p.env
 	env.phase("writing "+m.p.live.Base.Name(), st.CopyBytes+st.CompressBytes)
 	m.plan.OnProgress(func(w squash.WriteProgress) { env.done(w.Copied + w.Compressed) })
-	rep, err := m.plan.Write(ctx, out, 0)
+	rep, err := m.plan.Write(ctx, out, base)
 	if err != nil {
 		return 0, baseFacts{}, err
 	}
@@ -95,26 +101,46 @@ func (m *squashMaker) makeInner(ctx context.Context, scratch func() (string, err
 }
 
 func (m *squashMaker) check(ctx context.Context, path string) (err error) {
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return m.checkContent(ctx, path, c)
+}
+
+// checkContent is check for an image that is a part of a file.
+func (m *squashMaker) checkContent(ctx context.Context, name string, c tree.Content) (err error) {
 	defer func() {
 		err = errors.Join(err, m.open.Close())
 		m.open = nil
 	}()
-	r, _, open, err := m.p.env.openSquash(path)
+	r, err := squash.Open(c, c.Size(), filepath.Base(name), m.p.env.Library)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
-	defer func() { err = errors.Join(err, open.Close()) }()
+	defer r.Close()
 	if m.p.o.FullVerify {
 		if err := verifyImage(ctx, m.p.env, r, nil); err != nil {
 			return fmt.Errorf("%w: %w", ErrReadBack, err)
 		}
 	}
-	return squashEqual(ctx, path, m.root, r, m.p.env.Jobs, m.p.env.done)
+	return squashEqual(ctx, name, m.root, r, m.p.env.Jobs, m.p.env.done)
 }
 
 // wrap gives the tree of the base's image with other content for the ext image
-// inside.
+// inside. Where the base is an ext image itself, it is put where the layout has
+// it in an image.
 func (p *CompactPlan) wrap(data tree.Data, size int64) (*tree.Node, error) {
+	var edits tree.Edits
+	if p.live.Base.Image == nil {
+		n := tree.NewFile("", 0o644, nil)
+		n.Data, n.Size, n.Mtime = data, size, p.now
+		edits.Put(liveosDir+"/"+p.live.Base.Name(), n)
+		root := tree.NewDir("", 0o755)
+		root.Mtime = p.now
+		return edits.Apply(root)
+	}
 	root, err := p.live.Base.Image.Root()
 	if err != nil {
 		return nil, err
@@ -126,7 +152,6 @@ func (p *CompactPlan) wrap(data tree.Data, size int64) (*tree.Node, error) {
 	n := *was
 	n.Data, n.Was, n.Size, n.Mtime = data, nil, size, p.now
 	n.Inode, n.Nlink = tree.Inode{}, 1
-	var edits tree.Edits
 	edits.Put(p.live.Base.Inner.Path, &n)
 	return edits.Apply(root)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"relive/remaster/accounts"
 	"relive/remaster/exclude"
 	"relive/squash"
 	"relive/squash/codec"
@@ -66,6 +67,10 @@ type CompactPlan struct {
 	// together, so that the overlay is set aside before the base is replaced. A
 	// boot in between shows the old base alone, and one after it the new.
 	apart bool
+	// forISO is not nil where the new base is a file of a snapshot ISO.
+	forISO *isoSystem
+	// touched: the system differs from what base and overlay show.
+	touched bool
 	// state is the hash of the overlay's state, now the time that all that is
 	// made carries.
 	state []byte
@@ -190,7 +195,7 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 		return err
 	}
 	var wo squash.WriteOptions
-	if l.Base.Image != nil {
+	if l.Base.Image != nil || p.forISO != nil {
 		if wo, err = p.writeOptions(); err != nil {
 			return err
 		}
@@ -203,12 +208,18 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 	p.now, wo.MkfsTime = tree.Time{Sec: made}, uint32(made)
 
 	root := l.Merged
-	if len(p.o.Excludes) > 0 {
+	if len(p.o.Excludes) > 0 && p.forISO == nil {
+		p.touched = true
 		if root, err = p.exclude(root); err != nil {
 			return err
 		}
 	}
-	if p.system, err = l.Layout.system(ctx, p, root); err != nil {
+	if p.forISO != nil {
+		p.system, err = p.forISO.system(ctx, p, root)
+	} else {
+		p.system, err = l.Layout.system(ctx, p, root)
+	}
+	if err != nil {
 		return err
 	}
 	if p.make, err = p.maker(ctx, wo); err != nil {
@@ -269,11 +280,11 @@ func (p *CompactPlan) keepsImage() bool {
 func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker, error) {
 	l, s := p.live, &p.Summary
 	bare := l.Base.Image == nil
-	if bare && (p.o.Codec != nil || p.o.Level != 0 || p.o.BlockSize != 0) {
+	if bare && p.forISO == nil && (p.o.Codec != nil || p.o.Level != 0 || p.o.BlockSize != 0) {
 		return nil, withHint(&optionError{fmt.Errorf("--comp, --level and -b: %s is not compressed", l.Base.Path)}, "compact without them")
 	}
 	switch {
-	case bare && p.o.Flatten:
+	case bare && p.o.Flatten && p.forISO == nil:
 		return nil, refuse("compress it with mksquashfs first", "%s is not compressed, so that there is nothing to flatten it into", l.Base.Path)
 	case p.Summary.Mode == "image" && l.Base.Inner == nil:
 		return nil, refuse("-o writes the new base, which holds the files themselves", "%s holds no file system image that --image could write", l.Base.Path)
@@ -282,13 +293,13 @@ func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker,
 		return p.squashMaker(ctx, wo, p.system)
 	}
 	// The image is patched where nothing but chunks of it changed.
-	if len(p.o.Excludes) == 0 && (l.Overlay == nil || l.Overlay.Empty || l.snapshot() != nil) {
+	if !p.touched && (l.Overlay == nil || l.Overlay.Empty || l.snapshot() != nil) {
 		image, err := p.patched(wo.BlockSize)
 		if err != nil {
 			return nil, err
 		}
 		size := l.Base.Inner.Content.Size()
-		if bare || s.Mode == "image" {
+		if bare && p.forISO == nil || s.Mode == "image" {
 			s.Form, s.Bytes = "ext", size-image.freed()
 			s.Copy = s.Bytes
 			return &deviceMaker{p: p, data: image, size: size}, nil
@@ -305,7 +316,7 @@ func (p *CompactPlan) maker(ctx context.Context, wo squash.WriteOptions) (maker,
 		return nil, err
 	}
 	s.Bytes = inner.size
-	if bare || s.Mode == "image" {
+	if bare && p.forISO == nil || s.Mode == "image" {
 		s.Form = "ext"
 		return &extMaker{p: p, inner: inner}, nil
 	}
@@ -378,9 +389,16 @@ type untouched struct{ tree.Content }
 // ChangedIn implements device.
 func (untouched) ChangedIn(int64, int64) bool { return false }
 
+// bareBlock is the block size for a base that was not compressed, in bytes.
+const bareBlock = 128 << 10
+
 // salt is what decides a new base besides the old one and the overlay.
 func (p *CompactPlan) salt() string {
-	return fmt.Sprint(p.Summary.Codec, p.o.Level, p.Summary.BlockSize, p.o.Excludes)
+	s := fmt.Sprint(p.Summary.Codec, p.o.Level, p.Summary.BlockSize, p.o.Excludes)
+	if p.forISO != nil {
+		s += p.forISO.salt()
+	}
+	return s
 }
 
 // warnLosses tells what the new base cannot hold.
@@ -403,8 +421,14 @@ func (p *CompactPlan) warnLosses(st *squash.PlanStats) {
 
 // writeOptions joins what was asked for with what the base has.
 func (p *CompactPlan) writeOptions() (squash.WriteOptions, error) {
-	wo := squash.WriteOptionsLike(p.live.Base.Image)
+	// What is not compressed yet is compressed as the media of that layout are.
+	wo := squash.WriteOptions{Codec: codec.DefaultOptions(codec.XZ, bareBlock), BlockSize: bareBlock}
+	if p.live.Base.Image != nil {
+		wo = squash.WriteOptionsLike(p.live.Base.Image)
+	}
 	wo.Library, wo.Workers = p.env.Library, p.env.Jobs
+	// What was taken out of a system that is given away must not lie about in it.
+	wo.NoDead = p.forISO != nil && p.forISO.o.Accounts.Mode != accounts.Preserve
 	blockSize := wo.BlockSize
 	if p.o.BlockSize != 0 {
 		wo.BlockSize = p.o.BlockSize

@@ -32,7 +32,7 @@ func (p *CompactPlan) Run(ctx context.Context) (*CompactResult, error) {
 
 // runOutput writes the new base to a file of its own.
 func (p *CompactPlan) runOutput(ctx context.Context, res *CompactResult) error {
-	temp := p.o.Output + ".relive-tmp"
+	temp := p.o.Output + tempSuffix
 	// A file of that name is what an interrupted run has left.
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

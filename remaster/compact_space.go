@@ -16,6 +16,12 @@ func (p *CompactPlan) estimate() (size, work int64, err error) {
 	if s.Form == "ext" {
 		return s.Bytes, 0, nil
 	}
+	if m, ok := p.make.(*squashMaker); ok && m.inner != nil {
+		work = m.inner.used
+	}
+	if p.live.Base.Image == nil {
+		return s.Copy + s.Compress/2 + 64<<10, work, nil // nothing tells how it compresses
+	}
 	sb := p.live.Base.Image.Superblock()
 	content, err := p.live.Base.content()
 	if err != nil {
@@ -26,9 +32,6 @@ func (p *CompactPlan) estimate() (size, work int64, err error) {
 		ratio = min(1, 1.25*float64(sb.InodeTableStart)/float64(content))
 	}
 	tables := int64(float64(sb.BytesUsed-sb.InodeTableStart) * 1.25 * float64(s.Inodes) / float64(max(sb.InodeCount, 1)))
-	if m, ok := p.make.(*squashMaker); ok && m.inner != nil {
-		work = m.inner.used
-	}
 	return s.Copy + int64(float64(s.Compress)*ratio) + tables + 64<<10, work, nil
 }
 

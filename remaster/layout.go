@@ -33,6 +33,8 @@ type Layout interface {
 	// resets are what takes the place of an overlay that the new base has taken
 	// up.
 	resets(p *CompactPlan) ([]part, error)
+	// iso tells how the system is laid out on an ISO.
+	iso(l *Live) isoForm
 	// bootDirs are the directories, relative to the live directory, in which
 	// its boot has kernels and initrds.
 	bootDirs(f *Found) []string

@@ -13,6 +13,7 @@ import (
 	"relive/extfs"
 	"relive/overlay"
 	"relive/remaster/hostdisk"
+	"relive/remaster/stick"
 	"relive/remaster/swap"
 	"relive/squash"
 	"relive/squash/codec"
@@ -70,6 +71,7 @@ type Live struct {
 	// HomeProblem is then why.
 	Home        *Image
 	HomeProblem error
+	binds       []bind
 	// Merged is the base with the overlay over it.
 	Merged *tree.Node
 
@@ -78,12 +80,19 @@ type Live struct {
 	generation string
 	at         place
 	stick      *Stick // where the files are not the host's
+	partition  *stick.Partition
 	files      fileSet
 	stamps     map[string]stamp // of the files, as they were opened
 	layerState []byte           // state of an overlay that is a directory
 	stack      []*Base          // of a base that is several, the bottom first
 	lowers     []overlay.Layer  // of the stack, the uppermost first
 	closers    closers
+}
+
+// bind is a directory that a boot mounts over one of the system's.
+type bind struct {
+	dir  string // in the system
+	root *tree.Node
 }
 
 // path gives the path of a file of the layout, of the state that l is of.

@@ -120,11 +120,11 @@ func livebootOverlay(at place, dir, generation string) (names []string, err erro
 	if err != nil {
 		return nil, err
 	}
-	unions, _, err := parsePersistenceConf(text)
+	conf, err := parsePersistenceConf(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", livebootPersistence, err)
 	}
-	for _, u := range unions {
+	for _, u := range conf.unions {
 		for _, name := range []string{unionUpper, unionWork} {
 			name = filepath.Join(livebootPersistence, u.source, name)
 			if (has(at, filepath.Join(dir, name)) || has(at, filepath.Join(dir, name+".old"))) && !slices.Contains(names, name) {
@@ -184,8 +184,19 @@ func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 		if root, err = l.openPersistence(over); err != nil {
 			return err
 		}
-		if unions, l.Overlay.Kept, err = readPersistenceConf(root); err != nil {
+		conf, err := readPersistenceConf(root)
+		if err != nil {
 			return fmt.Errorf("%s: %w", l.rel(over), err)
+		}
+		unions, l.Overlay.Kept = conf.unions, conf.kept
+		for _, b := range conf.binds {
+			n, err := directoryAt(root, b.source)
+			if err != nil {
+				return fmt.Errorf("%s: %w", l.rel(over), err)
+			}
+			if n != nil {
+				l.binds = append(l.binds, bind{b.dir, n})
+			}
 		}
 	}
 	stack := l.files.stack
@@ -220,27 +231,33 @@ type union struct {
 	source string // in the persistence, "" for its root
 }
 
+// persistenceConf is what a persistence.conf says. Outer directories come
+// before those in them.
+type persistenceConf struct {
+	unions, binds []union
+	kept          []string // what is no union, for people
+}
+
 // readPersistenceConf reads persistence.conf: a line is a directory and its
-// options. It gives the unions, those of outer directories first, and of the
-// others what they are. A persistence without the file is one that live-boot
-// does not use.
-func readPersistenceConf(root *tree.Node) (unions []union, kept []string, err error) {
+// options. A persistence without the file is one that live-boot does not use.
+func readPersistenceConf(root *tree.Node) (c persistenceConf, err error) {
 	n, err := root.Child(livebootConf)
 	if err != nil {
-		return nil, nil, err
+		return c, err
 	}
 	if n == nil || n.Type != tree.Regular {
-		return nil, []string{"there is no " + livebootConf + ", so that a boot ignores it"}, nil
+		c.kept = []string{"there is no " + livebootConf + ", so that a boot ignores it"}
+		return c, nil
 	}
 	text, err := tree.ReadAll(n, persistenceConfMax)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
+		return c, fmt.Errorf("%s: %w", livebootConf, err)
 	}
 	return parsePersistenceConf(text)
 }
 
 // parsePersistenceConf is readPersistenceConf for the text.
-func parsePersistenceConf(text []byte) (unions []union, kept []string, err error) {
+func parsePersistenceConf(text []byte) (c persistenceConf, err error) {
 	s := bufio.NewScanner(bytes.NewReader(text))
 	s.Buffer(nil, persistenceConfMax+1)
 	for i := 1; s.Scan(); i++ {
@@ -250,11 +267,11 @@ func parsePersistenceConf(text []byte) (unions []union, kept []string, err error
 		}
 		place := fmt.Sprintf("%s: line %d", livebootConf, i)
 		if why := unsafeMount(f[0]); why != "" {
-			kept = append(kept, place+": "+tree.Escape(f[0])+" "+why+", so that a boot skips it")
+			c.kept = append(c.kept, place+": "+tree.Escape(f[0])+" "+why+", so that a boot skips it")
 			continue
 		}
 		if len(s.Bytes()) >= pathMax {
-			kept = append(kept, place+": names a longer path than there can be, so that a boot skips it")
+			c.kept = append(c.kept, place+": names a longer path than there can be, so that a boot skips it")
 			continue
 		}
 		u := union{dir: trimPath(f[0])}
@@ -277,21 +294,26 @@ func parsePersistenceConf(text []byte) (unions []union, kept []string, err error
 		}
 		switch {
 		case !known:
-			kept = append(kept, place+": has an option that live-boot does not take, so that a boot skips it")
+			c.kept = append(c.kept, place+": has an option that live-boot does not take, so that a boot skips it")
 		case kind == "union":
-			if unions = append(unions, u); len(unions) > maxUnions {
-				return nil, nil, tree.Unsupported(livebootConf, fmt.Sprintf("line %d", i), "is one union more than %d", maxUnions)
+			if c.unions = append(c.unions, u); len(c.unions) > maxUnions {
+				return persistenceConf{}, tree.Unsupported(livebootConf, fmt.Sprintf("line %d", i), "is one union more than %d", maxUnions)
 			}
 		default:
-			kept = append(kept, fmt.Sprintf("/%s is a %s of persistence and stays there", u.dir, kind))
+			if kind == "bind" && u.dir != "" && len(c.binds) < maxUnions {
+				c.binds = append(c.binds, u)
+			}
+			c.kept = append(c.kept, fmt.Sprintf("/%s is a %s of persistence and stays there", u.dir, kind))
 		}
 	}
-	slices.SortStableFunc(unions, func(a, b union) int { return cmp.Compare(a.dir, b.dir) })
-	unions = slices.CompactFunc(unions, func(a, b union) bool { return a.dir == b.dir })
-	if err := s.Err(); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", livebootConf, err)
+	for _, list := range []*[]union{&c.unions, &c.binds} {
+		slices.SortStableFunc(*list, func(a, b union) int { return cmp.Compare(a.dir, b.dir) })
+		*list = slices.CompactFunc(*list, func(a, b union) bool { return a.dir == b.dir })
 	}
-	return unions, kept, nil
+	if err := s.Err(); err != nil {
+		return persistenceConf{}, fmt.Errorf("%s: %w", livebootConf, err)
+	}
+	return c, nil
 }
 
 // unsafeMount tells why live-boot skips a directory (get_custom_mounts), "" where

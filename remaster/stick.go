@@ -82,7 +82,14 @@ func (s *Stick) search(ctx context.Context, p *stick.Partition) error {
 	if p.Number > 0 {
 		name = fmt.Sprintf("%s:%d", name, p.Number)
 	}
-	at := onStick{name: name, root: root}
+	return searchLives(ctx, onStick{name: name, root: root}, func(f *Found) { s.Lives = append(s.Lives, FoundOnStick{f, p}) },
+		func(err error) { s.Problems = append(s.Problems, err.Error()) })
+}
+
+// searchLives looks for live systems in the root of a file system and down to
+// two directories below it. problem is told what kept one from being told from
+// another.
+func searchLives(ctx context.Context, at onStick, found func(*Found), problem func(error)) error {
 	seen, left := map[string]bool{}, searchDirs
 	var look func(dir string, n *tree.Node, depth int) error
 	look = func(dir string, n *tree.Node, depth int) error {
@@ -91,10 +98,10 @@ func (s *Stick) search(ctx context.Context, p *stick.Partition) error {
 		}
 		f, err := findAt(at, dir, "")
 		if err != nil {
-			s.Problems = append(s.Problems, err.Error())
+			problem(err)
 		} else if f != nil && !seen[f.Dir] {
 			seen[f.Dir] = true
-			s.Lives = append(s.Lives, FoundOnStick{f, p})
+			found(f)
 		}
 		if f != nil || depth == searchDepth {
 			return nil
@@ -112,7 +119,7 @@ func (s *Stick) search(ctx context.Context, p *stick.Partition) error {
 		}
 		return nil
 	}
-	return look(name, root, 0)
+	return look(at.name, at.root, 0)
 }
 
 // Open opens one of the live systems on the stick.
@@ -121,7 +128,7 @@ func (s *Stick) Open(ctx context.Context, e *Env, f FoundOnStick) (*Live, error)
 	if err != nil {
 		return nil, err
 	}
-	l.stick = s
+	l.stick, l.partition = s, f.Partition
 	return l, nil
 }
 

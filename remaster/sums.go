@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
@@ -19,6 +20,8 @@ import (
 // print it, without their "sum".
 func newHash(kind string) hash.Hash {
 	switch kind {
+	case "sha1":
+		return sha1.New()
 	case "sha256":
 		return sha256.New()
 	case "sha512":
@@ -34,6 +37,17 @@ func sumFile(ctx context.Context, path string, size int64, kinds ...string) (map
 		return nil, err
 	}
 	defer f.Close()
+	var n int64
+	sums, err := sumReader(ctx, f, func(done int64) { n = done }, kinds...)
+	if err == nil && n != size {
+		return nil, fmt.Errorf("%s: %d bytes where there were %d", path, n, size)
+	}
+	return sums, err
+}
+
+// sumReader gives the sums of all that r reads, in hex. done is told how many
+// bytes were read so far.
+func sumReader(ctx context.Context, r io.Reader, done func(int64), kinds ...string) (map[string]string, error) {
 	hashes := make([]hash.Hash, len(kinds))
 	for i, kind := range kinds {
 		hashes[i] = newHash(kind)
@@ -44,20 +58,18 @@ func sumFile(ctx context.Context, path string, size int64, kinds ...string) (map
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		k, err := f.Read(buf)
+		k, err := r.Read(buf)
 		for _, h := range hashes {
 			h.Write(buf[:k])
 		}
 		n += int64(k)
+		done(n)
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
-	}
-	if n != size {
-		return nil, fmt.Errorf("%s: %d bytes where there were %d", path, n, size)
 	}
 	sums := map[string]string{}
 	for i, kind := range kinds {

@@ -228,8 +228,8 @@ func (p *UpdatePlan) mustPart() (bool, error) {
 	return true, nil
 }
 
-// packages are the databases of installed packages.
-var packages = []string{"var/lib/dpkg", "var/lib/pacman", "var/lib/rpm", "usr/lib/sysimage/rpm", "lib/apk/db", "var/lib/apt/extended_states"}
+// packageFiles are the databases of installed packages.
+var packageFiles = []string{"var/lib/dpkg", "var/lib/pacman", "var/lib/rpm", "usr/lib/sysimage/rpm", "lib/apk/db", "var/lib/apt/extended_states"}
 
 // mayLie refuses to lay the overlay over the new base where its content only has
 // a meaning over the old one.
@@ -246,7 +246,7 @@ func (p *UpdatePlan) mayLie() error {
 		return refuse("--overlay reset sets it aside; relive compact first folds it into the present base",
 			"%s refers to files of the present base (redirects, metacopies or index entries), so that it cannot lie over another", o.Path)
 	}
-	for _, name := range packages {
+	for _, name := range packageFiles {
 		for _, layer := range o.tops() {
 			if n, err := layer.Lookup(name); err != nil {
 				return err

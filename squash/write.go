@@ -37,6 +37,10 @@ type WriteOptions struct {
 	// share of all copied bytes: fragment blocks are repacked, the emptiest
 	// first, until it holds. 0 means DefaultMaxDead.
 	MaxDead float64
+	// NoDead repacks every fragment block that holds a byte of what is not in the
+	// tree, so that nothing of it is in the image. Fragment blocks are decoded for
+	// that while planning.
+	NoDead bool
 	// Progress, where not nil, is called now and then by Plan.Write, from one
 	// goroutine at a time.
 	Progress func(WriteProgress)

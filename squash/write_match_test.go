@@ -229,6 +229,43 @@ func TestWriteFragmentUse(t *testing.T) {
 	}
 }
 
+// NoDead: not a byte of what is not in the tree is in the image, not even behind
+// the last member, as an earlier writing may have left it there.
+func TestWriteNoDead(t *testing.T) {
+	rnd := fixedRand()
+	var kids []*tree.Node
+	for i := range 48 {
+		b := make([]byte, 500)
+		rnd.Read(b)
+		kids = append(kids, tree.NewFile(fmt.Sprintf("f%02d", i), 0o644, b))
+	}
+	o := WriteOptions{Library: library(t), Codec: quick(codec.LZ4, 4096), BlockSize: 4096, MaxDead: 1}
+	image, _ := writeImage(t, tree.NewDir("", 0o755, kids...), o)
+	// f23 is the last member of its block, and dead for a generation already.
+	once, _ := writeImage(t, apply(t, rootOf(t, openImage(t, image, o.Library)), func(e *tree.Edits) { e.Remove("f23") }), o)
+	root := apply(t, rootOf(t, openImage(t, once, o.Library)), func(e *tree.Edits) { e.Remove("f08") })
+	for _, noDead := range []bool{false, true} {
+		o.NoDead = noDead
+		image, plan := writeImage(t, root, o)
+		r := openImage(t, image, o.Library)
+		verifyClean(t, r)
+		sameTree(t, "no dead", root, rootOf(t, r))
+		for _, name := range []string{"f23", "f08"} {
+			gone, err := tree.ReadAll(tree.Find(kids, name), 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Random bytes are stored as they are.
+			if found := bytes.Contains(image, gone[:100]); found == noDead {
+				t.Errorf("NoDead %v: %s is in the image: %v", noDead, name, found)
+			}
+		}
+		if noDead && (plan.Stats.DeadBytes != 0 || plan.Stats.RepackedBlocks != 2) {
+			t.Errorf("%+v", plan.Stats)
+		}
+	}
+}
+
 // partOf shows a stored file that ends earlier, as an image may have it: two
 // tails that start at one place.
 type partOf struct {

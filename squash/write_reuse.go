@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // extent is a range of stored bytes that is copied from one image to another.
@@ -173,8 +175,15 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 	slices.SortFunc(members, func(a, b member) int {
 		return cmp.Or(cmp.Compare(a.fragment, b.fragment), cmp.Compare(a.offset, b.offset), cmp.Compare(a.size, b.size))
 	})
-	for _, m := range slices.Compact(members) {
+	members = slices.Compact(members)
+	for _, m := range members {
 		s.frags[m.fragment].live += m.size
+	}
+	var whole []bool
+	if p.o.NoDead {
+		if whole, err = s.wholeFragments(ctx, members, p.o.Workers); err != nil {
+			return err
+		}
 	}
 	var kept []int
 	var dead float64
@@ -183,7 +192,7 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 		if u.live == 0 {
 			continue
 		}
-		if 2*u.live < u.used {
+		if 2*u.live < u.used || p.o.NoDead && !whole[i] {
 			p.Stats.RepackedBlocks++
 			continue
 		}
@@ -205,6 +214,36 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 	}
 	p.Stats.DeadBytes += int64(dead)
 	return nil
+}
+
+// wholeFragments tells of which fragment blocks the members, sorted by place,
+// cover every byte.
+func (s *source) wholeFragments(ctx context.Context, members []member, workers int) ([]bool, error) {
+	covered := make([]uint32, len(s.frags)) // how far without a gap
+	for _, m := range members {
+		if c := &covered[m.fragment]; m.offset <= *c {
+			*c = max(*c, m.offset+m.size)
+		}
+	}
+	whole := make([]bool, len(s.frags))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, workers))
+	for i, c := range covered {
+		if c == 0 || c < s.frags[i].used {
+			continue
+		}
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			// Members that an earlier writing left behind are known by the block's
+			// length alone.
+			block, err := s.img.FragmentBlock(uint32(i))
+			whole[i] = int(c) == len(block)
+			return err
+		})
+	}
+	return whole, g.Wait()
 }
 
 // deadShare is the share of the block's members that is dead.

@@ -2,27 +2,20 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
-	"relive/remaster/exclude"
-	"relive/squash/codec"
 )
 
 // compactFlags are the flags of compact.
 type compactFlags struct {
-	codec, blockSize    string
-	level, keepOld      int
-	excludes            []string
-	excludeFiles        []string
-	noReset, stage      bool
-	output, image       string
-	flatten, keepFree   bool
-	force, full, dryRun bool
+	pack           packFlags
+	keepOld        int
+	noReset, stage bool
+	output, image  string
+	force, dryRun  bool
 }
 
 func (a *app) compactCommand() *cobra.Command {
@@ -75,87 +68,29 @@ into it, and --image writes the merged image alone.`,
 	}
 	fl := c.Flags()
 	onFlag(c, &on)
-	fl.StringVar(&f.codec, "comp", "", "codec of the new base: gzip, lz4, xz, zstd, lzo (default that of the base)")
-	fl.IntVar(&f.level, "level", 0, "level of the codec (default that of the base)")
-	fl.StringVarP(&f.blockSize, "block-size", "b", "", "block size of the new base, 4K to 1M (default that of the base)")
-	fl.StringArrayVarP(&f.excludes, "exclude", "e", nil, "leave out what matches this pattern, as mksquashfs -wildcards has them; may be repeated")
-	fl.StringArrayVar(&f.excludeFiles, "exclude-from", nil, "leave out what matches a pattern in this file (also -ef); may be repeated")
+	f.pack.add(c)
 	fl.IntVar(&f.keepOld, "keep-old", 1, "how many former states to keep beside the new one")
 	fl.BoolVar(&f.noReset, "no-reset", false, "leave the overlay as it is, stamped for the new base")
 	fl.BoolVar(&f.stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")
 	fl.StringVarP(&f.output, "output", "o", "", "write the new base to this file and change nothing")
 	fl.StringVar(&f.image, "image", "", "write the merged file system image to this file, not compressed, and change nothing")
-	fl.BoolVar(&f.flatten, "flatten", false, "put the files themselves into the new base where it holds them in a file system image")
-	fl.BoolVar(&f.keepFree, "keep-free", false, "keep what stands in free blocks of a file system image")
 	fl.BoolVar(&f.force, "force", false, "go on though the version ids do not match; replace the file given with -o")
-	fl.BoolVar(&f.full, "full-verify", false, "decode all of the new base before it is put in place, also what was copied as stored")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show the plan and change nothing")
 	return c
 }
 
 // options checks the flags.
-func (f *compactFlags) options() (remaster.CompactOptions, error) {
-	o := remaster.CompactOptions{Level: f.level, KeepOld: f.keepOld, NoReset: f.noReset, Stage: f.stage, Output: f.output, Image: f.image, Flatten: f.flatten, KeepFree: f.keepFree, Force: f.force, FullVerify: f.full}
-	if f.codec != "" {
-		id, err := codec.ParseID(f.codec)
-		if err != nil {
-			return o, usageError{err}
-		}
-		o.Codec = &id
+func (f *compactFlags) options() (o remaster.CompactOptions, err error) {
+	o = remaster.CompactOptions{KeepOld: f.keepOld, NoReset: f.noReset, Stage: f.stage, Output: f.output, Image: f.image, Force: f.force,
+		Flatten: f.pack.flatten, KeepFree: f.pack.keepFree, FullVerify: f.pack.full}
+	if o.Codec, o.Level, o.BlockSize, err = f.pack.codecOptions(); err != nil {
+		return o, err
 	}
 	if f.keepOld < 0 || f.keepOld > remaster.MaxKeepOld {
 		return o, usageError{errFlag("--keep-old", strconv.Itoa(f.keepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
 	}
-	if f.level < 0 {
-		return o, usageError{errFlag("--level", strconv.Itoa(f.level), "1 or more")}
-	}
-	var err error
-	if o.BlockSize, err = parseSize(f.blockSize); err != nil {
-		return o, usageError{errFlag("--block-size", f.blockSize, "4K to 1M")}
-	}
-	for _, p := range f.excludes {
-		r, err := exclude.ParsePattern(p, "command line")
-		if err != nil {
-			return o, usageError{err}
-		}
-		o.Excludes = append(o.Excludes, r)
-	}
-	for _, name := range f.excludeFiles {
-		file, err := os.Open(name)
-		if err != nil {
-			return o, usageError{err}
-		}
-		rules, err := exclude.Parse(file, name)
-		file.Close()
-		if err != nil {
-			return o, usageError{err}
-		}
-		o.Excludes = append(o.Excludes, rules...)
-	}
-	return o, nil
-}
-
-func errFlag(name, value, want string) error {
-	return fmt.Errorf("%s %s: not %s", name, value, want)
-}
-
-// parseSize reads a number of bytes with an optional K or M; "" is 0.
-func parseSize(s string) (int, error) {
-	if s == "" {
-		return 0, nil
-	}
-	factor := 1
-	switch upper := strings.ToUpper(s); {
-	case strings.HasSuffix(upper, "K"):
-		factor, s = 1<<10, s[:len(s)-1]
-	case strings.HasSuffix(upper, "M"):
-		factor, s = 1<<20, s[:len(s)-1]
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n <= 0 || n > 1<<30/factor {
-		return 0, fmt.Errorf("%q is no size", s)
-	}
-	return n * factor, nil
+	o.Excludes, err = f.pack.excludeRules()
+	return o, err
 }
 
 func (a *app) showPlan(p *remaster.CompactPlan) error {

@@ -58,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"mkcow":     makeCOWCommand,
 			"whiteout":  whiteoutCommand,
 			"mkiso":     makeISOCommand,
+			"mkbig":     makeBigCommand,
 		},
 	})
 }

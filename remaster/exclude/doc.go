@@ -26,11 +26,15 @@
 // Brace forms {a,b} belong to the shell; here they are ordinary bytes.
 //
 // Laws:
+//   - A list of use Always holds nothing that tells a person, a machine or a
+//     network from another, and no list leaves a system that cannot boot.
 //   - Apply's tree lists exactly the paths for which neither they nor a
 //     directory above them is excluded.
 //   - What no rule can reach is the very node of the source.
 //   - The time to match a name is bounded by a polynomial of the pattern's and
 //     the name's length, whatever the pattern.
+//
+// The lists in lists/ come with the program: [Lists], [Default] and [ListsFor].
 //
 // Left out: -regex, and the form of mksquashfs without -wildcards but for plain
 // paths, which [Plain] makes.

@@ -18,7 +18,11 @@ const (
 	bsSectors16         = 19
 	bsMedia             = 21
 	bsFATSectors16      = 22
+	bsPerTrack          = 24
+	bsHeads             = 26
+	bsHidden            = 28
 	bsSectors32         = 32
+	bsDrive             = 36
 	bsState             = 37 // as Linux and Windows use the reserved byte
 	bsSignature         = 38
 	bsSerial            = 39
@@ -33,6 +37,9 @@ const (
 	bsExtFlags     = 40
 	bsVersion      = 42
 	bsRootCluster  = 44
+	bsInfoSector   = 48
+	bsBackup       = 50
+	bsDrive32      = 64
 	bsState32      = 65
 	bsSignature32  = 66
 	bsSerial32     = 67

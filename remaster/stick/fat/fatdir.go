@@ -8,13 +8,17 @@ import (
 
 // Fields of a directory entry (FAT: General Overview, "Directory Structure").
 const (
-	deAttr      = 11
-	deCase      = 12 // as Windows NT has it
-	deClusterHi = 20
-	deTime      = 22
-	deDate      = 24
-	deClusterLo = 26
-	deSize      = 28
+	deAttr        = 11
+	deCase        = 12 // as Windows NT has it
+	deCreatedRest = 13 // hundredths of a second, up to 199
+	deCreatedTime = 14
+	deCreatedDate = 16
+	deAccessDate  = 18
+	deClusterHi   = 20
+	deTime        = 22
+	deDate        = 24
+	deClusterLo   = 26
+	deSize        = 28
 
 	deFree    = 0xE5
 	deKanji   = 0x05 // stands for 0xE5 as a name's first byte
@@ -115,8 +119,9 @@ func nameOf(e []byte) string {
 	return base
 }
 
-// listFAT lists a directory of FAT12, FAT16 or FAT32.
-func (fs *FS) listFAT(d *dir, add func(*tree.Node)) error {
+// eachFAT calls fn with every name of a directory of FAT12, FAT16 or FAT32, and
+// its short entry.
+func (fs *FS) eachFAT(d *dir, fn func(index int, name string, e []byte) error) error {
 	var long longName
 	return d.entries(func(index int, e []byte) (bool, error) {
 		switch {
@@ -139,24 +144,36 @@ func (fs *FS) listFAT(d *dir, add func(*tree.Node)) error {
 		if err := d.checkName(name); err != nil {
 			return false, err
 		}
+		return false, fn(index, name, e)
+	})
+}
+
+// listFAT lists a directory of FAT12, FAT16 or FAT32.
+func (fs *FS) listFAT(d *dir, add func(*tree.Node)) error {
+	return fs.eachFAT(d, func(index int, name string, e []byte) error {
 		n := &tree.Node{Name: name, Nlink: 1}
 		n.Mtime = dosTime(le.Uint16(e[deDate:]), le.Uint16(e[deTime:]))
-		first := uint32(le.Uint16(e[deClusterLo:]))
-		if fs.vol.kind == FAT32 {
-			first |= uint32(le.Uint16(e[deClusterHi:])) << 16
-		}
 		var err error
 		if e[deAttr]&attrDirectory != 0 {
-			err = d.newDir(n, index, first, -1, false)
+			err = d.newDir(n, index, fs.firstOf(e), -1, false)
 		} else {
 			size := int64(le.Uint32(e[deSize:]))
-			err = d.newFile(n, uint16(e[deAttr]), fileData{first: first, size: size, valid: size})
+			err = d.newFile(n, uint16(e[deAttr]), fileData{first: fs.firstOf(e), size: size, valid: size})
 		}
 		if err == nil {
 			add(n)
 		}
-		return false, err
+		return err
 	})
+}
+
+// firstOf is the first cluster that an entry names.
+func (fs *FS) firstOf(e []byte) uint32 {
+	first := uint32(le.Uint16(e[deClusterLo:]))
+	if fs.vol.kind == FAT32 {
+		first |= uint32(le.Uint16(e[deClusterHi:])) << 16
+	}
+	return first
 }
 
 // isDot tells the entries by which a directory names itself and its parent.
@@ -173,8 +190,24 @@ func (fs *FS) Label() (string, error) {
 	if fs.vol.kind == ExFAT {
 		return fs.exLabel()
 	}
-	label := ""
-	err := fs.rootDir().entries(func(_ int, e []byte) (bool, error) {
+	e, err := fs.labelEntry()
+	if e == nil || err != nil {
+		return "", err
+	}
+	p := e[:shortName]
+	if p[0] == deKanji {
+		p[0] = deFree
+	}
+	label := string(bytes.TrimRight(p, " \t\x00"))
+	if label == "NO NAME" {
+		label = ""
+	}
+	return label, nil
+}
+
+// labelEntry gives the root's entry of the label, nil without.
+func (fs *FS) labelEntry() (label []byte, err error) {
+	err = fs.rootDir().entries(func(_ int, e []byte) (bool, error) {
 		switch {
 		case e[0] == 0:
 			return true, nil
@@ -183,13 +216,7 @@ func (fs *FS) Label() (string, error) {
 			le.Uint16(e[deClusterHi:]) != 0, le.Uint16(e[deClusterLo:]) != 0:
 			return false, nil
 		}
-		p := bytes.Clone(e[:shortName])
-		if p[0] == deKanji {
-			p[0] = deFree
-		}
-		if label = string(bytes.TrimRight(p, " \t\x00")); label == "NO NAME" {
-			label = ""
-		}
+		label = bytes.Clone(e)
 		return true, nil
 	})
 	return label, err

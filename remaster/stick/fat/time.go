@@ -29,3 +29,20 @@ func exTime(stamp uint32, hundredths, offset uint8) tree.Time {
 	}
 	return t
 }
+
+// dosStamp encodes a time: date, time of day in two seconds, and the rest in
+// hundredths of a second. What lies before 1980 or after 2107 becomes the first or
+// the last that there is.
+func dosStamp(t tree.Time) (date, clock uint16, rest uint8) {
+	const first, last = 315532800, 4354819199 // 1980-01-01, 2107-12-31 23:59:59
+	switch {
+	case t.Sec < first:
+		t = tree.Time{Sec: first}
+	case t.Sec > last:
+		t = tree.Time{Sec: last}
+	}
+	u := t.Time()
+	date = uint16(u.Year()-1980)<<9 | uint16(u.Month())<<5 | uint16(u.Day())
+	clock = uint16(u.Hour())<<11 | uint16(u.Minute())<<5 | uint16(u.Second()/2)
+	return date, clock, uint8(u.Second()%2*100 + u.Nanosecond()/1e7)
+}

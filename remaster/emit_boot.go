@@ -1,0 +1,420 @@
+package remaster
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"relive/iso"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// template is an ISO whose boot set-up and files are taken.
+type template struct {
+	name   string
+	root   *tree.Node // without the live system in it
+	recipe iso.Recipe
+	info   iso.Info
+	left   []string // what cannot be taken
+}
+
+// planMedium gathers what lies on the ISO beside the system's image, and how it
+// boots.
+func (p *ISOPlan) planMedium(ctx context.Context) error {
+	l, o, s := p.live, &p.o, &p.Summary
+	tpl, err := p.template(ctx)
+	if err != nil {
+		return err
+	}
+	medium := isMedium(l.at, p.form.root)
+	if o.Boot == BootAuto {
+		o.Boot = BootSystem
+		if medium {
+			o.Boot = BootMedium
+		}
+	}
+	takes := p.form.own
+	if o.Boot == BootMedium {
+		if !medium {
+			return refuse("give an ISO with --template, or take boot files of packages with --boot system or --boot host", "%s: is no medium that boots: there is no directory boot, EFI or isolinux with boot files", p.form.root)
+		}
+		takes = slices.Concat(takes, bootTakes, p.form.whole)
+	}
+	mine, err := p.pickMedium(ctx, takes, medium)
+	if err != nil {
+		return err
+	}
+	p.root = mine
+	switch {
+	case tpl != nil:
+		if p.root, err = laid(ctx, tpl.root, mine); err != nil {
+			return err
+		}
+		p.recipe = tpl.recipe
+		s.Boot = tpl.name
+		for _, left := range tpl.left {
+			p.warn("of %s the ISO does without %s", tpl.name, left)
+		}
+	default:
+		if err := p.bootFiles(ctx); err != nil {
+			return err
+		}
+	}
+	if err := p.include(); err != nil {
+		return err
+	}
+	if err := p.kernel(ctx, mine); err != nil {
+		return err
+	}
+	if err := p.checkKernel(ctx); err != nil {
+		return err
+	}
+	if err := p.texts(ctx); err != nil {
+		return err
+	}
+	for _, b := range p.recipe.Boot {
+		name := map[uint8]string{iso.PlatformBIOS: "BIOS", iso.PlatformEFI: "UEFI"}[b.Platform]
+		if name != "" && !slices.Contains(s.Firmware, name) {
+			s.Firmware = append(s.Firmware, name)
+		}
+	}
+	return p.menus(ctx, tpl)
+}
+
+// template opens the ISO that boot files are taken from: the one that is given,
+// or the one that the live system itself lies on.
+func (p *ISOPlan) template(ctx context.Context) (*template, error) {
+	l, o := p.live, &p.o
+	if o.Template != "" {
+		if st, err := os.Stat(o.Template); err != nil {
+			return nil, err
+		} else if own, err := os.Stat(o.Output); err == nil && os.SameFile(st, own) {
+			return nil, refuse("name another file with -o", "%s: is the template itself", o.Output)
+		}
+		c, err := hostfs.OpenFile(o.Template)
+		if err != nil {
+			return nil, err
+		}
+		p.open = append(p.open, c)
+		img, err := iso.Open(c, c.Size(), filepath.Base(o.Template))
+		if err != nil {
+			return nil, withHint(err, "--template takes an ISO that boots")
+		}
+		return p.readTemplate(ctx, img, o.Template)
+	}
+	if l.partition == nil || l.partition.FileSystem != "iso9660" || l.partition.Number != 0 || o.Boot != BootAuto {
+		return nil, nil
+	}
+	// An ISO, or a stick that one was written to, boots as it did.
+	section := l.partition.Section()
+	img, err := iso.Open(section, section.Size(), filepath.Base(l.stick.Disk.Path))
+	if err != nil {
+		return nil, err
+	}
+	o.Boot = BootTemplate
+	return p.readTemplate(ctx, img, l.stick.Disk.Path)
+}
+
+// readTemplate takes the live system out of an ISO's tree.
+func (p *ISOPlan) readTemplate(ctx context.Context, img *iso.Image, name string) (*template, error) {
+	t := &template{name: name, info: img.Info()}
+	var err error
+	if t.recipe, t.left, err = img.Replay(ctx); err != nil {
+		return nil, err
+	}
+	if len(t.recipe.Boot) == 0 {
+		return nil, refuse("name another one, or take boot files of packages with --boot system or --boot host", "%s: does not boot: it has no boot catalogue", name)
+	}
+	root, err := img.Root()
+	if err != nil {
+		return nil, err
+	}
+	found, err := findInTree(root, name)
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
+		t.root = root
+		return t, nil
+	}
+	if found.Layout.Name() != p.live.Layout.Name() {
+		return nil, refuse("name an ISO of the same kind", "%s: boots %s, and the live directory is %s", name, found.Layout.Name(), p.live.Layout.Name())
+	}
+	var edits tree.Edits
+	for _, own := range append(found.files.together(), found.files.home) {
+		if at := strings.Trim(strings.TrimPrefix(filepath.Join(found.Dir, own), name), "/"); own != "" {
+			edits.Remove(at)
+		}
+	}
+	for _, own := range found.files.stack {
+		edits.Remove(strings.Trim(strings.TrimPrefix(filepath.Join(found.Dir, own), name), "/"))
+	}
+	// Lists of sums are made anew, for all files.
+	for _, c := range found.files.companions {
+		if c.list != "" {
+			if n, err := root.Lookup(c.name); err != nil {
+				return nil, err
+			} else if n != nil {
+				edits.Put(c.name, n)
+			}
+		}
+	}
+	t.root, err = edits.Apply(root)
+	return t, err
+}
+
+// findInTree looks for a live system in the root of a medium's tree and one
+// directory below; where there is none it gives nil.
+func findInTree(root *tree.Node, name string) (*Found, error) {
+	at := onStick{name: name, root: root}
+	f, err := findAt(at, name, "")
+	if f != nil || err != nil {
+		return f, err
+	}
+	kids, err := root.Children()
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range kids {
+		if k.Type != tree.Directory {
+			continue
+		}
+		if f, err := findAt(at, filepath.Join(name, k.Name), ""); f != nil || err != nil {
+			return f, err
+		}
+	}
+	return nil, nil
+}
+
+// pickMedium takes of the medium what goes along.
+func (p *ISOPlan) pickMedium(ctx context.Context, takes []string, medium bool) (*tree.Node, error) {
+	l := p.live
+	dir, err := plainDirectory(l.at, p.form.root)
+	if err != nil {
+		return nil, err
+	}
+	mine, err := pick(dir, takes, func(at string) bool { return l.ownFile(p.form.root, at) })
+	if err != nil {
+		return nil, err
+	}
+	if err := onlyFiles(ctx, mine.root); err != nil {
+		return nil, err
+	}
+	for _, left := range mine.left {
+		// What else lies on a disk that is no medium is not the live system's.
+		if medium && p.o.Boot != BootTemplate || p.form.rename[0] != "" && strings.HasPrefix(left, p.form.rename[0]+"/") {
+			p.Summary.Left = append(p.Summary.Left, left)
+		}
+	}
+	from, to := p.form.rename[0], p.form.rename[1]
+	if from == to {
+		return mine.root, nil
+	}
+	n, err := mine.root.Lookup(from)
+	if err != nil || n == nil {
+		return mine.root, err
+	}
+	var edits tree.Edits
+	if from == "" {
+		// The live directory is the root itself: its own files move below.
+		kids, err := n.Children()
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range kids {
+			if whole, _ := reach(p.form.own, k.Name); whole {
+				edits.Remove(k.Name)
+				edits.Put(tree.Join(to, k.Name), k)
+			}
+		}
+		return edits.Apply(n)
+	}
+	edits.Remove(from)
+	c := *n
+	edits.Put(to, &c)
+	return edits.Apply(mine.root)
+}
+
+// include puts further files on the ISO.
+func (p *ISOPlan) include() error {
+	var edits tree.Edits
+	for at, file := range p.o.Include {
+		n, err := hostNode(file)
+		if err != nil {
+			return err
+		}
+		edits.Put(strings.Trim(path.Clean(at), "/"), rational(n))
+	}
+	var err error
+	p.root, err = edits.Apply(p.root)
+	return err
+}
+
+// hostNode shows a file or directory of the host as a node.
+func hostNode(name string) (*tree.Node, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if st.IsDir() {
+		return hostfs.Open(name)
+	}
+	above, err := hostfs.Open(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	n, err := above.Child(filepath.Base(name))
+	if err == nil && (n == nil || n.Type != tree.Regular) {
+		err = fmt.Errorf("%s: neither a regular file nor a directory", name)
+	}
+	return n, err
+}
+
+// kernel finds the kernel and the initrd on the ISO, and puts others in their
+// place where they are asked for, or where the live directory has its own and
+// the template another.
+func (p *ISOPlan) kernel(ctx context.Context, mine *tree.Node) error {
+	s := &p.Summary
+	for _, k := range []struct {
+		what, option, file string
+		patterns           []string
+		at                 *string
+	}{
+		{"kernel", "--kernel", p.o.Kernel, p.form.kernels, &s.Kernel},
+		{"initrd", "--initrd", p.o.Initrd, p.form.initrds, &s.Initrd},
+	} {
+		found, err := globAll(p.root, k.patterns)
+		if err != nil {
+			return err
+		}
+		var own *tree.Node
+		if k.file != "" {
+			n, err := hostNode(k.file)
+			if err != nil {
+				return err
+			}
+			if n.Type != tree.Regular {
+				return &optionError{fmt.Errorf("%s %s: not a regular file", k.option, k.file)}
+			}
+			own = rational(n)
+		} else if ours, err := globAll(mine, k.patterns); err != nil {
+			return err
+		} else if len(ours) > 0 {
+			if own, err = mine.Lookup(ours[0]); err != nil {
+				return err
+			}
+			if i := slices.Index(found, ours[0]); i > 0 {
+				found[0], found[i] = found[i], found[0]
+			}
+		}
+		switch {
+		case len(found) == 0 && own == nil:
+			return refuse(fmt.Sprintf("give one with %s, or an ISO that has one with --template", k.option), "%s: there is no %s on the medium (looked for %s)", p.live.Dir, k.what, strings.Join(k.patterns, ", "))
+		case len(found) == 0:
+			found = []string{strings.NewReplacer("*", "", "[0-9]", "").Replace(k.patterns[0])}
+			fallthrough
+		case own != nil:
+			var edits tree.Edits
+			was, err := p.root.Lookup(found[0])
+			if err != nil {
+				return err
+			}
+			if was != nil {
+				p.swaps = append(p.swaps, fileSwap{was, own})
+			}
+			for _, at := range found {
+				// The same kernel may lie in several places.
+				n, err := p.root.Lookup(at)
+				if err != nil {
+					return err
+				}
+				if n != was {
+					if same, err := sameFile(ctx, was, n); err != nil {
+						return err
+					} else if !same {
+						continue
+					}
+				}
+				c := *own
+				edits.Put(at, &c)
+			}
+			if p.root, err = edits.Apply(p.root); err != nil {
+				return err
+			}
+		}
+		*k.at = found[0]
+	}
+	return nil
+}
+
+func sameFile(ctx context.Context, a, b *tree.Node) (bool, error) {
+	if a == nil || b == nil || a.Size != b.Size {
+		return false, nil
+	}
+	return tree.SameContent(ctx, a, b)
+}
+
+// globAll is globTree for several patterns, the best first, each path once.
+func globAll(root *tree.Node, patterns []string) (out []string, err error) {
+	for _, pattern := range patterns {
+		found, err := globTree(root, pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, at := range found {
+			if !slices.Contains(out, at) {
+				out = append(out, at)
+			}
+		}
+	}
+	return out, nil
+}
+
+// texts fills in the volume descriptor.
+func (p *ISOPlan) texts(ctx context.Context) error {
+	r, o := &p.recipe, &p.o
+	r.Time = p.volumeTime()
+	// Menus that cannot be edited go on finding the volume by the name it had.
+	labels, err := bootLabels(ctx, p.root)
+	if err != nil {
+		return err
+	}
+	labels = slices.DeleteFunc(labels, func(l string) bool { return len(l) > maxVolumeID })
+	r.VolumeID = cmp.Or(o.VolumeID, r.VolumeID, p.label(), cmp.Or(labels...), p.madeLabel())
+	r.Publisher = cmp.Or(o.Publisher, r.Publisher)
+	r.Preparer = cmp.Or(o.Preparer, p.env.Tool)
+	r.Application = cmp.Or(o.Application, r.Application, p.live.Layout.Name())
+	p.Summary.VolumeID, p.Summary.UUID = r.VolumeID, p.uuid()
+	return nil
+}
+
+// maxVolumeID is the length of a volume's label, in bytes (ECMA-119, 8.4.7).
+const maxVolumeID = 32
+
+// label is that of the file system that the live directory lies on, where it is
+// known and a volume can have it.
+func (p *ISOPlan) label() string {
+	if part := p.live.partition; part != nil && len(part.Label) <= maxVolumeID {
+		return part.Label
+	}
+	return ""
+}
+
+// madeLabel is a label of the system's id and the date of what is newest in it.
+func (p *ISOPlan) madeLabel() string {
+	id, err := p.systemID()
+	if err != nil {
+		id = "live"
+	}
+	const day = "-20060102"
+	if len(id) > maxVolumeID-len(day) {
+		id = id[:maxVolumeID-len(day)]
+	}
+	return strings.ToUpper(id) + p.base.now.Time().UTC().Format(day)
+}

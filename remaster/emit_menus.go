@@ -1,0 +1,115 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"relive/remaster/kernel"
+	"relive/remaster/menu"
+	"relive/tree"
+)
+
+// menus adapts the boot menus: the volume has another name and time, persistence
+// is not on an ISO, and what the command line asks for.
+func (p *ISOPlan) menus(ctx context.Context, t *template) error {
+	layout := p.live.Layout.Name()
+	b := &bootEdits{swaps: p.swaps}
+	p.open = append(p.open, b)
+	e := &b.edits
+	e.Add, e.Remove, e.Title = p.o.AddArgs, p.o.RemoveArgs, p.o.Title
+	if !p.o.KeepPersistence {
+		e.Remove = slices.Concat(e.Remove, menu.Persistence(layout))
+	}
+	if p.form.rename[0] != p.form.rename[1] {
+		e.Paths = map[string]string{"/" + p.form.rename[0]: "/" + p.form.rename[1]}
+		if p.form.rename[0] == "" {
+			e.Paths = nil // names within the root that became a directory are found by init
+		}
+	}
+	labels, err := bootLabels(ctx, p.root)
+	if err != nil {
+		return err
+	}
+	e.Labels, e.UUIDs = map[string]string{}, map[string]string{}
+	if part := p.live.partition; part != nil {
+		labels = append(labels, part.Label)
+		if part.UUID != "" {
+			e.UUIDs[part.UUID] = p.uuid()
+		}
+	}
+	if t != nil {
+		labels = append(labels, t.info.VolumeID)
+		if t.info.UUID != "" {
+			e.UUIDs[t.info.UUID] = p.uuid()
+		}
+	}
+	for _, l := range labels {
+		if l != "" && l != p.recipe.VolumeID {
+			e.Labels[l] = p.recipe.VolumeID
+		}
+	}
+	if p.root, err = b.apply(ctx, p.root, &p.recipe); err != nil {
+		return err
+	}
+	p.Summary.Menus = append(p.Summary.Menus, b.changes...)
+	for _, left := range b.left {
+		p.warn("%s", left)
+	}
+	return nil
+}
+
+// uuid is the identity that GRUB and libblkid make of the volume's time.
+func (p *ISOPlan) uuid() string {
+	t := p.recipe.Time
+	return t.Time().UTC().Format("2006-01-02-15-04-05-") + string([]byte{'0' + byte(t.Nsec/1e8), '0' + byte(t.Nsec/1e7%10)})
+}
+
+func unescapeLabel(s string) string {
+	return strings.NewReplacer(`\x20`, " ", `\x2f`, "/", `\x2F`, "/", `\x5c`, `\`, `\x5C`, `\`).Replace(s)
+}
+
+// checkKernel tells where kernel, initrd and the system's modules are of
+// different versions.
+func (p *ISOPlan) checkKernel(ctx context.Context) error {
+	s := &p.Summary
+	modules, err := kernel.Modules(p.base.system)
+	if err != nil {
+		return err
+	}
+	k, err := readNode(p.root, s.Kernel, func(c tree.Content) (kernel.Image, error) { return kernel.Read(ctx, c, s.Kernel) })
+	if err != nil {
+		if !errors.Is(err, tree.ErrUnsupported) && !errors.Is(err, tree.ErrCorrupt) {
+			return err
+		}
+		p.warn("the version of %s cannot be told: %v", s.Kernel, err)
+		return nil
+	}
+	s.Version = k.Version
+	rd, err := readNode(p.root, s.Initrd, func(c tree.Content) (kernel.Ramdisk, error) { return kernel.Initrd(ctx, c, s.Initrd) })
+	if err != nil {
+		if !errors.Is(err, tree.ErrUnsupported) && !errors.Is(err, tree.ErrCorrupt) {
+			return err
+		}
+		p.warn("%s cannot be looked into: %v", s.Initrd, err)
+	}
+	for _, w := range kernel.Check(k, rd, modules) {
+		p.warn("%s", w)
+	}
+	return nil
+}
+
+// readNode opens a file of a tree for fn.
+func readNode[T any](root *tree.Node, at string, fn func(tree.Content) (T, error)) (out T, err error) {
+	n, err := root.Lookup(at)
+	if err != nil {
+		return out, err
+	}
+	c, err := n.Open()
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return fn(c)
+}

@@ -1,0 +1,291 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"relive/iso"
+	"relive/remaster/swap"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// ISOResult is what making a snapshot ISO did.
+type ISOResult struct {
+	Plan     ISOSummary        `json:"plan"`
+	Path     string            `json:"path"`
+	Size     int64             `json:"size"`
+	BaseSize int64             `json:"base_size"`
+	Sums     map[string]string `json:"sums"`
+	Implant  string            `json:"implanted_md5,omitempty"`
+	Beside   []string          `json:"files_beside"`
+	Seconds  float64           `json:"seconds"`
+	Warnings []string          `json:"warnings"`
+}
+
+// sideFile is a file beside the ISO.
+type sideFile struct {
+	suffix string // behind the ISO's name
+	make   func() ([]byte, error)
+}
+
+// Run makes the ISO under another name, reads it back, and gives it its own only
+// when it holds what it was made from.
+func (p *ISOPlan) Run(ctx context.Context) (*ISOResult, error) {
+	start := time.Now()
+	res := &ISOResult{Plan: p.Summary, Path: p.o.Output, Warnings: p.Summary.Warnings, Sums: map[string]string{}}
+	if err := p.run(ctx, res); err != nil {
+		return nil, spaceHint(err)
+	}
+	res.Seconds = time.Since(start).Seconds()
+	return res, nil
+}
+
+// tempSuffix is behind the names of files that are being made. What has it is
+// left from a run that was interrupted.
+const tempSuffix = ".relive-tmp"
+
+func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
+	temp := p.o.Output + tempSuffix
+	inner := temp + ".inner"
+	for _, name := range []string{temp, inner} {
+		if err := removeFile(name); err != nil {
+			return err
+		}
+	}
+	p.late.scratch = func() (string, error) { return inner, nil }
+	out, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, removeFile(inner))
+		if err != nil {
+			err = errors.Join(err, out.Close(), removeFile(temp))
+		}
+	}()
+	p.late.out = out
+	rep, err := p.plan.Write(ctx, out, nil)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", temp, err)
+	}
+	res.Size, res.BaseSize = rep.Size, p.late.size
+	if err := out.Truncate(rep.Size); err != nil {
+		return err
+	}
+	if p.o.ImplantMD5 {
+		p.env.phase("implanting the sum", rep.Size)
+		m, err := iso.ImplantMD5(ctx, out, rep.Size, filepath.Base(p.o.Output), false, func(done, _ int64) { p.env.done(done) })
+		if err != nil {
+			return err
+		}
+		res.Implant = m.Sum
+	}
+	p.env.phase("syncing", 0)
+	if err := out.Sync(); err != nil {
+		return fmt.Errorf("writing %s: %w", temp, err)
+	}
+	dropCache(out)
+	if err := p.readBack(ctx, temp, rep.Size, res); err != nil {
+		return err
+	}
+	if err := p.live.unchanged(ctx); err != nil {
+		return err
+	}
+	if err := out.Close(); err != nil {
+		return fmt.Errorf("writing %s: %w", temp, err)
+	}
+	return p.putInPlace(temp, res)
+}
+
+func removeFile(name string) error {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// readBack compares the image, as it is on the disk, with what it was made
+// from, and finds its sums.
+func (p *ISOPlan) readBack(ctx context.Context, path string, size int64, res *ISOResult) (err error) {
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	p.env.phase("reading the ISO back", p.base.make.content())
+	img, err := iso.Open(c, size, filepath.Base(p.o.Output))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	if len(p.o.Sums) > 0 {
+		g.Go(func() error {
+			sums, err := sumFile(ctx, path, size, p.o.Sums...)
+			res.Sums = sums
+			return err
+		})
+	}
+	g.Go(func() error { return p.sameFiles(ctx, path, img) })
+	g.Go(func() (err error) {
+		root, err := img.Root()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrReadBack, err)
+		}
+		n, err := root.Lookup(p.form.base)
+		if err == nil && (n == nil || n.Type != tree.Regular || n.Size != p.late.size) {
+			err = fmt.Errorf("%s: %w: %s is not there as it was written", path, ErrReadBack, p.form.base)
+		}
+		if err != nil {
+			return err
+		}
+		base, err := n.Open()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrReadBack, err)
+		}
+		defer func() { err = errors.Join(err, base.Close()) }()
+		return p.base.make.(*squashMaker).checkContent(ctx, p.form.base, base)
+	})
+	return g.Wait()
+}
+
+// sameFiles compares the ISO's tree with the planned one, but for files whose
+// content the writing decides; those that are not the base are as small as a
+// list, and wrong ones would show when they are used.
+func (p *ISOPlan) sameFiles(ctx context.Context, path string, img *iso.Image) error {
+	root, err := img.Root()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
+	}
+	made := map[string]bool{p.recipe.Catalog: true}
+	for _, at := range p.late.paths {
+		made[at] = true
+	}
+	var edits tree.Edits
+	for _, at := range p.late.paths {
+		// As large as it came to.
+		got, err := root.Lookup(at)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrReadBack, err)
+		}
+		want, err := p.root.Lookup(at)
+		if err != nil {
+			return err
+		}
+		if got == nil {
+			return fmt.Errorf("%s: %w: %s is not there", path, ErrReadBack, tree.Quote(at))
+		}
+		n := *want
+		n.Size = got.Size
+		edits.Put(at, &n)
+	}
+	if p.recipe.Catalog != "" {
+		edits.Remove(p.recipe.Catalog)
+	}
+	for _, b := range p.recipe.Boot {
+		made[b.Path] = made[b.Path] || b.BootInfo || b.Grub2Info
+	}
+	want, err := edits.Apply(p.root)
+	if err != nil {
+		return err
+	}
+	var without tree.Edits
+	if p.recipe.Catalog != "" {
+		without.Remove(p.recipe.Catalog)
+	}
+	got, err := without.Apply(root)
+	if err != nil {
+		return err
+	}
+	return mustEqual(ctx, path, want, got, tree.CompareOptions{
+		WholeSeconds: true, Links: true, IgnoreXattr: func(string) bool { return true },
+		SameContent: func(at string, a, b *tree.Node) (bool, error) {
+			if made[at] {
+				return true, nil
+			}
+			return tree.SameContent(ctx, a, b)
+		},
+	})
+}
+
+// putInPlace gives the files their names, the ISO last: where it is, all that
+// belongs to it is there too.
+func (p *ISOPlan) putInPlace(temp string, res *ISOResult) error {
+	var made []string
+	undo := func(err error) error {
+		for _, name := range made {
+			err = errors.Join(err, removeFile(name))
+		}
+		return err
+	}
+	name := filepath.Base(p.o.Output)
+	files := slices.Clone(p.beside)
+	for _, kind := range p.o.Sums {
+		files = append(files, sideFile{"." + kind, func() ([]byte, error) { return fmt.Appendf(nil, "%s  %s\n", res.Sums[kind], name), nil }})
+	}
+	for _, f := range files {
+		text, err := f.make()
+		if err != nil {
+			return undo(err)
+		}
+		to := p.o.Output + f.suffix
+		if err := writeSide(to, text, p.o.Force); err != nil {
+			return undo(err)
+		}
+		made = append(made, to)
+		res.Beside = append(res.Beside, to)
+	}
+	if !p.o.Force {
+		// Somebody else may have made a file of that name in the meantime; a link
+		// does not replace it, where the file system has links.
+		switch err := os.Link(temp, p.o.Output); {
+		case err == nil:
+			if err := os.Remove(temp); err != nil {
+				return undo(err)
+			}
+			return swap.OS{}.SyncDir(filepath.Dir(p.o.Output))
+		case errors.Is(err, fs.ErrExist):
+			return undo(withHint(fmt.Errorf("%s: %w", p.o.Output, fs.ErrExist), "name another file, or use --force to replace it"))
+		case exists(p.o.Output):
+			return undo(withHint(fmt.Errorf("%s: %w", p.o.Output, fs.ErrExist), "name another file, or use --force to replace it"))
+		}
+	}
+	if err := os.Rename(temp, p.o.Output); err != nil {
+		return undo(err)
+	}
+	return swap.OS{}.SyncDir(filepath.Dir(p.o.Output))
+}
+
+// writeSide writes a small file durably.
+func writeSide(name string, text []byte, force bool) error {
+	temp := name + tempSuffix
+	if err := removeFile(temp); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil && !force && exists(name) {
+		err = withHint(fmt.Errorf("%s: %w", name, fs.ErrExist), "name another ISO, or use --force to replace what is there")
+	}
+	if err == nil {
+		err = os.Rename(temp, name)
+	}
+	if err != nil {
+		return errors.Join(err, removeFile(temp))
+	}
+	return nil
+}

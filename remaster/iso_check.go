@@ -1,0 +1,555 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"relive/iso"
+	"relive/remaster/stick/fat"
+	"relive/tree"
+)
+
+// checkFindings bounds how many findings of one kind are listed.
+const checkFindings = 50
+
+// isoCheck is a check of an image on its way.
+type isoCheck struct {
+	o       *ISO
+	env     *Env
+	results []CheckResult
+}
+
+// CheckISO checks an image: its directories and where files lie, what makes it
+// boot, the sum that implantisomd5 left, and, unless quick, the lists of sums in
+// it and the sums beside it. What is damaged is a result and no error.
+func CheckISO(ctx context.Context, e *Env, file string, quick bool) ([]CheckResult, error) {
+	o, err := OpenISO(file, iso.Best)
+	if err != nil {
+		if damage(err) {
+			return []CheckResult{{Path: file, What: "structure", Findings: []string{err.Error()}}}, nil
+		}
+		return nil, err
+	}
+	defer o.Close()
+	c := &isoCheck{o: o, env: e}
+	steps := []func(context.Context) error{c.structure, c.boot, c.disk}
+	if !quick {
+		steps = append(steps, c.implanted, c.inside, c.beside)
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.results, nil
+}
+
+// report begins a result.
+func (c *isoCheck) report(what string) *CheckResult {
+	c.results = append(c.results, CheckResult{Path: c.o.Path, What: what, OK: true})
+	return &c.results[len(c.results)-1]
+}
+
+// found notes damage.
+func (r *CheckResult) found(format string, args ...any) {
+	r.OK = false
+	switch n := len(r.Findings); {
+	case n < checkFindings:
+		r.Findings = append(r.Findings, fmt.Sprintf(format, args...))
+	case n == checkFindings:
+		r.Findings = append(r.Findings, "and more")
+	}
+}
+
+// structure walks every directory of every name space, and looks whether all
+// that it names lies in the image.
+func (c *isoCheck) structure(ctx context.Context) error {
+	r := c.report("structure")
+	info := c.o.Image.Info()
+	if info.VolumeSize > info.ImageSize {
+		r.found("the image has %d bytes, and its volume %d: it is cut short", info.ImageSize, info.VolumeSize)
+	}
+	c.env.phase("reading the directories", 0)
+	files, dirs, err := c.walk(ctx, r, c.o.Root)
+	if err != nil {
+		return err
+	}
+	r.Detail = fmt.Sprintf("%s, %s by the names of %s", plural(files, "file"), counted(dirs, "directory", "directories"), c.o.Image.Names())
+	if info.JolietLevel > 0 && c.o.Image.Names() != iso.Joliet {
+		img, err := iso.Open(c.o.content, c.o.content.Size(), filepath.Base(c.o.Path), iso.WithNames(iso.Joliet))
+		var root *tree.Node
+		if err == nil {
+			root, err = img.Root()
+		}
+		if err == nil {
+			_, _, err = c.walk(ctx, r, root)
+		}
+		if err != nil && !damage(err) {
+			return err
+		}
+		if err != nil {
+			r.found("Joliet: %v", err)
+		}
+	}
+	return nil
+}
+
+// walk lists every directory it can, also those behind a damaged one.
+func (c *isoCheck) walk(ctx context.Context, r *CheckResult, root *tree.Node) (files, dirs int, err error) {
+	var look func(p string, n *tree.Node, depth int) error
+	look = func(p string, n *tree.Node, depth int) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if depth > tree.MaxDepth {
+			r.found("%s: more than %d levels deep", tree.Quote(p), tree.MaxDepth)
+			return nil
+		}
+		kids, err := n.Children()
+		if err != nil {
+			if !damage(err) {
+				return err
+			}
+			r.found("%v", err)
+			return nil
+		}
+		dirs++
+		for _, k := range kids {
+			kp := tree.Join(p, k.Name)
+			if k.Type == tree.Directory {
+				if err := look(kp, k, depth+1); err != nil {
+					return err
+				}
+				continue
+			}
+			files++
+			if k.Type != tree.Regular {
+				continue
+			}
+			content, err := k.Open()
+			if err != nil {
+				if !damage(err) {
+					return err
+				}
+				r.found("%v", err)
+				continue
+			}
+			content.Close()
+		}
+		return nil
+	}
+	err = look("", root, 0)
+	return files, dirs, err
+}
+
+// boot checks the boot catalogue and its images.
+func (c *isoCheck) boot(ctx context.Context) error {
+	cat, err := c.o.Image.ElTorito()
+	if err != nil && !damage(err) {
+		return err
+	}
+	if err == nil && cat == nil {
+		return nil
+	}
+	r := c.report("boot catalogue")
+	if err != nil {
+		r.found("%v", err)
+		return nil
+	}
+	if cat.Record != 17 {
+		r.found("the boot record is in sector %d; firmware looks for it in sector 17 alone", cat.Record)
+	}
+	var sectors []uint32
+	for _, e := range cat.Entries {
+		sectors = append(sectors, e.Block)
+	}
+	paths, err := c.o.Image.PathsAt(ctx, sectors...)
+	if err != nil && !damage(err) {
+		return err
+	}
+	var words []string
+	for i := range cat.Entries {
+		e := &cat.Entries[i]
+		name := fmt.Sprintf("boot image %d (%s)", i+1, platformName(e.Platform))
+		if p := paths[e.Block]; p != "" {
+			name += " " + tree.Quote(p)
+		}
+		words = append(words, platformName(e.Platform))
+		if err := c.bootImage(ctx, r, e, name, paths[e.Block]); err != nil {
+			return err
+		}
+	}
+	r.Detail = strings.Join(words, " and ")
+	return nil
+}
+
+func (c *isoCheck) bootImage(ctx context.Context, r *CheckResult, e *iso.BootEntry, name, p string) error {
+	size := c.o.content.Size() - int64(e.Block)*2048
+	if int64(e.Sectors)*512 > size {
+		r.found("%s: firmware loads %d bytes, of which the image has %d", name, int(e.Sectors)*512, max(size, 0))
+	}
+	if b := e.BootInfo; b != nil && !b.Valid {
+		r.found("%s: the checksum of its boot information table is wrong", name)
+	}
+	if p != "" {
+		n, err := c.o.Root.Lookup(p)
+		if err != nil {
+			return err
+		}
+		size = n.Size
+		if b := e.BootInfo; b != nil && int64(b.Length) != n.Size {
+			r.found("%s: its boot information table tells of %d bytes, and it has %d", name, b.Length, n.Size)
+		}
+	}
+	if e.Platform != iso.PlatformEFI {
+		return nil
+	}
+	loaders, err := c.loaders(ctx, e, size)
+	switch {
+	case err != nil && !damage(err):
+		return err
+	case err != nil:
+		r.found("%s: %v", name, err)
+	case len(loaders) == 0:
+		r.found("%s: it has no EFI/BOOT/BOOT*.EFI, which firmware looks for", name)
+	}
+	return nil
+}
+
+// loaders names the programs that UEFI firmware starts of an EFI image.
+func (c *isoCheck) loaders(_ context.Context, e *iso.BootEntry, size int64) (names []string, err error) {
+	v, err := fat.Open(newSection(c.o.content, int64(e.Block)*2048, size), size, "EFI image")
+	if err != nil {
+		return nil, err
+	}
+	n, err := v.Root()
+	for _, name := range []string{"EFI", "BOOT"} {
+		if err == nil && n != nil {
+			n, err = n.Child(name)
+		}
+	}
+	if err != nil || n == nil {
+		return nil, err
+	}
+	kids, err := n.Children()
+	for _, k := range kids {
+		if name := strings.ToUpper(k.Name); strings.HasPrefix(name, "BOOT") && strings.HasSuffix(name, ".EFI") {
+			names = append(names, k.Name)
+		}
+	}
+	return names, err
+}
+
+// disk checks the partition tables.
+func (c *isoCheck) disk(context.Context) error {
+	a, err := c.o.Image.SystemArea()
+	if err != nil && !damage(err) {
+		return err
+	}
+	if err == nil && a.MBR == nil && a.GPT == nil && a.APM == nil {
+		return nil
+	}
+	r := c.report("partition tables")
+	if err != nil {
+		r.found("%v", err)
+		return nil
+	}
+	var words []string
+	blocks := c.o.content.Size() / 512
+	if m := a.MBR; m != nil {
+		words = append(words, fmt.Sprintf("MBR, code: %s", m.Code))
+		cat, err := c.o.Image.ElTorito()
+		if err != nil && !damage(err) {
+			return err
+		}
+		if (m.Code == iso.Isohybrid || m.Code == iso.GRUB2) && err == nil {
+			switch {
+			case cat == nil:
+				r.found("MBR: its %s code loads sector %d, and there is no boot image", m.Code, m.BootImage)
+			case m.BootImage != cat.Entries[0].Block:
+				r.found("MBR: its %s code loads sector %d, and the boot image is in sector %d", m.Code, m.BootImage, cat.Entries[0].Block)
+			}
+		}
+		for _, p := range m.Partitions {
+			// A protective partition covers the disk, which may be larger than the image.
+			if p.Type != 0xEE && int64(p.Start)+int64(p.Sectors) > blocks {
+				r.found("MBR: partition %d ends at block %d, and the image at %d", p.Number, int64(p.Start)+int64(p.Sectors), blocks)
+			}
+		}
+	}
+	if g := a.GPT; g != nil {
+		words = append(words, fmt.Sprintf("GPT with %d partitions", len(g.Partitions)))
+		c.gpt(r, "GPT", g, blocks)
+		if a.BackupGPT == nil {
+			r.found("GPT: there is no backup at block %d", g.BackupLBA)
+		} else {
+			c.gpt(r, "backup of the GPT", a.BackupGPT, blocks)
+			if a.BackupGPT.DiskGUID != g.DiskGUID || len(a.BackupGPT.Partitions) != len(g.Partitions) {
+				r.found("GPT: its backup differs")
+			}
+		}
+	}
+	if a.APM != nil {
+		words = append(words, fmt.Sprintf("Apple map with %d partitions", len(a.APM.Partitions)))
+	}
+	r.Detail = strings.Join(words, "; ")
+	return nil
+}
+
+func (c *isoCheck) gpt(r *CheckResult, name string, g *iso.GPT, blocks int64) {
+	if !g.HeaderValid {
+		r.found("%s: the checksum of its header is wrong", name)
+	}
+	if !g.EntriesValid {
+		r.found("%s: the checksum of its entries is wrong", name)
+	}
+	for _, p := range g.Partitions {
+		if p.First > p.Last || p.Last >= blocks {
+			r.found("%s: partition %d lies at blocks %d to %d, and the image has %d", name, p.Number, p.First, p.Last, blocks)
+		}
+	}
+}
+
+// implanted verifies the sum that implantisomd5 left.
+func (c *isoCheck) implanted(ctx context.Context) error {
+	r := c.report("implanted MD5 sum")
+	started := false
+	res, err := c.o.Image.CheckMD5(ctx, func(done, total int64) {
+		if !started {
+			c.env.phase("checking the implanted sum", total)
+			started = true
+		}
+		c.env.done(done)
+	})
+	switch {
+	case errors.Is(err, iso.ErrNoMD5):
+		r.Detail = "none is implanted"
+		return nil
+	case err != nil && !damage(err):
+		return err
+	case err != nil:
+		r.found("%v", err)
+	case res.Pass:
+		r.Detail = fmt.Sprintf("%s of %s", res.Sum, Bytes(res.Total))
+	case res.Fragment > 0:
+		r.found("it is wrong: the damage lies between bytes %d and %d", res.DamageFrom, res.Checked)
+	case res.Checked < res.Total:
+		r.found("it is wrong: the image ends after %d of %d bytes", res.Checked, res.Total)
+	default:
+		r.found("it is wrong: the damage lies behind byte %d", res.DamageFrom)
+	}
+	return nil
+}
+
+// inside verifies the lists of sums in the image.
+func (c *isoCheck) inside(ctx context.Context) error {
+	lists, err := findSumLists(ctx, c.o.Root)
+	if err != nil {
+		if damage(err) {
+			c.report("lists of sums").found("%v", err)
+			return nil
+		}
+		return err
+	}
+	addressed, err := c.addressed(ctx)
+	if err != nil {
+		return err
+	}
+	var total int64
+	for _, l := range lists {
+		for _, line := range l.lines {
+			if n, err := c.o.Root.Lookup(line.target); line.target != "" && err == nil && n != nil {
+				total += n.Size
+			}
+		}
+	}
+	if total > 0 {
+		c.env.phase("checking the lists of sums", total)
+	}
+	buf := make([]byte, 1<<20)
+	var done int64
+	progress := func(n int64) {
+		done += n
+		c.env.done(done)
+	}
+	for _, l := range lists {
+		r := c.report(l.kind + " sums of " + tree.Quote(l.path))
+		n, err := c.list(ctx, r, l, addressed, buf, progress)
+		if err != nil {
+			return err
+		}
+		switch {
+		case n == 0 && l.unknown > 0:
+			r.OK, r.Skipped = false, "it is not in a form that is known"
+		default:
+			if r.Detail != "" {
+				r.Detail = ", " + r.Detail
+			}
+			r.Detail = plural(n, "file") + r.Detail
+			if l.unknown > 0 {
+				r.Detail += fmt.Sprintf(", and %s no sum", counted(l.unknown, "line that is", "lines that are"))
+			}
+		}
+	}
+	return nil
+}
+
+// list verifies one list, and gives how many files it is of.
+func (c *isoCheck) list(ctx context.Context, r *CheckResult, l *sumList, addressed map[string]bool, buf []byte, progress func(int64)) (n int, err error) {
+	for _, line := range l.lines {
+		if line.target == "" || line.target == l.path {
+			continue // no list can have its own sum
+		}
+		n++
+		f, err := follow(c.o.Root, line.target)
+		if err != nil && !damage(err) {
+			return n, err
+		}
+		if err != nil || f == nil || f.Type != tree.Regular {
+			r.found("%s: it is listed, and not there", tree.Quote(line.target))
+			continue
+		}
+		sum, err := hashNode(ctx, f, l.kind, buf, progress)
+		if err != nil {
+			if !damage(err) {
+				return n, err
+			}
+			r.found("%v", err)
+			continue
+		}
+		if strings.EqualFold(sum, line.sum) {
+			continue
+		}
+		if addressed[line.target] {
+			// It is written anew for every image, most often after the list.
+			r.Detail = tree.Quote(line.target) + " is another since it holds its own address"
+			continue
+		}
+		r.found("%s: its sum is %s, and %s is listed", tree.Quote(line.target), sum, strings.ToLower(line.sum))
+	}
+	return n, nil
+}
+
+// addressed are the files that writing an image changes: boot images that hold
+// their own address, and the boot catalogue.
+func (c *isoCheck) addressed(ctx context.Context) (map[string]bool, error) {
+	out := map[string]bool{}
+	cat, err := c.o.Image.ElTorito()
+	if err != nil || cat == nil {
+		if err != nil && damage(err) {
+			err = nil
+		}
+		return out, err
+	}
+	sectors := []uint32{cat.Catalog}
+	for _, e := range cat.Entries {
+		if e.BootInfo != nil || e.Grub2Info {
+			sectors = append(sectors, e.Block)
+		}
+	}
+	paths, err := c.o.Image.PathsAt(ctx, sectors...)
+	if err != nil && !damage(err) {
+		return nil, err
+	}
+	for _, p := range paths {
+		out[p] = true
+	}
+	return out, nil
+}
+
+// follow looks a path up in a tree, and follows symlinks in it.
+func follow(root *tree.Node, p string) (*tree.Node, error) {
+	const most = 40
+	p = strings.Trim(path.Clean("/"+p), "/")
+	for links := 0; ; {
+		n, at := root, ""
+		rest := p
+		again := false
+		for rest != "" && n != nil {
+			var name string
+			name, rest, _ = strings.Cut(rest, "/")
+			child, err := n.Child(name)
+			if err != nil || child == nil {
+				return nil, err
+			}
+			if child.Type == tree.Symlink {
+				if links++; links > most {
+					return nil, nil
+				}
+				target := child.Target
+				if !strings.HasPrefix(target, "/") {
+					target = path.Join("/", at, target)
+				}
+				p, again = strings.Trim(path.Clean(path.Join(target, rest)), "/"), true
+				break
+			}
+			n, at = child, tree.Join(at, name)
+		}
+		if !again {
+			return n, nil
+		}
+	}
+}
+
+// beside verifies the sums that stand in files beside the image.
+func (c *isoCheck) beside(ctx context.Context) error {
+	dir, name := filepath.Split(c.o.Path)
+	stem := strings.TrimSuffix(name, filepath.Ext(name))
+	for _, kind := range sumKinds {
+		upper := strings.ToUpper(kind) + "SUMS"
+		for _, list := range []string{name + "." + kind, name + "." + kind + "sum", stem + "." + kind, upper, upper + ".txt", kind + "sum.txt", kind + "sums.txt"} {
+			want, err := sumBeside(filepath.Join(dir, list), kind, name)
+			if err != nil {
+				return err
+			}
+			if want == "" {
+				continue
+			}
+			r := c.report(kind + " sum in " + list)
+			c.env.phase("checking "+list, c.o.content.Size())
+			var done int64
+			sum, err := hashNode(ctx, &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: c.o.content.Size()}, Data: hostContent(c.o.Path)}, kind, make([]byte, 1<<20), func(n int64) {
+				done += n
+				c.env.done(done)
+			})
+			if err != nil {
+				return err
+			}
+			if r.Detail = sum; !strings.EqualFold(sum, want) {
+				r.found("the sum is %s, and %s has %s", sum, list, strings.ToLower(want))
+			}
+		}
+	}
+	return nil
+}
+
+// sumBeside gives the sum that a list of the host has of a file, "" where there
+// is none.
+func sumBeside(list, kind, name string) (string, error) {
+	st, err := os.Stat(list)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (!st.Mode().IsRegular() || st.Size() > isoListMax) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(list)
+	if err != nil {
+		return "", err
+	}
+	l := &sumList{path: filepath.Base(list), kind: kind}
+	l.parse(b)
+	for _, line := range l.lines {
+		// A list of this file alone may name it by a path that it once had.
+		if line.target != "" && (path.Base(line.target) == name || len(l.lines) == 1 && strings.HasPrefix(filepath.Base(list), strings.TrimSuffix(name, filepath.Ext(name)))) {
+			return line.sum, nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,220 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"relive/iso"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// ISO is an ISO image of the host, opened to be read.
+type ISO struct {
+	Path  string
+	Image *iso.Image
+	// Root is the tree in the name space that was asked for.
+	Root *tree.Node
+
+	content tree.Content
+	stamp   stamp
+}
+
+// OpenISO opens an image, or a device that holds one.
+func OpenISO(file string, names iso.Names) (*ISO, error) {
+	st, err := stampOf(file)
+	if err != nil {
+		return nil, err
+	}
+	c, err := host{}.open(file)
+	if err != nil {
+		return nil, err
+	}
+	o := &ISO{Path: file, content: c, stamp: st}
+	if err := o.open(names); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *ISO) open(names iso.Names) (err error) {
+	if !iso.Is(o.content, o.content.Size()) {
+		err := fmt.Errorf("%s: no ISO 9660 image", o.Path)
+		kind, sniffed := sniffContent(o.content, o.Path)
+		if sniffed == nil && kind != "" && kind != "zeros" {
+			return withHint(fmt.Errorf("%w, but %s", err, kind), "relive ls and relive status look at other images")
+		}
+		return err
+	}
+	if o.Image, err = iso.Open(o.content, o.content.Size(), filepath.Base(o.Path), iso.WithNames(names)); err != nil {
+		return err
+	}
+	o.Root, err = o.Image.Root()
+	return err
+}
+
+// Close closes the file; nothing of the image may be used after that.
+func (o *ISO) Close() error { return o.content.Close() }
+
+// unchanged is an error where the file was written to since it was opened.
+func (o *ISO) unchanged() error {
+	now, err := stampOf(o.Path)
+	if err == nil && now != o.stamp {
+		err = refuse("begin again when nothing writes to it", "%s: changed while it was read", o.Path)
+	}
+	return err
+}
+
+// Node gives what is at a path, which must exist.
+func (o *ISO) Node(p string) (*tree.Node, error) {
+	n, err := o.Root.Lookup(strings.Trim(path.Clean("/"+p), "/"))
+	if err == nil && n == nil {
+		err = withHint(fmt.Errorf("%s: no %s in it", o.Path, tree.Quote(p)), "relive iso ls "+o.Path+" lists it; names with other capitals are other names")
+	}
+	return n, err
+}
+
+// ErrISOPattern is the error of patterns that nothing in an image matches.
+var ErrISOPattern = errors.New("nothing in the image matches")
+
+// Select gives the tree of the paths that patterns name, with the directories
+// that lead there: all of it where there are no patterns. A pattern is a path,
+// which takes what is below it too, or a shell pattern whose '*' stops at
+// slashes. One that matches nothing is ErrISOPattern.
+func (o *ISO) Select(ctx context.Context, patterns []string) (*tree.Node, error) {
+	if len(patterns) == 0 {
+		return o.Root, nil
+	}
+	keep := map[string]bool{}
+	for _, pattern := range patterns {
+		n, err := keepMatches(ctx, o.Root, pattern, keep)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return nil, withHint(fmt.Errorf("%s: %w %s", o.Path, ErrISOPattern, tree.Quote(pattern)), "relive iso ls "+o.Path+" lists it; names with other capitals are other names")
+		}
+	}
+	return pruned(o.Root, "", keep), nil
+}
+
+// keepMatches marks the paths that a pattern names itself, and gives how many
+// there are. What is below a directory that matches is not looked at.
+func keepMatches(ctx context.Context, root *tree.Node, pattern string, keep map[string]bool) (n int, err error) {
+	exact := strings.Trim(path.Clean("/"+pattern), "/")
+	at, err := root.Lookup(exact)
+	if err != nil {
+		return 0, err
+	}
+	if at != nil {
+		keep[exact] = true
+		return 1, nil
+	}
+	if _, err := path.Match(exact, ""); err != nil {
+		return 0, &optionError{fmt.Errorf("%s: not a shell pattern", tree.Quote(pattern))}
+	}
+	if !strings.ContainsAny(exact, `*?[\`) {
+		return 0, nil
+	}
+	depth := strings.Count(exact, "/")
+	err = tree.Walk(ctx, root, func(p string, at *tree.Node) error {
+		if p == "" {
+			return nil
+		}
+		if ok, _ := path.Match(exact, p); ok {
+			keep[p] = true
+			n++
+			return skipDir(at)
+		}
+		if strings.Count(p, "/") >= depth {
+			return skipDir(at)
+		}
+		return nil
+	})
+	return n, err
+}
+
+func skipDir(n *tree.Node) error {
+	if n.Type == tree.Directory {
+		return tree.SkipDir
+	}
+	return nil
+}
+
+// pruned gives the tree of what keep names, with all below, and what leads
+// there.
+func pruned(n *tree.Node, at string, keep map[string]bool) *tree.Node {
+	if keep[at] {
+		return n
+	}
+	leads := map[string]bool{}
+	for p := range keep {
+		if at == "" || strings.HasPrefix(p, at+"/") {
+			name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(p, at), "/"), "/")
+			leads[name] = true
+		}
+	}
+	c := *n
+	c.Inode, c.Dir = tree.Inode{}, prunedDir{n, at, leads, keep}
+	return &c
+}
+
+type prunedDir struct {
+	n     *tree.Node
+	at    string
+	leads map[string]bool
+	keep  map[string]bool
+}
+
+// Children implements tree.Dir.
+func (d prunedDir) Children() ([]*tree.Node, error) {
+	kids, err := d.n.Children()
+	var out []*tree.Node
+	for _, k := range kids {
+		if d.leads[k.Name] {
+			out = append(out, pruned(k, tree.Join(d.at, k.Name), d.keep))
+		}
+	}
+	return out, err
+}
+
+// ISOLive is a live system in an image.
+type ISOLive struct {
+	Layout string `json:"layout"`
+	Dir    string `json:"dir"`
+	// Base is the path of what the system boots from, and Size its size in bytes.
+	Base string `json:"base"`
+	Size int64  `json:"size"`
+}
+
+// Lives finds the live systems in the image, and what kept one from being told
+// from another.
+func (o *ISO) Lives(ctx context.Context) (lives []ISOLive, problems []string, err error) {
+	at := onStick{name: "/", root: o.Root}
+	err = searchLives(ctx, at, func(f *Found) {
+		base := path.Join(f.Dir, f.files.base)
+		l := ISOLive{Layout: f.Layout.Name(), Dir: f.Dir, Base: base}
+		if st, err := at.stat(base); err == nil {
+			l.Size = st.size
+		}
+		lives = append(lives, l)
+	}, func(err error) { problems = append(problems, err.Error()) })
+	return lives, problems, err
+}
+
+// hostContent is the Data of a file of the host.
+type hostContent string
+
+// Open implements tree.Data.
+func (h hostContent) Open() (tree.Content, error) { return hostfs.OpenFile(string(h)) }
+
+// newSection is a part of a content as a reader.
+func newSection(c tree.Content, at, size int64) *io.SectionReader {
+	return io.NewSectionReader(c, at, size)
+}
