@@ -221,9 +221,6 @@ func (p *UpdatePlan) compare(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.o.NoKernel {
-		return nil
-	}
 	return p.planKernels(ctx)
 }
 
