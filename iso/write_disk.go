@@ -18,7 +18,7 @@ type Disk struct {
 	// follows is not looked at.
 	Code []byte
 	// Kind tells how the code finds its boot image, which is the default entry of
-	// the catalogue: Isohybrid, GRUB2, or NoCode for not at all.
+	// the catalogue: Isohybrid or GRUB2. Code of another Kind is written as it is.
 	Kind MBRCode
 	// ID is the disk's id in the MBR; 0 stands for one made of the volume's id
 	// and time.
@@ -35,6 +35,10 @@ type Disk struct {
 	// makes it 0, as isohybrid does beside a GPT.
 	Type     uint8
 	ZeroType bool
+	// Behind starts the partition that is the image behind the MBR, in the second
+	// 512 bytes, as GRUB's media have it (xorriso --protective-msdos-label, with
+	// Type 0xCD).
+	Behind bool
 	// Active gives the protective MBR of TableGPT an entry that is active and of no
 	// type (xorriso --mbr-force-bootable): some BIOSes start no disk without one.
 	Active bool
@@ -71,10 +75,11 @@ const perSector = sectorSize / mbrSize
 
 func (p *Plan) checkDisk() error {
 	d := p.recipe.Disk
-	if d.Kind != NoCode && len(p.recipe.Boot) == 0 {
+	loads := d.Kind == Isohybrid || d.Kind == GRUB2
+	if loads && len(p.recipe.Boot) == 0 {
 		return fmt.Errorf("there is %s code for the disk, and no boot image for it", d.Kind)
 	}
-	if d.Kind != NoCode && len(d.Code) < mbrBootImage {
+	if loads && len(d.Code) < mbrBootImage {
 		return fmt.Errorf("the %s code has %d bytes, less than %d", d.Kind, len(d.Code), mbrBootImage)
 	}
 	if d.Mountable && d.Table == TableGPT && efiInTree(&p.recipe) {
@@ -90,8 +95,8 @@ func (p *Plan) checkDisk() error {
 		}
 		used[a.Number] = true
 	}
-	if d.Kind == OtherCode {
-		return fmt.Errorf("code that is neither isohybrid's nor GRUB's finds no boot image")
+	if d.Behind && d.Mountable {
+		return fmt.Errorf("the partition of the image starts either behind the MBR or behind the system area")
 	}
 	return nil
 }
@@ -149,6 +154,8 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 		start := int64(0)
 		if d.Mountable {
 			start = systemSectors * perSector
+		} else if d.Behind {
+			start = 1
 		}
 		// What is appended is no part of it.
 		end := blocks
