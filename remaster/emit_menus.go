@@ -22,6 +22,11 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 	if !p.o.KeepPersistence {
 		e.Remove = slices.Concat(e.Remove, menu.Persistence(layout))
 	}
+	if _, antix := p.live.Layout.(AntiX); antix {
+		// A disk of the machine that the medium was in. init finds another by
+		// itself, but not where it is told of one.
+		e.Remove = append(slices.Clone(e.Remove), "bdev", "bootdev")
+	}
 	if p.form.rename[0] != p.form.rename[1] {
 		e.Paths = map[string]string{"/" + p.form.rename[0]: "/" + p.form.rename[1]}
 		if p.form.rename[0] == "" {
@@ -32,17 +37,18 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 	if err != nil {
 		return err
 	}
-	e.Labels, e.UUIDs = map[string]string{}, map[string]string{}
-	if part := p.live.partition; part != nil {
-		labels = append(labels, part.Label)
-		if part.UUID != "" {
-			e.UUIDs[part.UUID] = p.uuid()
-		}
+	uuids, err := bootUUIDs(ctx, p.root)
+	if err != nil {
+		return err
 	}
+	labels, uuids = append(labels, p.volume.label), append(uuids, p.volume.uuid)
 	if t != nil {
-		labels = append(labels, t.info.VolumeID)
-		if t.info.UUID != "" {
-			e.UUIDs[t.info.UUID] = p.uuid()
+		labels, uuids = append(labels, t.info.VolumeID), append(uuids, t.info.UUID)
+	}
+	e.Labels, e.UUIDs = map[string]string{}, map[string]string{}
+	for _, u := range uuids {
+		if u != "" {
+			e.UUIDs[u] = p.uuid()
 		}
 	}
 	for _, l := range labels {
@@ -51,7 +57,10 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 		}
 	}
 	if p.root, err = b.apply(ctx, p.root, &p.recipe); err != nil {
-		return err
+		return menuError(err)
+	}
+	if len(b.changes) == 0 && len(p.o.AddArgs)+len(p.o.RemoveArgs) > 0 {
+		p.warn("no boot menu was changed: there is none, or all have and lack what was asked for")
 	}
 	p.Summary.Menus = append(p.Summary.Menus, b.changes...)
 	for _, left := range b.left {
@@ -83,7 +92,7 @@ func (p *ISOPlan) checkKernel(ctx context.Context) error {
 		if !errors.Is(err, tree.ErrUnsupported) && !errors.Is(err, tree.ErrCorrupt) {
 			return err
 		}
-		p.warn("the version of %s cannot be told: %v", s.Kernel, err)
+		p.warn("the version of the kernel cannot be told: %v", err)
 		return nil
 	}
 	s.Version = k.Version
@@ -92,7 +101,7 @@ func (p *ISOPlan) checkKernel(ctx context.Context) error {
 		if !errors.Is(err, tree.ErrUnsupported) && !errors.Is(err, tree.ErrCorrupt) {
 			return err
 		}
-		p.warn("%s cannot be looked into: %v", s.Initrd, err)
+		p.warn("the initrd cannot be looked into: %v", err)
 	}
 	for _, w := range kernel.Check(k, rd, modules) {
 		p.warn("%s", w)

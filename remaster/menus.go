@@ -161,6 +161,16 @@ var _ io.Closer = (*bootEdits)(nil)
 // bootLabels are the labels that menus look for the live system's volume by, in
 // the order of the menus.
 func bootLabels(ctx context.Context, root *tree.Node) (labels []string, err error) {
+	return bootNames(ctx, root, []string{"root=live:CDLABEL=", "root=live:LABEL=", "archisolabel=", "blab="}, unescapeLabel)
+}
+
+// bootUUIDs are the same for identities.
+func bootUUIDs(ctx context.Context, root *tree.Node) (uuids []string, err error) {
+	return bootNames(ctx, root, []string{"root=live:UUID=", "archisosearchuuid=", "buuid=", "bootuuid="}, strings.ToLower)
+}
+
+// bootNames are the values of arguments with those prefixes.
+func bootNames(ctx context.Context, root *tree.Node, prefixes []string, clean func(string) string) (out []string, err error) {
 	files, err := menu.Files(ctx, root)
 	if err != nil {
 		return nil, err
@@ -175,15 +185,15 @@ func bootLabels(ctx context.Context, root *tree.Node) (labels []string, err erro
 		}
 		for _, e := range entries {
 			for _, a := range e.Args {
-				for _, prefix := range []string{"root=live:CDLABEL=", "root=live:LABEL=", "archisolabel=", "blab="} {
-					if label, ok := strings.CutPrefix(a, prefix); ok && label != "" && !strings.Contains(label, "$") {
-						if label = unescapeLabel(label); !slices.Contains(labels, label) {
-							labels = append(labels, label)
+				for _, prefix := range prefixes {
+					if name, ok := strings.CutPrefix(a, prefix); ok && name != "" && !strings.Contains(name, "$") {
+						if name = clean(name); !slices.Contains(out, name) {
+							out = append(out, name)
 						}
 					}
 				}
 			}
 		}
 	}
-	return labels, nil
+	return out, nil
 }
