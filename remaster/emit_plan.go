@@ -129,6 +129,7 @@ type ISOSummary struct {
 	People   int         `json:"people_taken_out"`
 	Dropped  int         `json:"paths_dropped"`
 	Changed  int         `json:"paths_changed"`
+	Made     int         `json:"paths_made"`
 	Doubtful int         `json:"paths_kept_by_doubt"`
 	Homes    []string    `json:"homes"`
 	Lists    []string    `json:"exclude_lists"`
@@ -312,7 +313,7 @@ func (p *ISOPlan) planSystem(ctx context.Context) error {
 	}
 	s, r := &p.Summary, p.sys.plan.Report
 	s.Output, s.Base, s.Accounts, s.Family, s.User = o.Output, p.form.base, r.Mode.String(), r.Family, r.User
-	s.People, s.Dropped, s.Changed, s.Doubtful = len(r.People), r.Count(accounts.Dropped), r.Count(accounts.Changed)+r.Count(accounts.Made), r.Count(accounts.KeptByDoubt)
+	s.People, s.Dropped, s.Changed, s.Made, s.Doubtful = len(r.People), r.Count(accounts.Dropped), r.Count(accounts.Changed), r.Count(accounts.Made), r.Count(accounts.KeptByDoubt)
 	s.Homes = p.sys.homes
 	s.Warnings = append(s.Warnings, c.Summary.Warnings...)
 	c.Summary.Warnings = []string{}
