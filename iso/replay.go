@@ -199,6 +199,8 @@ func (img *Image) replayDisk(ctx context.Context, r *Recipe, c *ElTorito, a *Sys
 			other, d.Type, d.Behind = true, m.Type, true
 		case int64(m.Start) == efi:
 			other = true
+		case bootAt(r, c, &m):
+			other = true
 		default:
 			other = true
 			q, err := img.appendedPartition(ctx, &m)
@@ -239,6 +241,18 @@ func (img *Image) replayDisk(ctx context.Context, r *Recipe, c *ElTorito, a *Sys
 		}
 	}
 	return left, nil
+}
+
+// bootAt tells whether a partition of the MBR is a boot image that is a file, and
+// gives that the entry.
+func bootAt(r *Recipe, c *ElTorito, m *MBRPartition) bool {
+	for i := range r.Boot {
+		if b := &r.Boot[i]; b.Path != "" && b.Number == 0 && m.Number > 1 && int64(c.Entries[i].Block)*perSector == int64(m.Start) {
+			b.Number, b.Type = m.Number, m.Type
+			return true
+		}
+	}
+	return false
 }
 
 // appendedPartition gives the content of a partition of the MBR that is neither

@@ -38,6 +38,7 @@ func TestReplay(t *testing.T) {
 		"isohybrid":       {hybrid, ""},
 		"isohybrid uefi":  {join(hybrid, inTree), ""},
 		"isohybrid apm":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus"}), "Apple"},
+		"isohybrid mac":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus", "-eltorito-alt-boot", "-e", "mac.img", "-no-emul-boot", "-isohybrid-gpt-hfsplus", "-isohybrid-apm-hfsplus"}), "HFS+"},
 		"appended mbr":    {join(hybrid, appended), ""},
 		"appended gpt":    {join(hybrid, appended, []string{"-appended_part_as_gpt"}), ""},
 		"partition 16":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16"}), ""},
@@ -53,6 +54,9 @@ func TestReplay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := bootTree(t)
+			if strings.Contains(name, "mac") {
+				systest.CopyFile(t, filepath.Join(dir, "efi.img"), filepath.Join(dir, "mac.img"))
+			}
 			file := filepath.Join(systest.MemDir(t), "image.iso")
 			if len(c.args) == 1 {
 				systest.Run(t, "grub-mkrescue", "-o", file, dir)

@@ -86,14 +86,25 @@ func (p *Plan) checkDisk() error {
 		return fmt.Errorf("a partition that ends where the one for EFI starts cannot be mounted; append the EFI image")
 	}
 	used := map[int]bool{}
+	number := func(what string, n int) error {
+		if n == 0 {
+			return nil
+		}
+		if d.Table == TableGPT || n < 2 || n > 4 || used[n] {
+			return fmt.Errorf("%s cannot be entry %d of the MBR", what, n)
+		}
+		used[n] = true
+		return nil
+	}
 	for i, a := range p.recipe.Appended {
-		if a.Number == 0 {
-			continue
+		if err := number(fmt.Sprintf("appended partition %d", i+1), a.Number); err != nil {
+			return err
 		}
-		if d.Table == TableGPT || a.Number < 2 || a.Number > 4 || used[a.Number] {
-			return fmt.Errorf("appended partition %d cannot be entry %d of the MBR", i+1, a.Number)
+	}
+	for i, b := range p.recipe.Boot {
+		if err := number(fmt.Sprintf("boot image %d", i+1), b.Number); err != nil {
+			return err
 		}
-		used[a.Number] = true
 	}
 	if d.Behind && d.Mountable {
 		return fmt.Errorf("the partition of the image starts either behind the MBR or behind the system area")
@@ -166,9 +177,14 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 		if efi > 0 {
 			putMBRPartition(m, 2, false, 0xEF, uint32(efi), uint32(efiBlocks))
 		}
+		// An entry that is asked for takes the place of the EFI image's.
+		for i, b := range p.recipe.Boot {
+			if sector, size := p.place(i); b.Number > 0 {
+				putMBRPartition(m, b.Number, false, b.Type, sector*perSector, sectors(size)*perSector)
+			}
+		}
 		for i, a := range p.recipe.Appended {
 			if a.Number > 0 {
-				// What had no other entry than the EFI image's takes that.
 				putMBRPartition(m, a.Number, false, a.Type, p.appended[i]*perSector, sectors(a.Size)*perSector)
 			}
 		}

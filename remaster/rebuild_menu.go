@@ -231,6 +231,12 @@ func (p *RebuildPlan) rewriteVolume(ctx context.Context, n *tree.Node, name stri
 		return nil, 0, false, fmt.Errorf("%s: %w", name, err)
 	}
 	p.opened = append(p.opened, c)
+	if hfs, err := isHFS(newSection(c, 0, c.Size())); err != nil {
+		return nil, 0, false, fmt.Errorf("%s: %w", name, err)
+	} else if hfs {
+		p.warn("%s: an HFS file system for Macs; menus in it stay as they are", name)
+		return nil, 0, false, nil
+	}
 	boot := make([]byte, 512)
 	if c.Size() < int64(len(boot)) || tree.ReadFull(c, boot, 0) != nil || !fat.IsFAT(boot) {
 		return nil, 0, false, nil

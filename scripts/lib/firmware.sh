@@ -95,7 +95,6 @@ type_account() {
 log_in_fails() {
     type_account "$@"
     hear "$1" '^Login incorrect'
-    console_lacks "$1" "uid=1000"
 }
 
 # log_in STEP USER PASSWORD: the account is let in, and runs a command as itself.
