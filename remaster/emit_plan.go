@@ -239,6 +239,8 @@ func (p *ISOPlan) nameOutput() error {
 	case o.Output == "":
 		dir = "."
 	case err == nil && st.IsDir():
+	case err == nil && !st.Mode().IsRegular():
+		return refuse("name a file with -o; what is in it can be written to a stick by cp or dd", "%s: is no regular file, but %v", o.Output, st.Mode().Type())
 	case strings.HasSuffix(o.Output, "/"):
 		return withHint(fmt.Errorf("%s: %w", o.Output, fs.ErrNotExist), "make the directory first")
 	default:

@@ -152,6 +152,9 @@ func (f *snapshotFlags) accountOptions() error {
 		}
 		return nil
 	}
+	if f.passwordFile == "-" && f.rootPassword == "file:-" {
+		return usageError{errors.New("--password-file - and --root-password file:-: the input holds one of them")}
+	}
 	if o.User, err = f.newUser(); err != nil {
 		return err
 	}
