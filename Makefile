@@ -15,7 +15,7 @@ bin/relive: $(GOFILES)
 	@scripts/setup demo
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/relive
 
-demo: bin/relive ## compact a sample live directory and show before and after
+demo: bin/relive ## compact sample live systems, make an ISO of one, show before and after
 	@scripts/demo
 
 test: ## vet and every test

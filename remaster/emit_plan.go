@@ -129,6 +129,7 @@ type ISOSummary struct {
 	People   int         `json:"people_taken_out"`
 	Dropped  int         `json:"paths_dropped"`
 	Changed  int         `json:"paths_changed"`
+	Made     int         `json:"paths_made"`
 	Doubtful int         `json:"paths_kept_by_doubt"`
 	Homes    []string    `json:"homes"`
 	Lists    []string    `json:"exclude_lists"`
@@ -238,6 +239,8 @@ func (p *ISOPlan) nameOutput() error {
 	case o.Output == "":
 		dir = "."
 	case err == nil && st.IsDir():
+	case err == nil && !st.Mode().IsRegular():
+		return refuse("name a file with -o; what is in it can be written to a stick by cp or dd", "%s: is no regular file, but %v", o.Output, st.Mode().Type())
 	case strings.HasSuffix(o.Output, "/"):
 		return withHint(fmt.Errorf("%s: %w", o.Output, fs.ErrNotExist), "make the directory first")
 	default:
@@ -312,7 +315,7 @@ func (p *ISOPlan) planSystem(ctx context.Context) error {
 	}
 	s, r := &p.Summary, p.sys.plan.Report
 	s.Output, s.Base, s.Accounts, s.Family, s.User = o.Output, p.form.base, r.Mode.String(), r.Family, r.User
-	s.People, s.Dropped, s.Changed, s.Doubtful = len(r.People), r.Count(accounts.Dropped), r.Count(accounts.Changed)+r.Count(accounts.Made), r.Count(accounts.KeptByDoubt)
+	s.People, s.Dropped, s.Changed, s.Made, s.Doubtful = len(r.People), r.Count(accounts.Dropped), r.Count(accounts.Changed), r.Count(accounts.Made), r.Count(accounts.KeptByDoubt)
 	s.Homes = p.sys.homes
 	s.Warnings = append(s.Warnings, c.Summary.Warnings...)
 	c.Summary.Warnings = []string{}

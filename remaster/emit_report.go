@@ -87,16 +87,16 @@ func (r *ISOReport) Text() ([]byte, error) {
 	for _, h := range r.Homes {
 		fmt.Fprintf(&b, "%s comes along as a boot mounts it\n", h)
 	}
-	b.WriteString("\n## Left out by excludes\n")
+	b.WriteString("\n## Left out by excludes: files and directories, their size, the rule\n")
 	var entries, size int64
 	for _, e := range r.Excludes {
 		// What an earlier rule took out is counted there.
 		if e.Entries > 0 {
-			fmt.Fprintf(&b, "%8d files and directories, %s: %s (%s)\n", e.Entries, Bytes(e.Bytes), shown(e.Pattern), shown(e.Source))
+			fmt.Fprintf(&b, "%8d %12s  %s (%s)\n", e.Entries, Bytes(e.Bytes), shown(e.Pattern), shown(e.Source))
 			entries, size = entries+e.Entries, size+e.Bytes
 		}
 	}
-	fmt.Fprintf(&b, "%8d files and directories, %s, by %d rules\n", entries, Bytes(size), len(r.Excludes))
+	fmt.Fprintf(&b, "%8d %12s  in all, of %d rules\n", entries, Bytes(size), len(r.Excludes))
 	for _, part := range []struct {
 		title string
 		lines []string

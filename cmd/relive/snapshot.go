@@ -152,6 +152,9 @@ func (f *snapshotFlags) accountOptions() error {
 		}
 		return nil
 	}
+	if f.passwordFile == "-" && f.rootPassword == "file:-" {
+		return usageError{errors.New("--password-file - and --root-password file:-: the input holds one of them")}
+	}
 	if o.User, err = f.newUser(); err != nil {
 		return err
 	}
@@ -306,7 +309,7 @@ func (a *app) printISOSystem(s *remaster.ISOSummary) {
 	a.printf("  copied as stored: %s; to compress: %s; left out: %d files and directories\n", remaster.Bytes(sys.Copy), remaster.Bytes(sys.Compress), sys.Excluded)
 	a.printf("accounts: %s", s.Accounts)
 	if s.Accounts != "preserve" {
-		a.printf("; people taken out: %d; user: %s; paths dropped: %d, changed: %d, kept by doubt: %d", s.People, orNoUser(s.User), s.Dropped, s.Changed, s.Doubtful)
+		a.printf("; people taken out: %d; user: %s; paths dropped: %d, changes: %d, made: %d, kept by doubt: %d", s.People, orNoUser(s.User), s.Dropped, s.Changed, s.Made, s.Doubtful)
 	}
 	a.printf("\n")
 	if len(s.Homes) > 0 {
