@@ -69,7 +69,11 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 	if err := p.include(ctx); err != nil {
 		return err
 	}
-	if err := p.kernel(ctx, mine); err != nil {
+	own, err := p.ownKernels(mine, medium)
+	if err != nil {
+		return err
+	}
+	if err := p.kernel(ctx, own); err != nil {
 		return err
 	}
 	if err := p.checkKernel(ctx); err != nil {
@@ -194,10 +198,48 @@ func findInTree(root *tree.Node, name string) (*Found, error) {
 	return nil, nil
 }
 
+// mediumRoot shows the medium's root. Of a directory that holds other things
+// too, which come and go, nothing shows but the live directory.
+func (p *ISOPlan) mediumRoot() (*tree.Node, error) {
+	l := p.live
+	if p.o.Boot == BootMedium || !l.onHost() || p.form.root == l.absolute() || isMedium(l.at, p.form.root) {
+		return plainDirectory(l.at, p.form.root)
+	}
+	own, err := plainDirectory(l.at, l.absolute())
+	if err != nil {
+		return nil, err
+	}
+	n := *own
+	n.Name = filepath.Base(l.absolute())
+	return tree.NewDir("", 0o755, &n), nil
+}
+
+// ownKernels are the kernel and the initrd that the live directory's medium
+// boots, as far as they lie in other places of it than what is taken.
+func (p *ISOPlan) ownKernels(mine *tree.Node, medium bool) (*tree.Node, error) {
+	for _, patterns := range [][]string{p.form.kernels, p.form.initrds} {
+		if found, err := globAll(mine, patterns); err != nil || len(found) > 0 {
+			return mine, err
+		}
+	}
+	if !medium || p.form.rename[0] != p.form.rename[1] {
+		return mine, nil
+	}
+	root, err := p.mediumRoot()
+	if err != nil {
+		return nil, err
+	}
+	kernels, err := pick(root, slices.Concat(p.form.kernels, p.form.initrds), p.base.now, func(string) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	return kernels.root, nil
+}
+
 // pickMedium takes of the medium what goes along.
 func (p *ISOPlan) pickMedium(ctx context.Context, takes []string, medium bool) (*tree.Node, error) {
 	l := p.live
-	dir, err := plainDirectory(l.at, p.form.root)
+	dir, err := p.mediumRoot()
 	if err != nil {
 		return nil, err
 	}

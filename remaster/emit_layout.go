@@ -32,7 +32,7 @@ type isoForm struct {
 }
 
 // mediumMarks are the directories by which a medium that boots is known.
-var mediumMarks = []string{"boot/grub", "boot/grub2", "boot/isolinux", "boot/syslinux", "boot/loader", "isolinux", "syslinux", "EFI/BOOT", "EFI/boot", "efi/boot", "loader/entries"}
+var mediumMarks = []string{"boot/grub", "boot/grub2", "boot/isolinux", "boot/syslinux", "boot/loader", "isolinux", "syslinux", "EFI/BOOT", "EFI/boot", "efi/boot", "loader/entries", "images/pxeboot"}
 
 // isMedium tells whether a directory is the root of a medium that boots, and
 // not that of an installed system.
