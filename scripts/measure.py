@@ -49,6 +49,10 @@ OTHER_WHATS = {
         "limit": "cp of the ISO",
         "output": "relive iso rebuild",
     },
+    "large": {
+        "limit": "cp of linuxfs",
+        "output": "relive snapshot -o FILE",
+    },
 }
 
 # Times faster than the peer that the project asks for, by kind and codec.

@@ -13,8 +13,8 @@
 #   limit   cp of it
 #   output  relive iso rebuild --replace
 #
-# and, as "codec" large, the first three of a live directory whose linuxfs has more
-# than 5 GiB, which xorriso then reads back whole.
+# and, as "codec" large, the output of a live directory whose linuxfs has more than
+# 5 GiB, which xorriso then reads back whole, and cp of that linuxfs as the limit.
 
 # DATA, OUT, SIZE and CODECS are those of scripts/bench.
 # shellcheck disable=SC2153
@@ -94,9 +94,6 @@ iso_view() {
     mount_at "$mnt/view" -t overlay -o "ro,lowerdir=$mnt/rootfs/upper:$mnt/base" overlay
 }
 
-# iso_codec CODEC: how the base is packed.
-iso_codec() { if [[ $1 == large ]]; then echo zstd; else echo "$1"; fi; }
-
 iso_peer() {
     local codec=$1 before=${#MOUNTED[@]} tree=$OUT/work/tree
     kept_peer "$codec" "$DATA/live.$codec/rootfs" "$DATA/live.$codec/linuxfs" && return
@@ -105,7 +102,7 @@ iso_peer() {
     iso_view "$codec"
     measure "$codec" peer "$OUT/work/peer.iso" bash -c \
         "$(declare -f iso_by_xorriso)
-         mksquashfs '$DATA/_mnt/view' '$tree/antiX/linuxfs' -comp $(iso_codec "$codec") -b $BLOCK -processors $(nproc) -no-progress -quiet &&
+         mksquashfs '$DATA/_mnt/view' '$tree/antiX/linuxfs' -comp $codec -b $BLOCK -processors $(nproc) -no-progress -quiet &&
          (cd '$tree/antiX' && md5sum linuxfs >linuxfs.md5) &&
          iso_by_xorriso '$tree' '$OUT/work/peer.iso' && sync '$OUT/work/peer.iso'"
     unmount_down_to "$before"
@@ -119,7 +116,7 @@ iso_limit() {
     iso_view "$codec"
     measure "$codec" limit "$OUT/work/changed" sh -c \
         "cp --reflink=never '$DATA/live.$codec/linuxfs' '$OUT/work/copy' &&
-         mksquashfs '$DATA/_mnt/rootfs/upper' '$OUT/work/changed' -comp $(iso_codec "$codec") -b $BLOCK -processors $(nproc) -no-progress -quiet &&
+         mksquashfs '$DATA/_mnt/rootfs/upper' '$OUT/work/changed' -comp $codec -b $BLOCK -processors $(nproc) -no-progress -quiet &&
          sync '$OUT/work/copy' '$OUT/work/changed'"
     unmount_down_to "$before"
 }
@@ -166,8 +163,10 @@ iso_end() {
     [[ $SIZE == full ]] || return 0
     say "iso, large"
     iso_large_data
-    iso_peer large
-    iso_limit large
+    fresh_work
+    forget "$DATA/live.large/linuxfs"
+    measure large limit "$OUT/work/copy" sh -c \
+        "cp --reflink=never '$DATA/live.large/linuxfs' '$OUT/work/copy' && sync '$OUT/work/copy'"
     iso_output large
     iso_read_back "$OUT/work/snapshot.iso"
     unsquashfs -cat "$OUT/work/linuxfs" big | cmp - <(incompressible 5368709120) ||

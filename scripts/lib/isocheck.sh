@@ -26,7 +26,8 @@ check_iso() {
     ask xorriso "$log/xorriso.raw" xorriso -indev "$file" -find / -exec echo --
     sed "s/^'\(.*\)'\$/\1/" "$log/xorriso.raw" | list_sorted >"$log/xorriso"
     ask isoinfo "$log/isoinfo.raw" isoinfo -R -f -i "$file"
-    list_sorted <"$log/isoinfo.raw" >"$log/isoinfo"
+    # isoinfo shows a file of several extents as often as it has them.
+    list_sorted <"$log/isoinfo.raw" | uniq >"$log/isoinfo"
     ask bsdtar "$log/bsdtar.raw" bsdtar -tf "$file"
     sed 's,^,/,; s,/$,,; s,^/\.$,,' "$log/bsdtar.raw" | list_sorted >"$log/bsdtar"
     ask 7zz "$log/7zz.raw" 7zz l -slt -ba "$file"
