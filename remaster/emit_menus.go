@@ -15,7 +15,25 @@ import (
 // is not on an ISO, and what the command line asks for.
 func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 	layout := p.live.Layout.Name()
-	b := &bootEdits{swaps: p.swaps}
+	changed := 0
+	b := &bootEdits{
+		swaps: p.swaps,
+		menus: func(image string, changes []menu.Change) {
+			for _, c := range changes {
+				if image != "" {
+					c.File = image + ":" + c.File
+				}
+				if c.Left != "" {
+					p.warn("%s", c)
+					continue
+				}
+				changed++
+				p.Summary.Menus = append(p.Summary.Menus, c.String())
+			}
+		},
+		image: func(string, bool) {},
+		stays: func(image string, err error) { p.warn("the menus in %s stay as they are: %v", image, err) },
+	}
 	p.open = append(p.open, b)
 	e := &b.edits
 	e.Add, e.Remove, e.Title = p.o.AddArgs, p.o.RemoveArgs, p.o.Title
@@ -56,15 +74,11 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 			e.Labels[l] = p.recipe.VolumeID
 		}
 	}
-	if p.root, err = b.apply(ctx, p.root, &p.recipe); err != nil {
+	if p.root, err = b.apply(ctx, p.root, p.root, &p.recipe); err != nil {
 		return menuError(err)
 	}
-	if len(b.changes) == 0 && len(p.o.AddArgs)+len(p.o.RemoveArgs) > 0 {
+	if changed == 0 && len(p.o.AddArgs)+len(p.o.RemoveArgs) > 0 {
 		p.warn("no boot menu was changed: there is none, or all have and lack what was asked for")
-	}
-	p.Summary.Menus = append(p.Summary.Menus, b.changes...)
-	for _, left := range b.left {
-		p.warn("%s", left)
 	}
 	return nil
 }

@@ -141,7 +141,7 @@ func TestISO(t *testing.T) {
 		want, err := e.Apply(want)
 		systest.Must(t, err)
 		got := check(t, l.dir, "antiX/linuxfs", want, stamps)
-		systest.Run(t, "sh", "-c", `cd "$1/antiX" && md5sum -c --quiet linuxfs.md5`, "sh", got)
+		systest.Run(t, "sh", "-c", `cd "$1/antiX" && md5sum -c --quiet linuxfs.md5 vmlinuz.md5 initrd.gz.md5`, "sh", got)
 		info, err := os.ReadFile(got + "/antiX/linuxfs.info")
 		if err != nil || !strings.HasPrefix(string(info), "UncompressedSizeKB=") {
 			t.Errorf("linuxfs.info: %q %v", info, err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -224,7 +225,7 @@ func (p *ISOPlan) putInPlace(temp string, res *ISOResult) (named bool, err error
 	name := filepath.Base(p.o.Output)
 	files := slices.Clone(p.beside)
 	for _, kind := range p.o.Sums {
-		files = append(files, sideFile{"." + kind, func() ([]byte, error) { return fmt.Appendf(nil, "%s  %s\n", res.Sums[kind], name), nil }})
+		files = append(files, sideFile{"." + kind, func() ([]byte, error) { return sideSum(res.Sums[kind], name), nil }})
 	}
 	var made []string
 	defer func() {
@@ -258,6 +259,15 @@ func (p *ISOPlan) putInPlace(temp string, res *ISOResult) (named bool, err error
 		return false, err
 	}
 	return true, nil
+}
+
+// sideSum is a line as md5sum and its like read it. A backslash before it tells
+// of others in the name.
+func sideSum(sum, name string) []byte {
+	if escaped := strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`).Replace(name); escaped != name {
+		return fmt.Appendf(nil, "\\%s  %s\n", sum, escaped)
+	}
+	return fmt.Appendf(nil, "%s  %s\n", sum, name)
 }
 
 // giveName renames a file that is written. Without force it replaces none, not
