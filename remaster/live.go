@@ -255,6 +255,7 @@ type Overlay struct {
 	layers      []string          // directories that hold unions' layers
 	unions      []*overlay.Merged // Union first
 	uppers      []*tree.Node      // the layers of unions
+	laid        []unionLayer      // where unions lie; none of an overlay that is one layer
 }
 
 // leans tells whether layers refer to files of their base.
