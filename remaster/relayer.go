@@ -117,25 +117,28 @@ func (l *Live) planRelayer(ctx context.Context, e *Env, verb string, want *tree.
 	if err != nil {
 		return nil, err
 	}
+	return p, p.finish()
+}
+
+// finish decides the steps, once it is known what is made.
+func (p *RelayerPlan) finish() error {
 	if err := p.checkSpace(); err != nil {
-		return nil, err
+		return err
 	}
 	steps, err := p.steps(p.placeholders())
-	if err != nil {
-		return nil, err
-	}
 	for _, s := range steps {
 		p.Summary.Steps = append(p.Summary.Steps, s.String())
 	}
-	return p, nil
+	return err
 }
 
 func (p *RelayerPlan) warn(format string, args ...any) {
 	p.Summary.Warnings = append(p.Summary.Warnings, fmt.Sprintf(format, args...))
 }
 
-// checkState refuses what cannot be made anew as it is.
-func (p *RelayerPlan) checkState(ctx context.Context) error {
+// checkPlace refuses what is no overlay that a boot uses and that can be
+// replaced.
+func (p *RelayerPlan) checkPlace() error {
 	l := p.live
 	o := l.Overlay
 	switch {
@@ -143,15 +146,26 @@ func (p *RelayerPlan) checkState(ctx context.Context) error {
 		return refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
 	case o == nil:
 		return refuse("boot once with persistence, so that there is one", "%s: there is no overlay", l.Dir)
+	case o.Upper == nil && o.Image == nil && o.Snapshot == nil && len(o.laid) == 0, len(o.Kept) > 0 && len(o.laid) == 0:
+		return refuse("write a persistence.conf with a line like: / union", "%s: no layer of it lies over the system", o.Path)
+	}
+	return nil
+}
+
+// checkState refuses what cannot be made anew as it is.
+func (p *RelayerPlan) checkState(ctx context.Context) error {
+	l := p.live
+	if err := p.checkPlace(); err != nil {
+		return err
+	}
+	switch o := l.Overlay; {
 	case o.Snapshot != nil:
 		return refuse("relive compact --flatten makes a base of files, over which an overlay of files lies",
 			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that files cannot be put into it", o.Path)
-	case o.Upper == nil && o.Image == nil && len(o.laid) == 0, len(o.Kept) > 0 && len(o.laid) == 0:
-		return refuse("write a persistence.conf with a line like: / union", "%s: no layer of it lies over the system", o.Path)
-	case o.Image == nil && os.Geteuid() != 0:
+	case o.Image == nil && o.Snapshot == nil && os.Geteuid() != 0:
 		return refuse("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has", o.Path)
 	}
-	if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: p.o.Force || p.o.Restamp}}); err != nil {
+	if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: p.o.Force}}); err != nil {
 		return err
 	}
 	warnings, err := l.overlayWarnings()
@@ -333,9 +347,7 @@ func (p *RelayerPlan) planImage(ctx context.Context, layers []newLayer) error {
 		p.warn("the new %s does without the features %v of the old one", f.name, f.dropped)
 	}
 	info := o.Image.FS.Info()
-	s.OldSize = o.Image.Size
-	s.Before = Fill{Bytes: o.Image.Size - info.FreeBlocks*info.BlockSize, FreeBytes: info.FreeBlocks * info.BlockSize,
-		Inodes: info.Inodes - info.FreeInodes, FreeInodes: info.FreeInodes}
+	s.OldSize, s.Before = o.Image.Size, fillOfImage(o.Image)
 	if p.o.Size != 0 {
 		f.options = resizedOptions(f.options, info, p.o.Size)
 	}
@@ -367,6 +379,13 @@ func (p *RelayerPlan) planImage(ctx context.Context, layers []newLayer) error {
 		return p.checkImage(ctx, path, layers)
 	}}}
 	return nil
+}
+
+// fillOfImage tells how full an image is.
+func fillOfImage(i *Image) Fill {
+	info := i.FS.Info()
+	free := info.FreeBlocks * info.BlockSize
+	return Fill{Bytes: i.Size - free, FreeBytes: free, Inodes: info.Inodes - info.FreeInodes, FreeInodes: info.FreeInodes}
 }
 
 // tooSmall is the refusal of a tree that does not fit into the image.
