@@ -12,6 +12,9 @@ import (
 // DifferenceOptions say how two trees are compared and in which form what sets
 // them apart is recorded.
 type DifferenceOptions struct {
+	// Form is that of the layer. One of aufs has no use for the options up to
+	// Escaped, and takes both trees as they are: it has no attributes of its own.
+	Form Form
 	// Namespace of the marks; AnyNamespace stands for Trusted.
 	Namespace Namespace
 	// XattrWhiteouts makes whiteouts empty files with the attribute
@@ -42,8 +45,7 @@ type DifferenceOptions struct {
 	SameContent func(path string, lower, merged *tree.Node) (bool, error)
 }
 
-// Difference gives the upper layer that makes merged of lower: the overlayfs
-// layer U for which Merge(U, lower) is merged, in names, types, permissions,
+// Difference gives the upper layer that makes merged of lower: the layer U for which Merge(U, lower) is merged, in names, types, permissions,
 // owners, times, device numbers, link targets, attributes, hard-link groups and
 // content. The kernel shows the same of the two.
 //
@@ -61,7 +63,8 @@ type DifferenceOptions struct {
 // further names of them.
 //
 // A character device 0:0 in merged that lower has not is tree.ErrUnsupported:
-// in a layer it would be a whiteout. (With Escaped it is one.)
+// in a layer it would be a whiteout. (With Escaped it is one.) So are, of a layer
+// of aufs, files named .wh.NAME, and names that are too long for a whiteout.
 func Difference(ctx context.Context, lower, merged *tree.Node, o DifferenceOptions) (*tree.Node, error) {
 	for _, n := range []*tree.Node{lower, merged} {
 		if n == nil || n.Type != tree.Directory {
@@ -71,7 +74,10 @@ func Difference(ctx context.Context, lower, merged *tree.Node, o DifferenceOptio
 	if o.Namespace == AnyNamespace {
 		o.Namespace = Trusted
 	}
-	u := &upperForm{o: o, marks: layer{prefix: o.Namespace.Prefix()}}
+	if o.Form == Aufs {
+		o.Escaped = false
+	}
+	u := &upperForm{o: o, marks: layer{form: o.Form, prefix: o.Namespace.Prefix()}}
 	d := differ{
 		ctx: ctx, upperForm: u,
 		groups: map[tree.Inode]*linkGroup{}, lowerNames: map[tree.Inode]uint32{},
@@ -164,7 +170,7 @@ func (d *differ) pair(path string, p *dirPlan, lower, merged *tree.Node, depth i
 		switch {
 		case m == nil:
 			p.whiteouts++
-			return nil
+			return d.hideable(path, l.Name)
 		case l == nil, l.Type != m.Type:
 			p.added++
 			return d.new(tree.Join(path, m.Name), m, depth+1)
@@ -298,6 +304,9 @@ func (d *differ) sameContent(path string, l, m *tree.Node) (bool, error) {
 func (d *differ) storable(path string, n *tree.Node) error {
 	if d.marks.isDevice00(n) {
 		return device00(path)
+	}
+	if d.o.Form == Aufs && isAufsName(n.Name) {
+		return tree.Unsupported("overlay", tree.Quote("/"+path), "is a name that aufs keeps to itself")
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type risen struct {
 
 // isDevice00 tells a device that is a whiteout wherever it stands in a layer.
 func (l *layer) isDevice00(n *tree.Node) bool {
-	return n.Type == tree.CharDevice && n.Rdev == tree.Rdev{}
+	return l.form == OverlayFS && n.Type == tree.CharDevice && n.Rdev == tree.Rdev{}
 }
 
 // children lists a directory of either tree. What a layer stores but a mount
@@ -54,6 +54,9 @@ func (u *upperForm) child(n *tree.Node, name string) (*tree.Node, error) {
 // stored gives a node's attributes as the layer holds them.
 func (u *upperForm) stored(x tree.Xattrs) tree.Xattrs {
 	prefix := u.marks.prefix
+	if u.o.Form == Aufs {
+		return x
+	}
 	if u.o.Escaped {
 		return x.Filter(func(a tree.Xattr) bool {
 			rest, own := strings.CutPrefix(a.Name, prefix)
@@ -84,6 +87,9 @@ func (u *upperForm) mark(x tree.Xattrs, name, value string) tree.Xattrs {
 // whiteout hides a name of the lower tree. Its time is its directory's, so that
 // the layer depends on the two trees alone.
 func (u *upperForm) whiteout(name string, in *tree.Node) *tree.Node {
+	if u.o.Form == Aufs {
+		return aufsMark(aufsWhiteout+name, in)
+	}
 	n := &tree.Node{Name: name, Meta: tree.Meta{Type: tree.CharDevice, Mtime: in.Mtime}, Nlink: 1}
 	if u.o.XattrWhiteouts {
 		n.Type, n.Data = tree.Regular, tree.Bytes(nil)
@@ -108,7 +114,10 @@ func (u *upperForm) whole(n *tree.Node) *tree.Node {
 func (u *upperForm) merging(p *dirPlan, lower, merged *tree.Node) *tree.Node {
 	c := u.whole(merged)
 	if p.opaque {
-		c.Xattrs = u.mark(c.Xattrs, "opaque", "y")
+		return u.opaque(c)
+	}
+	if u.o.Form == Aufs {
+		c.Dir = aufsDir{mergingDir{u, p, lower, merged}}
 		return c
 	}
 	if u.o.XattrWhiteouts && p.whiteouts > 0 {
@@ -119,6 +128,16 @@ func (u *upperForm) merging(p *dirPlan, lower, merged *tree.Node) *tree.Node {
 	}
 	c.Dir = mergingDir{u, p, lower, merged}
 	return c
+}
+
+// opaque marks a directory that was made for the layer.
+func (u *upperForm) opaque(n *tree.Node) *tree.Node {
+	if u.o.Form == Aufs {
+		n.Dir = aufsOpaqueDir{n.Dir, aufsMark(aufsOpaqueNm, n)}
+	} else {
+		n.Xattrs = u.mark(n.Xattrs, "opaque", "y")
+	}
+	return n
 }
 
 // wholeDir lists a directory all of which goes up.
@@ -199,7 +218,7 @@ func (d mergingDir) node(l, m *tree.Node) *tree.Node {
 	case l.Type != m.Type:
 		n := d.u.whole(m)
 		if m.Type == tree.Directory {
-			n.Xattrs = d.u.mark(n.Xattrs, "opaque", "y")
+			n = d.u.opaque(n)
 		}
 		return n
 	case m.Type == tree.Directory:

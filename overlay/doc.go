@@ -26,6 +26,6 @@
 //
 // Left out: data-only lower layers ("lowerdir+::datadir"), fs-verity checks of
 // metacopy digests (the digest's form is checked, the content not), NFS export
-// entries of the index (they name directories and change no view), aufs layers
-// as a result of Difference, and every kind of writing.
+// entries of the index (they name directories and change no view), and every kind
+// of writing.
 package overlay

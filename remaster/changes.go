@@ -54,6 +54,11 @@ func (l *Live) Changes(ctx context.Context, fn func(Change) error) error {
 	if l.Overlay == nil || l.Overlay.Union == nil && l.Overlay.Snapshot == nil {
 		return nil
 	}
+	return l.changesBetween(ctx, l.Base.Root, l.Merged, fn)
+}
+
+// changesBetween is Changes for two trees of nodes of the base and of the overlay.
+func (l *Live) changesBetween(ctx context.Context, from, to *tree.Node, fn func(Change) error) error {
 	var o tree.CompareOptions
 	if s := l.snapshot(); s != nil {
 		// Two states of one file system, which holds all of a time.
@@ -65,7 +70,7 @@ func (l *Live) Changes(ctx context.Context, fn func(Change) error) error {
 		o.TrustInode, o.WholeSeconds = true, l.Base.Inner == nil
 		o.SameContent = func(_ string, a, b *tree.Node) (bool, error) { return stored.Same(a, b) }
 	}
-	return tree.Compare(ctx, l.Base.Root, l.Merged, o, func(c tree.Change) error {
+	return tree.Compare(ctx, from, to, o, func(c tree.Change) error {
 		if c.Path == rootVIDFile {
 			return nil
 		}

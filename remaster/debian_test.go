@@ -68,8 +68,7 @@ func (d *debian) mounted(copied bool) (mnt string, drop func()) {
 			drops = append(drops, drop)
 			continue
 		}
-		systest.Run(d.t, "mount", "-t", "overlay", "-o", o, "overlay", mnt+where)
-		drops = append(drops, func() { systest.Run(d.t, "umount", mnt+where) })
+		drops = append(drops, systest.MountAt(d.t, "overlay", o, "overlay", mnt+where))
 	}
 	return mnt, func() {
 		for i := len(drops) - 1; i >= 0; i-- {

@@ -149,7 +149,12 @@ func JournalDirs(dir string) []string {
 
 // open opens the state of that generation: "" is the present one.
 func (f *Found) open(ctx context.Context, e *Env, generation string) (*Live, error) {
-	l := &Live{Dir: f.Dir, Layout: f.Layout, at: f.at, files: f.files, generation: generation}
+	return f.openAs(ctx, e, generation, "")
+}
+
+// openAs is open with the overlay of another generation.
+func (f *Found) openAs(ctx context.Context, e *Env, generation, overlayOf string) (*Live, error) {
+	l := &Live{Dir: f.Dir, Layout: f.Layout, at: f.at, files: f.files, generation: generation, overlayOf: overlayOf}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
 		return nil, err

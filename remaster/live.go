@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -78,6 +79,9 @@ type Live struct {
 	// generation is what is appended to the names of the files that are opened:
 	// "", or ".old" for the former state.
 	generation string
+	// overlayOf is what is appended to those of the overlay as well, where a
+	// former one is opened over the present base.
+	overlayOf  string
 	at         place
 	stick      *Stick // where the files are not the host's
 	partition  *stick.Partition
@@ -96,7 +100,13 @@ type bind struct {
 }
 
 // path gives the path of a file of the layout, of the state that l is of.
-func (l *Live) path(name string) string { return filepath.Join(l.Dir, name+l.generation) }
+func (l *Live) path(name string) string {
+	generation := l.generation
+	if slices.Contains(l.files.overlay, name) {
+		generation += l.overlayOf
+	}
+	return filepath.Join(l.Dir, name+generation)
+}
 
 // onHost tells whether the files are the host's.
 func (l *Live) onHost() bool { return l.at == nil || l.at == place(host{}) }
@@ -255,6 +265,7 @@ type Overlay struct {
 	layers      []string          // directories that hold unions' layers
 	unions      []*overlay.Merged // Union first
 	uppers      []*tree.Node      // the layers of unions
+	laid        []unionLayer      // where unions lie; none of an overlay that is one layer
 }
 
 // leans tells whether layers refer to files of their base.

@@ -176,7 +176,7 @@ func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 	over, inside := l.path(livebootPersistence), ""
 	if dir := filepath.Join(l.Dir, livebootPersistence); isDir(l.at, dir) {
 		// A directory stays; the layers in it have generations.
-		over, inside = dir, l.generation
+		over, inside = dir, l.generation+l.overlayOf
 	}
 	var root *tree.Node // of the persistence
 	if has(l.at, over) {

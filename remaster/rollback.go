@@ -44,7 +44,14 @@ func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error
 		return p, p.plan(ctx)
 	}
 	if !p.has(f.base + ".old") {
-		return nil, refuse("", "%s: there is no %s.old to go back to", dir, f.base)
+		hint := ""
+		for _, name := range f.overlay {
+			if p.has(name + ".old") {
+				hint = "relive reset --undo brings " + name + ".old back"
+				break
+			}
+		}
+		return nil, refuse(hint, "%s: there is no %s.old to go back to", dir, f.base)
 	}
 	for _, name := range f.overlay {
 		if p.has(name) && !p.has(name+".old") {

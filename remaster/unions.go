@@ -51,7 +51,12 @@ func (l *Live) openUnions(root *tree.Node, unions []union, suffix string) error 
 			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 		}
 		o.layers = append(o.layers, u.source)
+		at := unionLayer{dir: u.dir, upper: path.Join(u.source, unionUpper), work: path.Join(u.source, unionWork)}
+		if at.merged, err = directoryAt(l.Merged, u.dir); err != nil {
+			return err
+		}
 		if upper == nil {
+			o.laid = append(o.laid, at)
 			continue
 		}
 		kids, err := upper.Children()
@@ -77,6 +82,8 @@ func (l *Live) openUnions(root *tree.Node, unions []union, suffix string) error 
 			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 		}
 		o.unions = append(o.unions, merged)
+		at.layer, at.merged = upper, merged.Root()
+		o.laid = append(o.laid, at)
 		if u.dir == "" {
 			l.Merged = merged.Root()
 			continue

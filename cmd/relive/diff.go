@@ -122,9 +122,8 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 			Total   remaster.ChangeTotals `json:"total"`
 		}{entries, sums, total})
 	}
-	letters := map[remaster.ChangeKind]string{remaster.Added: "A", remaster.Deleted: "D", remaster.Content: "C", remaster.Metadata: "M", remaster.Replaced: "R"}
 	for _, e := range entries {
-		a.printf("%s %s\n", letters[e.Kind], diffLine(&e))
+		a.printf("%s %s\n", changeLetters[e.Kind], diffLine(&e))
 	}
 	if len(sums) == 0 {
 		a.printf("no changes\n")
@@ -164,3 +163,6 @@ func diffLine(e *diffEntry) string {
 	}
 	return e.Path + " (" + e.What + ")"
 }
+
+// changeLetters stand for the kinds of changes.
+var changeLetters = map[remaster.ChangeKind]string{remaster.Added: "A", remaster.Deleted: "D", remaster.Content: "C", remaster.Metadata: "M", remaster.Replaced: "R"}

@@ -1,0 +1,131 @@
+package remaster
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"relive/remaster/hostdisk"
+	"relive/remaster/swap"
+)
+
+// UndoPlan brings a former overlay back, and keeps the present one in its place.
+type UndoPlan struct {
+	found *Found
+	env   *Env
+	steps []swap.Step
+
+	Dir      string   `json:"dir"`
+	Overlay  string   `json:"overlay"`
+	Steps    []string `json:"steps"`
+	Warnings []string `json:"warnings"`
+}
+
+// PlanResetUndo looks whether there is a former overlay that belongs to the
+// present base. Where there is none that is a Refusal. Undoing twice changes
+// nothing.
+func PlanResetUndo(ctx context.Context, e *Env, dir string) (*UndoPlan, error) {
+	found, err := Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &UndoPlan{found: found, env: e, Dir: found.Dir, Steps: []string{}, Warnings: []string{}}
+	f := &found.files
+	var names []string
+	for _, name := range f.overlay {
+		if exists(p.path(generation(name, 1))) {
+			names = append(names, name)
+		}
+	}
+	switch {
+	case len(names) == 0 && len(f.overlay) > 0:
+		return nil, refuse("", "%s: there is no %s to bring back", dir, generation(f.overlay[0], 1))
+	case len(names) == 0:
+		return nil, refuse("", "%s: there is no overlay, nor a former one", dir)
+	case exists(p.path(generation(f.base, 1))):
+		return nil, refuse("relive rollback goes back to both", "%s: %s belongs to %s", dir, generation(names[0], 1), generation(f.base, 1))
+	}
+	p.Overlay = names[0]
+	for _, name := range f.overlay {
+		if exists(p.path(name)) && !exists(p.path(generation(name, 1))) {
+			return nil, refuse("move it away to go back without it", "%s: there is a %s, but no %s to go with it", dir, generation(names[0], 1), generation(name, 1))
+		}
+	}
+	for _, name := range names {
+		for _, at := range []string{p.path(name), p.path(generation(name, 1))} {
+			if !exists(at) {
+				continue
+			}
+			why, err := hostdisk.InUse("/", at)
+			if err != nil {
+				return nil, err
+			}
+			if why != "" {
+				return nil, refuse("shut the live system down and do it from another one, or unmount it", "%s: in use: %s", at, why)
+			}
+		}
+	}
+	if err := p.checkFormer(ctx); err != nil {
+		return nil, err
+	}
+	// Work directories go with any layer while they are empty: the present layer
+	// may meet the former one's, and not the other way about.
+	for i := len(names) - 1; i >= 0; i-- {
+		name, old := names[i], generation(names[i], 1)
+		if !exists(p.path(name)) {
+			p.steps = append(p.steps, swap.Move{From: old, To: name})
+			continue
+		}
+		aside := name + undoneSuffix
+		p.steps = append(p.steps, swap.Replace{New: old, Target: name, Keep: aside}, swap.Move{From: aside, To: old})
+	}
+	for _, s := range p.steps {
+		p.Steps = append(p.Steps, s.String())
+	}
+	return p, nil
+}
+
+// undoneSuffix is that of an overlay between its old and its new name.
+const undoneSuffix = ".relive-undone"
+
+func (p *UndoPlan) path(name string) string { return filepath.Join(p.found.Dir, name) }
+
+// checkFormer refuses a former overlay that a boot would not take, or that was
+// written over another base.
+func (p *UndoPlan) checkFormer(ctx context.Context) error {
+	old := generation(p.Overlay, 1)
+	l, err := p.found.openAs(ctx, p.env, "", ".old")
+	if err != nil {
+		return refuse("move "+old+" away if it is of no use", "%s: %s cannot be read: %v", p.Dir, old, err)
+	}
+	defer l.Close()
+	vids, err := l.VIDs()
+	if err != nil {
+		return err
+	}
+	if vids.State != VIDNoOverlay && !vids.State.Used() {
+		return refuse("it was written over another linuxfs, and a boot would ignore it", "%s: the version ids of %s (%s) and of linuxfs (%s) do not match", p.Dir, old, orNone(vids.Overlay), orNone(vids.Base))
+	}
+	if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: true}}); err != nil {
+		return err
+	}
+	warnings, err := l.overlayWarnings()
+	for _, w := range warnings {
+		if !strings.Contains(w, old) {
+			w = fmt.Sprintf("%s: %s", old, w)
+		}
+		p.Warnings = append(p.Warnings, w)
+	}
+	return err
+}
+
+// Run does what the plan says.
+func (p *UndoPlan) Run(ctx context.Context) (err error) {
+	t, err := p.env.begin(p.found.Dir, "reset", p.steps)
+	if err != nil {
+		return err
+	}
+	defer func() { err = t.end(err) }()
+	return t.commit(ctx, p.steps)
+}

@@ -1,0 +1,517 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"relive/extfs"
+	"relive/overlay"
+	"relive/remaster/hostdisk"
+	"relive/tree"
+)
+
+// RelayerOptions say how an overlay is made anew.
+type RelayerOptions struct {
+	// Size is that of the new image in bytes, 0 for that of the present one.
+	Size int64
+	// Grow makes the image larger where the new layer does not fit.
+	Grow bool
+	// KeepOld is how many former overlays are kept beside the new one.
+	KeepOld int
+	// Restamp gives an antiX rootfs the version id of its base, whatever it has.
+	// Otherwise it keeps its own, and gets that of the base where it has none.
+	Restamp bool
+	// DropHidden leaves out what a layer holds below a directory that another
+	// union lies over, where no boot shows it. Otherwise it stays.
+	DropHidden bool
+	// Force goes on where the version ids do not match.
+	Force bool
+	// Lower is the base that the layer is to lie over, nil for the present one.
+	// The plan is then one of parts for another transaction, which replaces the
+	// base as well.
+	Lower *tree.Node
+}
+
+// RelayerPlan is what it takes to make an overlay show another tree.
+type RelayerPlan struct {
+	live *Live
+	env  *Env
+	verb string
+	want *tree.Node
+	o    RelayerOptions
+	now  tree.Time
+	// parts are what is made, in the order in which it is put in place.
+	parts []part
+
+	Summary RelayerSummary
+}
+
+// RelayerSummary is the part of a plan that is shown.
+type RelayerSummary struct {
+	Overlay  string   `json:"overlay"`            // its name in the live directory
+	OldSize  int64    `json:"old_size,omitempty"` // of the image, in bytes; 0 for a directory
+	Size     int64    `json:"size,omitempty"`
+	Before   Fill     `json:"before"`
+	After    Fill     `json:"after"`
+	KeepOld  int      `json:"keep_old"`
+	Need     int64    `json:"space_needed"`
+	Free     int64    `json:"space_free"`
+	Steps    []string `json:"steps"`
+	Warnings []string `json:"warnings"`
+}
+
+// Fill tells how full an overlay is. What is free of a directory is not told: it
+// is what the disk has.
+type Fill struct {
+	Bytes      int64 `json:"bytes"` // in use, of an image with journal and tables
+	FreeBytes  int64 `json:"free_bytes,omitempty"`
+	Inodes     int64 `json:"inodes"`
+	FreeInodes int64 `json:"free_inodes,omitempty"`
+}
+
+// unionLayer is a layer of an overlay and where it lies.
+type unionLayer struct {
+	dir         string // of the system that it lies over, "" for the root
+	upper, work string // directories in the image or in the persistence directory
+	layer       *tree.Node
+	merged      *tree.Node // what shows at dir, nil for nothing
+}
+
+// planRelayer looks at everything that showing want over the base depends on,
+// and decides how the overlay is made anew. It changes nothing. What makes it
+// unsafe is a Refusal. verb is what the journal is to tell of.
+//
+// want is a tree like l.Merged, of which its nodes may be: attributes of nested
+// overlays are escaped. Its root's metadata become those of the layer.
+func (l *Live) planRelayer(ctx context.Context, e *Env, verb string, want *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
+	p := &RelayerPlan{live: l, env: e, verb: verb, want: want, o: o}
+	p.Summary = RelayerSummary{KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
+	if err := p.checkState(ctx); err != nil {
+		return nil, err
+	}
+	p.Summary.Overlay = l.rel(l.Overlay.Path)
+	_, newest, err := l.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.now = newest.Whole()
+	if e.SourceDate != nil {
+		p.now = tree.Time{Sec: *e.SourceDate}.Whole()
+	}
+	if err := p.stamp(); err != nil {
+		return nil, err
+	}
+	layers, err := p.layers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l.Overlay.Image != nil {
+		err = p.planImage(ctx, layers)
+	} else {
+		err = p.planDirectories(ctx, layers)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, p.finish()
+}
+
+// finish decides the steps, once it is known what is made.
+func (p *RelayerPlan) finish() error {
+	if err := p.checkSpace(); err != nil {
+		return err
+	}
+	steps, err := p.steps(p.placeholders())
+	for _, s := range steps {
+		p.Summary.Steps = append(p.Summary.Steps, s.String())
+	}
+	return err
+}
+
+func (p *RelayerPlan) warn(format string, args ...any) {
+	p.Summary.Warnings = append(p.Summary.Warnings, fmt.Sprintf(format, args...))
+}
+
+// checkPlace refuses what is no overlay that a boot uses and that can be
+// replaced.
+func (p *RelayerPlan) checkPlace() error {
+	l := p.live
+	o := l.Overlay
+	switch {
+	case !l.onHost():
+		return refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
+	case o == nil:
+		return refuse("boot once with persistence, so that there is one", "%s: there is no overlay", l.Dir)
+	case o.Upper == nil && o.Image == nil && o.Snapshot == nil && len(o.laid) == 0, len(o.Kept) > 0 && len(o.laid) == 0:
+		return refuse("write a persistence.conf with a line like: / union", "%s: no layer of it lies over the system", o.Path)
+	}
+	return nil
+}
+
+// checkState refuses what cannot be made anew as it is.
+func (p *RelayerPlan) checkState(ctx context.Context) error {
+	l := p.live
+	if err := p.checkPlace(); err != nil {
+		return err
+	}
+	switch o := l.Overlay; {
+	case o.Snapshot != nil:
+		return refuse("relive compact --flatten makes a base of files, over which an overlay of files lies",
+			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that files cannot be put into it", o.Path)
+	case o.Image == nil && o.Snapshot == nil && os.Geteuid() != 0:
+		return refuse("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has", o.Path)
+	}
+	if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: p.o.Force}}); err != nil {
+		return err
+	}
+	warnings, err := l.overlayWarnings()
+	if err != nil {
+		return err
+	}
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	return p.checkInUse()
+}
+
+// checkInUse refuses while the overlay is mounted.
+func (p *RelayerPlan) checkInUse() error {
+	l := p.live
+	for _, path := range []string{l.Overlay.Path, l.Overlay.WorkPath} {
+		if path == "" {
+			continue
+		}
+		why, err := l.inUse(path)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			return refuse("shut the live system down and do it from another one, or unmount it", "%s: in use: %s", path, why)
+		}
+	}
+	return nil
+}
+
+// stamp puts the version id that a boot looks for into what antiX's rootfs is to
+// show.
+func (p *RelayerPlan) stamp() error {
+	l := p.live
+	if _, antix := l.Layout.(AntiX); !antix {
+		return nil
+	}
+	was, err := l.Merged.Lookup(rootVIDFile)
+	if err != nil {
+		return err
+	}
+	if p.o.Restamp || was == nil || was.Type != tree.Regular {
+		base := l.Base.Root
+		if p.o.Lower != nil {
+			base = p.o.Lower
+		}
+		text, err := readVersionFile(base, baseVIDFile)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.Base.Path, err)
+		}
+		if text == "" {
+			return nil
+		}
+		was = tree.NewFile("", 0o644, []byte(text))
+		was.Mtime = p.now
+	}
+	var edits tree.Edits
+	edits.Put(rootVIDFile, was)
+	p.want, err = edits.Apply(p.want)
+	return err
+}
+
+// newLayer is a layer and where it belongs.
+type newLayer struct {
+	unionLayer
+	lower, want *tree.Node
+	root        *tree.Node // of the new layer
+}
+
+// form is how the layers mark what they hide.
+func (p *RelayerPlan) form() overlay.Form {
+	if p.live.Overlay.Form == FormAufs {
+		return overlay.Aufs
+	}
+	return overlay.OverlayFS
+}
+
+// layers makes the layer of each union, the outer ones first.
+func (p *RelayerPlan) layers(ctx context.Context) ([]newLayer, error) {
+	out, err := p.shares(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.env.phase("comparing with the base", 0)
+	for i := range out {
+		n := &out[i]
+		// Marks of a nested overlay in the base are no part of either tree; see
+		// Live.lay for their form.
+		n.root, err = overlay.Difference(ctx, n.lower, n.want, overlay.DifferenceOptions{
+			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true})
+		if err != nil {
+			return nil, fmt.Errorf("the new layer of %s: %w", p.live.Overlay.Name(), err)
+		}
+	}
+	return out, nil
+}
+
+// placeholders stand for the temporary files in a plan that is shown.
+func (p *RelayerPlan) placeholders() map[string]string {
+	made := map[string]string{}
+	for _, r := range p.parts {
+		made[r.target] = "(new " + r.target + ")"
+	}
+	return made
+}
+
+// checkSpace refuses where the new overlay cannot fit on the disk.
+func (p *RelayerPlan) checkSpace() (err error) {
+	s := &p.Summary
+	name := filepath.Base(s.Overlay)
+	for _, r := range p.parts {
+		s.Need += r.need
+	}
+	r := room{dir: p.live.Dir, need: s.Need, file: name, size: s.Size, old: generation(s.Overlay, 1), more: "use a larger disk", less: "choose a smaller size"}
+	s.Free, err = r.check()
+	return err
+}
+
+// Run does what the plan says.
+func (p *RelayerPlan) Run(ctx context.Context) error {
+	if p.o.Lower != nil {
+		return errors.New("a layer for another base is put in place together with that")
+	}
+	err := p.run(ctx)
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		err = withHint(err, "the disk is full; nothing was changed. Free some space")
+	case errors.Is(err, syscall.EFBIG):
+		err = withHint(err, "the file system cannot hold a file of this size; nothing was changed")
+	}
+	return err
+}
+
+func (p *RelayerPlan) run(ctx context.Context) (err error) {
+	steps, err := p.steps(p.placeholders())
+	if err != nil {
+		return err
+	}
+	t, err := p.env.begin(p.live.Dir, p.verb, steps)
+	if err != nil {
+		return err
+	}
+	defer func() { err = t.end(err) }()
+	for _, r := range p.parts {
+		at, err := t.temp(r.target)
+		if err != nil {
+			return err
+		}
+		p.env.phase("new "+filepath.Base(r.target), 0)
+		if err := r.make(ctx, at); err != nil {
+			return fmt.Errorf("the new %s: %w", filepath.Base(r.target), err)
+		}
+	}
+	// It may have taken minutes, in which somebody may have mounted the files.
+	if err := p.checkInUse(); err != nil {
+		return err
+	}
+	if err := p.live.unchanged(ctx); err != nil {
+		return err
+	}
+	if steps, err = p.steps(t.made); err != nil {
+		return err
+	}
+	p.env.phase("putting the new overlay in place", 0)
+	return t.commit(ctx, steps)
+}
+
+// planImage plans the image that takes the place of the present one.
+func (p *RelayerPlan) planImage(ctx context.Context, layers []newLayer) error {
+	l, s := p.live, &p.Summary
+	o := l.Overlay
+	root, err := p.imageTree(layers)
+	if err != nil {
+		return err
+	}
+	f, err := planImage(o.Name(), o.Image.FS, root, p.now)
+	if err != nil {
+		return err
+	}
+	if len(f.dropped) > 0 {
+		p.warn("the new %s does without the features %v of the old one", f.name, f.dropped)
+	}
+	info := o.Image.FS.Info()
+	s.OldSize, s.Before = o.Image.Size, fillOfImage(o.Image)
+	if p.o.Size != 0 {
+		f.options = resizedOptions(f.options, info, p.o.Size)
+	}
+	p.env.phase("measuring", 0)
+	needs, err := extfs.Measure(ctx, root, f.options)
+	if err == nil && !needs.Fits && p.o.Grow {
+		f.options, needs, err = grown(ctx, root, f.options, info)
+	}
+	if err != nil {
+		return fmt.Errorf("the new %s: %w", o.Name(), err)
+	}
+	if !needs.Fits {
+		return p.tooSmall(needs, f.options.Size)
+	}
+	s.Size = f.options.Size
+	free := int64(needs.FreeBlocks-needs.Blocks) * int64(needs.BlockSize)
+	s.After = Fill{Bytes: s.Size - free, FreeBytes: free, Inodes: int64(needs.Inodes), FreeInodes: int64(needs.FreeInodes - needs.Inodes)}
+	need := s.Size
+	if sparse, err := hostdisk.HoldsHoles(l.Dir); err == nil && sparse {
+		need = min(s.Size, s.After.Bytes)
+	}
+	p.parts = []part{{target: l.files.overlay[0], need: need, make: func(ctx context.Context, path string) error {
+		if err := f.build(ctx, path, o.Path); err != nil {
+			return err
+		}
+		if err := f.check(ctx, path); err != nil {
+			return err
+		}
+		return p.checkImage(ctx, path, layers)
+	}}}
+	return nil
+}
+
+// fillOfImage tells how full an image is.
+func fillOfImage(i *Image) Fill {
+	info := i.FS.Info()
+	free := info.FreeBlocks * info.BlockSize
+	return Fill{Bytes: i.Size - free, FreeBytes: free, Inodes: info.Inodes - info.FreeInodes, FreeInodes: info.FreeInodes}
+}
+
+// tooSmall is the refusal of a tree that does not fit into the image.
+func (p *RelayerPlan) tooSmall(n extfs.Needs, size int64) error {
+	hint := "--grow makes it larger"
+	if n.MinSize > 0 {
+		hint += fmt.Sprintf(": it takes at least %s", Bytes(n.MinSize))
+	}
+	if n.Inodes > n.FreeInodes {
+		return refuse(hint, "%s: the new one would hold %d files, and an image of %s like this one has room for %d", p.live.Overlay.Path, n.Inodes, Bytes(size), n.FreeInodes)
+	}
+	unit := int64(n.BlockSize)
+	return refuse(hint, "%s: the new one would hold %s, and an image of %s like this one has room for %s", p.live.Overlay.Path,
+		Bytes(int64(n.Blocks)*unit), Bytes(size), Bytes(int64(n.FreeBlocks)*unit))
+}
+
+// imageTree is the tree of the new image: the layers, and all else as it is.
+func (p *RelayerPlan) imageTree(layers []newLayer) (*tree.Node, error) {
+	o := p.live.Overlay
+	if o.Form == FormAufs {
+		return layers[0].root, nil
+	}
+	root, err := o.Image.FS.Root()
+	if err != nil {
+		return nil, err
+	}
+	var works []string
+	var edits tree.Edits
+	for _, n := range layers {
+		works = append(works, n.work)
+		edits.Put(n.upper, n.root)
+	}
+	if root, err = emptyAt(root, p.now, works...); err != nil {
+		return nil, err
+	}
+	return edits.Apply(root)
+}
+
+// resizedOptions are those of an image of another size: with as many inodes and
+// reserved blocks in proportion.
+func resizedOptions(o extfs.BuildOptions, like extfs.Info, size int64) extfs.BuildOptions {
+	o.ReservedPercent, o.ReservedBlocks = -1, 0
+	if like.ReservedBlocks > 0 {
+		o.ReservedPercent = min(50, 100*float64(like.ReservedBlocks)/float64(like.Blocks))
+	}
+	o.BytesPerInode = min(max(1024, like.Blocks*like.BlockSize/max(1, like.Inodes)), 64<<20)
+	o.Inodes, o.Size = 0, size
+	return o
+}
+
+// grown gives the options of an image like another that the tree fits into, with
+// a quarter of its size and a little more to spare.
+func grown(ctx context.Context, root *tree.Node, o extfs.BuildOptions, like extfs.Info) (extfs.BuildOptions, extfs.Needs, error) {
+	const unit = 1 << 20
+	smallest := resizedOptions(o, like, 0)
+	smallest.BlockSize = int(min(like.BlockSize, maxBuiltBlock))
+	n, err := extfs.Measure(ctx, root, smallest)
+	if err != nil {
+		return o, n, err
+	}
+	size := max(o.Size, n.MinSize+n.MinSize/4+4*unit)
+	smallest.Size = (size + unit - 1) / unit * unit
+	n, err = extfs.Measure(ctx, root, smallest)
+	return smallest, n, err
+}
+
+// checkImage compares what the new image shows over the base with what it is to
+// show. That its files hold what they should is known already.
+func (p *RelayerPlan) checkImage(ctx context.Context, path string, layers []newLayer) error {
+	var l Live
+	defer l.Close()
+	img, err := l.openImage(path)
+	if err != nil {
+		return err
+	}
+	root, err := img.FS.Root()
+	if err != nil {
+		return err
+	}
+	for _, n := range layers {
+		var at *tree.Node
+		if p.live.Overlay.Form == FormAufs {
+			var edits tree.Edits
+			edits.Remove("lost+found")
+			at, err = edits.Apply(root)
+		} else {
+			at, err = directoryAt(root, n.upper)
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.checkShown(ctx, path, at, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkShown compares what a layer shows over its base with what it is to show.
+func (p *RelayerPlan) checkShown(ctx context.Context, path string, layer *tree.Node, n newLayer) error {
+	if layer == nil {
+		return fmt.Errorf("%s: %w: %s is missing", path, ErrReadBack, n.upper)
+	}
+	form := p.form()
+	merged, err := overlay.Merge([]overlay.Layer{{Root: layer, Form: form, Namespace: overlay.Trusted}, {Root: n.lower}}, overlay.KeepEscaped())
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", path, ErrReadBack, err)
+	}
+	f := &findings{what: path}
+	o := tree.CompareOptions{TrustInode: true, Links: true, SameContent: func(string, *tree.Node, *tree.Node) (bool, error) { return true, nil }}
+	if form == overlay.OverlayFS {
+		o.IgnoreXattr = isBareMark
+	}
+	err = tree.Compare(ctx, n.want, merged.Root(), o, func(c tree.Change) error {
+		if form == overlay.OverlayFS && (isWhiteout(c.A) && c.B == nil || c.A == nil && isWhiteout(c.B)) {
+			return nil // of a nested overlay in the base, which a mount does not show
+		}
+		return f.add(c)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", path, ErrReadBack, err)
+	}
+	return f.err()
+}
+
+// isWhiteout tells the device by which overlayfs hides a name.
+func isWhiteout(n *tree.Node) bool {
+	return n != nil && n.Type == tree.CharDevice && n.Rdev == tree.Rdev{}
+}
