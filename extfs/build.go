@@ -72,6 +72,10 @@ type BuildOptions struct {
 	// UnsignedHash makes characters count as unsigned in hashes of names, as
 	// images made on ARM have it; otherwise they are signed, as on x86.
 	UnsignedHash bool
+	// Flags, where not nil, gives the flags that chattr sets (see FS.InodeFlags)
+	// of a regular file or directory; others are ignored. It is asked once of
+	// each inode, under its first name.
+	Flags func(n *tree.Node) (uint32, error)
 }
 
 // Report tells what was built.
