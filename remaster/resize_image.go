@@ -43,7 +43,7 @@ func (p *ResizePlan) addImage(ctx context.Context, target string, img *Image, ro
 	}
 	p.env.phase("measuring what "+target+" holds", 0)
 	o := b.like
-	o.Size, o.Inodes = 0, 0
+	o.Size, o.Inodes, o.JournalBlocks = 0, 0, 0
 	needs, err := extfs.Measure(ctx, root, o)
 	if err != nil {
 		return err
@@ -126,14 +126,15 @@ func (b *imageRebuild) blockSizes(size int64) []int {
 func (b *imageRebuild) fit(ctx context.Context, size int64) error {
 	var last extfs.Needs
 	for _, blockSize := range b.blockSizes(size) {
-		o := b.sized(size, blockSize)
-		for _, inodes := range []uint32{o.Inodes, 0} {
-			o.Inodes = inodes
+		like := b.sized(size, blockSize)
+		plain := like
+		plain.Inodes, plain.JournalBlocks = 0, 0 // where room is short, what mke2fs would choose
+		for i, o := range []extfs.BuildOptions{like, plain} {
 			needs, err := extfs.Measure(ctx, b.root, o)
 			if err != nil {
 				return err
 			}
-			if last = needs; !needs.Fits || inodes != 0 && needs.Inodes+needs.Inodes/16 > needs.FreeInodes {
+			if last = needs; !needs.Fits || i == 0 && needs.Inodes+needs.Inodes/16 > needs.FreeInodes {
 				continue
 			}
 			b.options = o
