@@ -299,7 +299,7 @@ func (p *ResizePlan) checkSpace() error {
 	}
 	left := s.Free
 	for _, r := range p.images {
-		if left -= r.Size; !r.Whole && r.Size > r.OldSize && left+r.allocated < 0 {
+		if left -= p.claim(r); left < 0 && r.Size > r.OldSize {
 			p.warn("%s may take %s, for which the disk has no room: a live system that fills it up meets a full disk", r.target, Bytes(r.Size))
 		}
 	}

@@ -49,9 +49,32 @@ func (p *ResizePlan) addImage(ctx context.Context, target string, img *Image, ro
 		return err
 	}
 	b.Holds = needs.MinSize
-	b.Least = (b.Holds + roomLeft(b.Holds) + mib - 1) / mib * mib
+	if b.Least, err = b.least(ctx, o); err != nil {
+		return err
+	}
 	p.images = append(p.images, b.resizing)
 	return nil
+}
+
+// least is the size, in whole MiB, at which there is the room that is to be left.
+// A larger file system has a larger journal and larger tables.
+func (b *imageRebuild) least(ctx context.Context, o extfs.BuildOptions) (int64, error) {
+	room := roomLeft(b.Holds)
+	size := b.Holds + room
+	for {
+		size = (size + mib - 1) / mib * mib
+		o.Size = size
+		needs, err := extfs.Measure(ctx, b.root, o)
+		if err != nil {
+			return 0, err
+		}
+		free := int64(needs.FreeBlocks) - int64(needs.Blocks)
+		if missing := room - free*int64(needs.BlockSize); missing > 0 {
+			size += missing
+			continue
+		}
+		return size, nil
+	}
 }
 
 // takeAfter notes what the new image has of the old one: all but its size and

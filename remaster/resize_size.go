@@ -31,7 +31,7 @@ func (p *ResizePlan) chooseSizes(ctx context.Context) error {
 			if err := p.choose(ctx, r, want, free); err != nil {
 				return err
 			}
-			free -= r.need
+			free -= p.claim(r)
 		}
 	}
 	return nil
@@ -82,6 +82,15 @@ func (p *ResizePlan) choose(ctx context.Context, r *resizing, want NewSize, free
 			p.live.Dir, Bytes(max(size, 0)), r.target, Bytes(r.Holds), Bytes(r.Least-r.Holds))
 	}
 	return r.fit(ctx, size)
+}
+
+// claim is what of the room that is free now an image takes when all of it is in
+// use.
+func (p *ResizePlan) claim(r *resizing) int64 {
+	if r.make != nil && p.o.KeepOld > 0 {
+		return r.Size // the old one stays
+	}
+	return r.Size - min(r.allocated, r.Size)
 }
 
 // largest is the largest size that the disk has room for while all of the image
