@@ -63,8 +63,9 @@ type BuildOptions struct {
 	// JournalBlocks is the length of the journal; 0 is mke2fs's choice. A file
 	// system of less than 2048 blocks has none, as mke2fs does.
 	JournalBlocks uint32
-	// Time is the time of making; zero is the newest mtime in the tree. While
-	// it is in the future, e2fsck has something to say about it.
+	// Time is the time of making; zero is the newest mtime in the tree. The
+	// superblock tells of no write and no check, about whose times e2fsck would
+	// ask while they are in the future.
 	Time tree.Time
 	// NoLostAndFound leaves out the directory lost+found, which is otherwise
 	// made, or made as large as e2fsck wants it where the tree has one.

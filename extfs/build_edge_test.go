@@ -432,3 +432,25 @@ func FuzzBuild(f *testing.F) {
 		same(t, rootOf(t, openBytes(t, img.data)), root, tree.CompareOptions{Links: true})
 	})
 }
+
+// TestBuildInTheFuture: e2fsck has nothing to ask of an image with times that
+// are yet to come, in the tree or given.
+func TestBuildInTheFuture(t *testing.T) {
+	systest.NeedTools(t, "e2fsck")
+	for _, sec := range []int64{2_500_000_000, 1<<32 - 1, 1 << 32, maxInodeSec} {
+		n := fileOf("f", []byte("f"))
+		n.Mtime = tree.Time{Sec: sec}
+		for _, o := range []BuildOptions{{}, {Time: n.Mtime}, {Time: n.Mtime, Features: parseFeatures(t, "orphan_file ^metadata_csum")}} {
+			img, rep := buildFile(t, dirOf("", n), o)
+			if out := systest.Run(t, "e2fsck", "-fn", img); strings.Contains(out, "? no") {
+				t.Errorf("%d: %s", sec, out)
+			}
+			if out, err := systest.Try(t, "e2fsck", "-p", img); err != nil {
+				t.Errorf("%d: e2fsck -p: %v %s", sec, err, out)
+			}
+			if rep.Time.Sec != sec || openImage(t, img).Info().Created.Sec != sec {
+				t.Errorf("made at %v, not %d", rep.Time, sec)
+			}
+		}
+	}
+}

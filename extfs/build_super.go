@@ -214,11 +214,12 @@ func (b *writer) superblock(freeBlocks uint64, freeInodes uint32) []byte {
 	u32(sbBlocksPerGroup, g.blocksPerGroup)
 	u32(sbClustersPerGroup, g.blocksPerGroup)
 	u32(sbInodesPerGroup, g.inodesPerGroup)
-	now, nowHi := superTime(o.Time)
-	u32(sbWriteTime, now)
-	u32(sbLastCheck, now)
-	u32(sbMkfsTime, now)
-	sb[sbWriteTimeHi], sb[sbLastCheckHi], sb[sbMkfsTimeHi] = nowHi, nowHi, nowHi
+	// Times of the last write and check stay zero, which is never. e2fsck asks
+	// about ones in the future, and the tree's times may be of a clock that was
+	// wrong.
+	made, madeHi := superTime(o.Time)
+	u32(sbMkfsTime, made)
+	sb[sbMkfsTimeHi] = madeHi
 	u16(sbMaxMountCount, noMountLimit)
 	u16(sbMagic, superblockMagic)
 	u16(sbErrors, onErrorDefault)
