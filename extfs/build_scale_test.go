@@ -353,7 +353,7 @@ func TestScaleMemory(t *testing.T) {
 		})
 		took := time.Since(start)
 		t.Logf("%d files, %d MiB: %.1f s, %d MiB of memory at most", rep.Files, rep.DataBytes>>20, took.Seconds(), memory>>20)
-		if most := int64(48<<20 + n*120); memory > most {
+		if most := int64(48<<20 + n*64); memory > most {
 			t.Errorf("%d files: %d bytes of memory, more than %d", n, memory, most)
 		}
 		if n > 500_000 {

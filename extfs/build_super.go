@@ -222,7 +222,11 @@ func (b *writer) superblock(freeBlocks uint64, freeInodes uint32) []byte {
 	sb[sbMkfsTimeHi] = madeHi
 	u16(sbMaxMountCount, noMountLimit)
 	u16(sbMagic, superblockMagic)
-	u16(sbErrors, onErrorDefault)
+	onErrors := uint16(onErrorDefault)
+	if o.OnErrors != 0 {
+		onErrors = uint16(o.OnErrors)
+	}
+	u16(sbErrors, onErrors)
 	u32(sbRevLevel, revDynamic)
 	u32(sbFirstInode, firstInode)
 	u16(sbInodeSize, uint16(g.inodeSize))
@@ -234,7 +238,11 @@ func (b *writer) superblock(freeBlocks uint64, freeInodes uint32) []byte {
 	u16(sbReservedGDTBlocks, uint16(g.reservedGDT))
 	copy(sb[sbHashSeed:], o.HashSeed[:])
 	sb[sbDefHashVersion] = hashHalfMD4
-	u32(sbDefaultMountOpts, mountXattrACL)
+	mountOptions := uint32(mountXattrACL)
+	if o.MountOptions != nil {
+		mountOptions = *o.MountOptions
+	}
+	u32(sbDefaultMountOpts, mountOptions)
 	if g.inodeSize > inodeSizeOld {
 		u16(sbMinExtraIsize, inExtraIsizeFull)
 		u16(sbWantExtraIsize, inExtraIsizeFull)

@@ -46,7 +46,7 @@ func (p *ResizePlan) addSnapshot(ctx context.Context, target string) error {
 	if c.Holds, err = c.holds(ctx); err != nil {
 		return err
 	}
-	c.Least = min((c.Holds+roomLeft(c.Holds)+mib-1)/mib*mib, max(never, c.Holds))
+	c.Least = min((c.Holds+roomLeft(c.Holds)+mib-1)/mib*mib, (max(never, c.Holds)+4095)/4096*4096)
 	p.images = append(p.images, c.resizing)
 	return nil
 }

@@ -82,7 +82,7 @@ func facts(t testing.TB, image string, names ...string) string {
 // the new rootfs as with the old one, and goes on writing in it.
 func TestResizeRootfs(t *testing.T) {
 	requireKernel(t)
-	systest.NeedTools(t, "dumpe2fs")
+	systest.NeedTools(t, "dumpe2fs", "tune2fs")
 	for _, c := range []struct {
 		name    string
 		mkfs    []string
@@ -104,6 +104,7 @@ func TestResizeRootfs(t *testing.T) {
 			base := systest.TempDir(t) + "/base"
 			systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-exports")
 			l := newLive(t, base, c.mkfs...)
+			systest.Run(t, "tune2fs", "-e", "remount-ro", "-o", "^acl,discard", l.path("rootfs"))
 			l.options = c.options
 			l.boot(c.dirty, func(mnt string) {
 				useSmall(t, mnt)
@@ -117,8 +118,11 @@ func TestResizeRootfs(t *testing.T) {
 				systest.Must(t, unix.Lsetxattr(mnt+"/etc/new", "user.note", []byte("kept"), 0))
 				systest.Must(t, unix.Mknod(mnt+"/srv/pipe", unix.S_IFIFO|0o644, 0))
 			})
-			shape := []string{"Filesystem volume name", "Filesystem UUID", "Directory Hash Seed", "Inode size", "Journal inode", "Reserved blocks uid"}
+			shape := []string{"Filesystem volume name", "Filesystem UUID", "Directory Hash Seed", "Inode size", "Journal inode", "Default mount options", "Errors behavior"}
 			want := facts(t, l.path("rootfs"), shape...)
+			if pending := strings.Contains(facts(t, l.path("rootfs"), "Filesystem features"), "needs_recovery"); pending != c.dirty {
+				t.Fatalf("a journal to be replayed: %v", pending)
+			}
 			before := openDir(t, l.view())
 			for _, size := range []*remaster.NewSize{exactly(600), {Kind: remaster.SizeMin}} {
 				s := resize(t, l.dir, remaster.ResizeOptions{Overlay: size, KeepOld: 1})
