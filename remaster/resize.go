@@ -138,9 +138,6 @@ func (l *Live) PlanResize(ctx context.Context, e *Env, o ResizeOptions) (*Resize
 			return nil, err
 		}
 	}
-	if err := p.checkInUse(); err != nil {
-		return nil, err
-	}
 	if err := p.chooseSizes(ctx); err != nil {
 		return nil, err
 	}
@@ -183,6 +180,9 @@ func (p *ResizePlan) addOverlay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.refuseInUse(o.Path); err != nil {
+		return err
+	}
 	if o.Snapshot != nil {
 		return p.addSnapshot(ctx, target)
 	}
@@ -206,6 +206,9 @@ func (p *ResizePlan) addHome(ctx context.Context) error {
 	path := filepath.Join(l.Dir, name)
 	if !isFile(l.at, path) {
 		return refuse("boot with home persistence once to make it", "%s: there is no %s that could be resized", l.Dir, name)
+	}
+	if err := p.refuseInUse(path); err != nil {
+		return err
 	}
 	if l.Home == nil {
 		if kind, err := sniff(l.at, path); err == nil && kind == "LUKS" {
@@ -248,15 +251,20 @@ func (p *ResizePlan) checkState() error {
 // checkInUse refuses while one of the images is mounted.
 func (p *ResizePlan) checkInUse() error {
 	for _, r := range p.images {
-		why, err := p.live.inUse(r.path)
-		if err != nil {
+		if err := p.refuseInUse(r.path); err != nil {
 			return err
-		}
-		if why != "" {
-			return refuse("shut the live system down and resize from another one, or unmount it", "%s: in use: %s", r.path, why)
 		}
 	}
 	return nil
+}
+
+// refuseInUse refuses while an image is mounted.
+func (p *ResizePlan) refuseInUse(path string) error {
+	why, err := p.live.inUse(path)
+	if err != nil || why == "" {
+		return err
+	}
+	return refuse("shut the live system down and resize from another one, or unmount it", "%s: in use: %s", path, why)
 }
 
 // steps gives what is renamed; name gives the new file of an image.
@@ -309,7 +317,7 @@ func (p *ResizePlan) checkSpace() error {
 // Run does what the plan says.
 func (p *ResizePlan) Run(ctx context.Context) (*ResizeResult, error) {
 	start := time.Now()
-	grown, err := p.growInPlace()
+	grown, err := p.growInPlace(ctx)
 	if err == nil {
 		err = p.replace(ctx)
 	}
@@ -340,7 +348,7 @@ func (p *ResizePlan) explain(err error, grown string) error {
 
 // growInPlace enlarges what is enlarged where it is, under the lock of the live
 // directory. It gives the name of what it has enlarged.
-func (p *ResizePlan) growInPlace() (name string, err error) {
+func (p *ResizePlan) growInPlace(ctx context.Context) (name string, err error) {
 	for _, r := range p.images {
 		if r.grow == nil {
 			continue
@@ -350,7 +358,7 @@ func (p *ResizePlan) growInPlace() (name string, err error) {
 			return name, err
 		}
 		if err = p.checkInUse(); err == nil {
-			err = p.live.unchanged(context.Background())
+			err = p.live.unchanged(ctx)
 		}
 		if err == nil {
 			p.env.phase("growing "+r.target, 0)

@@ -78,8 +78,8 @@ func (p *ResizePlan) choose(ctx context.Context, r *resizing, want NewSize, free
 			p.live.Dir, r.target, Bytes(size), Bytes(limit))
 	}
 	if size < r.OldSize && size < r.Least {
-		return refuse("give at least "+sizeArg(r.Least)+", or min", "%s: %s is too small for %s: what it holds needs %s, and %s are to be free besides",
-			p.live.Dir, Bytes(max(size, 0)), r.target, Bytes(r.Holds), Bytes(r.Least-r.Holds))
+		return refuse("give at least "+sizeArg(r.Least)+", or min", "%s: %s is too small for %s: what it holds needs %s, and with its own tables and some room that is at least %s",
+			p.live.Dir, Bytes(max(size, 0)), r.target, Bytes(r.Holds), Bytes(r.Least))
 	}
 	return r.fit(ctx, size)
 }
