@@ -63,8 +63,9 @@ type BuildOptions struct {
 	// JournalBlocks is the length of the journal; 0 is mke2fs's choice. A file
 	// system of less than 2048 blocks has none, as mke2fs does.
 	JournalBlocks uint32
-	// Time is the time of making; zero is the newest mtime in the tree. While
-	// it is in the future, e2fsck has something to say about it.
+	// Time is the time of making; zero is the newest mtime in the tree. The
+	// superblock tells of no write and no check, about whose times e2fsck would
+	// ask while they are in the future.
 	Time tree.Time
 	// NoLostAndFound leaves out the directory lost+found, which is otherwise
 	// made, or made as large as e2fsck wants it where the tree has one.
@@ -72,6 +73,16 @@ type BuildOptions struct {
 	// UnsignedHash makes characters count as unsigned in hashes of names, as
 	// images made on ARM have it; otherwise they are signed, as on x86.
 	UnsignedHash bool
+	// OnErrors is what the kernel does when it meets an error: 1 continue, 2
+	// remount read-only, 3 panic; 0 is 1.
+	OnErrors int
+	// MountOptions are the mount options that tune2fs -o sets
+	// (s_default_mount_opts); nil is user_xattr and acl, as mke2fs has it.
+	MountOptions *uint32
+	// Flags, where not nil, gives the flags that chattr sets (see FS.InodeFlags)
+	// of a regular file or directory; others are ignored. It is asked once of
+	// each inode, under its first name.
+	Flags func(n *tree.Node) (uint32, error)
 }
 
 // Report tells what was built.
@@ -185,6 +196,9 @@ func (o BuildOptions) resolve() (*resolved, error) {
 		r.reservedPercent = 0
 	case !(o.ReservedPercent <= 50):
 		return nil, tree.Unsupported(r.Name, "reserved blocks", "%v percent, must be at most 50", o.ReservedPercent)
+	}
+	if o.OnErrors < 0 || o.OnErrors > 3 {
+		return nil, tree.Unsupported(r.Name, "what to do on errors", "%d, must be 1 to 3", o.OnErrors)
 	}
 	var err error
 	if r.feat, err = checkFeatures(r.Name, o.Features, r.inodeSize); err != nil {

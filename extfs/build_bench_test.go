@@ -1,6 +1,7 @@
 package extfs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -37,10 +38,14 @@ func benchTree(b *testing.B) (string, *tree.Node) {
 
 const benchSize = 8 << 30
 
-// BenchmarkBuildHost builds an image of 8 GiB of a directory of the host.
+// BenchmarkBuildHost builds an image of 8 GiB of a directory of the host, at the
+// path RELIVE_BENCH_IMAGE if that is set.
 func BenchmarkBuildHost(b *testing.B) {
 	_, root := benchTree(b)
-	path := filepath.Join(b.TempDir(), "image")
+	path := os.Getenv("RELIVE_BENCH_IMAGE")
+	if path == "" {
+		path = filepath.Join(b.TempDir(), "image")
+	}
 	for b.Loop() {
 		f, err := os.Create(path)
 		if err != nil {
@@ -50,7 +55,9 @@ func BenchmarkBuildHost(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		f.Close()
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			b.Fatal(err)
+		}
 		b.SetBytes(rep.DataBytes)
 		b.ReportMetric(float64(rep.Files+rep.Directories), "files")
 	}

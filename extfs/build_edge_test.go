@@ -432,3 +432,55 @@ func FuzzBuild(f *testing.F) {
 		same(t, rootOf(t, openBytes(t, img.data)), root, tree.CompareOptions{Links: true})
 	})
 }
+
+// TestBuildInTheFuture: e2fsck has nothing to ask of an image with times that
+// are yet to come, in the tree or given.
+func TestBuildInTheFuture(t *testing.T) {
+	systest.NeedTools(t, "e2fsck")
+	for _, sec := range []int64{2_500_000_000, 1<<32 - 1, 1 << 32, maxInodeSec} {
+		n := fileOf("f", []byte("f"))
+		n.Mtime = tree.Time{Sec: sec}
+		for _, o := range []BuildOptions{{}, {Time: n.Mtime}, {Time: n.Mtime, Features: parseFeatures(t, "orphan_file ^metadata_csum")}} {
+			img, rep := buildFile(t, dirOf("", n), o)
+			if out := systest.Run(t, "e2fsck", "-fn", img); strings.Contains(out, "? no") {
+				t.Errorf("%d: %s", sec, out)
+			}
+			if out, err := systest.Try(t, "e2fsck", "-p", img); err != nil {
+				t.Errorf("%d: e2fsck -p: %v %s", sec, err, out)
+			}
+			if rep.Time.Sec != sec || openImage(t, img).Info().Created.Sec != sec {
+				t.Errorf("made at %v, not %d", rep.Time, sec)
+			}
+		}
+	}
+}
+
+// TestBuildFlags: the flags that chattr sets are kept for files and directories,
+// and those that say how content is stored are not taken over.
+func TestBuildFlags(t *testing.T) {
+	systest.NeedTools(t, "e2fsck", "debugfs")
+	set := map[string]uint32{"": flNodump, "d": flImmutable | flTopdir, "f": flAppend | flNoatime | flInlineData | flVerity, "l": flImmutable}
+	root := dirOf("", dirOf("d"), fileOf("f", []byte("content")), fileOf("g", nil), tree.NewSymlink("l", "f"))
+	img, _ := buildFile(t, root, BuildOptions{Time: stamp, Flags: func(n *tree.Node) (uint32, error) { return set[n.Name], nil }})
+	systest.Fsck(t, img)
+	fs := openImage(t, img)
+	for name, want := range map[string]uint32{"": flNodump, "d": flImmutable | flTopdir, "f": flAppend | flNoatime, "g": 0, "l": 0} {
+		n, err := rootOf(t, fs).Lookup(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := fs.InodeFlags(n); err != nil || got != want {
+			t.Errorf("%s: %#x %v, not %#x", name, got, err, want)
+		}
+	}
+	if out := systest.Output(t, "debugfs", "-R", "stat /f", img); !strings.Contains(out, "Flags: 0x800a0") {
+		t.Error(out)
+	}
+	if _, err := fs.InodeFlags(root); !errors.Is(err, ErrNotOurs) {
+		t.Error(err)
+	}
+	bad := errors.New("bad")
+	if _, err := Build(t.Context(), &memImage{}, root, BuildOptions{Flags: func(*tree.Node) (uint32, error) { return 0, bad }}); !errors.Is(err, bad) {
+		t.Error(err)
+	}
+}

@@ -2,10 +2,10 @@ package extfs
 
 // BuildOptions gives the options with which Build makes an empty file system
 // like this one: size of the image, label, UUID, hash seed, sizes of blocks
-// and inodes, number of inodes, reserved blocks, features and journal. Time is
-// left zero. Features that Build cannot make are among them, so that Build
-// refuses them by name, unless the caller takes them out; an image of revision
-// 0, which has none, gets filetype.
+// and inodes, number of inodes, reserved blocks, features, journal, mount
+// options and what is done on errors. Time is left zero. Features that Build
+// cannot make are among them, so that Build refuses them by name, unless the
+// caller takes them out; an image of revision 0, which has none, gets filetype.
 func (fs *FS) BuildOptions() BuildOptions {
 	g, sb := fs.geo, fs.sb
 	o := BuildOptions{
@@ -19,6 +19,11 @@ func (fs *FS) BuildOptions() BuildOptions {
 		Features:     FeatureSet{g.compat, g.incompat &^ stateIncompat, g.roCompat &^ stateROCompat},
 		UnsignedHash: le32(sb, sbFlags)&flagUnsignedHash != 0,
 	}
+	if n := int(le16(sb, sbErrors)); n >= 1 && n <= 3 {
+		o.OnErrors = n
+	}
+	mount := le32(sb, sbDefaultMountOpts)
+	o.MountOptions = &mount
 	copy(o.HashSeed[:], sb[sbHashSeed:])
 	reserved := uint64(le32(sb, sbReservedBlocksLo))
 	if o.Features.wide() {

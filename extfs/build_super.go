@@ -214,14 +214,19 @@ func (b *writer) superblock(freeBlocks uint64, freeInodes uint32) []byte {
 	u32(sbBlocksPerGroup, g.blocksPerGroup)
 	u32(sbClustersPerGroup, g.blocksPerGroup)
 	u32(sbInodesPerGroup, g.inodesPerGroup)
-	now, nowHi := superTime(o.Time)
-	u32(sbWriteTime, now)
-	u32(sbLastCheck, now)
-	u32(sbMkfsTime, now)
-	sb[sbWriteTimeHi], sb[sbLastCheckHi], sb[sbMkfsTimeHi] = nowHi, nowHi, nowHi
+	// Times of the last write and check stay zero, which is never. e2fsck asks
+	// about ones in the future, and the tree's times may be of a clock that was
+	// wrong.
+	made, madeHi := superTime(o.Time)
+	u32(sbMkfsTime, made)
+	sb[sbMkfsTimeHi] = madeHi
 	u16(sbMaxMountCount, noMountLimit)
 	u16(sbMagic, superblockMagic)
-	u16(sbErrors, onErrorDefault)
+	onErrors := uint16(onErrorDefault)
+	if o.OnErrors != 0 {
+		onErrors = uint16(o.OnErrors)
+	}
+	u16(sbErrors, onErrors)
 	u32(sbRevLevel, revDynamic)
 	u32(sbFirstInode, firstInode)
 	u16(sbInodeSize, uint16(g.inodeSize))
@@ -233,7 +238,11 @@ func (b *writer) superblock(freeBlocks uint64, freeInodes uint32) []byte {
 	u16(sbReservedGDTBlocks, uint16(g.reservedGDT))
 	copy(sb[sbHashSeed:], o.HashSeed[:])
 	sb[sbDefHashVersion] = hashHalfMD4
-	u32(sbDefaultMountOpts, mountXattrACL)
+	mountOptions := uint32(mountXattrACL)
+	if o.MountOptions != nil {
+		mountOptions = *o.MountOptions
+	}
+	u32(sbDefaultMountOpts, mountOptions)
 	if g.inodeSize > inodeSizeOld {
 		u16(sbMinExtraIsize, inExtraIsizeFull)
 		u16(sbWantExtraIsize, inExtraIsizeFull)

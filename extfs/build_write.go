@@ -149,6 +149,13 @@ func (b *writer) inode(n *tree.Node, ino uint32) (more int, err error) {
 	if _, changed := clampTime(n.Mtime, b.g.inodeSize); changed {
 		b.report.TimesChanged++
 	}
+	if b.o.Flags != nil && (kind == holdsDirectory || kind == holdsData) {
+		flags, err := b.o.Flags(n)
+		if err != nil {
+			return 0, err
+		}
+		in.flags |= flags & keptFlags
+	}
 	var values []*storedXattr
 	if len(n.Xattrs) > 0 {
 		if values, err = b.attributes(n, ino, rec, &in); err != nil {

@@ -279,6 +279,10 @@ func (l *Live) leftovers() ([]Leftover, error) {
 			if !ok || !l.files.has(filepath.Join(dir, stem)) {
 				continue
 			}
+			former := has(l.at, filepath.Join(l.Dir, l.files.base+".old"))
+			if at := filepath.Join(dir, stem); ext == ".old" && at != l.files.base && (!former || at == l.files.home) {
+				means = "the one before the last change; no part of a former state"
+			}
 			st, err := l.at.stat(filepath.Join(l.Dir, dir, name))
 			if err == nil && st.dir && l.onHost() {
 				st.size, err = treeSize(filepath.Join(l.Dir, dir, name))

@@ -36,6 +36,10 @@ WHATS = {
         ("limit", "cp of the base + mksquashfs of the upper layer"),
         ("output", "relive snapshot -o FILE"),
     ],
+    "ext": [
+        ("peer", "mke2fs -d"),
+        ("output", "extfs.Build"),
+    ],
 }
 
 # Meanings of runs that are named for what they work on and not for a codec.
@@ -64,6 +68,7 @@ FASTER = {
 LIMIT_FACTOR = {"antix": 1.5, "liveos": 1.5}
 PEAK_BYTES = 300 << 20
 SIZE_FACTOR = 1.01
+EXT_FACTOR = 1.2 # of the time of mke2fs -d
 
 
 def run(a):
@@ -124,7 +129,10 @@ def requirements(kind, codec, m):
     if "output" not in m:
         return found
     ours = m["output"]
-    faster = FASTER[kind].get(codec)
+    faster = FASTER.get(kind, {}).get(codec)
+    if kind == "ext" and "peer" in m:
+        value = ours["wall"] / m["peer"]["wall"]
+        found.append(("times the peer, at most", value, EXT_FACTOR, value <= EXT_FACTOR))
     if "peer" in m and faster:
         value = m["peer"]["wall"] / ours["wall"]
         found.append(("times faster than the peer, at least", value, faster, value >= faster))

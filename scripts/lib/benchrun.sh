@@ -55,10 +55,12 @@ manifest() {
 
 # report KEY=VALUE...: the table, and the marks, which small data does not reach.
 report() {
-    local require=--require
+    local require=--require peer
+    peer="$(mksquashfs -version | head -n 1)${REUSE_PEER:+ (figures of an earlier run)}"
+    [[ $KIND != ext ]] || peer=$(mke2fs -V 2>&1 | head -n 1)
     [[ $SIZE == full ]] || require=
     # shellcheck disable=SC2086  # an empty $require is no argument
     python3 scripts/measure.py report --kind "$KIND" --log "$OUT/runs.jsonl" \
         --json "$DATA/results.json" $require "data=$KIND, $SIZE" "$@" \
-        "peer=$(mksquashfs -version | head -n 1)${REUSE_PEER:+ (figures of an earlier run)}"
+        "peer=$peer"
 }

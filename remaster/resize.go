@@ -1,0 +1,425 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"relive/remaster/hostdisk"
+	"relive/remaster/swap"
+)
+
+// SizeKind is what a NewSize is told by.
+type SizeKind int
+
+// The kinds.
+const (
+	SizeExactly SizeKind = iota
+	SizeMore             // as much more
+	SizeLess             // as much less
+	SizeMin              // the least that leaves some room
+	SizeMax              // what the disk has room for
+)
+
+// NewSize is the size that an image is to have.
+type NewSize struct {
+	Kind  SizeKind
+	Bytes int64 // of the first three kinds
+}
+
+// ResizeOptions say how the images of a live directory are resized.
+type ResizeOptions struct {
+	// Overlay and Home are the new sizes; nil leaves an image as it is.
+	Overlay, Home *NewSize
+	// KeepOld is how many former images are kept beside each new one.
+	KeepOld int
+}
+
+// ResizePlan is what a resizing will do.
+type ResizePlan struct {
+	live   *Live
+	env    *Env
+	o      ResizeOptions
+	images []*resizing
+
+	Summary ResizeSummary
+}
+
+// ResizeSummary is the part of a plan that is shown.
+type ResizeSummary struct {
+	Dir      string         `json:"dir"`
+	Layout   string         `json:"layout"`
+	UpToDate bool           `json:"up_to_date"` // all have their sizes already
+	Images   []ResizedImage `json:"images"`
+	KeepOld  int            `json:"keep_old"`
+	Need     int64          `json:"space_needed"`
+	Free     int64          `json:"space_free"`
+	Steps    []string       `json:"steps"`
+	Notes    []string       `json:"notes"`
+	Warnings []string       `json:"warnings"`
+}
+
+// How an image gets its size.
+const (
+	ResizeStays   = "stays"   // it has the size
+	ResizeRebuild = "rebuild" // a new file system with the same in it takes its place
+	ResizeGrow    = "grow"    // a COW grows where it is
+	ResizeRepack  = "repack"  // a smaller COW with the same chunks takes its place
+)
+
+// ResizedImage is an image and its sizes, in bytes.
+type ResizedImage struct {
+	Name    string `json:"name"` // in the live directory
+	Form    string `json:"form"` // "ext2", "ext3", "ext4" or "dm-snapshot"
+	How     string `json:"how"`
+	OldSize int64  `json:"old_size"`
+	Size    int64  `json:"size"`
+	// Least is the smallest size that a resizing takes: what the image holds
+	// needs, and some room.
+	Least int64 `json:"least"`
+	// Holds is the smallest size that holds what is in it.
+	Holds   int64 `json:"holds"`
+	FreeOld int64 `json:"free_old"` // in it, before
+	Free    int64 `json:"free"`     // and after
+	// Inodes of the new file system; 0 where it is not rebuilt.
+	Inodes     int64 `json:"inodes"`
+	FreeInodes int64 `json:"free_inodes"`
+	// Whole: the host has set all of the space aside, before and after.
+	Whole bool `json:"preallocated"`
+}
+
+// ResizeResult is what a resizing did.
+type ResizeResult struct {
+	Plan    ResizeSummary `json:"plan"`
+	Seconds float64       `json:"seconds"`
+}
+
+// resizing is an image that is to be resized.
+type resizing struct {
+	*ResizedImage
+	target    string // relative to the live directory
+	path      string
+	allocated int64 // by the host, in bytes
+	// fit decides for a size: it fills in what follows.
+	fit func(ctx context.Context, size int64) error
+	// most is what a larger size would be of no use, 0 where there is no such.
+	most int64
+
+	need int64 // bytes on the host
+	make func(ctx context.Context, path string) error
+	grow func() error // where it is, in place of make
+}
+
+// PlanResize looks at the images that are to be resized and decides how. It
+// changes nothing. What cannot be, is a Refusal that tells the numbers.
+func (l *Live) PlanResize(ctx context.Context, e *Env, o ResizeOptions) (*ResizePlan, error) {
+	p := &ResizePlan{live: l, env: e, o: o}
+	p.Summary = ResizeSummary{Dir: l.Dir, Layout: l.Layout.Name(), KeepOld: o.KeepOld,
+		Images: []ResizedImage{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
+	switch {
+	case o.Overlay == nil && o.Home == nil:
+		return nil, withHint(&optionError{errors.New("there is no size to resize to")}, "give the size of the overlay or of the homes")
+	case o.Overlay != nil && o.Home != nil && o.Overlay.Kind == SizeMax && o.Home.Kind == SizeMax:
+		return nil, withHint(&optionError{errors.New("only one of two images can have all that the disk has room for")}, "give a number for the other")
+	case !l.onHost():
+		return nil, refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
+	}
+	if o.Overlay != nil {
+		if err := p.addOverlay(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if o.Home != nil {
+		if err := p.addHome(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.chooseSizes(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.checkState(); err != nil {
+		return nil, err
+	}
+	p.Summary.UpToDate = true
+	for _, r := range p.images {
+		p.Summary.Images = append(p.Summary.Images, *r.ResizedImage)
+		p.Summary.UpToDate = p.Summary.UpToDate && r.How == ResizeStays
+		if r.grow != nil {
+			p.Summary.Steps = append(p.Summary.Steps, fmt.Sprintf("grow %s where it is", r.target))
+		}
+	}
+	for _, s := range p.steps(func(r *resizing) string { return "(new " + r.target + ")" }) {
+		p.Summary.Steps = append(p.Summary.Steps, s.String())
+	}
+	return p, p.checkSpace()
+}
+
+func (p *ResizePlan) warn(format string, args ...any) {
+	p.Summary.Warnings = append(p.Summary.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (p *ResizePlan) note(format string, args ...any) {
+	p.Summary.Notes = append(p.Summary.Notes, fmt.Sprintf(format, args...))
+}
+
+// addOverlay takes the overlay among what is resized.
+func (p *ResizePlan) addOverlay(ctx context.Context) error {
+	l := p.live
+	o := l.Overlay
+	switch {
+	case o == nil:
+		return refuse("boot with persistence once to make it", "%s: there is no overlay that could be resized", l.Dir)
+	case o.Image == nil && o.Snapshot == nil:
+		return refuse("it takes what it needs of the disk that it is on", "%s: is a directory, so that there is nothing to resize", o.Path)
+	}
+	target, err := filepath.Rel(l.Dir, o.Path)
+	if err != nil {
+		return err
+	}
+	if err := p.refuseInUse(o.Path); err != nil {
+		return err
+	}
+	if o.Snapshot != nil {
+		return p.addSnapshot(ctx, target)
+	}
+	root, err := o.Image.FS.Root()
+	if err != nil {
+		return err
+	}
+	if root, err = withoutUpperHandles(root, o.works()...); err != nil {
+		return fmt.Errorf("%s: %w", target, err)
+	}
+	return p.addImage(ctx, target, o.Image, root, *p.o.Overlay)
+}
+
+// addHome takes the image of homes among what is resized.
+func (p *ResizePlan) addHome(ctx context.Context) error {
+	l := p.live
+	name := l.files.home
+	if name == "" {
+		return refuse("give the size of the overlay, which holds the homes too", "%s: %s has no image of homes", l.Dir, l.Layout.Name())
+	}
+	path := filepath.Join(l.Dir, name)
+	if !isFile(l.at, path) {
+		return refuse("boot with home persistence once to make it", "%s: there is no %s that could be resized", l.Dir, name)
+	}
+	if err := p.refuseInUse(path); err != nil {
+		return err
+	}
+	if l.Home == nil {
+		if kind, err := sniff(l.at, path); err == nil && kind == "LUKS" {
+			return refuse("unlock it, and resize container and file system with cryptsetup and resize2fs; or make a new one of the right size and copy the homes over",
+				"%s: is encrypted (LUKS), and what is in it cannot be read", path)
+		}
+		return l.HomeProblem
+	}
+	root, err := l.Home.FS.Root()
+	if err != nil {
+		return err
+	}
+	return p.addImage(ctx, name, l.Home, root, *p.o.Home)
+}
+
+// checkState refuses what would be undone or undo something.
+func (p *ResizePlan) checkState() error {
+	l := p.live
+	for _, r := range p.images {
+		if r.make == nil {
+			continue
+		}
+		if _, antix := l.Layout.(AntiX); antix && r.target == antixRoot {
+			for _, name := range []string{antixBase + ".new", antixRoot + ".new"} {
+				if exists(filepath.Join(l.Dir, name)) {
+					return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would set the rootfs aside", l.Dir, name)
+				}
+			}
+		}
+		// A former base goes back together with the former overlay, which must
+		// be the one that belongs to it.
+		if old := l.files.base + ".old"; p.o.KeepOld > 0 && l.files.home != r.target && exists(filepath.Join(l.Dir, old)) {
+			return refuse("--keep-old 0 keeps no copy of the present one, and leaves the former state as it is; or remove the former state",
+				"%s: %s is kept to go back to, and %s.old is a part of that state, so that the present %s cannot be kept under this name", l.Dir, old, r.target, r.target)
+		}
+	}
+	return nil
+}
+
+// checkInUse refuses while one of the images is mounted.
+func (p *ResizePlan) checkInUse() error {
+	for _, r := range p.images {
+		if err := p.refuseInUse(r.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuseInUse refuses while an image is mounted.
+func (p *ResizePlan) refuseInUse(path string) error {
+	why, err := p.live.inUse(path)
+	if err != nil || why == "" {
+		return err
+	}
+	return refuse("shut the live system down and resize from another one, or unmount it", "%s: in use: %s", path, why)
+}
+
+// steps gives what is renamed; name gives the new file of an image.
+func (p *ResizePlan) steps(name func(*resizing) string) (steps []swap.Step) {
+	keep := p.o.KeepOld
+	for _, r := range p.images {
+		if r.make == nil {
+			continue
+		}
+		kept := ""
+		if keep > 0 {
+			steps = append(steps, rotate(p.live.Dir, r.target, keep)...)
+			kept = generation(r.target, 1)
+		}
+		steps = append(steps, swap.Replace{New: name(r), Target: r.target, Keep: kept})
+	}
+	return steps
+}
+
+// checkSpace refuses where the new files cannot fit.
+func (p *ResizePlan) checkSpace() error {
+	s := &p.Summary
+	rm := room{dir: p.live.Dir, more: "use a larger disk", less: "choose a smaller size"}
+	for _, r := range p.images {
+		if r.How == ResizeStays {
+			continue
+		}
+		rm.need += r.need
+		if r.Size > rm.size {
+			rm.size, rm.file = r.Size, r.target
+		}
+		if r.make != nil && p.o.KeepOld > 0 {
+			rm.old = generation(r.target, 1)
+		}
+	}
+	var err error
+	s.Need = rm.need
+	if s.Free, err = rm.check(); err != nil {
+		return err
+	}
+	left := s.Free
+	for _, r := range p.images {
+		if left -= p.claim(r); left < 0 && r.Size > r.OldSize {
+			p.warn("%s may take %s, for which the disk has no room: a live system that fills it up meets a full disk", r.target, Bytes(r.Size))
+		}
+	}
+	return nil
+}
+
+// Run does what the plan says.
+func (p *ResizePlan) Run(ctx context.Context) (*ResizeResult, error) {
+	start := time.Now()
+	grown, err := p.growInPlace(ctx)
+	if err == nil {
+		err = p.replace(ctx)
+	}
+	if err != nil {
+		return nil, p.explain(err, grown)
+	}
+	for i, r := range p.images {
+		p.Summary.Images[i] = *r.ResizedImage
+	}
+	return &ResizeResult{Plan: p.Summary, Seconds: time.Since(start).Seconds()}, nil
+}
+
+// explain adds to an error what became of the images.
+func (p *ResizePlan) explain(err error, grown string) error {
+	state := "nothing was changed"
+	if grown != "" {
+		err = fmt.Errorf("%s was enlarged, and then: %w", grown, err)
+		state = "the other image is as it was"
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return withHint(err, "the disk is full; "+state+". Free some space, or choose a smaller size")
+	case errors.Is(err, syscall.EFBIG):
+		return withHint(err, "the file system cannot hold a file of this size; "+state+". Choose a smaller one")
+	}
+	return err
+}
+
+// growInPlace enlarges what is enlarged where it is, under the lock of the live
+// directory. It gives the name of what it has enlarged.
+func (p *ResizePlan) growInPlace(ctx context.Context) (name string, err error) {
+	for _, r := range p.images {
+		if r.grow == nil {
+			continue
+		}
+		t, err := p.env.begin(p.live.Dir, "resize", nil)
+		if err != nil {
+			return name, err
+		}
+		if err = p.checkInUse(); err == nil {
+			err = p.live.unchanged(ctx)
+		}
+		if err == nil {
+			p.env.phase("growing "+r.target, 0)
+			err = r.grow()
+		}
+		// It has no files to be put in place.
+		if err = errors.Join(err, t.Abort(), t.locks.Close()); err != nil {
+			return name, err
+		}
+		delete(p.live.stamps, r.path)
+		name = r.target
+	}
+	return name, nil
+}
+
+// replace makes new images and puts them in place in one transaction.
+func (p *ResizePlan) replace(ctx context.Context) (err error) {
+	steps := p.steps(func(r *resizing) string { return r.target + ".new image" })
+	if len(steps) == 0 {
+		return nil
+	}
+	t, err := p.env.begin(p.live.Dir, "resize", steps)
+	if err != nil {
+		return err
+	}
+	defer func() { err = t.end(err) }()
+	for _, r := range p.images {
+		if r.make == nil {
+			continue
+		}
+		path, err := t.temp(r.target)
+		if err != nil {
+			return err
+		}
+		if err := r.make(ctx, path); err != nil {
+			return fmt.Errorf("the new %s: %w", r.target, err)
+		}
+	}
+	// It may have taken minutes, in which somebody may have mounted the files.
+	if err := p.checkInUse(); err != nil {
+		return err
+	}
+	if err := p.live.unchanged(ctx); err != nil {
+		return err
+	}
+	p.env.phase("putting the new files in place", 0)
+	return t.commit(ctx, p.steps(func(r *resizing) string { return t.made[r.target] }))
+}
+
+// preallocated tells whether the host has set all of a file's space aside, or
+// would do so with any file of that directory.
+func preallocated(dir string, size, allocated int64) bool {
+	sparse, err := hostdisk.HoldsHoles(dir)
+	return allocated >= size || err != nil || !sparse
+}
+
+// setAside sets the host's space for a new image aside where the old one has
+// all of its own.
+func (r *resizing) setAside(f *os.File) error {
+	if !r.Whole {
+		return nil
+	}
+	return setAsideSpace(f, r.Size)
+}

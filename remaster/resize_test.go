@@ -1,0 +1,352 @@
+package remaster_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"relive/remaster"
+	"relive/squash/codec"
+	"relive/tree"
+	"relive/tree/systest"
+)
+
+// tryResize resizes a directory.
+func tryResize(t testing.TB, e *remaster.Env, dir string, o remaster.ResizeOptions) (*remaster.ResizeResult, error) {
+	t.Helper()
+	opened, err := remaster.Open(t.Context(), e, dir)
+	systest.Must(t, err)
+	defer opened.Close()
+	p, err := opened.PlanResize(t.Context(), e, o)
+	if err != nil {
+		return nil, err
+	}
+	return p.Run(t.Context())
+}
+
+// resize resizes a directory, which must succeed.
+func resize(t testing.TB, dir string, o remaster.ResizeOptions) remaster.ResizeSummary {
+	t.Helper()
+	res, err := tryResize(t, environment(t, codec.Auto), dir, o)
+	if err != nil {
+		t.Fatalf("%v (hint: %s)", err, remaster.Hint(err))
+	}
+	for _, i := range res.Plan.Images {
+		st, err := os.Stat(filepath.Join(dir, i.Name))
+		systest.Must(t, err)
+		if st.Size() != i.Size {
+			t.Errorf("%s has %d bytes, not %d", i.Name, st.Size(), i.Size)
+		}
+		if st.Sys().(*syscall.Stat_t).Blocks*512 > i.OldSize+i.Size/2 && !i.Whole {
+			t.Errorf("%s has no holes any more", i.Name)
+		}
+	}
+	return res.Plan
+}
+
+func mebibytes(mib int64) *remaster.NewSize { return &remaster.NewSize{Bytes: mib << 20} }
+
+// identical fails the test for each difference of two trees of the host: all
+// counts, to the nanosecond.
+func identical(t testing.TB, was, is *tree.Node) {
+	t.Helper()
+	n := 0
+	systest.Must(t, tree.Compare(t.Context(), was, is, tree.CompareOptions{Links: true}, func(c tree.Change) error {
+		if n++; n <= 20 {
+			t.Errorf("%s: %s\n\t%s\n\t%s", tree.Quote(c.Path), c.Diff, show(c.A), show(c.B))
+		}
+		return nil
+	}))
+}
+
+// facts are lines of dumpe2fs -h that a resizing keeps.
+func facts(t testing.TB, image string, names ...string) string {
+	t.Helper()
+	var out []string
+	for line := range strings.SplitSeq(systest.Output(t, "dumpe2fs", "-h", image), "\n") {
+		for _, name := range names {
+			if strings.HasPrefix(line, name+":") {
+				out = append(out, line)
+			}
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// TestResizeRootfs: larger and smaller, the kernel's overlay shows the same with
+// the new rootfs as with the old one, and goes on writing in it.
+func TestResizeRootfs(t *testing.T) {
+	requireKernel(t)
+	systest.NeedTools(t, "dumpe2fs", "tune2fs")
+	for _, c := range []struct {
+		name    string
+		mkfs    []string
+		options string
+		dirty   bool
+	}{
+		{"ext4, power cut", []string{"-t", "ext4", "-b", "4096"}, "", true},
+		{"ext4, index", []string{"-t", "ext4"}, "index=on,redirect_dir=on,metacopy=on", false},
+		{"ext4, nfs_export", []string{"-t", "ext4"}, "index=on,nfs_export=on,redirect_dir=on", false},
+		{"ext4, other features", []string{"-t", "ext4", "-O", "orphan_file,metadata_csum_seed,^64bit", "-m", "1", "-J", "size=4", "-N", "20000"}, "redirect_dir=on", true},
+		{"ext3, power cut", []string{"-t", "ext3", "-b", "2048"}, "", true},
+		{"ext2", []string{"-t", "ext2"}, "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := systest.TempDir(t)
+			smallSystem(t, d)
+			systest.Must(t, os.Link(d+"/opt/tool", d+"/opt/tool2"))
+			base := systest.TempDir(t) + "/base"
+			systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-exports")
+			l := newLive(t, base, c.mkfs...)
+			systest.Run(t, "tune2fs", "-e", "remount-ro", "-o", "^acl,discard", l.path("rootfs"))
+			l.options = c.options
+			l.boot(c.dirty, func(mnt string) {
+				useSmall(t, mnt)
+				write(t, mnt+"/opt/tool2", []byte("both, where there is an index\n"), 0o755)
+				systest.Run(t, "mv", mnt+"/usr/share/deep", mnt+"/srv")
+				for i := range 300 {
+					write(t, fmt.Sprintf("%s/var/cache/%04d", mnt, i), nil, 0o600)
+				}
+				systest.Must(t, os.Link(mnt+"/etc/new", mnt+"/etc/linked"))
+				sparse(t, mnt+"/var/lib/sparse.img", 50_000_000, 40_000_000)
+				systest.Must(t, unix.Lsetxattr(mnt+"/etc/new", "user.note", []byte("kept"), 0))
+				systest.Must(t, unix.Mknod(mnt+"/srv/pipe", unix.S_IFIFO|0o644, 0))
+			})
+			shape := []string{"Filesystem volume name", "Filesystem UUID", "Directory Hash Seed", "Inode size", "Journal inode", "Default mount options", "Errors behavior"}
+			want := facts(t, l.path("rootfs"), shape...)
+			if pending := strings.Contains(facts(t, l.path("rootfs"), "Filesystem features"), "needs_recovery"); pending != c.dirty {
+				t.Fatalf("a journal to be replayed: %v", pending)
+			}
+			before := openDir(t, l.view())
+			for _, size := range []*remaster.NewSize{mebibytes(600), {Kind: remaster.SizeMin}} {
+				s := resize(t, l.dir, remaster.ResizeOptions{Overlay: size, KeepOld: 1})
+				if len(s.Warnings) > 0 {
+					t.Errorf("%q", s.Warnings)
+				}
+				systest.Fsck(t, l.path("rootfs"))
+				identical(t, before, openDir(t, l.view()))
+				if got := facts(t, l.path("rootfs"), shape...); got != want {
+					t.Errorf("%d MiB: was\n%s\nis\n%s", s.Images[0].Size>>20, want, got)
+				}
+				if s.Images[0].Free < 15<<20 || s.Images[0].FreeInodes < 10 {
+					t.Errorf("%+v", s.Images[0])
+				}
+			}
+			l.boot(false, func(mnt string) {
+				systest.Must(t, os.RemoveAll(mnt+"/var/cache"))
+				write(t, mnt+"/etc/written", noise(1, 8<<20), 0o644)
+				write(t, mnt+"/opt/tool", []byte("again\n"), 0o755)
+			})
+			systest.Fsck(t, l.path("rootfs"))
+		})
+	}
+}
+
+// people fills homes: links, holes, attributes, flags, odd names and times.
+func people(t testing.TB, home string) {
+	t.Helper()
+	for i := range 40 {
+		write(t, fmt.Sprintf("%s/demo/doc%d/letter", home, i), noise(uint64(i), 1+3000*i), 0o600)
+	}
+	for _, name := range oddNames {
+		write(t, home+"/demo/odd/"+name, []byte(name), 0o644)
+	}
+	systest.Must(t, os.Link(home+"/demo/doc1/letter", home+"/demo/doc2/same"))
+	systest.Must(t, os.Symlink("doc1", home+"/demo/link"))
+	sparse(t, home+"/demo/disk.img", 60_000_000, 50_000_000)
+	systest.Must(t, unix.Lsetxattr(home+"/demo/doc3", "system.posix_acl_access", acl, 0))
+	systest.Must(t, unix.Lsetxattr(home+"/demo/doc4/letter", "user.large", noise(5, 700), 0))
+	systest.Must(t, unix.Lsetxattr(home+"/demo/doc5/letter", "security.capability", capability, 0))
+	systest.Run(t, "chown", "-R", "-h", "1000:1000", home+"/demo")
+	early := []unix.Timespec{{Sec: 4_200_000_000, Nsec: 7}, {Sec: -150_000_000, Nsec: 5}}
+	systest.Must(t, unix.UtimesNanoAt(unix.AT_FDCWD, home+"/demo/doc6", early, 0))
+	systest.Run(t, "chattr", "+d", home+"/demo/doc7")
+	systest.Run(t, "chattr", "+i", home+"/demo/doc7/letter")
+	systest.Run(t, "chattr", "+a", home+"/demo/doc8/letter")
+}
+
+// TestResizeHomefs: homes are the same in a larger and a smaller image, flags of
+// files too, and what was set aside of the disk stays so.
+func TestResizeHomefs(t *testing.T) {
+	requireKernel(t)
+	systest.NeedTools(t, "chattr", "lsattr")
+	for _, whole := range []bool{false, true} {
+		t.Run(fmt.Sprint("preallocated ", whole), func(t *testing.T) {
+			t.Parallel()
+			l := &live{t: t, dir: systest.MemDir(t)}
+			systest.CopyFile(t, systemImage(t), l.path("linuxfs"))
+			home := l.path("homefs")
+			systest.BlankAt(t, home, 100<<20)
+			systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "homefs", "-m", "0", home)
+			mnt, drop := systest.Mount(t, "ext4", "loop", home)
+			people(t, mnt)
+			drop()
+			if whole {
+				systest.Run(t, "fallocate", "-l", "100M", home)
+			}
+			systest.Must(t, os.Chmod(home, 0o640))
+			was := systest.MemDir(t) + "/homefs"
+			systest.CopyFile(t, home, was)
+			before, _ := systest.Mount(t, "ext4", "loop,ro", was)
+			flags := systest.Output(t, "sh", "-c", "cd "+before+" && lsattr -R . | grep -v '^$'")
+			for _, size := range []*remaster.NewSize{mebibytes(160), {Kind: remaster.SizeMin}} {
+				s := resize(t, l.dir, remaster.ResizeOptions{Home: size, KeepOld: 1})
+				st, err := os.Stat(home)
+				systest.Must(t, err)
+				if set := st.Sys().(*syscall.Stat_t).Blocks * 512; set >= st.Size() != whole || s.Images[0].Whole != whole || st.Mode() != 0o640 {
+					t.Errorf("%d of %d bytes are set aside, mode %v", set, st.Size(), st.Mode())
+				}
+				systest.Fsck(t, home)
+				now := systest.MemDir(t) + "/homefs"
+				systest.CopyFile(t, home, now)
+				after, drop := systest.Mount(t, "ext4", "loop", now)
+				identical(t, openDir(t, before), openDir(t, after))
+				// Whether a directory is hashed (I) depends on its size.
+				plain := func(s string) string { return strings.ReplaceAll(s, "I", "-") }
+				if got := systest.Output(t, "sh", "-c", "cd "+after+" && lsattr -R . | grep -v '^$'"); plain(got) != plain(flags) {
+					t.Errorf("flags were\n%s\nare\n%s", flags, got)
+				}
+				systest.Run(t, "chattr", "-R", "-i", "-a", after+"/demo/doc7", after+"/demo/doc8")
+				systest.Must(t, os.RemoveAll(after+"/demo"))
+				write(t, after+"/new/file", noise(3, 9<<20), 0o644)
+				drop()
+				systest.Fsck(t, now)
+			}
+		})
+	}
+}
+
+// TestResizeSnapshot: a device-mapper snapshot shows the same after it grew and
+// shrank, and an image overlay of LiveOS too.
+func TestResizeSnapshot(t *testing.T) {
+	requireKernel(t)
+	for _, c := range []struct {
+		name  string
+		kind  string
+		bare  bool
+		arch  bool
+		dirty bool
+	}{
+		{"snapshot", "dm", false, false, false}, {"snapshot, power cut", "dm", true, false, true}, {"archiso", "dm", false, true, false},
+		{"image", "image", false, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := systest.TempDir(t)
+			smallSystem(t, d)
+			m := liveOS(t)
+			if c.arch {
+				m = archiso(t, c.kind)
+			}
+			m.fill(d, c.kind, false, c.bare, "-comp", "gzip")
+			m.boot(c.dirty, func(mnt string) {
+				useSmall(t, mnt)
+				if c.kind == "dm" {
+					// What is gone again is in the chunks still.
+					write(t, mnt+"/opt/large", noise(7, 12<<20), 0o644)
+					systest.Run(t, "sync", "-f", mnt)
+					systest.Must(t, os.Remove(mnt+"/opt/large"))
+				}
+			})
+			before := copied(t, m.view())
+			sizes := []*remaster.NewSize{mebibytes(40), {Kind: remaster.SizeMin}, mebibytes(48)}
+			hows := []string{remaster.ResizeGrow, remaster.ResizeRepack, remaster.ResizeGrow}
+			for i, size := range sizes {
+				s := resize(t, m.dir, remaster.ResizeOptions{Overlay: size, KeepOld: 1})
+				if how := s.Images[0].How; how != hows[i] && c.kind == "dm" {
+					t.Errorf("%d MiB: %s", s.Images[0].Size>>20, how)
+				}
+				if i == 1 && s.Images[0].Size > 26<<20 {
+					t.Errorf("the least is %d MiB", s.Images[0].Size>>20)
+				}
+				identical(t, before, without(t, openDir(t, m.view()), "lost+found"))
+			}
+			m.boot(false, func(mnt string) { write(t, mnt+"/opt/more", noise(8, 9<<20), 0o644) })
+			if got := openDir(t, m.view()); got != nil {
+				if n, err := got.Lookup("opt/more"); err != nil || n == nil || n.Size != 9<<20 {
+					t.Error("it is not written to any more", err)
+				}
+			}
+		})
+	}
+}
+
+// TestResizeRefuses: what is mounted, what has errors, and what is too small for
+// its inodes; nothing is changed.
+func TestResizeRefuses(t *testing.T) {
+	requireKernel(t)
+	l := newLive(t, systemImage(t))
+	l.boot(false, func(mnt string) { write(t, mnt+"/etc/new", nil, 0o644) })
+	refused := func(o remaster.ResizeOptions, fact string) {
+		t.Helper()
+		before := hashes(t, l.dir)
+		_, err := tryResize(t, environment(t, codec.Auto), l.dir, o)
+		r, ok := remaster.IsRefusal(err)
+		if !ok || !strings.Contains(r.Fact, fact) || r.Hint == "" {
+			t.Errorf("%v, not a refusal that says %q and a hint", err, fact)
+		}
+		if after := hashes(t, l.dir); after != before {
+			t.Errorf("the directory was changed\nfrom\n%s\nto\n%s", before, after)
+		}
+	}
+	_, drop := systest.Mount(t, "ext4", "loop", l.path("rootfs"))
+	refused(remaster.ResizeOptions{Overlay: mebibytes(100), KeepOld: 1}, "in use")
+	drop()
+	systest.Run(t, "debugfs", "-w", "-R", "ssv state 2", l.path("rootfs"))
+	refused(remaster.ResizeOptions{Overlay: mebibytes(100), KeepOld: 1}, "errors")
+	systest.Run(t, "debugfs", "-w", "-R", "ssv state 1", l.path("rootfs"))
+	var stat unix.Statfs_t
+	systest.Must(t, unix.Statfs(l.dir, &stat))
+	if free := int64(stat.Bavail) * stat.Bsize; free < 1<<39 {
+		systest.Run(t, "fallocate", "-l", "48M", l.path("rootfs"))
+		refused(remaster.ResizeOptions{Overlay: mebibytes(free>>20 + 1024), KeepOld: 1}, "not enough space")
+	}
+	s := resize(t, l.dir, remaster.ResizeOptions{Overlay: mebibytes(100), KeepOld: 0})
+	if !s.Images[0].Whole || has(l.path("rootfs.old")) {
+		t.Errorf("%+v, %s", s, l.names())
+	}
+}
+
+// TestResizeMax: an image that may have all leaves some of the disk, and two do
+// not count the same room twice.
+func TestResizeMax(t *testing.T) {
+	requireKernel(t)
+	disk := systest.Blank(t, 200<<20)
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", disk)
+	at, _ := systest.Mount(t, "ext4", "loop", disk)
+	l := newLive(t, systemImage(t))
+	for _, name := range []string{"linuxfs", "rootfs"} {
+		systest.CopyFile(t, l.path(name), at+"/"+name)
+	}
+	systest.BlankAt(t, at+"/homefs", 20<<20)
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", at+"/homefs")
+	e := environment(t, codec.Auto)
+	opened, err := remaster.Open(t.Context(), e, at)
+	systest.Must(t, err)
+	defer opened.Close()
+	var stat unix.Statfs_t
+	systest.Must(t, unix.Statfs(at, &stat))
+	free := int64(stat.Bavail) * stat.Bsize
+	for _, c := range []struct {
+		home *remaster.NewSize
+		less int64
+	}{{nil, 0}, {mebibytes(60), 60 << 20}} {
+		p, err := opened.PlanResize(t.Context(), e, remaster.ResizeOptions{Overlay: &remaster.NewSize{Kind: remaster.SizeMax}, Home: c.home, KeepOld: 1})
+		systest.Must(t, err)
+		i := p.Summary.Images[0]
+		if most := free - c.less; i.Size > most-16<<20 || i.Size < most-24<<20 || i.Size%(1<<20) != 0 || len(p.Summary.Warnings) > 0 {
+			t.Errorf("%d MiB of %d MiB: %q", i.Size>>20, free>>20, p.Summary.Warnings)
+		}
+	}
+	p, err := opened.PlanResize(t.Context(), e, remaster.ResizeOptions{Overlay: mebibytes(4096), KeepOld: 1})
+	systest.Must(t, err)
+	if w := p.Summary.Warnings; len(w) != 1 || !strings.Contains(w[0], "meets a full disk") {
+		t.Errorf("%q", w)
+	}
+}
