@@ -31,8 +31,8 @@ type RollbackPlan struct {
 
 // PlanRollback looks whether the former state is there whole. Where it is not,
 // that is a Refusal.
-func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error) {
-	found, err := findFormer(dir)
+func PlanRollback(ctx context.Context, e *Env, dir string, opts ...Option) (*RollbackPlan, error) {
+	found, err := findFormer(dir, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	f := &p.found.files
 	old := f.base + ".old"
 	// What the former state is made of need not be what the present one is.
-	former, err := findAt(p.found.at, p.found.Dir, ".old")
+	former, err := findSetAt(p.found.at, p.found.Dir, ".old", p.found.Set)
 	if err == nil && former == nil {
 		err = ErrNoLayout
 	}

@@ -140,6 +140,11 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 	if l.HomeProblem != nil {
 		s.Warnings = append(s.Warnings, filepath.Base(l.files.home)+" cannot be read: "+l.HomeProblem.Error())
 	}
+	sets, err := l.setWarnings(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	s.Warnings = append(s.Warnings, sets...)
 	if s.Leftovers, err = l.leftovers(); err != nil {
 		return nil, err
 	}
