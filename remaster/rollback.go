@@ -46,6 +46,9 @@ func PlanRollback(ctx context.Context, e *Env, dir string, opts ...Option) (*Rol
 	if !p.has(f.base + ".old") {
 		return nil, refuse("", "%s: there is no %s.old to go back to", dir, f.base)
 	}
+	if err := p.planSets(ctx); err != nil {
+		return nil, err
+	}
 	for _, name := range f.overlay {
 		if p.has(name) && !p.has(name+".old") {
 			return nil, refuse("the "+name+" belongs to the present "+f.base+"; move it away first if you want to go back without it",
