@@ -81,7 +81,10 @@ func (p *RollbackPlan) has(name string) bool    { return exists(p.path(name)) }
 // checkInUse refuses while one of the files is mounted.
 func (p *RollbackPlan) checkInUse() error {
 	f := &p.found.files
-	for _, name := range append([]string{f.base}, f.overlay...) {
+	for _, name := range slices.Concat([]string{f.base}, f.overlay, f.follow) {
+		if slices.Contains(antixFollow, name) {
+			continue // small files, which nothing mounts
+		}
 		for _, path := range []string{p.path(name), p.path(name + ".old")} {
 			if !exists(path) {
 				continue
