@@ -484,12 +484,12 @@ func TestSetCloneSparse(t *testing.T) {
 	l := craft(t, dir("", dir("etc")), nil, likeMksquashfs(codec.Gzip, 128<<10))
 	f, err := os.Create(l.path("homefs"))
 	systest.Must(t, err)
-	systest.Must(t, f.Truncate(3<<30))
-	for _, at := range []int64{0, 1 << 20, 1<<30 + 4096, 3<<30 - 100} {
+	systest.Must(t, f.Truncate(150<<20))
+	for _, at := range []int64{0, 1 << 20, 50<<20 + 4096, 150<<20 - 100} {
 		_, err := f.WriteAt(noise(uint64(at), 100), at)
 		systest.Must(t, err)
 	}
-	_, err = f.WriteAt(make([]byte, 1<<20), 2<<30)
+	_, err = f.WriteAt(make([]byte, 1<<20), 100<<20)
 	systest.Must(t, errors.Join(err, f.Close()))
 	e := environment(t, codec.Auto)
 	p, err := remaster.PlanSetClone(t.Context(), e, l.dir, "new", "")
