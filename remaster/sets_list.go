@@ -297,6 +297,9 @@ func (p *CompactPlan) checkSets(ctx context.Context, force bool) error {
 		if err != nil {
 			return err
 		}
+		if p.o.Stage && l.setName() != DefaultSet {
+			p.warn("the next boot has to have pdir= for the set %s: another one takes the linuxfs up, but not the set's rootfs", l.Set)
+		}
 		for i := range list.Sets {
 			if s := &list.Sets[i]; s.Name != l.setName() && s.Used() {
 				p.warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets restamp %s %s carries it over where its changes still apply", s.Name, l.Dir, s.Name)

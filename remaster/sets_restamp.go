@@ -240,7 +240,7 @@ func (p *RestampPlan) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = spaceHint(t.end(err)) }()
+	defer func() { err = setSpaceHint(t.end(err)) }()
 	at, err := t.temp(pt.target)
 	if err != nil {
 		return err
