@@ -64,7 +64,7 @@ func (p *RollbackPlan) planSets(ctx context.Context) error {
 
 // rootVID gives the version id of a rootfs, "" where there is none that can be
 // read.
-func rootVID(path string) (VID, error) { //nolint:nilerr // an image that cannot be read has none
+func rootVID(path string) (VID, error) {
 	if !isFile(host{}, path) {
 		return "", nil
 	}
