@@ -101,7 +101,7 @@ func (p *SetChange) removeDirectory(ctx context.Context) error {
 	if len(others) > 0 {
 		return refuse("move them away first", "%s: holds more than persistence files: %s", at, tree.Escape(strings.Join(others, ", ")))
 	}
-	v := p.found.volume(ctx)
+	v := p.found.bootView(ctx)
 	names, err := p.found.setNames(v)
 	if err != nil {
 		return err
@@ -176,7 +176,7 @@ func (p *SetChange) tellEntries(ctx context.Context, then string) {
 	if _, antix := p.found.Layout.(AntiX); !antix || p.Set == DefaultSet {
 		return
 	}
-	v := p.found.volume(ctx)
+	v := p.found.bootView(ctx)
 	for i := range v.entries {
 		e := &v.entries[i]
 		if name, ok := v.set(e); ok && name == p.Set {
@@ -216,6 +216,6 @@ func PlanSetRename(ctx context.Context, e *Env, dir, name, now string) (*SetChan
 	for _, s := range p.done {
 		p.Steps = append(p.Steps, s.String())
 	}
-	p.Pdir, _ = p.found.volume(ctx).path(now)
+	p.Pdir, _ = p.found.bootView(ctx).path(now)
 	return p, nil
 }

@@ -157,7 +157,7 @@ func PlanSetClone(ctx context.Context, e *Env, dir, name, from string) (*SetChan
 	}
 	p.done = []swap.Step{swap.Move{From: "(new " + p.Set + ")", To: p.Set}}
 	p.Steps = []string{fmt.Sprintf("copy the set %s to %s", p.from, p.Set)}
-	v := p.found.volume(ctx)
+	v := p.found.bootView(ctx)
 	p.Pdir, _ = v.path(p.Set)
 	return p, nil
 }

@@ -88,7 +88,7 @@ func PlanSetEntry(ctx context.Context, dir, name string, o EntryOptions) (*SetEn
 			return nil, err
 		}
 	}
-	v := f.volume(ctx)
+	v := f.bootView(ctx)
 	e := &SetEntry{Set: name, Warnings: []string{}, Initrd: []string{}}
 	if err := e.kind(v, &o); err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func PlanSetEntry(ctx context.Context, dir, name string, o EntryOptions) (*SetEn
 }
 
 // kind decides on the form and reads the menu.
-func (e *SetEntry) kind(v *volume, o *EntryOptions) error {
+func (e *SetEntry) kind(v *bootView, o *EntryOptions) error {
 	if o.Kind != "" && !slices.Contains([]EntryKind{EntryGRUB, EntrySyslinux, EntryFrugal}, o.Kind) {
 		return &optionError{fmt.Errorf("--kind %s: neither grub, syslinux nor grub.entry", o.Kind)}
 	}
@@ -170,7 +170,7 @@ func entryKindOf(e *bootEntry) EntryKind {
 
 // base takes kernel and initrd of the first entry of the live directory, of the
 // same form if there is one; otherwise those that lie in it.
-func (e *SetEntry) base(f *Found, v *volume) (model *bootEntry, err error) {
+func (e *SetEntry) base(f *Found, v *bootView) (model *bootEntry, err error) {
 	for pass := range 3 { // each less choosy
 		for i := range v.entries {
 			m := &v.entries[i]
@@ -200,7 +200,7 @@ func (e *SetEntry) base(f *Found, v *volume) (model *bootEntry, err error) {
 }
 
 // arguments makes the kernel's arguments.
-func (e *SetEntry) arguments(f *Found, v *volume, model *bootEntry, o *EntryOptions) error {
+func (e *SetEntry) arguments(f *Found, v *bootView, model *bootEntry, o *EntryOptions) error {
 	own, ok := v.path(".")
 	if !ok {
 		return refuse("add the arguments by hand", "%s: where it lies on its file system cannot be told", f.Dir)
@@ -277,7 +277,7 @@ func namesVolume(arg string) bool {
 const antixDir = "antiX"
 
 // write makes the entry's text. taken are names of labels that are in use.
-func (e *SetEntry) write(v *volume, model *bootEntry, taken map[string]bool) error {
+func (e *SetEntry) write(v *bootView, model *bootEntry, taken map[string]bool) error {
 	kind := menu.GRUB
 	if e.Kind == EntrySyslinux {
 		kind = menu.Syslinux
@@ -313,7 +313,7 @@ func (e *SetEntry) write(v *volume, model *bootEntry, taken map[string]bool) err
 
 // finding gives the commands by which an entry of GRUB finds the volume: those
 // of the model, or a search for the base.
-func (v *volume) finding(model *bootEntry) string {
+func (v *bootView) finding(model *bootEntry) string {
 	var b strings.Builder
 	if model != nil && filepath.Base(model.file) == "grub.entry" {
 		text, err := os.ReadFile(model.file)
@@ -337,7 +337,7 @@ func (v *volume) finding(model *bootEntry) string {
 }
 
 // place puts the entry behind all that a menu holds, unless it holds it already.
-func (e *SetEntry) place(v *volume, model *bootEntry, o *EntryOptions) error {
+func (e *SetEntry) place(v *bootView, model *bootEntry, o *EntryOptions) error {
 	kind := menu.GRUB
 	if e.Kind == EntrySyslinux {
 		kind = menu.Syslinux

@@ -56,7 +56,7 @@ func (l *Live) Sets(ctx context.Context, e *Env) (*SetList, error) {
 	if f.at == nil {
 		f.at = host{}
 	}
-	v := f.volume(ctx)
+	v := f.bootView(ctx)
 	names := []string{DefaultSet}
 	var err error
 	switch l.Layout.(type) {

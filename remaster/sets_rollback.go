@@ -29,7 +29,7 @@ func (p *RollbackPlan) planSets(ctx context.Context) error {
 	if err != nil || vid == "" {
 		return nil
 	}
-	names, err := f.setNames(f.volume(ctx))
+	names, err := f.setNames(f.bootView(ctx))
 	if err != nil {
 		return err
 	}

@@ -11,9 +11,9 @@ import (
 	"relive/remaster/menu"
 )
 
-// volume is the file system of a live directory as a boot sees it, whose menus
+// bootView is the file system of a live directory as a boot sees it, whose menus
 // name kernels and sets by paths from its root.
-type volume struct {
+type bootView struct {
 	dir     string // the live directory, from /
 	root    string // the directory that is the root
 	entries []bootEntry
@@ -39,10 +39,10 @@ func (e *bootEntry) arg(names ...string) (value string, ok bool) {
 // mediumDirs are what lies at the root of a medium that boots.
 var mediumDirs = []string{"boot", "EFI", "efi", "isolinux", "syslinux", "grub", ".disk"}
 
-// volume looks for the root of the file system and for menus. What cannot be
+// bootView looks for the root of the file system and for menus. What cannot be
 // read there is left out: it only helps to find sets and to name them.
-func (f *Found) volume(ctx context.Context) *volume {
-	v := &volume{dir: f.Dir}
+func (f *Found) bootView(ctx context.Context) *bootView {
+	v := &bootView{dir: f.Dir}
 	top := "/"
 	if s, ok := f.at.(onStick); ok {
 		top = s.name
@@ -90,7 +90,7 @@ func (f *Found) volume(ctx context.Context) *volume {
 	return v
 }
 
-func (v *volume) read(at place, file string, kind menu.Kind) {
+func (v *bootView) read(at place, file string, kind menu.Kind) {
 	if !isFile(at, file) {
 		return
 	}
@@ -99,7 +99,7 @@ func (v *volume) read(at place, file string, kind menu.Kind) {
 	}
 }
 
-func (v *volume) add(file string, kind menu.Kind, text []byte) {
+func (v *bootView) add(file string, kind menu.Kind, text []byte) {
 	entries, err := menu.Read(kind, file, text)
 	if err != nil {
 		return
@@ -129,7 +129,7 @@ func mountPoint(dir string) string {
 
 // path gives a path from the root of the volume, without a leading slash; false
 // for what lies outside.
-func (v *volume) path(name string) (string, bool) {
+func (v *bootView) path(name string) (string, bool) {
 	rel, err := filepath.Rel(v.root, filepath.Join(v.dir, name))
 	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
 		return "", false
@@ -139,7 +139,7 @@ func (v *volume) path(name string) (string, bool) {
 
 // set gives the name of the set that an entry boots; false where that is none
 // of this live directory.
-func (v *volume) set(e *bootEntry) (string, bool) {
+func (v *bootView) set(e *bootEntry) (string, bool) {
 	at := path.Clean(strings.TrimLeft(path.Dir(e.Kernel), "/"))
 	if own, ok := v.path("."); !ok || at != own {
 		return "", false
@@ -164,7 +164,7 @@ const setDirs = 4096
 // setNames finds the sets of a live directory of antiX: the directories in it
 // and, on a medium, beside it that hold a rootfs or homefs, and those that its
 // menus name. The default one comes first.
-func (f *Found) setNames(v *volume) (names []string, err error) {
+func (f *Found) setNames(v *bootView) (names []string, err error) {
 	seen := map[string]bool{}
 	add := func(name string) {
 		at := filepath.Join(f.Dir, name)
