@@ -270,6 +270,9 @@ func (l *Live) setWarnings(ctx context.Context, e *Env) (out []string, err error
 		if s.Name == l.setName() || s.Root == nil || s.Used() {
 			continue
 		}
+		if strings.HasPrefix(s.Name, "../") && s.Fits == "" && len(s.Entries) == 0 {
+			continue // it may be another live directory's
+		}
 		text := fmt.Sprintf("a boot ignores the rootfs of the set %s: its version id is %s, that of linuxfs %s", s.Name, orNone(VID(s.VID)), orNone(VID(list.VID)))
 		if s.Fits != "" {
 			text += "; it was written over " + s.Fits + ", and relive sets restamp carries it over where its changes still apply"
