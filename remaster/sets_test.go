@@ -502,8 +502,62 @@ func TestSetCloneSparse(t *testing.T) {
 	if n := systest.Output(t, "du", "-k", l.path("new/homefs")); strings.Fields(n)[0] > "9" && len(strings.Fields(n)[0]) > 3 {
 		t.Errorf("the copy takes %s KiB", n)
 	}
+	for _, off := range []int64{1<<20 + 50, 60 << 20, 150<<20 - 1} {
+		to := systest.TempDir(t) + "/copy"
+		err := p.CopyAnd(t.Context(), l.path("homefs"), to, func() {
+			f, err := os.OpenFile(to, os.O_RDWR, 0)
+			systest.Must(t, err)
+			b := make([]byte, 1)
+			_, err = f.ReadAt(b, off)
+			systest.Must(t, err)
+			b[0] ^= 1
+			_, err = f.WriteAt(b, off)
+			systest.Must(t, errors.Join(err, f.Close()))
+		})
+		if !errors.Is(err, remaster.ErrReadBack) {
+			t.Errorf("a changed byte at %d: %v", off, err)
+		}
+	}
 	st, err := os.Stat(filepath.Join(l.dir, "new"))
 	if err != nil || st.Mode().Perm() != 0o755 {
 		t.Errorf("%v %v", st, err)
 	}
+}
+
+// TestSetsOnStick: the sets of a live directory on a stick that is not mounted
+// are listed and opened, and cannot be changed.
+func TestSetsOnStick(t *testing.T) {
+	systest.NeedTools(t, "mke2fs")
+	t.Parallel()
+	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
+	was, is := dir("", dir("etc"), f("a", "1")), dir("", dir("etc"), f("a", "1"), f("b", "2"))
+	d := systest.TempDir(t)
+	systest.Must(t, os.Rename(restampDir(t, was, is, merging(dir("", dir("etc"), f("c", "3")))), d+"/antiX"))
+	write(t, d+"/play/homefs", text(5, 5000), 0o600)
+	write(t, d+"/boot/grub/grub.cfg", []byte("menuentry play {\n\tlinux /antiX/vmlinuz persist_home pdir=/play\n}\n"), 0o644)
+	stick := systest.TempDir(t) + "/stick.img"
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, stick, "64M")
+	e := environment(t, codec.Auto)
+	l, err := remaster.OpenOnStick(t.Context(), e, stick, "", remaster.AnySet())
+	systest.Must(t, err)
+	list, err := l.Sets(t.Context(), e)
+	systest.Must(t, errors.Join(err, l.Close()))
+	var got []string
+	for _, s := range list.Sets {
+		got = append(got, fmt.Sprint(s.Name, " ", s.Pdir, " ", s.VIDState, " ", s.Fits, " ", s.Entries, len(s.Problems)))
+	}
+	if s := strings.Join(got, "; "); s != "default  no overlay  [] 0; ../play play no overlay  [play] 1; work antiX/work mismatch linuxfs.old [] 0" {
+		t.Error(s)
+	}
+	if l, err = remaster.OpenOnStick(t.Context(), e, stick, "", remaster.WithSet("work")); err != nil {
+		t.Fatal(err)
+	}
+	if readFile(t, l.Merged, "c") != "3" {
+		t.Error("the set is not laid over the base")
+	}
+	_, err = l.PlanRestamp(t.Context(), e, remaster.RestampOptions{})
+	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "not mounted") {
+		t.Errorf("%v", err)
+	}
+	systest.Must(t, l.Close())
 }
