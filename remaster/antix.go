@@ -61,14 +61,14 @@ func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 		return err
 	}
 	if l.generation == "" {
-		l.openHome(antixHome)
+		l.openHome(l.files.home)
 	}
 	return nil
 }
 
 // openRootfs opens the overlay and merges it with the base.
 func (l *Live) openRootfs() error {
-	path := l.path(antixRoot)
+	path := l.path(l.files.overlay[0])
 	if !has(l.at, path) {
 		return nil
 	}
@@ -115,13 +115,18 @@ func (l *Live) openRootfs() error {
 	if o.Form == FormOverlayFS {
 		layer.Namespace = overlay.Trusted
 	}
-	o.Union, err = overlay.Merge([]overlay.Layer{layer, {Root: l.Base.Root}}, overlay.KeepEscaped(),
-		overlay.MadeBefore("etc", "etc/live", versionDir))
-	if err != nil {
+	o.layer = layer
+	if o.Union, err = o.over(l.Base.Root); err != nil {
 		return fmt.Errorf("rootfs: %w", err)
 	}
 	l.Merged = o.Union.Root()
 	return nil
+}
+
+// over merges the layer of a rootfs with a base.
+func (o *Overlay) over(base *tree.Node) (*overlay.Merged, error) {
+	return overlay.Merge([]overlay.Layer{o.layer, {Root: base}}, overlay.KeepEscaped(),
+		overlay.MadeBefore("etc", "etc/live", versionDir))
 }
 
 // neverWritten tells whether a layer holds nothing but what a boot itself puts
@@ -246,7 +251,8 @@ func (AntiX) check(_ context.Context, p *CompactPlan) error {
 	if o.Output != "" {
 		return nil
 	}
-	for _, name := range []string{antixBase + ".new", antixRoot + ".new"} {
+	root := l.files.overlay[0]
+	for _, name := range []string{antixBase + ".new", root + ".new"} {
 		if exists(filepath.Join(l.Dir, name)) {
 			return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
 		}
@@ -294,7 +300,7 @@ func (AntiX) resets(p *CompactPlan) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	pt, err := p.freshImage(o, antixRoot, root)
+	pt, err := p.freshImage(o, p.live.files.overlay[0], root)
 	return []part{pt}, err
 }
 
@@ -308,8 +314,9 @@ func (AntiX) stage(p *CompactPlan, made map[string]string) []swap.Step {
 		}
 		steps = append(steps, swap.Copy{From: "state", To: "state.new"})
 	}
-	if root := made[antixRoot]; root != "" {
-		steps = append(steps, swap.Replace{New: root, Target: antixRoot + ".new"})
+	name := p.live.files.overlay[0]
+	if root := made[name]; root != "" {
+		steps = append(steps, swap.Replace{New: root, Target: name + ".new"})
 	}
 	return append(steps,
 		swap.Replace{New: made[antixInfo], Target: antixInfo},

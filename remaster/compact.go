@@ -155,6 +155,9 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 		return nil, err
 	}
 	if p.o.Output == "" {
+		if err := p.checkSets(ctx, o.Force); err != nil {
+			return nil, err
+		}
 		for _, s := range p.steps(p.placeholders()) {
 			p.Summary.Steps = append(p.Summary.Steps, s.String())
 		}

@@ -61,8 +61,10 @@ type Found struct {
 	// Dir is the directory that the names of files are relative to.
 	Dir    string
 	Layout Layout
-	at     place
-	files  fileSet
+	// Set names the persistence set that is meant, "" for the default one.
+	Set   string
+	at    place
+	files fileSet
 }
 
 // OnHost tells whether the directory is one of the host, where files can be
@@ -72,20 +74,20 @@ func (f *Found) OnHost() bool { return f.at == place(host{}) }
 // Find looks for a live system in the directory, or around it. Where there is
 // none that is ErrNoLayout; where it cannot be told which of several is meant,
 // that is a Refusal that names them.
-func Find(dir string) (*Found, error) { return findOnHost(dir, "") }
+func Find(dir string, opts ...Option) (*Found, error) { return findOnHost(dir, "", setOf(opts)) }
 
 // findFormer is Find for a directory of which the present base may be lost.
-func findFormer(dir string) (*Found, error) {
-	f, err := Find(dir)
+func findFormer(dir string, opts ...Option) (*Found, error) {
+	f, err := Find(dir, opts...)
 	if errors.Is(err, ErrNoLayout) {
-		if g, ferr := findOnHost(dir, ".old"); ferr == nil {
+		if g, ferr := findOnHost(dir, ".old", setOf(opts)); ferr == nil {
 			return g, nil
 		}
 	}
 	return f, err
 }
 
-func findOnHost(dir, generation string) (*Found, error) {
+func findOnHost(dir, generation, set string) (*Found, error) {
 	st, err := os.Stat(dir)
 	if err != nil {
 		return nil, err
@@ -93,7 +95,7 @@ func findOnHost(dir, generation string) (*Found, error) {
 	if !st.IsDir() {
 		return nil, withHint(fmt.Errorf("%s: not a directory", dir), "give the directory that holds the base and the persistence files")
 	}
-	f, err := findAt(host{}, dir, generation)
+	f, err := findSetAt(host{}, dir, generation, set)
 	if f != nil || err != nil {
 		return f, err
 	}
@@ -115,8 +117,13 @@ func findOnHost(dir, generation string) (*Found, error) {
 
 // findAt looks for a live system; where there is none it gives nil.
 func findAt(at place, dir, generation string) (*Found, error) {
+	return findSetAt(at, dir, generation, "")
+}
+
+// findSetAt is findAt for one of several persistence sets.
+func findSetAt(at place, dir, generation, set string) (*Found, error) {
 	for _, layout := range layouts() {
-		f, err := layout.find(at, dir, generation)
+		f, err := findSet(layout, at, dir, generation, set)
 		if err != nil {
 			return nil, err
 		}
@@ -136,6 +143,8 @@ func JournalDirs(dir string) []string {
 	out := []string{dir}
 	if above := mediumOf(dir); above != "" {
 		out = append(out, above)
+	} else if maySetsLieBeside(dir) {
+		out = append(out, filepath.Join(dir, ".."))
 	}
 	for _, layout := range layouts() {
 		if w, ok := layout.(interface{ within() []string }); ok {
@@ -154,7 +163,7 @@ func (f *Found) open(ctx context.Context, e *Env, generation string) (*Live, err
 
 // openAs is open with the overlay of another generation.
 func (f *Found) openAs(ctx context.Context, e *Env, generation, overlayOf string) (*Live, error) {
-	l := &Live{Dir: f.Dir, Layout: f.Layout, at: f.at, files: f.files, generation: generation, overlayOf: overlayOf}
+	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, at: f.at, files: f.files, generation: generation, overlayOf: overlayOf}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
 		return nil, err

@@ -65,7 +65,9 @@ type Live struct {
 	// It may be one above or below the one that was asked for.
 	Dir    string
 	Layout Layout
-	Base   *Base
+	// Set names the persistence set that is open, "" for the default one.
+	Set  string
+	Base *Base
 	// Overlay is nil where the directory has no persistence for the root.
 	Overlay *Overlay
 	// Home is nil where there is no home image, or one that cannot be read:
@@ -263,6 +265,7 @@ type Overlay struct {
 
 	upper, work string            // directories in Image
 	layers      []string          // directories that hold unions' layers
+	layer       overlay.Layer     // of a rootfs of antiX
 	unions      []*overlay.Merged // Union first
 	uppers      []*tree.Node      // the layers of unions
 	laid        []unionLayer      // where unions lie; none of an overlay that is one layer
@@ -310,8 +313,8 @@ const (
 var ErrNoLayout = errors.New("no live system found")
 
 // Open opens the live directory.
-func Open(ctx context.Context, e *Env, dir string) (*Live, error) {
-	found, err := Find(dir)
+func Open(ctx context.Context, e *Env, dir string, opts ...Option) (*Live, error) {
+	found, err := Find(dir, opts...)
 	if err != nil {
 		return nil, err
 	}

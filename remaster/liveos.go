@@ -38,15 +38,28 @@ func (LiveOS) Name() string { return "LiveOS" }
 // within are the directories of a medium in which a live directory may be.
 func (LiveOS) within() []string { return []string{liveosDir} }
 
-func (LiveOS) find(at place, dir, generation string) (*Found, error) {
+func (l LiveOS) find(at place, dir, generation string) (*Found, error) {
+	return l.findSet(at, dir, generation, "")
+}
+
+// findSet implements setLayout: a set is an overlay, which a boot's argument
+// rd.live.overlay names.
+func (LiveOS) findSet(at place, dir, generation, set string) (*Found, error) {
+	set = strings.TrimPrefix(set, "./")
 	for _, dir := range []string{filepath.Join(dir, liveosDir), dir} {
 		for _, name := range append([]string{liveosBase}, liveosImages...) {
 			if !isFile(at, filepath.Join(dir, name+generation)) {
 				continue
 			}
-			f := &Found{Dir: dir, files: fileSet{base: name, retired: []string{liveosMinimal}, home: liveosHome}}
+			f := &Found{Dir: dir, Set: set, files: fileSet{base: name, retired: []string{liveosMinimal}, home: liveosHome}}
 			var err error
-			f.files.overlay, err = liveosOverlays(at, dir, generation)
+			f.files.overlay, err = liveosOverlays(at, dir, generation, set)
+			if set == anySet {
+				f.Set = ""
+				if len(f.files.overlay) > 0 {
+					f.Set = f.files.overlay[0]
+				}
+			}
 			return f, err
 		}
 	}
@@ -54,13 +67,41 @@ func (LiveOS) find(at place, dir, generation string) (*Found, error) {
 }
 
 // liveosOverlays names the overlay of a live directory, and its work directory
-// where it is a directory.
-func liveosOverlays(at place, dir, generation string) ([]string, error) {
+// where it is a directory. Of several it is the one that set names.
+func liveosOverlays(at place, dir, generation, set string) ([]string, error) {
+	found, err := liveosOverlayNames(at, dir, generation)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case set == anySet && len(found) > 1:
+		found = found[:1]
+	case set != "" && set != anySet && (set != DefaultSet || len(found) > 1):
+		if !slices.Contains(found, set) {
+			return nil, refuse("relive sets "+dir+" lists those that are there", "%s: there is no overlay %s", dir, set)
+		}
+		found = []string{set}
+	}
+	switch len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+	default:
+		return nil, refuse("name the one that is meant with --set, or move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
+			dir, len(found), strings.Join(found, ", "))
+	}
+	if isDir(at, filepath.Join(dir, found[0]+generation)) {
+		found = append(found, liveosWork)
+	}
+	return found, nil
+}
+
+// liveosOverlayNames names all overlays of a live directory.
+func liveosOverlayNames(at place, dir, generation string) (found []string, err error) {
 	names, err := at.list(dir)
 	if err != nil {
 		return nil, err
 	}
-	var found []string
 	for _, name := range names {
 		if generation != "" {
 			// The present names tell what the former ones were.
@@ -70,17 +111,6 @@ func liveosOverlays(at place, dir, generation string) ([]string, error) {
 			continue
 		}
 		found = append(found, name)
-	}
-	switch len(found) {
-	case 0:
-		return nil, nil
-	case 1:
-	default:
-		return nil, refuse("move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
-			dir, len(found), strings.Join(found, ", "))
-	}
-	if isDir(at, filepath.Join(dir, found[0]+generation)) {
-		found = append(found, liveosWork)
 	}
 	return found, nil
 }

@@ -31,8 +31,8 @@ type RollbackPlan struct {
 
 // PlanRollback looks whether the former state is there whole. Where it is not,
 // that is a Refusal.
-func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error) {
-	found, err := findFormer(dir)
+func PlanRollback(ctx context.Context, e *Env, dir string, opts ...Option) (*RollbackPlan, error) {
+	found, err := findFormer(dir, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +52,9 @@ func PlanRollback(ctx context.Context, e *Env, dir string) (*RollbackPlan, error
 			}
 		}
 		return nil, refuse(hint, "%s: there is no %s.old to go back to", dir, f.base)
+	}
+	if err := p.planSets(ctx); err != nil {
+		return nil, err
 	}
 	for _, name := range f.overlay {
 		if p.has(name) && !p.has(name+".old") {
@@ -85,7 +88,10 @@ func (p *RollbackPlan) has(name string) bool    { return exists(p.path(name)) }
 // checkInUse refuses while one of the files is mounted.
 func (p *RollbackPlan) checkInUse() error {
 	f := &p.found.files
-	for _, name := range append([]string{f.base}, f.overlay...) {
+	for _, name := range slices.Concat([]string{f.base}, f.overlay, f.follow) {
+		if slices.Contains(antixFollow, name) {
+			continue // small files, which nothing mounts
+		}
 		for _, path := range []string{p.path(name), p.path(name + ".old")} {
 			if !exists(path) {
 				continue
@@ -214,7 +220,7 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	f := &p.found.files
 	old := f.base + ".old"
 	// What the former state is made of need not be what the present one is.
-	former, err := findAt(p.found.at, p.found.Dir, ".old")
+	former, err := findSetAt(p.found.at, p.found.Dir, ".old", p.found.Set)
 	if err == nil && former == nil {
 		err = ErrNoLayout
 	}

@@ -30,13 +30,13 @@ func (c closers) Close() error {
 // says whether merged, base or overlay; "" is merged), any other directory, a
 // SquashFS image, an ext2/3/4 image, or the live system on a stick, which on
 // names where there are several.
-func OpenTree(ctx context.Context, e *Env, path, layer, on string) (*tree.Node, io.Closer, error) {
+func OpenTree(ctx context.Context, e *Env, path, layer, on string, opts ...Option) (*tree.Node, io.Closer, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	if st.IsDir() {
-		return openDirTree(ctx, e, path, layer)
+		return openDirTree(ctx, e, path, layer, opts)
 	}
 	if layer == "" {
 		root, c, err := openImageTree(e, path)
@@ -44,7 +44,7 @@ func OpenTree(ctx context.Context, e *Env, path, layer, on string) (*tree.Node, 
 			return root, c, err
 		}
 	}
-	l, err := OpenOnStick(ctx, e, path, on)
+	l, err := OpenOnStick(ctx, e, path, on, opts...)
 	if err != nil {
 		if layer == "" && (errors.Is(err, tree.ErrUnsupported) || errors.Is(err, ErrNoLayout)) {
 			err = withHint(fmt.Errorf("%s: neither a SquashFS nor an ext image, nor a stick with a live system: %w", path, err), Hint(err))
@@ -98,8 +98,8 @@ func closeOnError(root *tree.Node, c io.Closer, err error) (*tree.Node, io.Close
 	return root, c, nil
 }
 
-func openDirTree(ctx context.Context, e *Env, path, layer string) (*tree.Node, io.Closer, error) {
-	l, err := Open(ctx, e, path)
+func openDirTree(ctx context.Context, e *Env, path, layer string, opts []Option) (*tree.Node, io.Closer, error) {
+	l, err := Open(ctx, e, path, opts...)
 	if errors.Is(err, ErrNoLayout) && layer == "" {
 		root, err := hostfs.Open(path)
 		return root, closers{}, err

@@ -17,6 +17,7 @@ import (
 type Status struct {
 	Dir       string         `json:"dir"`
 	Layout    string         `json:"layout"`
+	Set       string         `json:"set,omitempty"`   // "" for the default one
 	HasVIDs   bool           `json:"has_version_ids"` // whether the layout knows version ids
 	Base      BaseStatus     `json:"base"`
 	Overlay   *OverlayStatus `json:"overlay,omitempty"`
@@ -109,7 +110,7 @@ type CompactOutlook struct {
 // tell changes from copies.
 func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 	_, antix := l.Layout.(AntiX)
-	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), HasVIDs: antix, Leftovers: []Leftover{}, Warnings: []string{}}
+	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Set: l.Set, HasVIDs: antix, Leftovers: []Leftover{}, Warnings: []string{}}
 	vids, err := l.VIDs()
 	if err != nil {
 		return nil, err
@@ -140,6 +141,11 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 	if l.HomeProblem != nil {
 		s.Warnings = append(s.Warnings, filepath.Base(l.files.home)+" cannot be read: "+l.HomeProblem.Error())
 	}
+	sets, err := l.setWarnings(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	s.Warnings = append(s.Warnings, sets...)
 	if s.Leftovers, err = l.leftovers(); err != nil {
 		return nil, err
 	}

@@ -123,8 +123,15 @@ func searchLives(ctx context.Context, at onStick, found func(*Found), problem fu
 }
 
 // Open opens one of the live systems on the stick.
-func (s *Stick) Open(ctx context.Context, e *Env, f FoundOnStick) (*Live, error) {
-	l, err := f.open(ctx, e, "")
+func (s *Stick) Open(ctx context.Context, e *Env, f FoundOnStick, opts ...Option) (*Live, error) {
+	found := f.Found
+	if set := setOf(opts); set != "" {
+		var err error
+		if found, err = findSetAt(f.at, f.Dir, "", set); err != nil {
+			return nil, err
+		}
+	}
+	l, err := found.open(ctx, e, "")
 	if err != nil {
 		return nil, err
 	}
@@ -135,12 +142,12 @@ func (s *Stick) Open(ctx context.Context, e *Env, f FoundOnStick) (*Live, error)
 // OpenOnStick opens the live system on a device or image of a stick: the only
 // one, or the one whose path there is where, as "1/antiX" or "1". It is closed
 // with the Live.
-func OpenOnStick(ctx context.Context, e *Env, path, where string) (*Live, error) {
+func OpenOnStick(ctx context.Context, e *Env, path, where string, opts ...Option) (*Live, error) {
 	s, err := OpenStick(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.choose(ctx, e, where)
+	l, err := s.choose(ctx, e, where, opts)
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -150,7 +157,7 @@ func OpenOnStick(ctx context.Context, e *Env, path, where string) (*Live, error)
 	return l, nil
 }
 
-func (s *Stick) choose(ctx context.Context, e *Env, where string) (*Live, error) {
+func (s *Stick) choose(ctx context.Context, e *Env, where string, opts []Option) (*Live, error) {
 	fit := s.Lives
 	if where != "" {
 		fit = slices.DeleteFunc(slices.Clone(fit), func(f FoundOnStick) bool {
@@ -160,7 +167,7 @@ func (s *Stick) choose(ctx context.Context, e *Env, where string) (*Live, error)
 	}
 	switch len(fit) {
 	case 1:
-		return s.Open(ctx, e, fit[0])
+		return s.Open(ctx, e, fit[0], opts...)
 	case 0:
 		hint := "relive status " + s.Disk.Path + " shows what is on it"
 		if len(s.Problems) > 0 {

@@ -30,6 +30,9 @@ func (e *Env) begin(dir, verb string, steps []swap.Step) (t *transaction, err er
 		disk = e.disk
 	}
 	ground, prefix := groundOf(dir, steps)
+	if strings.Contains(prefix, "/") {
+		return nil, refuse("move it into the live directory or beside it", "%s: what is to change lies further away than in the directory above", dir)
+	}
 	t = &transaction{prefix: prefix, made: map[string]string{}}
 	if prefix != "" {
 		// Who works on the live directory alone is to be kept out as well.
@@ -85,14 +88,21 @@ func (t *transaction) commit(ctx context.Context, steps []swap.Step) error {
 // and the name that the live directory has in it: the live directory itself and
 // "", unless a step leads out of it.
 func groundOf(dir string, steps []swap.Step) (ground, prefix string) {
+	above := 0
 	for _, s := range steps {
 		for _, name := range namesOf(s) {
-			if strings.HasPrefix(name, "../") {
-				return filepath.Join(dir, ".."), baseName(dir)
+			n := 0
+			for ; strings.HasPrefix(name, "../"); name = name[len("../"):] {
+				n++
 			}
+			above = max(above, n)
 		}
 	}
-	return dir, ""
+	for ground = dir; above > 0; above-- {
+		prefix = path.Join(baseName(ground), prefix)
+		ground = filepath.Join(ground, "..")
+	}
+	return ground, prefix
 }
 
 // baseName is the last part of a directory's path, also of "." and the like.

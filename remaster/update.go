@@ -132,6 +132,11 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 	if err := p.checkSpace(); err != nil {
 		return nil, err
 	}
+	if p.base {
+		if err := p.c.checkSets(ctx, p.o.Force); err != nil {
+			return nil, err
+		}
+	}
 	p.tellOfKernels()
 	for _, s := range p.steps(p.c.placeholders()) {
 		p.Summary.Steps = append(p.Summary.Steps, s.String())

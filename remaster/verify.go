@@ -115,8 +115,8 @@ func verifyImage(ctx context.Context, e *Env, r *squash.Reader, progress func(do
 
 // VerifyDir checks a live directory: the base, every file that has a sum
 // beside it, and that the images of persistence can be read from end to end.
-func VerifyDir(ctx context.Context, e *Env, dir string) ([]CheckResult, error) {
-	found, err := Find(dir)
+func VerifyDir(ctx context.Context, e *Env, dir string, opts ...Option) ([]CheckResult, error) {
+	found, err := Find(dir, opts...)
 	if err != nil {
 		return nil, err
 	}

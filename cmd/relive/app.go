@@ -24,6 +24,7 @@ type app struct {
 	quiet          bool
 	json           bool
 	jobs           int
+	set            string // which persistence set is meant
 	progress       *progress
 }
 
@@ -51,6 +52,7 @@ loop devices.`,
 		a.snapshotCommand(),
 		a.updateCommand(),
 		a.resetCommand(),
+		a.setsCommand(),
 		a.resizeCommand(),
 		a.verifyCommand(),
 		a.rollbackCommand(),
@@ -212,15 +214,29 @@ func onFlag(c *cobra.Command, on *string) {
 	c.Flags().StringVar(on, "on", "", "of a stick that is not mounted: which live system, by partition and directory, as 1/antiX")
 }
 
+// setFlag adds the flag that tells which persistence set takes the place of the
+// default one; open, and options, heed it.
+func (a *app) setFlag(c *cobra.Command) {
+	c.Flags().StringVar(&a.set, "set", "", "the persistence set that is meant (relive sets lists them)")
+}
+
+// options are those of the live directory that the flags name.
+func (a *app) options() []remaster.Option { return []remaster.Option{remaster.WithSet(a.set)} }
+
 // open settles a live directory and opens it, or opens the live system on a
-// device or image of a stick.
+// device or image of a stick, with the set that the flags name.
 func (a *app) open(ctx context.Context, path, on string, how settling) (*remaster.Env, *remaster.Live, error) {
+	return a.openWith(ctx, path, on, how, a.options()...)
+}
+
+// openWith is open with options that are given.
+func (a *app) openWith(ctx context.Context, path, on string, how settling, opts ...remaster.Option) (*remaster.Env, *remaster.Live, error) {
 	e, err := a.env()
 	if err != nil {
 		return nil, nil, err
 	}
 	if st, err := os.Stat(path); err == nil && !st.IsDir() {
-		l, err := remaster.OpenOnStick(ctx, e, path, on)
+		l, err := remaster.OpenOnStick(ctx, e, path, on, opts...)
 		return e, l, err
 	}
 	if on != "" {
@@ -229,6 +245,6 @@ func (a *app) open(ctx context.Context, path, on string, how settling) (*remaste
 	if err := a.settle(ctx, path, how); err != nil {
 		return nil, nil, err
 	}
-	l, err := remaster.Open(ctx, e, path)
+	l, err := remaster.Open(ctx, e, path, opts...)
 	return e, l, err
 }

@@ -68,6 +68,7 @@ into it, and --image writes the merged image alone.`,
 	}
 	fl := c.Flags()
 	onFlag(c, &on)
+	a.setFlag(c)
 	f.pack.add(c)
 	fl.IntVar(&f.keepOld, "keep-old", 1, "how many former states to keep beside the new one")
 	fl.BoolVar(&f.noReset, "no-reset", false, "leave the overlay as it is, stamped for the new base")

@@ -61,6 +61,7 @@ pattern is listed.`,
 		},
 	}
 	onFlag(c, &on)
+	a.setFlag(c)
 	c.Flags().StringVar(&sortBy, "sort", "path", "order of the lines: path or size")
 	c.Flags().StringSliceVar(&kinds, "kind", nil, "only these: added, deleted, content, metadata, replaced")
 	c.Flags().BoolVar(&totalsOnly, "totals", false, "only the totals")

@@ -34,7 +34,7 @@ SHA-256 sum of its content, so that two trees can be compared with diff.`,
 			if err != nil {
 				return err
 			}
-			root, closer, err := remaster.OpenTree(c.Context(), e, args[0], layer, on)
+			root, closer, err := remaster.OpenTree(c.Context(), e, args[0], layer, on, a.options()...)
 			if err != nil {
 				return err
 			}
@@ -59,6 +59,7 @@ SHA-256 sum of its content, so that two trees can be compared with diff.`,
 	c.Flags().BoolVar(&manifest, "manifest", false, "one canonical line of JSON for each file")
 	c.Flags().BoolVar(&noHash, "no-hash", false, "manifest without sums of contents")
 	onFlag(c, &on)
+	a.setFlag(c)
 	c.Flags().StringVar(&layer, "layer", "", "of a live directory: merged (default), base or overlay")
 	return c
 }

@@ -19,7 +19,7 @@ func (a *app) recoverCommand() *cobra.Command {
 		Short: "finish or undo a run that was interrupted",
 		Long: `Looks for what an interrupted run has left in a live directory. Before its
 commit point a run is undone, after it finished. Every other verb does the same
-before it begins.`,
+before it begins. A run on a persistence set is found without naming it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if _, err := os.Stat(args[0]); err != nil {
@@ -43,6 +43,7 @@ before it begins.`,
 			return a.settle(c.Context(), args[0], mustSettle.or(lookOnly, dryRun))
 		},
 	}
+	a.setFlag(c)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only tell what was found")
 	return c
 }

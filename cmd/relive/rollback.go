@@ -23,7 +23,7 @@ replaced them. It refuses where the former state is not there whole.`,
 			if err := a.settle(c.Context(), args[0], mustSettle.or(lookOnly, dryRun)); err != nil {
 				return err
 			}
-			p, err := remaster.PlanRollback(c.Context(), e, args[0])
+			p, err := remaster.PlanRollback(c.Context(), e, args[0], a.options()...)
 			if err != nil {
 				return err
 			}
@@ -45,6 +45,7 @@ replaced them. It refuses where the former state is not there whole.`,
 			return a.showWarnings(p.Warnings, nil)
 		},
 	}
+	a.setFlag(c)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the steps and change nothing")
 	return c
 }

@@ -26,7 +26,7 @@ of every live system on them, without mounting.
 A run that was interrupted is finished or undone first.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if st, err := os.Stat(args[0]); err == nil && !st.IsDir() && on == "" {
+			if st, err := os.Stat(args[0]); err == nil && !st.IsDir() && on == "" && a.set == "" {
 				return a.stickStatus(c.Context(), args[0])
 			}
 			e, l, err := a.open(c.Context(), args[0], on, maySettle)
@@ -46,6 +46,7 @@ A run that was interrupted is finished or undone first.`,
 		},
 	}
 	onFlag(c, &on)
+	a.setFlag(c)
 	return c
 }
 
@@ -55,6 +56,9 @@ func (a *app) printStatus(s *remaster.Status) {
 		a.printf("%-12s "+format+"\n", append([]any{name}, args...)...)
 	}
 	row("directory", "%s (%s)", s.Dir, s.Layout)
+	if s.Set != "" {
+		row("set", "%s", s.Set)
+	}
 	if b.Codec == "" {
 		row("base", "%s, %s, not compressed, %s in use, %d inodes", filepath.Base(b.Path), remaster.Bytes(b.Size), remaster.Bytes(b.Content), b.Inodes)
 	} else {

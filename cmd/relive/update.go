@@ -41,7 +41,7 @@ alone.`,
 				return err
 			}
 			defer l.Close()
-			_, source, err := a.open(c.Context(), from, on, lookOnly)
+			_, source, err := a.openWith(c.Context(), from, on, lookOnly)
 			if err != nil {
 				return fmt.Errorf("the source: %w", err)
 			}
@@ -61,6 +61,7 @@ alone.`,
 		},
 	}
 	fl := c.Flags()
+	a.setFlag(c)
 	fl.StringVar(&from, "from", "", "the ISO, the stick (device or image) or the live directory with the new base")
 	fl.StringVar(&on, "on", "", "of a source with several live systems: which, by partition and directory, as 0/antiX")
 	fl.StringVar(&o.Overlay, "overlay", "", "reset: set the overlay aside, whatever it holds; keep: lay it over the new base")

@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "verify DIR|FILE",
 		Short: "check an image, or all of a live directory",
 		Long: `Checks a SquashFS image: every table, every reference, and that every block
@@ -33,7 +33,7 @@ read from end to end.`,
 				if err := a.settle(c.Context(), args[0], maySettle); err != nil {
 					return err
 				}
-				if results, err = remaster.VerifyDir(c.Context(), e, args[0]); err != nil {
+				if results, err = remaster.VerifyDir(c.Context(), e, args[0], a.options()...); err != nil {
 					return err
 				}
 			} else {
@@ -46,6 +46,8 @@ read from end to end.`,
 			return a.showChecks(results)
 		},
 	}
+	a.setFlag(c)
+	return c
 }
 
 // countChecks counts what is damaged and what could not be checked.

@@ -1,0 +1,483 @@
+package remaster
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"relive/remaster/hostdisk"
+	"relive/remaster/swap"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// SetChange is what a change of persistence sets will do.
+type SetChange struct {
+	found *Found
+	env   *Env
+	verb  string
+	// copies are the files that are copied, by their names in the set.
+	from   string
+	copies []setCopy
+	done   []swap.Step
+
+	Dir      string   `json:"dir"`
+	Set      string   `json:"set"`
+	Pdir     string   `json:"pdir,omitempty"` // of the set afterwards
+	Need     int64    `json:"space_needed"`   // bytes, where the file system cannot share them
+	Free     int64    `json:"space_free"`
+	Shared   bool     `json:"shared"` // the file system shares the copies' blocks with the originals
+	Lost     []string `json:"lost"`   // what a removal takes away
+	Steps    []string `json:"steps"`
+	Warnings []string `json:"warnings"`
+}
+
+// setCopy is a file that a clone copies.
+type setCopy struct {
+	name, path string
+	size       int64
+}
+
+// findForSets finds a live directory whose sets are to be changed.
+func findForSets(e *Env, verb, dir string) (*SetChange, error) {
+	f, err := Find(dir, AnySet())
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := f.Layout.(setLayout); !ok {
+		return nil, refuse(noSets[f.Layout.Name()], "%s: relive knows no persistence sets of %s", dir, f.Layout.Name())
+	}
+	return &SetChange{found: f, env: e, verb: verb, Dir: f.Dir, Lost: []string{}, Steps: []string{}, Warnings: []string{}}, nil
+}
+
+// named gives the name of a set that is there.
+func (p *SetChange) named(name string) (string, error) {
+	f := p.found
+	if _, antix := f.Layout.(AntiX); antix {
+		name, err := setName(f.Dir, name)
+		if err != nil || name == DefaultSet {
+			return name, err
+		}
+		g, err := findSetAt(f.at, f.Dir, "", name)
+		if err == nil && g != nil {
+			name = g.Set
+		}
+		return name, err
+	}
+	all, err := liveosOverlayNames(f.at, f.Dir, "")
+	if err == nil && !slices.Contains(all, name) {
+		if name == DefaultSet && len(all) == 1 {
+			return all[0], nil
+		}
+		err = refuse("relive sets "+f.Dir+" lists those that are there", "%s: there is no overlay %s", f.Dir, name)
+	}
+	return name, err
+}
+
+func (p *SetChange) path(name string) string { return filepath.Join(p.found.Dir, name) }
+
+// checkUnused refuses while a file is mounted, or attached to a loop device.
+func (p *SetChange) checkUnused(paths ...string) error {
+	for _, at := range paths {
+		if !exists(at) {
+			continue
+		}
+		why, err := hostdisk.InUse("/", at)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			return refuse("shut the live system down, or unmount it", "%s: in use: %s", at, why)
+		}
+	}
+	return nil
+}
+
+// images are the paths of a set's files that are there.
+func (p *SetChange) images(set string) (paths []string) {
+	if _, antix := p.found.Layout.(AntiX); !antix {
+		return []string{p.path(set)}
+	}
+	if set == DefaultSet {
+		set = "."
+	}
+	for _, name := range []string{antixRoot, antixHome} {
+		if at := p.path(path.Join(set, name)); exists(at) {
+			paths = append(paths, at)
+		}
+	}
+	return paths
+}
+
+// PlanSetClone looks whether a set can be copied to a new one. It changes
+// nothing. from is the name of the set to copy, "" the default one.
+func PlanSetClone(ctx context.Context, e *Env, dir, name, from string) (*SetChange, error) {
+	p, err := findForSets(e, "sets clone", dir)
+	if err != nil {
+		return nil, err
+	}
+	if p.Set, err = p.found.checkNewSet(name); err != nil {
+		return nil, err
+	}
+	if from == "" {
+		from = DefaultSet
+	}
+	if p.from, err = p.named(from); err != nil {
+		return nil, err
+	}
+	images := p.images(p.from)
+	if len(images) == 0 {
+		return nil, refuse("name another one with --from", "%s: the set %s has neither rootfs nor homefs", dir, p.from)
+	}
+	for _, at := range images {
+		st, err := os.Stat(at)
+		if err != nil {
+			return nil, err
+		}
+		if !st.Mode().IsRegular() {
+			return nil, refuse("copy it by hand, as root and with all attributes (cp -a)", "%s: is no file, and only files can be cloned", at)
+		}
+		p.copies = append(p.copies, setCopy{filepath.Base(at), at, st.Size()})
+	}
+	if err := p.checkUnused(images...); err != nil {
+		return nil, err
+	}
+	if err := p.checkRoom(); err != nil {
+		return nil, err
+	}
+	p.done = []swap.Step{swap.Move{From: "(new " + p.Set + ")", To: p.Set}}
+	p.Steps = []string{fmt.Sprintf("copy the set %s to %s", p.from, p.Set)}
+	v := p.found.bootView(ctx)
+	p.Pdir, _ = v.path(p.Set)
+	return p, nil
+}
+
+// checkRoom refuses where the copies cannot fit.
+func (p *SetChange) checkRoom() error {
+	target := filepath.Dir(p.path(p.Set))
+	holes, err := hostdisk.HoldsHoles(target)
+	if err != nil {
+		return err
+	}
+	r := room{dir: target, more: "make room on it", less: "make the image smaller first"}
+	for _, c := range p.copies {
+		need := c.size
+		if holes {
+			if need, err = dataBytes(c.path); err != nil {
+				return err
+			}
+		}
+		r.need += need + 64<<10
+		if c.size > r.size {
+			r.file, r.size = c.name, c.size
+		}
+	}
+	p.Need = r.need
+	if p.Shared = p.shares(target); p.Shared {
+		r.need = 0
+	}
+	p.Free, err = r.check()
+	return err
+}
+
+// shares tells whether the copies can share blocks with the originals: it tries
+// with a file that has no name.
+func (p *SetChange) shares(dir string) bool {
+	f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR, 0o600)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for _, c := range p.copies {
+		from, err := os.Open(c.path)
+		if err != nil {
+			return false
+		}
+		err = unix.IoctlFileClone(int(f.Fd()), int(from.Fd()))
+		from.Close()
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// dataBytes is how many bytes of a file are no hole.
+func dataBytes(at string) (n int64, err error) {
+	c, err := hostfs.OpenFile(at)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	err = eachData(c, func(start, end int64) error {
+		n += end - start
+		return nil
+	})
+	return n, err
+}
+
+// eachData calls fn for every range of a content that is no hole.
+func eachData(c tree.Content, fn func(start, end int64) error) error {
+	for off := int64(0); off < c.Size(); {
+		start, end, err := c.NextData(off)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := fn(start, end); err != nil {
+			return err
+		}
+		off = end
+	}
+	return nil
+}
+
+// Run does what the plan says.
+func (p *SetChange) Run(ctx context.Context) (err error) {
+	t, err := p.env.begin(p.found.Dir, p.verb, p.done)
+	if err != nil {
+		return err
+	}
+	defer func() { err = setSpaceHint(t.end(err)) }()
+	steps := p.done
+	if len(p.copies) > 0 {
+		if err := p.clone(ctx, t); err != nil {
+			return err
+		}
+		steps = []swap.Step{swap.Move{From: t.made[p.Set], To: p.Set}}
+	}
+	p.env.phase("putting it in place", 0)
+	return t.commit(ctx, steps)
+}
+
+// setSpaceHint adds to a full disk's error what can be done.
+func setSpaceHint(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return withHint(err, "the disk is full; nothing was changed. Free some space")
+	}
+	return err
+}
+
+// clone copies the files beside the place of the new set.
+func (p *SetChange) clone(ctx context.Context, t *transaction) error {
+	at, err := t.temp(p.Set)
+	if err != nil {
+		return err
+	}
+	_, antix := p.found.Layout.(AntiX)
+	if antix {
+		if err := os.Mkdir(at, 0o755); err != nil {
+			return err
+		}
+		if st, err := os.Stat(p.found.Dir); err == nil {
+			if own, ok := st.Sys().(*syscall.Stat_t); ok {
+				_ = os.Chown(at, int(own.Uid), int(own.Gid)) // as the files of the live directory, where that may be
+			}
+		}
+	}
+	for _, c := range p.copies {
+		to := at
+		if antix {
+			to = filepath.Join(at, c.name)
+		}
+		if err := p.copy(ctx, c, to); err != nil {
+			return fmt.Errorf("copying %s: %w", c.path, err)
+		}
+	}
+	return nil
+}
+
+// copy copies one file. Where the file system can, the copy shares its blocks;
+// otherwise it is written, synced, and read back from the disk.
+func (p *SetChange) copy(ctx context.Context, c setCopy, to string) (err error) {
+	before, err := stampOf(c.path)
+	if err != nil {
+		return err
+	}
+	in, err := hostfs.OpenFile(c.path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := createLike(to, c.path)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	from, err := os.Open(c.path)
+	if err != nil {
+		return err
+	}
+	shared := unix.IoctlFileClone(int(out.Fd()), int(from.Fd())) == nil
+	if err := from.Close(); err != nil {
+		return err
+	}
+	var parts []dataPart
+	if !shared {
+		if parts, err = p.copyData(ctx, out, in, c); err != nil {
+			return err
+		}
+	}
+	if err := out.Sync(); err != nil {
+		return err
+	}
+	dropCache(out)
+	if err := out.Close(); err != nil {
+		return err
+	}
+	if after, err := stampOf(c.path); err != nil {
+		return err
+	} else if after != before {
+		return refuse("see that no live system runs from it, and begin again", "%s: changed while it was read", c.path)
+	}
+	if err := p.checkUnused(c.path); err != nil {
+		return err
+	}
+	if shared {
+		if st, err := os.Stat(to); err != nil || st.Size() != c.size {
+			return fmt.Errorf("%s: %w", to, errors.Join(ErrReadBack, err))
+		}
+		return nil
+	}
+	return p.checkCopy(ctx, to, c, parts)
+}
+
+// dataPart is a range of a file and the sum of what was read there.
+type dataPart struct {
+	start, end int64
+	sum        [sha256.Size]byte
+}
+
+// copyData copies what is no hole, and sums it on the way.
+func (p *SetChange) copyData(ctx context.Context, out *os.File, in tree.Content, c setCopy) (parts []dataPart, err error) {
+	holes, err := hostdisk.HoldsHoles(filepath.Dir(p.path(p.Set)))
+	if err != nil {
+		return nil, err
+	}
+	if err := out.Truncate(c.size); err != nil {
+		return nil, err
+	}
+	p.env.phase("copying "+c.name, c.size)
+	b := make([]byte, copyBuffer)
+	for off := int64(0); off < c.size; {
+		start, end, err := in.NextData(off)
+		if errors.Is(err, io.EOF) {
+			start, end, err = c.size, c.size, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !holes {
+			start, end = off, c.size // all of it is written, so that the space is there
+		}
+		part := dataPart{start: start, end: end}
+		h := sha256.New()
+		for at := start; at < end; {
+			if err := ctx.Err(); err != nil {
+				return nil, context.Cause(ctx)
+			}
+			piece := b[:min(int64(len(b)), end-at)]
+			if err := tree.ReadFull(in, piece, at); err != nil {
+				return nil, err
+			}
+			h.Write(piece)
+			if holes {
+				err = writeData(out, piece, at)
+			} else {
+				_, err = out.WriteAt(piece, at)
+			}
+			if err != nil {
+				return nil, err
+			}
+			at += int64(len(piece))
+			p.env.done(at)
+		}
+		if end > start {
+			h.Sum(part.sum[:0])
+			parts = append(parts, part)
+		}
+		off = end
+	}
+	return parts, nil
+}
+
+// checkCopy reads a copy back: every range holds what was read there, and
+// between them there is nothing.
+func (p *SetChange) checkCopy(ctx context.Context, at string, c setCopy, parts []dataPart) error {
+	in, err := hostfs.OpenFile(at)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
+	}
+	defer in.Close()
+	if in.Size() != c.size {
+		return fmt.Errorf("%s: %w: it has %d bytes, not %d", at, ErrReadBack, in.Size(), c.size)
+	}
+	p.env.phase("reading "+c.name+" back", c.size)
+	b := make([]byte, copyBuffer)
+	read := func(start, end int64, fn func(p []byte) error) error {
+		for off := start; off < end; {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			piece := b[:min(int64(len(b)), end-off)]
+			if err := tree.ReadFull(in, piece, off); err != nil {
+				return fmt.Errorf("%w: %w", ErrReadBack, err)
+			}
+			if err := fn(piece); err != nil {
+				return err
+			}
+			off += int64(len(piece))
+			p.env.done(off)
+		}
+		return nil
+	}
+	for _, part := range parts {
+		h := sha256.New()
+		if err := read(part.start, part.end, func(p []byte) error { _, err := h.Write(p); return err }); err != nil {
+			return err
+		}
+		if !bytes.Equal(h.Sum(nil), part.sum[:]) {
+			return fmt.Errorf("%s: %w: bytes %d to %d", at, ErrReadBack, part.start, part.end)
+		}
+	}
+	// What the copy has between these ranges must be zeros.
+	zeros := func(p []byte) error {
+		if !tree.IsZero(p) {
+			return fmt.Errorf("%s: %w: there is data in a hole", at, ErrReadBack)
+		}
+		return nil
+	}
+	next := 0
+	return eachData(in, func(start, end int64) error {
+		for start < end {
+			for next < len(parts) && parts[next].end <= start {
+				next++
+			}
+			if next < len(parts) && parts[next].start <= start {
+				start = parts[next].end
+				continue
+			}
+			stop := end
+			if next < len(parts) {
+				stop = min(end, parts[next].start)
+			}
+			if err := read(start, stop, zeros); err != nil {
+				return err
+			}
+			start = stop
+		}
+		return nil
+	})
+}

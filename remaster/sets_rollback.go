@@ -1,0 +1,87 @@
+package remaster
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+
+	"relive/overlay"
+)
+
+// planSets decides what becomes of the sets of antiX: of each that has a former
+// rootfs which was written over the former base, that one comes back; one whose
+// present rootfs was written over it stays.
+func (p *RollbackPlan) planSets(ctx context.Context) error {
+	f := p.found
+	if _, antix := f.Layout.(AntiX); !antix || !f.OnHost() {
+		return nil
+	}
+	former, err := (&Live{Dir: f.Dir, Layout: f.Layout, at: f.at}).openFormer(p.env, p.path(antixBase+".old"))
+	if err != nil {
+		return nil // checkFormer tells of it
+	}
+	text, err := readVersionFile(former.Base.Root, baseVIDFile)
+	if cerr := former.Close(); err == nil {
+		err = cerr
+	}
+	vid := parseVID(text)
+	if err != nil || vid == "" {
+		return nil
+	}
+	names, err := f.setNames(f.bootView(ctx))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		root := path.Join(name, antixRoot)
+		if name == DefaultSet {
+			root = antixRoot
+		}
+		own := slices.Contains(f.files.overlay, root)
+		was, err := rootVID(p.path(root + ".old"))
+		if err != nil {
+			return err
+		}
+		is, err := rootVID(p.path(root))
+		if err != nil {
+			return err
+		}
+		switch {
+		case was == vid && own, was == "" && is == "":
+		case was == vid:
+			f.files.follow = append(slices.Clone(f.files.follow), root)
+		case is == vid && own:
+			f.files.overlay = slices.DeleteFunc(slices.Clone(f.files.overlay), func(n string) bool { return n == root })
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s stays: it was written over the former linuxfs", root))
+		case is == vid || own:
+		case is != "":
+			p.Warnings = append(p.Warnings, fmt.Sprintf("a boot will ignore the rootfs of the set %s: it was not written over the former linuxfs", name))
+		}
+	}
+	return nil
+}
+
+// rootVID gives the version id of a rootfs, "" where there is none that can be
+// read.
+func rootVID(path string) (VID, error) {
+	if !isFile(host{}, path) {
+		return "", nil
+	}
+	var l Live
+	defer l.Close()
+	img, err := l.openImage(path)
+	if err != nil {
+		return "", nil // those who use it tell of it
+	}
+	root, err := img.FS.Root()
+	if err != nil {
+		return "", nil
+	}
+	found, err := overlay.Detect(root)
+	if err != nil {
+		return "", nil
+	}
+	text, err := readVersionFile(found.Upper, rootVIDFile)
+	return parseVID(text), err
+}
