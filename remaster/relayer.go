@@ -346,6 +346,8 @@ func (p *RelayerPlan) planImage(ctx context.Context, layers []newLayer) error {
 	if len(f.dropped) > 0 {
 		p.warn("the new %s does without the features %v of the old one", f.name, f.dropped)
 	}
+	// Inodes of 128 bytes hold no nanoseconds, and the new tree may have some.
+	f.options.InodeSize = max(f.options.InodeSize, 256)
 	info := o.Image.FS.Info()
 	s.OldSize, s.Before = o.Image.Size, fillOfImage(o.Image)
 	if p.o.Size != 0 {

@@ -1,0 +1,308 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"relive/remaster/exclude"
+	"relive/tree"
+)
+
+// homeDir is where homes lie in a system.
+const homeDir = "home"
+
+// SyncHomeOptions say which homes are brought over, and how.
+type SyncHomeOptions struct {
+	// Users are the homes that are synced, by the names of their directories; all
+	// where there are none.
+	Users []string
+	// Excludes leave paths below /home alone: they are neither brought over nor
+	// removed.
+	Excludes []exclude.Rule
+	// NoDelete keeps files that only the side which is written to has.
+	NoDelete bool
+	// Mirror removes homes that the other side has not.
+	Mirror bool
+	// Reverse brings the homes of the system into the image of homes, which is
+	// made where there is none.
+	Reverse bool
+	// Size is that of the new image of homes in bytes, 0 for that of the present
+	// one, or what it takes and some more. It goes with Reverse only.
+	Size int64
+	// Grow makes the image that is written larger where it does not fit.
+	Grow bool
+	// KeepOld is how many former images are kept beside the new one.
+	KeepOld int
+	// Force goes on where the version ids do not match.
+	Force bool
+}
+
+// SyncHomePlan is what it takes to bring homes from one side to the other.
+type SyncHomePlan struct {
+	live  *Live
+	env   *Env
+	o     SyncHomeOptions
+	homes *homeSource
+	rules *exclude.Set
+	// One of them is set, unless there is nothing to do.
+	relayer *RelayerPlan
+	image   *homeImage
+
+	Summary SyncHomeSummary
+}
+
+// SyncHomeSummary is the part of a plan that is shown.
+type SyncHomeSummary struct {
+	Dir      string `json:"dir"`
+	Layout   string `json:"layout"`
+	Reverse  bool   `json:"reverse"`
+	From     string `json:"from"` // what holds the homes, in the live directory
+	To       string `json:"to"`   // what is made anew
+	UpToDate bool   `json:"up_to_date"`
+	// Users are the homes that are synced, and those that are removed.
+	Users []HomeChanges `json:"users"`
+	Total HomeChanges   `json:"total"`
+	// Home: owner, mode, time or attributes of /home itself change.
+	Home     bool     `json:"home_changed"`
+	OldSize  int64    `json:"old_size,omitempty"` // of the image, in bytes; 0 for a directory, or where there was none
+	Size     int64    `json:"size,omitempty"`
+	Before   Fill     `json:"before"`
+	After    Fill     `json:"after"`
+	KeepOld  int      `json:"keep_old"`
+	Need     int64    `json:"space_needed"`
+	Free     int64    `json:"space_free"`
+	Steps    []string `json:"steps"`
+	Notes    []string `json:"notes"`
+	Warnings []string `json:"warnings"`
+}
+
+// HomeChanges count what happens in a home.
+type HomeChanges struct {
+	User      string    `json:"user,omitempty"`
+	New       HomeTally `json:"new"`
+	Changed   HomeTally `json:"changed"` // in content, type or metadata
+	Deleted   HomeTally `json:"deleted"`
+	Unchanged HomeTally `json:"unchanged"`
+}
+
+// Any tells whether anything happens.
+func (c *HomeChanges) Any() bool { return c.New.Files+c.Changed.Files+c.Deleted.Files > 0 }
+
+// HomeTally counts files of all types, and the bytes of the regular ones. Of
+// changed files these are those of new content.
+type HomeTally struct {
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+func (t *HomeTally) add(n *tree.Node, content bool) {
+	t.Files++
+	if content && n.Type == tree.Regular {
+		t.Bytes += n.Size
+	}
+}
+
+// PlanSyncHome compares the homes of both sides and decides how the one that is
+// written to is made anew. It changes nothing. What makes it unsafe is a Refusal.
+func (l *Live) PlanSyncHome(ctx context.Context, e *Env, o SyncHomeOptions) (*SyncHomePlan, error) {
+	p := &SyncHomePlan{live: l, env: e, o: o}
+	p.Summary = SyncHomeSummary{Dir: l.Dir, Layout: l.Layout.Name(), Reverse: o.Reverse, KeepOld: o.KeepOld,
+		Users: []HomeChanges{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
+	if err := p.checkOptions(); err != nil {
+		return nil, err
+	}
+	if err := p.checkState(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.homes, err = p.source(); err != nil {
+		return nil, err
+	}
+	system, err := p.systemHome()
+	if err != nil {
+		return nil, err
+	}
+	if o.Reverse {
+		return p, p.planReverse(ctx, system)
+	}
+	return p, p.planForward(ctx, system)
+}
+
+func (p *SyncHomePlan) warn(format string, args ...any) {
+	p.Summary.Warnings = append(p.Summary.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (p *SyncHomePlan) checkOptions() (err error) {
+	o := &p.o
+	wrong := func(format string, args ...any) error { return &optionError{fmt.Errorf(format, args...)} }
+	switch {
+	case o.Mirror && o.NoDelete:
+		return wrong("--mirror removes what --no-delete keeps")
+	case o.Mirror && len(o.Users) > 0:
+		return wrong("--mirror is about all homes, and --user about some")
+	case o.Size != 0 && !o.Reverse:
+		return wrong("--size is for the image that --reverse makes; relive resize is for the others")
+	case o.Size < 0:
+		return wrong("--size %d is no size", o.Size)
+	}
+	for _, u := range o.Users {
+		if err := tree.CheckName(u); err != nil || u == lostAndFound {
+			return wrong("--user %s is no name of a home", tree.Quote(u))
+		}
+	}
+	if len(o.Excludes) > 0 {
+		if p.rules, err = exclude.New(o.Excludes); err != nil {
+			return &optionError{err}
+		}
+	}
+	return nil
+}
+
+// checkState refuses what cannot be read or made anew as it is.
+func (p *SyncHomePlan) checkState(ctx context.Context) error {
+	l := p.live
+	if !p.o.Reverse {
+		r := &RelayerPlan{live: l, env: p.env, o: RelayerOptions{Force: p.o.Force}}
+		if err := r.checkState(ctx); err != nil {
+			return err
+		}
+		return p.checkInUse()
+	}
+	if !l.onHost() {
+		return refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
+	}
+	if l.Overlay != nil {
+		if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: p.o.Force}}); err != nil {
+			return err
+		}
+		warnings, err := l.overlayWarnings()
+		if err != nil {
+			return err
+		}
+		p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	}
+	return p.checkInUse()
+}
+
+// checkInUse refuses while one of the sides is mounted.
+func (p *SyncHomePlan) checkInUse() error {
+	l := p.live
+	if l.Overlay != nil {
+		if err := (&RelayerPlan{live: l}).checkInUse(); err != nil {
+			return err
+		}
+	}
+	if l.Home == nil {
+		return nil
+	}
+	why, err := l.inUse(l.Home.Path)
+	if err == nil && why != "" {
+		err = refuse("shut the live system down and do it from another one, or unmount it", "%s: in use: %s", l.Home.Path, why)
+	}
+	return err
+}
+
+// systemHome is what shows at /home without persistence of homes, nil where
+// nothing does.
+func (p *SyncHomePlan) systemHome() (*tree.Node, error) {
+	n, err := p.live.Merged.Lookup(homeDir)
+	if err != nil || n == nil || n.Type == tree.Directory {
+		return n, err
+	}
+	return nil, refuse("sync by hand on the running system", "/home: is a %s in this system, not a directory", n.Type)
+}
+
+// planForward plans that the overlay shows the homes of the source.
+func (p *SyncHomePlan) planForward(ctx context.Context, system *tree.Node) error {
+	l, s := p.live, &p.Summary
+	s.From, s.To = p.homes.name, l.rel(l.Overlay.Path)
+	if p.marks() {
+		if err := p.escape(ctx); err != nil {
+			return err
+		}
+	}
+	homes, err := p.homes.over(system)
+	if err != nil {
+		return err
+	}
+	if homes, err = p.picked(homes, p.homes.users); err != nil {
+		return err
+	}
+	want, err := p.compare(ctx, system, homes, p.homes.users)
+	if err != nil || s.UpToDate {
+		return err
+	}
+	if err := p.noteOwners(want); err != nil {
+		return err
+	}
+	var edits tree.Edits
+	c := *want
+	edits.Put(homeDir, &c)
+	root, err := edits.Apply(l.Merged)
+	if err != nil {
+		return err
+	}
+	p.relayer, err = l.planRelayer(ctx, p.env, "sync-home", root, RelayerOptions{Grow: p.o.Grow, KeepOld: p.o.KeepOld, Force: p.o.Force})
+	if err != nil {
+		return err
+	}
+	r := &p.relayer.Summary
+	s.OldSize, s.Size, s.Before, s.After, s.Need, s.Free, s.Steps = r.OldSize, r.Size, r.Before, r.After, r.Need, r.Free, r.Steps
+	s.Warnings = append(s.Warnings, r.Warnings...)
+	return nil
+}
+
+// marks tells whether attributes of overlayfs mean something to the overlay.
+func (p *SyncHomePlan) marks() bool {
+	o := p.live.Overlay
+	return o != nil && o.Snapshot == nil && o.Form != FormAufs
+}
+
+// noteOwners tells of homes whose owners the system does not know.
+func (p *SyncHomePlan) noteOwners(homes *tree.Node) error {
+	n, err := p.live.Merged.Lookup("etc/passwd")
+	if err != nil || n == nil || n.Type != tree.Regular {
+		return err
+	}
+	const limit = 8 << 20
+	text, err := tree.ReadAll(n, limit)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Split(line, ":"); len(f) > 3 {
+			known[f[2]] = true
+		}
+	}
+	for _, u := range p.Summary.Users {
+		home, err := homes.Child(u.User)
+		if err != nil {
+			return err
+		}
+		if home != nil && u.Any() && !known[fmt.Sprint(home.UID)] {
+			p.Summary.Notes = append(p.Summary.Notes,
+				fmt.Sprintf("/home/%s belongs to the user id %d, which /etc/passwd of the system does not know", tree.Escape(u.User), home.UID))
+		}
+	}
+	return nil
+}
+
+// Run does what the plan says. Where there is nothing to do it writes nothing.
+func (p *SyncHomePlan) Run(ctx context.Context) error {
+	if p.Summary.UpToDate {
+		return nil
+	}
+	if err := p.checkInUse(); err != nil {
+		return err
+	}
+	switch {
+	case p.relayer != nil:
+		return p.relayer.Run(ctx)
+	case p.image != nil:
+		return p.runReverse(ctx)
+	}
+	return errors.New("a plan without parts")
+}

@@ -1,0 +1,123 @@
+package remaster
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"relive/tree"
+)
+
+// compare gives the homes that the side which has to now is to have, and counts
+// what that changes. to is nil where it has none.
+func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users []string) (*tree.Node, error) {
+	want, shown, err := p.want(to, from, users)
+	if err != nil {
+		return nil, err
+	}
+	s := &p.Summary
+	if to == nil {
+		to, s.Home = tree.NewDir("", 0o755), true
+	}
+	p.env.phase("comparing the homes", 0)
+	by := map[string]*HomeChanges{}
+	of := func(path string) *HomeChanges {
+		user, _, _ := strings.Cut(path, "/")
+		c := by[user]
+		if c == nil {
+			c = &HomeChanges{User: user}
+			by[user] = c
+		}
+		return c
+	}
+	for _, name := range shown {
+		of(name)
+	}
+	lost := 0
+	err = tree.Compare(ctx, to, want, tree.CompareOptions{TrustInode: true, Links: true}, func(c tree.Change) error {
+		switch {
+		case c.Path == "":
+			s.Home = true
+		case c.A == nil:
+			of(c.Path).New.add(c.B, true)
+		case c.B == nil:
+			of(c.Path).Deleted.add(c.A, true)
+			if p.rules != nil {
+				if _, ok := p.rules.Excluded(c.Path); ok {
+					lost++
+				}
+			}
+		default:
+			of(c.Path).Changed.add(c.B, c.Diff&(tree.TypeOf|tree.Contents) != 0)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if lost > 0 {
+		p.warn("%d excluded files go all the same, since other files take the place of their directories", lost)
+	}
+	err = tree.Walk(ctx, want, func(path string, n *tree.Node) error {
+		if path == "" {
+			return nil
+		}
+		user, _, _ := strings.Cut(path, "/")
+		if by[user] == nil {
+			return tree.SkipDir // not synced
+		}
+		of(path).Unchanged.add(n, true)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		c := by[name]
+		for _, t := range []HomeTally{c.New, c.Changed} {
+			c.Unchanged.Files -= t.Files
+			c.Unchanged.Bytes -= t.Bytes
+		}
+		s.Users = append(s.Users, *c)
+		s.Total.sum(c)
+	}
+	s.UpToDate = !s.Home && !s.Total.Any()
+	return want, nil
+}
+
+// sum adds the counts of another.
+func (c *HomeChanges) sum(d *HomeChanges) {
+	for _, t := range []struct{ to, from *HomeTally }{{&c.New, &d.New}, {&c.Changed, &d.Changed}, {&c.Deleted, &d.Deleted}, {&c.Unchanged, &d.Unchanged}} {
+		t.to.Files += t.from.Files
+		t.to.Bytes += t.from.Bytes
+	}
+}
+
+// want gives the homes that are to be, and the names of those that are synced.
+func (p *SyncHomePlan) want(to, from *tree.Node, users []string) (want *tree.Node, synced []string, err error) {
+	m := &homeMerge{rules: p.rules, keep: p.o.NoDelete}
+	var kids tree.List
+	err = sideBySide(to, from, func(name string, to, from *tree.Node) error {
+		n := to
+		if p.syncs(name, users) && (from != nil || p.o.Mirror && users == nil) {
+			synced = append(synced, name)
+			if n, err = m.node(name, to, from); err != nil {
+				return err
+			}
+		}
+		if n != nil {
+			kids = append(kids, n)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	c := *from
+	if to != nil && (len(p.o.Users) > 0 || users != nil) {
+		c = *to
+	}
+	c.Name, c.Inode, c.Dir = "", tree.Inode{}, kids
+	return &c, synced, nil
+}

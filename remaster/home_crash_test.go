@@ -1,0 +1,192 @@
+package remaster_test
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"relive/remaster"
+	"relive/remaster/swap"
+	"relive/squash/codec"
+	"relive/tree"
+	"relive/tree/systest"
+)
+
+// smallHomes is an antiX directory with homes in it and beside it.
+func smallHomes(t *testing.T, homes func(mnt string)) *showing {
+	t.Helper()
+	s := showings(t, func(dir string) { homesSystem(t, dir) })["antiX"](t)
+	s.boot(func(mnt string) { write(t, mnt+"/home/anna/only-here", []byte("x"), 0o644) })
+	inHomes(t, s.dir+"/homefs", "", homes)
+	return s
+}
+
+// TestSyncHomeCrash: wherever it is cut off, homes on either side are the former
+// or the new ones, and recovery leads to one of these, whole.
+func TestSyncHomeCrash(t *testing.T) {
+	s := smallHomes(t, func(mnt string) { write(t, mnt+"/anna/notes", []byte("new"), 0o644) })
+	write(t, s.dir+"/homefs.old", []byte("a former one"), 0o644)
+	for name, o := range map[string]remaster.SyncHomeOptions{"forward": {KeepOld: 1}, "reverse": {Reverse: true, KeepOld: 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			target := map[string]string{"forward": "rootfs", "reverse": "homefs"}[name]
+			run := func(d string, n int) (*dying, error) {
+				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: true}
+				e.OnDisk(disk)
+				_, err := syncHome(t, e, d, o)
+				return disk, err
+			}
+			done := duplicate(t, s.dir)
+			whole, err := run(done, 1<<20)
+			systest.Must(t, err)
+			before, after := sums(t, s.dir), sums(t, done)
+			if before[target] == after[target] || after[target+".old"] != before[target] || o.Reverse && after["homefs.old.2"] != before["homefs.old"] {
+				t.Fatalf("%v\n%v", before, after)
+			}
+			met := map[string]int{}
+			for n := range whole.done {
+				d := duplicate(t, s.dir)
+				if _, err := run(d, n); !errors.Is(err, errPower) {
+					t.Fatalf("after %d changes: %v", n, err)
+				}
+				switch at := sums(t, d)[target]; at {
+				case before[target]:
+					met["old"]++
+				case after[target]:
+					met["new"]++
+				default:
+					met["none"]++ // between two renames, where the disk cannot exchange
+				}
+				_, err := swap.Recover(t.Context(), swap.OS{}, d)
+				for range 100 {
+					if !errors.Is(err, swap.ErrBusy) {
+						break
+					}
+					time.Sleep(10 * time.Millisecond)
+					_, err = swap.Recover(t.Context(), swap.OS{}, d)
+				}
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("after %d changes: recovery: %v", n, err)
+				}
+				if got := sums(t, d); !maps.Equal(got, before) && !maps.Equal(got, after) {
+					t.Errorf("after %d changes there is then\n%v", n, got)
+				}
+				systest.Must(t, os.RemoveAll(d))
+			}
+			if met["old"] == 0 || met["new"] == 0 || met["none"] > 0 {
+				t.Error(met)
+			}
+		})
+	}
+}
+
+// TestSyncHomeRefused: what cannot be done, or would lose something without a
+// word, is refused, and nothing changes.
+func TestSyncHomeRefused(t *testing.T) {
+	s := smallHomes(t, func(mnt string) {
+		write(t, mnt+"/anna/notes", []byte("new"), 0o644)
+		write(t, mnt+"/anna/containers/layer/file", nil, 0o644)
+		systest.Must(t, unix.Mknod(mnt+"/anna/containers/layer/gone", unix.S_IFCHR, 0))
+		write(t, mnt+"/berta/big", noise(3, 44<<20), 0o644)
+	})
+	refused := func(dir, fact, hint string, o remaster.SyncHomeOptions) {
+		t.Helper()
+		before := hashes(t, dir)
+		_, err := syncHome(t, environment(t, codec.Auto), dir, o)
+		r, ok := remaster.IsRefusal(err)
+		if !ok || !strings.Contains(err.Error(), fact) || !strings.Contains(r.Hint, hint) {
+			t.Errorf("%s: %v (hint %q)", fact, err, remaster.Hint(err))
+		}
+		if hashes(t, dir) != before {
+			t.Error("it was changed")
+		}
+	}
+	refused(s.dir, "homefs: there is no home of carla", "those of anna, berta", remaster.SyncHomeOptions{Users: []string{"carla"}})
+	refused(s.dir, "character device 0:0", "--exclude 'anna/containers/layer'", remaster.SyncHomeOptions{})
+	// Left out, it may also be that the room is too small.
+	out := remaster.SyncHomeOptions{Excludes: rules(t, "anna/containers/layer")}
+	refused(s.dir, "has room for", "--grow", out)
+	d := duplicate(t, s.dir)
+	out.Grow = true
+	sum := mustSync(t, d, out)
+	if sum.Size <= sum.OldSize || len(sum.Notes) != 2 || !strings.Contains(sum.Notes[0], "user id 0") == strings.Contains(sum.Notes[0], "1001") {
+		t.Logf("%+v", sum)
+	}
+	systest.Fsck(t, d+"/rootfs")
+	mustBeSynced(t, d, out)
+	refused(s.dir, "room for", "--size", remaster.SyncHomeOptions{Reverse: true, Size: 1 << 20})
+	for _, o := range []remaster.SyncHomeOptions{{Mirror: true, NoDelete: true}, {Mirror: true, Users: []string{"anna"}}, {Size: 5}, {Users: []string{"a/b"}}, {Users: []string{"lost+found"}}} {
+		if _, err := syncHome(t, environment(t, codec.Auto), s.dir, o); !errors.Is(err, remaster.ErrOption) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	_, drop := systest.Mount(t, "ext4", "loop", s.dir+"/homefs")
+	_, err := syncHome(t, environment(t, codec.Auto), s.dir, remaster.SyncHomeOptions{})
+	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "homefs: in use") {
+		t.Error(err)
+	}
+	drop()
+	s.boot(func(string) {
+		refused(s.dir, "rootfs: in use", "shut", remaster.SyncHomeOptions{Reverse: true})
+	})
+	systest.Must(t, os.WriteFile(s.dir+"/homefs", append([]byte("LUKS\xba\xbe"), make([]byte, 8000)...), 0o600))
+	refused(s.dir, "homefs: is encrypted (LUKS)", "running system", remaster.SyncHomeOptions{})
+	refused(s.dir, "homefs: is encrypted (LUKS)", "running system", remaster.SyncHomeOptions{Reverse: true})
+	systest.Must(t, os.Remove(s.dir+"/homefs"))
+	refused(s.dir, "there is no homefs", "--reverse", remaster.SyncHomeOptions{})
+	inHomes(t, s.dir+"/homefs", "", func(string) {})
+	refused(s.dir, "holds no homes", "--force", remaster.SyncHomeOptions{Mirror: true})
+
+	system := systest.TempDir(t)
+	homesSystem(t, system)
+	m := liveOS(t).fill(system, "dm", false, false, "-comp", "gzip")
+	m.boot(false, func(mnt string) { write(t, mnt+"/home/anna/new", []byte("new"), 0o644) })
+	refused(m.dir, "device-mapper snapshot", "--flatten", remaster.SyncHomeOptions{})
+	// They can be read from it.
+	mustSync(t, m.dir, remaster.SyncHomeOptions{Reverse: true})
+	l, err := remaster.Open(t.Context(), environment(t, codec.Auto), m.dir)
+	systest.Must(t, err)
+	defer l.Close()
+	root, err := l.Home.FS.Root()
+	systest.Must(t, err)
+	if readFile(t, root, "anna/new") != "new" {
+		t.Error("not all homes are there")
+	}
+}
+
+// TestSyncHomeMarks: attributes of overlayfs in homes are shown, and do not act
+// on the layer.
+func TestSyncHomeMarks(t *testing.T) {
+	s := smallHomes(t, func(mnt string) {
+		write(t, mnt+"/anna/.config/other", []byte("x"), 0o644)
+		systest.Run(t, "setfattr", "-n", "trusted.overlay.opaque", "-v", "y", mnt+"/anna/.config")
+		systest.Run(t, "setfattr", "-n", "user.overlay.opaque", "-v", "y", mnt+"/anna/.config")
+	})
+	o := remaster.SyncHomeOptions{NoDelete: true}
+	mustSync(t, s.dir, o)
+	n, err := openTree(t, s.dir, "").Lookup("home/anna/.config")
+	systest.Must(t, err)
+	if v, ok := n.Xattrs.Get("trusted.overlay.overlay.opaque"); !ok || v != "y" || len(n.Xattrs) != 2 {
+		t.Errorf("%q", n.Xattrs)
+	}
+	view := openDir(t, s.view())
+	if readFile(t, view, "home/anna/.config/app/settings") != string(text(92, 800)) || readFile(t, view, "home/anna/.config/other") != "x" {
+		t.Error("what the base has does not show")
+	}
+	mustBeSynced(t, s.dir, o)
+	systest.Must(t, os.Remove(s.dir+"/homefs"))
+	mustSync(t, s.dir, remaster.SyncHomeOptions{Reverse: true})
+	mnt, _ := systest.Mount(t, "ext4", "loop,ro", s.dir+"/homefs")
+	back, err := openDir(t, mnt).Lookup("anna/.config")
+	systest.Must(t, err)
+	if v, _ := back.Xattrs.Get("trusted.overlay.opaque"); v != "y" || len(back.Xattrs) != 2 {
+		t.Errorf("%q", back.Xattrs)
+	}
+	_ = tree.Regular
+}

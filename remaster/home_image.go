@@ -1,0 +1,282 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"relive/extfs"
+	"relive/remaster/hostdisk"
+	"relive/remaster/swap"
+	"relive/tree"
+)
+
+// homeImage is the image of homes that is made anew.
+type homeImage struct {
+	fresh  *freshImage
+	former string // path of the present one, "" for none
+}
+
+// homeReserve is how much a new image of homes has to spare at least, in bytes.
+const homeReserve = 64 << 20
+
+// homeLabels are the labels by which boots know images of homes, or that people
+// expect.
+func homeLabel(l *Live) string {
+	switch l.Layout.(type) {
+	case AntiX, Casper:
+		return l.files.home
+	}
+	return "home"
+}
+
+// planReverse plans that the image of homes holds the homes of the system.
+func (p *SyncHomePlan) planReverse(ctx context.Context, system *tree.Node) error {
+	l, s := p.live, &p.Summary
+	if l.files.home == "" {
+		return refuse("copy them on the running system", "%s: the homes are where persistence.conf binds them, and not in an image of their own", l.Dir)
+	}
+	s.From, s.To = l.Base.Name(), l.files.home
+	if l.Overlay != nil {
+		s.From = l.rel(l.Overlay.Path) + " over " + s.From
+	}
+	if system == nil {
+		return refuse("there is nothing to seed homes with", "%s: the system has no /home", l.Dir)
+	}
+	if p.marks() {
+		system = unescaped(system)
+	}
+	homes, err := p.picked(system, nil)
+	if err != nil {
+		return err
+	}
+	var present *tree.Node
+	if l.Home != nil {
+		present = p.homes.mounts[0].root
+	}
+	want, err := p.compare(ctx, present, homes, nil)
+	if err != nil {
+		return err
+	}
+	resized := l.Home != nil && p.o.Size != 0 && p.o.Size != l.Home.Size
+	if s.UpToDate = s.UpToDate && !resized; s.UpToDate {
+		return nil
+	}
+	if p.homes.nested != "" {
+		root, err := l.Home.FS.Root()
+		if err != nil {
+			return err
+		}
+		var edits tree.Edits
+		c := *want
+		edits.Put(p.homes.nested, &c)
+		if want, err = edits.Apply(root); err != nil {
+			return err
+		}
+	}
+	p.env.phase("measuring", 0)
+	if err := p.planHomeImage(ctx, want); err != nil {
+		return fmt.Errorf("the new %s: %w", l.files.home, err)
+	}
+	return p.planHomeSteps()
+}
+
+// planHomeImage decides on the image that holds that tree.
+func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error {
+	l, s := p.live, &p.Summary
+	_, newest, err := l.state(ctx)
+	if err != nil {
+		return err
+	}
+	now := newest.Whole()
+	if p.env.SourceDate != nil {
+		now = tree.Time{Sec: *p.env.SourceDate}.Whole()
+	}
+	p.image = &homeImage{}
+	var f *freshImage
+	var needs extfs.Needs
+	if l.Home == nil {
+		f = &freshImage{name: l.files.home, root: root, options: extfs.BuildOptions{Name: l.files.home, Label: homeLabel(l),
+			BlockSize: maxBuiltBlock, ReservedPercent: -1, Time: now, Size: p.o.Size}}
+		if p.o.Size == 0 {
+			if needs, err = extfs.Measure(ctx, root, f.options); err != nil {
+				return err
+			}
+			const unit = 1 << 20
+			f.options.Size = (needs.MinSize + max(needs.MinSize/4, homeReserve) + unit - 1) / unit * unit
+		}
+		if needs, err = extfs.Measure(ctx, root, f.options); err != nil {
+			return err
+		}
+		if !needs.Fits {
+			return p.homeTooSmall(needs, "a larger --size does")
+		}
+	} else {
+		p.image.former = l.Home.Path
+		if f, err = planImage(l.files.home, l.Home.FS, root, now); err != nil {
+			return err
+		}
+		if len(f.dropped) > 0 {
+			p.warn("the new %s does without the features %v of the old one", f.name, f.dropped)
+		}
+		f.options.InodeSize = max(f.options.InodeSize, 256) // smaller ones hold no nanoseconds
+		info := l.Home.FS.Info()
+		s.OldSize = l.Home.Size
+		s.Before = imageFill(l.Home)
+		if p.o.Size != 0 {
+			f.options = resizedOptions(f.options, info, p.o.Size)
+		}
+		needs, err = extfs.Measure(ctx, root, f.options)
+		if err == nil && !needs.Fits && p.o.Grow {
+			f.options, needs, err = grown(ctx, root, f.options, info)
+		}
+		if err != nil {
+			return err
+		}
+		if !needs.Fits {
+			return p.homeTooSmall(needs, "--grow makes it larger")
+		}
+	}
+	p.image.fresh = f
+	s.Size = f.options.Size
+	free := int64(needs.FreeBlocks-needs.Blocks) * int64(needs.BlockSize)
+	s.After = Fill{Bytes: s.Size - free, FreeBytes: free, Inodes: int64(needs.Inodes), FreeInodes: int64(needs.FreeInodes - needs.Inodes)}
+	s.Need = s.Size
+	if sparse, err := hostdisk.HoldsHoles(l.Dir); err == nil && sparse {
+		s.Need = min(s.Size, s.After.Bytes)
+	}
+	r := room{dir: l.Dir, need: s.Need, file: l.files.home, size: s.Size, old: generation(l.files.home, 1), more: "use a larger disk", less: "choose a smaller --size"}
+	s.Free, err = r.check()
+	return err
+}
+
+// imageFill tells how full an image is.
+func imageFill(img *Image) Fill {
+	i := img.FS.Info()
+	free := i.FreeBlocks * i.BlockSize
+	return Fill{Bytes: img.Size - free, FreeBytes: free, Inodes: i.Inodes - i.FreeInodes, FreeInodes: i.FreeInodes}
+}
+
+func (p *SyncHomePlan) homeTooSmall(n extfs.Needs, hint string) error {
+	if n.MinSize > 0 {
+		hint += fmt.Sprintf(": it takes at least %s", Bytes(n.MinSize))
+	}
+	unit := int64(n.BlockSize)
+	return refuse(hint, "it would hold %s in %d files, and there is room for %s in %d", Bytes(int64(n.Blocks)*unit), n.Inodes, Bytes(int64(n.FreeBlocks)*unit), n.FreeInodes)
+}
+
+func (p *SyncHomePlan) planHomeSteps() error {
+	steps, err := p.steps("(new " + p.live.files.home + ")")
+	for _, s := range steps {
+		p.Summary.Steps = append(p.Summary.Steps, s.String())
+	}
+	return err
+}
+
+// steps gives what is renamed. Former images of homes belong to no state of the
+// base, and are counted by themselves.
+func (p *SyncHomePlan) steps(made string) (steps []swap.Step, err error) {
+	name, keep := p.live.files.home, p.o.KeepOld
+	held := func(n int) bool { return exists(filepath.Join(p.live.Dir, generation(name, n))) }
+	run, gap := 0, false // all up to the first gap
+	for n := 1; n <= MaxKeepOld; n++ {
+		if held(n) && n >= keep {
+			steps = append(steps, swap.Remove{Path: generation(name, n)})
+		}
+		if gap = gap || !held(n); !gap && n < keep {
+			run = n
+		}
+	}
+	replace := swap.Replace{New: made, Target: name}
+	if keep > 0 && exists(filepath.Join(p.live.Dir, name)) {
+		for n := run; n > 0; n-- {
+			steps = append(steps, swap.Move{From: generation(name, n), To: generation(name, n+1)})
+		}
+		replace.Keep = generation(name, 1)
+	}
+	return append(steps, replace), nil
+}
+
+// runReverse makes the image and puts it in place.
+func (p *SyncHomePlan) runReverse(ctx context.Context) error {
+	err := p.replaceHome(ctx)
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		err = withHint(err, "the disk is full; nothing was changed. Free some space")
+	case errors.Is(err, syscall.EFBIG):
+		err = withHint(err, "the file system cannot hold a file of this size; nothing was changed")
+	}
+	return err
+}
+
+func (p *SyncHomePlan) replaceHome(ctx context.Context) (err error) {
+	l := p.live
+	name := l.files.home
+	steps, err := p.steps("(new " + name + ")")
+	if err != nil {
+		return err
+	}
+	t, err := p.env.begin(l.Dir, "sync-home", steps)
+	if err != nil {
+		return err
+	}
+	defer func() { err = t.end(err) }()
+	at, err := t.temp(name)
+	if err != nil {
+		return err
+	}
+	p.env.phase("new "+name, 0)
+	if err := p.image.build(ctx, at); err != nil {
+		return fmt.Errorf("the new %s: %w", name, err)
+	}
+	// It may have taken minutes, in which somebody may have mounted the files.
+	if err := p.checkInUse(); err != nil {
+		return err
+	}
+	if p.image.former == "" && exists(filepath.Join(l.Dir, name)) {
+		return refuse("begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
+	}
+	if err := l.unchanged(ctx); err != nil {
+		return err
+	}
+	if steps, err = p.steps(t.made[name]); err != nil {
+		return err
+	}
+	p.env.phase("putting the new homes in place", 0)
+	return t.commit(ctx, steps)
+}
+
+// build writes the image, reads it back and compares it.
+func (i *homeImage) build(ctx context.Context, at string) error {
+	if i.former != "" {
+		if err := i.fresh.build(ctx, at, i.former); err != nil {
+			return err
+		}
+		return i.fresh.check(ctx, at)
+	}
+	if err := i.create(ctx, at); err != nil {
+		return err
+	}
+	return i.fresh.check(ctx, at)
+}
+
+// create writes an image where there was none. Homes are for none but its owner
+// to read.
+func (i *homeImage) create(ctx context.Context, at string) (err error) {
+	out, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := out.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if _, err := extfs.Build(ctx, out, i.fresh.root, i.fresh.options); err != nil {
+		return err
+	}
+	return out.Sync()
+}

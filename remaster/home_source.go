@@ -1,0 +1,153 @@
+package remaster
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"relive/tree"
+)
+
+// lostAndFound is e2fsck's directory at the top of an ext file system.
+const lostAndFound = "lost+found"
+
+// homeSource is what a boot with persistence of homes mounts at /home or below.
+type homeSource struct {
+	name   string // for people
+	mounts []homeMount
+	// users are the homes that a mount lies over, nil for all.
+	users []string
+	// nested is the directory in the image of homes that is mounted, "" for its
+	// root.
+	nested string
+}
+
+// homeMount is a directory that is mounted.
+type homeMount struct {
+	dir  string // below /home, "" for that itself
+	root *tree.Node
+}
+
+// whole tells whether /home itself is mounted.
+func (h *homeSource) whole() bool { return len(h.mounts) > 0 && h.mounts[0].dir == "" }
+
+// source finds the homes. With Reverse there may be none yet.
+func (p *SyncHomePlan) source() (*homeSource, error) {
+	l := p.live
+	h := &homeSource{name: l.files.home}
+	if l.HomeProblem != nil {
+		path := filepath.Join(l.Dir, l.files.home)
+		if kind, err := sniff(l.at, path); err == nil && kind == "LUKS" {
+			return nil, refuse("boot with it and copy the homes on the running system; relive opens no encrypted images",
+				"%s: is encrypted (LUKS)", path)
+		}
+		return nil, fmt.Errorf("the homes: %w", l.HomeProblem)
+	}
+	if l.Home != nil {
+		root, err := l.Home.FS.Root()
+		if err != nil {
+			return nil, err
+		}
+		if _, liveOS := l.Layout.(LiveOS); liveOS {
+			// livesys mounts the image's home where it has one.
+			inner, err := directoryAt(root, homeDir)
+			if err != nil {
+				return nil, err
+			}
+			if inner != nil {
+				root, h.nested = inner, homeDir
+			}
+		}
+		h.mounts = []homeMount{{"", root}}
+		return h, nil
+	}
+	for _, b := range l.binds {
+		if b.dir == homeDir {
+			h.mounts = append(h.mounts, homeMount{"", b.root})
+		} else if below, ok := strings.CutPrefix(b.dir, homeDir+"/"); ok {
+			h.mounts = append(h.mounts, homeMount{below, b.root})
+		}
+	}
+	slices.SortStableFunc(h.mounts, func(a, b homeMount) int { return strings.Compare(a.dir, b.dir) })
+	if len(h.mounts) > 0 {
+		h.name = l.rel(l.Overlay.Path) + ", bound at /home"
+		if !h.whole() {
+			h.users = []string{}
+			for _, m := range h.mounts {
+				user, _, _ := strings.Cut(m.dir, "/")
+				h.users = append(h.users, user)
+			}
+			h.users = slices.Compact(h.users)
+			h.name = l.rel(l.Overlay.Path) + ", bound below /home"
+		}
+		return h, nil
+	}
+	switch {
+	case p.o.Reverse && l.files.home != "":
+		return h, nil
+	case p.o.Reverse:
+		return nil, refuse("copy them on the running system, once persistence.conf has a line: /home bind", "%s: a live system of this kind (%s) has no image of homes", l.Dir, l.Layout.Name())
+	case l.files.home != "":
+		return nil, refuse("relive sync-home --reverse makes one of the homes that the system has", "%s: there is no %s", l.Dir, l.files.home)
+	}
+	return nil, refuse("there is nothing to sync: /home is a part of the system", "%s: no homes beside the system (%s)", l.Dir, l.Layout.Name())
+}
+
+// over gives the homes as a boot with them shows them, over the system's.
+func (h *homeSource) over(system *tree.Node) (*tree.Node, error) {
+	at, mounts := system, h.mounts
+	if h.whole() {
+		at, mounts = mounts[0].root, mounts[1:]
+	} else if at == nil {
+		at = tree.NewDir(homeDir, 0o755)
+	}
+	var edits tree.Edits
+	for _, m := range mounts {
+		c := *m.root
+		edits.Put(m.dir, &c)
+	}
+	return edits.Apply(at)
+}
+
+// picked checks that there is what was asked for, and gives the homes without
+// what is never brought over.
+func (p *SyncHomePlan) picked(homes *tree.Node, users []string) (*tree.Node, error) {
+	var edits tree.Edits
+	edits.Remove(lostAndFound)
+	homes, err := edits.Apply(homes)
+	if err != nil {
+		return nil, err
+	}
+	kids, err := homes.Children()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, k := range kids {
+		if users == nil || slices.Contains(users, k.Name) {
+			names = append(names, tree.Escape(k.Name))
+		}
+	}
+	has := "it holds no homes"
+	if len(names) > 0 {
+		has = "it holds those of " + strings.Join(names[:min(len(names), 20)], ", ")
+	}
+	for _, u := range p.o.Users {
+		if !slices.Contains(names, tree.Escape(u)) {
+			return nil, refuse(has, "%s: there is no home of %s", p.Summary.From, tree.Escape(u))
+		}
+	}
+	if p.o.Mirror && len(kids) == 0 && !p.o.Force {
+		return nil, refuse("see that it is the right one; --force goes on", "%s: holds no homes, and --mirror would remove all others", p.Summary.From)
+	}
+	return homes, nil
+}
+
+// syncs tells whether a home is one of those that are synced.
+func (p *SyncHomePlan) syncs(name string, users []string) bool {
+	if name == lostAndFound || users != nil && !slices.Contains(users, name) {
+		return false
+	}
+	return len(p.o.Users) == 0 || slices.Contains(p.o.Users, name)
+}
