@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/iso"
 	"relive/remaster/bootfiles"
 	"relive/remaster/menu"
 	"relive/remaster/packages"
@@ -82,6 +83,9 @@ func (p *ISOPlan) setUp(ctx context.Context, setup *bootfiles.Setup) error {
 	}
 	r := &p.recipe
 	r.Boot, r.Catalog, r.Disk, r.Appended = setup.Boot, setup.Catalog, setup.Disk, setup.Appended
+	if r.Disk != nil && r.Disk.Table == iso.TableGPT && len(r.Disk.Code) > 0 {
+		r.Disk.Active = true // some BIOSes start no disk without an active entry
+	}
 	p.Summary.Boot = setup.Origin
 	for _, n := range setup.Notes {
 		p.warn("%s", n)

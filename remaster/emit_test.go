@@ -256,3 +256,33 @@ func copyOf(t testing.TB, path string) string {
 	systest.CopyFile(t, path, to)
 	return to
 }
+
+// TestISOKernel: the live system boots with its own kernel, wherever a template
+// has another.
+func TestISOKernel(t *testing.T) {
+	requireKernel(t)
+	systest.NeedTools(t, "xorriso")
+	t.Parallel()
+	d := systest.TempDir(t)
+	write(t, d+"/usr/share/big.db", text(1, 30_000), 0o644)
+	m := liveOS(t).fill(d, "dm", false, false, "-comp", "gzip")
+	above := filepath.Dir(m.dir)
+	write(t, above+"/images/pxeboot/vmlinuz", text(60, 5000), 0o644)
+	write(t, above+"/images/pxeboot/initrd.img", text(61, 5000), 0o644)
+	other := func(name string, seed uint64) *tree.Node {
+		n := tree.NewFile(name, 0o444, text(seed, 4000))
+		n.Mtime = tree.Time{Sec: 1_700_000_000}
+		return n
+	}
+	template := bootable(t, "OLD", other("isolinux/vmlinuz", 70), other("isolinux/initrd.img", 71), other("isolinux/memtest", 72))
+	res := snapshot(t, m.dir, remaster.ISOOptions{Output: systest.TempDir(t) + "/out.iso", Template: template, NoDefaultExcludes: true})
+	got := inISO(t, res.Path)
+	for name, seed := range map[string]uint64{"isolinux/vmlinuz": 60, "isolinux/initrd.img": 61} {
+		if b, err := os.ReadFile(got + "/" + name); err != nil || !bytes.Equal(b, text(seed, 5000)) {
+			t.Errorf("%s is not the live system's: %v", name, err)
+		}
+	}
+	if b, err := os.ReadFile(got + "/isolinux/memtest"); err != nil || !bytes.Equal(b, text(72, 4000)) {
+		t.Errorf("isolinux/memtest: %v", err)
+	}
+}

@@ -14,3 +14,6 @@ func (e *Env) OnDisk(disk swap.FS) { e.disk = disk }
 func (l *Live) PlanRelayer(ctx context.Context, e *Env, want *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
 	return l.planRelayer(ctx, e, "relayer", want, o)
 }
+
+// Initrds are the names that the initrd of a kernel may have.
+func Initrds(kernel string) []string { return initrds(kernel) }
