@@ -74,21 +74,24 @@ func (l *Live) changesBetween(ctx context.Context, from, to *tree.Node, fn func(
 		if c.Path == rootVIDFile {
 			return nil
 		}
-		out := Change{Path: c.Path, Diff: c.Diff, Old: c.A, New: c.B}
-		switch {
-		case c.Diff&tree.Only != 0:
-			out.Kind = Added
-		case c.Diff&tree.Absent != 0:
-			out.Kind = Deleted
-		case c.Diff&tree.TypeOf != 0:
-			out.Kind = Replaced
-		case c.Diff&tree.Contents != 0:
-			out.Kind = Content
-		default:
-			out.Kind = Metadata
-		}
+		out := Change{Path: c.Path, Kind: kindOf(c.Diff), Diff: c.Diff, Old: c.A, New: c.B}
 		return fn(out)
 	})
+}
+
+// kindOf tells what kind of change a difference is.
+func kindOf(d tree.Difference) ChangeKind {
+	switch {
+	case d&tree.Only != 0:
+		return Added
+	case d&tree.Absent != 0:
+		return Deleted
+	case d&tree.TypeOf != 0:
+		return Replaced
+	case d&tree.Contents != 0:
+		return Content
+	}
+	return Metadata
 }
 
 // ChangeTotals count changes.

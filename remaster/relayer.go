@@ -42,8 +42,11 @@ type RelayerPlan struct {
 	env  *Env
 	verb string
 	want *tree.Node
-	o    RelayerOptions
-	now  tree.Time
+	// layer is the very layer that is to be made, nil for the least one that shows
+	// want.
+	layer *tree.Node
+	o     RelayerOptions
+	now   tree.Time
 	// parts are what is made, in the order in which it is put in place.
 	parts []part
 
@@ -88,7 +91,12 @@ type unionLayer struct {
 // want is a tree like l.Merged, of which its nodes may be: attributes of nested
 // overlays are escaped. Its root's metadata become those of the layer.
 func (l *Live) planRelayer(ctx context.Context, e *Env, verb string, want *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
-	p := &RelayerPlan{live: l, env: e, verb: verb, want: want, o: o}
+	return l.planned(ctx, e, verb, want, nil, o)
+}
+
+// planned does as planRelayer, or planLayer where there is a layer.
+func (l *Live) planned(ctx context.Context, e *Env, verb string, want, layer *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
+	p := &RelayerPlan{live: l, env: e, verb: verb, want: want, layer: layer, o: o}
 	p.Summary = RelayerSummary{KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
 	if err := p.checkState(ctx); err != nil {
 		return nil, err
@@ -168,11 +176,13 @@ func (p *RelayerPlan) checkState(ctx context.Context) error {
 	if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: p.o.Force}}); err != nil {
 		return err
 	}
-	warnings, err := l.overlayWarnings()
-	if err != nil {
-		return err
+	if p.layer == nil { // of which the present overlay would be no part
+		warnings, err := l.overlayWarnings()
+		if err != nil {
+			return err
+		}
+		p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 	}
-	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 	return p.checkInUse()
 }
 
@@ -198,7 +208,7 @@ func (p *RelayerPlan) checkInUse() error {
 // show.
 func (p *RelayerPlan) stamp() error {
 	l := p.live
-	if _, antix := l.Layout.(AntiX); !antix {
+	if _, antix := l.Layout.(AntiX); !antix || p.layer != nil {
 		return nil
 	}
 	was, err := l.Merged.Lookup(rootVIDFile)
@@ -243,6 +253,9 @@ func (p *RelayerPlan) form() overlay.Form {
 
 // layers makes the layer of each union, the outer ones first.
 func (p *RelayerPlan) layers(ctx context.Context) ([]newLayer, error) {
+	if p.layer != nil {
+		return p.given(ctx, p.layer)
+	}
 	out, err := p.shares(ctx)
 	if err != nil {
 		return nil, err

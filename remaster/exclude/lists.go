@@ -72,6 +72,7 @@ var shipped = [...]struct {
 	{"fedora-general", "fedora", General},
 	{"arch-general", "arch", General},
 	{"home-caches", "", Asked},
+	{"antix-save", "antix", Asked},
 }
 
 // Lists gives the lists that come with relive, in the order in which they are

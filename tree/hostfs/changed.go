@@ -46,7 +46,7 @@ type file struct {
 func (f file) Open() (tree.Content, error) {
 	c, err := openFile(f.path, unix.O_NOFOLLOW)
 	if err != nil {
-		return nil, err
+		return nil, gone(err)
 	}
 	w := &watched{c, f}
 	if err := w.check(); err != nil {

@@ -1,0 +1,29 @@
+package remaster
+
+import (
+	"context"
+
+	"relive/tree"
+)
+
+// planLayer plans that the overlay consists of this very layer, with all marks
+// as they are: one that was written over the present base, so that what it
+// refers to there still means the same. shown is what it shows over the base,
+// merged with the options of Live.lay. The layer must not depend on an index.
+// The overlay must be an image of one layer of the same form.
+func (l *Live) planLayer(ctx context.Context, e *Env, verb string, layer, shown *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
+	return l.planned(ctx, e, verb, shown, layer, o)
+}
+
+// given is the layer that planLayer was given, as the one that is to be made.
+func (p *RelayerPlan) given(ctx context.Context, root *tree.Node) ([]newLayer, error) {
+	if len(p.live.Overlay.laid) > 0 || p.live.Overlay.Image == nil {
+		return nil, refuse("bring the files in as root, through a mount", "%s: is no image of one layer", p.live.Overlay.Path)
+	}
+	layers, err := p.shares(ctx)
+	if err != nil {
+		return nil, err
+	}
+	layers[0].root = root
+	return layers, nil
+}
