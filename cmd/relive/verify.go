@@ -50,8 +50,8 @@ read from end to end.`,
 	return c
 }
 
-func (a *app) showChecks(results []remaster.CheckResult) error {
-	bad, skipped := 0, 0
+// countChecks counts what is damaged and what could not be checked.
+func countChecks(results []remaster.CheckResult) (bad, skipped int) {
 	for _, r := range results {
 		switch {
 		case r.Skipped != "":
@@ -60,6 +60,11 @@ func (a *app) showChecks(results []remaster.CheckResult) error {
 			bad++
 		}
 	}
+	return bad, skipped
+}
+
+func (a *app) showChecks(results []remaster.CheckResult) error {
+	bad, skipped := countChecks(results)
 	if a.json {
 		if err := a.printJSON(results); err != nil {
 			return err
