@@ -7,371 +7,15 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"relive/overlay"
 	"relive/remaster"
 	"relive/remaster/swap"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )
-
-// restamp stamps a set, and gives the error of the plan.
-func restamp(t testing.TB, e *remaster.Env, dir, set string) error {
-	t.Helper()
-	l, err := remaster.Open(t.Context(), e, dir, remaster.WithSet(set))
-	systest.Must(t, err)
-	defer l.Close()
-	p, err := l.PlanRestamp(t.Context(), e, remaster.RestampOptions{KeepOld: 1})
-	if err != nil {
-		return err
-	}
-	return p.Run(t.Context())
-}
-
-// withoutTimes takes the times of directories, and what a boot or a compaction
-// stamps, out of a tree.
-func withoutTimes(t testing.TB, root *tree.Node) *tree.Node {
-	t.Helper()
-	n := without(t, root, append([]string{"lost+found"}, stamps...)...)
-	return &tree.Node{Meta: untimed(n).Meta, Xattrs: n.Xattrs, Dir: untimedDir{n}}
-}
-
-func untimed(n *tree.Node) *tree.Node {
-	c := *n
-	if n.Type == tree.Directory {
-		c.Mtime, c.Dir, c.Inode = tree.Time{}, untimedDir{n}, tree.Inode{}
-	}
-	return &c
-}
-
-type untimedDir struct{ n *tree.Node }
-
-func (d untimedDir) Children() ([]*tree.Node, error) {
-	kids, err := d.n.Children()
-	out := make([]*tree.Node, 0, len(kids))
-	for _, k := range kids {
-		out = append(out, untimed(k))
-	}
-	return out, err
-}
-
-// TestRestampTruth: two sets are written by the kernel, and one is folded into
-// the base. The other, restamped, shows to the kernel what it showed before with
-// what was done in the first.
-func TestRestampTruth(t *testing.T) {
-	requireKernel(t)
-	d := systest.TempDir(t)
-	smallSystem(t, d)
-	for _, name := range []string{"opt/both/one", "opt/both/two", "srv/replaced/a", "srv/shut/a", "srv/shut/b", "srv/emptied/a"} {
-		write(t, d+"/"+name, text(31, 800), 0o644)
-	}
-	settle(t, d)
-	l := &live{t: t, dir: systest.TempDir(t)}
-	systest.Run(t, "mksquashfs", d, l.path("linuxfs"), "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	l.mkfs("-t", "ext4")
-	base := func(mnt string) {
-		useSmall(t, mnt)
-		write(t, mnt+"/opt/both/one", []byte("by the base"), 0o640)
-		systest.Must(t, os.RemoveAll(mnt+"/srv/replaced"))
-		write(t, mnt+"/srv/replaced", []byte("a file now"), 0o644)
-		for _, name := range []string{"/etc/new", "/etc/hostname", "/usr/share/deep/a/again", "/opt/both/one", "/srv/replaced"} {
-			systest.Run(t, "touch", "-d", "@1700000000", mnt+name)
-		}
-	}
-	set := func(mnt string) {
-		write(t, mnt+"/opt/both/two", []byte("by the set"), 0o600)
-		write(t, mnt+"/etc/of-the-set", []byte("x"), 0o600)
-		systest.Must(t, os.Link(mnt+"/etc/of-the-set", mnt+"/opt/linked"))
-		systest.Must(t, os.RemoveAll(mnt+"/srv/shut"))
-		write(t, mnt+"/srv/shut/new", []byte("alone"), 0o644)
-		systest.Must(t, os.Remove(mnt+"/srv/emptied/a"))
-		write(t, mnt+"/usr/share/new/deep/file", text(5, 900), 0o644)
-		systest.Must(t, os.Remove(mnt+"/var/lib/dpkg/status"))
-	}
-	l.boot(false, func(string) {}) // stamps it
-	e := environment(t, codec.Auto)
-	p, err := remaster.PlanSetClone(t.Context(), e, l.dir, "work", "")
-	systest.Must(t, err)
-	systest.Must(t, p.Run(t.Context()))
-	l.boot(false, base)
-	work := &live{t: t, dir: systest.TempDir(t)}
-	systest.CopyFile(t, l.path("linuxfs"), work.path("linuxfs"))
-	systest.Must(t, os.Rename(l.path("work/rootfs"), work.path("rootfs")))
-	work.boot(false, set)
-	expected := systest.TempDir(t)
-	systest.Run(t, "cp", "-a", work.view()+"/.", expected)
-	base(expected)
-	systest.Must(t, os.Rename(work.path("rootfs"), l.path("work/rootfs")))
-
-	res := l.compact(keepOne())
-	if !hasWarning(res.Warnings, "the rootfs of the set work was written over the present linuxfs") {
-		t.Errorf("no warning of the other set: %q", res.Warnings)
-	}
-	if s := l.status(); !hasWarning(s.Warnings, "a boot ignores the rootfs of the set work") {
-		t.Errorf("status: no warning of the other set: %q", s.Warnings)
-	}
-	systest.Must(t, restamp(t, e, l.dir, "work"))
-	systest.Fsck(t, l.path("work/rootfs"))
-	if !has(l.path("work/rootfs.old")) {
-		t.Error("the former rootfs is not kept")
-	}
-	systest.Must(t, os.Remove(work.path("linuxfs")))
-	systest.CopyFile(t, l.path("linuxfs"), work.path("linuxfs"))
-	systest.CopyFile(t, l.path("work/rootfs"), work.path("rootfs"))
-	got := work.view()
-	sameTree(t, "by hand", "the kernel", withoutTimes(t, openDir(t, expected)), withoutTimes(t, openDir(t, got)))
-	one, err := os.ReadFile(got + "/etc/live/version/rootfs.ver")
-	systest.Must(t, err)
-	two, err := os.ReadFile(got + "/etc/live/version/linuxfs.ver")
-	systest.Must(t, err)
-	if string(one) != string(two) {
-		t.Errorf("the version ids differ: %s, %s", one, two)
-	}
-
-	// The same system, compacted with the set, and all the way back.
-	opened, err := remaster.Open(t.Context(), e, l.dir, remaster.WithSet("work"))
-	systest.Must(t, err)
-	want := withoutTimes(t, openTree(t, work.dir, ""))
-	plan, err := opened.PlanCompact(t.Context(), e, keepOne())
-	systest.Must(t, err)
-	_, err = plan.Run(t.Context())
-	systest.Must(t, errors.Join(err, opened.Close()))
-	sameTree(t, "base and set", "compacted", want, withoutTimes(t, openTree(t, l.path("linuxfs"), "")))
-	back, err := remaster.PlanRollback(t.Context(), e, l.dir, remaster.WithSet("work"))
-	systest.Must(t, err)
-	systest.Must(t, back.Run(t.Context()))
-	sameTree(t, "before", "rolled back", want, withoutTimes(t, setTree(t, l.dir, "work")))
-}
-
-func setTree(t testing.TB, dir, set string) *tree.Node {
-	t.Helper()
-	root, c, err := remaster.OpenTree(t.Context(), environment(t, codec.Auto), dir, "", "", remaster.WithSet(set))
-	systest.Must(t, err)
-	t.Cleanup(func() { c.Close() })
-	return root
-}
-
-// restampDir makes a live directory in which a set was written over a former
-// base.
-func restampDir(t testing.TB, was, is, upper *tree.Node) string {
-	t.Helper()
-	version := func(root *tree.Node, name, id string) *tree.Node {
-		var e tree.Edits
-		e.Put("etc/live/version/"+name, file("", []byte(id+"\n")))
-		out, err := e.Apply(root)
-		systest.Must(t, err)
-		return out
-	}
-	const former = "==== 11111111111111111111111111111111"
-	l := craft(t, version(is, "linuxfs.ver", newVersion), nil, likeMksquashfs(codec.Gzip, 128<<10))
-	writeSquash(t, l.path("linuxfs.old"), version(was, "linuxfs.ver", former), likeMksquashfs(codec.Gzip, 128<<10))
-	systest.Must(t, os.Mkdir(l.path("work"), 0o755))
-	stamped := *version(upper, "rootfs.ver", former)
-	stamped.Name = "upper"
-	buildRootfs(t, l.path("work/rootfs"), dir("", &stamped, dir("work")))
-	return l.dir
-}
-
-// TestRestampConflicts: what both have changed is told, and refused.
-func TestRestampConflicts(t *testing.T) {
-	t.Parallel()
-	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
-	opaque := func(n *tree.Node) *tree.Node {
-		return with(n, func(n *tree.Node) { n.Xattrs = tree.Xattrs{{Name: "trusted.overlay.opaque", Value: "y"}} })
-	}
-	mode := func(n *tree.Node, m uint16) *tree.Node { return with(n, func(n *tree.Node) { n.Perm = m }) }
-	later := func(n *tree.Node) *tree.Node { return with(n, func(n *tree.Node) { n.Mtime.Sec += 10 }) }
-	for name, c := range map[string]struct {
-		was, is, upper []*tree.Node
-		want           string // "" where it applies
-	}{
-		"nothing below":              {nil, []*tree.Node{f("a", "1")}, []*tree.Node{f("b", "2")}, ""},
-		"unchanged below a file":     {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2")}, ""},
-		"changed below a file":       {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "2")}, "a: changed, changed"},
-		"touched below a file":       {[]*tree.Node{f("a", "1")}, []*tree.Node{later(f("a", "1"))}, []*tree.Node{f("a", "2")}, "a: changed, changed"},
-		"the same change":            {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{f("a", "2")}, ""},
-		"changed below a copy":       {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "1")}, "a: copied, changed"},
-		"deleted below a file":       {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{f("a", "2")}, "a: changed, deleted"},
-		"added by both":              {nil, []*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, "a: added, added"},
-		"changed below a deletion":   {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{whiteout("a")}, "a: deleted, changed"},
-		"deleted by both":            {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{whiteout("a")}, ""},
-		"unchanged below a deletion": {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "1")}, []*tree.Node{whiteout("a")}, ""},
-		"changed below a deleted directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{dir("d", f("a", "2"))}, []*tree.Node{whiteout("d")},
-			"d: deleted, changed directory"},
-		"changed in a directory of both": {[]*tree.Node{dir("d", f("a", "1"), f("b", "1"))}, []*tree.Node{later(dir("d", f("a", "2"), f("b", "1"), f("c", "1")))},
-			[]*tree.Node{dir("d", f("b", "3"), f("e", "1"))}, ""},
-		"added below an opaque directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{dir("d", f("a", "1"), f("b", "1"))},
-			[]*tree.Node{opaque(dir("d", f("c", "3")))}, "d/b: hidden, added"},
-		"unchanged below an opaque directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{dir("d", f("a", "1"))},
-			[]*tree.Node{opaque(dir("d", f("c", "3")))}, ""},
-		"mode of a directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{mode(dir("d", f("a", "1")), 0o700)}, []*tree.Node{dir("d", f("b", "3"))},
-			"d: changed directory, changed directory"},
-		"the same mode of a directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{mode(dir("d", f("a", "1")), 0o700)},
-			[]*tree.Node{mode(dir("d", f("b", "3")), 0o700)}, ""},
-		"a directory deleted": {[]*tree.Node{dir("d", f("a", "1"))}, nil, []*tree.Node{dir("d", f("b", "3"))}, "d: changed directory, deleted"},
-		"a directory made a file": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{f("d", "x")}, []*tree.Node{dir("d", f("b", "3"))},
-			"d: changed directory, replaced"},
-		"a file made a directory": {[]*tree.Node{f("d", "1")}, []*tree.Node{f("d", "1")}, []*tree.Node{opaque(dir("d", f("b", "3")))}, ""},
-		"several": {[]*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2"), f("b", "2")}, []*tree.Node{f("a", "3"), whiteout("b")},
-			"a: changed, changed; b: deleted, changed"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			top := func(kids []*tree.Node) *tree.Node { return dir("", slices.Concat(kids, []*tree.Node{dir("etc")})...) }
-			d := restampDir(t, top(c.was), top(c.is), merging(top(c.upper)))
-			before := sums(t, d)
-			err := restamp(t, environment(t, codec.Auto), d, "work")
-			var conflicts *remaster.RestampConflicts
-			var got []string
-			if errors.As(err, &conflicts) {
-				for _, c := range conflicts.Conflicts {
-					got = append(got, fmt.Sprintf("%s: %s, %s", c.Path, c.Set, c.Base))
-				}
-				if _, ok := remaster.IsRefusal(err); !ok || conflicts.Count != len(got) || remaster.Hint(err) == "" {
-					t.Errorf("no refusal with a hint: %v", err)
-				}
-				if !maps.Equal(before, sums(t, d)) {
-					t.Error("something was changed")
-				}
-			} else {
-				systest.Must(t, err)
-			}
-			if s := strings.Join(got, "; "); s != c.want {
-				t.Errorf("conflicts %q, not %q", s, c.want)
-			}
-		})
-	}
-}
-
-// TestRestampLaw: over random bases and layers, a set that is restamped shows
-// what it changed, and else the new base.
-func TestRestampLaw(t *testing.T) {
-	systest.NeedTools(t, "e2fsck")
-	t.Parallel()
-	applied, refused := 0, 0
-	for seed := range uint64(60) {
-		g := &grove{r: seed*2654435761 + 1}
-		was := g.tree(3)
-		is, shown := g.edit(was, 0), g.edit(was, 0)
-		merged := dir("", slices.Concat(shown, []*tree.Node{dir("etc")})...)
-		base := dir("", slices.Concat(was, []*tree.Node{dir("etc")})...)
-		upper, err := overlay.Difference(t.Context(), base, merged, overlay.DifferenceOptions{Namespace: overlay.Trusted, Origins: true})
-		systest.Must(t, err)
-		d := restampDir(t, base, dir("", slices.Concat(is, []*tree.Node{dir("etc")})...), upper)
-		if err := restamp(t, environment(t, codec.Auto), d, "work"); err != nil {
-			var conflicts *remaster.RestampConflicts
-			if !errors.As(err, &conflicts) {
-				t.Fatal(err)
-			}
-			refused++
-			continue
-		}
-		applied++
-		a, b, c := flat(t, base), flat(t, merged), flat(t, dir("", slices.Concat(is, []*tree.Node{dir("etc")})...))
-		want := maps.Clone(c)
-		for path := range mergedKeys(a, b) {
-			if a[path] == b[path] {
-				continue
-			}
-			if delete(want, path); b[path] != "" {
-				want[path] = b[path]
-			}
-		}
-		if got := flat(t, setTree(t, d, "work")); !maps.Equal(got, want) {
-			t.Fatalf("seed %d: shows\n%v\nnot\n%v\nwas\n%v\nset\n%v\nbase\n%v", seed, got, want, a, b, c)
-		}
-	}
-	if applied < 10 || refused < 10 {
-		t.Errorf("%d applied, %d refused: no test", applied, refused)
-	}
-}
-
-func mergedKeys(a, b map[string]string) map[string]bool {
-	out := map[string]bool{}
-	for k := range a {
-		out[k] = true
-	}
-	for k := range b {
-		out[k] = true
-	}
-	return out
-}
-
-// flat tells of each path but the stamps what it holds.
-func flat(t testing.TB, root *tree.Node) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	systest.Must(t, tree.Walk(t.Context(), root, func(path string, n *tree.Node) error {
-		switch {
-		case path == "etc" || path == "lost+found":
-			return tree.SkipDir
-		case path == "":
-		case n.Type == tree.Directory:
-			out[path] = fmt.Sprintf("dir %o", n.Perm)
-		default:
-			b, err := tree.ReadAll(n, 1<<20)
-			out[path] = fmt.Sprintf("file %o %d %s", n.Perm, n.Mtime.Sec, b)
-			return err
-		}
-		return nil
-	}))
-	return out
-}
-
-// grove makes random small trees.
-type grove struct{ r uint64 }
-
-func (g *grove) next(n uint64) uint64 {
-	g.r ^= g.r << 13
-	g.r ^= g.r >> 7
-	g.r ^= g.r << 17
-	return g.r % n
-}
-
-func (g *grove) node(name string, depth int) *tree.Node {
-	if depth > 0 && g.next(2) == 0 {
-		return dir(name, g.tree(depth-1)...)
-	}
-	return file(name, []byte{byte('0' + g.next(3))})
-}
-
-func (g *grove) tree(depth int) (out []*tree.Node) {
-	for _, name := range []string{"a", "b", "c", "d"} {
-		if g.next(4) > 0 {
-			out = append(out, g.node(name, depth))
-		}
-	}
-	return out
-}
-
-// edit changes little of a tree.
-func (g *grove) edit(kids []*tree.Node, depth int) (out []*tree.Node) {
-	for _, k := range kids {
-		switch n := g.next(14); {
-		case n == 0: // gone
-		case n == 1:
-			out = append(out, g.node(k.Name, 1))
-		case n == 2 && k.Type == tree.Directory:
-			c := *k
-			c.Perm = 0o700
-			out = append(out, &c)
-		case k.Type == tree.Directory && depth < 3:
-			c := *k
-			c.Dir = tree.List(g.edit(k.Dir.(tree.List), depth+1))
-			out = append(out, &c)
-		default:
-			out = append(out, k)
-		}
-	}
-	if g.next(6) == 0 {
-		out = append(out, g.node(fmt.Sprintf("e%d", g.next(3)), 1))
-	}
-	return out
-}
 
 // TestSetsCrash: wherever a change of sets is cut off, a set is there whole or
 // not at all; recovery leads to the state before or after.
@@ -560,4 +204,29 @@ func TestSetsOnStick(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	systest.Must(t, l.Close())
+}
+
+// TestSetCloneShared: where the file system can, a copy shares the blocks of the
+// original, so that a full disk is no obstacle.
+func TestSetCloneShared(t *testing.T) {
+	systest.NeedTools(t, "mkfs.btrfs")
+	systest.NeedFilesystems(t, "btrfs")
+	t.Parallel()
+	image := systest.Blank(t, 160<<20)
+	systest.Run(t, "mkfs.btrfs", "-q", image)
+	mnt, _ := systest.Mount(t, "btrfs", "loop", image)
+	small := craft(t, dir("", dir("etc")), nil, likeMksquashfs(codec.Gzip, 128<<10))
+	write(t, mnt+"/antiX/homefs", noise(3, 60<<20), 0o600)
+	systest.CopyFile(t, small.path("linuxfs"), mnt+"/antiX/linuxfs")
+	systest.Run(t, "sync", "-f", mnt)
+	e := environment(t, codec.Auto)
+	for _, name := range []string{"../one", "two", "three", "four"} {
+		p, err := remaster.PlanSetClone(t.Context(), e, mnt+"/antiX", name, "")
+		systest.Must(t, err)
+		if !p.Shared || p.Need < 60<<20 {
+			t.Errorf("%s: %+v", name, p)
+		}
+		systest.Must(t, p.Run(t.Context()))
+		systest.Run(t, "cmp", mnt+"/antiX/homefs", filepath.Join(mnt, "antiX", name, "homefs"))
+	}
 }
