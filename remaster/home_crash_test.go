@@ -21,6 +21,7 @@ import (
 func smallHomes(t *testing.T, homes func(mnt string)) *showing {
 	t.Helper()
 	s := showings(t, func(dir string) { homesSystem(t, dir) })["antiX"](t)
+	systest.Must(t, os.Remove(s.over))
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-I", "128", "-L", "rootfs", s.over, "12M")
 	s.boot(func(mnt string) { write(t, mnt+"/home/anna/only-here", []byte("x"), 0o644) })
 	inHomes(t, s.dir+"/homefs", "", homes)
