@@ -94,7 +94,7 @@ func TestSyncHomeRefused(t *testing.T) {
 		write(t, mnt+"/anna/notes", []byte("new"), 0o644)
 		write(t, mnt+"/anna/containers/layer/file", nil, 0o644)
 		systest.Must(t, unix.Mknod(mnt+"/anna/containers/layer/gone", unix.S_IFCHR, 0))
-		write(t, mnt+"/berta/big", noise(3, 10<<20), 0o644)
+		write(t, mnt+"/berta/big", noise(3, 11<<20), 0o644)
 		systest.Must(t, os.Chown(mnt+"/berta", 4711, 4711))
 	})
 	refused := func(dir, fact, hint string, o remaster.SyncHomeOptions) {

@@ -274,6 +274,9 @@ func (l *Live) leftovers() ([]Leftover, error) {
 			if !ok || !l.files.has(filepath.Join(dir, stem)) {
 				continue
 			}
+			if filepath.Join(dir, stem) == l.files.home && ext != ".new" {
+				means = "former homes: rename it to bring them back"
+			}
 			st, err := l.at.stat(filepath.Join(l.Dir, dir, name))
 			if err == nil && st.dir && l.onHost() {
 				st.size, err = treeSize(filepath.Join(l.Dir, dir, name))
