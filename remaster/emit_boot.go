@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -88,7 +89,44 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 			s.Firmware = append(s.Firmware, name)
 		}
 	}
+	if err := p.bootSums(ctx); err != nil {
+		return err
+	}
 	return p.menus(ctx, tpl)
+}
+
+// bootSums writes the sum beside each kernel and initrd, which antiX's init
+// verifies; other layouts have it where the medium has.
+func (p *ISOPlan) bootSums(ctx context.Context) error {
+	files, err := globAll(p.root, slices.Concat(p.form.kernels, p.form.initrds))
+	if err != nil {
+		return err
+	}
+	_, antix := p.live.Layout.(AntiX)
+	buf := make([]byte, 1<<20)
+	var edits tree.Edits
+	for _, at := range files {
+		n, err := p.root.Lookup(at)
+		if err != nil {
+			return err
+		}
+		was, err := p.root.Lookup(at + ".md5")
+		if err != nil {
+			return err
+		}
+		if was == nil && !antix {
+			continue
+		}
+		sum, err := hashNode(ctx, n, "md5", buf, nil)
+		if err != nil {
+			return fmt.Errorf("%s: %w", tree.Quote(at), err)
+		}
+		c := tree.NewFile("", 0o444, fmt.Appendf(nil, "%s  %s\n", sum, path.Base(at)))
+		c.Mtime = n.Mtime
+		edits.Put(at+".md5", c)
+	}
+	p.root, err = edits.Apply(p.root)
+	return err
 }
 
 // template opens the ISO that boot files are taken from: the one that is given,

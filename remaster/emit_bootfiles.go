@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -43,9 +44,10 @@ func (p *ISOPlan) bootFiles(ctx context.Context) error {
 	}
 	title := p.o.Title
 	if title == "" {
-		if title, err = p.systemTitle(); err != nil {
+		if title, err = p.osRelease("PRETTY_NAME"); err != nil {
 			return err
 		}
+		title = cmp.Or(title, p.live.Layout.Name())
 	}
 	m := menu.Menu{Title: title, Timeout: 10, Entries: []menu.Entry{
 		{Title: title, Kernel: "/" + s.Kernel, Initrd: []string{"/" + s.Initrd}, Args: p.form.arguments(p.recipe.VolumeID)},
@@ -91,31 +93,6 @@ func (p *ISOPlan) setUp(ctx context.Context, setup *bootfiles.Setup) error {
 		p.warn("%s", n)
 	}
 	return nil
-}
-
-// systemTitle is what the system calls itself to people.
-func (p *ISOPlan) systemTitle() (string, error) {
-	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
-		n, err := p.live.Merged.Lookup(name)
-		if err != nil {
-			return "", err
-		}
-		if n == nil || n.Type != tree.Regular {
-			continue
-		}
-		text, err := tree.ReadAll(n, 1<<16)
-		if err != nil {
-			return "", err
-		}
-		for line := range strings.Lines(string(text)) {
-			if v, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
-				if v = strings.Trim(v, `"'`); v != "" {
-					return v, nil
-				}
-			}
-		}
-	}
-	return p.live.Layout.Name(), nil
 }
 
 // packageList plans the list of packages beside the ISO.

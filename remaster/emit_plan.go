@@ -272,10 +272,19 @@ func (p *ISOPlan) nameOutput() error {
 	}
 }
 
-var osReleaseID = regexp.MustCompile(`(?m)^ID=["']?([A-Za-z0-9._-]+)["']?\s*$`)
+var nameOfSystem = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // systemID is what the system calls itself, for names.
 func (p *ISOPlan) systemID() (string, error) {
+	id, err := p.osRelease("ID")
+	if err != nil || !nameOfSystem.MatchString(id) {
+		return "live", err
+	}
+	return id, nil
+}
+
+// osRelease gives a field of os-release(5), "" where there is none.
+func (p *ISOPlan) osRelease(field string) (string, error) {
 	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
 		n, err := p.live.Merged.Lookup(name)
 		if err != nil {
@@ -288,11 +297,13 @@ func (p *ISOPlan) systemID() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if m := osReleaseID.FindSubmatch(text); m != nil {
-			return string(m[1]), nil
+		for line := range strings.Lines(string(text)) {
+			if v, ok := strings.CutPrefix(strings.TrimSpace(line), field+"="); ok {
+				return strings.Trim(v, `"'`), nil
+			}
 		}
 	}
-	return "live", nil
+	return "", nil
 }
 
 // planSystem plans the system's image.

@@ -201,7 +201,7 @@ iso_large_data() {
     rm -rf "$live"
     mkdir -p "$live/_empty"
     cp "$DATA/live.zstd/linuxfs" "$live/linuxfs"
-    mksquashfs "$live/_empty" "$live/linuxfs" -no-progress -quiet \
+    mksquashfs "$live/_empty" "$live/linuxfs" -no-progress -quiet -action 'uncompressed@name(big)' \
         -p "big f 0644 0 0 $(declare -f incompressible); incompressible 5368709120" >/dev/null
     rmdir "$live/_empty"
     (cd "$live" && md5sum linuxfs >linuxfs.md5)
