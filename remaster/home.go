@@ -104,6 +104,14 @@ func (t *HomeTally) add(n *tree.Node, content bool) {
 	}
 }
 
+// take takes a file off that is to be counted with all.
+func (t *HomeTally) take(n *tree.Node) {
+	t.Files--
+	if n.Type == tree.Regular {
+		t.Bytes -= n.Size
+	}
+}
+
 // PlanSyncHome compares the homes of both sides and decides how the one that is
 // written to is made anew. It changes nothing. What makes it unsafe is a Refusal.
 func (l *Live) PlanSyncHome(ctx context.Context, e *Env, o SyncHomeOptions) (*SyncHomePlan, error) {

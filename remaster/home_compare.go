@@ -41,6 +41,7 @@ func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users [
 			s.Home = true
 		case c.A == nil:
 			of(c.Path).New.add(c.B, true)
+			of(c.Path).Unchanged.take(c.B)
 		case c.B == nil:
 			of(c.Path).Deleted.add(c.A, true)
 			if p.rules != nil {
@@ -50,6 +51,7 @@ func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users [
 			}
 		default:
 			of(c.Path).Changed.add(c.B, c.Diff&(tree.TypeOf|tree.Contents) != 0)
+			of(c.Path).Unchanged.take(c.B)
 		}
 		return nil
 	})
@@ -75,10 +77,6 @@ func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users [
 	}
 	for _, name := range slices.Sorted(maps.Keys(by)) {
 		c := by[name]
-		for _, t := range []HomeTally{c.New, c.Changed} {
-			c.Unchanged.Files -= t.Files
-			c.Unchanged.Bytes -= t.Bytes
-		}
 		s.Users = append(s.Users, *c)
 		s.Total.sum(c)
 	}

@@ -20,11 +20,12 @@ type homeImage struct {
 	former string // path of the present one, "" for none
 }
 
-// homeReserve is how much a new image of homes has to spare at least, in bytes.
+// homeReserve is how much larger than it must be a new image of homes is at
+// least, in bytes.
 const homeReserve = 64 << 20
 
-// homeLabels are the labels by which boots know images of homes, or that people
-// expect.
+// homeLabel is the label of a new image of homes: that by which a boot knows it,
+// or that people expect.
 func homeLabel(l *Live) string {
 	switch l.Layout.(type) {
 	case AntiX, Casper:
@@ -112,7 +113,7 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 			return err
 		}
 		if !needs.Fits {
-			return p.homeTooSmall(needs, "a larger --size does")
+			return p.homeTooSmall(needs, "choose a larger --size")
 		}
 	} else {
 		p.image.former = l.Home.Path
@@ -137,7 +138,11 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 			return err
 		}
 		if !needs.Fits {
-			return p.homeTooSmall(needs, "--grow makes it larger")
+			hint := "--grow makes it larger"
+			if p.o.Size != 0 {
+				hint = "choose a larger --size, or --grow"
+			}
+			return p.homeTooSmall(needs, hint)
 		}
 	}
 	p.image.fresh = f

@@ -92,7 +92,7 @@ func useHomes(t testing.TB, d string) {
 func inHomes(t testing.TB, image, like string, fn func(mnt string)) {
 	t.Helper()
 	if !has(image) {
-		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-I", "256", "-L", "homefs", image, "64M")
+		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-I", "256", "-L", "homefs", image, "20M")
 		mnt, drop := systest.Mount(t, "ext4", "loop", image)
 		if like != "" {
 			systest.Run(t, "cp", "-a", like+"/.", mnt+"/")

@@ -289,7 +289,9 @@ func (l *Live) leftovers() ([]Leftover, error) {
 				continue
 			}
 			former := has(l.at, filepath.Join(l.Dir, l.files.base+".old"))
-			if at := filepath.Join(dir, stem); ext == ".old" && at != l.files.base && (!former || at == l.files.home) {
+			if at := filepath.Join(dir, stem); at == l.files.home && ext != ".new" {
+				means = "former homes: rename it to bring them back"
+			} else if ext == ".old" && at != l.files.base && !former {
 				means = "the one before the last change; no part of a former state"
 			}
 			st, err := l.at.stat(filepath.Join(l.Dir, dir, name))
