@@ -45,7 +45,7 @@ loop devices.`,
 	f.BoolVar(&a.json, "json", false, "print JSON for machines")
 	f.IntVarP(&a.jobs, "jobs", "j", 0, "how many CPUs to compress on (default all)")
 	root.AddCommand(a.statusCommand(), a.diffCommand(), a.compactCommand(), a.snapshotCommand(), a.updateCommand(), a.saveCommand(), a.verifyCommand(),
-		a.rollbackCommand(), a.recoverCommand(), a.lsCommand(), a.isoCommand(), a.dmCommand(), a.versionCommand())
+		a.rollbackCommand(), a.recoverCommand(), a.doctorCommand(), a.lsCommand(), a.isoCommand(), a.dmCommand(), a.versionCommand())
 	return root
 }
 
