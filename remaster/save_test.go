@@ -3,6 +3,7 @@ package remaster_test
 import (
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,6 +153,32 @@ func TestSaveKernel(t *testing.T) {
 	}
 }
 
+// TestSaveRandom: so it is whatever was done to the system, saved time and again.
+func TestSaveRandom(t *testing.T) {
+	t.Parallel()
+	y := newDynamic(t, "redirect_dir=on,metacopy=on")
+	y.live.options = y.options
+	seed := uint64(time.Now().UnixNano())
+	h := &hand{t: t, r: rand.New(rand.NewPCG(seed, 1))}
+	for range 3 {
+		var want *tree.Node
+		y.run(func(mnt string) {
+			h.root = mnt
+			for range 40 {
+				h.act()
+			}
+			want = openDir(t, duplicate(t, mnt))
+		})
+		mustSave(t, y.dir, y.ram, remaster.SaveOptions{All: true, Grow: true, KeepOld: 1})
+		drop := []string{"lost+found", "etc/live/version/linuxfs.ver"}
+		exactly(t, "in RAM", "saved", without(t, want, drop...), without(t, openDir(t, y.view()), drop...))
+		systest.Fsck(t, y.path("rootfs"))
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
 // TestSaveChanging: files that are written to meanwhile are saved as they were
 // at one moment, and one that never holds still is named.
 func TestSaveChanging(t *testing.T) {
@@ -165,7 +192,7 @@ func TestSaveChanging(t *testing.T) {
 	e := environment(t, codec.Auto)
 	n := 0
 	e.Progress = phases(func(name string) {
-		if !strings.HasPrefix(name, "new ") && name != "measuring" || n > 2 {
+		if !strings.HasPrefix(name, "new ") && name != "measuring" || n > 200 {
 			return
 		}
 		n++
