@@ -509,6 +509,25 @@ func TestRelayerOutside(t *testing.T) {
 	}
 }
 
+// settled recovers what was cut off after some changes.
+func settled(t testing.TB, d string, n int) {
+	t.Helper()
+	for _, dir := range remaster.JournalDirs(d) {
+		_, err := swap.Recover(t.Context(), swap.OS{}, dir)
+		for range 100 {
+			if !errors.Is(err, swap.ErrBusy) {
+				break
+			}
+			// A process that is being started holds the lock until it is.
+			time.Sleep(10 * time.Millisecond)
+			_, err = swap.Recover(t.Context(), swap.OS{}, dir)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after %d changes: recovery: %v", n, err)
+		}
+	}
+}
+
 // TestRelayerCrash: wherever it is cut off, a boot shows what it showed before or
 // what was asked for, and recovery leads to one of these, whole.
 func TestRelayerCrash(t *testing.T) {
@@ -559,20 +578,7 @@ func TestRelayerCrash(t *testing.T) {
 				default:
 					t.Errorf("after %d changes a boot shows neither: %v", n, slices.Sorted(maps.Keys(sums(t, d))))
 				}
-				for _, dir := range remaster.JournalDirs(d) {
-					_, err := swap.Recover(t.Context(), swap.OS{}, dir)
-					for range 100 {
-						if !errors.Is(err, swap.ErrBusy) {
-							break
-						}
-						// A process that is being started holds the lock until it is.
-						time.Sleep(10 * time.Millisecond)
-						_, err = swap.Recover(t.Context(), swap.OS{}, dir)
-					}
-					if err != nil && !errors.Is(err, fs.ErrNotExist) {
-						t.Errorf("after %d changes: recovery: %v", n, err)
-					}
-				}
+				settled(t, d, n)
 				if s := sums(t, d); !maps.Equal(s, before) && !maps.Equal(s, after) {
 					t.Errorf("after %d changes there is then\n%v\nbefore\n%v\nafter\n%v", n, s, before, after)
 				}
