@@ -271,6 +271,9 @@ func (l *Live) leftovers() ([]Leftover, error) {
 			if !ok || !l.files.has(filepath.Join(dir, stem)) {
 				continue
 			}
+			if ext == ".old" && slices.Contains(l.files.overlay, filepath.Join(dir, stem)) && !has(l.at, filepath.Join(l.Dir, l.files.base+".old")) {
+				means = "the overlay before the last reset: relive reset --undo brings it back"
+			}
 			st, err := l.at.stat(filepath.Join(l.Dir, dir, name))
 			if err == nil && st.dir && l.onHost() {
 				st.size, err = treeSize(filepath.Join(l.Dir, dir, name))
