@@ -427,7 +427,7 @@ func TestResetUndoCrash(t *testing.T) {
 				if got := shown(t, d); got != old && got != new {
 					t.Errorf("after %d changes a boot shows neither", n)
 				}
-				settled(t, d, n)
+				recovered(t, d, n)
 				if s := sums(t, d); !maps.Equal(s, before) && !maps.Equal(s, after) {
 					t.Errorf("after %d changes there is then\n%v\nbefore\n%v\nafter\n%v", n, s, before, after)
 				}

@@ -507,8 +507,8 @@ func TestRelayerOutside(t *testing.T) {
 	}
 }
 
-// settled recovers what was cut off after some changes.
-func settled(t testing.TB, d string, n int) {
+// recovered recovers what was cut off after some changes.
+func recovered(t testing.TB, d string, n int) {
 	t.Helper()
 	for _, dir := range remaster.JournalDirs(d) {
 		_, err := swap.Recover(t.Context(), swap.OS{}, dir)
@@ -576,7 +576,7 @@ func TestRelayerCrash(t *testing.T) {
 				default:
 					t.Errorf("after %d changes a boot shows neither: %v", n, slices.Sorted(maps.Keys(sums(t, d))))
 				}
-				settled(t, d, n)
+				recovered(t, d, n)
 				if s := sums(t, d); !maps.Equal(s, before) && !maps.Equal(s, after) {
 					t.Errorf("after %d changes there is then\n%v\nbefore\n%v\nafter\n%v", n, s, before, after)
 				}
