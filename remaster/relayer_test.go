@@ -2,7 +2,7 @@ package remaster_test
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -12,10 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"relive/remaster"
-	"relive/remaster/swap"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -511,18 +509,7 @@ func TestRelayerOutside(t *testing.T) {
 func recovered(t testing.TB, d string, n int) {
 	t.Helper()
 	for _, dir := range remaster.JournalDirs(d) {
-		_, err := swap.Recover(t.Context(), swap.OS{}, dir)
-		for range 100 {
-			if !errors.Is(err, swap.ErrBusy) {
-				break
-			}
-			// A process that is being started holds the lock until it is.
-			time.Sleep(10 * time.Millisecond)
-			_, err = swap.Recover(t.Context(), swap.OS{}, dir)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("after %d changes: recovery: %v", n, err)
-		}
+		settled(t, fmt.Sprintf("after %d changes", n), dir)
 	}
 }
 
