@@ -42,7 +42,7 @@ func PlanResetUndo(ctx context.Context, e *Env, dir string) (*UndoPlan, error) {
 	case len(names) == 0 && len(f.overlay) > 0:
 		return nil, refuse("", "%s: there is no %s to bring back", dir, generation(f.overlay[0], 1))
 	case len(names) == 0:
-		return nil, refuse("", "%s: there is no overlay, nor a former one", dir)
+		return nil, refuse("", "%s: there is no overlay that a former one could take the place of", dir)
 	case exists(p.path(generation(f.base, 1))):
 		return nil, refuse("relive rollback goes back to both", "%s: %s belongs to %s", dir, generation(names[0], 1), generation(f.base, 1))
 	}

@@ -289,9 +289,13 @@ func (l *Live) leftovers() ([]Leftover, error) {
 				continue
 			}
 			former := has(l.at, filepath.Join(l.Dir, l.files.base+".old"))
-			if at := filepath.Join(dir, stem); at == l.files.home && ext != ".new" {
+			switch at := filepath.Join(dir, stem); {
+			case at == l.files.home && ext != ".new":
 				means = "former homes: rename it to bring them back"
-			} else if ext == ".old" && at != l.files.base && !former {
+			case ext != ".old" || at == l.files.base || former:
+			case slices.Contains(l.files.overlay, at):
+				means = "the overlay before the last change: relive reset --undo brings it back"
+			default:
 				means = "the one before the last change; no part of a former state"
 			}
 			st, err := l.at.stat(filepath.Join(l.Dir, dir, name))

@@ -30,8 +30,9 @@ type Fingerprint struct {
 	Size int64 `json:"size"` // bytes of a regular file; entries read of a directory
 	// Sum is the SHA-256 in hex over what the fingerprint reads.
 	Sum string `json:"sum,omitempty"`
-	// Full is the SHA-256 in hex over all of a long file. It is there only
-	// where two files of one plan agree in all else.
+	// Full is the SHA-256 in hex over all of a long file, or over the names, types,
+	// sizes, modes, owners and times of all that is below a directory. It is there
+	// only where two files of one plan agree in all else.
 	Full string `json:"full,omitempty"`
 }
 
@@ -41,7 +42,7 @@ func (f Fingerprint) sampled() bool {
 }
 
 // fingerprint reads the fingerprint of a file; full asks for the hash of all
-// of a long file as well.
+// of a long file, or of all entries of a directory, as well.
 func fingerprint(fsys FS, path string, full bool) (Fingerprint, error) {
 	info, err := fsys.Lstat(path)
 	if err != nil {
@@ -68,6 +69,13 @@ func fingerprint(fsys FS, path string, full bool) (Fingerprint, error) {
 			return Fingerprint{}, err
 		}
 		p.Size = int64(d.entries)
+		if full {
+			all := dirHash{fsys: fsys, sum: sha256.New(), all: true}
+			if err := all.walk(path, 0); err != nil {
+				return Fingerprint{}, err
+			}
+			p.Full = hex.EncodeToString(all.sum.Sum(nil))
+		}
 	case Symlink:
 		target, err := fsys.Readlink(path)
 		if err != nil {
@@ -117,6 +125,7 @@ type dirHash struct {
 	sum     hash.Hash
 	entries int
 	bytes   int64
+	all     bool // no limits, and metadata in place of content
 }
 
 func (d *dirHash) walk(dir string, depth int) error {
@@ -125,7 +134,7 @@ func (d *dirHash) walk(dir string, depth int) error {
 		return err
 	}
 	for _, name := range names {
-		if d.entries == dirEntries {
+		if d.entries == dirEntries && !d.all {
 			return nil
 		}
 		d.entries++
@@ -137,8 +146,17 @@ func (d *dirHash) walk(dir string, depth int) error {
 		d.field(string(info.Kind))
 		d.number(uint64(depth))
 		d.field(name)
+		if d.all {
+			for _, n := range []uint64{uint64(info.Perm), uint64(info.UID), uint64(info.GID), uint64(info.Mtime.UnixNano())} {
+				d.number(n)
+			}
+		}
 		switch info.Kind {
 		case Regular:
+			if d.all {
+				d.number(uint64(info.Size))
+				continue
+			}
 			d.number(uint64(info.Size))
 			read := min(info.Size, 2*sampleSize)
 			if info.Size < wholeLimit {

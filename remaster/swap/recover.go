@@ -245,6 +245,7 @@ func (e *executor) locate() (point, error) {
 		there[name] = ok
 	}
 	var best *point
+	ambiguous := false
 	for i := len(e.states) - 1; i >= 0; i-- {
 		for _, c := range e.candidates(i) {
 			if !c.fits(there) {
@@ -261,13 +262,18 @@ func (e *executor) locate() (point, error) {
 				return p, nil
 			case best == nil:
 				best = &p
-			case best.next != p.next:
-				return point{}, e.foreign(there, "the directory fits several points of the interrupted run")
+			default:
+				// A point that fits in every way may still come: where two names
+				// change hands, they are there at several.
+				ambiguous = ambiguous || best.next != p.next
 			}
 		}
 	}
-	if best == nil {
+	switch {
+	case best == nil:
 		return point{}, e.foreign(there, "the directory fits no point of the interrupted run")
+	case ambiguous:
+		return point{}, e.foreign(there, "the directory fits several points of the interrupted run")
 	}
 	return *best, nil
 }

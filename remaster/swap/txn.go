@@ -216,14 +216,14 @@ func (t *Txn) journal(ctx context.Context, p *planner) (*journal, error) {
 }
 
 // tellApart gives long files whose fingerprints agree the hash of all their
-// content. Files that still agree are the same, whichever has which name.
+// content, and directories that of all their entries. Files that still agree are the same, whichever has which name.
 func tellApart(fsys FS, dir string, prints map[string]Fingerprint) error {
 	count := map[Fingerprint]int{}
 	for _, p := range prints {
 		count[p]++
 	}
 	for name, p := range prints {
-		if !p.sampled() || count[p] == 1 {
+		if !p.sampled() && p.Kind != Directory || count[p] == 1 {
 			continue
 		}
 		full, err := fingerprint(fsys, dir+"/"+name, true)
