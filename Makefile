@@ -38,7 +38,7 @@ fuzz: ## every fuzz target for $(FUZZTIME)
 	@scripts/setup test
 	@scripts/fuzz $(FUZZTIME)
 
-bench: bin/relive ## compaction against mksquashfs on a real Debian root
+bench: bin/relive ## compaction against mksquashfs on a real Debian root, ext4 images against mke2fs
 	@scripts/setup bench
 	@scripts/bench
 
