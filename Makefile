@@ -15,7 +15,7 @@ bin/relive: $(GOFILES)
 	@scripts/setup demo
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/relive
 
-demo: bin/relive ## compact a sample live directory and show before and after
+demo: bin/relive ## compact sample live systems, make an ISO of one, show before and after
 	@scripts/demo
 
 test: ## vet and every test
@@ -38,7 +38,7 @@ fuzz: ## every fuzz target for $(FUZZTIME)
 	@scripts/setup test
 	@scripts/fuzz $(FUZZTIME)
 
-bench: bin/relive ## compaction against mksquashfs on a real Debian root, ext4 images against mke2fs
+bench: bin/relive ## compaction, snapshots and ext4 images against mksquashfs, xorriso and mke2fs
 	@scripts/setup bench
 	@scripts/bench
 
@@ -46,7 +46,7 @@ bench-quick: bin/relive ## the same on small data, in some minutes
 	@scripts/setup bench
 	@scripts/bench --quick
 
-e2e: bin/relive ## boot compacted systems in virtual machines, ask the kernel's dm-snapshot
+e2e: bin/relive ## boot compacted systems and ISOs in virtual machines, ask the kernel's dm-snapshot
 	@scripts/setup e2e
 	@scripts/e2e
 

@@ -170,7 +170,7 @@ func (img *Image) replayDisk(ctx context.Context, r *Recipe, c *ElTorito, a *Sys
 	r.Disk = d
 	switch d.Kind {
 	case OtherCode:
-		return nil, tree.Unsupported(img.name, "system area: MBR", "its boot code is neither isohybrid's nor GRUB's")
+		left = append(left, "the certainty that a BIOS boots it from a disk: the MBR's code is neither isohybrid's nor GRUB's, and is kept as it is")
 	case Isohybrid, GRUB2:
 		if c == nil || a.MBR.BootImage != c.Entries[0].Block {
 			return nil, tree.Unsupported(img.name, "system area: MBR", "its boot code loads sector %d, which is not the default boot image", a.MBR.BootImage)
@@ -195,7 +195,11 @@ func (img *Image) replayDisk(ctx context.Context, r *Recipe, c *ElTorito, a *Sys
 			d.Active = m.Active
 		case m.Start == 0 || int64(m.Start) == img.partitionOffset():
 			other, d.Type, d.ZeroType = true, m.Type, m.Type == 0
+		case m.Start == 1 && m.Number == 1 && int64(m.Sectors) >= img.volumeBlocks()-1:
+			other, d.Type, d.Behind = true, m.Type, true
 		case int64(m.Start) == efi:
+			other = true
+		case bootAt(r, c, &m):
 			other = true
 		default:
 			other = true
@@ -239,6 +243,18 @@ func (img *Image) replayDisk(ctx context.Context, r *Recipe, c *ElTorito, a *Sys
 	return left, nil
 }
 
+// bootAt tells whether a partition of the MBR is a boot image that is a file, and
+// gives that the entry.
+func bootAt(r *Recipe, c *ElTorito, m *MBRPartition) bool {
+	for i := range r.Boot {
+		if b := &r.Boot[i]; b.Path != "" && b.Number == 0 && m.Number > 1 && int64(c.Entries[i].Block)*perSector == int64(m.Start) {
+			b.Number, b.Type = m.Number, m.Type
+			return true
+		}
+	}
+	return false
+}
+
 // appendedPartition gives the content of a partition of the MBR that is neither
 // the image nor its EFI image: one that was appended, often a copy of the EFI
 // image that is a file.
@@ -268,6 +284,9 @@ func (img *Image) appendedPartition(ctx context.Context, m *MBRPartition) (Parti
 	})
 	return Partition{Data: imageRange{img, at, size}, Size: size, Number: m.Number, Type: m.Type}, err
 }
+
+// volumeBlocks is the size of the volume in units of 512 bytes.
+func (img *Image) volumeBlocks() int64 { return img.Info().VolumeSize / mbrSize }
 
 // efiInTree tells whether the partition for EFI is a file of the tree.
 func efiInTree(r *Recipe) bool {

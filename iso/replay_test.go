@@ -1,6 +1,7 @@
 package iso
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -37,6 +38,7 @@ func TestReplay(t *testing.T) {
 		"isohybrid":       {hybrid, ""},
 		"isohybrid uefi":  {join(hybrid, inTree), ""},
 		"isohybrid apm":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus"}), "Apple"},
+		"isohybrid mac":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus", "-eltorito-alt-boot", "-e", "mac.img", "-no-emul-boot", "-isohybrid-gpt-hfsplus", "-isohybrid-apm-hfsplus"}), "HFS+"},
 		"appended mbr":    {join(hybrid, appended), ""},
 		"appended gpt":    {join(hybrid, appended, []string{"-appended_part_as_gpt"}), ""},
 		"partition 16":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16"}), ""},
@@ -46,11 +48,15 @@ func TestReplay(t *testing.T) {
 		"tree, gpt, both": {join(hybrid, inTree, []string{"-partition_offset", "16", "-append_partition", "2", "0x01", "EFI"}), ""},
 		"append alone":    {join(hybrid, []string{"-append_partition", "3", "0x83", "EFI"}), ""},
 		"force active":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16", "--mbr-force-bootable"}), ""},
+		"grub's label":    {join(isolinuxArgs, []string{"--grub2-mbr", "/usr/lib/grub/i386-pc/boot_hybrid.img", "--protective-msdos-label"}), ""},
 		"emulated floppy": {[]string{"-b", "efi.img", "-c", "boot.cat"}, ""},
 		"grub":            {[]string{"grub-mkrescue"}, "HFS+"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := bootTree(t)
+			if strings.Contains(name, "mac") {
+				systest.CopyFile(t, filepath.Join(dir, "efi.img"), filepath.Join(dir, "mac.img"))
+			}
 			file := filepath.Join(systest.MemDir(t), "image.iso")
 			if len(c.args) == 1 {
 				systest.Run(t, "grub-mkrescue", "-o", file, dir)
@@ -247,7 +253,6 @@ func sameMounted(t *testing.T, was, is string) {
 // What a new image would lack in content, or could not boot, is refused by name.
 func TestReplayRefused(t *testing.T) {
 	for text, do := range map[string]func(e *edit){
-		"image: system area: MBR: its boot code is neither isohybrid's nor GRUB's": func(e *edit) { e.p[100] = 1 },
 		"image: system area: MBR: its boot code loads sector 5, which is not the default boot image": func(e *edit) {
 			copy(e.p[100:], "isolinux.bin missing or corrupt")
 			e.p[mbrBootImage] = 20
@@ -270,6 +275,24 @@ func TestReplayRefused(t *testing.T) {
 		if _, _, err := memory(t, p).Replay(t.Context()); err == nil || err.Error() != text || !errors.Is(err, tree.ErrUnsupported) {
 			t.Errorf("%v, not %q", err, text)
 		}
+	}
+}
+
+// Boot code that is not known is kept byte by byte, and told of.
+func TestReplayOtherCode(t *testing.T) {
+	p := fixture(t, "rock")
+	code := p[:mbrDiskID]
+	clear(code)
+	copy(code[7:], "other code")
+	img := memory(t, p)
+	r, left, err := img.Replay(t.Context())
+	if err != nil || len(left) != 1 || !strings.Contains(left[0], "kept as it is") {
+		t.Fatal(left, err)
+	}
+	path, _ := writeImage(t, rootOf(t, img), r)
+	got, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got[:mbrDiskID], code) {
+		t.Errorf("the code became %q, %v", got[:mbrDiskID], err)
 	}
 }
 

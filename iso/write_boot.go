@@ -27,6 +27,11 @@ type BootImage struct {
 	// and GRUB ask for; Grub2Info writes GRUB's address, too. The image's file in
 	// the new tree differs in these bytes.
 	BootInfo, Grub2Info bool
+	// Number, 2 to 4, gives the image that entry of the MBR, of type Type, besides
+	// what Disk gives to the first one for EFI: isohybrid does so for Macs. 0 stands
+	// for none. There is no such entry with TableGPT.
+	Number int
+	Type   uint8
 }
 
 const (

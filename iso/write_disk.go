@@ -18,7 +18,7 @@ type Disk struct {
 	// follows is not looked at.
 	Code []byte
 	// Kind tells how the code finds its boot image, which is the default entry of
-	// the catalogue: Isohybrid, GRUB2, or NoCode for not at all.
+	// the catalogue: Isohybrid or GRUB2. Code of another Kind is written as it is.
 	Kind MBRCode
 	// ID is the disk's id in the MBR; 0 stands for one made of the volume's id
 	// and time.
@@ -35,6 +35,10 @@ type Disk struct {
 	// makes it 0, as isohybrid does beside a GPT.
 	Type     uint8
 	ZeroType bool
+	// Behind starts the partition that is the image behind the MBR, in the second
+	// 512 bytes, as GRUB's media have it (xorriso --protective-msdos-label, with
+	// Type 0xCD).
+	Behind bool
 	// Active gives the protective MBR of TableGPT an entry that is active and of no
 	// type (xorriso --mbr-force-bootable): some BIOSes start no disk without one.
 	Active bool
@@ -71,27 +75,39 @@ const perSector = sectorSize / mbrSize
 
 func (p *Plan) checkDisk() error {
 	d := p.recipe.Disk
-	if d.Kind != NoCode && len(p.recipe.Boot) == 0 {
+	loads := d.Kind == Isohybrid || d.Kind == GRUB2
+	if loads && len(p.recipe.Boot) == 0 {
 		return fmt.Errorf("there is %s code for the disk, and no boot image for it", d.Kind)
 	}
-	if d.Kind != NoCode && len(d.Code) < mbrBootImage {
+	if loads && len(d.Code) < mbrBootImage {
 		return fmt.Errorf("the %s code has %d bytes, less than %d", d.Kind, len(d.Code), mbrBootImage)
 	}
 	if d.Mountable && d.Table == TableGPT && efiInTree(&p.recipe) {
 		return fmt.Errorf("a partition that ends where the one for EFI starts cannot be mounted; append the EFI image")
 	}
 	used := map[int]bool{}
-	for i, a := range p.recipe.Appended {
-		if a.Number == 0 {
-			continue
+	number := func(what string, n int) error {
+		if n == 0 {
+			return nil
 		}
-		if d.Table == TableGPT || a.Number < 2 || a.Number > 4 || used[a.Number] {
-			return fmt.Errorf("appended partition %d cannot be entry %d of the MBR", i+1, a.Number)
+		if d.Table == TableGPT || n < 2 || n > 4 || used[n] {
+			return fmt.Errorf("%s cannot be entry %d of the MBR", what, n)
 		}
-		used[a.Number] = true
+		used[n] = true
+		return nil
 	}
-	if d.Kind == OtherCode {
-		return fmt.Errorf("code that is neither isohybrid's nor GRUB's finds no boot image")
+	for i, a := range p.recipe.Appended {
+		if err := number(fmt.Sprintf("appended partition %d", i+1), a.Number); err != nil {
+			return err
+		}
+	}
+	for i, b := range p.recipe.Boot {
+		if err := number(fmt.Sprintf("boot image %d", i+1), b.Number); err != nil {
+			return err
+		}
+	}
+	if d.Behind && d.Mountable {
+		return fmt.Errorf("the partition of the image starts either behind the MBR or behind the system area")
 	}
 	return nil
 }
@@ -149,6 +165,8 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 		start := int64(0)
 		if d.Mountable {
 			start = systemSectors * perSector
+		} else if d.Behind {
+			start = 1
 		}
 		// What is appended is no part of it.
 		end := blocks
@@ -159,9 +177,14 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 		if efi > 0 {
 			putMBRPartition(m, 2, false, 0xEF, uint32(efi), uint32(efiBlocks))
 		}
+		// An entry that is asked for takes the place of the EFI image's.
+		for i, b := range p.recipe.Boot {
+			if sector, size := p.place(i); b.Number > 0 {
+				putMBRPartition(m, b.Number, false, b.Type, sector*perSector, sectors(size)*perSector)
+			}
+		}
 		for i, a := range p.recipe.Appended {
 			if a.Number > 0 {
-				// What had no other entry than the EFI image's takes that.
 				putMBRPartition(m, a.Number, false, a.Type, p.appended[i]*perSector, sectors(a.Size)*perSector)
 			}
 		}

@@ -99,7 +99,10 @@ func (p *CompactPlan) checkInUse(base bool) error {
 		if why == "" {
 			continue
 		}
-		hint := "shut the live system down and compact from another one, or unmount it"
+		hint := "shut the live system down and begin again from another one, or unmount it"
+		if p.forISO != nil {
+			hint = "shut the live system down and make the ISO on another one, or unmount it: what it writes meanwhile would be half in the ISO"
+		}
 		if _, ok := l.Layout.(stager); ok && path == l.Base.Path {
 			hint += "; --stage prepares files for the next boot instead"
 		}

@@ -33,6 +33,7 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 		return err
 	}
 	medium := isMedium(l.at, p.form.root)
+	p.volume = l.volume(medium)
 	if o.Boot == BootAuto {
 		o.Boot = BootSystem
 		if medium {
@@ -66,10 +67,14 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.include(); err != nil {
+	if err := p.include(ctx); err != nil {
 		return err
 	}
-	if err := p.kernel(ctx, mine); err != nil {
+	own, err := p.ownKernels(mine, medium)
+	if err != nil {
+		return err
+	}
+	if err := p.kernel(ctx, own); err != nil {
 		return err
 	}
 	if err := p.checkKernel(ctx); err != nil {
@@ -84,7 +89,44 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 			s.Firmware = append(s.Firmware, name)
 		}
 	}
+	if err := p.bootSums(ctx); err != nil {
+		return err
+	}
 	return p.menus(ctx, tpl)
+}
+
+// bootSums writes the sum beside each kernel and initrd, which antiX's init
+// verifies; other layouts have it where the medium has.
+func (p *ISOPlan) bootSums(ctx context.Context) error {
+	files, err := globAll(p.root, slices.Concat(p.form.kernels, p.form.initrds))
+	if err != nil {
+		return err
+	}
+	_, antix := p.live.Layout.(AntiX)
+	buf := make([]byte, 1<<20)
+	var edits tree.Edits
+	for _, at := range files {
+		n, err := p.root.Lookup(at)
+		if err != nil {
+			return err
+		}
+		was, err := p.root.Lookup(at + ".md5")
+		if err != nil {
+			return err
+		}
+		if was == nil && !antix {
+			continue
+		}
+		sum, err := hashNode(ctx, n, "md5", buf, nil)
+		if err != nil {
+			return fmt.Errorf("%s: %w", tree.Quote(at), err)
+		}
+		c := tree.NewFile("", 0o444, fmt.Appendf(nil, "%s  %s\n", sum, path.Base(at)))
+		c.Mtime = n.Mtime
+		edits.Put(at+".md5", c)
+	}
+	p.root, err = edits.Apply(p.root)
+	return err
 }
 
 // template opens the ISO that boot files are taken from: the one that is given,
@@ -93,7 +135,9 @@ func (p *ISOPlan) template(ctx context.Context) (*template, error) {
 	l, o := p.live, &p.o
 	if o.Template != "" {
 		if st, err := os.Stat(o.Template); err != nil {
-			return nil, err
+			return nil, &optionError{fmt.Errorf("--template: %w", err)}
+		} else if st.IsDir() {
+			return nil, withHint(&optionError{fmt.Errorf("--template %s: is a directory", o.Template)}, "give an ISO, as a file or on a device")
 		} else if own, err := os.Stat(o.Output); err == nil && os.SameFile(st, own) {
 			return nil, refuse("name another file with -o", "%s: is the template itself", o.Output)
 		}
@@ -192,24 +236,65 @@ func findInTree(root *tree.Node, name string) (*Found, error) {
 	return nil, nil
 }
 
+// mediumRoot shows the medium's root. Of a directory that holds other things
+// too, which come and go, nothing shows but the live directory.
+func (p *ISOPlan) mediumRoot() (*tree.Node, error) {
+	l := p.live
+	if p.o.Boot == BootMedium || !l.onHost() || p.form.root == l.absolute() || isMedium(l.at, p.form.root) {
+		return plainDirectory(l.at, p.form.root)
+	}
+	own, err := plainDirectory(l.at, l.absolute())
+	if err != nil {
+		return nil, err
+	}
+	n := *own
+	n.Name = filepath.Base(l.absolute())
+	return tree.NewDir("", 0o755, &n), nil
+}
+
+// ownKernels are the kernel and the initrd that the live directory's medium
+// boots, as far as they lie in other places of it than what is taken.
+func (p *ISOPlan) ownKernels(mine *tree.Node, medium bool) (*tree.Node, error) {
+	for _, patterns := range [][]string{p.form.kernels, p.form.initrds} {
+		if found, err := globAll(mine, patterns); err != nil || len(found) > 0 {
+			return mine, err
+		}
+	}
+	if !medium || p.form.rename[0] != p.form.rename[1] {
+		return mine, nil
+	}
+	root, err := p.mediumRoot()
+	if err != nil {
+		return nil, err
+	}
+	kernels, err := pick(root, slices.Concat(p.form.kernels, p.form.initrds), p.base.now, func(string) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	return kernels.root, nil
+}
+
 // pickMedium takes of the medium what goes along.
 func (p *ISOPlan) pickMedium(ctx context.Context, takes []string, medium bool) (*tree.Node, error) {
 	l := p.live
-	dir, err := plainDirectory(l.at, p.form.root)
+	dir, err := p.mediumRoot()
 	if err != nil {
 		return nil, err
 	}
-	mine, err := pick(dir, takes, func(at string) bool { return l.ownFile(p.form.root, at) })
+	if err := p.notWithin(p.form.root, func(at string) bool { whole, _ := reach(takes, at); return whole }); err != nil {
+		return nil, err
+	}
+	mine, err := pick(dir, takes, p.base.now, func(at string) bool { return l.ownFile(p.form.root, at) })
 	if err != nil {
 		return nil, err
 	}
-	if err := onlyFiles(ctx, mine.root); err != nil {
+	if err := onlyFiles(ctx, p.form.root, mine.root); err != nil {
 		return nil, err
 	}
 	for _, left := range mine.left {
 		// What else lies on a disk that is no medium is not the live system's.
 		if medium && p.o.Boot != BootTemplate || p.form.rename[0] != "" && strings.HasPrefix(left, p.form.rename[0]+"/") {
-			p.Summary.Left = append(p.Summary.Left, left)
+			p.Summary.Left = append(p.Summary.Left, shown(left))
 		}
 	}
 	from, to := p.form.rename[0], p.form.rename[1]
@@ -241,41 +326,6 @@ func (p *ISOPlan) pickMedium(ctx context.Context, takes []string, medium bool) (
 	return edits.Apply(mine.root)
 }
 
-// include puts further files on the ISO.
-func (p *ISOPlan) include() error {
-	var edits tree.Edits
-	for at, file := range p.o.Include {
-		n, err := hostNode(file)
-		if err != nil {
-			return err
-		}
-		edits.Put(strings.Trim(path.Clean(at), "/"), rational(n))
-	}
-	var err error
-	p.root, err = edits.Apply(p.root)
-	return err
-}
-
-// hostNode shows a file or directory of the host as a node.
-func hostNode(name string) (*tree.Node, error) {
-	st, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if st.IsDir() {
-		return hostfs.Open(name)
-	}
-	above, err := hostfs.Open(filepath.Dir(name))
-	if err != nil {
-		return nil, err
-	}
-	n, err := above.Child(filepath.Base(name))
-	if err == nil && (n == nil || n.Type != tree.Regular) {
-		err = fmt.Errorf("%s: neither a regular file nor a directory", name)
-	}
-	return n, err
-}
-
 // kernel finds the kernel and the initrd on the ISO, and puts others in their
 // place where they are asked for, or where the live directory has its own and
 // the template another.
@@ -295,12 +345,12 @@ func (p *ISOPlan) kernel(ctx context.Context, mine *tree.Node) error {
 		}
 		var own *tree.Node
 		if k.file != "" {
-			n, err := hostNode(k.file)
-			if err != nil {
-				return err
+			n, _, err := hostNode(k.file)
+			if err == nil && n.Type != tree.Regular {
+				err = fmt.Errorf("%s: not a regular file", k.file)
 			}
-			if n.Type != tree.Regular {
-				return &optionError{fmt.Errorf("%s %s: not a regular file", k.option, k.file)}
+			if err != nil {
+				return &optionError{fmt.Errorf("%s: %w", k.option, err)}
 			}
 			own = rational(n)
 		} else if ours, err := globAll(mine, k.patterns); err != nil {
@@ -386,7 +436,7 @@ func (p *ISOPlan) texts(ctx context.Context) error {
 		return err
 	}
 	labels = slices.DeleteFunc(labels, func(l string) bool { return len(l) > maxVolumeID })
-	r.VolumeID = cmp.Or(o.VolumeID, r.VolumeID, p.label(), cmp.Or(labels...), p.madeLabel())
+	r.VolumeID = cmp.Or(o.VolumeID, r.VolumeID, p.volume.volumeID(), cmp.Or(labels...), p.madeLabel())
 	r.Publisher = cmp.Or(o.Publisher, r.Publisher)
 	r.Preparer = cmp.Or(o.Preparer, p.env.Tool)
 	r.Application = cmp.Or(o.Application, r.Application, p.live.Layout.Name())
@@ -396,15 +446,6 @@ func (p *ISOPlan) texts(ctx context.Context) error {
 
 // maxVolumeID is the length of a volume's label, in bytes (ECMA-119, 8.4.7).
 const maxVolumeID = 32
-
-// label is that of the file system that the live directory lies on, where it is
-// known and a volume can have it.
-func (p *ISOPlan) label() string {
-	if part := p.live.partition; part != nil && len(part.Label) <= maxVolumeID {
-		return part.Label
-	}
-	return ""
-}
 
 // madeLabel is a label of the system's id and the date of what is newest in it.
 func (p *ISOPlan) madeLabel() string {

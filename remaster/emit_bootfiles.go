@@ -2,11 +2,13 @@ package remaster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"strings"
 
+	"relive/iso"
 	"relive/remaster/bootfiles"
 	"relive/remaster/menu"
 	"relive/remaster/packages"
@@ -42,9 +44,10 @@ func (p *ISOPlan) bootFiles(ctx context.Context) error {
 	}
 	title := p.o.Title
 	if title == "" {
-		if title, err = p.systemTitle(); err != nil {
+		if title, err = p.osRelease("PRETTY_NAME"); err != nil {
 			return err
 		}
+		title = cmp.Or(title, p.live.Layout.Name())
 	}
 	m := menu.Menu{Title: title, Timeout: 10, Entries: []menu.Entry{
 		{Title: title, Kernel: "/" + s.Kernel, Initrd: []string{"/" + s.Initrd}, Args: p.form.arguments(p.recipe.VolumeID)},
@@ -82,36 +85,14 @@ func (p *ISOPlan) setUp(ctx context.Context, setup *bootfiles.Setup) error {
 	}
 	r := &p.recipe
 	r.Boot, r.Catalog, r.Disk, r.Appended = setup.Boot, setup.Catalog, setup.Disk, setup.Appended
+	if r.Disk != nil && r.Disk.Table == iso.TableGPT && len(r.Disk.Code) > 0 {
+		r.Disk.Active = true // some BIOSes start no disk without an active entry
+	}
 	p.Summary.Boot = setup.Origin
 	for _, n := range setup.Notes {
 		p.warn("%s", n)
 	}
 	return nil
-}
-
-// systemTitle is what the system calls itself to people.
-func (p *ISOPlan) systemTitle() (string, error) {
-	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
-		n, err := p.live.Merged.Lookup(name)
-		if err != nil {
-			return "", err
-		}
-		if n == nil || n.Type != tree.Regular {
-			continue
-		}
-		text, err := tree.ReadAll(n, 1<<16)
-		if err != nil {
-			return "", err
-		}
-		for line := range strings.Lines(string(text)) {
-			if v, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
-				if v = strings.Trim(v, `"'`); v != "" {
-					return v, nil
-				}
-			}
-		}
-	}
-	return p.live.Layout.Name(), nil
 }
 
 // packageList plans the list of packages beside the ISO.

@@ -188,9 +188,23 @@ func (p *ISOPlan) sumLists(ctx context.Context) (out []mediumList, err error) {
 	if len(out) == 0 {
 		return nil, nil
 	}
+	var edits tree.Edits
+	for _, l := range out {
+		sig, err := signatureOf(p.root, l.name)
+		if err != nil {
+			return nil, err
+		}
+		if sig != "" {
+			edits.Remove(sig)
+			p.warn("%s is left out: it signs the list that %s was", tree.Quote(sig), l.name)
+		}
+	}
+	if p.root, err = edits.Apply(p.root); err != nil {
+		return nil, err
+	}
 	skip := map[string]bool{p.recipe.Catalog: true}
 	for _, l := range sumLists {
-		skip[l.name], skip[l.name+".gpg"], skip[l.name+".sign"] = true, true, true
+		skip[l.name] = true
 	}
 	for _, b := range p.recipe.Boot {
 		skip[b.Path] = skip[b.Path] || b.BootInfo || b.Grub2Info

@@ -32,7 +32,7 @@ type isoForm struct {
 }
 
 // mediumMarks are the directories by which a medium that boots is known.
-var mediumMarks = []string{"boot/grub", "boot/grub2", "boot/isolinux", "boot/syslinux", "boot/loader", "isolinux", "syslinux", "EFI/BOOT", "EFI/boot", "efi/boot", "loader/entries"}
+var mediumMarks = []string{"boot/grub", "boot/grub2", "boot/isolinux", "boot/syslinux", "boot/loader", "isolinux", "syslinux", "EFI/BOOT", "EFI/boot", "efi/boot", "loader/entries", "images/pxeboot"}
 
 // isMedium tells whether a directory is the root of a medium that boots, and
 // not that of an installed system.
@@ -73,7 +73,7 @@ func (AntiX) iso(l *Live) isoForm {
 	f := isoForm{root: root, base: dir + "/" + antixBase}
 	own := []string{"vmlinuz*", "initrd*.gz*", "initrd*.xz*", "initrd*.img*", "memtest*", "linuxfs.ver"}
 	for i := range own {
-		own[i] = path.Join(name, own[i])
+		own[i] = path.Join(literally(name), own[i])
 	}
 	f.own, f.whole = own, []string{"version"}
 	if name != dir {
@@ -92,7 +92,8 @@ func (AntiX) iso(l *Live) isoForm {
 func (LiveOS) iso(l *Live) isoForm {
 	root, name := l.aboveDir()
 	f := isoForm{root: root, base: liveosDir + "/" + liveosBase}
-	f.own = []string{path.Join(name, "vmlinuz*"), path.Join(name, "initrd*"), path.Join(name, "initramfs*")}
+	own := literally(name)
+	f.own = []string{path.Join(own, "vmlinuz*"), path.Join(own, "initrd*"), path.Join(own, "initramfs*")}
 	f.whole = []string{"images", ".discinfo", ".treeinfo", "GPL", "LICENSE", "Fedora-Legal-README.txt", "media.repo"}
 	if name != liveosDir {
 		// The base lies in the directory that was given.
@@ -112,10 +113,11 @@ func (Archiso) iso(l *Live) isoForm {
 	arch := filepath.Dir(l.files.base) // arch/x86_64
 	dir := filepath.Dir(arch)
 	f := isoForm{root: l.absolute(), base: l.files.base}
-	f.own = []string{dir + "/boot", dir + "/version", dir + "/grubenv"}
+	own := literally(dir)
+	f.own = []string{own + "/boot", own + "/version", own + "/grubenv"}
 	f.beside = l.files.companions
-	f.kernels = []string{dir + "/boot/" + filepath.Base(arch) + "/vmlinuz*", dir + "/boot/vmlinuz*", dir + "/boot/*/vmlinuz*"}
-	f.initrds = []string{dir + "/boot/" + filepath.Base(arch) + "/initramfs*", dir + "/boot/initramfs*", dir + "/boot/*/initramfs*"}
+	f.kernels = []string{own + "/boot/" + filepath.Base(arch) + "/vmlinuz*", own + "/boot/vmlinuz*", own + "/boot/*/vmlinuz*"}
+	f.initrds = []string{own + "/boot/" + filepath.Base(arch) + "/initramfs*", own + "/boot/initramfs*", own + "/boot/*/initramfs*"}
 	f.arguments = func(id string) []string {
 		return []string{"archisobasedir=" + dir, "archisolabel=" + escapeLabel(id)}
 	}
@@ -164,6 +166,11 @@ func besideBase(l *Live, base string) (out []companion) {
 		out = append(out, c)
 	}
 	return out
+}
+
+// literally is a pattern that matches the name itself.
+func literally(name string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
 }
 
 // escapeLabel writes a label as dracut and archiso take it from the kernel's

@@ -30,9 +30,11 @@ type picked struct {
 }
 
 // pick takes what the patterns name out of a medium's tree, with all below it.
-// A pattern matches path by path, each part as path.Match has it. Names in skip
-// are not told of as left.
-func pick(root *tree.Node, takes []string, skip func(path string) bool) (*picked, error) {
+// A pattern matches path by path, each part as path.Match has it. Former and
+// unfinished files never match. Names in skip are not told of as left. A
+// directory of which only a part is taken gets the time now: its own may be that
+// of the snapshot before, which was written into it.
+func pick(root *tree.Node, takes []string, now tree.Time, skip func(path string) bool) (*picked, error) {
 	p := &picked{}
 	var take func(dir string, n *tree.Node) (*tree.Node, error)
 	take = func(dir string, n *tree.Node) (*tree.Node, error) {
@@ -44,7 +46,7 @@ func pick(root *tree.Node, takes []string, skip func(path string) bool) (*picked
 		for _, k := range kids {
 			at := tree.Join(dir, k.Name)
 			switch whole, inside := reach(takes, at); {
-			case whole:
+			case whole && !isAside(k.Name):
 				out = append(out, rational(k))
 			case inside && k.Type == tree.Directory:
 				sub, err := take(at, k)
@@ -64,12 +66,22 @@ func pick(root *tree.Node, takes []string, skip func(path string) bool) (*picked
 			}
 		}
 		c := rational(n)
-		c.Dir, c.Inode = out, tree.Inode{}
+		c.Dir, c.Inode, c.Mtime = out, tree.Inode{}, now
 		return c, nil
 	}
 	var err error
 	p.root, err = take("", root)
 	return p, err
+}
+
+// isAside tells of names that files get which were set aside, are staged or are
+// being written. On an ISO they would be dead weight.
+func isAside(name string) bool {
+	switch path.Ext(name) {
+	case ".old", ".bad", ".bak", ".new", tempSuffix:
+		return true
+	}
+	return oldGeneration(name) != ""
 }
 
 // reach tells whether a pattern matches a path, or something that can be below
@@ -131,15 +143,16 @@ func (d rationalDir) Children() ([]*tree.Node, error) {
 	return out, nil
 }
 
-// onlyFiles is an error where a medium's tree holds what no medium needs and an
-// ISO would carry to others: sockets, pipes and device files.
-func onlyFiles(ctx context.Context, root *tree.Node) error {
+// onlyFiles is an error where a tree that comes from the place of that name holds
+// what no medium needs and an ISO would carry to others: sockets, pipes and
+// device files.
+func onlyFiles(ctx context.Context, name string, root *tree.Node) error {
 	return tree.Walk(ctx, root, func(at string, n *tree.Node) error {
 		switch n.Type {
 		case tree.Regular, tree.Directory, tree.Symlink:
 			return nil
 		}
-		return refuse("take it away first", "%s: is a %v, which has no place on a medium", tree.Quote(at), n.Type)
+		return refuse("take it away first", "%s: is a %v, which has no place on an ISO", path.Join(name, tree.Quote(at)), n.Type)
 	})
 }
 

@@ -15,12 +15,35 @@ import (
 // is not on an ISO, and what the command line asks for.
 func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 	layout := p.live.Layout.Name()
-	b := &bootEdits{swaps: p.swaps}
+	changed := 0
+	b := &bootEdits{
+		swaps: p.swaps,
+		menus: func(image string, changes []menu.Change) {
+			for _, c := range changes {
+				if image != "" {
+					c.File = image + ":" + c.File
+				}
+				if c.Left != "" {
+					p.warn("%s", c)
+					continue
+				}
+				changed++
+				p.Summary.Menus = append(p.Summary.Menus, c.String())
+			}
+		},
+		image: func(string, bool) {},
+		stays: func(image string, err error) { p.warn("the menus in %s stay as they are: %v", image, err) },
+	}
 	p.open = append(p.open, b)
 	e := &b.edits
 	e.Add, e.Remove, e.Title = p.o.AddArgs, p.o.RemoveArgs, p.o.Title
 	if !p.o.KeepPersistence {
 		e.Remove = slices.Concat(e.Remove, menu.Persistence(layout))
+	}
+	if _, antix := p.live.Layout.(AntiX); antix {
+		// A disk of the machine that the medium was in. init finds another by
+		// itself, but not where it is told of one.
+		e.Remove = append(slices.Clone(e.Remove), "bdev", "bootdev")
 	}
 	if p.form.rename[0] != p.form.rename[1] {
 		e.Paths = map[string]string{"/" + p.form.rename[0]: "/" + p.form.rename[1]}
@@ -32,17 +55,18 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 	if err != nil {
 		return err
 	}
-	e.Labels, e.UUIDs = map[string]string{}, map[string]string{}
-	if part := p.live.partition; part != nil {
-		labels = append(labels, part.Label)
-		if part.UUID != "" {
-			e.UUIDs[part.UUID] = p.uuid()
-		}
+	uuids, err := bootUUIDs(ctx, p.root)
+	if err != nil {
+		return err
 	}
+	labels, uuids = append(labels, p.volume.label), append(uuids, p.volume.uuid)
 	if t != nil {
-		labels = append(labels, t.info.VolumeID)
-		if t.info.UUID != "" {
-			e.UUIDs[t.info.UUID] = p.uuid()
+		labels, uuids = append(labels, t.info.VolumeID), append(uuids, t.info.UUID)
+	}
+	e.Labels, e.UUIDs = map[string]string{}, map[string]string{}
+	for _, u := range uuids {
+		if u != "" {
+			e.UUIDs[u] = p.uuid()
 		}
 	}
 	for _, l := range labels {
@@ -50,12 +74,11 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 			e.Labels[l] = p.recipe.VolumeID
 		}
 	}
-	if p.root, err = b.apply(ctx, p.root, &p.recipe); err != nil {
-		return err
+	if p.root, err = b.apply(ctx, p.root, p.root, &p.recipe); err != nil {
+		return menuError(err)
 	}
-	p.Summary.Menus = append(p.Summary.Menus, b.changes...)
-	for _, left := range b.left {
-		p.warn("%s", left)
+	if changed == 0 && len(p.o.AddArgs)+len(p.o.RemoveArgs) > 0 {
+		p.warn("no boot menu was changed: there is none, or all have and lack what was asked for")
 	}
 	return nil
 }
@@ -83,7 +106,7 @@ func (p *ISOPlan) checkKernel(ctx context.Context) error {
 		if !errors.Is(err, tree.ErrUnsupported) && !errors.Is(err, tree.ErrCorrupt) {
 			return err
 		}
-		p.warn("the version of %s cannot be told: %v", s.Kernel, err)
+		p.warn("the version of the kernel cannot be told: %v", err)
 		return nil
 	}
 	s.Version = k.Version
@@ -92,7 +115,7 @@ func (p *ISOPlan) checkKernel(ctx context.Context) error {
 		if !errors.Is(err, tree.ErrUnsupported) && !errors.Is(err, tree.ErrCorrupt) {
 			return err
 		}
-		p.warn("%s cannot be looked into: %v", s.Initrd, err)
+		p.warn("the initrd cannot be looked into: %v", err)
 	}
 	for _, w := range kernel.Check(k, rd, modules) {
 		p.warn("%s", w)

@@ -109,6 +109,7 @@ type ISOPlan struct {
 	recipe iso.Recipe
 	plan   *iso.Plan
 	late   *lateFiles
+	volume volume     // that the medium is
 	swaps  []fileSwap // of kernel and initrd
 	open   closers
 	beside []sideFile
@@ -128,6 +129,7 @@ type ISOSummary struct {
 	People   int         `json:"people_taken_out"`
 	Dropped  int         `json:"paths_dropped"`
 	Changed  int         `json:"paths_changed"`
+	Made     int         `json:"paths_made"`
 	Doubtful int         `json:"paths_kept_by_doubt"`
 	Homes    []string    `json:"homes"`
 	Lists    []string    `json:"exclude_lists"`
@@ -167,7 +169,9 @@ func (l *Live) PlanISO(ctx context.Context, e *Env, o ISOOptions) (_ *ISOPlan, e
 		return nil, err
 	}
 	p.form = l.Layout.iso(l)
-	if err := p.planSystem(ctx); err != nil {
+	if err := p.planSystem(ctx); errors.Is(err, accounts.ErrOptions) {
+		return nil, &optionError{err}
+	} else if err != nil {
 		return nil, err
 	}
 	if err := p.planMedium(ctx); err != nil {
@@ -203,6 +207,16 @@ func (p *ISOPlan) checkOptions() error {
 	if o.Template != "" {
 		o.Boot = BootTemplate
 	}
+	if o.VolumeID != "" {
+		if err := checkVolumeID(o.VolumeID); err != nil {
+			return err
+		}
+	}
+	for _, text := range []struct{ flag, value string }{{"--publisher", o.Publisher}, {"--preparer", o.Preparer}, {"--application", o.Application}} {
+		if len(text.value) > maxVolumeText {
+			return withHint(&optionError{fmt.Errorf("%s: %d bytes", text.flag, len(text.value))}, fmt.Sprintf("there is room for %d", maxVolumeText))
+		}
+	}
 	for _, kind := range o.Sums {
 		if !slices.Contains([]string{"md5", "sha256", "sha512"}, kind) {
 			return withHint(&optionError{fmt.Errorf("--sums %s", kind)}, "md5, sha256, sha512 or none")
@@ -211,7 +225,12 @@ func (p *ISOPlan) checkOptions() error {
 	return nil
 }
 
-// nameOutput gives the ISO its name. A name that is made is one that is free.
+// maxVolumeText is the length of the texts of a volume descriptor, in bytes
+// (ECMA-119, 8.4.20 to 8.4.22).
+const maxVolumeText = 128
+
+// nameOutput gives the ISO its name. A name that is made is one that is free,
+// also of the files beside the ISO.
 func (p *ISOPlan) nameOutput() error {
 	o := &p.o
 	st, err := os.Stat(o.Output)
@@ -220,6 +239,8 @@ func (p *ISOPlan) nameOutput() error {
 	case o.Output == "":
 		dir = "."
 	case err == nil && st.IsDir():
+	case err == nil && !st.Mode().IsRegular():
+		return refuse("name a file with -o; what is in it can be written to a stick by cp or dd", "%s: is no regular file, but %v", o.Output, st.Mode().Type())
 	case strings.HasSuffix(o.Output, "/"):
 		return withHint(fmt.Errorf("%s: %w", o.Output, fs.ErrNotExist), "make the directory first")
 	default:
@@ -241,16 +262,29 @@ func (p *ISOPlan) nameOutput() error {
 		if i > 1 {
 			o.Output = filepath.Join(dir, fmt.Sprintf("%s-%d.iso", name, i))
 		}
-		if !exists(o.Output) {
+		taken := exists(o.Output) || exists(o.Output+tempSuffix)
+		for _, suffix := range sideSuffixes {
+			taken = taken || exists(o.Output+suffix)
+		}
+		if !taken {
 			return nil
 		}
 	}
 }
 
-var osReleaseID = regexp.MustCompile(`(?m)^ID=["']?([A-Za-z0-9._-]+)["']?\s*$`)
+var nameOfSystem = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // systemID is what the system calls itself, for names.
 func (p *ISOPlan) systemID() (string, error) {
+	id, err := p.osRelease("ID")
+	if err != nil || !nameOfSystem.MatchString(id) {
+		return "live", err
+	}
+	return id, nil
+}
+
+// osRelease gives a field of os-release(5), "" where there is none.
+func (p *ISOPlan) osRelease(field string) (string, error) {
 	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
 		n, err := p.live.Merged.Lookup(name)
 		if err != nil {
@@ -263,11 +297,13 @@ func (p *ISOPlan) systemID() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if m := osReleaseID.FindSubmatch(text); m != nil {
-			return string(m[1]), nil
+		for line := range strings.Lines(string(text)) {
+			if v, ok := strings.CutPrefix(strings.TrimSpace(line), field+"="); ok {
+				return strings.Trim(v, `"'`), nil
+			}
 		}
 	}
-	return "live", nil
+	return "", nil
 }
 
 // planSystem plans the system's image.
@@ -290,7 +326,7 @@ func (p *ISOPlan) planSystem(ctx context.Context) error {
 	}
 	s, r := &p.Summary, p.sys.plan.Report
 	s.Output, s.Base, s.Accounts, s.Family, s.User = o.Output, p.form.base, r.Mode.String(), r.Family, r.User
-	s.People, s.Dropped, s.Changed, s.Doubtful = len(r.People), r.Count(accounts.Dropped), r.Count(accounts.Changed)+r.Count(accounts.Made), r.Count(accounts.KeptByDoubt)
+	s.People, s.Dropped, s.Changed, s.Made, s.Doubtful = len(r.People), r.Count(accounts.Dropped), r.Count(accounts.Changed), r.Count(accounts.Made), r.Count(accounts.KeptByDoubt)
 	s.Homes = p.sys.homes
 	s.Warnings = append(s.Warnings, c.Summary.Warnings...)
 	c.Summary.Warnings = []string{}

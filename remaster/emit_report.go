@@ -5,9 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"relive/remaster/accounts"
 )
+
+// sideSuffixes are behind the names of all files that may be made beside an
+// ISO.
+var sideSuffixes = []string{".packages", ".report.txt", ".report.json", ".md5", ".sha256", ".sha512"}
 
 // planBeside decides which files are made beside the ISO. None of them replaces
 // another.
@@ -61,7 +69,8 @@ type ExcludeReport struct {
 
 // Report tells what the plan does to the system.
 func (p *ISOPlan) Report() *ISOReport {
-	r := &ISOReport{ISO: p.o.Output, Homes: p.Summary.Homes, Accounts: p.sys.plan.Report, Excludes: []ExcludeReport{}, Left: p.Summary.Left, Menus: p.Summary.Menus}
+	// Where it lay is nobody's business who gets the report.
+	r := &ISOReport{ISO: filepath.Base(p.o.Output), Homes: p.Summary.Homes, Accounts: p.sys.plan.Report, Excludes: []ExcludeReport{}, Left: p.Summary.Left, Menus: p.Summary.Menus}
 	for _, c := range p.sys.counts {
 		r.Excludes = append(r.Excludes, ExcludeReport{c.Rule.Pattern, c.Rule.Source, c.Matches, c.Entries, c.Bytes})
 	}
@@ -71,19 +80,23 @@ func (p *ISOPlan) Report() *ISOReport {
 // Text is the report for a person.
 func (r *ISOReport) Text() ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# %s\n\n## Accounts and traces\n", r.ISO)
+	fmt.Fprintf(&b, "# %s\n\nWhat was left out, changed and made in the system, for you to check before you give the ISO away.\nThis report names people and files: keep it for yourself.\n\n## Accounts and traces\n", r.ISO)
 	if err := r.Accounts.WriteText(&b); err != nil {
 		return nil, err
 	}
 	for _, h := range r.Homes {
 		fmt.Fprintf(&b, "%s comes along as a boot mounts it\n", h)
 	}
-	b.WriteString("\n## Left out by excludes\n")
+	b.WriteString("\n## Left out by excludes: files and directories, their size, the rule\n")
+	var entries, size int64
 	for _, e := range r.Excludes {
-		if e.Matches > 0 {
-			fmt.Fprintf(&b, "%-48s %8d files and directories, %s (%s)\n", e.Pattern, e.Entries, Bytes(e.Bytes), e.Source)
+		// What an earlier rule took out is counted there.
+		if e.Entries > 0 {
+			fmt.Fprintf(&b, "%8d %12s  %s (%s)\n", e.Entries, Bytes(e.Bytes), shown(e.Pattern), shown(e.Source))
+			entries, size = entries+e.Entries, size+e.Bytes
 		}
 	}
+	fmt.Fprintf(&b, "%8d %12s  in all, of %d rules\n", entries, Bytes(size), len(r.Excludes))
 	for _, part := range []struct {
 		title string
 		lines []string
@@ -92,10 +105,18 @@ func (r *ISOReport) Text() ([]byte, error) {
 			fmt.Fprintf(&b, "\n## %s\n", part.title)
 		}
 		for _, line := range part.lines {
-			fmt.Fprintln(&b, line)
+			fmt.Fprintln(&b, shown(line))
 		}
 	}
 	return b.Bytes(), nil
+}
+
+// shown keeps control characters of names off a terminal.
+func shown(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 // JSON is the report for machines.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,7 +44,7 @@ func (p *ISOPlan) Run(ctx context.Context) (*ISOResult, error) {
 	start := time.Now()
 	res := &ISOResult{Plan: p.Summary, Path: p.o.Output, Warnings: p.Summary.Warnings, Sums: map[string]string{}}
 	if err := p.run(ctx, res); err != nil {
-		return nil, spaceHint(err)
+		return nil, isoSpaceHint(err)
 	}
 	res.Seconds = time.Since(start).Seconds()
 	return res, nil
@@ -56,22 +57,24 @@ const tempSuffix = ".relive-tmp"
 func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
 	temp := p.o.Output + tempSuffix
 	inner := temp + ".inner"
-	for _, name := range []string{temp, inner} {
-		if err := removeFile(name); err != nil {
-			return err
-		}
-	}
-	p.late.scratch = func() (string, error) { return inner, nil }
-	out, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666)
+	// Two runs on one name would write into each other's file.
+	out, err := lockTemp(temp)
 	if err != nil {
 		return err
 	}
+	named := false
 	defer func() {
 		err = errors.Join(err, removeFile(inner))
-		if err != nil {
-			err = errors.Join(err, out.Close(), removeFile(temp))
+		if !named {
+			err = errors.Join(err, removeFile(temp))
 		}
+		// Closing gives the lock up, so it comes last.
+		err = errors.Join(err, out.Close())
 	}()
+	if err := removeFile(inner); err != nil {
+		return err
+	}
+	p.late.scratch = func() (string, error) { return inner, nil }
 	p.late.out = out
 	rep, err := p.plan.Write(ctx, out, nil)
 	if err != nil {
@@ -100,10 +103,10 @@ func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
 	if err := p.live.unchanged(ctx); err != nil {
 		return err
 	}
-	if err := out.Close(); err != nil {
-		return fmt.Errorf("writing %s: %w", temp, err)
+	if named, err = p.putInPlace(temp, res); err != nil {
+		return err
 	}
-	return p.putInPlace(temp, res)
+	return swap.OS{}.SyncDir(filepath.Dir(p.o.Output))
 }
 
 func removeFile(name string) error {
@@ -217,60 +220,79 @@ func (p *ISOPlan) sameFiles(ctx context.Context, path string, img *iso.Image) er
 }
 
 // putInPlace gives the files their names, the ISO last: where it is, all that
-// belongs to it is there too.
-func (p *ISOPlan) putInPlace(temp string, res *ISOResult) error {
-	var made []string
-	undo := func(err error) error {
-		for _, name := range made {
-			err = errors.Join(err, removeFile(name))
-		}
-		return err
-	}
+// belongs to it is there too. Nothing gets its name before all is written.
+func (p *ISOPlan) putInPlace(temp string, res *ISOResult) (named bool, err error) {
 	name := filepath.Base(p.o.Output)
 	files := slices.Clone(p.beside)
 	for _, kind := range p.o.Sums {
-		files = append(files, sideFile{"." + kind, func() ([]byte, error) { return fmt.Appendf(nil, "%s  %s\n", res.Sums[kind], name), nil }})
+		files = append(files, sideFile{"." + kind, func() ([]byte, error) { return sideSum(res.Sums[kind], name), nil }})
 	}
+	var made []string
+	defer func() {
+		if err != nil {
+			for _, name := range made {
+				err = errors.Join(err, removeFile(name))
+			}
+		}
+	}()
 	for _, f := range files {
 		text, err := f.make()
 		if err != nil {
-			return undo(err)
+			return false, err
 		}
+		made = append(made, p.o.Output+f.suffix+tempSuffix)
+		if err := writeSide(made[len(made)-1], text); err != nil {
+			return false, err
+		}
+	}
+	for i, f := range files {
 		to := p.o.Output + f.suffix
-		if err := writeSide(to, text, p.o.Force); err != nil {
-			return undo(err)
+		if err := giveName(made[i], to, p.o.Force); err != nil {
+			return false, err
 		}
-		made = append(made, to)
+		if made[i] = to; p.o.Force {
+			made[i] = made[i] + tempSuffix // what was there before is gone, so that this one stays
+		}
 		res.Beside = append(res.Beside, to)
 	}
-	if !p.o.Force {
-		// Somebody else may have made a file of that name in the meantime; a link
-		// does not replace it, where the file system has links.
-		switch err := os.Link(temp, p.o.Output); {
-		case err == nil:
-			if err := os.Remove(temp); err != nil {
-				return undo(err)
-			}
-			return swap.OS{}.SyncDir(filepath.Dir(p.o.Output))
-		case errors.Is(err, fs.ErrExist):
-			return undo(withHint(fmt.Errorf("%s: %w", p.o.Output, fs.ErrExist), "name another file, or use --force to replace it"))
-		case exists(p.o.Output):
-			return undo(withHint(fmt.Errorf("%s: %w", p.o.Output, fs.ErrExist), "name another file, or use --force to replace it"))
-		}
+	if err := giveName(temp, p.o.Output, p.o.Force); err != nil {
+		return false, err
 	}
-	if err := os.Rename(temp, p.o.Output); err != nil {
-		return undo(err)
-	}
-	return swap.OS{}.SyncDir(filepath.Dir(p.o.Output))
+	return true, nil
 }
 
-// writeSide writes a small file durably.
-func writeSide(name string, text []byte, force bool) error {
-	temp := name + tempSuffix
-	if err := removeFile(temp); err != nil {
+// sideSum is a line as md5sum and its like read it. A backslash before it tells
+// of others in the name.
+func sideSum(sum, name string) []byte {
+	if escaped := strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`).Replace(name); escaped != name {
+		return fmt.Appendf(nil, "\\%s  %s\n", sum, escaped)
+	}
+	return fmt.Appendf(nil, "%s  %s\n", sum, name)
+}
+
+// giveName renames a file that is written. Without force it replaces none, not
+// even one that somebody has made in the meantime, where the file system has
+// links; where it has none, a look before has to do.
+func giveName(temp, name string, force bool) error {
+	if !force {
+		err := os.Link(temp, name)
+		if err == nil {
+			return os.Remove(temp)
+		}
+		if exists(name) {
+			return withHint(fmt.Errorf("%s: %w", name, fs.ErrExist), "name another ISO, or use --force to replace it")
+		}
+	}
+	return os.Rename(temp, name)
+}
+
+// writeSide writes a small file durably, in place of one that an interrupted
+// run has left.
+func writeSide(name string, text []byte) error {
+	if err := removeFile(name); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err
 	}
@@ -278,14 +300,5 @@ func writeSide(name string, text []byte, force bool) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil && !force && exists(name) {
-		err = withHint(fmt.Errorf("%s: %w", name, fs.ErrExist), "name another ISO, or use --force to replace what is there")
-	}
-	if err == nil {
-		err = os.Rename(temp, name)
-	}
-	if err != nil {
-		return errors.Join(err, removeFile(temp))
-	}
-	return nil
+	return errors.Join(err, f.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"relive/iso"
 	"relive/tree"
@@ -135,7 +136,7 @@ func (o *ISO) Info(ctx context.Context) (*ISOInfo, error) {
 // shows.
 func (o *ISO) rebuildable() error {
 	if o.Image.Info().UDF {
-		return tree.Unsupported(o.Image.Info().VolumeID, "volume descriptors", "a UDF file system shares the image, and what it holds cannot be read")
+		return tree.Unsupported(filepath.Base(o.Path), "volume descriptors", "a UDF file system shares the image, and what it holds is not read")
 	}
 	return nil
 }

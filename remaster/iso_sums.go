@@ -11,9 +11,9 @@ import (
 	"relive/tree"
 )
 
-// sumList is a file with sums of others, as md5sum and its like write it:
+// sumsFile is a file with sums of others, as md5sum and its like write it:
 // linuxfs.md5 of one file, md5sum.txt of all of a medium.
-type sumList struct {
+type sumsFile struct {
 	path  string // in the tree
 	kind  string // "md5", "sha1", "sha256" or "sha512"
 	lines []sumLine
@@ -68,7 +68,7 @@ func signatureOf(root *tree.Node, p string) (string, error) {
 
 // findSumLists reads all lists of sums in a tree. What looks like one and cannot
 // be read as text has unknown lines only.
-func findSumLists(ctx context.Context, root *tree.Node) (lists []*sumList, err error) {
+func findSumLists(ctx context.Context, root *tree.Node) (lists []*sumsFile, err error) {
 	err = tree.Walk(ctx, root, func(p string, n *tree.Node) error {
 		kind := ""
 		if n.Type == tree.Regular {
@@ -77,7 +77,7 @@ func findSumLists(ctx context.Context, root *tree.Node) (lists []*sumList, err e
 		if kind == "" {
 			return nil
 		}
-		l := &sumList{path: p, kind: kind}
+		l := &sumsFile{path: p, kind: kind}
 		if n.Size > isoListMax {
 			l.unknown = 1
 		} else {
@@ -94,7 +94,7 @@ func findSumLists(ctx context.Context, root *tree.Node) (lists []*sumList, err e
 }
 
 // parse splits a list into lines. Names are relative to the list's directory.
-func (l *sumList) parse(b []byte) {
+func (l *sumsFile) parse(b []byte) {
 	dir := path.Dir(l.path)
 	if dir == "." {
 		dir = ""
@@ -150,7 +150,7 @@ func splitSum(line string, digits int) (at int, sum, name string, ok bool) {
 }
 
 // bytes is the text of the list.
-func (l *sumList) bytes() []byte {
+func (l *sumsFile) bytes() []byte {
 	var b bytes.Buffer
 	for _, line := range l.lines {
 		b.WriteString(line.text)

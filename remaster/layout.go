@@ -102,6 +102,14 @@ func findOnHost(dir, generation string) (*Found, error) {
 			return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "it is a part of one: give "+above)
 		}
 	}
+	if names, err := (host{}).list(dir); err == nil {
+		for _, name := range names {
+			below := filepath.Join(dir, name)
+			if f, err := findAt(host{}, below, generation); err == nil && f != nil && isDir(host{}, below) {
+				return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "there is one in it: give "+below)
+			}
+		}
+	}
 	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"path"
 	"slices"
 	"strings"
 
@@ -16,100 +14,222 @@ import (
 )
 
 // bootEdits edits what boots of an ISO: the menus in its tree, and those in the
-// FAT images that firmware for UEFI starts from.
+// FAT images that firmware for UEFI starts from, each with all its copies.
 type bootEdits struct {
 	edits menu.Edits
 	// swaps are files that other ones take the place of, wherever they lie in
 	// those images.
 	swaps []fileSwap
-	// changes and left tell of lines that were changed, and of what could not be.
-	changes, left []string
-	open          closers
+	// given tells which files of the tree were put there on purpose: copies of an
+	// EFI image become like it. Nil for none.
+	given func(at string) bool
+	// menus is told of the lines of menus that the edits are about; image is the
+	// EFI image that they are in, "" for the tree.
+	menus func(image string, changes []menu.Change)
+	// image is told that an EFI image at a path has another content: its own, or
+	// as a copy of another place.
+	image func(at string, copy bool)
+	// stays is told why the menus in an EFI image stay as they are.
+	stays func(image string, err error)
+	open  closers
 }
 
 // fileSwap is a file and the one that takes its place.
 type fileSwap struct{ was, now *tree.Node }
 
-// apply edits a tree and the images that the recipe boots. What it opens stays
-// so as long as they are in use.
-func (b *bootEdits) apply(ctx context.Context, root *tree.Node, r *iso.Recipe) (*tree.Node, error) {
+// bootVolume is a FAT image that firmware boots from. It may lie in the ISO
+// several times: as a file, and again as an appended partition.
+type bootVolume struct {
+	paths    []string // in the tree
+	appended []int    // indices of the recipe's partitions
+}
+
+// Close closes what edited images read from.
+func (b *bootEdits) Close() error { return b.open.Close() }
+
+// apply edits a tree and the images that the recipe boots. former is the tree in
+// which the copies of appended partitions are. What is opened stays so until
+// Close, since the edited images read from it.
+func (b *bootEdits) apply(ctx context.Context, former, root *tree.Node, r *iso.Recipe) (*tree.Node, error) {
+	volumes, err := bootVolumes(ctx, former, r)
+	if err != nil {
+		return nil, err
+	}
 	root, changes, err := b.edits.Tree(ctx, root)
 	if err != nil {
 		return nil, err
 	}
-	b.note("", changes)
-	done := map[string]bool{}
-	for _, boot := range r.Boot {
-		if boot.Platform != iso.PlatformEFI {
-			continue
-		}
-		if boot.Path == "" {
-			a := &r.Appended[boot.Appended-1]
-			name := fmt.Sprintf("appended partition %d", boot.Appended)
-			if done[name] {
-				continue
-			}
-			done[name] = true
-			n := tree.NewFile("", 0, nil)
-			n.Data, n.Size = a.Data, a.Size
-			if n, err = b.image(ctx, name, n); err != nil {
-				return nil, err
-			}
-			a.Data, a.Size = n.Data, n.Size
-			continue
-		}
-		if done[boot.Path] {
-			continue
-		}
-		done[boot.Path] = true
-		n, err := root.Lookup(boot.Path)
-		if err != nil {
-			return nil, err
-		}
-		if n == nil || n.Type != tree.Regular {
-			continue // what boots is told by the ISO's writer
-		}
-		edited, err := b.image(ctx, boot.Path, n)
-		if err != nil {
-			return nil, err
-		}
-		if edited == n {
-			continue
-		}
-		var edits tree.Edits
-		edits.Put(boot.Path, edited)
-		if root, err = edits.Apply(root); err != nil {
+	b.menus("", changes)
+	r.Appended = slices.Clone(r.Appended)
+	for _, v := range volumes {
+		if root, err = b.volume(ctx, v, root, r); err != nil {
 			return nil, err
 		}
 	}
 	return root, nil
 }
 
-// image edits the menus of a FAT image.
-func (b *bootEdits) image(ctx context.Context, name string, n *tree.Node) (*tree.Node, error) {
-	c, err := n.Open()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+// bootVolumes finds the EFI images and their copies.
+func bootVolumes(ctx context.Context, root *tree.Node, r *iso.Recipe) ([]*bootVolume, error) {
+	var out []*bootVolume
+	byPath := map[string]*bootVolume{}
+	for _, b := range r.Boot {
+		at := strings.Trim(b.Path, "/")
+		if at == "" || b.Platform != iso.PlatformEFI || byPath[at] != nil {
+			continue
+		}
+		v := &bootVolume{paths: []string{at}}
+		byPath[at] = v
+		out = append(out, v)
 	}
-	data, size, changed, err := fat.Rewrite(ctx, c, path.Base(name), func(root *tree.Node) (*tree.Node, error) {
-		root, changes, err := b.edits.Tree(ctx, root)
+	for i, a := range r.Appended {
+		twins, err := twinsOf(ctx, root, a)
 		if err != nil {
 			return nil, err
 		}
-		b.note(name, changes)
-		return b.swap(ctx, root)
-	})
-	if errors.Is(err, tree.ErrUnsupported) || errors.Is(err, tree.ErrCorrupt) {
-		b.left = append(b.left, fmt.Sprintf("menus in %s stay as they are: %v", name, err))
-		return n, c.Close()
+		var v *bootVolume
+		for _, at := range twins {
+			if v == nil {
+				v = byPath[at]
+			}
+		}
+		if v == nil {
+			v = &bootVolume{}
+			out = append(out, v)
+		}
+		v.appended = append(v.appended, i)
+		for _, at := range twins {
+			if byPath[at] == nil {
+				byPath[at] = v
+				v.paths = append(v.paths, at)
+			}
+		}
 	}
-	if err != nil || !changed {
-		return n, errors.Join(err, c.Close())
+	return out, nil
+}
+
+// twinsOf gives the files of a tree that hold what an appended partition does. A
+// partition ends with a sector, and may so have zeros more.
+func twinsOf(ctx context.Context, root *tree.Node, a iso.Partition) (twins []string, err error) {
+	const sector = 2048
+	part := partitionNode(a)
+	err = tree.Walk(ctx, root, func(at string, n *tree.Node) error {
+		if n.Type != tree.Regular || n.Data == nil || n.Size == 0 || n.Size > a.Size || a.Size-n.Size >= sector {
+			return nil
+		}
+		same, err := sameUpTo(ctx, n, part, n.Size)
+		if same {
+			twins = append(twins, at)
+		}
+		return err
+	})
+	return twins, err
+}
+
+// partitionNode shows an appended partition as a file.
+func partitionNode(a iso.Partition) *tree.Node {
+	return &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: a.Size}, Data: a.Data}
+}
+
+// volume edits the menus in an EFI image, and gives all its copies the new
+// content.
+func (b *bootEdits) volume(ctx context.Context, v *bootVolume, root *tree.Node, r *iso.Recipe) (*tree.Node, error) {
+	var n *tree.Node
+	from, changed := "", false
+	for _, at := range v.paths {
+		now, err := root.Lookup(at)
+		if err != nil {
+			return nil, err
+		}
+		if now == nil || now.Type != tree.Regular {
+			continue // it was removed
+		}
+		// One that was given is what the copies are to be like.
+		given := b.given != nil && b.given(at)
+		if n == nil || given && !changed {
+			n, from, changed = now, at, given
+		}
+	}
+	name := tree.Quote(from)
+	if n == nil {
+		if len(v.appended) == 0 {
+			return root, nil
+		}
+		n, name = partitionNode(r.Appended[v.appended[0]]), fmt.Sprintf("appended partition %d", v.appended[0]+1)
+	}
+	data, size, edited, err := b.rewrite(ctx, n, name)
+	if err != nil || !edited && !changed {
+		return root, err
+	}
+	if edited && from != "" {
+		b.image(from, false)
+	}
+	var e tree.Edits
+	for _, at := range v.paths {
+		old, err := root.Lookup(at)
+		if err != nil {
+			return nil, err
+		}
+		if old == nil || old.Type != tree.Regular {
+			continue
+		}
+		c := *old
+		c.Data, c.Size, c.Inode, c.Nlink, c.Was = data, size, tree.Inode{}, 1, nil
+		e.Put(at, &c)
+		if at != from {
+			b.image(at, true)
+		}
+	}
+	for _, i := range v.appended {
+		r.Appended[i].Data, r.Appended[i].Size = data, size
+	}
+	return e.Apply(root)
+}
+
+// rewrite edits one FAT image. What cannot be edited stays as it is.
+func (b *bootEdits) rewrite(ctx context.Context, n *tree.Node, name string) (data tree.Data, size int64, changed bool, err error) {
+	c, err := n.Open()
+	if err != nil {
+		return nil, 0, false, fmt.Errorf("%s: %w", name, err)
 	}
 	b.open = append(b.open, c)
-	edited := *n
-	edited.Data, edited.Size, edited.Was, edited.Inode = data, size, nil, tree.Inode{}
-	return &edited, nil
+	boot := make([]byte, 512)
+	if c.Size() < int64(len(boot)) {
+		return n.Data, n.Size, false, nil
+	}
+	if err := tree.ReadFull(c, boot, 0); err != nil {
+		return nil, 0, false, fmt.Errorf("%s: %w", name, err)
+	}
+	if hfs, err := isHFS(newSection(c, 0, c.Size())); err != nil {
+		return nil, 0, false, fmt.Errorf("%s: %w", name, err)
+	} else if hfs {
+		b.stays(name, fmt.Errorf("%s: an HFS file system for Macs", name))
+		return n.Data, n.Size, false, nil
+	}
+	if !fat.IsFAT(boot) {
+		return n.Data, n.Size, false, nil // an appended partition may hold anything
+	}
+	var changes []menu.Change
+	data, size, changed, err = fat.Rewrite(ctx, c, name, func(root *tree.Node) (*tree.Node, error) {
+		out, ch, err := b.edits.Tree(ctx, root)
+		if err != nil {
+			return nil, err
+		}
+		changes = ch
+		return b.swap(ctx, out)
+	})
+	switch {
+	case err == nil:
+		b.menus(name, changes)
+		if !changed {
+			data, size = n.Data, n.Size
+		}
+		return data, size, changed, nil
+	case damage(err):
+		b.stays(name, err)
+		return n.Data, n.Size, false, nil
+	}
+	return nil, 0, false, err
 }
 
 // swap puts files in the place of others of the same content.
@@ -140,27 +260,27 @@ func (b *bootEdits) swap(ctx context.Context, root *tree.Node) (*tree.Node, erro
 	return edits.Apply(root)
 }
 
-func (b *bootEdits) note(image string, changes []menu.Change) {
-	for _, c := range changes {
-		if image != "" {
-			c.File = image + ": " + c.File
-		}
-		if c.Left != "" {
-			b.left = append(b.left, c.String())
-		} else {
-			b.changes = append(b.changes, c.String())
-		}
+// menuError tells edits that are wrong in themselves from menus that are.
+func menuError(err error) error {
+	if errors.Is(err, menu.ErrEdits) {
+		return &optionError{err}
 	}
+	return err
 }
-
-// Close closes what edited images read from.
-func (b *bootEdits) Close() error { return b.open.Close() }
-
-var _ io.Closer = (*bootEdits)(nil)
 
 // bootLabels are the labels that menus look for the live system's volume by, in
 // the order of the menus.
 func bootLabels(ctx context.Context, root *tree.Node) (labels []string, err error) {
+	return bootNames(ctx, root, []string{"root=live:CDLABEL=", "root=live:LABEL=", "archisolabel=", "blab="}, unescapeLabel)
+}
+
+// bootUUIDs are the same for identities.
+func bootUUIDs(ctx context.Context, root *tree.Node) (uuids []string, err error) {
+	return bootNames(ctx, root, []string{"root=live:UUID=", "archisosearchuuid=", "buuid=", "bootuuid="}, strings.ToLower)
+}
+
+// bootNames are the values of arguments with those prefixes.
+func bootNames(ctx context.Context, root *tree.Node, prefixes []string, clean func(string) string) (out []string, err error) {
 	files, err := menu.Files(ctx, root)
 	if err != nil {
 		return nil, err
@@ -175,15 +295,15 @@ func bootLabels(ctx context.Context, root *tree.Node) (labels []string, err erro
 		}
 		for _, e := range entries {
 			for _, a := range e.Args {
-				for _, prefix := range []string{"root=live:CDLABEL=", "root=live:LABEL=", "archisolabel=", "blab="} {
-					if label, ok := strings.CutPrefix(a, prefix); ok && label != "" && !strings.Contains(label, "$") {
-						if label = unescapeLabel(label); !slices.Contains(labels, label) {
-							labels = append(labels, label)
+				for _, prefix := range prefixes {
+					if name, ok := strings.CutPrefix(a, prefix); ok && name != "" && !strings.Contains(name, "$") {
+						if name = clean(name); !slices.Contains(out, name) {
+							out = append(out, name)
 						}
 					}
 				}
 			}
 		}
 	}
-	return labels, nil
+	return out, nil
 }

@@ -117,7 +117,7 @@ func (w onStick) node(p string) (*tree.Node, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: not in %s", p, w.name)
 	}
-	n, err := w.root.Lookup(strings.Trim(path.Clean(in), "/."))
+	n, err := w.root.Lookup(path.Clean("/" + in))
 	if err == nil && n == nil {
 		err = fmt.Errorf("%s: %w", p, fs.ErrNotExist)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"relive/iso"
@@ -115,6 +116,8 @@ func (p *RebuildPlan) sameRecipe(ctx context.Context, name string, img *iso.Imag
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", name, ErrReadBack, err)
 	}
+	// What the old image has of the kind, and is kept, the new one has, too.
+	left = slices.DeleteFunc(left, func(s string) bool { return slices.Contains(p.Summary.Left, s) })
 	if len(left) > 0 {
 		return fmt.Errorf("%s: %w: it has %s", name, ErrReadBack, strings.Join(left, ", "))
 	}

@@ -3,6 +3,7 @@ package remaster
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -20,7 +21,7 @@ func (p *RebuildPlan) followSums(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := &sumFollower{p: p, sums: map[string]string{}, buf: make([]byte, 1<<20), lines: map[*sumList]int{}}
+	f := &sumFollower{p: p, sums: map[string]string{}, buf: make([]byte, 1<<20), lines: map[*sumsFile]int{}}
 	dirty := p.changed
 	for round := 0; len(dirty) > 0; round++ {
 		if round > len(lists) {
@@ -60,12 +61,12 @@ func (p *RebuildPlan) followSums(ctx context.Context) error {
 type sumFollower struct {
 	p     *RebuildPlan
 	sums  map[string]string // by hash and path
-	lines map[*sumList]int  // how many were changed
+	lines map[*sumsFile]int // how many were changed
 	buf   []byte
 }
 
 // update changes the lines of a list that are of dirty files.
-func (f *sumFollower) update(ctx context.Context, l *sumList, dirty map[string]bool) (touched bool, err error) {
+func (f *sumFollower) update(ctx context.Context, l *sumsFile, dirty map[string]bool) (touched bool, err error) {
 	var out []sumLine
 	for _, line := range l.lines {
 		if line.target == "" || !dirty[line.target] || line.target == l.path {
@@ -116,7 +117,7 @@ func (f *sumFollower) sum(ctx context.Context, n *tree.Node, at, kind string) (s
 }
 
 // apply puts changed lists into the tree.
-func (f *sumFollower) apply(lists []*sumList, touched map[string]bool) error {
+func (f *sumFollower) apply(lists []*sumsFile, touched map[string]bool) error {
 	var e tree.Edits
 	for _, l := range lists {
 		if !touched[l.path] {
@@ -146,7 +147,7 @@ func edited(n *tree.Node, content []byte) *tree.Node {
 
 // warnFollowers warns of what tells of changed files and does not follow:
 // signatures, sums of what holds its own address, linuxfs.info.
-func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumList) error {
+func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumsFile) error {
 	changed := make([]string, 0, len(p.changed))
 	for at := range p.changed {
 		changed = append(changed, at)
@@ -165,23 +166,36 @@ func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumList) error
 		if sig != "" && !p.changed[sig] {
 			p.warn("%s: a signature, which does not fit %s any more", tree.Quote(sig), tree.Quote(at))
 		}
-		if info, ok := strings.CutSuffix(at, antixBase); ok && (info == "" || strings.HasSuffix(info, "/")) {
-			info += antixInfo
-			n, err := p.root.Lookup(info)
+		for _, about := range tellsOf(at) {
+			n, err := p.root.Lookup(about)
 			if err != nil {
 				return err
 			}
-			if n != nil && !p.changed[info] {
-				p.warn("%s: it tells of the former %s; replace it, too", tree.Quote(info), antixBase)
+			if n != nil && !p.changed[about] {
+				p.warn("%s: it tells of the former %s; replace it, too", tree.Quote(about), tree.Quote(at))
 			}
 		}
 	}
 	return p.warnAddressed(ctx, lists)
 }
 
+// tellsOf are the files by which systems know size or packages of an image that
+// they boot from.
+func tellsOf(at string) []string {
+	dir, name := path.Split(at)
+	switch ext := path.Ext(name); {
+	case name == antixBase:
+		return []string{dir + antixInfo}
+	case ext == ".squashfs":
+		stem := dir + strings.TrimSuffix(name, ext)
+		return []string{stem + ".size", stem + ".manifest", stem + ".packages"}
+	}
+	return nil
+}
+
 // warnAddressed warns of lists with the sums of boot images that hold their
 // address, where they were right: the address changes.
-func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumList) error {
+func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumsFile) error {
 	addressed := map[string]bool{}
 	for _, b := range p.recipe.Boot {
 		if b.Path != "" && (b.BootInfo || b.Grub2Info) {

@@ -3,6 +3,7 @@ package remaster_test
 import (
 	"bytes"
 	"crypto/md5"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -407,6 +408,54 @@ func TestRebuildTwins(t *testing.T) {
 			}
 			checkSound(t, out)
 		})
+	}
+}
+
+// TestRebuildMac: a boot image for Macs keeps its place in the catalogue and in the
+// MBR; what it holds is not read, which is told where menus are edited.
+func TestRebuildMac(t *testing.T) {
+	t.Parallel()
+	systest.NeedRoot(t, isoTools...)
+	dir := mediumTree(t, "MY_LIVE")
+	mac := make([]byte, 800<<10)
+	copy(mac[1024:], "H+")
+	systest.Must(t, os.WriteFile(filepath.Join(dir, "mac.img"), mac, 0o644))
+	in := makeMedium(t, dir, "MY_LIVE", mediumCases()["hybrid, UEFI"]+" -isohybrid-apm-hfsplus -eltorito-alt-boot -e mac.img -no-emul-boot -isohybrid-gpt-hfsplus -isohybrid-apm-hfsplus")
+	out, s := rebuild(t, in, remaster.RebuildOptions{AddArgs: []string{"toram"}})
+	if len(s.Left) != 2 || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "/mac.img: an HFS file system for Macs") {
+		t.Errorf("%q, %q", s.Left, s.Warnings)
+	}
+	checkSound(t, out)
+	img, err := remaster.OpenISO(out, iso.Best)
+	systest.Must(t, err)
+	defer img.Close()
+	cat, err := img.Image.ElTorito()
+	systest.Must(t, err)
+	area, err := img.Image.SystemArea()
+	systest.Must(t, err)
+	if len(cat.Entries) != 3 || len(area.MBR.Partitions) != 3 || area.MBR.Partitions[2].Start != 4*cat.Entries[2].Block || area.MBR.Partitions[2].Type != 0 {
+		t.Errorf("%+v, %+v", cat.Entries, area.MBR.Partitions)
+	}
+}
+
+// TestRebuildRefused: what could not be kept whole is refused, and info tells so
+// beforehand.
+func TestRebuildRefused(t *testing.T) {
+	t.Parallel()
+	systest.NeedRoot(t, "genisoimage")
+	file := filepath.Join(systest.MemDir(t), "udf.iso")
+	systest.Run(t, "genisoimage", "-quiet", "-udf", "-R", "-o", file, "/etc/hostname")
+	_, err := remaster.PlanRebuild(t.Context(), environment(t, codec.Auto), file, remaster.RebuildOptions{Output: file + ".new"})
+	const text = "udf.iso: volume descriptors: a UDF file system shares the image"
+	if !errors.Is(err, tree.ErrUnsupported) || !strings.Contains(err.Error(), text) {
+		t.Error(err)
+	}
+	o, err := remaster.OpenISO(file, iso.Best)
+	systest.Must(t, err)
+	defer o.Close()
+	info, err := o.Info(t.Context())
+	if err != nil || !strings.Contains(info.NotReplayable, text) || !info.UDF {
+		t.Errorf("%+v, %v", info, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"relive/remaster/swap"
@@ -106,6 +107,9 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 	if err := p.check(); err != nil {
 		return nil, err
 	}
+	if err := p.checkStack(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.compare(ctx); err != nil {
 		return nil, err
 	}
@@ -160,12 +164,6 @@ func (p *UpdatePlan) check() error {
 	if _, ok := l.Layout.(stager); p.o.Stage && !ok {
 		return withHint(&optionError{errors.New("--stage leaves files for antiX's init to take up, and this is " + l.Layout.Name())}, "update without --stage")
 	}
-	for _, s := range []*Live{l, from} {
-		if len(s.files.stack) > 1 {
-			return refuse("with Debian live, relive compact makes one image of them; otherwise take them over by hand",
-				"%s: the base is %d images over each other, which cannot be replaced in one step", s.Dir, len(s.files.stack))
-		}
-	}
 	_, archiso := l.Layout.(Archiso)
 	if o := l.Overlay; archiso && o != nil && !o.Empty && (o.Snapshot != nil) != (from.Base.Inner != nil) {
 		return refuse("move the overlay away", "%s: the new base takes its changes from another file than %s", l.Dir, l.rel(o.Path))
@@ -187,6 +185,36 @@ func (p *UpdatePlan) check() error {
 		p.warn("%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
 	default:
 		return refuse("give a source for "+was+"; --force goes on all the same", "%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
+	}
+	return nil
+}
+
+// checkStack refuses a base that is several images over each other, unless only
+// the topmost differs: several cannot be replaced in one step.
+func (p *UpdatePlan) checkStack(ctx context.Context) error {
+	l, from := p.c.live, p.from
+	ours, theirs := l.files.stack, from.files.stack
+	if len(ours) <= 1 && len(theirs) <= 1 {
+		return nil
+	}
+	// With Debian live the others count as void over the base, and would be set
+	// aside.
+	_, casper := l.Layout.(Casper)
+	same := casper && slices.Equal(ours, theirs)
+	for i := 0; same && i < len(ours)-1; i++ {
+		var err error
+		if same, err = p.same(ctx, ours[i], theirs[i]); err != nil {
+			return err
+		}
+	}
+	if same {
+		return nil
+	}
+	for _, s := range []*Live{l, from} {
+		if n := len(s.files.stack); n > 1 {
+			return refuse("with Debian live, relive compact makes one image of them; otherwise take them over by hand",
+				"%s: the base is %d images over each other, of which more than the topmost would change, and that not in one step", s.Dir, n)
+		}
 	}
 	return nil
 }
@@ -220,9 +248,6 @@ func (p *UpdatePlan) compare(ctx context.Context) error {
 		if err := p.planSignatures(); err != nil {
 			return err
 		}
-	}
-	if p.o.NoKernel {
-		return nil
 	}
 	return p.planKernels(ctx)
 }

@@ -120,7 +120,7 @@ func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source st
 			return nil, err
 		}
 	}
-	kinds := p.kinds(source)
+	kinds := p.kinds(target, source)
 	env.phase("copying "+filepath.Base(target), in.Size())
 	if sums, err = copySummed(ctx, out, in, sparse, env.done, kinds...); err != nil {
 		return nil, fmt.Errorf("copying %s: %w", source, err)
@@ -137,11 +137,11 @@ func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source st
 		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
 	env.phase("reading "+filepath.Base(target)+" back", 0)
-	got, err := sumFile(ctx, path, in.Size(), "sha256")
+	got, err := sumFile(ctx, path, in.Size(), kinds[0])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
-	if got["sha256"] != sums["sha256"] {
+	if got[kinds[0]] != sums[kinds[0]] {
 		return nil, fmt.Errorf("%s: %w", path, ErrReadBack)
 	}
 	return sums, nil

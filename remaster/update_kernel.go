@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"relive/remaster/kernel"
+	"relive/tree"
 )
 
 // bootFile is a kernel or an initrd, or what stands beside one, that an update
@@ -25,17 +28,15 @@ func (p *UpdatePlan) planKernels(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.o.NoKernel {
+		return p.checkModules(ctx, pairs, nil)
+	}
 	theirs, err := (&Found{Dir: from.Dir, Layout: from.Layout, at: from.at, files: from.files}).kernels()
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(pairs) == 0 && p.base:
+	if len(pairs) == 0 && p.base {
 		p.warn("no kernel was found beside %s; if the boot's is of another version, put the new one in its place by hand", l.files.base)
-		return nil
-	case len(theirs) == 0 && p.base:
-		p.warn("%s holds no kernel that relive knows; the present one stays", from.Dir)
-		return nil
 	}
 	matched := 0
 	var stay []string
@@ -58,16 +59,54 @@ func (p *UpdatePlan) planKernels(ctx context.Context) error {
 		}
 		p.files = append(p.files, sides...)
 	}
-	if len(pairs) > 0 && matched == 0 && p.base {
+	if len(pairs) > 0 && len(theirs) > 0 && matched == 0 && p.base {
 		return refuse("--no-kernel leaves them as they are, to be put in place by hand", "%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
 			l.Dir, strings.Join(stay, ", "), strings.Join(kernelsOf(theirs), ", "))
 	}
-	for _, name := range stay {
-		if p.base {
+	return p.checkModules(ctx, pairs, stay)
+}
+
+// checkModules tells of kernels that the new base has no modules for: of those
+// that are taken over, and of those that stay.
+func (p *UpdatePlan) checkModules(ctx context.Context, pairs []kernelPair, stay []string) error {
+	if !p.base {
+		return nil
+	}
+	modules, err := kernel.Modules(p.from.Base.Root)
+	if err != nil {
+		return err
+	}
+	for _, pair := range pairs {
+		name := pair.kernel
+		at, path := p.c.live.at, filepath.Join(p.c.live.Dir, name)
+		if i := slices.IndexFunc(p.files, func(f bootFile) bool { return f.target == name }); i >= 0 {
+			at, path = p.from.at, filepath.Join(p.from.Dir, p.files[i].source)
+		}
+		image, err := readKernel(ctx, at, path)
+		unknown := errors.Is(err, tree.ErrUnsupported) || errors.Is(err, tree.ErrCorrupt)
+		switch {
+		case err != nil && !unknown:
+			return err
+		case len(modules) > 0 && err == nil:
+			for _, w := range kernel.Check(image, kernel.Ramdisk{}, modules) {
+				p.warn("%s: %s", name, w)
+			}
+		case slices.Contains(stay, name):
 			p.warn("%s stays: the source has none of that name, and the new base need not have its modules", name)
+		case len(modules) > 0:
+			p.note("whether the new base has modules for %s is not known: %v", name, err)
 		}
 	}
 	return nil
+}
+
+func readKernel(ctx context.Context, at place, path string) (image kernel.Image, err error) {
+	c, err := at.open(path)
+	if err != nil {
+		return image, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return kernel.Read(ctx, c, path)
 }
 
 func kernelsOf(pairs []kernelPair) (names []string) {

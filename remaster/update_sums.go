@@ -96,20 +96,27 @@ func (p *UpdatePlan) planSums() (err error) {
 	return nil
 }
 
-// kinds are the hashes that a file is to be copied with.
-func (p *UpdatePlan) kinds(source string) []string {
-	kinds := []string{"md5", "sha256"} // what .md5 files hold, and what is compared
+// kinds are the hashes that a file is to be copied with: those that the source
+// tells and those that are to stand beside it. By the first it is compared after
+// it was written, so that there is one in any case.
+func (p *UpdatePlan) kinds(target, source string) (kinds []string) {
+	files := &p.c.live.files
 	for _, k := range p.known[source] {
-		if !slices.Contains(kinds, k.kind) {
-			kinds = append(kinds, k.kind)
+		kinds = append(kinds, k.kind)
+	}
+	for _, c := range files.companions {
+		if c.sum != "" && (target == files.base || c.list != "") {
+			kinds = append(kinds, c.sum)
 		}
 	}
-	for _, kind := range p.c.live.files.sums() {
-		if !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
+	if slices.ContainsFunc(p.files, func(f bootFile) bool { return f.sumOf == target }) {
+		kinds = append(kinds, "md5")
 	}
-	return kinds
+	if len(kinds) == 0 {
+		return []string{"sha256"}
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
 }
 
 // checkKnown refuses a file of the source that is not what the source tells of

@@ -336,3 +336,42 @@ func TestUpdateDebian(t *testing.T) {
 		})
 	}
 }
+
+// TestUpdateRefused: files that are mounted are not replaced, nor is anything
+// begun that does not fit the disk.
+func TestUpdateRefused(t *testing.T) {
+	requireKernel(t)
+	t.Parallel()
+	image := systest.Blank(t, 24<<20)
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", image)
+	disk, _ := systest.Mount(t, "ext4", "loop", image)
+	d, next := systest.TempDir(t), systest.TempDir(t)
+	smallSystem(t, d)
+	l := &live{t: t, dir: disk + "/antiX"}
+	systest.Must(t, os.Mkdir(l.dir, 0o755))
+	systest.Run(t, "mksquashfs", d, l.path("linuxfs"), "-noappend", "-quiet", "-no-progress")
+	systest.Must(t, os.Remove(d+"/etc/live/version/linuxfs.ver"))
+	write(t, d+"/etc/live/version/linuxfs.ver", []byte(newVersion+"\n"), 0o644)
+	systest.Run(t, "mksquashfs", d, next+"/linuxfs", "-noappend", "-quiet", "-no-progress")
+	refused := func(from, fact, hint string) {
+		t.Helper()
+		was := hashes(t, l.dir)
+		_, err := tryUpdate(t, environment(t, codec.Auto), l.dir, from, remaster.UpdateOptions{NoKernel: true, KeepOld: 1})
+		if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, fact) || !strings.Contains(r.Hint, hint) {
+			t.Errorf("not refused as it should be, but: %v (hint: %s)", err, remaster.Hint(err))
+		}
+		if hashes(t, l.dir) != was {
+			t.Error("the directory was changed")
+		}
+	}
+	_, drop := systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
+	refused(next, "in use", "begin again from another one")
+	drop()
+	write(t, d+"/usr/share/noise", noise(1, 30<<20), 0o644)
+	large := systest.TempDir(t)
+	systest.Run(t, "mksquashfs", d, large+"/linuxfs", "-noappend", "-quiet", "-no-progress")
+	refused(large, "not enough space", "free some space")
+	l.update(next, remaster.UpdateOptions{NoKernel: true})
+	systest.Run(t, "cmp", l.path("linuxfs"), next+"/linuxfs")
+	refused(large, "not enough space", "linuxfs.old and its like hold a former state")
+}

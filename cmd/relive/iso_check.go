@@ -38,15 +38,7 @@ Signatures are not verified.`,
 }
 
 func (a *app) showISOChecks(path string, results []remaster.CheckResult) error {
-	bad, skipped := 0, 0
-	for _, r := range results {
-		switch {
-		case r.Skipped != "":
-			skipped++
-		case !r.OK:
-			bad++
-		}
-	}
+	bad, skipped := countChecks(results)
 	if a.json {
 		if err := a.printJSON(results); err != nil {
 			return err

@@ -124,6 +124,9 @@ func (a *app) report(err error) int {
 	if errors.Is(err, swap.ErrBusy) && hint == "" {
 		hint = "wait until the other relive is done"
 	}
+	if errors.Is(err, os.ErrPermission) {
+		hint = "run relive as somebody who may, such as root"
+	}
 	fmt.Fprintf(a.stderr, "error: %v\n", err)
 	if hint != "" {
 		fmt.Fprintf(a.stderr, "hint: %s\n", hint)

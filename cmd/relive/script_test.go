@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 			"sha256":    sha256Command,
 			"mksquash":  mksquashCommand,
 			"mkext":     makeExtCommand,
+			"mkinitrd":  makeInitrdCommand,
 			"mkcow":     makeCOWCommand,
 			"whiteout":  whiteoutCommand,
 			"mkiso":     makeISOCommand,

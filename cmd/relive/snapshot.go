@@ -148,9 +148,12 @@ func (f *snapshotFlags) accountOptions() error {
 	}
 	if o.Mode == accounts.Preserve {
 		if f.user != "" || f.passwordFile != "" || f.fullName != "" || f.groups != "" || f.rootPassword != "lock" || o.Hostname != "" || len(f.rules) > 0 {
-			return usageError{errors.New("--user, --password-file, --full-name, --groups, --root-password, --hostname and --rules: --accounts preserve changes no account")}
+			return usageError{errors.New("--user, --password-file, --full-name, --groups, --root-password, --hostname and --rules need --accounts reset or secure: preserve changes no account")}
 		}
 		return nil
+	}
+	if f.passwordFile == "-" && f.rootPassword == "file:-" {
+		return usageError{errors.New("--password-file - and --root-password file:-: the input holds one of them")}
 	}
 	if o.User, err = f.newUser(); err != nil {
 		return err
@@ -162,7 +165,7 @@ func (f *snapshotFlags) accountOptions() error {
 	for _, name := range f.rules {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return usageError{err}
+			return usageError{fmt.Errorf("--rules: %w", err)}
 		}
 		r, err := accounts.ParseRules(name, text)
 		if err != nil {
@@ -190,7 +193,7 @@ func (f *snapshotFlags) newUser() (*accounts.User, error) {
 		u = &accounts.User{Name: f.user}
 	}
 	if f.passwordFile != "" {
-		p, err := readPassword(f.passwordFile)
+		p, err := readPassword("--password-file", f.passwordFile)
 		if err != nil {
 			return nil, err
 		}
@@ -213,8 +216,10 @@ func parseRootPassword(s string) (accounts.Password, error) {
 	case "keep":
 		return accounts.Kept(), nil
 	case "file":
-		p, err := readPassword(value)
-		return accounts.Plain(p), err
+		if value != "" {
+			p, err := readPassword("--root-password", value)
+			return accounts.Plain(p), err
+		}
 	}
 	return accounts.Locked(), usageError{errFlag("--root-password", s, "lock, keep or file:NAME")}
 }
@@ -222,25 +227,26 @@ func parseRootPassword(s string) (accounts.Password, error) {
 // passwordMax bounds a password, in bytes.
 const passwordMax = 512
 
-// readPassword reads a password, which is a file's first line.
-func readPassword(name string) (string, error) {
+// readPassword reads a password, which is the first line of the file that a flag
+// names.
+func readPassword(flag, name string) (string, error) {
 	in := io.Reader(os.Stdin)
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
-			return "", usageError{err}
+			return "", usageError{fmt.Errorf("%s: %w", flag, err)}
 		}
 		defer file.Close()
 		in = file
 	}
 	text, err := io.ReadAll(io.LimitReader(in, passwordMax+2))
 	if err != nil {
-		return "", usageError{err}
+		return "", usageError{fmt.Errorf("%s: %w", flag, err)}
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	line = strings.TrimSuffix(line, "\r")
 	if line == "" || len(line) > passwordMax {
-		return "", usageError{fmt.Errorf("%s: the first line is no password: it has %d bytes, and 1 to %d are wanted", name, len(line), passwordMax)}
+		return "", usageError{fmt.Errorf("%s %s: the first line is no password: it has %d bytes, and 1 to %d are wanted", flag, name, len(line), passwordMax)}
 	}
 	return line, nil
 }
@@ -279,7 +285,7 @@ func (a *app) showISOPlan(p *remaster.ISOPlan) error {
 	if len(s.Left) > 0 {
 		a.printf("left on the medium: %s\n", strings.Join(s.Left, " "))
 	}
-	a.printf("written to %s, label %s: about %s; %s needed, %s free\n", s.Output, s.VolumeID, remaster.Bytes(s.Size), remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+	a.printf("to be made: %s, label %s, about %s; %s needed, %s free\n", s.Output, s.VolumeID, remaster.Bytes(s.Size), remaster.Bytes(s.Need), remaster.Bytes(s.Free))
 	for _, b := range s.Beside {
 		a.printf("  and %s\n", b)
 	}
@@ -303,7 +309,7 @@ func (a *app) printISOSystem(s *remaster.ISOSummary) {
 	a.printf("  copied as stored: %s; to compress: %s; left out: %d files and directories\n", remaster.Bytes(sys.Copy), remaster.Bytes(sys.Compress), sys.Excluded)
 	a.printf("accounts: %s", s.Accounts)
 	if s.Accounts != "preserve" {
-		a.printf("; people taken out: %d; user: %s; paths dropped: %d, changed: %d, kept by doubt: %d", s.People, orNoUser(s.User), s.Dropped, s.Changed, s.Doubtful)
+		a.printf("; people taken out: %d; user: %s; paths dropped: %d, changes: %d, made: %d, kept by doubt: %d", s.People, orNoUser(s.User), s.Dropped, s.Changed, s.Made, s.Doubtful)
 	}
 	a.printf("\n")
 	if len(s.Homes) > 0 {

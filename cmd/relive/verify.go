@@ -48,8 +48,8 @@ read from end to end.`,
 	}
 }
 
-func (a *app) showChecks(results []remaster.CheckResult) error {
-	bad, skipped := 0, 0
+// countChecks counts what is damaged and what could not be checked.
+func countChecks(results []remaster.CheckResult) (bad, skipped int) {
 	for _, r := range results {
 		switch {
 		case r.Skipped != "":
@@ -58,6 +58,11 @@ func (a *app) showChecks(results []remaster.CheckResult) error {
 			bad++
 		}
 	}
+	return bad, skipped
+}
+
+func (a *app) showChecks(results []remaster.CheckResult) error {
+	bad, skipped := countChecks(results)
 	if a.json {
 		if err := a.printJSON(results); err != nil {
 			return err

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # What every part of scripts/e2e begins with. Sourced from the project's folder.
 SETUP_GROUP=e2e
+# Where all parts keep what they share.
+E2E=$PWD/build/e2e
 # shellcheck source=scripts/lib/say.sh
 . scripts/lib/say.sh
 # shellcheck source=scripts/lib/mounts.sh
@@ -11,9 +13,6 @@ SETUP_GROUP=e2e
 . scripts/lib/machine.sh
 # shellcheck source=scripts/lib/relive.sh
 . scripts/lib/relive.sh
-
-# Where all parts keep what they share.
-E2E=$PWD/build/e2e
 
 # begin_part NAME: the tools, the part's own folder, and what all parts share.
 # The seconds go on from those of scripts/e2e when it started the part.

@@ -3,7 +3,7 @@
 # machine is started, awaited and cut off. Sourced after say.sh, debian.sh and
 # mounts.sh.
 #
-#   $E2E/kernel/           a Debian cloud kernel, unpacked, not installed
+#   $KERNEL/               a Debian kernel, unpacked, not installed
 #   $E2E/debian-*.sqfs     the small Debian that all live systems are made of
 #   $WORK/console.STEP     what the machine printed
 #
@@ -16,29 +16,35 @@
 BOOT_SECONDS=${BOOT_SECONDS:-600}
 # What the small Debian has beyond the essential packages: tools of the steps,
 # and dracut with its module for live systems.
-DEBIAN_PACKAGES=libcap2-bin,attr,dmsetup,dracut-live
+DEBIAN_PACKAGES=${DEBIAN_PACKAGES:-libcap2-bin,attr,dmsetup,dracut-live}
+# The kernel's package without linux-image-. That for clouds is small and quick to
+# boot, but has no drivers for USB and AHCI.
+KERNEL_FLAVOUR=${KERNEL_FLAVOUR:-cloud-amd64}
+KERNEL=$E2E/kernel-$KERNEL_FLAVOUR
 # The process that runs the machine, none when empty.
 MACHINE=''
 
-# fetch_kernel: the package that the archive's cloud kernel depends on.
+# fetch_kernel: the package that the archive's linux-image-$KERNEL_FLAVOUR
+# depends on.
 fetch_kernel() {
-    [[ -d $E2E/kernel ]] && return
+    [[ -d $KERNEL ]] && return
     local package
-    package=$(apt-cache depends linux-image-cloud-amd64 |
+    package=$(apt-cache depends "linux-image-$KERNEL_FLAVOUR" |
         awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
-    [[ -n $package ]] || die "the archive has no linux-image-cloud-amd64"
+    [[ -n $package ]] || die "the archive has no linux-image-$KERNEL_FLAVOUR"
     say "fetching $package"
-    rm -rf "$E2E/kernel.part"
-    mkdir -p "$E2E/kernel.part"
-    (cd "$E2E/kernel.part" && apt-get -qq download "$package" 2>/dev/null) ||
+    rm -rf "$KERNEL.part"
+    mkdir -p "$KERNEL.part"
+    (cd "$KERNEL.part" && apt-get -qq download "$package" 2>/dev/null) ||
         die "cannot download $package"
-    dpkg-deb -x "$E2E/kernel.part/$package"_*.deb "$E2E/kernel.part"
-    depmod --basedir "$E2E/kernel.part" "$(basename "$E2E"/kernel.part/lib/modules/*)"
-    mv "$E2E/kernel.part" "$E2E/kernel"
+    dpkg-deb -x "$KERNEL.part/$package"_*.deb "$KERNEL.part"
+    rm "$KERNEL.part/$package"_*.deb
+    depmod --basedir "$KERNEL.part" "$(basename "$KERNEL.part"/lib/modules/*)"
+    mv "$KERNEL.part" "$KERNEL"
 }
 
 # kernel_release: the unpacked kernel's name for itself.
-kernel_release() { basename "$E2E"/kernel/lib/modules/*; }
+kernel_release() { basename "$KERNEL"/lib/modules/*; }
 
 # copy_modules FOLDER MODULE...: the modules and what they need, unpacked, into
 # FOLDER; its file "order" lists them as they must be loaded. The kernel may
@@ -49,7 +55,7 @@ copy_modules() {
     release=$(kernel_release)
     mkdir -p "$folder"
     for module in "$@"; do
-        modprobe --dirname "$E2E/kernel" --set-version "$release" --show-depends "$module" ||
+        modprobe --dirname "$KERNEL" --set-version "$release" --show-depends "$module" ||
             die "the kernel has no module $module"
     done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$folder/paths"
     while IFS= read -r file; do
@@ -99,7 +105,7 @@ unpack_debian() {
 show_console() {
     {
         printf -- '--- the last lines of the console of boot %s (%s)\n' "$1" "$WORK/console.$1"
-        tail -n 40 "$WORK/console.$1" | tr -d '\r'
+        tail -n 40 "$WORK/console.$1" | tr -d '\r\033'
         printf -- '---\n'
     } >&2
 }
@@ -111,25 +117,29 @@ fail_boot() {
     die "boot $1: $2"
 }
 
+# run_qemu ARGUMENT...: starts a machine without devices other than those told.
+# The processor is one without AVX, which costs more to emulate than it saves.
+run_qemu() {
+    timeout --kill-after=5 "$BOOT_SECONDS" qemu-system-x86_64 \
+        -cpu Westmere -smp 1 -m 512 -nodefaults -no-user-config -no-reboot -display none "$@" <&0 &
+    MACHINE=$!
+}
+
 # machine STEP DISK INITRD PARAMETER...: starts a machine with the disk, a raw
 # image to which further properties of a QEMU drive may be added after a comma.
 #
 # cache=unsafe: what the guest wrote is with the host's kernel and outlives the
-# machine, a flush need not reach the host's disk. The processor is one without
-# AVX, which costs more to emulate than it saves.
+# machine, a flush need not reach the host's disk.
 machine() {
     local step=$1 disk=$2 initrd=$3
     shift 3
     : >"$WORK/console.$step"
-    timeout --kill-after=5 "$BOOT_SECONDS" qemu-system-x86_64 \
-        -machine pc,accel=tcg -cpu Westmere -smp 1 -m 512 -nodefaults -no-user-config -no-reboot \
-        -display none -serial "file:$WORK/console.$step" \
+    run_qemu -machine pc,accel=tcg -serial "file:$WORK/console.$step" \
         -drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" \
         -device virtio-blk-pci,drive=disk \
-        -kernel "$E2E/kernel/boot/vmlinuz-$(kernel_release)" -initrd "$initrd" \
+        -kernel "$KERNEL/boot/vmlinuz-$(kernel_release)" -initrd "$initrd" \
         -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check init_on_alloc=0 random.trust_cpu=on step=$step $*" \
-        </dev/null &
-    MACHINE=$!
+        </dev/null
 }
 
 # kill_machine: as if the power went. timeout runs the machine as its child,
@@ -158,7 +168,7 @@ await_machine() {
 
 # await_line STEP PATTERN [STUCK]: until the machine prints a matching line.
 await_line() {
-    until grep -qE -- "$2" "$WORK/console.$1"; do
+    until grep -aqE -- "$2" "$WORK/console.$1"; do
         kill -0 "$MACHINE" 2>/dev/null || fail_boot "$1" "the machine ended before it said: $2"
         expect_alive "$1" "${3:-}"
         sleep 0.2
@@ -169,19 +179,19 @@ await_line() {
 expect_alive() {
     local line
     [[ -n $2 ]] || return 0
-    line=$(grep -m 1 -oE -- "$2" "$WORK/console.$1") || return 0
+    line=$(grep -a -m 1 -oE -- "$2" "$WORK/console.$1") || return 0
     kill_machine || true
     fail_boot "$1" "it does not go on: $line"
 }
 
 # console_has STEP TEXT: the machine printed it.
 console_has() {
-    tr -d '\r' <"$WORK/console.$1" | grep -qF -- "$2" && return
+    tr -d '\r' <"$WORK/console.$1" | grep -aqF -- "$2" && return
     fail_boot "$1" "the console does not say: $2"
 }
 
 # console_lacks STEP TEXT: the machine did not.
 console_lacks() {
-    tr -d '\r' <"$WORK/console.$1" | grep -qF -- "$2" || return 0
+    tr -d '\r' <"$WORK/console.$1" | grep -aqF -- "$2" || return 0
     fail_boot "$1" "the console says: $2"
 }

@@ -26,6 +26,8 @@ PARTITION=1048576
 STICK_MIB=1023
 ROOTFS_MIB=400
 OVERLAY_MIB=160
+# The drivers of dracut's initrd.
+LIVE_DRIVERS=${LIVE_DRIVERS:-virtio_pci virtio_blk ext4 loop squashfs overlay dm_snapshot}
 
 # stick_suffix: tells images of another kernel or Debian apart.
 stick_suffix() { printf '%s-%s\n' "$(kernel_release)" "$(basename "$(debian_image)" .sqfs)"; }
@@ -82,7 +84,7 @@ make_dracut_initrd() {
     [[ -f $DRACUT_INITRD ]] && return
     make_live_root
     say "making the initrd with dracut"
-    mount_at "$root/lib/modules/$release" --bind "$E2E/kernel/lib/modules/$release"
+    mount_at "$root/lib/modules/$release" --bind "$KERNEL/lib/modules/$release"
     mount_at "$root/proc" -t proc proc
     mount_at "$root/sys" --bind /sys
     mount_at "$root/dev" --bind /dev
@@ -90,7 +92,7 @@ make_dracut_initrd() {
     mount_at "$root/var/tmp" -t tmpfs tmpfs
     chroot "$root" dracut --no-hostonly --no-hostonly-cmdline --no-early-microcode \
         --kver "$release" --modules "dash dmsquash-live udev-rules base" \
-        --add-drivers "virtio_pci virtio_blk ext4 loop squashfs overlay dm_snapshot" \
+        --add-drivers "$LIVE_DRIVERS" \
         --compress cat /tmp/initrd >"$IMAGES/dracut.log" 2>&1 || {
         tail -n 20 "$IMAGES/dracut.log" >&2
         die "dracut failed, see $IMAGES/dracut.log"
@@ -98,9 +100,10 @@ make_dracut_initrd() {
     cp "$root/tmp/initrd" "$DRACUT_INITRD.part"
     unmount_down_to "$before"
     cpio --quiet -t <"$DRACUT_INITRD.part" >"$IMAGES/initrd.names"
-    for module in dm-snapshot loop squashfs overlay ext4 virtio_blk; do
+    for module in $LIVE_DRIVERS; do
+        module=${module//_/[-_]}
         grep -q "/$module\.ko" "$IMAGES/initrd.names" \
-            "$E2E/kernel/lib/modules/$release/modules.builtin" ||
+            "$KERNEL/lib/modules/$release/modules.builtin" ||
             die "dracut's initrd has no $module"
     done
     mv "$DRACUT_INITRD.part" "$DRACUT_INITRD"

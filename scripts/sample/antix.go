@@ -13,11 +13,16 @@ func antiX(dir string) error {
 	if err != nil {
 		return err
 	}
+	fill(base)
+	return writeAntiX(dir, base)
+}
+
+// writeAntiX writes a base, and a rootfs that changes some of it.
+func writeAntiX(dir string, base *files) error {
 	upper, err := load("data/upper.txtar")
 	if err != nil {
 		return err
 	}
-	fill(base)
 	// A file whose owner changed: overlayfs copies all of it.
 	copied := *base.at("usr/lib/part-07.dat")
 	copied.UID = 1000

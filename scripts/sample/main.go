@@ -10,11 +10,11 @@ import (
 var data embed.FS
 
 // samples are the live systems that can be made, by name.
-var samples = map[string]func(dir string) error{"antix": antiX, "liveos": liveOS}
+var samples = map[string]func(dir string) error{"antix": antiX, "liveos": liveOS, "owned": owned}
 
 func main() {
 	if len(os.Args) != 3 || samples[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: sample antix|liveos DIR")
+		fmt.Fprintln(os.Stderr, "usage: sample antix|liveos|owned DIR")
 		os.Exit(2)
 	}
 	if err := run(samples[os.Args[1]], os.Args[2]); err != nil {

@@ -106,8 +106,8 @@ var rewritten = []struct {
 	{6 << 20, []string{"-F12", "-s8", "-r256", "-h", "2048"}},
 	{24 << 20, []string{"-F16", "-s2", "-n", "sixteen", "-R", "8"}},
 	{40 << 20, []string{"-F16", "-s4", "-f1", "-S1024"}},
-	{100 << 20, []string{"-F32", "-s2", "-n", "My Stick", "-h", "63"}},
-	{80 << 20, []string{"-F32", "-s2", "-b", "3", "-R", "12"}},
+	{70 << 20, []string{"-F32", "-s2", "-n", "My Stick", "-h", "63"}},
+	{70 << 20, []string{"-F32", "-s2", "-b", "3", "-R", "12"}},
 	{2880 << 10, []string{"mformat", "-f", "2880", "-L", "16", "-v", "MTOOLS", "-H", "77"}},
 	{8 << 20, []string{"mformat", "-T", "16384", "-h", "64", "-s", "32", "-c", "2"}},
 }
@@ -115,12 +115,13 @@ var rewritten = []struct {
 // TestRewrite: what is edited is, all else stays: names, content, times, short
 // names, attributes, boot code, label, serial, hidden sectors, kind and size.
 func TestRewrite(t *testing.T) {
+	t.Parallel()
 	systest.NeedTools(t, "mkfs.fat", "mformat", "mcopy", "fsck.fat", "mdir", "mattrib", "blkid")
 	for i, c := range rewritten {
 		t.Run(fmt.Sprint(c.args), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(i), 5))
-			img := makeFAT(t, r, t.TempDir(), c.size, c.args...)
+			img := makeFAT(t, r, systest.MemDir(t), c.size, c.args...)
 			files := map[string][]byte{
 				"README/a new name.cfg":  []byte("set timeout=5\n"),
 				"linuxfs":                bytes.Repeat([]byte("other "), 900),
@@ -226,6 +227,7 @@ func TestRewriteNothing(t *testing.T) {
 // TestRewriteGrows: an image in which the tree has no more room becomes larger,
 // and keeps its kind.
 func TestRewriteGrows(t *testing.T) {
+	t.Parallel()
 	systest.NeedTools(t, "mkfs.fat", "mformat", "mcopy", "fsck.fat", "mdir", "mattrib")
 	for i, c := range append(rewritten[:len(rewritten):len(rewritten)], []struct {
 		size int64
@@ -237,7 +239,7 @@ func TestRewriteGrows(t *testing.T) {
 		t.Run(fmt.Sprint(c.args), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(i), 6))
-			img := makeFAT(t, r, t.TempDir(), c.size, c.args...)
+			img := makeFAT(t, r, systest.MemDir(t), c.size, c.args...)
 			end := openFile(t, img).vol.size
 			systest.Must(t, os.Truncate(img, end))
 			// Something behind the volume, which stays where the volume does not grow
@@ -284,7 +286,7 @@ func TestRewriteChain(t *testing.T) {
 	systest.NeedTools(t, "fsck.fat", "mdir")
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 8))
-	dir := t.TempDir()
+	dir := systest.MemDir(t)
 	p, err := NewPlan(t.Context(), tree.NewDir("", 0o755, tree.NewFile("begin", 0o644, []byte("x"))), BuildOptions{Label: "CHAIN", Hidden: 7})
 	systest.Must(t, err)
 	path := filepath.Join(dir, "0")
@@ -332,7 +334,7 @@ func openNames(t testing.TB, path string) (out []string) {
 func TestRewriteSyslinux(t *testing.T) {
 	t.Parallel()
 	systest.NeedTools(t, "mkfs.fat", "mcopy", "mdel", "fsck.fat", "mdir")
-	dir := t.TempDir()
+	dir := systest.MemDir(t)
 	img, gap, sys := filepath.Join(dir, "img"), filepath.Join(dir, "gap"), filepath.Join(dir, "sys")
 	systest.BlankAt(t, img, 3<<20)
 	systest.Run(t, "mkfs.fat", img)
@@ -423,5 +425,79 @@ func TestRewriteChanged(t *testing.T) {
 	systest.Must(t, err)
 	if _, err := c.ReadAt(make([]byte, c.Size()), 0); err == nil || !strings.Contains(err.Error(), "/f: has 4 bytes, no longer 5") {
 		t.Error(err)
+	}
+}
+
+// TestRewriteClean: a volume that was not unmounted is, once it is rewritten, and
+// the names that come to it get short names of their own.
+func TestRewriteClean(t *testing.T) {
+	t.Parallel()
+	systest.NeedTools(t, "fsck.fat", "mdir", "mkfs.fat")
+	for _, kind := range []string{"12", "16", "32"} {
+		path := filepath.Join(systest.MemDir(t), "img")
+		systest.BlankAt(t, path, 40<<20)
+		systest.Run(t, "mkfs.fat", "-F"+kind, "-s"+map[string]string{"12": "64", "16": "4", "32": "1"}[kind], path)
+		img := rewriteTo(t, path, put(map[string][]byte{"a long name 1": []byte("x"), "a long name 2": []byte("y"), "a/long name 3": nil}))
+		b, err := os.ReadFile(img)
+		systest.Must(t, err)
+		places := []int{bsState}
+		if kind == "32" {
+			places = []int{bsState32, int(le.Uint16(b[bsBackup:]))*512 + bsState32}
+		}
+		for _, at := range places {
+			b[at] |= 1
+		}
+		systest.Must(t, os.WriteFile(img, b, 0o644))
+		if !openFile(t, img).Dirty() {
+			t.Fatal("not dirty")
+		}
+		// Sorted before those that are there.
+		out := rewriteTo(t, img, put(map[string][]byte{"a long name": []byte("z"), "A LONG": []byte("q")}))
+		fs := openFile(t, out)
+		if fs.Dirty() {
+			t.Error("dirty")
+		}
+		b, err = os.ReadFile(out)
+		systest.Must(t, err)
+		for _, at := range places {
+			if b[at] != 0 {
+				t.Errorf("FAT%s: state %#x at %d", kind, b[at], at)
+			}
+		}
+		entries, err := fs.oldEntries(fs.rootDir())
+		systest.Must(t, err)
+		seen := map[shortForm]string{}
+		for _, e := range entries {
+			s := shortForm(e.raw[:shortName])
+			if seen[s] != "" {
+				t.Errorf("%q and %q have the same short name", e.name, seen[s])
+			}
+			seen[s] = e.name
+		}
+	}
+}
+
+// TestRewriteRoot: a root of FAT32 that does not begin in cluster 2.
+func TestRewriteRoot(t *testing.T) {
+	t.Parallel()
+	systest.NeedTools(t, "fsck.fat", "mdir", "mkfs.fat")
+	path := filepath.Join(systest.MemDir(t), "img")
+	systest.BlankAt(t, path, 40<<20)
+	systest.Run(t, "mkfs.fat", "-F32", "-s1", path)
+	b, err := os.ReadFile(path)
+	systest.Must(t, err)
+	for _, sector := range []int{0, int(le.Uint16(b[bsBackup:]))} {
+		le.PutUint32(b[sector*512+bsRootCluster:], 9)
+	}
+	for table := range 2 {
+		at := b[(int(le.Uint16(b[bsReserved:]))+table*int(le.Uint32(b[bsFATSectors32:])))*512:]
+		copy(at[9*4:], at[2*4:3*4])
+		clear(at[2*4 : 3*4])
+	}
+	systest.Must(t, os.WriteFile(path, b, 0o644))
+	systest.Run(t, "fsck.fat", "-n", path)
+	out := openFile(t, rewriteTo(t, path, put(map[string][]byte{"a": []byte("x")})))
+	if n := lookup(t, rootOf(t, out), "a"); n.Size != 1 || out.vol.rootCluster != 2 {
+		t.Errorf("%d bytes, root in cluster %d", n.Size, out.vol.rootCluster)
 	}
 }

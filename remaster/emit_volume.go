@@ -1,0 +1,89 @@
+package remaster
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// volume names a file system as boot menus do.
+type volume struct{ label, uuid string }
+
+// volumeID is the label, where an ISO can have it.
+func (v volume) volumeID() string {
+	if checkVolumeID(v.label) != nil {
+		return ""
+	}
+	return v.label
+}
+
+// volume tells of the file system that the live directory lies on, as far as
+// that is known. On the host it is told of media alone: the names of a disk that
+// holds other things too are not the live system's.
+func (l *Live) volume(medium bool) volume {
+	if part := l.partition; part != nil {
+		return volume{part.Label, part.UUID}
+	}
+	if !medium || !l.onHost() {
+		return volume{}
+	}
+	return mountedVolume("/dev/disk", l.Dir)
+}
+
+// mountedVolume looks a directory's file system up among the links that udev
+// makes. Reading the device itself takes root.
+func mountedVolume(links, dir string) (v volume) {
+	st, err := os.Stat(dir)
+	if err != nil {
+		return v
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return v
+	}
+	find := func(kind string) string {
+		entries, err := os.ReadDir(filepath.Join(links, kind))
+		if err != nil {
+			return ""
+		}
+		for _, e := range entries {
+			st, err := os.Stat(filepath.Join(links, kind, e.Name()))
+			if err != nil {
+				continue
+			}
+			if dev, ok := st.Sys().(*syscall.Stat_t); ok && st.Mode()&os.ModeDevice != 0 && dev.Rdev == sys.Dev {
+				return e.Name()
+			}
+		}
+		return ""
+	}
+	return volume{unescapeUdev(find("by-label")), find("by-uuid")}
+}
+
+// unescapeUdev reads a name of udev's, in which \xNN stands for a byte.
+func unescapeUdev(s string) string {
+	var out []byte
+	for i := 0; i < len(s); i++ {
+		if i+3 < len(s) && s[i] == '\\' && s[i+1] == 'x' {
+			if hi, lo := hexDigit(s[i+2]), hexDigit(s[i+3]); hi >= 0 && lo >= 0 {
+				out = append(out, byte(hi<<4|lo))
+				i += 3
+				continue
+			}
+		}
+		out = append(out, s[i])
+	}
+	return string(out)
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

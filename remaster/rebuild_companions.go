@@ -1,0 +1,83 @@
+package remaster
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"relive/squash"
+	"relive/tree"
+)
+
+// followCompanions brings files that tell of a live system's base up to one that
+// was replaced: linuxfs.info of antiX, filesystem.size of Ubuntu. Their sums
+// follow with all others.
+func (p *RebuildPlan) followCompanions(ctx context.Context) error {
+	if len(p.o.Replace) == 0 {
+		return nil
+	}
+	var found []*Found
+	err := searchLives(ctx, onStick{name: "/", root: p.root}, func(f *Found) { found = append(found, f) }, func(error) {})
+	if err != nil {
+		return err
+	}
+	var e tree.Edits
+	for _, f := range found {
+		inside := func(name string) string { return strings.Trim(path.Join(f.Dir, name), "/") }
+		base := inside(f.files.base)
+		if !p.replaced[base] {
+			continue
+		}
+		for _, c := range f.files.companions {
+			at := inside(c.name)
+			// Others tell which images there are, and not of what is in this one.
+			if ext := path.Ext(c.name); ext != ".info" && ext != ".size" || c.text == nil || p.changed[at] {
+				continue
+			}
+			old, err := p.root.Lookup(at)
+			if err != nil {
+				return err
+			}
+			if old == nil || old.Type != tree.Regular {
+				continue
+			}
+			facts, err := p.factsOf(base)
+			if damage(err) {
+				continue // it stays, which is told below
+			}
+			if err != nil {
+				return err
+			}
+			text := c.text(facts)
+			if was, err := tree.ReadAll(old, 1<<20); err == nil && string(was) == text {
+				continue
+			}
+			e.Put(at, edited(old, []byte(text)))
+			p.changed[at] = true
+			p.note(at, changeReplaced, "to tell of the new "+path.Base(base))
+		}
+	}
+	p.root, err = e.Apply(p.root)
+	return err
+}
+
+// factsOf reads what companions tell of a base that is a SquashFS image.
+func (p *RebuildPlan) factsOf(at string) (f baseFacts, err error) {
+	n, err := p.root.Lookup(at)
+	if err != nil {
+		return f, err
+	}
+	c, err := n.Open()
+	if err != nil {
+		return f, fmt.Errorf("%s: %w", tree.Quote(at), err)
+	}
+	defer c.Close()
+	r, err := squash.Open(c, c.Size(), path.Base(at), p.env.Library)
+	if err != nil {
+		return f, err
+	}
+	defer r.Close()
+	f.content, err = (&Base{Image: r}).content()
+	return f, err
+}
