@@ -38,7 +38,7 @@ fuzz: ## every fuzz target for $(FUZZTIME)
 	@scripts/setup test
 	@scripts/fuzz $(FUZZTIME)
 
-bench: bin/relive ## compaction and snapshots against mksquashfs and xorriso on a real Debian root
+bench: bin/relive ## compaction, snapshots and ext4 images against mksquashfs, xorriso and mke2fs
 	@scripts/setup bench
 	@scripts/bench
 

@@ -238,11 +238,26 @@ func (p *ResizePlan) checkState() error {
 				}
 			}
 		}
-		// A former base goes back together with the former overlay, which must
-		// be the one that belongs to it.
-		if old := l.files.base + ".old"; p.o.KeepOld > 0 && l.files.home != r.target && exists(filepath.Join(l.Dir, old)) {
+		if err := p.mayKeep(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayKeep refuses to keep a former overlay where there are former bases: each
+// goes back together with the overlay that was kept with it, whose names are
+// taken, and must not go on without its base.
+func (p *ResizePlan) mayKeep(r *resizing) error {
+	l := p.live
+	if p.o.KeepOld == 0 || r.target == l.files.home {
+		return nil
+	}
+	for n := 1; n <= MaxKeepOld; n++ {
+		if old := generation(l.files.base, n); exists(filepath.Join(l.Dir, old)) {
 			return refuse("--keep-old 0 keeps no copy of the present one, and leaves the former state as it is; or remove the former state",
-				"%s: %s is kept to go back to, and %s.old is a part of that state, so that the present %s cannot be kept under this name", l.Dir, old, r.target, r.target)
+				"%s: %s is kept to go back to, and %s is a part of that state, so that the present %s cannot be kept under this name",
+				l.Dir, old, generation(r.target, n), r.target)
 		}
 	}
 	return nil
