@@ -157,7 +157,7 @@ func (p *SetChange) lose(name string) error {
 		if img, err := extfs.Open(c, c.Size(), name); err == nil {
 			s := imageStatus(&Image{Path: at, Size: c.Size(), FS: img})
 			words = fmt.Sprintf("%s in %d files and directories, ", Bytes(s.UsedBytes), s.UsedInodes)
-			if t := img.Info().LastWrite; t != (tree.Time{}) {
+			if t := lastWritten(img); t != (tree.Time{}) {
 				written = t.Time()
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"relive/extfs"
 	"relive/tree"
 )
 
@@ -117,7 +118,7 @@ func (l *Live) setStatus(ctx context.Context, e *Env, f *Found, name string) (*S
 	}
 	defer set.closers.Close()
 	note := func(image *ImageStatus, img *Image) error {
-		if t := img.FS.Info().LastWrite; t != (tree.Time{}) && s.Written.Before(t.Time()) {
+		if t := lastWritten(img.FS); t != (tree.Time{}) && s.Written.Before(t.Time()) {
 			s.Written = t.Time().UTC()
 		}
 		why, err := l.inUse(img.Path)
@@ -320,4 +321,13 @@ func (p *CompactPlan) checkSets(ctx context.Context, force bool) error {
 		}
 	}
 	return nil
+}
+
+// lastWritten is when a file system was last written to, or made where it never
+// was.
+func lastWritten(fs *extfs.FS) tree.Time {
+	if info := fs.Info(); info.LastWrite != (tree.Time{}) {
+		return info.LastWrite
+	}
+	return fs.Info().Created
 }
