@@ -92,7 +92,7 @@ func (s *isoSystem) withHomes(l *Live, root *tree.Node) (*tree.Node, error) {
 		put(b.dir, b.root)
 	}
 	if l.Home != nil {
-		home, err := l.Home.FS.Root()
+		home, _, err := l.homeRoot()
 		if err != nil {
 			return nil, err
 		}

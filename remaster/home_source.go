@@ -45,20 +45,11 @@ func (p *SyncHomePlan) source() (*homeSource, error) {
 		return nil, fmt.Errorf("the homes: %w", l.HomeProblem)
 	}
 	if l.Home != nil {
-		root, err := l.Home.FS.Root()
+		root, nested, err := l.homeRoot()
 		if err != nil {
 			return nil, err
 		}
-		if _, liveOS := l.Layout.(LiveOS); liveOS {
-			// livesys mounts the image's home where it has one.
-			inner, err := directoryAt(root, homeDir)
-			if err != nil {
-				return nil, err
-			}
-			if inner != nil {
-				root, h.nested = inner, homeDir
-			}
-		}
+		h.nested = nested
 		h.mounts = []homeMount{{"", root}}
 		return h, nil
 	}
@@ -92,6 +83,21 @@ func (p *SyncHomePlan) source() (*homeSource, error) {
 		return nil, refuse("relive sync-home --reverse makes one of the homes that the system has", "%s: there is no %s", l.Dir, l.files.home)
 	}
 	return nil, refuse("there is nothing to sync: /home is a part of the system", "%s: no homes beside the system (%s)", l.Dir, l.Layout.Name())
+}
+
+// homeRoot is the directory of the image of homes that a boot mounts, and its
+// path in the image.
+func (l *Live) homeRoot() (root *tree.Node, nested string, err error) {
+	if root, err = l.Home.FS.Root(); err != nil {
+		return nil, "", err
+	}
+	if _, liveOS := l.Layout.(LiveOS); liveOS {
+		// livesys mounts the image's home where it has one.
+		if inner, err := directoryAt(root, homeDir); err != nil || inner != nil {
+			return inner, homeDir, err
+		}
+	}
+	return root, "", nil
 }
 
 // over gives the homes as a boot with them shows them, over the system's.
