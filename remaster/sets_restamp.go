@@ -141,7 +141,7 @@ func (p *RestampPlan) compare(ctx context.Context, path string, vids VIDs) (err 
 			return err
 		}
 		if name == "" {
-			return refuse("give it with --base (it may be on the medium that this system came from), or see relive rebase",
+			return refuse("give it with --base (it may be on the medium that this system came from)",
 				"%s: the linuxfs that the set %s was written over (%s) is not there, so that nothing tells what has changed below it", l.Dir, s.Set, vids.Overlay)
 		}
 		path = filepath.Join(l.Dir, name)
@@ -178,7 +178,7 @@ func (p *RestampPlan) compare(ctx context.Context, path string, vids VIDs) (err 
 	}
 	return &RestampConflicts{&Refusal{
 		Fact: fmt.Sprintf("%s: the set %s and the new linuxfs both change /%s: %s in the set, %s in linuxfs%s", l.Dir, s.Set, tree.Escape(first.Path), first.Set, first.Base, more),
-		Hint: "relive rebase carries a set over where both have changed the same paths",
+		Hint: "boot it with the old base, undo there what the new one brings by itself, and restamp it again",
 	}, o.conflicts, o.count}
 }
 
