@@ -126,7 +126,7 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 		f.options.InodeSize = max(f.options.InodeSize, 256) // smaller ones hold no nanoseconds
 		info := l.Home.FS.Info()
 		s.OldSize = l.Home.Size
-		s.Before = imageFill(l.Home)
+		s.Before = fillOfImage(l.Home)
 		if p.o.Size != 0 {
 			f.options = resizedOptions(f.options, info, p.o.Size)
 		}
@@ -156,13 +156,6 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 	r := room{dir: l.Dir, need: s.Need, file: l.files.home, size: s.Size, old: generation(l.files.home, 1), more: "use a larger disk", less: "choose a smaller --size"}
 	s.Free, err = r.check()
 	return err
-}
-
-// imageFill tells how full an image is.
-func imageFill(img *Image) Fill {
-	i := img.FS.Info()
-	free := i.FreeBlocks * i.BlockSize
-	return Fill{Bytes: img.Size - free, FreeBytes: free, Inodes: i.Inodes - i.FreeInodes, FreeInodes: i.FreeInodes}
 }
 
 func (p *SyncHomePlan) homeTooSmall(n extfs.Needs, hint string) error {

@@ -12,7 +12,6 @@ import (
 
 	"relive/remaster"
 	"relive/squash/codec"
-	"relive/tree"
 	"relive/tree/systest"
 )
 
@@ -50,19 +49,6 @@ func resize(t testing.TB, dir string, o remaster.ResizeOptions) remaster.ResizeS
 }
 
 func mebibytes(mib int64) *remaster.NewSize { return &remaster.NewSize{Bytes: mib << 20} }
-
-// identical fails the test for each difference of two trees of the host: all
-// counts, to the nanosecond.
-func identical(t testing.TB, was, is *tree.Node) {
-	t.Helper()
-	n := 0
-	systest.Must(t, tree.Compare(t.Context(), was, is, tree.CompareOptions{Links: true}, func(c tree.Change) error {
-		if n++; n <= 20 {
-			t.Errorf("%s: %s\n\t%s\n\t%s", tree.Quote(c.Path), c.Diff, show(c.A), show(c.B))
-		}
-		return nil
-	}))
-}
 
 // facts are lines of dumpe2fs -h that a resizing keeps.
 func facts(t testing.TB, image string, names ...string) string {
@@ -130,7 +116,7 @@ func TestResizeRootfs(t *testing.T) {
 					t.Errorf("%q", s.Warnings)
 				}
 				systest.Fsck(t, l.path("rootfs"))
-				identical(t, before, openDir(t, l.view()))
+				exactly(t, "before", "after", before, openDir(t, l.view()))
 				if got := facts(t, l.path("rootfs"), shape...); got != want {
 					t.Errorf("%d MiB: was\n%s\nis\n%s", s.Images[0].Size>>20, want, got)
 				}
@@ -206,7 +192,7 @@ func TestResizeHomefs(t *testing.T) {
 				now := systest.MemDir(t) + "/homefs"
 				systest.CopyFile(t, home, now)
 				after, drop := systest.Mount(t, "ext4", "loop", now)
-				identical(t, openDir(t, before), openDir(t, after))
+				exactly(t, "before", "after", openDir(t, before), openDir(t, after))
 				// Whether a directory is hashed (I) depends on its size.
 				plain := func(s string) string { return strings.ReplaceAll(s, "I", "-") }
 				if got := systest.Output(t, "sh", "-c", "cd "+after+" && lsattr -R . | grep -v '^$'"); plain(got) != plain(flags) {
@@ -265,7 +251,7 @@ func TestResizeSnapshot(t *testing.T) {
 				if i == 1 && s.Images[0].Size > 26<<20 {
 					t.Errorf("the least is %d MiB", s.Images[0].Size>>20)
 				}
-				identical(t, before, without(t, openDir(t, m.view()), "lost+found"))
+				exactly(t, "before", "after", before, without(t, openDir(t, m.view()), "lost+found"))
 			}
 			m.boot(false, func(mnt string) { write(t, mnt+"/opt/more", noise(8, 9<<20), 0o644) })
 			if got := openDir(t, m.view()); got != nil {
