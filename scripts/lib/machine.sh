@@ -16,7 +16,7 @@
 BOOT_SECONDS=${BOOT_SECONDS:-600}
 # What the small Debian has beyond the essential packages: tools of the steps,
 # and dracut with its module for live systems.
-DEBIAN_PACKAGES=${DEBIAN_PACKAGES:-libcap2-bin,attr,dmsetup,dracut-live}
+DEBIAN_PACKAGES=${DEBIAN_PACKAGES:-libcap2-bin,attr,acl,dmsetup,dracut-live}
 # The kernel's package without linux-image-. That for clouds is small and quick to
 # boot, but has no drivers for USB and AHCI.
 KERNEL_FLAVOUR=${KERNEL_FLAVOUR:-cloud-amd64}

@@ -3,6 +3,8 @@
 # WORK, the folder of the part, is the caller's.
 
 RELIVE=${RELIVE:-bin/relive}
+# The command before it, to run it as somebody else than root.
+RELIVE_AS=()
 
 # relive VERB ARGUMENT...: runs it, with its output in logs that a failure shows.
 relive() { relive_ends 0 "$@"; }
@@ -15,7 +17,7 @@ relive_may_warn() { relive_ends '[03]' "$@"; }
 relive_ends() {
     local wanted=$1 status=0
     shift
-    "$RELIVE" "$@" >"$WORK/relive.log" 2>"$WORK/relive.err" </dev/null || status=$?
+    "${RELIVE_AS[@]}" "$RELIVE" "$@" >"$WORK/relive.log" 2>"$WORK/relive.err" </dev/null || status=$?
     # shellcheck disable=SC2053  # a pattern
     [[ $status == $wanted ]] && return
     tail -n 40 "$WORK/relive.log" "$WORK/relive.err" >&2

@@ -1,0 +1,175 @@
+# shellcheck shell=bash
+# Live directories in antiX's layout for scripts/boots/{antix,homes,sets,save}: a
+# disk with one file system that holds antiX/ with linuxfs and rootfs, and an initrd
+# (scripts/guest/antix) that brings the system up as antiX's does. Sourced after
+# boots.sh.
+#
+#   $DISK            the disk of one part
+#   $LIVE            the live directory while the disk is open
+#   $LISTS           what the guests wrote down, on the open disk
+#   $WORK/initrd     busybox, some modules, what the guest does
+
+# E2E and WORK are of boots.sh; the callers use what is set here.
+# shellcheck disable=SC2153,SC2034
+
+# The owners of the homes that linuxfs has, with uid 1000 and 1001.
+HOME_OWNERS=(anna ben)
+
+# prepare_frugal [CODEC]: linuxfs and initrd; sets LINUXFS and DISK.
+prepare_frugal() {
+    local stamp
+    stamp=$(md5sum <scripts/lib/frugal.sh | cut -c 1-8)
+    LINUXFS=$E2E/linuxfs-${1:-zstd}-$(basename "$(debian_image)" .sqfs)-$stamp
+    DISK=$WORK/disk
+    one_at_a_time make_linuxfs "${1:-zstd}"
+    make_frugal_initrd
+}
+
+# make_frugal_initrd: anew at every run, which takes a second.
+make_frugal_initrd() {
+    local tree=$WORK/_initrd
+    rm -rf "$tree"
+    mkdir -p "$tree/bin" "$tree/steps"
+    cp "$(command -v busybox)" "$tree/bin/busybox"
+    cp scripts/guest/antix/init "$tree/"
+    cp scripts/guest/antix/{steps,kinds,homes,sets,save} scripts/guest/{changes,list} "$tree/steps/"
+    ln -s busybox "$tree/bin/sh"
+    copy_modules "$tree/modules" virtio_pci virtio_blk ext4 loop squashfs overlay
+    pack_initrd "$tree" "$WORK/initrd"
+}
+
+# make_linuxfs CODEC: the small Debian with homes and a version id, as the live system.
+make_linuxfs() {
+    local root=$WORK/_root level=()
+    [[ $1 == zstd ]] && level=(-Xcompression-level 3)
+    [[ -f $LINUXFS ]] && return
+    rm -f "$E2E/linuxfs-$1-"*
+    unpack_debian "$root"
+    mkdir -p "$root/live" "$root/etc/live/version"
+    printf '==== %s\n\ntitle: e2e\n' "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" \
+        >"$root/etc/live/version/linuxfs.ver"
+    make_base_homes "$root"
+    mksquashfs "$root" "$LINUXFS.part" -comp "$1" "${level[@]}" -b 262144 \
+        -noappend -no-progress -quiet
+    rm -rf "$root"
+    mv "$LINUXFS.part" "$LINUXFS"
+}
+
+# make_base_homes ROOT: homes with something in them that can be changed.
+make_base_homes() {
+    local root=$1 user home name
+    for user in "${HOME_OWNERS[@]}"; do
+        chroot "$root" useradd --create-home --shell /bin/bash "$user"
+        home=$root/home/$user
+        mkdir -p "$home"/Documents/{notes,old/older} "$home"/Pictures "$home"/.config/app
+        for name in Documents/letter Documents/notes/{one,two,three} Documents/old/older/deep \
+            Pictures/{1,2,3} .config/app/settings plain tool; do
+            printf '%s of the base\n' "$name" >"$home/$name"
+        done
+        ln "$home/Documents/letter" "$home/Documents/letter-too"
+        ln -s Documents/letter "$home/link"
+        chroot "$root" chown -hR "$user:$user" "/home/$user"
+        setcap cap_net_raw+ep "$home/tool"
+        setfattr -n user.base -v yes "$home/plain"
+        chmod 0750 "$home"
+    done
+}
+
+# make_disk [MIB]: a fresh live directory with an empty rootfs, on a disk of its own.
+make_disk() {
+    local tree=$WORK/_disk
+    rm -rf "$tree" "$DISK"
+    mkdir -p "$tree/antiX" "$tree/lists" "$tree/empty/upper" "$tree/empty/work"
+    cp "$LINUXFS" "$tree/antiX/linuxfs"
+    (cd "$tree/antiX" && md5sum linuxfs >linuxfs.md5)
+    truncate -s "${1:-256}M" "$tree/antiX/rootfs"
+    mkfs.ext4 -q -F -L rootfs -d "$tree/empty" "$tree/antiX/rootfs"
+    rm -r "$tree/empty"
+    truncate -s 2G "$DISK"
+    mkfs.ext4 -q -F -L live -d "$tree" "$DISK"
+    rm -rf "$tree"
+}
+
+# open_disk: the disk, mounted on the host as $MNT.
+open_disk() {
+    MNT=$WORK/_mnt
+    mount_at "$MNT" -o loop "$DISK"
+    LIVE=$MNT/antiX
+    LISTS=$MNT/lists
+}
+
+close_disk() { unmount_down_to 0; }
+
+# boot STEP PARAMETER...: runs the step until the machine powers off by itself.
+boot() {
+    local step=$1 start=$SECONDS
+    shift
+    machine "$step" "$DISK" "$WORK/initrd" "$@"
+    await_machine "$step"
+    console_has "$step" "INIT: powering off"
+    console_has "$step" "STEP: $step passed"
+    console_lacks "$step" "is busy"
+    console_lacks "$step" ": not found"
+    say "boot $step: passed after $((SECONDS - start)) s"
+}
+
+# boot_and_cut STEP PARAMETER...: pulls the plug when the step says so.
+boot_and_cut() {
+    local step=$1 start=$SECONDS
+    shift
+    machine "$step" "$DISK" "$WORK/initrd" "$@"
+    await_line "$step" "STEP: cut the power"
+    sleep "${CUT_SECONDS:-3}"
+    kill_machine || fail_boot "$step" "there is no machine to cut"
+    console_has "$step" "STEP: $step passed"
+    console_lacks "$step" ": not found"
+    say "boot $step: passed after $((SECONDS - start)) s, power cut"
+}
+
+# version_id IMAGE: the version id inside a linuxfs.
+version_id() {
+    unsquashfs -cat "$1" etc/live/version/linuxfs.ver 2>/dev/null | grep '^===' | tail -n 1
+}
+
+# expect_sound DIR [IMAGE...]: the files of a live directory are whole and belong
+# together, rootfs and the other images named among them.
+expect_sound() {
+    local dir=$1 image
+    shift
+    [[ $(cut -d ' ' -f 1 "$dir/linuxfs.md5") == "$(sum "$dir/linuxfs")" ]] ||
+        die "linuxfs.md5 is not that of linuxfs"
+    for image in rootfs "$@"; do
+        e2fsck -fn "$dir/$image" >"$WORK/e2fsck.log" 2>&1 || {
+            cat "$WORK/e2fsck.log" >&2
+            die "$image does not pass e2fsck"
+        }
+    done
+    relive verify "$dir"
+}
+
+# expect_dirty IMAGE: its journal was not written back when the power went.
+expect_dirty() {
+    dumpe2fs -h "$1" 2>/dev/null | grep -q needs_recovery ||
+        die "${1##*/} has a clean journal after the power cut: the test shows nothing"
+}
+
+# expect_same BEFORE AFTER [FILTER...]: two lists of the guests are alike. The
+# filter, a command, changes both before they are compared. The disk is open.
+expect_same() {
+    local before=$LISTS/$1 after=$LISTS/$2
+    shift 2
+    [[ $# -gt 0 ]] || set -- cat
+    [[ -s $before && -s $after ]] || die "the guest wrote no list $before or $after"
+    "$@" <"$before" >"$WORK/before.list"
+    "$@" <"$after" >"$WORK/after.list"
+    # A filter that leaves nothing would make everything alike.
+    [[ -s $WORK/before.list ]] || die "nothing is left of ${before##*/} to compare"
+    diff -a "$WORK/before.list" "$WORK/after.list" >"$WORK/diff.log" && return
+    head -n 40 "$WORK/diff.log" >&2
+    hint "< is ${before##*/}, > is ${after##*/}; all differences are in $WORK/diff.log"
+    die "${after##*/} does not show what ${before##*/} does"
+}
+
+# at_home, elsewhere: the lines of a list that are about homes, and the others.
+at_home() { grep -aP '^/home(/|\t)'; }
+elsewhere() { grep -avP '^/home(/|\t)'; }
