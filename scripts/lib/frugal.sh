@@ -18,13 +18,13 @@ export LC_ALL=C
 # The owners of the homes that linuxfs has, with uid 1000 and 1001.
 HOME_OWNERS=(anna ben)
 
-# prepare_frugal [CODEC]: linuxfs and initrd; sets LINUXFS and DISK.
+# prepare_frugal CODEC: linuxfs, packed by it, and initrd; sets LINUXFS and DISK.
 prepare_frugal() {
     local stamp
     stamp=$(md5sum <scripts/lib/frugal.sh | cut -c 1-8)
-    LINUXFS=$E2E/linuxfs-${1:-zstd}-$(basename "$(debian_image)" .sqfs)-$stamp
+    LINUXFS=$E2E/linuxfs-$1-$(basename "$(debian_image)" .sqfs)-$stamp
     DISK=$WORK/disk
-    one_at_a_time make_linuxfs "${1:-zstd}"
+    one_at_a_time make_linuxfs "$1"
     make_frugal_initrd
 }
 
@@ -78,14 +78,15 @@ make_base_homes() {
     done
 }
 
-# make_disk [MIB]: a fresh live directory with an empty rootfs, on a disk of its own.
+# make_disk MIB: a fresh live directory with an empty rootfs of that size, on a disk of
+# its own.
 make_disk() {
     local tree=$WORK/_disk
     rm -rf "$tree" "$DISK"
     mkdir -p "$tree/antiX" "$tree/lists" "$tree/empty/upper" "$tree/empty/work"
     cp "$LINUXFS" "$tree/antiX/linuxfs"
     (cd "$tree/antiX" && md5sum linuxfs >linuxfs.md5)
-    truncate -s "${1:-256}M" "$tree/antiX/rootfs"
+    truncate -s "$1M" "$tree/antiX/rootfs"
     mkfs.ext4 -q -F -L rootfs -d "$tree/empty" "$tree/antiX/rootfs"
     rm -r "$tree/empty"
     truncate -s 2G "$DISK"
