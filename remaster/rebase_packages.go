@@ -135,10 +135,9 @@ func (d *RebaseDatabase) warning() string {
 	var names []string
 	for i := range d.Unknown[:min(unknownShown, len(d.Unknown))] {
 		p := &d.Unknown[i]
-		switch {
-		case p.Is == "":
+		if p.Is == "" {
 			names = append(names, "no "+p.Name)
-		default:
+		} else {
 			names = append(names, p.Name+" "+p.Is)
 		}
 	}

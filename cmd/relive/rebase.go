@@ -248,10 +248,9 @@ func (a *app) showRebase(s *remaster.RebaseSummary) {
 	if s == nil {
 		return
 	}
-	switch {
-	case s.Conflicts == 0:
+	if s.Conflicts == 0 {
 		a.printf("no conflicts\n")
-	default:
+	} else {
 		a.printf("conflicts: %d, of which %d are decided for the overlay, %d for the new base\n", s.Conflicts, s.Overlay, s.NewBase)
 	}
 	if s.Size > 0 {
