@@ -123,7 +123,7 @@ func (m *merger) node(path string, base, ours, theirs *tree.Node, depth int) (*t
 	case isDir(ours) && (isDir(theirs) || theirs == nil && isDir(base)):
 		return m.directory(path, base, ours, theirs, depth)
 	}
-	if base != nil && ours != nil && theirs != nil && base.Type == ours.Type && base.Type == theirs.Type {
+	if ours != nil && theirs != nil && ours.Type == theirs.Type {
 		return m.file(path, base, ours, theirs)
 	}
 	// Whole, with all that lies below.
@@ -309,6 +309,9 @@ func (m *merger) did(was, is *tree.Node) (string, error) {
 		return "", err
 	case d == 0:
 		return "changed below", nil
+	}
+	if d != tree.Mtimes {
+		d &^= tree.Mtimes // it goes with the rest
 	}
 	return "changed: " + d.String(), nil
 }

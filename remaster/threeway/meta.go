@@ -109,23 +109,27 @@ func laterChange(has bool, base, ours, theirs *tree.Node) tree.Time {
 	return theirs.Mtime
 }
 
-// file merges three nodes of the same type, which are no directories.
+// file merges two nodes of the same type, which are no directories. base may be
+// anything, or nil.
 func (m *merger) file(path string, base, ours, theirs *tree.Node) (*tree.Node, error) {
 	const body = tree.Contents | tree.LinkText | tree.Device
 	theirBody, ourBody := false, false // whose it can only be
-	changed, err := m.differences(base, ours, false)
-	if err != nil {
-		return nil, err
-	}
-	if changed == 0 {
-		return theirs, nil
-	}
-	brought, err := m.differences(base, theirs, false)
-	if err != nil {
-		return nil, err
-	}
-	if brought == 0 {
-		return ours, nil
+	has := base != nil && base.Type == ours.Type
+	changed, brought := body, body
+	var err error
+	if has {
+		if changed, err = m.differences(base, ours, false); err != nil {
+			return nil, err
+		}
+		if changed == 0 {
+			return theirs, nil
+		}
+		if brought, err = m.differences(base, theirs, false); err != nil {
+			return nil, err
+		}
+		if brought == 0 {
+			return ours, nil
+		}
 	}
 	apart, err := m.differences(ours, theirs, false)
 	if err != nil {
@@ -150,7 +154,7 @@ func (m *merger) file(path string, base, ours, theirs *tree.Node) (*tree.Node, e
 	case ourBody:
 		n.Mtime = ours.Mtime
 	case !theirBody:
-		n.Mtime = laterChange(true, base, ours, theirs)
+		n.Mtime = laterChange(has, base, ours, theirs)
 	}
 	switch {
 	case !ourBody && sameMeta(&n, theirs) && n.Mtime == theirs.Mtime:
@@ -161,7 +165,10 @@ func (m *merger) file(path string, base, ours, theirs *tree.Node) (*tree.Node, e
 	if ourBody {
 		n.Data, n.Was, n.Size, n.Target, n.Rdev = ours.Data, ours.Was, ours.Size, ours.Target, ours.Rdev
 	}
-	n.Inode = m.inode(trio{base.Inode, ours.Inode, theirs.Inode})
+	n.Inode = tree.Inode{}
+	if has {
+		n.Inode = m.inode(trio{base.Inode, ours.Inode, theirs.Inode})
+	}
 	n.Nlink = max(ours.Nlink, theirs.Nlink)
 	return &n, nil
 }
