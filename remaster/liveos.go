@@ -144,6 +144,12 @@ func (l *Live) openLiveOSBase(e *Env, path string) error {
 	if slices.Contains(liveosImages, l.files.base) {
 		return l.openBare(path)
 	}
+	return l.openWrapped(e, path)
+}
+
+// openWrapped opens a base that is compressed, with or without a file system
+// image inside.
+func (l *Live) openWrapped(e *Env, path string) error {
 	var inner []string
 	for _, name := range liveosImages {
 		inner = append(inner, liveosDir+"/"+name)

@@ -122,8 +122,8 @@ func (l *Live) planned(ctx context.Context, e *Env, verb string, want, layer *tr
 	} else {
 		err = p.planDirectories(ctx, layers)
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || o.Lower != nil {
+		return p, err
 	}
 	return p, p.finish()
 }
@@ -211,11 +211,14 @@ func (p *RelayerPlan) stamp() error {
 	if _, antix := l.Layout.(AntiX); !antix || p.layer != nil {
 		return nil
 	}
-	was, err := l.Merged.Lookup(rootVIDFile)
-	if err != nil {
-		return err
+	var was *tree.Node
+	var err error
+	if !p.o.Restamp {
+		if was, err = l.Merged.Lookup(rootVIDFile); err != nil {
+			return err
+		}
 	}
-	if p.o.Restamp || was == nil || was.Type != tree.Regular {
+	if was == nil || was.Type != tree.Regular {
 		base := l.Base.Root
 		if p.o.Lower != nil {
 			base = p.o.Lower

@@ -40,13 +40,7 @@ func (p *RelayerPlan) shares(ctx context.Context) ([]newLayer, error) {
 		if n.want, err = p.wanted(u); err != nil {
 			return nil, err
 		}
-		if in := enclosing(out[:i], u.dir); in == nil {
-			n.lower, err = directoryAt(base, u.dir)
-		} else {
-			// What the outer layer shows there; see below.
-			n.lower, err = directoryAt(in.want, inside(in.dir, u.dir))
-		}
-		if err != nil {
+		if n.lower, err = directoryAt(base, u.dir); err != nil {
 			return nil, err
 		}
 		if n.lower == nil {
@@ -105,16 +99,6 @@ func (p *RelayerPlan) uncovered(n *newLayer, inner []unionLayer) (*tree.Node, er
 		}
 	}
 	return edits.Apply(n.want)
-}
-
-// enclosing gives the innermost of the layers whose directory dir is in.
-func enclosing(layers []newLayer, dir string) (in *newLayer) {
-	for i := range layers {
-		if inside(layers[i].dir, dir) != "" {
-			in = &layers[i]
-		}
-	}
-	return in
 }
 
 // inside gives the path of dir in the directory outer, "" where it is not in it.

@@ -277,6 +277,7 @@ func TestRelayerSame(t *testing.T) {
 				write(t, mnt+"/var/lib/dpkg/status", text(61, 2_100), 0o644)
 			})
 			before := s.view()
+			sameTree(t, "the kernel", "relive", without(t, openDir(t, before), "lost+found"), without(t, openTree(t, s.dir, ""), "lost+found"))
 			same := func(l *remaster.Live) *tree.Node { return l.Merged }
 			mustRelayer(t, s.dir, same, remaster.RelayerOptions{KeepOld: 1})
 			exactly(t, "before", "after", without(t, openDir(t, before), "lost+found"), without(t, openDir(t, s.view()), "lost+found"))

@@ -246,17 +246,6 @@ func (l *Live) formerWith(e *Env, vid VID) (string, error) {
 	return "", nil
 }
 
-// openFormer opens another base of antiX, without an overlay.
-func (l *Live) openFormer(e *Env, path string) (*Live, error) {
-	former := &Live{Dir: l.Dir, Layout: l.Layout, at: l.at}
-	if err := former.openBase(e, path, antixBase); err != nil {
-		former.Close()
-		return nil, err
-	}
-	former.Merged = former.Base.Root
-	return former, nil
-}
-
 // setWarnings tells of the other sets that a boot would ignore.
 func (l *Live) setWarnings(ctx context.Context, e *Env) (out []string, err error) {
 	if _, antix := l.Layout.(AntiX); !antix {

@@ -26,6 +26,7 @@ func restamp(t testing.TB, e *remaster.Env, dir, set string) error {
 	if err != nil {
 		return err
 	}
+	defer p.Close()
 	return p.Run(t.Context())
 }
 
@@ -188,33 +189,35 @@ func TestRestampConflicts(t *testing.T) {
 	}{
 		"nothing below":              {nil, []*tree.Node{f("a", "1")}, []*tree.Node{f("b", "2")}, ""},
 		"unchanged below a file":     {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2")}, ""},
-		"changed below a file":       {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "2")}, "a: changed, changed"},
-		"touched below a file":       {[]*tree.Node{f("a", "1")}, []*tree.Node{later(f("a", "1"))}, []*tree.Node{f("a", "2")}, "a: changed, changed"},
+		"changed below a file":       {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "2")}, "a: changed: content, changed: content"},
+		"touched below a file":       {[]*tree.Node{f("a", "1")}, []*tree.Node{later(f("a", "1"))}, []*tree.Node{f("a", "2")}, ""},
 		"the same change":            {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{f("a", "2")}, ""},
-		"changed below a copy":       {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "1")}, "a: copied, changed"},
-		"deleted below a file":       {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{f("a", "2")}, "a: changed, deleted"},
+		"changed below a copy":       {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "1")}, ""},
+		"deleted below a file":       {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{f("a", "2")}, "a: changed: content, deleted"},
 		"added by both":              {nil, []*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, "a: added, added"},
-		"changed below a deletion":   {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{whiteout("a")}, "a: deleted, changed"},
+		"changed below a deletion":   {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{whiteout("a")}, "a: deleted, changed: content"},
 		"deleted by both":            {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{whiteout("a")}, ""},
 		"unchanged below a deletion": {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "1")}, []*tree.Node{whiteout("a")}, ""},
 		"changed below a deleted directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{dir("d", f("a", "2"))}, []*tree.Node{whiteout("d")},
-			"d: deleted, changed directory"},
+			"d: deleted, changed below"},
 		"changed in a directory of both": {[]*tree.Node{dir("d", f("a", "1"), f("b", "1"))}, []*tree.Node{later(dir("d", f("a", "2"), f("b", "1"), f("c", "1")))},
 			[]*tree.Node{dir("d", f("b", "3"), f("e", "1"))}, ""},
 		"added below an opaque directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{dir("d", f("a", "1"), f("b", "1"))},
-			[]*tree.Node{opaque(dir("d", f("c", "3")))}, "d/b: hidden, added"},
+			[]*tree.Node{opaque(dir("d", f("c", "3")))}, ""},
 		"unchanged below an opaque directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{dir("d", f("a", "1"))},
 			[]*tree.Node{opaque(dir("d", f("c", "3")))}, ""},
 		"mode of a directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{mode(dir("d", f("a", "1")), 0o700)}, []*tree.Node{dir("d", f("b", "3"))},
-			"d: changed directory, changed directory"},
+			""},
 		"the same mode of a directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{mode(dir("d", f("a", "1")), 0o700)},
 			[]*tree.Node{mode(dir("d", f("b", "3")), 0o700)}, ""},
-		"a directory deleted": {[]*tree.Node{dir("d", f("a", "1"))}, nil, []*tree.Node{dir("d", f("b", "3"))}, "d: changed directory, deleted"},
+		"modes of a directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{mode(dir("d", f("a", "1")), 0o700)}, []*tree.Node{mode(dir("d", f("b", "3")), 0o750)},
+			"d: changed: mode, changed: mode"},
+		"a directory deleted": {[]*tree.Node{dir("d", f("a", "1"))}, nil, []*tree.Node{dir("d", f("b", "3"))}, ""},
 		"a directory made a file": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{f("d", "x")}, []*tree.Node{dir("d", f("b", "3"))},
-			"d: changed directory, replaced"},
+			"d: changed below, made a file"},
 		"a file made a directory": {[]*tree.Node{f("d", "1")}, []*tree.Node{f("d", "1")}, []*tree.Node{opaque(dir("d", f("b", "3")))}, ""},
 		"several": {[]*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2"), f("b", "2")}, []*tree.Node{f("a", "3"), whiteout("b")},
-			"a: changed, changed; b: deleted, changed"},
+			"a: changed: content, changed: content; b: deleted, changed: content"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -222,11 +225,11 @@ func TestRestampConflicts(t *testing.T) {
 			d := restampDir(t, top(c.was), top(c.is), merging(top(c.upper)))
 			before := sums(t, d)
 			err := restamp(t, environment(t, codec.Auto), d, "work")
-			var conflicts *remaster.RestampConflicts
+			var conflicts *remaster.RebaseConflicts
 			var got []string
 			if errors.As(err, &conflicts) {
 				for _, c := range conflicts.Conflicts {
-					got = append(got, fmt.Sprintf("%s: %s, %s", c.Path, c.Set, c.Base))
+					got = append(got, fmt.Sprintf("%s: %s, %s", c.Path, c.Overlay, c.Base))
 				}
 				if _, ok := remaster.IsRefusal(err); !ok || conflicts.Count != len(got) || remaster.Hint(err) == "" {
 					t.Errorf("no refusal with a hint: %v", err)
@@ -260,7 +263,7 @@ func TestRestampLaw(t *testing.T) {
 		systest.Must(t, err)
 		d := restampDir(t, base, dir("", slices.Concat(is, []*tree.Node{dir("etc")})...), upper)
 		if err := restamp(t, environment(t, codec.Auto), d, "work"); err != nil {
-			var conflicts *remaster.RestampConflicts
+			var conflicts *remaster.RebaseConflicts
 			if !errors.As(err, &conflicts) {
 				t.Fatal(err)
 			}
@@ -384,7 +387,7 @@ func TestRestampAufs(t *testing.T) {
 	}{
 		"fits":     {[]*tree.Node{f("a", "1"), f("b", "2"), dir("d", f("x", "1"))}, ""},
 		"deletion": {[]*tree.Node{f("a", "2"), f("b", "1"), dir("d", f("x", "1"))}, "a"},
-		"opaque":   {[]*tree.Node{f("a", "1"), f("b", "1"), dir("d", f("x", "1"), f("y", "1"))}, "d/y"},
+		"opaque":   {[]*tree.Node{f("a", "1"), f("b", "1"), dir("d", f("x", "2"))}, "d/x"},
 	} {
 		version := func(file, id string) *tree.Node { return dir("etc", dir("live", dir("version", f(file, id+"\n")))) }
 		l := craft(t, dir("", append(c.is, version("linuxfs.ver", newVersion))...), nil, likeMksquashfs(codec.Gzip, 128<<10))
@@ -392,7 +395,7 @@ func TestRestampAufs(t *testing.T) {
 		systest.Must(t, os.Mkdir(l.path("work"), 0o755))
 		buildRootfs(t, l.path("work/rootfs"), dir("", mark(".wh.a"), dir("d", mark(".wh..wh..opq"), f("z", "3")), version("rootfs.ver", former)))
 		err := restamp(t, environment(t, codec.Auto), l.dir, "work")
-		var conflicts *remaster.RestampConflicts
+		var conflicts *remaster.RebaseConflicts
 		switch {
 		case c.want != "":
 			if !errors.As(err, &conflicts) || conflicts.Conflicts[0].Path != c.want {

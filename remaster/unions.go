@@ -72,7 +72,9 @@ func (l *Live) openUnions(root *tree.Node, unions []union, suffix string) error 
 		layers := []overlay.Layer{{Root: upper, Form: overlay.OverlayFS, Index: index, Namespace: overlay.Trusted}}
 		if u.dir == "" {
 			layers = append(layers, l.lowerLayers()...)
-		} else if below, err := directoryAt(l.Merged, u.dir); err != nil {
+		} else if below, err := directoryAt(l.Base.Root, u.dir); err != nil {
+			// Not what an outer union shows there: live-boot mounts over the images alone
+			// (activate_custom_mounts, rootfs_dest_backing).
 			return err
 		} else if below != nil {
 			layers = append(layers, overlay.Layer{Root: below})

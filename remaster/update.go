@@ -15,8 +15,10 @@ import (
 // UpdateOptions say how a live directory takes another one's base.
 type UpdateOptions struct {
 	// Overlay says what becomes of the present overlay: OverlayReset,
-	// OverlayKeep, or "" to decide by what it holds.
+	// OverlayKeep, OverlayRebase, or "" to decide by what it holds.
 	Overlay string
+	// Rebase says how its changes are carried over with OverlayRebase.
+	Rebase RebaseOptions
 	// NoKernel leaves kernel and initrd as they are.
 	NoKernel bool
 	// KeepOld is how many former states are kept beside the new one.
@@ -29,8 +31,9 @@ type UpdateOptions struct {
 
 // What an update can be told to do with the overlay.
 const (
-	OverlayReset = "reset" // an empty one takes its place
-	OverlayKeep  = "keep"  // it lies over the new base, stamped for it
+	OverlayReset  = "reset"  // an empty one takes its place
+	OverlayKeep   = "keep"   // it lies over the new base, stamped for it
+	OverlayRebase = "rebase" // one with its changes takes its place
 )
 
 // UpdatePlan is what an update will do.
@@ -58,6 +61,7 @@ type UpdateSummary struct {
 	Base     UpdateFile     `json:"base"`
 	Kernel   []UpdateFile   `json:"kernel"`
 	Overlay  UpdateOverlay  `json:"overlay"`
+	Rebase   *RebaseSummary `json:"rebase,omitempty"` // with FateRebased
 	VID      string         `json:"vid,omitempty"`
 	Sums     []UpdateSource `json:"sums"`
 	KeepOld  int            `json:"keep_old"`
@@ -157,8 +161,8 @@ func (p *UpdatePlan) note(format string, args ...any) {
 func (p *UpdatePlan) check() error {
 	l, from := p.c.live, p.from
 	switch o := p.o.Overlay; {
-	case o != "" && o != OverlayReset && o != OverlayKeep:
-		return withHint(&optionError{fmt.Errorf("--overlay %s: neither reset nor keep", o)}, "without it the overlay is reset where that loses nothing")
+	case o != "" && o != OverlayReset && o != OverlayKeep && o != OverlayRebase:
+		return withHint(&optionError{fmt.Errorf("--overlay %s: neither reset nor keep nor rebase", o)}, "without it the overlay is reset where that loses nothing")
 	case !l.onHost():
 		return refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
 	case l.Layout.Name() != from.Layout.Name():

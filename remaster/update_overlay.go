@@ -36,6 +36,7 @@ const (
 	FateTakenUp Fate = "taken up" // the new base shows all its changes: a fresh one takes its place
 	FateReset   Fate = "reset"    // a fresh one takes its place, and its changes are in the former one only
 	FateKept    Fate = "kept"     // it lies over the new base
+	FateRebased Fate = "rebased"  // one with its changes, merged with those of the new base, takes its place
 	FateFits    Fate = "fits"     // it was written over the new base, as its version id tells, and is as it was
 )
 
@@ -73,6 +74,8 @@ func (p *UpdatePlan) planOverlay(ctx context.Context) error {
 		}
 		c.resets, err = p.kept()
 		return err
+	case FateRebased:
+		return p.rebase(ctx)
 	}
 	c.o.Flatten = l.snapshot() != nil && p.from.Base.Inner == nil // no snapshot lies over files
 	if c.resets, err = l.Layout.resets(c); err != nil {
@@ -130,12 +133,15 @@ func (p *UpdatePlan) fate(ctx context.Context) (Fate, error) {
 		case vids.Overlay != "" && vids.Overlay == VID(p.Summary.VID) && !p.o.Stage:
 			return FateFits, nil
 		case !p.o.Force:
-			return "", refuse("--overlay reset sets the rootfs aside, --overlay keep lays it over the new linuxfs; --force decides by what it holds",
+			return "", refuse(p.mismatchHint(),
 				"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match, and a boot ignores the rootfs", l.Dir, orNone(vids.Base), orNone(vids.Overlay))
 		}
 	}
-	if l.Overlay.Empty {
+	switch {
+	case l.Overlay.Empty:
 		return FateEmpty, nil
+	case p.o.Overlay == OverlayRebase:
+		return FateRebased, nil
 	}
 	warnings, err := l.overlayWarnings()
 	if err != nil {
@@ -154,9 +160,34 @@ func (p *UpdatePlan) fate(ctx context.Context) (Fate, error) {
 	if more := n - int64(len(s.Examples)); more > 0 {
 		examples += fmt.Sprintf(" and %d more", more)
 	}
-	return "", refuse("--overlay reset sets them aside in "+s.Name+".old, --overlay keep lays them over the new base; relive diff lists them",
+	return "", refuse("--overlay rebase carries them over, --overlay reset sets them aside in "+s.Name+".old, --overlay keep lays them over the new base; relive diff lists them",
 		"%s: of %d changes in %s, %d are not in the new base (%d added, %d changed, %d metadata only, %d replaced by another type, %d deleted): %s",
 		l.Dir, s.Changes.Sum(), s.Name, n, s.Missing.Added, s.Missing.Content, s.Missing.Metadata, s.Missing.Replaced, s.Missing.Deleted, examples)
+}
+
+// mismatchHint tells what to do about a rootfs that belongs to neither base.
+func (p *UpdatePlan) mismatchHint() string {
+	if p.o.Overlay == OverlayRebase {
+		return "relive rebase without --onto carries it over to the present linuxfs first; --force takes it for one that was written over that"
+	}
+	return "--overlay reset sets the rootfs aside, --overlay keep lays it over the new linuxfs; --force decides by what it holds"
+}
+
+// rebase makes the overlay that holds the changes of the present one over the
+// new base.
+func (p *UpdatePlan) rebase(ctx context.Context) error {
+	l, c := p.c.live, p.c
+	r, s, err := l.rebased(ctx, c.env, p.from.Base, "update", RelayerOptions{KeepOld: p.o.KeepOld, Force: true}, &p.o.Rebase)
+	if err != nil {
+		return err
+	}
+	p.Summary.Rebase, c.resets = s, r.parts
+	p.Summary.Warnings = append(p.Summary.Warnings, r.Summary.Warnings...)
+	for i := range s.Databases {
+		p.Summary.Warnings = append(p.Summary.Warnings, s.Databases[i].warning())
+	}
+	c.apart, err = p.mustPart()
+	return err
 }
 
 // missing counts the changes of the overlay, and those that the new base does
@@ -228,9 +259,6 @@ func (p *UpdatePlan) mustPart() (bool, error) {
 	return true, nil
 }
 
-// packageFiles are the databases of installed packages.
-var packageFiles = []string{"var/lib/dpkg", "var/lib/pacman", "var/lib/rpm", "usr/lib/sysimage/rpm", "lib/apk/db", "var/lib/apt/extended_states"}
-
 // mayLie refuses to lay the overlay over the new base where its content only has
 // a meaning over the old one.
 func (p *UpdatePlan) mayLie() error {
@@ -246,7 +274,7 @@ func (p *UpdatePlan) mayLie() error {
 		return refuse("--overlay reset sets it aside; relive compact first folds it into the present base",
 			"%s refers to files of the present base (redirects, metacopies or index entries), so that it cannot lie over another", o.Path)
 	}
-	for _, name := range packageFiles {
+	for _, name := range databasePaths() {
 		for _, layer := range o.tops() {
 			if n, err := layer.Lookup(name); err != nil {
 				return err

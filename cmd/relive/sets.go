@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -265,11 +264,11 @@ func (a *app) setRestampCommand() *cobra.Command {
 		Use:   "restamp DIR NAME",
 		Short: "carry a set over to a new base that it still fits",
 		Long: `After a compaction or an update a boot ignores the other sets, since their version
-id is that of the former base. This gives a set the new one, by making its rootfs
-anew, where its changes still apply: where whatever its files and deletions hide
-is the same in both bases. The former base is looked for beside the present one
-(linuxfs.old), or named with --base. Where both have changed the same paths these
-are listed, and it is refused (exit code 4).`,
+id is that of the former base. This makes a set's rootfs anew, with the changes
+that it made to the former base over the present one, and with the present
+version id. The former base is looked for beside the present one (linuxfs.old),
+or named with --base. Where both have changed the same paths these are listed,
+and it is refused (exit code 4); relive rebase --set NAME decides them.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if o.KeepOld < 0 || o.KeepOld > remaster.MaxKeepOld {
@@ -282,8 +281,9 @@ are listed, and it is refused (exit code 4).`,
 			defer l.Close()
 			p, err := l.PlanRestamp(c.Context(), e, o)
 			if err != nil {
-				return a.showConflicts(err)
+				return a.showConflicts(err, nil, nil, nil)
 			}
+			defer p.Close()
 			if !dryRun {
 				if err := p.Run(c.Context()); err != nil {
 					return err
@@ -296,27 +296,6 @@ are listed, and it is refused (exit code 4).`,
 	c.Flags().IntVar(&o.KeepOld, "keep-old", 1, "how many former states of the rootfs to keep beside the new one")
 	dryRunFlag(c, &dryRun)
 	return c
-}
-
-// showConflicts lists the conflicts that an error carries, and gives it back.
-func (a *app) showConflicts(err error) error {
-	var r *remaster.RestampConflicts
-	if !errors.As(err, &r) {
-		return err
-	}
-	if a.json {
-		if jerr := a.printJSON(r); jerr != nil {
-			return jerr
-		}
-		return err
-	}
-	for _, c := range r.Conflicts {
-		a.printf("%s: %s in the set, %s in linuxfs\n", escaped(c.Path), c.Set, c.Base)
-	}
-	if more := r.Count - len(r.Conflicts); more > 0 {
-		a.printf("and %d more\n", more)
-	}
-	return err
 }
 
 func (a *app) showRestamp(p *remaster.RestampPlan, dryRun bool) error {
@@ -334,12 +313,14 @@ func (a *app) showRestamp(p *remaster.RestampPlan, dryRun bool) error {
 		a.printf("%s: a boot uses the set %s as it is\n", s.Dir, s.Set)
 		return nil
 	case dryRun:
+		a.showRebase(s.Rebase)
 		a.printf("version id %s, was %s\n%s needed, %s free\nthen:\n", orNone(s.VID), orNone(s.OldVID), remaster.Bytes(s.Need), remaster.Bytes(s.Free))
 		for _, step := range s.Steps {
 			a.printf("  %s\n", step)
 		}
 		return a.showWarnings(s.Warnings, nil)
 	}
+	a.showRebase(s.Rebase)
 	a.printf("%s: the set %s is stamped for the present linuxfs, in %.1f s\n", s.Dir, s.Set, s.Seconds)
 	return a.showWarnings(s.Warnings, errWarned)
 }

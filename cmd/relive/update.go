@@ -41,11 +41,12 @@ alone.`,
 				return err
 			}
 			defer l.Close()
-			_, source, err := a.openWith(c.Context(), from, on, lookOnly)
+			source, bare, err := a.openSource(c.Context(), e, l, from, on)
 			if err != nil {
-				return fmt.Errorf("the source: %w", err)
+				return err
 			}
 			defer source.Close()
+			o.NoKernel = o.NoKernel || bare
 			plan, err := l.PlanUpdate(c.Context(), e, source, o)
 			if err != nil {
 				return err
@@ -62,9 +63,9 @@ alone.`,
 	}
 	fl := c.Flags()
 	a.setFlag(c)
-	fl.StringVar(&from, "from", "", "the ISO, the stick (device or image) or the live directory with the new base")
+	fl.StringVar(&from, "from", "", "the ISO, the stick (device or image), the live directory or the file with the new base")
 	fl.StringVar(&on, "on", "", "of a source with several live systems: which, by partition and directory, as 0/antiX")
-	fl.StringVar(&o.Overlay, "overlay", "", "reset: set the overlay aside, whatever it holds; keep: lay it over the new base")
+	fl.StringVar(&o.Overlay, "overlay", "", "reset: set the overlay aside, whatever it holds; keep: lay it over the new base; rebase: carry its changes over, as relive rebase does")
 	fl.BoolVar(&o.NoKernel, "no-kernel", false, "leave kernel and initrd as they are")
 	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former states to keep beside the new one")
 	fl.BoolVar(&o.Stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")
@@ -81,6 +82,7 @@ var fates = map[remaster.Fate]string{
 	remaster.FateTakenUp: "is emptied: all its changes are in the new base",
 	remaster.FateReset:   "is emptied",
 	remaster.FateKept:    "lies over the new base",
+	remaster.FateRebased: "is made anew, with its changes over the new base",
 	remaster.FateFits:    "was written over the new base and stays as it is",
 }
 
@@ -110,6 +112,7 @@ func (a *app) showUpdate(p *remaster.UpdatePlan) error {
 	if o := &s.Overlay; o.Name != "" {
 		a.printf("overlay: %s %s\n", o.Name, fates[o.Fate])
 	}
+	a.showRebase(s.Rebase)
 	a.printf("%s needed, %s free\n", remaster.Bytes(s.Need), remaster.Bytes(s.Free))
 	a.printf("then:\n")
 	for _, step := range s.Steps {
@@ -151,6 +154,7 @@ func (a *app) showUpdated(r *remaster.UpdateResult) error {
 	if o := &s.Overlay; o.Name != "" {
 		a.printf("overlay: %s %s\n", o.Name, fates[o.Fate])
 	}
+	a.showRebase(s.Rebase)
 	switch {
 	case s.Mode == "stage":
 		a.printf("the next boot takes it up\n")

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"relive/remaster"
+)
+
+// rebaseFlags are those of a rebase.
+type rebaseFlags struct {
+	onto, on, base    string
+	prefer, decisions string
+	grow, noKernel    bool
+	force, dryRun     bool
+	keepOld           int
+}
+
+func (a *app) rebaseCommand() *cobra.Command {
+	var f rebaseFlags
+	c := &cobra.Command{
+		Use:   "rebase DIR --onto NEWBASE",
+		Short: "carry the changes of the overlay over to a newer base",
+		Long: `Takes a newer base, as relive update does, and puts over it an overlay with the
+changes that the present one made to the present base. NEWBASE is an ISO, a
+stick, another live directory, or a file that is a base (linuxfs, squashfs.img).
+
+Present base, new base, and what the overlay shows over the present one are
+merged by path. What only one of them changed is taken from that; where one
+changed the content of a file and the other its mode, owner or attributes, both
+count. What both changed is a conflict, which --prefer decides: ours is what
+shows now, theirs the new base's. Without it the conflicts are listed, and it is
+refused (exit code 4). --prefer ask-file writes them to the file that --decisions
+names; decide there by path or directory, and give it again. Lines of that file
+count with ours and theirs, too, before what is preferred.
+
+The database of installed packages is one whole and never merged by file; it is
+told which packages the one that is taken does not know of.
+
+Without --onto the base stays: the overlay of an antiX or MX system (--set) that
+was written over a former base is carried over to the present one.`,
+		Example: `  relive rebase /media/usb/antiX --onto antiX-26.iso
+  relive rebase /media/usb/antiX --onto antiX-26.iso --prefer ask-file --decisions both.txt
+  relive rebase --dry-run --prefer theirs --onto new.iso /media/usb/antiX
+  relive rebase /media/usb/antiX --set work --prefer ours`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return a.rebase(c.Context(), args[0], &f)
+		},
+	}
+	fl := c.Flags()
+	a.setFlag(c)
+	fl.StringVar(&f.onto, "onto", "", "the ISO, the stick, the live directory or the file with the new base")
+	fl.StringVar(&f.on, "on", "", "of a NEWBASE with several live systems: which, by partition and directory, as 0/antiX")
+	fl.StringVar(&f.base, "base", "", "without --onto: the base that the overlay was written over (default: found by its version id)")
+	fl.StringVar(&f.prefer, "prefer", "", "decide conflicts: ours, theirs, or ask-file")
+	fl.StringVar(&f.decisions, "decisions", "", "a file of decisions by path")
+	fl.BoolVar(&f.grow, "grow", false, "make the overlay's image larger where the changes do not fit")
+	fl.BoolVar(&f.noKernel, "no-kernel", false, "leave kernel and initrd as they are")
+	fl.IntVar(&f.keepOld, "keep-old", 1, "how many former states to keep beside the new one")
+	fl.BoolVar(&f.force, "force", false, "go on though version ids, architectures or the source's sums do not match")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "show the plan and change nothing")
+	return c
+}
+
+func (f *rebaseFlags) check() error {
+	switch {
+	case f.keepOld < 0 || f.keepOld > remaster.MaxKeepOld:
+		return usageError{errFlag("--keep-old", strconv.Itoa(f.keepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+	case f.prefer != "" && f.prefer != string(remaster.PreferOverlay) && f.prefer != string(remaster.PreferBase) && f.prefer != "ask-file":
+		return usageError{errFlag("--prefer", f.prefer, "ours, theirs or ask-file")}
+	case f.prefer == "ask-file" && f.decisions == "":
+		return usageError{errors.New("--prefer ask-file needs --decisions FILE, to which the conflicts are written")}
+	case f.onto != "" && f.base != "":
+		return usageError{errors.New("--base names the base of an overlay that does not fit the present one, and --onto replaces the present one: do the first without --onto")}
+	case f.onto == "" && (f.on != "" || f.noKernel || f.force):
+		return usageError{errors.New("--on, --no-kernel and --force are about the source that --onto names")}
+	}
+	return nil
+}
+
+// rebase does it, and keeps the file of decisions.
+func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
+	o := remaster.RebaseOptions{Grow: f.grow}
+	if f.prefer != "ask-file" {
+		o.Prefer = remaster.Prefer(f.prefer)
+	}
+	var asked bytes.Buffer
+	var former []byte
+	if f.decisions != "" {
+		var err error
+		if former, err = os.ReadFile(f.decisions); err == nil {
+			o.Decisions, err = remaster.ReadDecisions(bytes.NewReader(former), f.decisions)
+		} else if errors.Is(err, fs.ErrNotExist) && f.prefer == "ask-file" {
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if f.prefer == "ask-file" {
+		o.Conflict = func(c remaster.RebaseConflict) error {
+			if c.Decided == "" && !o.Decisions.Has(c.Path) {
+				asked.WriteString(c.Line())
+			}
+			return nil
+		}
+	}
+	e, l, err := a.open(ctx, dir, "", mustSettle.or(lookOnly, f.dryRun))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if f.onto == "" {
+		return a.rebaseInPlace(ctx, e, l, f, o, former, &asked)
+	}
+	source, bare, err := a.openSource(ctx, e, l, f.onto, f.on)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	plan, err := l.PlanUpdate(ctx, e, source, remaster.UpdateOptions{
+		Overlay: remaster.OverlayRebase, Rebase: o, NoKernel: f.noKernel || bare, KeepOld: f.keepOld, Force: f.force})
+	if err != nil {
+		return a.showConflicts(err, f, former, &asked)
+	}
+	if f.dryRun {
+		return a.showUpdate(plan)
+	}
+	res, err := plan.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return a.showUpdated(res)
+}
+
+// openSource opens what a new base comes from; bare tells that it is a file with
+// nothing but a base.
+func (a *app) openSource(ctx context.Context, e *remaster.Env, l *remaster.Live, path, on string) (source *remaster.Live, bare bool, err error) {
+	if on == "" {
+		if bare, err = l.IsBase(path); err != nil {
+			return nil, false, fmt.Errorf("the source: %w", err)
+		}
+	}
+	if bare {
+		source, err = l.OpenBase(e, path)
+	} else {
+		_, source, err = a.openWith(ctx, path, on, lookOnly)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("the source: %w", err)
+	}
+	return source, bare, nil
+}
+
+func (a *app) rebaseInPlace(ctx context.Context, e *remaster.Env, l *remaster.Live, f *rebaseFlags, o remaster.RebaseOptions, former []byte, asked *bytes.Buffer) error {
+	p, err := l.PlanRestamp(ctx, e, remaster.RestampOptions{Base: f.base, KeepOld: f.keepOld, Rebase: o})
+	if err != nil {
+		return a.showConflicts(err, f, former, asked)
+	}
+	defer p.Close()
+	if !f.dryRun {
+		if err := p.Run(ctx); err != nil {
+			return err
+		}
+	}
+	return a.showRestamp(p, f.dryRun)
+}
+
+// showConflicts lists the conflicts that an error carries, or writes them to the
+// file of decisions, and gives the error back.
+func (a *app) showConflicts(err error, f *rebaseFlags, former []byte, asked *bytes.Buffer) error {
+	var r *remaster.RebaseConflicts
+	if !errors.As(err, &r) {
+		return err
+	}
+	if a.json {
+		if jerr := a.printJSON(r); jerr != nil {
+			return jerr
+		}
+	}
+	if f != nil && f.prefer == "ask-file" {
+		if werr := writeDecisions(f.decisions, former, asked.Bytes()); werr != nil {
+			return werr
+		}
+		r.Hint = "decide in " + f.decisions + ", by ours or theirs in place of ask, and give it again"
+		return err
+	}
+	if a.json {
+		return err
+	}
+	for _, c := range r.Conflicts {
+		database := ""
+		if c.Database != "" {
+			database = " (the database of " + c.Database + ", never merged by file)"
+		}
+		a.printf("%s%s: %s in the overlay, %s in the new base\n", escaped(c.Path), database, c.Overlay, c.Base)
+	}
+	if more := r.Count - len(r.Conflicts); more > 0 {
+		a.printf("and %d more\n", more)
+	}
+	return err
+}
+
+// writeDecisions adds what is asked to a file of decisions, of which every line
+// stays.
+func writeDecisions(path string, former, asked []byte) (err error) {
+	if len(asked) == 0 {
+		return nil
+	}
+	text := former
+	switch {
+	case len(former) == 0:
+		text = []byte(remaster.DecisionsHead)
+	case former[len(former)-1] != '\n':
+		text = append(bytes.Clone(former), '\n')
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".relive-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(append(bytes.Clone(text), asked...))
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	return err
+}
+
+// showRebase tells how changes were carried over.
+func (a *app) showRebase(s *remaster.RebaseSummary) {
+	if s == nil {
+		return
+	}
+	if s.Conflicts == 0 {
+		a.printf("no conflicts\n")
+	} else {
+		a.printf("conflicts: %d, of which %d are decided for the overlay, %d for the new base\n", s.Conflicts, s.Overlay, s.NewBase)
+	}
+	if s.Size > 0 {
+		a.printf("overlay: %s of %s in use, was %s of %s\n", remaster.Bytes(s.After.Bytes), remaster.Bytes(s.Size), remaster.Bytes(s.Before.Bytes), remaster.Bytes(s.OldSize))
+	}
+}

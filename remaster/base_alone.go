@@ -1,0 +1,72 @@
+package remaster
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"relive/tree"
+)
+
+// OpenBase opens a file of the host that holds a base of l's layout, without an
+// overlay: one that is to take the place of the present base, or had it.
+func (l *Live) OpenBase(e *Env, path string) (*Live, error) {
+	b, err := l.openBaseAt(e, host{}, path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, name := range []string{"usr", "bin", "etc"} {
+		if n, err := b.Base.Root.Child(name); n != nil && err == nil {
+			return b, nil
+		} else if err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+	}
+	return nil, errors.Join(tree.Unsupported(path, "root directory", "holds no system: there is neither usr nor bin nor etc"), b.Close())
+}
+
+// openFormer opens a base that lies where l does.
+func (l *Live) openFormer(e *Env, path string) (*Live, error) { return l.openBaseAt(e, l.at, path) }
+
+func (l *Live) openBaseAt(e *Env, at place, path string) (*Live, error) {
+	b := &Live{Dir: filepath.Dir(path), Layout: l.Layout, at: at, files: fileSet{base: filepath.Base(path)}}
+	if err := b.openAs(e, path); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	b.Merged = b.Base.Root
+	return b, nil
+}
+
+// openAs opens a base as the layout has it, whatever it is called.
+func (l *Live) openAs(e *Env, path string) error {
+	c, err := l.open(path)
+	if err != nil {
+		return err
+	}
+	kind, err := sniffContent(c, path)
+	if err != nil {
+		return err
+	}
+	switch l.Layout.(type) {
+	case AntiX:
+		return l.openBase(e, path, antixBase)
+	case Archiso:
+		return l.openBase(e, path, archisoInner)
+	case LiveOS:
+		if kind == "ext" {
+			return l.openBare(path)
+		}
+		return l.openWrapped(e, path)
+	}
+	return l.openBase(e, path)
+}
+
+// IsBase tells whether a path is a file that could be a base of l's layout by
+// itself, and no medium.
+func (l *Live) IsBase(path string) (bool, error) {
+	if !isFile(host{}, path) {
+		return false, nil
+	}
+	kind, err := sniff(host{}, path)
+	return kind == "squashfs" || kind == "ext" && l.Base.Image == nil, err
+}
