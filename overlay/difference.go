@@ -28,6 +28,10 @@ type DifferenceOptions struct {
 	// not known". An upper layer without it looks as if it had lost its
 	// attributes (see Report.MaybeLostOpaque).
 	Origins bool
+	// Plain keeps marks out of attributes as far as that goes: a directory of both
+	// trees has a whiteout for each name that is gone, also where one opaque mark
+	// would do. Such a layer shows the same after it was copied without attributes.
+	Plain bool
 	// Escaped: the trees are as layers store them, as Merge gives them with
 	// KeepEscaped: attributes of nested overlays are escaped already, and what
 	// a mount would not show (marks, and whiteouts of a base that is taken as
@@ -51,7 +55,7 @@ type DifferenceOptions struct {
 //
 // It is minimal: what is in lower as it is in merged is left out; whiteouts
 // stand only for names that lower has; a directory is opaque where it replaces
-// something else or where that saves whiteouts, and directories without changes
+// something else or where that saves whiteouts (see Plain), and directories without changes
 // of their own are there only on the way to some. Files whose metadata changed
 // go up with their content, since a metacopy binds a layer to its base. The
 // names of a hard-link group go up together or not at all.
@@ -91,7 +95,7 @@ func Difference(ctx context.Context, lower, merged *tree.Node, o DifferenceOptio
 	if err := d.settle(); err != nil {
 		return nil, err
 	}
-	root.finish()
+	root.finish(o.Plain)
 	return u.merging(root, lower, merged), nil
 }
 
@@ -326,12 +330,12 @@ func (p *dirPlan) path() string {
 // finish decides which directories go up and which are opaque, once it is
 // settled which files go up. It tells whether the directory goes up, whether
 // nothing of the lower one remains in it, and how many whiteouts it has with
-// those below.
-func (p *dirPlan) finish() (goes, replaced bool, whiteouts int) {
+// those below. A plain one is never opaque.
+func (p *dirPlan) finish(plain bool) (goes, replaced bool, whiteouts int) {
 	replaced, whiteouts = true, p.whiteouts
 	kids := p.kids[:0]
 	for _, k := range p.kids {
-		goes, r, w := k.finish()
+		goes, r, w := k.finish(plain)
 		if !goes {
 			p.remain++
 			continue
@@ -346,7 +350,7 @@ func (p *dirPlan) finish() (goes, replaced bool, whiteouts int) {
 	slices.SortFunc(p.kids, func(a, b *dirPlan) int { return strings.Compare(a.name, b.name) })
 	replaced = replaced && p.remain == 0
 	// The kernel does not look at a root's mark.
-	if replaced && whiteouts > 0 && p.parent != nil {
+	if replaced && whiteouts > 0 && p.parent != nil && !plain {
 		// All that the directory shows goes up in any case.
 		p.opaque, p.kids, p.up = true, nil, nil
 	}

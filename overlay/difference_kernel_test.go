@@ -140,6 +140,26 @@ func TestKernelDifference(t *testing.T) {
 				t.Cleanup(func() { other.umount(t) })
 				diff(t, "merged", "upper", merged, open(t, other.mnt))
 
+				if plain != "userxattr" {
+					o.Plain = true
+					copied := &kernel{dir: k.dir, lower: k.lower, upper: k.dir + "/upper-copied", work: k.dir + "/work-copied", mnt: k.dir + "/mnt-copied"}
+					for _, d := range []string{k.dir + "/upper-plain", copied.upper, copied.work, copied.mnt} {
+						systest.Must(t, os.Mkdir(d, 0o755))
+					}
+					store(t, difference(t, lower, merged, o), k.dir+"/upper-plain")
+					systest.Run(t, "cp", "-dR", "--preserve=mode,ownership,timestamps,links", k.dir+"/upper-plain/.", copied.upper)
+					copied.mount(t, plain, true)
+					t.Cleanup(func() { copied.umount(t) })
+					err := tree.Compare(t.Context(), merged, open(t, copied.mnt), tree.CompareOptions{Links: true, IgnoreXattr: func(string) bool { return true }}, func(c tree.Change) error {
+						t.Errorf("copied without attributes: %q: %s", c.Path, c.Diff)
+						return nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+					o.Plain = false
+				}
+
 				o.XattrWhiteouts = true
 				systest.Must(t, os.Mkdir(k.dir+"/made-xattr", 0o755))
 				store(t, difference(t, lower, merged, o), k.dir+"/made-xattr")

@@ -33,7 +33,7 @@ func TestDifferenceLaw(t *testing.T) {
 	for _, seed := range seeds(t, 1200) {
 		g := &modeller{r: rand.New(rand.NewPCG(seed, 3))}
 		g.marks = seed%2 == 0
-		o := DifferenceOptions{Escaped: g.marks, TrustInode: seed%4 < 2, XattrWhiteouts: seed%8 < 4, Origins: seed%16 < 8}
+		o := DifferenceOptions{Escaped: g.marks, TrustInode: seed%4 < 2, XattrWhiteouts: seed%8 < 4, Origins: seed%16 < 8, Plain: seed%32 < 16}
 		l, m := g.pair(o.TrustInode)
 		var opts []Option
 		want := m
@@ -44,6 +44,9 @@ func TestDifferenceLaw(t *testing.T) {
 		u := difference(t, l, m, o)
 		diff(t, "merged", "law", want, merge(t, opts, Layer{Root: u, Namespace: Trusted}, Layer{Root: l}))
 		lookups(t, u)
+		if o.Plain && !o.XattrWhiteouts {
+			diff(t, "merged", "law, without attributes", want, merge(t, opts, Layer{Root: unmarked(u), Namespace: Trusted}, Layer{Root: l}))
+		}
 		none := difference(t, l, l, o)
 		if kids, err := none.Children(); err != nil || len(kids) > 0 {
 			t.Errorf("%d differences of a tree with itself, %v", len(kids), err)
@@ -55,6 +58,29 @@ func TestDifferenceLaw(t *testing.T) {
 			t.Fatalf("OVERLAY_SEED=%d %+v\nlower\n%smerged\n%supper\n%s", seed, o, a, b, c)
 		}
 	}
+}
+
+// unmarked is a layer of which the marks in attributes got lost.
+func unmarked(n *tree.Node) *tree.Node {
+	c := *n
+	c.Xattrs = n.Xattrs.Filter(func(x tree.Xattr) bool {
+		return !strings.HasPrefix(x.Name, "trusted.overlay.") || strings.HasPrefix(x.Name, "trusted.overlay.overlay.")
+	})
+	if n.Type == tree.Directory {
+		c.Dir = unmarkedDir{n}
+	}
+	return &c
+}
+
+type unmarkedDir struct{ n *tree.Node }
+
+func (d unmarkedDir) Children() ([]*tree.Node, error) {
+	kids, err := d.n.Children()
+	out := make([]*tree.Node, 0, len(kids))
+	for _, k := range kids {
+		out = append(out, unmarked(k))
+	}
+	return out, err
 }
 
 // lookups: a name that is looked up is the one that is listed.
