@@ -263,10 +263,12 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	}
 	vids, err := l.VIDs()
 	if err != nil {
-		return refuse("move rootfs.old away to go back without it", "the former rootfs cannot be read: %v", err)
+		name := former.files.overlay[0]
+		return refuse("move "+name+".old away to go back without it", "the former %s cannot be read: %v", name, err)
 	}
 	if vids.State != VIDNoOverlay && !vids.State.Used() {
-		return refuse("move rootfs.old away to go back without it", "rootfs.old does not belong to linuxfs.old: their version ids are %s and %s", orNone(vids.Overlay), orNone(vids.Base))
+		name := former.files.overlay[0] + ".old"
+		return refuse("move "+name+" away to go back without it", "%s does not belong to linuxfs.old: their version ids are %s and %s", name, orNone(vids.Overlay), orNone(vids.Base))
 	}
 	return nil
 }
