@@ -3,8 +3,10 @@ package remaster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/swap"
@@ -48,6 +50,12 @@ func PlanRollback(ctx context.Context, e *Env, dir string, opts ...Option) (*Rol
 		for _, name := range f.overlay {
 			if p.has(name + ".old") {
 				hint = "relive reset --undo brings " + name + ".old back"
+				break
+			}
+		}
+		for n := 2; n <= MaxKeepOld; n++ {
+			if older := generation(f.base, n); p.has(older) {
+				hint = fmt.Sprintf("the overlay was made anew since; to go back to %s, give it and all that was kept with it the ending .old in place of %s", older, strings.TrimPrefix(older, f.base))
 				break
 			}
 		}
