@@ -51,6 +51,8 @@ type doctor struct {
 	found map[string]*Finding
 	order []string
 	notes []string
+	// told are files of which is told that they lost capabilities or bits.
+	told map[string]bool
 }
 
 // ailment says what a kind of finding means. In What, %d is the count.
@@ -93,7 +95,7 @@ func (d *doctor) tell(kind string, sure Sureness, do, what string, args ...any) 
 // other ill health. It changes nothing. What it finds are signs: each tells how
 // sure it is.
 func (l *Live) Diagnose(ctx context.Context, e *Env) (*Diagnosis, error) {
-	d := &doctor{l: l, found: map[string]*Finding{}}
+	d := &doctor{l: l, found: map[string]*Finding{}, told: map[string]bool{}}
 	for _, step := range []struct {
 		name string
 		look func(context.Context) error
