@@ -1,6 +1,9 @@
 package remaster_test
 
 import (
+	"fmt"
+	"hash/crc32"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -85,10 +88,26 @@ func (s *sets) open(set string) (*remaster.Env, *remaster.Live) {
 	return e, l
 }
 
+// sums are quick ones of the medium's files; nobody forges them.
+func (s *sets) sums() map[string]string {
+	s.t.Helper()
+	out := map[string]string{}
+	systest.Must(s.t, filepath.WalkDir(s.medium, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, _ := filepath.Rel(s.medium, path)
+		b, err := os.ReadFile(path)
+		out[name] = fmt.Sprintf("%d %08x", len(b), crc32.ChecksumIEEE(b))
+		return err
+	}))
+	return out
+}
+
 // changed names what is other, new or gone on the medium.
 func (s *sets) changed(before map[string]string) string {
 	var names []string
-	now := sums(s.t, s.medium)
+	now := s.sums()
 	for name := range mergedKeys(before, now) {
 		if before[name] != now[name] {
 			names = append(names, name)
@@ -125,7 +144,7 @@ func TestSetVerbs(t *testing.T) {
 			})
 			var want *tree.Node
 			y.run(func(mnt string) { want = openDir(t, duplicate(t, mnt)) })
-			before := sums(t, s.medium)
+			before := s.sums()
 			e, l := s.open(set)
 			p, err := l.PlanSave(t.Context(), e, ram, remaster.SaveOptions{KeepOld: 1, All: true})
 			systest.Must(t, err)
@@ -140,7 +159,7 @@ func TestSetVerbs(t *testing.T) {
 			homes := systest.TempDir(t) + "/homefs"
 			systest.CopyFile(t, s.medium+"/"+at+"/homefs", homes)
 			want = bound(t, &showing{dir: s.dir, view: func() string { return s.one(set).view() }}, homes)
-			before = sums(t, s.medium)
+			before = s.sums()
 			e, l = s.open(set)
 			h, err := l.PlanSyncHome(t.Context(), e, remaster.SyncHomeOptions{KeepOld: 1})
 			systest.Must(t, err)
@@ -150,7 +169,7 @@ func TestSetVerbs(t *testing.T) {
 			}
 			same(t, want, s.view(set))
 			systest.Must(t, os.Remove(s.medium+"/"+at+"/homefs"))
-			before = sums(t, s.medium)
+			before = s.sums()
 			e, l = s.open(set)
 			if h, err = l.PlanSyncHome(t.Context(), e, remaster.SyncHomeOptions{KeepOld: 1, Reverse: true}); err != nil {
 				t.Fatal(err)
@@ -169,7 +188,7 @@ func TestSetVerbs(t *testing.T) {
 			}
 
 			// resize
-			before = sums(t, s.medium)
+			before = s.sums()
 			e, l = s.open(set)
 			r, err := l.PlanResize(t.Context(), e, remaster.ResizeOptions{Overlay: mebibytes(96), Home: mebibytes(120), KeepOld: 1})
 			systest.Must(t, err)
@@ -207,7 +226,7 @@ func TestSetVerbs(t *testing.T) {
 			systest.Must(t, os.RemoveAll(low+"/home/anna"))
 			systest.Run(t, "cp", "-a", by+"/home/anna", low+"/home/anna")
 			systest.Must(t, os.Chmod(low+"/home", stat(t, by+"/home").Mode().Perm()))
-			before = sums(t, s.medium)
+			before = s.sums()
 			e, l = s.open(set)
 			q, err := l.PlanReset(t.Context(), e, remaster.ResetOptions{KeepOld: 1, Keep: keepRules(t, "/etc/new", "/home/anna")})
 			systest.Must(t, err)
@@ -217,7 +236,7 @@ func TestSetVerbs(t *testing.T) {
 				t.Errorf("reset: changed %s", got)
 			}
 			same(t, openDir(t, low), s.view(set))
-			after := sums(t, s.medium)
+			after := s.sums()
 			for i := range 2 {
 				u, err := remaster.PlanResetUndo(t.Context(), environment(t, codec.Auto), s.dir, remaster.WithSet(set))
 				systest.Must(t, err)
@@ -262,7 +281,7 @@ func TestSetFormer(t *testing.T) {
 	}
 	// The default set is reset, before there is a former base.
 	empty("default")
-	first := sums(t, s.medium)
+	first := s.sums()
 	s.compactWith("work")
 	// A rollback leaves the rootfs that still belongs to the former base, whatever
 	// is kept beside it.
@@ -274,12 +293,12 @@ func TestSetFormer(t *testing.T) {
 		}
 	}
 
-	then := sums(t, s.medium)
+	then := s.sums()
 	fate(first, then, "antiX/work/rootfs", "antiX/work/rootfs.old")
 	systest.Must(t, restamp(t, e, s.dir, "../play"))
-	then = sums(t, s.medium)
+	then = s.sums()
 	empty("../play") // its former one goes on with linuxfs.old, and so does that of work
-	now := sums(t, s.medium)
+	now := s.sums()
 	fate(then, now, "antiX/linuxfs.old", "antiX/linuxfs.old.2")
 	fate(then, now, "antiX/work/rootfs.old", "antiX/work/rootfs.old.2")
 	fate(then, now, "play/rootfs.old", "play/rootfs.old.2")
@@ -305,7 +324,7 @@ func TestSetFormer(t *testing.T) {
 		t.Fatal(err, remaster.Hint(err))
 	}
 	systest.Must(t, r.Run(t.Context()))
-	now = sums(t, s.medium)
+	now = s.sums()
 	for _, name := range []string{"antiX/linuxfs", "antiX/rootfs", "antiX/work/rootfs", "play/rootfs"} {
 		fate(first, now, name, name)
 	}
@@ -315,10 +334,10 @@ func TestSetFormer(t *testing.T) {
 	for _, name := range []string{"linuxfs.old", "linuxfs.md5.old"} {
 		systest.Must(t, os.RemoveAll(s.path(name)))
 	}
-	then = sums(t, s.medium)
+	then = s.sums()
 	s.boot("default", func(mnt string) { write(t, mnt+"/etc/more", nil, 0o644) })
 	empty("default")
-	fate(then, sums(t, s.medium), "antiX/rootfs.old", "antiX/rootfs.old.2")
+	fate(then, s.sums(), "antiX/rootfs.old", "antiX/rootfs.old.2")
 }
 
 // compactWith folds a set into the base.
