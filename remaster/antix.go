@@ -68,6 +68,9 @@ func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 
 // openRootfs opens the overlay and merges it with the base.
 func (l *Live) openRootfs() error {
+	if len(l.files.overlay) == 0 {
+		return nil // a rollback leaves it alone
+	}
 	path := l.path(l.files.overlay[0])
 	if !has(l.at, path) {
 		return nil
@@ -80,9 +83,10 @@ func (l *Live) openRootfs() error {
 	if err != nil {
 		return err
 	}
+	name := l.files.overlay[0]
 	found, err := overlay.Detect(root)
 	if err != nil {
-		return fmt.Errorf("rootfs: %w", err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	o := &Overlay{Path: path, Image: img, Form: FormOverlayFS, Upper: found.Upper, Empty: found.Empty}
 	if found.Form == overlay.Aufs {
@@ -93,11 +97,11 @@ func (l *Live) openRootfs() error {
 		return nil
 	}
 	if o.Empty, err = neverWritten(o.Upper); err != nil {
-		return fmt.Errorf("rootfs: %w", err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	layer, err := found.Layer()
 	if err != nil {
-		return fmt.Errorf("rootfs: %w", err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if o.Form == FormAufs {
 		// There the layer is the root of the file system, with what mkfs puts in
@@ -117,7 +121,7 @@ func (l *Live) openRootfs() error {
 	}
 	o.layer = layer
 	if o.Union, err = o.over(l.Base.Root); err != nil {
-		return fmt.Errorf("rootfs: %w", err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	l.Merged = o.Union.Root()
 	return nil
@@ -194,7 +198,7 @@ func (l *Live) VIDs() (VIDs, error) {
 		return v, nil
 	}
 	if text, err = readVersionFile(l.Overlay.Upper, rootVIDFile); err != nil {
-		return v, fmt.Errorf("rootfs: %w", err)
+		return v, fmt.Errorf("%s: %w", l.files.overlay[0], err)
 	}
 	v.Overlay = parseVID(text)
 	switch {
@@ -206,7 +210,7 @@ func (l *Live) VIDs() (VIDs, error) {
 	case v.Base != "":
 		empty, err := looksEmpty(l.Overlay.Upper)
 		if err != nil {
-			return v, fmt.Errorf("rootfs: %w", err)
+			return v, fmt.Errorf("%s: %w", l.files.overlay[0], err)
 		}
 		v.State = VIDMissing
 		if empty {
@@ -246,7 +250,7 @@ func (AntiX) check(_ context.Context, p *CompactPlan) error {
 	}
 	if !vids.State.Used() && vids.State != VIDNoOverlay && !o.Force {
 		return refuse("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, use --force",
-			"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match", l.Dir, orNone(vids.Base), orNone(vids.Overlay))
+			"%s: the version ids of linuxfs (%s) and %s (%s) do not match", l.Dir, orNone(vids.Base), l.files.overlay[0], orNone(vids.Overlay))
 	}
 	if o.Output != "" {
 		return nil

@@ -113,14 +113,29 @@ func (l *Live) bottomUp(names []string) []string {
 	return slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return cmp.Compare(place(a), place(b)) })
 }
 
+// replaceAlone puts a new file in the place of one that belongs to no other, or
+// whose former ones are counted by themselves, from generation first on. Where
+// none is to be kept those that are there stay.
+func replaceAlone(dir, name, made string, first, keep int) (steps []swap.Step) {
+	step := swap.Replace{New: made, Target: name}
+	if keep > 0 && exists(filepath.Join(dir, name)) {
+		steps = rotateFrom(dir, name, first, keep)
+		step.Keep = generation(name, first)
+	}
+	return append(steps, step)
+}
+
 // rotate makes room for a new first generation, by moving each kept one a place
 // on and removing what is beyond keep. A generation need not have every file.
-func rotate(dir, name string, keep int) (steps []swap.Step) {
-	for n := MaxKeepOld; n >= 1; n-- {
+func rotate(dir, name string, keep int) (steps []swap.Step) { return rotateFrom(dir, name, 1, keep) }
+
+// rotateFrom is rotate for the generations from first on.
+func rotateFrom(dir, name string, first, keep int) (steps []swap.Step) {
+	for n := MaxKeepOld; n >= first; n-- {
 		if !exists(filepath.Join(dir, generation(name, n))) {
 			continue
 		}
-		if n >= keep {
+		if n-first+1 >= keep {
 			steps = append(steps, swap.Remove{Path: generation(name, n)})
 		} else {
 			steps = append(steps, swap.Move{From: generation(name, n), To: generation(name, n+1)})

@@ -51,6 +51,8 @@ type doctor struct {
 	found map[string]*Finding
 	order []string
 	notes []string
+	// told are files of which is told that they lost capabilities or bits.
+	told map[string]bool
 }
 
 // ailment says what a kind of finding means. In What, %d is the count.
@@ -93,7 +95,7 @@ func (d *doctor) tell(kind string, sure Sureness, do, what string, args ...any) 
 // other ill health. It changes nothing. What it finds are signs: each tells how
 // sure it is.
 func (l *Live) Diagnose(ctx context.Context, e *Env) (*Diagnosis, error) {
-	d := &doctor{l: l, found: map[string]*Finding{}}
+	d := &doctor{l: l, found: map[string]*Finding{}, told: map[string]bool{}}
 	for _, step := range []struct {
 		name string
 		look func(context.Context) error
@@ -122,8 +124,9 @@ func (d *doctor) directory(context.Context) error {
 		return err
 	}
 	if !vids.State.Used() && vids.State != VIDNoOverlay {
-		d.tell("version-ids", Certain, "if rootfs belongs to another linuxfs, bring that back (relive rollback) or reset rootfs; if it belongs to this one, it lost its stamp",
-			"the version ids of linuxfs (%s) and rootfs (%s) do not match: boots ignore rootfs", orNone(vids.Base), orNone(vids.Overlay))
+		root := l.files.overlay[0]
+		d.tell("version-ids", Certain, fmt.Sprintf("if %s belongs to another linuxfs, bring that back (relive rollback), carry it over (relive sets restamp) or reset it; if it belongs to this one, it lost its stamp", root),
+			"the version ids of linuxfs (%s) and %s (%s) do not match: boots ignore %s", orNone(vids.Base), root, orNone(vids.Overlay), root)
 	}
 	if !l.onHost() {
 		return nil
@@ -206,25 +209,28 @@ func (d *doctor) images(context.Context) error {
 // image looks at an ext image; label is what it should have, "" for any.
 func (d *doctor) image(img *Image, label string) error {
 	info := img.FS.Info()
-	name := filepath.Base(img.Path)
+	kind, name := filepath.Base(img.Path), filepath.Base(img.Path)
+	if rel, err := filepath.Rel(d.l.Dir, img.Path); err == nil {
+		name = rel
+	}
 	if info.HasErrors {
-		d.tell(name+"-errors", Certain, "make a copy, then e2fsck -f "+img.Path, "%s", errorsRecorded(name, &info))
+		d.tell(kind+"-errors", Certain, "make a copy, then e2fsck -f "+img.Path, "%s", errorsRecorded(name, &info))
 	}
 	switch {
 	case info.NeedsRecovery:
-		d.tell(name+"-journal", Certain, "the next boot replays it; until then nothing is lost", "%s was not unmounted: its journal is pending", name)
+		d.tell(kind+"-journal", Certain, "the next boot replays it; until then nothing is lost", "%s was not unmounted: its journal is pending", name)
 	case !info.Clean && !info.HasErrors:
-		d.tell(name+"-unclean", Certain, "make a copy, then e2fsck -f "+img.Path, "%s was not unmounted cleanly and has no journal; what was written last may be incomplete", name)
+		d.tell(kind+"-unclean", Certain, "make a copy, then e2fsck -f "+img.Path, "%s was not unmounted cleanly and has no journal; what was written last may be incomplete", name)
 	}
 	if label != "" && info.Label != label {
-		d.tell(name+"-label", Possible, "e2label "+img.Path+" "+label, "%s has the label %q, and antiX's tools give it %q", name, info.Label, label)
+		d.tell(kind+"-label", Possible, "e2label "+img.Path+" "+label, "%s has the label %q, and antiX's tools give it %q", name, info.Label, label)
 	}
 	// Of a little image a few per cent are too few for the next package.
 	if free := info.FreeBlocks * info.BlockSize; free < img.Size/20 || free < 4<<20 {
-		d.tell(name+"-full", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger", "%s is nearly full: %s of %s are free", name, Bytes(free), Bytes(img.Size))
+		d.tell(kind+"-full", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger", "%s is nearly full: %s of %s are free", name, Bytes(free), Bytes(img.Size))
 	}
 	if info.FreeInodes < info.Inodes/50 {
-		d.tell(name+"-inodes", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger", "%s is nearly out of inodes: %d of %d are free", name, info.FreeInodes, info.Inodes)
+		d.tell(kind+"-inodes", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger", "%s is nearly out of inodes: %d of %d are free", name, info.FreeInodes, info.Inodes)
 	}
 	return nil
 }

@@ -183,6 +183,9 @@ func (w *layerWalk) compare(path string, n, below *tree.Node, marked bool) error
 	if same, err := w.same(n, below); err != nil || !same {
 		return err
 	}
+	if capability || suid {
+		w.d.told[shown] = true
+	}
 	if capability {
 		w.d.add(&capabilityLost, shown)
 	}

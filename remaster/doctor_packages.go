@@ -3,10 +3,13 @@ package remaster
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
+	"relive/remaster/packages"
 	"relive/tree"
 )
 
@@ -105,12 +108,26 @@ func dpkgList(root *tree.Node, name string, fn func(path string)) (bool, error) 
 	return true, nil
 }
 
-// packages looks for files of the base that belong to no package any more.
+// packages looks at what the databases of packages tell.
 func (d *doctor) packages(ctx context.Context) error {
 	l := d.l
 	if l.Overlay == nil || l.Merged == nil || l.Overlay.Snapshot != nil {
 		return nil
 	}
+	if err := d.dpkg(ctx); err != nil {
+		return err
+	}
+	for _, m := range []packages.Manager{packages.RPM, packages.Pacman} {
+		if err := d.managed(ctx, m); err != nil {
+			return fmt.Errorf("%s: %w", m, err)
+		}
+	}
+	return nil
+}
+
+// dpkg looks for files of the base that belong to no package of dpkg any more.
+func (d *doctor) dpkg(ctx context.Context) error {
+	l := d.l
 	was, err := dpkgPackages(l.Base.Root)
 	if err != nil || was == nil {
 		return err
@@ -191,21 +208,34 @@ func (d *doctor) fromBase(path string) (bool, error) {
 }
 
 // usrMerged gives a function that tells where a path lies on a system whose
-// /bin, /lib and the like are links into /usr: lists name either.
+// /bin, /lib and the like are links into /usr, and /usr/sbin one to /usr/bin:
+// lists name either.
 func usrMerged(root *tree.Node) (func(string) string, error) {
-	links := map[string]bool{}
-	for _, name := range []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"} {
-		n, err := root.Child(name)
+	links := map[string]string{}
+	for _, name := range []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr/sbin", "usr/lib64"} {
+		n, err := root.Lookup(name)
 		if err != nil {
 			return nil, err
 		}
-		if n != nil && n.Type == tree.Symlink && strings.TrimPrefix(n.Target, "/") == "usr/"+name {
-			links[name] = true
+		if n == nil || n.Type != tree.Symlink {
+			continue
+		}
+		target := path.Join(path.Dir(name), n.Target)
+		if path.IsAbs(n.Target) {
+			target = path.Clean(n.Target)[1:]
+		}
+		if strings.HasPrefix(target, "usr/") && target != name {
+			links[name] = target
 		}
 	}
 	return func(p string) string {
-		if top, _, _ := strings.Cut(p, "/"); links[top] {
-			return "usr/" + p
+		if top, rest, _ := strings.Cut(p, "/"); links[top] != "" {
+			p = path.Join(links[top], rest)
+		}
+		for _, name := range []string{"usr/sbin", "usr/lib64"} {
+			if rest, in := strings.CutPrefix(p, name+"/"); in && links[name] != "" {
+				return path.Join(links[name], rest)
+			}
 		}
 		return p
 	}, nil

@@ -28,7 +28,9 @@ const homeReserve = 64 << 20
 // or that people expect.
 func homeLabel(l *Live) string {
 	switch l.Layout.(type) {
-	case AntiX, Casper:
+	case AntiX:
+		return antixHome
+	case Casper:
 		return l.files.home
 	}
 	return "home"

@@ -25,8 +25,8 @@ type UndoPlan struct {
 // PlanResetUndo looks whether there is a former overlay that belongs to the
 // present base. Where there is none that is a Refusal. Undoing twice changes
 // nothing.
-func PlanResetUndo(ctx context.Context, e *Env, dir string) (*UndoPlan, error) {
-	found, err := Find(dir)
+func PlanResetUndo(ctx context.Context, e *Env, dir string, opts ...Option) (*UndoPlan, error) {
+	found, err := Find(dir, opts...)
 	if err != nil {
 		return nil, err
 	}

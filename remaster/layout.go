@@ -284,6 +284,9 @@ func (l *Live) leftovers() ([]Leftover, error) {
 			means, ok := meaning[ext]
 			if !ok && oldGeneration(name) != "" {
 				means, ok, stem = "an older state that --keep-old has kept", true, oldGeneration(name)
+				if !has(l.at, filepath.Join(l.Dir, l.files.base+strings.TrimPrefix(name, stem))) {
+					means = "an older one that --keep-old has kept; no part of a former state"
+				}
 			}
 			if !ok || !l.files.has(filepath.Join(dir, stem)) {
 				continue

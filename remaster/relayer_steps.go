@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 
@@ -10,9 +11,9 @@ import (
 // steps gives what is renamed. made has the temporary name for each target.
 //
 // What was kept before goes on together: an overlay of a former base stays with
-// that. Former overlays of the present base are as many as are to be kept;
-// those of former bases are never removed, since more than an overlay would be
-// lost with them.
+// that, and so do those of other sets. Former overlays of the present base are as
+// many as are to be kept; those of former bases are never removed, since more
+// than an overlay would be lost with them.
 func (p *RelayerPlan) steps(made map[string]string) (steps []swap.Step, err error) {
 	f, dir, keep := &p.live.files, p.live.Dir, p.o.KeepOld
 	held := func(n int) (names []string) {
@@ -23,30 +24,44 @@ func (p *RelayerPlan) steps(made map[string]string) (steps []swap.Step, err erro
 		}
 		return names
 	}
-	own, run := 0, 0 // generations of the overlay alone; all up to the first gap
-	var moves [][]swap.Step
+	own := 0             // generations of the overlay alone
+	var going [][]string // what goes on of each generation; all up to the first gap
 	for n, gap := 1, false; n <= MaxKeepOld; n++ {
 		names := held(n)
 		if alone := !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(p.targets(), name) }); alone && len(names) > 0 {
-			if own++; own >= keep {
+			former, err := p.live.ofFormer(n)
+			if err != nil {
+				return nil, err
+			}
+			if !former {
+				own++
+			}
+			if !former && own >= keep {
 				for _, name := range names {
 					steps = append(steps, swap.Remove{Path: generation(name, n)})
 				}
 				names = nil
 			}
 		}
-		if gap = gap || len(names) == 0; gap {
-			continue
+		if gap = gap || len(names) == 0; !gap {
+			going = append(going, names)
 		}
-		run = n
+	}
+	if len(going) == MaxKeepOld && keep > 0 {
+		return nil, refuse("remove some of them", "%s: there are %d former states already", dir, len(going))
+	}
+	if keep > 0 {
+		if err := p.addSets(going); err != nil {
+			return nil, err
+		}
+	}
+	var moves [][]swap.Step
+	for i, names := range going {
 		var m []swap.Step
 		for _, name := range names {
-			m = append(m, swap.Move{From: generation(name, n), To: generation(name, n+1)})
+			m = append(m, swap.Move{From: generation(name, i+1), To: generation(name, i+2)})
 		}
 		moves = append(moves, m)
-	}
-	if run == MaxKeepOld && keep > 0 {
-		return nil, refuse("remove some of them", "%s: there are %d former states already", dir, run)
 	}
 	for i := len(moves) - 1; i >= 0 && keep > 0; i-- {
 		steps = append(steps, moves[i]...)
@@ -59,6 +74,35 @@ func (p *RelayerPlan) steps(made map[string]string) (steps []swap.Step, err erro
 		steps = append(steps, step)
 	}
 	return steps, nil
+}
+
+// addSets adds what of other sets goes on with a former base. Where the name is
+// taken by what does not, it stays.
+func (p *RelayerPlan) addSets(going [][]string) error {
+	l := p.live
+	var overlays []string
+	for i := len(going) - 1; i >= 0; i-- {
+		if !slices.Contains(going[i], l.files.base) {
+			continue
+		}
+		if overlays == nil {
+			var err error
+			if overlays, err = l.setOverlays(context.Background()); err != nil {
+				return err
+			}
+		}
+		names, err := l.keptWith(p.env, overlays, i+1)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			free := !exists(filepath.Join(l.Dir, generation(name, i+2)))
+			if free || i+1 < len(going) && slices.Contains(going[i+1], name) {
+				going[i] = append(going[i], name)
+			}
+		}
+	}
+	return nil
 }
 
 func (p *RelayerPlan) targets() (names []string) {

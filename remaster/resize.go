@@ -90,6 +90,8 @@ type ResizedImage struct {
 	FreeInodes int64 `json:"free_inodes"`
 	// Whole: the host has set all of the space aside, before and after.
 	Whole bool `json:"preallocated"`
+	// Kept is the name that the old one gets; "" where it is not kept.
+	Kept string `json:"kept,omitempty"`
 }
 
 // ResizeResult is what a resizing did.
@@ -231,36 +233,42 @@ func (p *ResizePlan) checkState() error {
 		if r.make == nil {
 			continue
 		}
-		if _, antix := l.Layout.(AntiX); antix && r.target == antixRoot {
-			for _, name := range []string{antixBase + ".new", antixRoot + ".new"} {
+		if _, antix := l.Layout.(AntiX); antix && r.target == l.files.overlay[0] {
+			for _, name := range []string{antixBase + ".new", r.target + ".new"} {
 				if exists(filepath.Join(l.Dir, name)) {
-					return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would set the rootfs aside", l.Dir, name)
+					return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would set %s aside", l.Dir, name, r.target)
 				}
 			}
 		}
-		if err := p.mayKeep(r); err != nil {
-			return err
+		if p.o.KeepOld == 0 {
+			continue
+		}
+		first := p.kept(r)
+		if first+p.o.KeepOld-1 > MaxKeepOld {
+			return refuse("remove some of them, or --keep-old 0", "%s: there are former states up to the %dth already", l.Dir, first-1)
+		}
+		if r.Kept = generation(r.target, first); first > 1 {
+			p.note("%s and its like stay as they are, for relive rollback to go back to; the present %s is kept as %s", generation(l.files.base, first-1), r.target, r.Kept)
 		}
 	}
 	return nil
 }
 
-// mayKeep refuses to keep a former overlay where there are former bases: each
-// goes back together with the overlay that was kept with it, whose names are
-// taken, and must not go on without its base.
-func (p *ResizePlan) mayKeep(r *resizing) error {
-	l := p.live
-	if p.o.KeepOld == 0 || r.target == l.files.home {
-		return nil
+// kept is the first generation of names under which a former image is kept,
+// behind all former bases: each goes back together with the overlay that was kept
+// with it. Images of homes belong to no base.
+func (p *ResizePlan) kept(r *resizing) int {
+	f := &p.live.files
+	if r.target == f.home {
+		return 1
 	}
+	first := 1
 	for n := 1; n <= MaxKeepOld; n++ {
-		if old := generation(l.files.base, n); exists(filepath.Join(l.Dir, old)) {
-			return refuse("--keep-old 0 keeps no copy of the present one, and leaves the former state as it is; or remove the former state",
-				"%s: %s is kept to go back to, and %s is a part of that state, so that the present %s cannot be kept under this name",
-				l.Dir, old, generation(r.target, n), r.target)
+		if exists(filepath.Join(p.live.Dir, generation(f.base, n))) {
+			first = n + 1
 		}
 	}
-	return nil
+	return first
 }
 
 // checkInUse refuses while one of the images is mounted.
@@ -284,17 +292,10 @@ func (p *ResizePlan) refuseInUse(path string) error {
 
 // steps gives what is renamed; name gives the new file of an image.
 func (p *ResizePlan) steps(name func(*resizing) string) (steps []swap.Step) {
-	keep := p.o.KeepOld
 	for _, r := range p.images {
-		if r.make == nil {
-			continue
+		if r.make != nil {
+			steps = append(steps, replaceAlone(p.live.Dir, r.target, name(r), p.kept(r), p.o.KeepOld)...)
 		}
-		kept := ""
-		if keep > 0 {
-			steps = append(steps, rotate(p.live.Dir, r.target, keep)...)
-			kept = generation(r.target, 1)
-		}
-		steps = append(steps, swap.Replace{New: name(r), Target: r.target, Keep: kept})
 	}
 	return steps
 }
@@ -312,7 +313,7 @@ func (p *ResizePlan) checkSpace() error {
 			rm.size, rm.file = r.Size, r.target
 		}
 		if r.make != nil && p.o.KeepOld > 0 {
-			rm.old = generation(r.target, 1)
+			rm.old = r.Kept
 		}
 	}
 	var err error

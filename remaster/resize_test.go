@@ -336,3 +336,57 @@ func TestResizeMax(t *testing.T) {
 		t.Errorf("%q", w)
 	}
 }
+
+// TestResizeFormer: beside a kept former base an overlay is resized and its
+// former one kept, and a rollback goes back to the same files, byte for byte, as
+// without the resizing.
+func TestResizeFormer(t *testing.T) {
+	requireKernel(t)
+	for name, fill := range showings(t, func(dir string) { smallSystem(t, dir) }) {
+		if strings.Contains(name, "directory") || strings.Contains(name, "archiso") {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := fill(t)
+			s.boot(func(mnt string) { useSmall(t, mnt) })
+			first := sums(t, s.dir)
+			before := duplicate(t, s.view())
+			(&live{t: t, dir: s.dir}).compact(keepOne())
+			s.boot(func(mnt string) { write(t, mnt+"/opt/after", noise(5, 300_000), 0o644) })
+			compacted := sums(t, s.dir)
+			shown := duplicate(t, s.view())
+			var kept string
+			for round, size := range []int64{90, 70} {
+				i := resize(t, s.dir, remaster.ResizeOptions{Overlay: mebibytes(size), KeepOld: 1}).Images[0]
+				exactly(t, "before", "after", without(t, openDir(t, shown), "lost+found"), without(t, openDir(t, duplicate(t, s.view())), "lost+found"))
+				if kept = i.Kept; i.Size != size<<20 || kept != i.Name+".old.2" {
+					t.Errorf("round %d: %+v", round, i)
+				}
+			}
+			now := sums(t, s.dir)
+			for name, sum := range compacted {
+				if is := now[name]; is != sum && filepath.Base(name)+".old.2" != filepath.Base(kept) {
+					t.Errorf("%s was changed", name)
+				}
+			}
+			for _, w := range statusOf(t, s.dir).Leftovers {
+				if filepath.Base(w.Name) == filepath.Base(kept) && !strings.Contains(w.Means, "no part of a former state") {
+					t.Errorf("%+v", w)
+				}
+			}
+			p, err := remaster.PlanRollback(t.Context(), environment(t, codec.Auto), s.dir)
+			if err != nil {
+				t.Fatal(err, remaster.Hint(err))
+			}
+			systest.Must(t, p.Run(t.Context()))
+			now = sums(t, s.dir)
+			for name, sum := range first {
+				if now[name] != sum {
+					t.Errorf("after the rollback %s is not what it was", name)
+				}
+			}
+			exactly(t, "before", "after the rollback", without(t, openDir(t, before), "lost+found"), without(t, openDir(t, duplicate(t, s.view())), "lost+found"))
+		})
+	}
+}

@@ -3,8 +3,10 @@ package remaster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/swap"
@@ -48,6 +50,12 @@ func PlanRollback(ctx context.Context, e *Env, dir string, opts ...Option) (*Rol
 		for _, name := range f.overlay {
 			if p.has(name + ".old") {
 				hint = "relive reset --undo brings " + name + ".old back"
+				break
+			}
+		}
+		for n := 2; n <= MaxKeepOld; n++ {
+			if older := generation(f.base, n); p.has(older) {
+				hint = fmt.Sprintf("the overlay was made anew since; to go back to %s, give it and all that was kept with it the ending .old in place of %s", older, strings.TrimPrefix(older, f.base))
 				break
 			}
 		}
@@ -263,10 +271,12 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	}
 	vids, err := l.VIDs()
 	if err != nil {
-		return refuse("move rootfs.old away to go back without it", "the former rootfs cannot be read: %v", err)
+		name := former.files.overlay[0]
+		return refuse("move "+name+".old away to go back without it", "the former %s cannot be read: %v", name, err)
 	}
 	if vids.State != VIDNoOverlay && !vids.State.Used() {
-		return refuse("move rootfs.old away to go back without it", "rootfs.old does not belong to linuxfs.old: their version ids are %s and %s", orNone(vids.Overlay), orNone(vids.Base))
+		name := former.files.overlay[0] + ".old"
+		return refuse("move "+name+" away to go back without it", "%s does not belong to linuxfs.old: their version ids are %s and %s", name, orNone(vids.Overlay), orNone(vids.Base))
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (l *Live) PlanSave(ctx context.Context, e *Env, from string, o SaveOptions)
 		return nil, refuse("other layouts write to their overlay while they run, and have nothing to save", "%s: is laid out as %s, and only antiX and MX Linux keep what they write in RAM until it is saved", l.Dir, l.Layout.Name())
 	}
 	if l.Overlay == nil {
-		return nil, refuse("make one with antiX's persist-makefs", "%s: there is no rootfs to save to", l.Dir)
+		return nil, refuse("make one with antiX's persist-makefs", "%s: there is no %s to save to", l.Dir, l.files.overlay[0])
 	}
 	source, err := openSaveSource(from, l.Overlay, l.Dir)
 	if err != nil {
@@ -124,7 +124,7 @@ func (p *SavePlan) make(ctx context.Context) error {
 	o := RelayerOptions{KeepOld: p.o.KeepOld, Grow: p.o.Grow, Force: p.o.Force}
 	if rep.IndexEntries > 0 {
 		// Entries of an index name inodes of the layer, of which a copy has others.
-		s.Notes = append(s.Notes, fmt.Sprintf("%s was written with an index of hard links, so that rootfs gets a layer that shows the same without one", p.from.path))
+		s.Notes = append(s.Notes, fmt.Sprintf("%s was written with an index of hard links, so that %s gets a layer that shows the same without one", p.from.path, l.files.overlay[0]))
 		p.plan, err = l.planRelayer(ctx, p.env, "save", shown.Root(), o)
 	} else {
 		p.plan, err = l.planLayer(ctx, p.env, "save", layer.Root, shown.Root(), o)

@@ -231,15 +231,7 @@ func (l *Live) generations() (names []string) {
 // that can be read.
 func (l *Live) formerWith(e *Env, vid VID) (string, error) {
 	for _, name := range l.generations() {
-		former, err := l.openFormer(e, filepath.Join(l.Dir, name))
-		if err != nil {
-			continue // it is of no use then
-		}
-		text, err := readVersionFile(former.Base.Root, baseVIDFile)
-		if cerr := former.Close(); err == nil {
-			err = cerr
-		}
-		if err == nil && parseVID(text) == vid && vid != "" {
+		if vid != "" && l.baseVID(e, name) == vid {
 			return name, nil
 		}
 	}

@@ -3,7 +3,6 @@ package remaster
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
 
 	"relive/overlay"
@@ -17,27 +16,18 @@ func (p *RollbackPlan) planSets(ctx context.Context) error {
 	if _, antix := f.Layout.(AntiX); !antix || !f.OnHost() {
 		return nil
 	}
-	former, err := (&Live{Dir: f.Dir, Layout: f.Layout, at: f.at}).openFormer(p.env, p.path(antixBase+".old"))
-	if err != nil {
-		return nil // checkFormer tells of it
+	l := &Live{Dir: f.Dir, Layout: f.Layout, at: f.at}
+	vid := l.baseVID(p.env, antixBase+".old")
+	if vid == "" {
+		return nil // checkFormer tells of one that cannot be read
 	}
-	text, err := readVersionFile(former.Base.Root, baseVIDFile)
-	if cerr := former.Close(); err == nil {
-		err = cerr
-	}
-	vid := parseVID(text)
-	if err != nil || vid == "" {
-		return nil
-	}
+	differ := l.baseVID(p.env, antixBase) != vid // else ids do not tell what lies over which
 	names, err := f.setNames(f.bootView(ctx))
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		root := path.Join(name, antixRoot)
-		if name == DefaultSet {
-			root = antixRoot
-		}
+		root := rootOf(name)
 		own := slices.Contains(f.files.overlay, root)
 		was, err := rootVID(p.path(root + ".old"))
 		if err != nil {
@@ -47,14 +37,15 @@ func (p *RollbackPlan) planSets(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		stays := is == vid && (differ || was != vid) // also where there is an older one, as of a reset
 		switch {
-		case was == vid && own, was == "" && is == "":
-		case was == vid:
-			f.files.follow = append(slices.Clone(f.files.follow), root)
-		case is == vid && own:
+		case stays && own:
 			f.files.overlay = slices.DeleteFunc(slices.Clone(f.files.overlay), func(n string) bool { return n == root })
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s stays: it was written over the former linuxfs", root))
-		case is == vid || own:
+		case stays, was == vid && own, was == "" && is == "":
+		case was == vid:
+			f.files.follow = append(slices.Clone(f.files.follow), root)
+		case own:
 		case is != "":
 			p.Warnings = append(p.Warnings, fmt.Sprintf("a boot will ignore the rootfs of the set %s: it was not written over the former linuxfs", name))
 		}

@@ -27,6 +27,22 @@ func TestSetsCrash(t *testing.T) {
 	systest.Must(t, os.Rename(restampDir(t, was, is, merging(dir("", dir("etc"), f("c", "3")))), start+"/antiX"))
 	write(t, start+"/antiX/work/homefs", text(4, 5000), 0o600)
 	write(t, start+"/beside/homefs", text(5, 5000), 0o600)
+	for _, name := range []string{"antiX/work/rootfs.old", "beside/rootfs", "beside/rootfs.old"} {
+		systest.CopyFile(t, start+"/antiX/work/rootfs", start+"/"+name)
+	}
+	reset := func(e *remaster.Env, d, set string) error {
+		l, err := remaster.Open(t.Context(), e, d+"/antiX", remaster.WithSet(set))
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		p, err := l.PlanReset(t.Context(), e, remaster.ResetOptions{KeepOld: 1})
+		if err != nil {
+			return err
+		}
+		_, err = p.Run(t.Context())
+		return err
+	}
 	change := func(plan func(e *remaster.Env, d string) (*remaster.SetChange, error)) func(e *remaster.Env, d string) error {
 		return func(e *remaster.Env, d string) error {
 			p, err := plan(e, d+"/antiX")
@@ -55,7 +71,9 @@ func TestSetsCrash(t *testing.T) {
 		"rename": {change(func(e *remaster.Env, d string) (*remaster.SetChange, error) {
 			return remaster.PlanSetRename(t.Context(), e, d, "work", "../new")
 		}), []string{"antiX/work", "new"}},
-		"restamp": {func(e *remaster.Env, d string) error { return restamp(t, e, d+"/antiX", "work") }, nil},
+		"reset":        {func(e *remaster.Env, d string) error { return reset(e, d, "work") }, nil},
+		"reset beside": {func(e *remaster.Env, d string) error { return reset(e, d, "../beside") }, nil},
+		"restamp":      {func(e *remaster.Env, d string) error { return restamp(t, e, d+"/antiX", "work") }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,7 +83,7 @@ func TestSetsCrash(t *testing.T) {
 				return d
 			}
 			try := func(d string, n int) (*dying, error) {
-				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: name == "restamp"}
+				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: c.dirs == nil}
 				e.OnDisk(disk)
 				return disk, c.run(e, d)
 			}
@@ -88,8 +106,10 @@ func TestSetsCrash(t *testing.T) {
 						t.Errorf("cut off after %d changes: in %s is %v", n, dir, in)
 					}
 				}
-				if root := now["antiX/work/rootfs"]; c.dirs == nil && root != before["antiX/work/rootfs"] && root != after["antiX/work/rootfs"] {
-					t.Errorf("cut off after %d changes: rootfs is neither the old nor the new one", n)
+				for _, name := range []string{"antiX/linuxfs", "antiX/work/rootfs", "beside/rootfs"} {
+					if is := now[name]; c.dirs == nil && is != before[name] && is != after[name] {
+						t.Errorf("cut off after %d changes: %s is neither the old nor the new one", n, name)
+					}
 				}
 				for _, dir := range remaster.JournalDirs(d + "/antiX") {
 					if _, err := swap.Recover(t.Context(), swap.OS{}, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -128,7 +128,7 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 		}
 		s.Warnings = append(s.Warnings, rep...)
 		if !vids.State.Used() {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("a boot ignores rootfs: its version id is %s, that of linuxfs %s", orNone(vids.Overlay), orNone(vids.Base)))
+			s.Warnings = append(s.Warnings, fmt.Sprintf("a boot ignores %s: its version id is %s, that of linuxfs %s", l.files.overlay[0], orNone(vids.Overlay), orNone(vids.Base)))
 		}
 	}
 	if l.Home != nil {

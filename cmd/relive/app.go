@@ -224,6 +224,14 @@ func (a *app) setFlag(c *cobra.Command) {
 	c.Flags().StringVar(&a.set, "set", "", "the persistence set that is meant (relive sets lists them)")
 }
 
+// setArg is the flag as it was given, to stand in a command that is named.
+func (a *app) setArg() string {
+	if a.set == "" {
+		return ""
+	}
+	return " --set " + a.set
+}
+
 // options are those of the live directory that the flags name.
 func (a *app) options() []remaster.Option { return []remaster.Option{remaster.WithSet(a.set)} }
 

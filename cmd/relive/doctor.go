@@ -35,6 +35,7 @@ Nothing is changed. The exit code is 0 where nothing was found, 3 otherwise.`,
 		},
 	}
 	onFlag(c, &on)
+	a.setFlag(c)
 	return c
 }
 

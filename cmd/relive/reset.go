@@ -87,6 +87,7 @@ name, and --undo brings it back.`,
 	f.IntVar(&o.KeepOld, "keep-old", 1, "how many former overlays to keep beside the new one")
 	f.BoolVar(&o.Grow, "grow", false, "make the image larger where what is kept does not fit")
 	f.BoolVar(&o.Force, "force", false, "keep paths though the version ids do not match")
+	a.setFlag(c)
 	return c
 }
 
@@ -212,7 +213,7 @@ func (a *app) showResetDone(r *remaster.ResetResult) error {
 	if s.Overlay.KeepOld == 0 {
 		a.printf("the former overlay is not kept\n")
 	} else {
-		a.printf("the former overlay is kept as .old; relive reset --undo %s brings it back\n", s.Dir)
+		a.printf("the former overlay is kept as .old; relive reset --undo%s %s brings it back\n", a.setArg(), s.Dir)
 	}
 	a.showNotes(s.Notes)
 	return a.showWarnings(r.Warnings, errWarned)
@@ -227,7 +228,7 @@ func (a *app) undoReset(c *cobra.Command, dir string, look bool) error {
 	if err != nil {
 		return err
 	}
-	p, err := remaster.PlanResetUndo(c.Context(), e, dir)
+	p, err := remaster.PlanResetUndo(c.Context(), e, dir, a.options()...)
 	if err != nil {
 		return err
 	}

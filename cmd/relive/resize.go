@@ -82,6 +82,7 @@ An image that was sparse stays so, and one with its space set aside too.`,
 	fl.StringVar(&home, "home", "", "the same")
 	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former images to keep beside the new one")
 	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
+	a.setFlag(c)
 	return c
 }
 
@@ -164,9 +165,8 @@ func (a *app) showResized(r *remaster.ResizeResult) error {
 		a.printf("in %.1f s\n", r.Seconds)
 	}
 	for i := range s.Images {
-		made := s.Images[i].How == remaster.ResizeRebuild || s.Images[i].How == remaster.ResizeRepack
-		if name := s.Images[i].Name; made && s.KeepOld > 0 {
-			a.printf("the former one is kept as %s.old\n", name)
+		if kept := s.Images[i].Kept; kept != "" {
+			a.printf("the former one is kept as %s\n", kept)
 		}
 	}
 	a.showNotes(s.Notes)

@@ -28,6 +28,9 @@ and only then put in its place; the old one stays as rootfs.old. The layer must
 carry the version id of linuxfs. The system may be running: a file that changes
 while it is read is saved as it was at one moment.
 
+A system that was booted with pdir= runs with another set than the default one,
+which --set names.
+
 What persist-save leaves out is left out here, too: temporary files, package
 lists and archives, some caches.`,
 		Example: `  relive save /live/boot-dev/antiX --from /live/aufs-ram
@@ -70,6 +73,7 @@ lists and archives, some caches.`,
 	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former rootfs to keep beside the new one")
 	fl.BoolVar(&o.Force, "force", false, "go on though version ids do not match")
 	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
+	a.setFlag(c)
 	_ = c.MarkFlagRequired("from") // which is defined above
 	return c
 }

@@ -89,6 +89,7 @@ differs nothing is written.`,
 	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former images to keep beside the new one")
 	fl.BoolVar(&o.Force, "force", false, "go on though version ids do not match, or --mirror would remove all homes")
 	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
+	a.setFlag(c)
 	return c
 }
 

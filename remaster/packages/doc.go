@@ -3,6 +3,8 @@
 //
 // [Find] gives a list for each database that is there; [List.Write] writes one as
 // the manager's own tool would: dpkg-query -W, rpm -qa, pacman -Q, apk info -v.
+// [Walk] goes through the files of each package of rpm and pacman, with what their
+// databases tell of modes, sums and capabilities.
 //
 // Laws:
 //   - The list holds what the manager's tool lists as installed on the same
@@ -14,9 +16,10 @@
 //
 // Sources of the formats: dpkg-query(1), deb-control(5), and status.d as
 // distroless images have it; pacman's lib/libalpm/be_local.c; Alpine's wiki, "Apk
-// spec", installed database; SQLite's fileformat2.html (b-trees, records, the
-// write-ahead log); rpm's docs/manual/format_header.md (format.md before 4.20),
-// lib/backend/sqlite.c and lib/backend/ndb/rpmpkg.c.
+// spec", installed database; mtree(5) of libarchive; SQLite's fileformat2.html
+// (b-trees, records, the write-ahead log); rpm's docs/manual/format_header.md
+// (format.md before 4.20), rpmtag.h, lib/backend/sqlite.c and
+// lib/backend/ndb/rpmpkg.c.
 //
 // The reader of SQLite is our own and reads one table from its beginning to its
 // end: the libraries that read rpm's databases bring all of SQLite with them.

@@ -9,9 +9,25 @@ import (
 
 const pacmanLocal = "var/lib/pacman/local"
 
-// readPacman reads the desc file of every directory of pacman's local database:
-// a line %KEY%, then its values, a line each, to an empty line.
+// readPacman reads pacman's local database.
 func readPacman(ctx context.Context, root *tree.Node) (*List, error) {
+	var all List
+	l, err := pacmanPackages(ctx, root, func(dir *tree.Node, p Package) error {
+		if err := all.add(p); err != nil {
+			return &tree.FormatError{File: tree.Quote(pacmanLocal + "/" + dir.Name + "/desc"), Kind: tree.ErrCorrupt, Err: err}
+		}
+		return nil
+	})
+	if l != nil {
+		l.Packages = all.Packages
+	}
+	return l, err
+}
+
+// pacmanPackages calls fn for every package, with its directory. It reads the
+// desc file in there: a line %KEY%, then its values, a line each, to an empty
+// line.
+func pacmanPackages(ctx context.Context, root *tree.Node, fn func(dir *tree.Node, p Package) error) (*List, error) {
 	dir, err := root.Lookup(pacmanLocal)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", tree.Quote(pacmanLocal), err)
@@ -53,14 +69,14 @@ func readPacman(ctx context.Context, root *tree.Node) (*List, error) {
 			}
 			return nil
 		})
-		if err == nil {
-			err = l.add(p)
-		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		if err != nil {
 			return nil, &tree.FormatError{File: tree.Quote(path), Kind: tree.ErrCorrupt, Err: err}
+		}
+		if err := fn(k, p); err != nil {
+			return nil, err
 		}
 	}
 	return l, nil

@@ -21,6 +21,12 @@ const maxRPMHeader = 64 << 20
 
 // readRPM reads the first database of rpm's that is there.
 func readRPM(ctx context.Context, root *tree.Node) (*List, error) {
+	return rpmHeaders(ctx, root, (*List).addHeader)
+}
+
+// rpmHeaders calls fn for each header of the first database of rpm's that is
+// there. fn must not keep it. Errors of fn are the database's.
+func rpmHeaders(ctx context.Context, root *tree.Node, fn func(l *List, header []byte) error) (*List, error) {
 	for _, dir := range rpmDirs {
 		d, err := root.Lookup(dir)
 		if err != nil {
@@ -31,7 +37,7 @@ func readRPM(ctx context.Context, root *tree.Node) (*List, error) {
 		}
 		for _, form := range []struct {
 			name string
-			read func(context.Context, *List, *tree.Node, *tree.Node) error
+			read func(context.Context, *List, *tree.Node, *tree.Node, func([]byte) error) error
 		}{{"rpmdb.sqlite", rpmSQLite}, {"Packages.db", rpmNDB}, {"Packages", rpmBDB}} {
 			n, err := regular(d, form.name)
 			if err != nil {
@@ -41,7 +47,7 @@ func readRPM(ctx context.Context, root *tree.Node) (*List, error) {
 				continue
 			}
 			l := &List{Manager: RPM, Source: dir + "/" + form.name}
-			if err := form.read(ctx, l, d, n); err != nil {
+			if err := form.read(ctx, l, d, n, func(b []byte) error { return fn(l, b) }); err != nil {
 				if ctx.Err() != nil {
 					return nil, context.Cause(ctx)
 				}
@@ -55,7 +61,7 @@ func readRPM(ctx context.Context, root *tree.Node) (*List, error) {
 
 // rpmSQLite reads the table Packages, whose rows are a number and a header
 // (sqlite.c of rpm).
-func rpmSQLite(ctx context.Context, l *List, dir, n *tree.Node) error {
+func rpmSQLite(ctx context.Context, l *List, dir, n *tree.Node, fn func([]byte) error) error {
 	c, err := n.Open()
 	if err != nil {
 		return err
@@ -92,7 +98,7 @@ func rpmSQLite(ctx context.Context, l *List, dir, n *tree.Node) error {
 		if len(row) < 2 {
 			return errors.New("a row without a header")
 		}
-		return l.addHeader(row[1].b)
+		return fn(row[1].b)
 	})
 }
 
@@ -108,36 +114,56 @@ func (l *List) unsupportedHere(err error) error {
 }
 
 // rpmBDB tells of a database in Berkeley DB.
-func rpmBDB(_ context.Context, l *List, _, _ *tree.Node) error {
+func rpmBDB(_ context.Context, l *List, _, _ *tree.Node, _ func([]byte) error) error {
 	l.Unread = "rpm's database is in Berkeley DB, which is not read; \"rpmdb --rebuilddb\" of rpm 4.16 or later converts it"
 	return nil
 }
 
 // Tags and types of a header (rpmtag.h).
 const (
-	tagName    = 1000
-	tagVersion = 1001
-	tagRelease = 1002
-	tagEpoch   = 1003
-	tagArch    = 1022
-	typeInt32  = 4
-	typeString = 6
+	tagName       = 1000
+	tagVersion    = 1001
+	tagRelease    = 1002
+	tagEpoch      = 1003
+	tagArch       = 1022
+	tagSizes      = 1028
+	tagStates     = 1029
+	tagModes      = 1030
+	tagDigests    = 1035
+	tagFlags      = 1037
+	tagUsers      = 1039
+	tagDirindexes = 1116
+	tagBasenames  = 1117
+	tagDirnames   = 1118
+	tagLongSizes  = 5008
+	tagCaps       = 5010
+	tagDigestAlgo = 5011
+
+	typeChar    = 1
+	typeInt16   = 3
+	typeInt32   = 4
+	typeInt64   = 5
+	typeString  = 6
+	typeStrings = 8
 )
 
-// addHeader takes the package of a header into the list: the number of entries,
-// the size of the data, entries of tag, type, offset and count, the data. All
-// numbers are big-endian.
+// addHeader takes the package of a header into the list.
 func (l *List) addHeader(b []byte) error {
-	if len(b) < 8 {
-		return errors.New("a header of a package is cut short")
+	h, err := parseHeader(b)
+	if err != nil {
+		return err
 	}
-	entries, size := int64(binary.BigEndian.Uint32(b)), int64(binary.BigEndian.Uint32(b[4:]))
-	if 8+entries*16+size > int64(len(b)) {
-		return fmt.Errorf("a header of %d entries and %d bytes in %d bytes", entries, size, len(b))
+	p, err := h.pkg()
+	if err != nil {
+		return err
 	}
-	data := b[8+entries*16:][:size]
-	values := map[uint32]string{}
-	for e := b[8 : 8+entries*16]; len(e) > 0; e = e[16:] {
+	return l.add(p)
+}
+
+// pkg is the package that the header is of.
+func (h rpmHeader) pkg() (p Package, err error) {
+	values, data, size := map[uint32]string{}, h.data, int64(len(h.data))
+	for e := h.entries; len(e) > 0; e = e[16:] {
 		tag, kind, at := binary.BigEndian.Uint32(e), binary.BigEndian.Uint32(e[4:]), int64(binary.BigEndian.Uint32(e[8:]))
 		switch tag {
 		case tagName, tagVersion, tagRelease, tagArch, tagEpoch:
@@ -148,23 +174,23 @@ func (l *List) addHeader(b []byte) error {
 		case at < size && kind == typeString && tag != tagEpoch:
 			text, _, ended := bytes.Cut(data[at:], []byte{0})
 			if !ended || len(text) > maxLine {
-				return fmt.Errorf("tag %d of a header does not end", tag)
+				return p, fmt.Errorf("tag %d of a header does not end", tag)
 			}
 			values[tag] = string(text)
 		case at+4 <= size && kind == typeInt32 && tag == tagEpoch:
 			values[tag] = strconv.FormatUint(uint64(binary.BigEndian.Uint32(data[at:])), 10)
 		default:
-			return fmt.Errorf("tag %d of a header, of type %d, at %d of %d bytes", tag, kind, at, size)
+			return p, fmt.Errorf("tag %d of a header, of type %d, at %d of %d bytes", tag, kind, at, size)
 		}
 	}
-	p := Package{Name: values[tagName], Version: values[tagVersion] + "-" + values[tagRelease], Arch: values[tagArch]}
+	p = Package{Name: values[tagName], Version: values[tagVersion] + "-" + values[tagRelease], Arch: values[tagArch]}
 	if values[tagVersion] == "" || values[tagRelease] == "" {
-		return fmt.Errorf("a package without version or release: %.60q", p.Name)
+		return p, fmt.Errorf("a package without version or release: %.60q", p.Name)
 	}
 	if epoch, ok := values[tagEpoch]; ok {
 		p.Version = epoch + ":" + p.Version
 	}
-	return l.add(p)
+	return p, nil
 }
 
 // withoutEpoch takes the epoch off a version.

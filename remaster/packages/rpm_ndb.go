@@ -26,7 +26,7 @@ const (
 // the package's number, and where its blob lies, in blocks of 16 bytes; a blob
 // has a magic, the package's number, generation, and the length of the header
 // that follows. All numbers are little-endian.
-func rpmNDB(ctx context.Context, l *List, _, n *tree.Node) error {
+func rpmNDB(ctx context.Context, l *List, _, n *tree.Node, fn func([]byte) error) error {
 	c, err := n.Open()
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func rpmNDB(ctx context.Context, l *List, _, n *tree.Node) error {
 			if err := tree.ReadFull(c, blob, off+ndbBlob); err != nil {
 				return err
 			}
-			if err := l.addHeader(blob); err != nil {
+			if err := fn(blob); err != nil {
 				return fault(err.Error())
 			}
 		}

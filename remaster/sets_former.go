@@ -1,0 +1,94 @@
+package remaster
+
+import (
+	"context"
+	"path"
+	"path/filepath"
+	"slices"
+)
+
+// setOverlays names the overlays of all other sets, relative to the live
+// directory. What lies beside it may belong to another live directory.
+func (l *Live) setOverlays(ctx context.Context) (names []string, err error) {
+	switch l.Layout.(type) {
+	case AntiX:
+		f := &Found{Dir: l.Dir, Layout: l.Layout, at: l.at, files: l.files}
+		if names, err = f.setNames(f.bootView(ctx)); err != nil {
+			return nil, err
+		}
+		for i, name := range names {
+			names[i] = rootOf(name)
+		}
+	case LiveOS:
+		if names, err = liveosOverlayNames(l.at, l.Dir, ""); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(l.files.overlay, name) }), nil
+}
+
+// rootOf names the rootfs of a set of antiX, relative to the live directory.
+func rootOf(set string) string {
+	if set == DefaultSet {
+		return antixRoot
+	}
+	return path.Join(set, antixRoot)
+}
+
+// baseVID gives the version id of a base of antiX that lies in the live
+// directory, "" where it has none or cannot be read.
+func (l *Live) baseVID(e *Env, name string) VID {
+	former, err := l.openFormer(e, filepath.Join(l.Dir, name))
+	if err != nil {
+		return "" // it is of no use then
+	}
+	text, err := readVersionFile(former.Base.Root, baseVIDFile)
+	if cerr := former.Close(); err != nil || cerr != nil {
+		return ""
+	}
+	return parseVID(text)
+}
+
+// keptWith picks those of the overlays of other sets whose n-th generation was
+// kept with the n-th former base: with antiX those that have its version id, with
+// others those that are there.
+func (l *Live) keptWith(e *Env, overlays []string, n int) (names []string, err error) {
+	base := generation(l.files.base, n)
+	if !exists(filepath.Join(l.Dir, base)) {
+		return nil, nil
+	}
+	for _, name := range overlays {
+		if exists(filepath.Join(l.Dir, generation(name, n))) {
+			names = append(names, name)
+		}
+	}
+	if _, antix := l.Layout.(AntiX); !antix || len(names) == 0 {
+		return names, nil
+	}
+	over := l.baseVID(e, base)
+	var kept []string
+	for _, name := range names {
+		vid, err := rootVID(filepath.Join(l.Dir, generation(name, n)))
+		if err != nil {
+			return nil, err
+		}
+		if vid == over && vid != "" {
+			kept = append(kept, name)
+		}
+	}
+	return kept, nil
+}
+
+// ofFormer tells whether the n-th generation of an overlay is known to have been
+// written over another base than the present one: antiX's version ids tell.
+func (l *Live) ofFormer(n int) (bool, error) {
+	if _, antix := l.Layout.(AntiX); !antix {
+		return false, nil
+	}
+	vid, err := rootVID(filepath.Join(l.Dir, generation(l.files.overlay[0], n)))
+	if err != nil || vid == "" {
+		return false, err
+	}
+	text, err := readVersionFile(l.Base.Root, baseVIDFile)
+	return vid != parseVID(text), err
+}
