@@ -47,7 +47,9 @@ type RelayerPlan struct {
 	layer *tree.Node
 	o     RelayerOptions
 	now   tree.Time
-	// parts are what is made, in the order in which it is put in place.
+	// made are the layers, and parts what is made of them, in the order in which it
+	// is put in place.
+	made  []newLayer
 	parts []part
 
 	Summary RelayerSummary
@@ -117,6 +119,7 @@ func (l *Live) planned(ctx context.Context, e *Env, verb string, want, layer *tr
 	if err != nil {
 		return nil, err
 	}
+	p.made = layers
 	if l.Overlay.Image != nil {
 		err = p.planImage(ctx, layers)
 	} else {
@@ -264,12 +267,15 @@ func (p *RelayerPlan) layers(ctx context.Context) ([]newLayer, error) {
 		return nil, err
 	}
 	p.env.phase("comparing with the base", 0)
+	// Boots of antiX with dynamic persistence copy rootfs by cp -a, without
+	// attributes.
+	_, plain := p.live.Layout.(AntiX)
 	for i := range out {
 		n := &out[i]
 		// Marks of a nested overlay in the base are no part of either tree; see
 		// Live.lay for their form.
 		n.root, err = overlay.Difference(ctx, n.lower, n.want, overlay.DifferenceOptions{
-			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true})
+			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true, Plain: plain})
 		if err != nil {
 			return nil, fmt.Errorf("the new layer of %s: %w", p.live.Overlay.Name(), err)
 		}

@@ -20,6 +20,11 @@ type SaveOptions struct {
 	// All leaves out nothing but what Exclude says, and the version file of the
 	// base.
 	All bool
+	// Plain writes a layer that shows the same with as few marks as possible: no
+	// redirects and metacopies, and whiteouts in place of opaque marks. So it lasts
+	// where rootfs is copied without attributes, as boots with dynamic persistence
+	// copy it.
+	Plain bool
 	// Grow makes the image larger where the layer does not fit.
 	Grow bool
 	// KeepOld is how many former overlays are kept beside the new one.
@@ -125,6 +130,11 @@ func (p *SavePlan) make(ctx context.Context) error {
 	if rep.IndexEntries > 0 {
 		// Entries of an index name inodes of the layer, of which a copy has others.
 		s.Notes = append(s.Notes, fmt.Sprintf("%s was written with an index of hard links, so that %s gets a layer that shows the same without one", p.from.path, l.files.overlay[0]))
+	}
+	if marks := rep.Opaque + rep.Redirects + rep.Metacopies; marks > 0 && p.from.form != FormAufs && !p.o.Plain {
+		s.Notes = append(s.Notes, fmt.Sprintf("the layer has %d opaque marks, redirects and metacopies, which the next boot with dynamic persistence loses, since it copies rootfs without attributes; --plain does without them", marks))
+	}
+	if rep.IndexEntries > 0 || p.o.Plain {
 		p.plan, err = l.planRelayer(ctx, p.env, "save", shown.Root(), o)
 	} else {
 		p.plan, err = l.planLayer(ctx, p.env, "save", layer.Root, shown.Root(), o)
@@ -139,7 +149,7 @@ func (p *SavePlan) make(ctx context.Context) error {
 	if s.Changes, err = p.changes(ctx, shown.Root()); err != nil {
 		return err
 	}
-	s.UpToDate, err = p.upToDate(ctx, layer.Root)
+	s.UpToDate, err = p.upToDate(ctx, p.plan.made[0].root)
 	return err
 }
 
@@ -230,7 +240,7 @@ func (p *SavePlan) changes(ctx context.Context, shown *tree.Node) (t ChangeTotal
 // upToDate tells whether the rootfs holds the layer as it is.
 func (p *SavePlan) upToDate(ctx context.Context, layer *tree.Node) (bool, error) {
 	o := p.live.Overlay
-	if o.Upper == nil || p.from.index != nil {
+	if o.Upper == nil {
 		return false, nil
 	}
 	was := o.Upper

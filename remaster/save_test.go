@@ -373,3 +373,48 @@ func TestSaveCrash(t *testing.T) {
 		t.Error(met)
 	}
 }
+
+// TestSavePlain: a layer that was saved with --plain shows what the one in RAM
+// shows, also after rootfs was copied as a boot with dynamic persistence copies
+// it: without attributes.
+func TestSavePlain(t *testing.T) {
+	y := newDynamic(t, "redirect_dir=on,metacopy=on")
+	y.live.options = y.options
+	y.act()
+	y.run(func(mnt string) {
+		systest.Must(t, os.Rename(mnt+"/usr/share/deep", mnt+"/opt/moved"))
+		systest.Must(t, os.Chmod(mnt+"/usr/share/big.db", 0o600))
+	})
+	var want *tree.Node
+	y.run(func(mnt string) { want = openDir(t, duplicate(t, mnt)) })
+	marked := duplicate(t, y.dir)
+	if s := mustSave(t, marked, y.ram, remaster.SaveOptions{All: true}); !hasWarning(s.Notes, "--plain does without them") {
+		t.Errorf("no note of marks: %q", s.Notes)
+	}
+	o := remaster.SaveOptions{All: true, Plain: true}
+	if s := mustSave(t, y.dir, y.ram, o); hasWarning(s.Notes, "--plain") {
+		t.Errorf("%q", s.Notes)
+	}
+	exactly(t, "in RAM", "saved", want, without(t, openDir(t, y.view()), "lost+found"))
+	if s := mustSave(t, y.dir, y.ram, o); !s.UpToDate {
+		t.Errorf("again: %+v", s)
+	}
+	lossy := func(dir string) *tree.Node {
+		c := &live{t: t, dir: duplicate(t, dir)}
+		systest.Must(t, os.Remove(c.path("rootfs")))
+		c.mkfs("-t", "ext4")
+		from, dropFrom := systest.Mount(t, "ext4", "loop,ro", dir+"/rootfs")
+		to, dropTo := systest.Mount(t, "ext4", "loop", c.path("rootfs"))
+		systest.Run(t, "cp", "-dR", "--preserve=mode,ownership,timestamps,links", from+"/upper", from+"/work", to)
+		dropTo()
+		dropFrom()
+		return without(t, openDir(t, c.view()), "lost+found")
+	}
+	bare := tree.CompareOptions{Links: true, IgnoreXattr: func(string) bool { return true }}
+	same(t, "in RAM", "copied without attributes", want, lossy(y.dir), bare)
+	lost := false
+	systest.Must(t, tree.Compare(t.Context(), want, lossy(marked), bare, func(tree.Change) error { lost = true; return nil }))
+	if !lost {
+		t.Error("the layer with marks shows the same after it was copied without them: no test")
+	}
+}

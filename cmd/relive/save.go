@@ -69,6 +69,7 @@ lists and archives, some caches.`,
 	fl.StringVar(&from, "from", "", "the directory of the layer, or the one that holds it as upper")
 	fl.StringArrayVar(&rules, "exclude", nil, "leave out what matches, a pattern from the root of the system (may be repeated)")
 	fl.BoolVar(&o.All, "all", false, "leave nothing out but what --exclude says")
+	fl.BoolVar(&o.Plain, "plain", false, "write deletions in a form that lasts when rootfs is copied without attributes")
 	fl.BoolVar(&o.Grow, "grow", false, "make rootfs larger where the layer does not fit")
 	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former rootfs to keep beside the new one")
 	fl.BoolVar(&o.Force, "force", false, "go on though version ids do not match")
