@@ -2,17 +2,13 @@ package remaster_test
 
 import (
 	"errors"
-	"io/fs"
-	"maps"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
-	"relive/remaster/swap"
 	"relive/squash/codec"
 	"relive/tree/systest"
 )
@@ -50,37 +46,10 @@ func TestSyncHomeCrash(t *testing.T) {
 			if before[target] == after[target] || after[target+".old"] != before[target] || o.Reverse && after["homefs.old.2"] != before["homefs.old"] {
 				t.Fatalf("%v\n%v", before, after)
 			}
-			met := map[string]int{}
-			for n := range whole.done {
-				d := duplicate(t, s.dir)
-				if _, err := run(d, n); !errors.Is(err, errPower) {
-					t.Fatalf("after %d changes: %v", n, err)
-				}
-				switch at := sums(t, d)[target]; at {
-				case before[target]:
-					met["old"]++
-				case after[target]:
-					met["new"]++
-				default:
-					met["none"]++ // between two renames, where the disk cannot exchange
-				}
-				_, err := swap.Recover(t.Context(), swap.OS{}, d)
-				for range 100 {
-					if !errors.Is(err, swap.ErrBusy) {
-						break
-					}
-					time.Sleep(10 * time.Millisecond)
-					_, err = swap.Recover(t.Context(), swap.OS{}, d)
-				}
-				if err != nil && !errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("after %d changes: recovery: %v", n, err)
-				}
-				if got := sums(t, d); !maps.Equal(got, before) && !maps.Equal(got, after) {
-					t.Errorf("after %d changes there is then\n%v", n, got)
-				}
-				systest.Must(t, os.RemoveAll(d))
-			}
-			if met["old"] == 0 || met["new"] == 0 || met["none"] > 0 {
+			met := cutOff(t, s.dir, done, whole, run, func(d string) string {
+				return map[string]string{before[target]: "old", after[target]: "new"}[sums(t, d)[target]]
+			})
+			if met["old"] == 0 || met["new"] == 0 {
 				t.Error(met)
 			}
 		})

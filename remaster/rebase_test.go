@@ -259,13 +259,7 @@ func mergeLaw(t testing.TB, was, ours, theirs, got map[string]entry, conflicts [
 			held[dir] = true
 		}
 	}
-	all := map[string]bool{}
-	for _, m := range []map[string]entry{was, ours, theirs, got} {
-		for path := range m {
-			all[path] = true
-		}
-	}
-	for path := range all {
+	for path := range mergedKeys(was, ours, theirs, got) {
 		w, o, th, g := was[path], ours[path], theirs[path], got[path]
 		in := ""
 		for at := path; at != "."; at = filepath.Dir(at) {
@@ -681,38 +675,18 @@ func TestRebaseCrash(t *testing.T) {
 			done := duplicate(t, s.dir)
 			whole, err := run(done, 1<<20)
 			systest.Must(t, err)
-			before, after := sums(t, s.dir), sums(t, done)
 			old, new, alone := shown(t, s.dir), shown(t, done), manifestText(t, openTree(t, s.dir, "base"))
 			if old == new || whole.commit < 2 {
 				t.Fatal("nothing happens")
 			}
-			met := map[string]int{}
-			for n := range whole.done {
-				d := duplicate(t, s.dir)
-				if _, err := run(d, n); !errors.Is(err, errPower) {
-					t.Fatalf("after %d changes: %v", n, err)
-				}
+			met := cutOff(t, s.dir, done, whole, run, func(d string) string {
 				boots := d
 				if name != "antiX" && !has(d+"/ovlwork") {
 					boots = duplicate(t, d) // dracut does not use one without the other
 					systest.Must(t, os.RemoveAll(boots+"/overlay-LIVE-12AB-34CD"))
 				}
-				switch shown(t, boots) {
-				case old:
-					met["old"]++
-				case new:
-					met["new"]++
-				case alone, manifestText(t, openTree(t, onto.dir, "base")):
-					met["base alone"]++
-				default:
-					t.Errorf("after %d changes a boot shows neither: %v", n, slices.Sorted(maps.Keys(sums(t, d))))
-				}
-				recovered(t, d, n)
-				if s := sums(t, d); !maps.Equal(s, before) && !maps.Equal(s, after) {
-					t.Errorf("after %d changes there is then\n%v\nbefore\n%v\nafter\n%v", n, s, before, after)
-				}
-				systest.Must(t, os.RemoveAll(d))
-			}
+				return map[string]string{old: "old", new: "new", alone: "base alone", manifestText(t, openTree(t, onto.dir, "base")): "base alone"}[shown(t, boots)]
+			})
 			if met["old"] == 0 || met["new"] == 0 {
 				t.Error(met)
 			}

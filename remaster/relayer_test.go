@@ -514,6 +514,33 @@ func recovered(t testing.TB, d string, n int) {
 	}
 }
 
+// cutOff runs what changes a copy of a directory again and again, each time cut
+// off after one more change, and counts the states in which that leaves it, ""
+// being none that it may be in. Recovery must lead to what was there before or to
+// what is there when nothing is cut off, which is in done.
+func cutOff(t *testing.T, from, done string, whole *dying, run func(d string, n int) (*dying, error), state func(d string) string) map[string]int {
+	t.Helper()
+	before, after := sums(t, from), sums(t, done)
+	met := map[string]int{}
+	for n := range whole.done {
+		d := duplicate(t, from)
+		if _, err := run(d, n); !errors.Is(err, errPower) {
+			t.Fatalf("after %d changes: %v", n, err)
+		}
+		now := state(d)
+		if now == "" {
+			t.Errorf("after %d changes it is in no state that it may be in: %v", n, slices.Sorted(maps.Keys(sums(t, d))))
+		}
+		met[now]++
+		recovered(t, d, n)
+		if s := sums(t, d); !maps.Equal(s, before) && !maps.Equal(s, after) {
+			t.Errorf("after %d changes there is then\n%v\nbefore\n%v\nafter\n%v", n, s, before, after)
+		}
+		systest.Must(t, os.RemoveAll(d))
+	}
+	return met
+}
+
 // TestRelayerCrash: wherever it is cut off, a boot shows what it showed before or
 // what was asked for, and recovery leads to one of these, whole.
 func TestRelayerCrash(t *testing.T) {
@@ -545,31 +572,13 @@ func TestRelayerCrash(t *testing.T) {
 			done := duplicate(t, s.dir)
 			whole, err := run(done, 1<<20)
 			systest.Must(t, err)
-			before, after := sums(t, s.dir), sums(t, done)
 			old, new := shown(t, s.dir), shown(t, done)
 			if old == new || whole.commit < 2 {
 				t.Fatal("nothing happens")
 			}
-			met := map[string]int{}
-			for n := range whole.done {
-				d := duplicate(t, s.dir)
-				if _, err := run(d, n); !errors.Is(err, errPower) {
-					t.Fatalf("after %d changes: %v", n, err)
-				}
-				switch shown(t, d) {
-				case old:
-					met["old"]++
-				case new:
-					met["new"]++
-				default:
-					t.Errorf("after %d changes a boot shows neither: %v", n, slices.Sorted(maps.Keys(sums(t, d))))
-				}
-				recovered(t, d, n)
-				if s := sums(t, d); !maps.Equal(s, before) && !maps.Equal(s, after) {
-					t.Errorf("after %d changes there is then\n%v\nbefore\n%v\nafter\n%v", n, s, before, after)
-				}
-				systest.Must(t, os.RemoveAll(d))
-			}
+			met := cutOff(t, s.dir, done, whole, run, func(d string) string {
+				return map[string]string{old: "old", new: "new"}[shown(t, d)]
+			})
 			if met["old"] == 0 || met["new"] == 0 {
 				t.Error(met)
 			}

@@ -340,3 +340,14 @@ func readFile(t testing.TB, root *tree.Node, path string) string {
 	systest.Must(t, err)
 	return string(b)
 }
+
+// mergedKeys are the keys that any of the maps has.
+func mergedKeys[V any](of ...map[string]V) map[string]bool {
+	out := map[string]bool{}
+	for _, m := range of {
+		for k := range m {
+			out[k] = true
+		}
+	}
+	return out
+}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"relive/overlay"
 	"relive/remaster"
 	"relive/squash/codec"
 	"relive/tree"
@@ -247,60 +246,6 @@ func TestRestampConflicts(t *testing.T) {
 	}
 }
 
-// TestRestampLaw: over random bases and layers, a set that is restamped shows
-// what it changed, and else the new base.
-func TestRestampLaw(t *testing.T) {
-	systest.NeedTools(t, "e2fsck")
-	t.Parallel()
-	applied, refused := 0, 0
-	for seed := range uint64(60) {
-		g := &grove{r: seed*2654435761 + 1}
-		was := g.tree(3)
-		is, shown := g.edit(was, 0), g.edit(was, 0)
-		merged := dir("", slices.Concat(shown, []*tree.Node{dir("etc")})...)
-		base := dir("", slices.Concat(was, []*tree.Node{dir("etc")})...)
-		upper, err := overlay.Difference(t.Context(), base, merged, overlay.DifferenceOptions{Namespace: overlay.Trusted, Origins: true})
-		systest.Must(t, err)
-		d := restampDir(t, base, dir("", slices.Concat(is, []*tree.Node{dir("etc")})...), upper)
-		if err := restamp(t, environment(t, codec.Auto), d, "work"); err != nil {
-			var conflicts *remaster.RebaseConflicts
-			if !errors.As(err, &conflicts) {
-				t.Fatal(err)
-			}
-			refused++
-			continue
-		}
-		applied++
-		a, b, c := flat(t, base), flat(t, merged), flat(t, dir("", slices.Concat(is, []*tree.Node{dir("etc")})...))
-		want := maps.Clone(c)
-		for path := range mergedKeys(a, b) {
-			if a[path] == b[path] {
-				continue
-			}
-			if delete(want, path); b[path] != "" {
-				want[path] = b[path]
-			}
-		}
-		if got := flat(t, setTree(t, d, "work")); !maps.Equal(got, want) {
-			t.Fatalf("seed %d: shows\n%v\nnot\n%v\nwas\n%v\nset\n%v\nbase\n%v", seed, got, want, a, b, c)
-		}
-	}
-	if applied < 10 || refused < 10 {
-		t.Errorf("%d applied, %d refused: no test", applied, refused)
-	}
-}
-
-func mergedKeys(a, b map[string]string) map[string]bool {
-	out := map[string]bool{}
-	for k := range a {
-		out[k] = true
-	}
-	for k := range b {
-		out[k] = true
-	}
-	return out
-}
-
 // flat tells of each path but the stamps what it holds.
 func flat(t testing.TB, root *tree.Node) map[string]string {
 	t.Helper()
@@ -319,57 +264,6 @@ func flat(t testing.TB, root *tree.Node) map[string]string {
 		}
 		return nil
 	}))
-	return out
-}
-
-// grove makes random small trees.
-type grove struct{ r uint64 }
-
-func (g *grove) next(n uint64) uint64 {
-	g.r ^= g.r << 13
-	g.r ^= g.r >> 7
-	g.r ^= g.r << 17
-	return g.r % n
-}
-
-func (g *grove) node(name string, depth int) *tree.Node {
-	if depth > 0 && g.next(2) == 0 {
-		return dir(name, g.tree(depth-1)...)
-	}
-	return file(name, []byte{byte('0' + g.next(3))})
-}
-
-func (g *grove) tree(depth int) (out []*tree.Node) {
-	for _, name := range []string{"a", "b", "c", "d"} {
-		if g.next(4) > 0 {
-			out = append(out, g.node(name, depth))
-		}
-	}
-	return out
-}
-
-// edit changes little of a tree.
-func (g *grove) edit(kids []*tree.Node, depth int) (out []*tree.Node) {
-	for _, k := range kids {
-		switch n := g.next(14); {
-		case n == 0: // gone
-		case n == 1:
-			out = append(out, g.node(k.Name, 1))
-		case n == 2 && k.Type == tree.Directory:
-			c := *k
-			c.Perm = 0o700
-			out = append(out, &c)
-		case k.Type == tree.Directory && depth < 3:
-			c := *k
-			c.Dir = tree.List(g.edit(k.Dir.(tree.List), depth+1))
-			out = append(out, &c)
-		default:
-			out = append(out, k)
-		}
-	}
-	if g.next(6) == 0 {
-		out = append(out, g.node(fmt.Sprintf("e%d", g.next(3)), 1))
-	}
 	return out
 }
 
