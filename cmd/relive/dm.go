@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -240,27 +238,12 @@ func (a *app) phase(name string, total int64) (done func(int64)) {
 	return a.progress.Done
 }
 
-// parseBytes reads a number of bytes with an optional K, M, G or T.
-func parseBytes(flag, s string) (int64, error) {
-	shift, digits := 0, s
-	if n := len(s); n > 0 {
-		if i := strings.IndexByte("KMGT", s[n-1]&^0x20); i >= 0 {
-			shift, digits = 10*(i+1), s[:n-1]
-		}
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n <= 0 || n > (1<<62)>>shift {
-		return 0, usageError{errFlag(flag, s, "a number of bytes such as 512M or 4G")}
-	}
-	return n << shift, nil
-}
-
 // parseChunk reads a chunk size and gives it in sectors; "" is 0.
 func parseChunk(s string) (uint32, error) {
 	if s == "" {
 		return 0, nil
 	}
-	n, err := parseBytes("--chunk", s)
+	n, err := sizeFlag("--chunk", s)
 	if err != nil || n&(n-1) != 0 || n < 512 || n > 1<<30 {
 		return 0, usageError{errFlag("--chunk", s, "a power of two from 512 to 1G")}
 	}

@@ -68,7 +68,7 @@ func (a *app) dmRecover(c *cobra.Command, path string, f *dmRecoverFlags) error 
 		return err
 	}
 	if f.size != "" {
-		if o.Size, err = parseBytes("--size", f.size); err != nil {
+		if o.Size, err = sizeFlag("--size", f.size); err != nil {
 			return err
 		}
 	}
@@ -203,7 +203,7 @@ func (a *app) dmRepack(c *cobra.Command, origin, path string, f *dmRepackFlags) 
 		return err
 	}
 	if f.size != "" {
-		if o.Size, err = parseBytes("--size", f.size); err != nil {
+		if o.Size, err = sizeFlag("--size", f.size); err != nil {
 			return err
 		}
 	}

@@ -78,7 +78,7 @@ What an invalidated COW shows is as after a power cut.`,
 				return usageError{errors.New("--size is missing")}
 			}
 			more, plus := strings.CutPrefix(size, "+")
-			n, err := parseBytes("--size", more)
+			n, err := sizeFlag("--size", more)
 			if err != nil {
 				return err
 			}
@@ -151,7 +151,7 @@ that disk is full.`,
 			}
 			var n int64
 			if size != "" {
-				n, err = parseBytes("--size", size)
+				n, err = sizeFlag("--size", size)
 			} else {
 				n, err = a.neverOverflows(c, origin, sectors)
 			}

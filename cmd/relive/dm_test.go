@@ -86,10 +86,10 @@ func mksquashCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 }
 
-func TestParseBytes(t *testing.T) {
+func TestSizes(t *testing.T) {
 	for s, want := range map[string]int64{"512": 512, "4K": 4096, "4k": 4096, "3M": 3 << 20, "2G": 2 << 30, "1T": 1 << 40,
-		"": 0, "K": 0, "-1": 0, "0": 0, "9999999T": 0, "1.5G": 0, "4KB": 0, "99999999999999999999": 0} {
-		got, err := parseBytes("--size", s)
+		"": 0, "K": 0, "-1": 0, "+1": 0, "0": 0, "9999999T": 0, "1.5G": 0, "4KB": 0, "99999999999999999999": 0} {
+		got, err := sizeFlag("--size", s)
 		if got != want || (err == nil) != (want > 0) {
 			t.Errorf("%q: %d, %v", s, got, err)
 		}

@@ -28,7 +28,7 @@ func makeExtCommand(ts *testscript.TestScript, neg bool, args []string) {
 		case "-size":
 			n, err := parseSize(args[1])
 			ts.Check(err)
-			o.Size = int64(n)
+			o.Size = n
 		case "-uuid":
 			b, err := hex.DecodeString(args[1])
 			ts.Check(err)
@@ -72,9 +72,9 @@ func makeCOWCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		switch args[0] {
 		case "-size":
-			size = n
+			size = int(n)
 		case "-chunk":
-			sectors = n
+			sectors = int(n)
 		default:
 			ts.Fatalf("mkcow: unknown flag %s", args[0])
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,8 +44,12 @@ func (f *packFlags) codecOptions() (id *codec.ID, level, blockSize int, err erro
 	if f.level < 0 {
 		return nil, 0, 0, usageError{errFlag("--level", strconv.Itoa(f.level), "1 or more")}
 	}
-	if blockSize, err = parseSize(f.blockSize); err != nil {
-		return nil, 0, 0, usageError{errFlag("--block-size", f.blockSize, "4K to 1M")}
+	if f.blockSize != "" {
+		n, err := parseSize(f.blockSize)
+		if err != nil || n > 1<<30 {
+			return nil, 0, 0, usageError{errFlag("--block-size", f.blockSize, "4K to 1M")}
+		}
+		blockSize = int(n)
 	}
 	return id, f.level, blockSize, nil
 }
@@ -77,23 +80,4 @@ func (f *packFlags) excludeRules() (out []exclude.Rule, err error) {
 
 func errFlag(name, value, want string) error {
 	return fmt.Errorf("%s %s: not %s", name, value, want)
-}
-
-// parseSize reads a number of bytes with an optional K or M; "" is 0.
-func parseSize(s string) (int, error) {
-	if s == "" {
-		return 0, nil
-	}
-	factor := 1
-	switch upper := strings.ToUpper(s); {
-	case strings.HasSuffix(upper, "K"):
-		factor, s = 1<<10, s[:len(s)-1]
-	case strings.HasSuffix(upper, "M"):
-		factor, s = 1<<20, s[:len(s)-1]
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n <= 0 || n > 1<<30/factor {
-		return 0, fmt.Errorf("%q is no size", s)
-	}
-	return n * factor, nil
 }

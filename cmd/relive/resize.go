@@ -105,7 +105,7 @@ func parseNewSize(flag, text string) (s remaster.NewSize, err error) {
 	if strings.HasPrefix(digits, "+") || strings.HasPrefix(digits, "-") {
 		return s, usageError{errFlag(flag, text, "a size such as 512M, +1G, -1G, min or max")}
 	}
-	s.Bytes, err = parseBytes(flag, digits)
+	s.Bytes, err = sizeFlag(flag, digits)
 	if err != nil {
 		err = usageError{errFlag(flag, text, "a size such as 512M, +1G, -1G, min or max")}
 	}

@@ -154,7 +154,7 @@ func makeLiveCommand(ts *testscript.TestScript, _ bool, args []string) {
 		case "-b":
 			n, err := parseSize(args[1])
 			ts.Check(err)
-			spec.blockSize = n
+			spec.blockSize = int(n)
 		case "-vid":
 			spec.vid = args[1]
 		case "-base":

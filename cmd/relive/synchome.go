@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -57,8 +56,10 @@ differs nothing is written.`,
 				o.Excludes = append(o.Excludes, rule)
 			}
 			var err error
-			if o.Size, err = homeSize(size); err != nil {
-				return usageError{fmt.Errorf("--size: %w", err)}
+			if size != "" {
+				if o.Size, err = sizeFlag("--size", size); err != nil {
+					return err
+				}
 			}
 			e, l, err := a.open(c.Context(), args[0], "", mustSettle.or(lookOnly, dryRun))
 			if err != nil {
@@ -91,22 +92,6 @@ differs nothing is written.`,
 	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
 	a.setFlag(c)
 	return c
-}
-
-// homeSize reads a number of bytes with K, M, G or T behind it.
-func homeSize(s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	digits, unit := s, int64(1)
-	if i := strings.IndexByte("KMGT", s[len(s)-1]&^0x20); i >= 0 {
-		digits, unit = s[:len(s)-1], 1<<(10*(i+1))
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n <= 0 || n > math.MaxInt64/unit {
-		return 0, fmt.Errorf("%q is no size", s)
-	}
-	return n * unit, nil
 }
 
 func (a *app) showSyncHome(s *remaster.SyncHomeSummary, dryRun bool) error {
