@@ -75,6 +75,7 @@ type RebaseSummary struct {
 	Conflicts int              `json:"conflicts"`
 	Overlay   int              `json:"decided_for_overlay"`
 	NewBase   int              `json:"decided_for_base"`
+	Records   []string         `json:"merged_by_record"` // tables of accounts
 	Databases []RebaseDatabase `json:"databases"`
 	Before    Fill             `json:"before"`
 	After     Fill             `json:"after"`
@@ -96,12 +97,22 @@ func (l *Live) rebased(ctx context.Context, e *Env, onto *Base, verb string, ro 
 		return nil, nil, refuse("relive compact folds it into the present base; with --flatten the next overlay is one of files, which can be carried over",
 			"%s: holds chunks of the file system in its base and no files, so that it cannot be carried over to another", l.Overlay.Path)
 	}
-	s := &RebaseSummary{Former: l.Base.Path, Base: onto.Path, Databases: []RebaseDatabase{}}
+	s := &RebaseSummary{Former: l.Base.Path, Base: onto.Path, Records: []string{}, Databases: []RebaseDatabase{}}
 	d := &decider{o: o}
 	stored := squash.NewStoredComparer()
 	e.phase("merging the changes of "+l.Overlay.Name()+" with the new base", 0)
 	res, err := threeway.Merge(ctx, l.Base.Root, l.Merged, onto.Root, threeway.Options{
 		Decide: d.decide, Units: packageDatabases, Theirs: []string{rootVIDFile, baseVIDFile},
+		Content: func(path string, base, ours, theirs *tree.Node) ([]byte, bool, error) {
+			if o.Decisions.of(path) != "" {
+				return nil, false, nil // it is decided as a whole
+			}
+			text, ok, err := mergedAccounts(path, base, ours, theirs)
+			if ok {
+				s.Records = append(s.Records, path)
+			}
+			return text, ok, err
+		},
 		SameContent: func(_ string, a, b *tree.Node) (bool, error) { return stored.Same(a, b) },
 	})
 	if err != nil {

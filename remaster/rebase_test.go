@@ -187,7 +187,10 @@ func entries(t testing.TB, root *tree.Node) map[string]entry {
 	out := map[string]entry{}
 	systest.Must(t, tree.Walk(t.Context(), root, func(path string, n *tree.Node) error {
 		if slices.Contains([]string{"lost+found", "var/lib/dpkg"}, path) {
-			return tree.SkipDir
+			if n.Type == tree.Directory {
+				return tree.SkipDir
+			}
+			return nil
 		}
 		if strings.HasPrefix(path, "etc/live/version/") {
 			return nil

@@ -253,6 +253,9 @@ func (a *app) showRebase(s *remaster.RebaseSummary) {
 	} else {
 		a.printf("conflicts: %d, of which %d are decided for the overlay, %d for the new base\n", s.Conflicts, s.Overlay, s.NewBase)
 	}
+	for _, path := range s.Records {
+		a.printf("%s: the changes of both sides are merged account by account\n", escaped(path))
+	}
 	if s.Size > 0 {
 		a.printf("overlay: %s of %s in use, was %s of %s\n", remaster.Bytes(s.After.Bytes), remaster.Bytes(s.Size), remaster.Bytes(s.Before.Bytes), remaster.Bytes(s.OldSize))
 	}

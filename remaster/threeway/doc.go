@@ -11,6 +11,7 @@
 //   - Of a file of which one side has changed the content and the other mode,
 //     owner or attributes, both count. So do changes of different names in a
 //     directory.
+//   - What the caller can merge the contents of is merged.
 //   - All else is a conflict, which the caller decides: then it is what that
 //     side has.
 //

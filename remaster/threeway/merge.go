@@ -27,6 +27,9 @@ type Options struct {
 	Units []Unit
 	// Theirs are paths that are always as theirs has them.
 	Theirs []string
+	// Content may merge the contents of a file that all have and both sides changed;
+	// ok is false where it cannot, which is a conflict. It may be nil.
+	Content func(path string, base, ours, theirs *tree.Node) (text []byte, ok bool, err error)
 	// SameContent may tell without reading that two files have equal bytes; see
 	// tree.CompareOptions. It may be nil.
 	SameContent func(path string, a, b *tree.Node) (bool, error)

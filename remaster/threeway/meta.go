@@ -116,6 +116,8 @@ func (m *merger) file(path string, base, ours, theirs *tree.Node) (*tree.Node, e
 	theirBody, ourBody := false, false // whose it can only be
 	has := base != nil && base.Type == ours.Type
 	changed, brought := body, body
+	var text []byte
+	merged := false
 	var err error
 	if has {
 		if changed, err = m.differences(base, ours, false); err != nil {
@@ -135,20 +137,35 @@ func (m *merger) file(path string, base, ours, theirs *tree.Node) (*tree.Node, e
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case apart == 0:
+	if apart == 0 {
 		return theirs, nil
+	}
+	n, ok := attributes(base, ours, theirs)
+	if !ok {
+		return m.conflict(path, base, ours, theirs)
+	}
+	switch {
 	case apart&body == 0:
 	case changed&body == 0:
 		theirBody = true
 	case brought&body == 0:
 		ourBody = true
+	case has && ours.Type == tree.Regular && m.o.Content != nil:
+		if text, merged, err = m.o.Content(path, base, ours, theirs); err != nil {
+			return nil, err
+		}
+		if !merged {
+			return m.conflict(path, base, ours, theirs)
+		}
 	default:
 		return m.conflict(path, base, ours, theirs)
 	}
-	n, ok := attributes(base, ours, theirs)
-	if !ok {
-		return m.conflict(path, base, ours, theirs)
+	if merged {
+		n.Data, n.Was, n.Size = tree.Bytes(text), nil, int64(len(text))
+		n.Mtime = laterChange(false, base, ours, theirs)
+		n.Inode = m.inode(trio{base.Inode, ours.Inode, theirs.Inode})
+		n.Nlink = max(ours.Nlink, theirs.Nlink)
+		return &n, nil
 	}
 	switch {
 	case ourBody:
