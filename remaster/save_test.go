@@ -237,12 +237,19 @@ func TestSaveChanging(t *testing.T) {
 	}()
 	write(t, y.ram+"/upper/log/b", noise(9, 48<<20), 0o600)
 	before := sums(t, y.dir) // not times: the directory holds a scratch file for a moment
-	_, err = save(t, environment(t, codec.Auto), y.dir, y.ram, remaster.SaveOptions{Grow: true})
-	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "/log/b: is written to all the time") {
-		t.Errorf("%v", err)
-	}
-	if !maps.Equal(sums(t, y.dir), before) {
-		t.Error("it was changed")
+	for try := 0; ; try++ {
+		d := duplicate(t, y.dir)
+		_, err = save(t, environment(t, codec.Auto), d, y.ram, remaster.SaveOptions{Grow: true})
+		if err == nil && try < 5 {
+			continue // on a busy machine the writer may rest for long enough
+		}
+		if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "/log/b: is written to all the time") {
+			t.Errorf("%v", err)
+		}
+		if !maps.Equal(sums(t, d), before) {
+			t.Error("it was changed")
+		}
+		break
 	}
 	rule, err := exclude.ParsePattern("log/b", "test")
 	systest.Must(t, err)
