@@ -134,10 +134,16 @@ func (l *Live) rebased(ctx context.Context, e *Env, onto *Base, verb string, ro 
 	return p, s, nil
 }
 
+// decidedUnit is where a database lies and whose it is.
+type decidedUnit struct {
+	path string
+	side threeway.Side
+}
+
 // decider decides conflicts, and keeps those that nothing decides.
 type decider struct {
 	o     *RebaseOptions
-	units map[string]threeway.Side // of databases that both sides have changed
+	units map[string]decidedUnit // databases that both sides have changed
 	open  []RebaseConflict
 	count int
 }
@@ -150,9 +156,9 @@ func (d *decider) decide(c threeway.Conflict) (threeway.Side, error) {
 	side := map[Prefer]threeway.Side{PreferOverlay: threeway.Ours, PreferBase: threeway.Theirs}[out.Decided]
 	if c.Unit != "" {
 		if d.units == nil {
-			d.units = map[string]threeway.Side{}
+			d.units = map[string]decidedUnit{}
 		}
-		d.units[c.Unit] = side
+		d.units[c.Unit] = decidedUnit{c.Path, side}
 	}
 	if side == threeway.Undecided {
 		if d.count++; d.count <= conflictsShown {

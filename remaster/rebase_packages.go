@@ -67,7 +67,7 @@ type PackageChange struct {
 }
 
 // databasesOf tells of the databases that were in conflict.
-func databasesOf(ctx context.Context, decided map[string]threeway.Side, base, ours, theirs *tree.Node) ([]RebaseDatabase, error) {
+func databasesOf(ctx context.Context, decided map[string]decidedUnit, base, ours, theirs *tree.Node) ([]RebaseDatabase, error) {
 	out := []RebaseDatabase{}
 	if len(decided) == 0 {
 		return out, nil
@@ -80,13 +80,13 @@ func databasesOf(ctx context.Context, decided map[string]threeway.Side, base, ou
 		}
 	}
 	for _, u := range packageDatabases {
-		side, ok := decided[u.Name]
+		unit, ok := decided[u.Name]
 		if !ok {
 			continue
 		}
-		d := RebaseDatabase{Name: u.Name, Path: u.Paths[0], Taken: PreferBase, Unknown: []PackageChange{}}
+		d := RebaseDatabase{Name: u.Name, Path: unit.path, Taken: PreferBase, Unknown: []PackageChange{}}
 		taken, other := lists[2], lists[1]
-		if side == threeway.Ours {
+		if unit.side == threeway.Ours {
 			d.Taken, taken, other = PreferOverlay, lists[1], lists[2]
 		}
 		was, is, told := versions(lists[0], u.Name), versions(other, u.Name), versions(taken, u.Name)

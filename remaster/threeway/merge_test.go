@@ -239,6 +239,7 @@ func TestUnits(t *testing.T) {
 		"both the same": {db("1", "", "a"), db("2", "x", "b"), db("2", "y", "b"), false, db("2", "y", "b")},
 		"only a lock":   {db("1", "", "a"), mode1(db("1", "x", "a")), db("1", "y", "a"), false, mode1(db("1", "y", "a"))},
 		"none there":    {dir(""), dir(""), db("2", "y", "b"), false, db("2", "y", "b")},
+		"another place": {dir("", file("extra", "1")), dir("", file("extra", "2")), dir("", file("extra", "3")), true, dir("", file("extra", "2"))},
 		"deleted":       {db("1", "", "a"), dir(""), db("2", "y", "b"), true, nil},
 	} {
 		res, conflicts := merge(t, c.base, c.ours, c.theirs, Ours, units)

@@ -41,8 +41,24 @@ func (m *merger) unit(u Unit, base, ours, theirs *tree.Node) (side Side, whole b
 	case !apart:
 		return Theirs, true, nil
 	}
-	side, err = m.decide(Conflict{Path: u.Paths[0], Unit: u.Name, Ours: "changed", Theirs: "changed"})
+	path, err := u.place(ours, theirs)
+	if err != nil {
+		return Undecided, false, err
+	}
+	side, err = m.decide(Conflict{Path: path, Unit: u.Name, Ours: "changed", Theirs: "changed"})
 	return side, true, err
+}
+
+// place is the first of the unit's paths that one of the trees has.
+func (u *Unit) place(of ...*tree.Node) (string, error) {
+	for _, path := range u.Paths {
+		for _, root := range of {
+			if n, err := root.Lookup(path); n != nil || err != nil {
+				return path, err
+			}
+		}
+	}
+	return u.Paths[0], nil
 }
 
 // untold tells of a path in a unit that does not count.
