@@ -271,7 +271,7 @@ func (p *UpdatePlan) mayLie() error {
 	if leans, err := o.leans(); err != nil {
 		return err
 	} else if leans {
-		return refuse("--overlay reset sets it aside; relive compact first folds it into the present base",
+		return refuse("--overlay rebase carries over what it shows, --overlay reset sets it aside",
 			"%s refers to files of the present base (redirects, metacopies or index entries), so that it cannot lie over another", o.Path)
 	}
 	for _, name := range databasePaths() {
