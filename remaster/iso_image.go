@@ -130,21 +130,14 @@ func keepMatches(ctx context.Context, root *tree.Node, pattern string, keep map[
 		if ok, _ := path.Match(exact, p); ok {
 			keep[p] = true
 			n++
-			return skipDir(at)
+			return tree.SkipDir
 		}
 		if strings.Count(p, "/") >= depth {
-			return skipDir(at)
+			return tree.SkipDir
 		}
 		return nil
 	})
 	return n, err
-}
-
-func skipDir(n *tree.Node) error {
-	if n.Type == tree.Directory {
-		return tree.SkipDir
-	}
-	return nil
 }
 
 // pruned gives the tree of what keep names, with all below, and what leads

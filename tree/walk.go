@@ -17,14 +17,15 @@ const MaxDepth = 4096
 // Walk calls fn for root and everything below, a directory before its
 // children and these in byte order. The path of the root is "", that of
 // anything else the names joined by '/', without a leading one. An error of fn
-// other than SkipDir ends the walk and is returned; so does the end of ctx.
+// other than SkipDir ends the walk and is returned; so does the end of ctx. SkipDir
+// for what is no directory leaves nothing out.
 func Walk(ctx context.Context, root *Node, fn func(path string, n *Node) error) error {
 	return walk(ctx, "", root, 0, fn)
 }
 
 func walk(ctx context.Context, path string, n *Node, depth int, fn func(string, *Node) error) error {
 	if err := fn(path, n); err != nil {
-		if err == SkipDir && n.Type == Directory {
+		if err == SkipDir {
 			return nil
 		}
 		return err

@@ -21,6 +21,9 @@
 // changed is a conflict, and the rest goes. So nothing that only ours has ever
 // gets lost without a word.
 //
+// Names that are linked on the side that a file comes from are linked again. A
+// name that ours has linked to a file that nobody changed stays linked to it.
+//
 // Times alone make no conflict: those of files go with their content, and of two
 // the later is taken; those of directories follow from what is in them. They
 // are compared in whole seconds, since SquashFS holds no more.

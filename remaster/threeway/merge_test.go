@@ -202,6 +202,12 @@ func TestNodes(t *testing.T) {
 	if get("c") != with2 || get("same").Inode != same.Inode {
 		t.Error("other nodes than those of the sides")
 	}
+	// A file gets another name in ours, and is the same everywhere.
+	kept, up := id(file("a", "1")), id(file("a", "1"))
+	res, err = Merge(t.Context(), dir("", kept), dir("", linked("a", up), linked("z", up)), dir("", id(file("a", "1"))), Options{})
+	if err != nil || get("a").Inode != get("z").Inode {
+		t.Errorf("a new link to a file is a copy: %v", err)
+	}
 	res, err = Merge(t.Context(), base, base, theirs, Options{})
 	if err != nil || res.Root != theirs {
 		t.Errorf("no change of ours is not theirs: %v", err)

@@ -123,13 +123,15 @@ func (m *merger) file(path string, base, ours, theirs *tree.Node) (*tree.Node, e
 		if changed, err = m.differences(base, ours, false); err != nil {
 			return nil, err
 		}
-		if changed == 0 {
-			return theirs, nil
-		}
 		if brought, err = m.differences(base, theirs, false); err != nil {
 			return nil, err
 		}
-		if brought == 0 {
+		switch {
+		case changed == 0 && brought == 0 && ours.Nlink > 1:
+			return ours, nil // which may have come up to get another name
+		case changed == 0:
+			return theirs, nil
+		case brought == 0:
 			return ours, nil
 		}
 	}
