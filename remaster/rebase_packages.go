@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -73,9 +74,14 @@ func databasesOf(ctx context.Context, decided map[string]decidedUnit, base, ours
 		return out, nil
 	}
 	var lists [3][]packages.List
+	damaged := ""
 	for i, root := range []*tree.Node{base, ours, theirs} {
 		var err error
-		if lists[i], err = packages.Find(ctx, root); err != nil {
+		lists[i], err = packages.Find(ctx, root)
+		switch {
+		case errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported):
+			damaged = err.Error() // which is no worse than it was
+		case err != nil:
 			return nil, err
 		}
 	}
@@ -84,7 +90,7 @@ func databasesOf(ctx context.Context, decided map[string]decidedUnit, base, ours
 		if !ok {
 			continue
 		}
-		d := RebaseDatabase{Name: u.Name, Path: unit.path, Taken: PreferBase, Unknown: []PackageChange{}}
+		d := RebaseDatabase{Name: u.Name, Path: unit.path, Taken: PreferBase, Unknown: []PackageChange{}, Unread: damaged}
 		taken, other := lists[2], lists[1]
 		if unit.side == threeway.Ours {
 			d.Taken, taken, other = PreferOverlay, lists[1], lists[2]

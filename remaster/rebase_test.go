@@ -314,6 +314,52 @@ func mergeLaw(t testing.TB, was, ours, theirs, got map[string]entry, conflicts [
 	}
 }
 
+// groups gives for each path of a tree all names of its file, in one string.
+func groups(t testing.TB, root *tree.Node) map[string]string {
+	t.Helper()
+	names := map[tree.Inode][]string{}
+	systest.Must(t, tree.Walk(t.Context(), root, func(path string, n *tree.Node) error {
+		if n.Type != tree.Directory {
+			names[n.Inode] = append(names[n.Inode], path)
+		}
+		return nil
+	}))
+	out := map[string]string{}
+	for _, group := range names {
+		for _, path := range group {
+			out[path] = strings.Join(group, "\x00")
+		}
+	}
+	return out
+}
+
+// linkLaw: names that one side linked, and whose files only that side changed,
+// are linked in the merge. The four are as for mergeLaw, each with its groups.
+func linkLaw(t testing.TB, entries [4]map[string]entry, groups [4]map[string]string, conflicts []remaster.RebaseConflict) {
+	t.Helper()
+	in := func(path string) bool {
+		return slices.ContainsFunc(conflicts, func(c remaster.RebaseConflict) bool {
+			return path == c.Path || strings.HasPrefix(path, c.Path+"/")
+		})
+	}
+	for side, other := range map[int]int{1: 2, 2: 1} {
+		// What the other side left alone, links and all.
+		alone := func(path string) bool {
+			e, was := entries[other][path], entries[0][path]
+			return !in(path) && e == was && groups[other][path] == groups[0][path] && !strings.HasPrefix(path, "var/lib/dpkg") && !strings.HasPrefix(path, "lost+found")
+		}
+		for path, group := range groups[side] {
+			first, _, _ := strings.Cut(group, "\x00")
+			if first == path || !alone(path) || !alone(first) || groups[side][path] == groups[0][path] {
+				continue
+			}
+			if groups[3][path] != groups[3][first] || groups[3][path] == "" {
+				t.Errorf("%q and %q are linked on side %d, and not in the merge", first, path, side)
+			}
+		}
+	}
+}
+
 // TestRebaseLaw: whatever is done to a system and to the base that it came from,
 // in every form of base and overlay, the kernel shows of the new ones at each
 // path what the law of the merge gives of what it shows of the old system, with
@@ -377,7 +423,8 @@ func TestRebaseLaw(t *testing.T) {
 			for _, s := range []*showing{s, n} {
 				s.boot(func(string) {}) // makes what a boot makes
 			}
-			was, theirs := entries(t, openDir(t, s.view())), entries(t, openDir(t, n.view()))
+			views := [4]*tree.Node{openDir(t, s.view()), nil, openDir(t, n.view())}
+			was, theirs := entries(t, views[0]), entries(t, views[2])
 			if strings.HasPrefix(name, "Debian") { // where a layer holds something from the start
 				was, theirs = entries(t, openTree(t, s.dir, "base")), entries(t, openTree(t, n.dir, "base"))
 			}
@@ -393,6 +440,7 @@ func TestRebaseLaw(t *testing.T) {
 			})
 			before := copied(t, s.view())
 			ours := entries(t, before)
+			views[1] = before
 			for _, prefer := range []remaster.Prefer{remaster.PreferOverlay, remaster.PreferBase} {
 				d := s.dir
 				var conflicts []remaster.RebaseConflict
@@ -403,7 +451,12 @@ func TestRebaseLaw(t *testing.T) {
 				if r := res.Plan.Rebase; r.Conflicts != len(conflicts) || r.Overlay+r.NewBase != r.Conflicts {
 					t.Errorf("%d conflicts, and %+v", len(conflicts), r)
 				}
-				mergeLaw(t, was, ours, theirs, entries(t, openDir(t, s.view())), conflicts, prefer)
+				views[3] = openDir(t, s.view())
+				got := entries(t, views[3])
+				mergeLaw(t, was, ours, theirs, got, conflicts, prefer)
+				if !strings.HasPrefix(name, "Debian") { // where a link cannot lead from one mount to another
+					linkLaw(t, [4]map[string]entry{was, ours, theirs, got}, [4]map[string]string{groups(t, views[0]), groups(t, views[1]), groups(t, views[2]), groups(t, views[3])}, conflicts)
+				}
 				same(t, "the kernel", "relive", without(t, openDir(t, s.view()), "lost+found"), without(t, openTree(t, d, ""), "lost+found"), tree.CompareOptions{Links: !strings.HasPrefix(name, "Debian")})
 				if s.over != "" {
 					systest.Fsck(t, s.over)
@@ -487,8 +540,15 @@ func TestRebaseDatabases(t *testing.T) {
 			}
 		}
 	}
+	// A damaged one is taken as it is.
+	damaged := dir("var", dir("lib", dir("dpkg", file("status", []byte("no field\n")))))
+	d, onto := make(is(), damaged)
+	res := mustRebase(t, d, onto, remaster.RebaseOptions{Prefer: remaster.PreferBase})
+	if db := res.Plan.Rebase.Databases; len(db) != 1 || !strings.Contains(db[0].Unread, "no field") || !hasWarning(res.Warnings, "it cannot be told here: ") {
+		t.Errorf("%+v, %q", db, res.Warnings)
+	}
 	// Nothing decides, and where only one side has changed it there is no question.
-	d, onto := make(is(), ours())
+	d, onto = make(is(), ours())
 	_, err := tryRebase(t, environment(t, codec.Auto), d, onto, remaster.RebaseOptions{})
 	var conflicts *remaster.RebaseConflicts
 	if !errors.As(err, &conflicts) || conflicts.Count != 1 || conflicts.Conflicts[0].Database != "dpkg" || !strings.Contains(conflicts.Fact, "the database of packages in /var/lib/dpkg") {
