@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"relive/overlay"
@@ -29,6 +30,7 @@ type RestampPlan struct {
 	// former is the base that the set was written over, nil where that does not
 	// matter.
 	former *Live
+	rotate []swap.Step // of what was kept before
 
 	Summary RestampSummary
 }
@@ -173,6 +175,9 @@ func (p *RestampPlan) finish() (err error) {
 	if s.Free, err = r.check(); err != nil {
 		return err
 	}
+	if p.rotate, err = p.rotation(name); err != nil {
+		return err
+	}
 	for _, step := range p.steps("(new " + name + ")") {
 		s.Steps = append(s.Steps, step.String())
 	}
@@ -187,13 +192,42 @@ func (p *RestampPlan) Close() error {
 	return p.former.Close()
 }
 
-func (p *RestampPlan) steps(made string) []swap.Step {
-	name, keep := p.c.live.files.overlay[0], p.c.o.KeepOld
-	kept := ""
-	if keep > 0 {
-		kept = generation(name, 1)
+// rotation makes room for the present rootfs among those that were kept before.
+// One that was written over a base that is still there is never removed, since a
+// rollback to that base may need it.
+func (p *RestampPlan) rotation(name string) (steps []swap.Step, err error) {
+	l, keep := p.c.live, p.c.o.KeepOld
+	over := map[VID]bool{}
+	for _, base := range l.generations() {
+		over[l.baseVID(p.c.env, base)] = true
 	}
-	return append(rotate(p.c.live.Dir, name, keep), swap.Replace{New: made, Target: name, Keep: kept})
+	delete(over, "")
+	for n := MaxKeepOld; n >= 1; n-- {
+		old := generation(name, n)
+		if !exists(filepath.Join(l.Dir, old)) {
+			continue
+		}
+		vid, err := rootVID(filepath.Join(l.Dir, old))
+		switch {
+		case err != nil:
+			return nil, err
+		case n >= keep && !over[vid]:
+			steps = append(steps, swap.Remove{Path: old})
+		case keep > 0 && n == MaxKeepOld:
+			return nil, refuse("remove some of them", "%s: there are %d former states already", l.Dir, n)
+		case keep > 0:
+			steps = append(steps, swap.Move{From: old, To: generation(name, n+1)})
+		}
+	}
+	return steps, nil
+}
+
+func (p *RestampPlan) steps(made string) []swap.Step {
+	step := swap.Replace{New: made, Target: p.c.live.files.overlay[0]}
+	if p.c.o.KeepOld > 0 {
+		step.Keep = generation(step.Target, 1)
+	}
+	return append(slices.Clone(p.rotate), step)
 }
 
 // Run does what the plan says.

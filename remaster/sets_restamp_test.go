@@ -173,6 +173,23 @@ func restampDir(t testing.TB, was, is, upper *tree.Node) string {
 	return l.dir
 }
 
+// TestRestampKeeps: a former rootfs goes on to the next name while its base is
+// there, and goes with it.
+func TestRestampKeeps(t *testing.T) {
+	t.Parallel()
+	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
+	d := restampDir(t, dir("", dir("etc")), dir("", dir("etc"), f("a", "1")), merging(dir("", dir("etc"), f("b", "2"))))
+	systest.CopyFile(t, d+"/work/rootfs", d+"/work/rootfs.old") // over linuxfs.old
+	const gone = "==== 55555555555555555555555555555555"
+	buildRootfs(t, d+"/work/rootfs.old.2", dir("", dir("upper", dir("etc", dir("live", dir("version", f("rootfs.ver", gone+"\n"))))), dir("work")))
+	before := sums(t, d)
+	systest.Must(t, restamp(t, environment(t, codec.Auto), d, "work"))
+	after := sums(t, d)
+	if after["work/rootfs.old"] != before["work/rootfs"] || after["work/rootfs.old.2"] != before["work/rootfs.old"] || after["work/rootfs.old.3"] != "" {
+		t.Errorf("before\n%v\nafter\n%v", before, after)
+	}
+}
+
 // TestRestampConflicts: what both have changed is told, and refused.
 func TestRestampConflicts(t *testing.T) {
 	t.Parallel()
