@@ -24,7 +24,7 @@ func (p *CompactPlan) Run(ctx context.Context) (*CompactResult, error) {
 		err = p.runSwap(ctx, res)
 	}
 	if err != nil {
-		return nil, spaceHint(err)
+		return nil, spaceHint(err, nothingChanged, ", or use -o to write the new base to another disk", ". Choose a stronger codec with --comp")
 	}
 	res.Seconds = time.Since(start).Seconds()
 	return res, nil

@@ -47,14 +47,7 @@ func managedSystem(t testing.TB, database func(t testing.TB, root, state string)
 	write(t, d+"/etc/one.conf", []byte("conf"), 0o644)
 	write(t, d+"/usr/lib/two/old", []byte("two lib/two/old 1"), 0o644)
 	database(t, d, "before")
-	base := systest.TempDir(t) + "/base"
-	systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	y := &dynamic{live: *newLive(t, base), ram: systest.MemDir(t)}
-	y.boot(false, func(string) {})
-	root, drop := systest.Mount(t, "ext4", "loop,ro", y.path("rootfs"))
-	systest.Run(t, "cp", "-a", root+"/upper", y.ram)
-	drop()
-	systest.Must(t, os.Mkdir(y.ram+"/work", 0o755))
+	y := dynamicOf(t, d, "", func(string) {})
 	y.run(func(mnt string) {
 		for _, dir := range []string{"/usr/lib/one", "/usr/lib/two"} {
 			systest.Must(t, os.RemoveAll(mnt+dir))

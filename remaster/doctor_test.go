@@ -91,14 +91,7 @@ func packaged(t testing.TB) *dynamic {
 	write(t, d+"/usr/bin/su", noise(6, 10_000), os.ModeSetuid|0o755)
 	write(t, d+"/usr/bin/perl", noise(7, 10_000), 0o755)
 	systest.Must(t, os.Link(d+"/usr/bin/perl", d+"/usr/bin/perl5"))
-	base := systest.TempDir(t) + "/base"
-	systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	y := &dynamic{live: *newLive(t, base), ram: systest.MemDir(t)}
-	y.boot(false, func(string) {})
-	root, drop := systest.Mount(t, "ext4", "loop,ro", y.path("rootfs"))
-	systest.Run(t, "cp", "-a", root+"/upper", y.ram)
-	drop()
-	systest.Must(t, os.Mkdir(y.ram+"/work", 0o755))
+	y := dynamicOf(t, d, "", func(string) {})
 	y.run(func(mnt string) {
 		systest.Must(t, os.RemoveAll(mnt+"/usr/lib/one"))
 		write(t, mnt+"/usr/lib/one/taken", []byte("by another"), 0o644)

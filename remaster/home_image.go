@@ -2,11 +2,9 @@ package remaster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"relive/extfs"
 	"relive/remaster/hostdisk"
@@ -202,14 +200,7 @@ func (p *SyncHomePlan) steps(made string) (steps []swap.Step, err error) {
 
 // runReverse makes the image and puts it in place.
 func (p *SyncHomePlan) runReverse(ctx context.Context) error {
-	err := p.replaceHome(ctx)
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		err = withHint(err, "the disk is full; nothing was changed. Free some space")
-	case errors.Is(err, syscall.EFBIG):
-		err = withHint(err, "the file system cannot hold a file of this size; nothing was changed")
-	}
-	return err
+	return spaceHint(p.replaceHome(ctx), nothingChanged, "", "")
 }
 
 func (p *SyncHomePlan) replaceHome(ctx context.Context) (err error) {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -150,11 +149,5 @@ func (p *RebuildPlan) rename(temp string) error {
 
 // isoSpaceHint adds to a full disk's error what can be done.
 func isoSpaceHint(err error) error {
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return withHint(err, "the disk is full; nothing was changed. Free some space, or write to another disk")
-	case errors.Is(err, syscall.EFBIG):
-		return withHint(err, "the file system cannot hold a file of this size; nothing was changed. Write to another disk")
-	}
-	return err
+	return spaceHint(err, nothingChanged, ", or write to another disk", ". Write to another disk")
 }

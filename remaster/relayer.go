@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"relive/extfs"
 	"relive/overlay"
@@ -309,14 +308,7 @@ func (p *RelayerPlan) Run(ctx context.Context) error {
 	if p.o.Lower != nil {
 		return errors.New("a layer for another base is put in place together with that")
 	}
-	err := p.run(ctx)
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		err = withHint(err, "the disk is full; nothing was changed. Free some space")
-	case errors.Is(err, syscall.EFBIG):
-		err = withHint(err, "the file system cannot hold a file of this size; nothing was changed")
-	}
-	return err
+	return spaceHint(p.run(ctx), nothingChanged, "", "")
 }
 
 func (p *RelayerPlan) run(ctx context.Context) (err error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"relive/remaster/hostdisk"
@@ -353,13 +352,7 @@ func (p *ResizePlan) explain(err error, grown string) error {
 		err = fmt.Errorf("%s was enlarged, and then: %w", grown, err)
 		state = "the other image is as it was"
 	}
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return withHint(err, "the disk is full; "+state+". Free some space, or choose a smaller size")
-	case errors.Is(err, syscall.EFBIG):
-		return withHint(err, "the file system cannot hold a file of this size; "+state+". Choose a smaller one")
-	}
-	return err
+	return spaceHint(err, state, ", or choose a smaller size", ". Choose a smaller one")
 }
 
 // growInPlace enlarges what is enlarged where it is, under the lock of the live

@@ -61,10 +61,17 @@ func newDynamic(t testing.TB, options string) *dynamic {
 	for _, f := range []string{"usr/lib/app/one", "usr/lib/app/two", "usr/lib/app/sub/three", "var/cache/apt/archives/x.deb", "tmp/base"} {
 		write(t, d+"/"+f, []byte(f), 0o644)
 	}
+	return dynamicOf(t, d, options, func(mnt string) { useSmall(t, mnt) })
+}
+
+// dynamicOf makes the live system of a directory, in which fn is done before it
+// is copied to RAM.
+func dynamicOf(t testing.TB, d, options string, fn func(mnt string)) *dynamic {
+	t.Helper()
 	base := systest.TempDir(t) + "/base"
 	systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
 	y := &dynamic{live: *newLive(t, base), ram: systest.MemDir(t), options: options}
-	y.boot(false, func(mnt string) { useSmall(t, mnt) })
+	y.boot(false, fn)
 	root, drop := systest.Mount(t, "ext4", "loop,ro", y.path("rootfs"))
 	systest.Run(t, "cp", "-a", root+"/upper", y.ram)
 	drop()

@@ -250,7 +250,7 @@ func (p *SetChange) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = setSpaceHint(t.end(err)) }()
+	defer func() { err = spaceHint(t.end(err), nothingChanged, "", "") }()
 	steps := p.done
 	if len(p.copies) > 0 {
 		if err := p.clone(ctx, t); err != nil {
@@ -260,14 +260,6 @@ func (p *SetChange) Run(ctx context.Context) (err error) {
 	}
 	p.env.phase("putting it in place", 0)
 	return t.commit(ctx, steps)
-}
-
-// setSpaceHint adds to a full disk's error what can be done.
-func setSpaceHint(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return withHint(err, "the disk is full; nothing was changed. Free some space")
-	}
-	return err
 }
 
 // clone copies the files beside the place of the new set.

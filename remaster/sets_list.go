@@ -156,9 +156,7 @@ func (l *Live) setStatus(ctx context.Context, e *Env, f *Found, name string) (*S
 			s.Root.Allocated, s.Root.UsedBytes = s.Root.Size, s.Root.Size
 		}
 		if vids.State == VIDMismatch {
-			if s.Fits, err = l.formerWith(e, vids.Overlay); err != nil {
-				return nil, err
-			}
+			s.Fits = l.formerWith(e, vids.Overlay)
 		}
 	} else if _, antix := l.Layout.(AntiX); antix {
 		s.VIDState = VIDNoOverlay
@@ -229,13 +227,13 @@ func (l *Live) generations() (names []string) {
 
 // formerWith names the former base with that version id, "" where there is none
 // that can be read.
-func (l *Live) formerWith(e *Env, vid VID) (string, error) {
+func (l *Live) formerWith(e *Env, vid VID) string {
 	for _, name := range l.generations() {
 		if vid != "" && l.baseVID(e, name) == vid {
-			return name, nil
+			return name
 		}
 	}
-	return "", nil
+	return ""
 }
 
 // setWarnings tells of the other sets that a boot would ignore.

@@ -142,10 +142,7 @@ func (p *RestampPlan) openFormer(vids VIDs) (err error) {
 	}
 	path := p.o.Base
 	if path == "" {
-		name, err := l.formerWith(p.c.env, vids.Overlay)
-		if err != nil {
-			return err
-		}
+		name := l.formerWith(p.c.env, vids.Overlay)
 		if name == "" {
 			return refuse("give it with --base (it may be on the medium that this system came from)",
 				"%s: the linuxfs that the set %s was written over (%s) is not there, so that nothing tells what has changed below it", l.Dir, s.Set, vids.Overlay)
@@ -197,22 +194,22 @@ func (p *RestampPlan) Close() error {
 // rollback to that base may need it.
 func (p *RestampPlan) rotation(name string) (steps []swap.Step, err error) {
 	l, keep := p.c.live, p.c.o.KeepOld
-	over := map[VID]bool{}
-	for _, base := range l.generations() {
-		over[l.baseVID(p.c.env, base)] = true
-	}
-	delete(over, "")
 	for n := MaxKeepOld; n >= 1; n-- {
 		old := generation(name, n)
 		if !exists(filepath.Join(l.Dir, old)) {
 			continue
 		}
-		vid, err := rootVID(filepath.Join(l.Dir, old))
+		if n >= keep {
+			vid, err := rootVID(filepath.Join(l.Dir, old))
+			if err != nil {
+				return nil, err
+			}
+			if l.formerWith(p.c.env, vid) == "" {
+				steps = append(steps, swap.Remove{Path: old})
+				continue
+			}
+		}
 		switch {
-		case err != nil:
-			return nil, err
-		case n >= keep && !over[vid]:
-			steps = append(steps, swap.Remove{Path: old})
 		case keep > 0 && n == MaxKeepOld:
 			return nil, refuse("remove some of them", "%s: there are %d former states already", l.Dir, n)
 		case keep > 0:
@@ -242,7 +239,7 @@ func (p *RestampPlan) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = setSpaceHint(t.end(err)) }()
+	defer func() { err = spaceHint(t.end(err), nothingChanged, "", "") }()
 	at, err := t.temp(pt.target)
 	if err != nil {
 		return err

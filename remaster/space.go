@@ -25,13 +25,17 @@ func Bytes(n int64) string {
 	return ""
 }
 
-// spaceHint adds to a full disk's error what can be done.
-func spaceHint(err error) error {
+// nothingChanged is the state that most pipelines leave behind a full disk.
+const nothingChanged = "nothing was changed"
+
+// spaceHint adds to the error of a full disk, or of a file that is too large for
+// it, what state that leaves, and what can be done besides freeing space.
+func spaceHint(err error, state, full, large string) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return withHint(err, "the disk is full; nothing was changed. Free some space, or use -o to write the new base to another disk")
+		return withHint(err, "the disk is full; "+state+". Free some space"+full)
 	case errors.Is(err, syscall.EFBIG):
-		return withHint(err, "the file system cannot hold a file of this size; nothing was changed. Choose a stronger codec with --comp")
+		return withHint(err, "the file system cannot hold a file of this size; "+state+large)
 	}
 	return err
 }

@@ -352,7 +352,7 @@ func (p *UpdatePlan) Run(ctx context.Context) (*UpdateResult, error) {
 			return nil, err
 		}
 		if err := p.run(ctx, res); err != nil {
-			return nil, p.spaceHint(err)
+			return nil, spaceHint(err, nothingChanged, "", "")
 		}
 	}
 	if p.o.Stage && p.base {

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"relive/iso"
 	"relive/tree/hostfs"
@@ -193,14 +192,6 @@ func (p *UpdatePlan) checkImplanted(ctx context.Context) (err error) {
 		return p.doubt("%s is damaged between the bytes %d and %d, by the sum that is implanted in it", name, res.DamageFrom, res.Checked)
 	}
 	return p.doubt("%s is damaged, by the sum that is implanted in it", name)
-}
-
-// spaceHint adds to a full disk's error what can be done.
-func (p *UpdatePlan) spaceHint(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return withHint(err, "the disk is full; nothing was changed. Free some space")
-	}
-	return err
 }
 
 // hasSum tells whether the source holds any sum of a file.

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"strconv"
-
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
@@ -87,8 +84,8 @@ func (f *compactFlags) options() (o remaster.CompactOptions, err error) {
 	if o.Codec, o.Level, o.BlockSize, err = f.pack.codecOptions(); err != nil {
 		return o, err
 	}
-	if f.keepOld < 0 || f.keepOld > remaster.MaxKeepOld {
-		return o, usageError{errFlag("--keep-old", strconv.Itoa(f.keepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+	if err := checkKeepOld(f.keepOld); err != nil {
+		return o, err
 	}
 	o.Excludes, err = f.pack.excludeRules()
 	return o, err

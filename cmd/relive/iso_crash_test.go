@@ -118,27 +118,34 @@ func TestISOKill(t *testing.T) {
 	}
 }
 
+// twice runs what writes an ISO once more while the first run writes it: each
+// ends with the exit code done or is refused, and the ISO is whole.
+func twice(t *testing.T, done int, iso string, args ...string) {
+	t.Helper()
+	ps, text := announced(t, "writing", 0, func(*os.Process) {
+		code, _, stderr := relive(t, args...)
+		if code != exitRefused && code != done {
+			t.Errorf("the second run: exit code %d\n%s", code, stderr)
+		}
+		if code == exitRefused && !strings.Contains(stderr, "another relive writes it") && !strings.Contains(stderr, "exists already") {
+			t.Error(stderr)
+		}
+	}, args...)
+	if code := ps.ExitCode(); code != done && code != exitRefused {
+		t.Errorf("the first run: exit code %d\n%s", code, text)
+	}
+	if code, _, stderr := relive(t, "iso", "check", "-q", iso); code != 0 {
+		t.Error(stderr)
+	}
+}
+
 // TestISOTwice: two runs that write the same image do not write into each
 // other's file.
 func TestISOTwice(t *testing.T) {
 	t.Parallel()
 	at := systest.MemDir(t)
 	isoDir(t, at, 24)
-	ps, text := announced(t, "writing", 0, func(*os.Process) {
-		code, _, stderr := relive(t, rebuildArgs(at)...)
-		if code != exitRefused && code != exitDone {
-			t.Errorf("the second run: exit code %d\n%s", code, stderr)
-		}
-		if code == exitRefused && !strings.Contains(stderr, "another relive writes it") && !strings.Contains(stderr, "exists already") {
-			t.Error(stderr)
-		}
-	}, rebuildArgs(at)...)
-	if code := ps.ExitCode(); code != 0 && code != exitRefused {
-		t.Errorf("the first run: exit code %d\n%s", code, text)
-	}
-	if code, _, stderr := relive(t, "iso", "check", "-q", filepath.Join(at, "new.iso")); code != 0 {
-		t.Error(stderr)
-	}
+	twice(t, exitDone, filepath.Join(at, "new.iso"), rebuildArgs(at)...)
 	if now := stateOf(t, at); len(now) != 3 {
 		t.Error(now)
 	}

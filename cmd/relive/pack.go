@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"relive/remaster"
 	"relive/remaster/exclude"
 	"relive/squash/codec"
 )
@@ -80,4 +81,12 @@ func (f *packFlags) excludeRules() (out []exclude.Rule, err error) {
 
 func errFlag(name, value, want string) error {
 	return fmt.Errorf("%s %s: not %s", name, value, want)
+}
+
+// checkKeepOld checks how many former states are to be kept.
+func checkKeepOld(n int) error {
+	if n < 0 || n > remaster.MaxKeepOld {
+		return usageError{errFlag("--keep-old", strconv.Itoa(n), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+	}
+	return nil
 }

@@ -8,12 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
 )
+
+// preferAskFile is what --prefer asks for decisions in a file with.
+const preferAskFile = "ask-file"
 
 // rebaseFlags are those of a rebase.
 type rebaseFlags struct {
@@ -75,12 +77,13 @@ was written over a former base is carried over to the present one.`,
 }
 
 func (f *rebaseFlags) check() error {
+	if err := checkKeepOld(f.keepOld); err != nil {
+		return err
+	}
 	switch {
-	case f.keepOld < 0 || f.keepOld > remaster.MaxKeepOld:
-		return usageError{errFlag("--keep-old", strconv.Itoa(f.keepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
-	case f.prefer != "" && f.prefer != string(remaster.PreferOverlay) && f.prefer != string(remaster.PreferBase) && f.prefer != "ask-file":
+	case f.prefer != "" && f.prefer != string(remaster.PreferOverlay) && f.prefer != string(remaster.PreferBase) && f.prefer != preferAskFile:
 		return usageError{errFlag("--prefer", f.prefer, "ours, theirs or ask-file")}
-	case f.prefer == "ask-file" && f.decisions == "":
+	case f.prefer == preferAskFile && f.decisions == "":
 		return usageError{errors.New("--prefer ask-file needs --decisions FILE, to which the conflicts are written")}
 	case f.onto != "" && f.base != "":
 		return usageError{errors.New("--base names the base of an overlay that does not fit the present one, and --onto replaces the present one: do the first without --onto")}
@@ -90,32 +93,46 @@ func (f *rebaseFlags) check() error {
 	return nil
 }
 
-// rebase does it, and keeps the file of decisions.
-func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
-	o := remaster.RebaseOptions{Grow: f.grow}
-	if f.prefer != "ask-file" {
-		o.Prefer = remaster.Prefer(f.prefer)
-	}
-	var asked bytes.Buffer
-	var former []byte
+// askFile is a file of decisions that conflicts are added to.
+type askFile struct {
+	path   string
+	former []byte       // what it holds
+	asked  bytes.Buffer // what is to be added
+}
+
+// readDecisions reads the file of decisions into the options. It gives the file that
+// what is open is to be asked in, nil for none.
+func (f *rebaseFlags) readDecisions(o *remaster.RebaseOptions) (*askFile, error) {
+	ask := &askFile{path: f.decisions}
 	if f.decisions != "" {
 		var err error
-		if former, err = os.ReadFile(f.decisions); err == nil {
-			o.Decisions, err = remaster.ReadDecisions(bytes.NewReader(former), f.decisions)
-		} else if errors.Is(err, fs.ErrNotExist) && f.prefer == "ask-file" {
+		if ask.former, err = os.ReadFile(f.decisions); err == nil {
+			o.Decisions, err = remaster.ReadDecisions(bytes.NewReader(ask.former), f.decisions)
+		} else if errors.Is(err, fs.ErrNotExist) && f.prefer == preferAskFile {
 			err = nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if f.prefer == "ask-file" {
-		o.Conflict = func(c remaster.RebaseConflict) error {
-			if c.Decided == "" && !o.Decisions.Has(c.Path) {
-				asked.WriteString(c.Line())
-			}
-			return nil
+	if f.prefer != preferAskFile {
+		o.Prefer = remaster.Prefer(f.prefer)
+		return nil, nil
+	}
+	o.Conflict = func(c remaster.RebaseConflict) error {
+		if c.Decided == "" && !o.Decisions.Has(c.Path) {
+			ask.asked.WriteString(c.Line())
 		}
+		return nil
+	}
+	return ask, nil
+}
+
+func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
+	o := remaster.RebaseOptions{Grow: f.grow}
+	ask, err := f.readDecisions(&o)
+	if err != nil {
+		return err
 	}
 	e, l, err := a.open(ctx, dir, "", mustSettle.or(lookOnly, f.dryRun))
 	if err != nil {
@@ -123,7 +140,7 @@ func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
 	}
 	defer l.Close()
 	if f.onto == "" {
-		return a.rebaseInPlace(ctx, e, l, f, o, former, &asked)
+		return a.restamp(ctx, e, l, remaster.RestampOptions{Base: f.base, KeepOld: f.keepOld, Rebase: o}, f.dryRun, ask)
 	}
 	source, bare, err := a.openSource(ctx, e, l, f.onto, f.on)
 	if err != nil {
@@ -133,7 +150,7 @@ func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
 	plan, err := l.PlanUpdate(ctx, e, source, remaster.UpdateOptions{
 		Overlay: remaster.OverlayRebase, Rebase: o, NoKernel: f.noKernel || bare, KeepOld: f.keepOld, Force: f.force})
 	if err != nil {
-		return a.showConflicts(err, f, former, &asked)
+		return a.showConflicts(err, ask)
 	}
 	if f.dryRun {
 		return a.showUpdate(plan)
@@ -164,23 +181,24 @@ func (a *app) openSource(ctx context.Context, e *remaster.Env, l *remaster.Live,
 	return source, bare, nil
 }
 
-func (a *app) rebaseInPlace(ctx context.Context, e *remaster.Env, l *remaster.Live, f *rebaseFlags, o remaster.RebaseOptions, former []byte, asked *bytes.Buffer) error {
-	p, err := l.PlanRestamp(ctx, e, remaster.RestampOptions{Base: f.base, KeepOld: f.keepOld, Rebase: o})
+// restamp carries a set over to the present base.
+func (a *app) restamp(ctx context.Context, e *remaster.Env, l *remaster.Live, o remaster.RestampOptions, dryRun bool, ask *askFile) error {
+	p, err := l.PlanRestamp(ctx, e, o)
 	if err != nil {
-		return a.showConflicts(err, f, former, asked)
+		return a.showConflicts(err, ask)
 	}
 	defer p.Close()
-	if !f.dryRun {
+	if !dryRun {
 		if err := p.Run(ctx); err != nil {
 			return err
 		}
 	}
-	return a.showRestamp(p, f.dryRun)
+	return a.showRestamp(p, dryRun)
 }
 
-// showConflicts lists the conflicts that an error carries, or writes them to the
-// file of decisions, and gives the error back.
-func (a *app) showConflicts(err error, f *rebaseFlags, former []byte, asked *bytes.Buffer) error {
+// showConflicts lists the conflicts that an error carries, or asks for decisions
+// in a file where ask is not nil, and gives the error back.
+func (a *app) showConflicts(err error, ask *askFile) error {
 	var r *remaster.RebaseConflicts
 	if !errors.As(err, &r) {
 		return err
@@ -190,11 +208,11 @@ func (a *app) showConflicts(err error, f *rebaseFlags, former []byte, asked *byt
 			return jerr
 		}
 	}
-	if f != nil && f.prefer == "ask-file" {
-		if werr := writeDecisions(f.decisions, former, asked.Bytes()); werr != nil {
+	if ask != nil {
+		if werr := ask.write(); werr != nil {
 			return werr
 		}
-		r.Hint = "decide in " + f.decisions + ", by ours or theirs in place of ask, and give it again"
+		r.Hint = "decide in " + ask.path + ", by ours or theirs in place of ask, and give it again"
 		return err
 	}
 	if a.json {
@@ -213,20 +231,19 @@ func (a *app) showConflicts(err error, f *rebaseFlags, former []byte, asked *byt
 	return err
 }
 
-// writeDecisions adds what is asked to a file of decisions, of which every line
-// stays.
-func writeDecisions(path string, former, asked []byte) (err error) {
-	if len(asked) == 0 {
+// write adds what is asked to the file, of which every line stays.
+func (k *askFile) write() (err error) {
+	if k.asked.Len() == 0 {
 		return nil
 	}
-	text := former
+	text := bytes.Clone(k.former)
 	switch {
-	case len(former) == 0:
+	case len(text) == 0:
 		text = []byte(remaster.DecisionsHead)
-	case former[len(former)-1] != '\n':
-		text = append(bytes.Clone(former), '\n')
+	case text[len(text)-1] != '\n':
+		text = append(text, '\n')
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".relive-*")
+	f, err := os.CreateTemp(filepath.Dir(k.path), filepath.Base(k.path)+".relive-*")
 	if err != nil {
 		return err
 	}
@@ -235,10 +252,10 @@ func writeDecisions(path string, former, asked []byte) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	_, err = f.Write(append(bytes.Clone(text), asked...))
+	_, err = f.Write(append(text, k.asked.Bytes()...))
 	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = os.Rename(f.Name(), k.path)
 	}
 	return err
 }

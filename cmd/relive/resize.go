@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,8 +32,8 @@ An image that was sparse stays so, and one with its space set aside too.`,
   relive resize /run/media/me/FEDORA --overlay max`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if o.KeepOld < 0 || o.KeepOld > remaster.MaxKeepOld {
-				return usageError{errFlag("--keep-old", strconv.Itoa(o.KeepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+			if err := checkKeepOld(o.KeepOld); err != nil {
+				return err
 			}
 			for _, s := range []struct {
 				names [2]string

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"strconv"
-
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
@@ -37,8 +34,8 @@ lists and archives, some caches.`,
   relive save --dry-run /media/usb/antiX --from /mnt/copy/upper`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if o.KeepOld < 0 || o.KeepOld > remaster.MaxKeepOld {
-				return usageError{errFlag("--keep-old", strconv.Itoa(o.KeepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+			if err := checkKeepOld(o.KeepOld); err != nil {
+				return err
 			}
 			for _, r := range rules {
 				rule, err := exclude.ParsePattern(r, "--exclude")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -271,25 +270,15 @@ or named with --base. Where both have changed the same paths these are listed,
 and it is refused (exit code 4); relive rebase --set NAME decides them.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if o.KeepOld < 0 || o.KeepOld > remaster.MaxKeepOld {
-				return usageError{errFlag("--keep-old", strconv.Itoa(o.KeepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+			if err := checkKeepOld(o.KeepOld); err != nil {
+				return err
 			}
 			e, l, err := a.openWith(c.Context(), args[0], "", mustSettle.or(lookOnly, dryRun), remaster.WithSet(args[1]))
 			if err != nil {
 				return err
 			}
 			defer l.Close()
-			p, err := l.PlanRestamp(c.Context(), e, o)
-			if err != nil {
-				return a.showConflicts(err, nil, nil, nil)
-			}
-			defer p.Close()
-			if !dryRun {
-				if err := p.Run(c.Context()); err != nil {
-					return err
-				}
-			}
-			return a.showRestamp(p, dryRun)
+			return a.restamp(c.Context(), e, l, o, dryRun, nil)
 		},
 	}
 	c.Flags().StringVar(&o.Base, "base", "", "the linuxfs that the set was written over")

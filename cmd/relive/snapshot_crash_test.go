@@ -120,22 +120,7 @@ func TestSnapshotTwice(t *testing.T) {
 	in, at := systest.MemDir(t), systest.MemDir(t)
 	snapshotDir(t, in, 24)
 	to := filepath.Join(at, "new.iso")
-	args := snapshotArgs(in, to)
-	ps, text := announced(t, "writing", 0, func(*os.Process) {
-		code, _, stderr := relive(t, args...)
-		if code != exitRefused && code != exitWarnings {
-			t.Errorf("the second run: exit code %d\n%s", code, stderr)
-		}
-		if code == exitRefused && !strings.Contains(stderr, "another relive writes it") && !strings.Contains(stderr, "exists already") {
-			t.Error(stderr)
-		}
-	}, args...)
-	if code := ps.ExitCode(); code != exitWarnings && code != exitRefused {
-		t.Errorf("the first run: exit code %d\n%s", code, text)
-	}
-	if code, _, stderr := relive(t, "iso", "check", "-q", to); code != 0 {
-		t.Error(stderr)
-	}
+	twice(t, exitWarnings, to, snapshotArgs(in, to)...)
 	for name := range stateOf(t, at) {
 		if strings.HasSuffix(name, ".relive-tmp") {
 			t.Errorf("%s is left", name)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,8 +36,8 @@ differs nothing is written.`,
   relive sync-home --reverse --size 8G /media/usb/antiX`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if o.KeepOld < 0 || o.KeepOld > remaster.MaxKeepOld {
-				return usageError{errFlag("--keep-old", strconv.Itoa(o.KeepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+			if err := checkKeepOld(o.KeepOld); err != nil {
+				return err
 			}
 			fl := c.Flags()
 			if fl.Changed("delete") {

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"strconv"
-
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
@@ -33,8 +30,8 @@ alone.`,
   relive update --from new.iso --overlay reset --no-kernel /run/media/me/FEDORA`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if o.KeepOld < 0 || o.KeepOld > remaster.MaxKeepOld {
-				return usageError{errFlag("--keep-old", strconv.Itoa(o.KeepOld), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+			if err := checkKeepOld(o.KeepOld); err != nil {
+				return err
 			}
 			e, l, err := a.open(c.Context(), args[0], "", mustSettle.or(lookOnly, dryRun))
 			if err != nil {
