@@ -103,7 +103,8 @@ func TestSyncHomeRefused(t *testing.T) {
 		t.Error(err)
 	}
 	drop()
-	s.boot(func(string) {
+	s.boot(func(mnt string) {
+		systest.Run(t, "sync", "-f", mnt) // so that the kernel does not write while the image is read
 		refused(s.dir, "rootfs: in use", "shut", remaster.SyncHomeOptions{Reverse: true})
 	})
 	systest.Must(t, os.WriteFile(s.dir+"/homefs", append([]byte("LUKS\xba\xbe"), make([]byte, 8000)...), 0o600))

@@ -461,6 +461,7 @@ func TestRelayerRefused(t *testing.T) {
 	refused(m.dir, "there is no overlay", same)
 	s := all["antiX"](t)
 	s.boot(func(mnt string) {
+		systest.Run(t, "sync", "-f", mnt) // so that the kernel does not write while the image is read
 		refused(s.dir, "in use", same)
 		write(t, mnt+"/etc/live/version/rootfs.ver", []byte("==== 77777777777777777777777777777777\n"), 0o644)
 	})
