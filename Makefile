@@ -36,7 +36,7 @@ lint: ## golangci-lint (with the import direction) and shellcheck
 
 fuzz: ## every fuzz target for $(FUZZTIME)
 	@scripts/setup test
-	@scripts/fuzz $(FUZZTIME)
+	@scripts/fuzz -t $(FUZZTIME)
 
 bench: bin/relive ## compaction, snapshots and ext4 images against mksquashfs, xorriso and mke2fs
 	@scripts/setup bench
