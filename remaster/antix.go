@@ -55,7 +55,7 @@ func (AntiX) find(at place, dir, generation string) (*Found, error) {
 func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
 	path := l.path(antixBase)
 	if err := l.openBase(e, path, antixBase); err != nil {
-		return withHint(err, "relive verify "+path+" tells more; if linuxfs.old is sound, relive rollback "+l.Dir+" brings it back")
+		return damageHint(err, "relive verify "+path+" tells more; if linuxfs.old is sound, relive rollback "+l.Dir+" brings it back")
 	}
 	if err := l.openRootfs(); err != nil {
 		return err

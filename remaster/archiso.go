@@ -110,7 +110,7 @@ func twoBelow(at place, dir string, name func(first, second string) string) (out
 func (Archiso) open(_ context.Context, e *Env, l *Live) error {
 	path := l.path(l.files.base)
 	if err := l.openBase(e, path, archisoInner); err != nil {
-		return withHint(err, "relive verify "+path+" tells more")
+		return damageHint(err, "relive verify "+path+" tells more")
 	}
 	if len(l.files.overlay) == 0 {
 		return nil

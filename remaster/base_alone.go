@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"relive/remaster/probe"
 	"relive/tree"
 )
 
@@ -15,14 +16,14 @@ func (l *Live) OpenBase(e *Env, path string) (*Live, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	for _, name := range []string{"usr", "bin", "etc"} {
+	for _, name := range append([]string{"bin", "etc"}, systemDirs...) {
 		if n, err := b.Base.Root.Child(name); n != nil && err == nil {
 			return b, nil
 		} else if err != nil {
 			return nil, errors.Join(err, b.Close())
 		}
 	}
-	return nil, errors.Join(tree.Unsupported(path, "root directory", "holds no system: there is neither usr nor bin nor etc"), b.Close())
+	return nil, errors.Join(tree.Unsupported(path, "root directory", "holds no system: there is neither usr nor bin nor etc nor ostree"), b.Close())
 }
 
 // openFormer opens a base that lies where l does.
@@ -43,7 +44,7 @@ func (l *Live) openAs(e *Env, path string) error {
 	if err != nil {
 		return err
 	}
-	kind, err := sniffContent(c, path)
+	res, err := probeContent(c, path)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func (l *Live) openAs(e *Env, path string) error {
 	case Archiso:
 		return l.openBase(e, path, archisoInner)
 	case LiveOS:
-		if kind == "ext" {
+		if res.Kind.IsExt() {
 			return l.openBare(path)
 		}
 		return l.openWrapped(e, path)
@@ -67,6 +68,6 @@ func (l *Live) IsBase(path string) (bool, error) {
 	if !isFile(host{}, path) {
 		return false, nil
 	}
-	kind, err := sniff(host{}, path)
-	return kind == "squashfs" || kind == "ext" && l.Base.Image == nil, err
+	res, err := probeFile(host{}, path)
+	return res.Kind == probe.SquashFS || res.Kind.IsExt() && l.Base.Image == nil, err
 }

@@ -106,7 +106,7 @@ func (Casper) open(_ context.Context, e *Env, l *Live) error {
 		paths = append(paths, path)
 	}
 	if err := l.openStack(e, paths, len(paths)-1); err != nil {
-		return withHint(err, "relive verify tells more of an image")
+		return damageHint(err, "relive verify tells more of an image")
 	}
 	if len(l.files.overlay) > 0 {
 		path := l.path(l.files.overlay[0])

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/probe"
 	"relive/tree"
 )
 
@@ -38,7 +39,7 @@ func (p *SyncHomePlan) source() (*homeSource, error) {
 	h := &homeSource{name: l.files.home}
 	if l.HomeProblem != nil {
 		path := filepath.Join(l.Dir, l.files.home)
-		if kind, err := sniff(l.at, path); err == nil && kind == "LUKS" {
+		if res, err := probeFile(l.at, path); err == nil && res.Kind == probe.LUKS {
 			return nil, refuse("boot with it and copy the homes on the running system; relive opens no encrypted images",
 				"%s: is encrypted (LUKS)", path)
 		}

@@ -46,9 +46,8 @@ func OpenISO(file string, names iso.Names) (*ISO, error) {
 func (o *ISO) open(names iso.Names) (err error) {
 	if !iso.Is(o.content, o.content.Size()) {
 		err := fmt.Errorf("%s: no ISO 9660 image", o.Path)
-		kind, sniffed := sniffContent(o.content, o.Path)
-		if sniffed == nil && kind != "" && kind != "zeros" {
-			return withHint(fmt.Errorf("%w, but %s", err, kind), "relive ls and relive status look at other images")
+		if res, perr := probeContent(o.content, o.Path); perr == nil && res.Kind.Known() {
+			return withHint(fmt.Errorf("%w, but %s", err, res.Name()), "relive ls and relive status look at other images")
 		}
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"relive/extfs"
 	"relive/overlay"
 	"relive/remaster/hostdisk"
+	"relive/remaster/probe"
 	"relive/remaster/stick"
 	"relive/remaster/swap"
 	"relive/squash"
@@ -348,12 +349,20 @@ func (l *Live) openImage(path string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	fs, err := extfs.Open(c, c.Size(), filepath.Base(path))
+	res, err := probeContent(c, path)
 	if err != nil {
-		if errors.Is(err, tree.ErrCorrupt) {
-			err = withHint(err, "e2fsck -f "+path+" tells more and may repair it; make a copy first")
-		}
 		return nil, err
+	}
+	if res.Kind.Known() && !res.Kind.IsExt() {
+		return nil, holdsOther(l.rel(path), res, readsExt)
+	}
+	fs, err := extfs.Open(c, c.Size(), filepath.Base(path))
+	if err != nil && !res.Kind.Known() {
+		// What is in there may be encrypted, or of a kind that is not known.
+		return nil, damageHint(err, "e2fsck -fn "+path+" changes nothing, and tells whether a file system of that kind was in it")
+	}
+	if err != nil {
+		return nil, damageHint(err, "e2fsck -f "+path+" tells more and may repair it; make a copy first")
 	}
 	return &Image{Path: path, Size: c.Size(), Allocated: l.allocated(path, c.Size()), FS: fs}, nil
 }
@@ -371,10 +380,10 @@ func (l *Live) openBase(e *Env, path string, inner ...string) error {
 		// are decoded once if they all fit.
 		opts = append(opts, squash.CacheBytes(32<<20))
 	}
-	if kind, err := sniffContent(c, path); err != nil {
+	if res, err := probeContent(c, path); err != nil {
 		return err
-	} else if kind != "squashfs" && kind != "" {
-		return tree.Unsupported(l.rel(path), "offset 0", "it holds %s, and only SquashFS can be read", kind)
+	} else if res.Kind.Known() && res.Kind != probe.SquashFS && res.Kind != probe.SquashFS3 {
+		return holdsOther(l.rel(path), res, readsSquash)
 	}
 	r, err := squash.Open(c, c.Size(), filepath.Base(path), e.Library, opts...)
 	if err != nil {
@@ -408,12 +417,19 @@ func (b *Base) content() (n int64, err error) {
 	return n, err
 }
 
+// systemDirs are the directories by which dracut knows that an image holds the
+// system's files, and no image of a file system: of most systems usr, of those
+// that are deployed by ostree alone that (dmsquash-live-root.sh).
+var systemDirs = []string{"usr", "ostree"}
+
 // openInner opens the ext image that a wrapping base holds under one of those
 // paths instead of a system; nil where it wraps none.
 func (l *Live) openInner(paths []string) (*Inner, error) {
 	root := l.Base.Root
-	if usr, err := root.Child("usr"); err != nil || usr != nil {
-		return nil, err
+	for _, name := range systemDirs {
+		if n, err := root.Child(name); err != nil || n != nil {
+			return nil, err
+		}
 	}
 	for _, path := range paths {
 		n, err := root.Lookup(path)
@@ -428,7 +444,15 @@ func (l *Live) openInner(paths []string) (*Inner, error) {
 			return nil, err
 		}
 		l.closers = append(l.closers, c)
-		fs, err := extfs.Open(c, c.Size(), l.Base.Name()+":"+path)
+		name := l.Base.Name() + ":" + path
+		res, err := probeContent(c, name)
+		if err != nil {
+			return nil, err
+		}
+		if res.Kind.Known() && !res.Kind.IsExt() {
+			return nil, holdsOther(name, res, readsExt)
+		}
+		fs, err := extfs.Open(c, c.Size(), name)
 		if err != nil {
 			return nil, err
 		}
@@ -444,14 +468,7 @@ func (l *Live) openHome(name string) {
 	if !isFile(l.at, path) {
 		return
 	}
-	kind, err := sniff(l.at, path)
-	if err == nil && kind != "ext" && kind != "" && kind != "zeros" {
-		err = tree.Unsupported(l.rel(path), "offset 0", "it holds %s; only ext2, ext3 and ext4 can be read", kind)
-	}
-	if err == nil {
-		l.Home, err = l.openImage(path)
-	}
-	if l.HomeProblem = err; err != nil {
+	if l.Home, l.HomeProblem = l.openImage(path); l.HomeProblem != nil {
 		l.Home = nil
 	}
 }

@@ -210,7 +210,7 @@ func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
 		paths = append(paths, l.path(name))
 	}
 	if err := l.openStack(e, paths, slices.Index(stack, l.files.base)); err != nil {
-		return withHint(err, "relive verify tells more of an image")
+		return damageHint(err, "relive verify tells more of an image")
 	}
 	if root == nil {
 		return nil

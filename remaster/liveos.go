@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/probe"
 	"relive/tree"
 )
 
@@ -127,7 +128,7 @@ func setAside(name string) bool {
 func (LiveOS) open(ctx context.Context, e *Env, l *Live) error {
 	path := l.path(l.files.base)
 	if err := l.openLiveOSBase(e, path); err != nil {
-		return withHint(err, "relive verify "+path+" tells more; if the .old beside it is sound, relive rollback "+l.Dir+" brings it back")
+		return damageHint(err, "relive verify "+path+" tells more; if the .old beside it is sound, relive rollback "+l.Dir+" brings it back")
 	}
 	if len(l.files.overlay) > 0 {
 		if err := l.openLiveOSOverlay(); err != nil {
@@ -160,7 +161,7 @@ func (l *Live) openWrapped(e *Env, path string) error {
 	if l.Base.Inner != nil {
 		return nil
 	}
-	for _, name := range []string{"usr", "proc"} {
+	for _, name := range append([]string{"proc"}, systemDirs...) {
 		if n, err := l.Base.Root.Child(name); err != nil || n != nil {
 			return err
 		}
@@ -196,21 +197,20 @@ func (l *Live) openLiveOSOverlay() error {
 	if st.dir {
 		return l.openDirOverlay(path, l.path(liveosWork))
 	}
-	kind, err := sniff(l.at, path)
-	if err != nil {
+	res, err := probeFile(l.at, path)
+	switch {
+	case err != nil:
 		return err
-	}
-	switch kind {
-	case "ext":
+	case res.Kind.IsExt():
 		return l.openImageOverlay(path, liveosUpper, liveosWork)
-	case "dm-snapshot", "zeros", "":
+	case !res.Kind.Known(), res.Kind == probe.COW:
 		// dracut takes a file of no known type for a snapshot's.
 		if l.Base.Inner == nil {
 			return refuse("move it away: above a base without one, changes are kept by overlayfs in a directory or a file system", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
 		}
 		return l.openSnapshot(path)
 	}
-	return tree.Unsupported(l.rel(path), "offset 0", "it holds %s, which cannot be read; only ext2, ext3 and ext4 can", kind)
+	return holdsOther(l.rel(path), res, readsExt+", and device-mapper snapshots,")
 }
 
 // rel is a path for messages.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"relive/remaster/hostdisk"
+	"relive/remaster/probe"
 	"relive/remaster/swap"
 )
 
@@ -212,7 +213,7 @@ func (p *ResizePlan) addHome(ctx context.Context) error {
 		return err
 	}
 	if l.Home == nil {
-		if kind, err := sniff(l.at, path); err == nil && kind == "LUKS" {
+		if res, err := probeFile(l.at, path); err == nil && res.Kind == probe.LUKS {
 			return refuse("unlock it, and resize container and file system with cryptsetup and resize2fs; or make a new one of the right size and copy the homes over",
 				"%s: is encrypted (LUKS), and what is in it cannot be read", path)
 		}

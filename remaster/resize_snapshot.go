@@ -51,16 +51,16 @@ func (p *ResizePlan) addSnapshot(ctx context.Context, target string) error {
 	return nil
 }
 
-// errProbe is the error of a file that is not made.
-var errProbe = errors.New("only a probe")
+// errMeasured is the error of a file that is not made.
+var errMeasured = errors.New("only measured")
 
-// probe is a new COW that is not made.
-type probe struct{}
+// measured is a new COW that is not made.
+type measured struct{}
 
-func (probe) ReadAt([]byte, int64) (int, error)  { return 0, errProbe }
-func (probe) WriteAt([]byte, int64) (int, error) { return 0, errProbe }
-func (probe) Truncate(int64) error               { return errProbe }
-func (probe) Sync() error                        { return errProbe }
+func (measured) ReadAt([]byte, int64) (int, error)  { return 0, errMeasured }
+func (measured) WriteAt([]byte, int64) (int, error) { return 0, errMeasured }
+func (measured) Truncate(int64) error               { return errMeasured }
+func (measured) Sync() error                        { return errMeasured }
 
 // holds is the size of the smallest COW that shows the same.
 func (c *snapshotResize) holds(ctx context.Context) (int64, error) {
@@ -69,12 +69,12 @@ func (c *snapshotResize) holds(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	o.Size = 1 // which becomes the least that a COW has
-	res, err := dmmerge.Repack(ctx, c.s.Device, probe{}, o)
+	res, err := dmmerge.Repack(ctx, c.s.Device, measured{}, o)
 	var small *dmmerge.SizeError
 	switch {
 	case errors.As(err, &small):
 		return dmmerge.GoodSize(small.Next, uint32(res.ChunkBytes/512))
-	case errors.Is(err, errProbe):
+	case errors.Is(err, errMeasured):
 		return res.Size, nil
 	}
 	return 0, err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"relive/extfs"
+	"relive/remaster/probe"
 	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -60,11 +61,11 @@ var errNoImage = errors.New("no image of a file system")
 
 // openImageTree opens a SquashFS or ext image.
 func openImageTree(e *Env, path string) (*tree.Node, io.Closer, error) {
-	kind, err := sniff(host{}, path)
+	res, err := probeFile(host{}, path)
 	if err != nil {
 		return nil, nil, err
 	}
-	if kind != "squashfs" && kind != "ext" {
+	if res.Kind != probe.SquashFS && !res.Kind.IsExt() {
 		return nil, nil, fmt.Errorf("%s: %w", path, errNoImage)
 	}
 	c, err := hostfs.OpenFile(path)
@@ -72,7 +73,7 @@ func openImageTree(e *Env, path string) (*tree.Node, io.Closer, error) {
 		return nil, nil, err
 	}
 	name := filepath.Base(path)
-	if kind == "squashfs" {
+	if res.Kind == probe.SquashFS {
 		r, err := squash.Open(c, c.Size(), name, e.Library)
 		if err != nil {
 			c.Close()

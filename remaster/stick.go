@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"relive/remaster/hostdisk"
+	"relive/remaster/probe"
 	"relive/remaster/stick"
 	"relive/tree"
 )
@@ -32,10 +33,11 @@ type FoundOnStick struct {
 // OpenStick opens a device or image and looks for live systems on it: in the
 // root of each file system and down to two directories below it.
 func OpenStick(ctx context.Context, path string) (*Stick, error) {
-	if kind, err := sniff(host{}, path); err != nil {
+	switch res, err := probeFile(host{}, path); {
+	case err != nil:
 		return nil, err
-	} else if kind == "squashfs" || kind == "dm-snapshot" {
-		return nil, withHint(fmt.Errorf("%s: %w: it is a %s alone", path, ErrNoLayout, kind),
+	case res.Kind == probe.SquashFS, res.Kind == probe.COW:
+		return nil, withHint(fmt.Errorf("%s: %w: it holds %s alone", path, ErrNoLayout, res.Name()),
 			"only a live directory, or a stick with one, has a base and an overlay; relive verify and relive ls look at single files")
 	}
 	disk, err := stick.Open(path)

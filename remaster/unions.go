@@ -17,26 +17,12 @@ func (l *Live) openPersistence(path string) (*tree.Node, error) {
 	}
 	l.Overlay = &Overlay{Path: path, Form: FormOverlayFS, Empty: true}
 	if !st.dir {
-		kind, err := sniff(l.at, path)
-		if err != nil {
-			return nil, err
-		}
-		if kind != "ext" {
-			return nil, tree.Unsupported(l.rel(path), "offset 0", "holds %s; only ext2, ext3 and ext4 can be read", orNothing(kind))
-		}
 		if l.Overlay.Image, err = l.openImage(path); err != nil {
 			return nil, err
 		}
 		return l.Overlay.Image.FS.Root()
 	}
 	return l.at.directory(path)
-}
-
-func orNothing(kind string) string {
-	if kind == "" || kind == "zeros" {
-		return "no file system that is known"
-	}
-	return kind
 }
 
 // openUnions lays the directories rw of the persistence over the directories of

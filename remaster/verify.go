@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"relive/dmmerge"
+	"relive/remaster/probe"
 	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -33,30 +34,57 @@ var ErrDamaged = errors.New("damaged")
 
 // VerifyFile checks one file by what it is: a SquashFS image (its structure,
 // every reference, and that every block decodes), an ext image, or the
-// copy-on-write store of a device-mapper snapshot.
+// copy-on-write store of a device-mapper snapshot. What is of another kind that
+// is known is skipped, and the result says what it is.
 func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
-	kind, err := sniff(host{}, path)
+	res, err := probeFile(host{}, path)
+	switch {
+	case err != nil:
+		return CheckResult{}, err
+	case res.Kind == probe.COW, res.Kind == probe.Zeros:
+		return verifyCOW(ctx, path)
+	case res.Kind == probe.Unknown:
+		return CheckResult{}, withHint(tree.Unsupported(path, "", "it holds nothing that is known"),
+			"relive verify checks SquashFS and ext images, COWs, and live directories")
+	}
+	return verifyKnown(ctx, e, path, res)
+}
+
+// verifyKnown checks a file that holds that.
+func verifyKnown(ctx context.Context, e *Env, path string, res probe.Result) (CheckResult, error) {
+	switch {
+	case res.Kind == probe.SquashFS, res.Kind == probe.SquashFS3:
+		return verifySquash(ctx, e, path)
+	case res.Kind.IsExt():
+		return verifyExt(ctx, e, path)
+	case res.Kind == probe.COW:
+		return verifyCOW(ctx, path)
+	}
+	out := CheckResult{Path: path, What: "file", Skipped: "it holds " + res.Name() + ", which relive does not check"}
+	if res.Kind == probe.ISO9660 {
+		out.Skipped += "; relive iso check does"
+	}
+	return out, nil
+}
+
+// verifyBase checks an image that a system boots from: where nothing is known
+// in it, it is damaged.
+func verifyBase(ctx context.Context, e *Env, path string) (CheckResult, error) {
+	res, err := probeFile(host{}, path)
 	if err != nil {
 		return CheckResult{}, err
 	}
-	switch kind {
-	case "ext":
-		return verifyExt(ctx, e, path)
-	case "dm-snapshot", "zeros":
-		return verifyCOW(path)
+	if !res.Kind.Known() {
+		return verifySquash(ctx, e, path)
 	}
-	return verifySquash(ctx, e, path)
+	return verifyKnown(ctx, e, path, res)
 }
 
 func verifySquash(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	res := CheckResult{Path: path, What: "squashfs"}
 	r, size, open, err := e.openSquash(path)
 	if err != nil {
-		if errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported) {
-			res.Findings = append(res.Findings, err.Error())
-			return res, nil
-		}
-		return res, err
+		return res.failed(ctx, err)
 	}
 	defer open.Close()
 	e.phase("checking "+filepath.Base(path), size)
@@ -74,7 +102,7 @@ func verifySquash(ctx context.Context, e *Env, path string) (CheckResult, error)
 }
 
 // verifyCOW checks the metadata of a COW.
-func verifyCOW(path string) (CheckResult, error) {
+func verifyCOW(ctx context.Context, path string) (CheckResult, error) {
 	res := CheckResult{Path: path, What: "dm-snapshot"}
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
@@ -83,8 +111,7 @@ func verifyCOW(path string) (CheckResult, error) {
 	defer c.Close()
 	cow, err := dmmerge.Open(c, c.Size(), filepath.Base(path))
 	if err != nil {
-		res.Findings = append(res.Findings, err.Error())
-		return res, nil
+		return res.failed(ctx, err)
 	}
 	res.OK = true
 	for _, f := range cow.Findings() {
@@ -123,7 +150,7 @@ func VerifyDir(ctx context.Context, e *Env, dir string, opts ...Option) ([]Check
 	f := &found.files
 	path := func(name string) string { return filepath.Join(found.Dir, name) }
 	var out []CheckResult
-	base, err := VerifyFile(ctx, e, path(f.base))
+	base, err := verifyBase(ctx, e, path(f.base))
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +159,10 @@ func VerifyDir(ctx context.Context, e *Env, dir string, opts ...Option) ([]Check
 		if name == f.base {
 			continue
 		}
-		other, err := VerifyFile(ctx, e, path(name))
+		other, err := verifyBase(ctx, e, path(name))
 		if err != nil {
 			return nil, err
 		}
-		base.OK = base.OK && other.OK
 		out = append(out, other)
 	}
 	sums := map[string]string{} // by the name of the file with the sum, the name of the hash
@@ -178,7 +204,7 @@ func VerifyDir(ctx context.Context, e *Env, dir string, opts ...Option) ([]Check
 		if name == "" || !exists(path(name)) {
 			continue
 		}
-		res, err := verifyPersistence(ctx, e, path(name))
+		res, err := verifyPersistence(ctx, e, path(name), f.mayBeCOW(name))
 		if err != nil {
 			return nil, err
 		}
@@ -222,19 +248,26 @@ func verifyListed(ctx context.Context, e *Env, found *Found, c companion) (Check
 	return res, nil
 }
 
+// mayBeCOW reports whether a boot takes an overlay of that name for the store of
+// a device-mapper snapshot where it knows nothing in it.
+func (s *fileSet) mayBeCOW(name string) bool {
+	return name != s.home && (strings.HasPrefix(name, liveosOverlay) || filepath.Base(name) == archisoCOW)
+}
+
 // verifyPersistence checks a file or directory of persistence.
-func verifyPersistence(ctx context.Context, e *Env, path string) (CheckResult, error) {
+func verifyPersistence(ctx context.Context, e *Env, path string, cow bool) (CheckResult, error) {
 	res := CheckResult{Path: path, What: "directory"}
 	if !isDir(host{}, path) {
-		kind, err := sniff(host{}, path)
-		switch kind {
-		case "ext", "dm-snapshot", "zeros", "squashfs":
-			return VerifyFile(ctx, e, path)
-		case "":
+		switch held, err := probeFile(host{}, path); {
+		case err != nil:
+			return res, err
+		case !held.Kind.Known() && cow:
+			return verifyCOW(ctx, path)
+		case !held.Kind.Known():
 			return verifyExt(ctx, e, path) // which tells what it misses
+		default:
+			return verifyKnown(ctx, e, path, held)
 		}
-		res.What, res.Skipped = "file", "it holds "+orNothing(kind)
-		return res, err
 	}
 	e.phase("reading "+filepath.Base(path), 0)
 	root, err := host{}.directory(path)
@@ -257,10 +290,8 @@ func verifyMerged(ctx context.Context, e *Env, found *Found) ([]CheckResult, err
 		return []CheckResult{{Path: found.Dir, What: "merged", Skipped: r.Fact}}, nil
 	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		return []CheckResult{{Path: found.Dir, What: "merged", Findings: []string{err.Error()}}}, nil
+		res, err := CheckResult{Path: found.Dir, What: "merged"}.failed(ctx, err)
+		return []CheckResult{res}, err
 	}
 	defer l.Close()
 	s := l.snapshot()
@@ -323,13 +354,23 @@ func verifyExt(ctx context.Context, e *Env, path string) (CheckResult, error) {
 // or has failed.
 func (res CheckResult) readTo(ctx context.Context, nodes int, err error) (CheckResult, error) {
 	if err != nil {
-		if ctx.Err() != nil {
-			return res, err
-		}
-		res.Findings = append(res.Findings, err.Error())
-		return res, nil
+		return res.failed(ctx, err)
 	}
 	res.OK, res.Detail = true, fmt.Sprintf("%d files and directories", nodes)
+	return res, nil
+}
+
+// failed completes the result of a check that has failed: what uses something
+// that relive does not read may be sound, and is skipped.
+func (res CheckResult) failed(ctx context.Context, err error) (CheckResult, error) {
+	switch {
+	case ctx.Err() != nil:
+		return res, err
+	case errors.Is(err, tree.ErrUnsupported):
+		res.Skipped = err.Error()
+	default:
+		res.Findings = append(res.Findings, err.Error())
+	}
 	return res, nil
 }
 

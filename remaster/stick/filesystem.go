@@ -6,12 +6,10 @@ import (
 
 	"relive/extfs"
 	"relive/iso"
+	"relive/remaster/probe"
 	"relive/remaster/stick/fat"
 	"relive/tree"
 )
-
-// isoKind is ISO 9660's name, the one kind that stands beside a partition table.
-const isoKind = "iso9660"
 
 // opened is a file system.
 type opened struct {
@@ -22,23 +20,23 @@ type opened struct {
 }
 
 // openFileSystem opens a file system of that kind.
-func openFileSystem(kind string, r *io.SectionReader, name string) (opened, error) {
+func openFileSystem(kind probe.Kind, r *io.SectionReader, name string) (opened, error) {
 	switch kind {
-	case "vfat", "exfat":
+	case probe.FAT, probe.ExFAT:
 		fs, err := fat.Open(r, r.Size(), name)
 		if err != nil {
-			return opened{}, fsckHint(err, "fsck."+kind)
+			return opened{}, fsckHint(err, "fsck."+string(kind))
 		}
 		root, err := fs.Root()
 		return opened{root: root}, err
-	case "ext2", "ext3", "ext4":
+	case probe.Ext2, probe.Ext3, probe.Ext4:
 		fs, err := extfs.Open(r, r.Size(), name)
 		if err != nil {
 			return opened{}, fsckHint(err, "e2fsck -f")
 		}
 		root, err := fs.Root()
 		return opened{root, fs.Info().NeedsRecovery}, err
-	case isoKind:
+	case probe.ISO9660:
 		img, err := iso.Open(r, r.Size(), name)
 		if err != nil {
 			return opened{}, err
@@ -50,25 +48,14 @@ func openFileSystem(kind string, r *io.SectionReader, name string) (opened, erro
 }
 
 // unreadable is the error of a kind that is known and not read.
-func unreadable(kind, name string) error {
+func unreadable(kind probe.Kind, name string) error {
 	fact := "nothing that is known"
-	if kind != "" {
-		fact = kind + ", which relive does not read"
+	if kind.Known() {
+		fact = kind.Name() + ", which relive does not read from a stick"
 	}
-	hint := "mount it and give the directory"
-	switch kind {
-	case "":
-		hint = "where it is mounted somewhere, give the directory"
-	case "crypto_LUKS":
-		hint = "open it with cryptsetup and give the device under /dev/mapper"
-	case "LVM2_member":
-		hint = "activate it with vgchange -ay and give the logical volume"
-	case "linux_raid_member":
-		hint = "assemble it with mdadm and give the device that results"
-	case "swap":
-		hint = "it holds no files"
-	case "squashfs":
-		hint = "give the partition's device, or a copy of it, where a SquashFS image is wanted"
+	hint := kind.Hint()
+	if kind == probe.SquashFS || kind == probe.EROFS {
+		hint = "give the partition's device, or a copy of it, where an image is wanted"
 	}
 	return withHint(tree.Unsupported(name, "", "%s", fact), hint)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 
+	"relive/remaster/probe"
 	"relive/remaster/stick/partition"
 	"relive/tree"
 )
@@ -38,8 +39,9 @@ type Partition struct {
 	// that the file system is whole.
 	Err error
 
-	disk io.ReaderAt
-	name string // of the disk
+	disk    io.ReaderAt
+	name    string // of the disk
+	content probe.Kind
 
 	mu sync.Mutex
 	fs opened
@@ -56,7 +58,7 @@ func newPartition(r io.ReaderAt, name string, p partition.Partition) *Partition 
 // shows tells whether the partition shows the ISO 9660 file system of the whole
 // disk: from the same first byte, or by descriptors for an offset.
 func (p *Partition) shows(whole *Partition) bool {
-	return p.FileSystem == isoKind && (p.Start == 0 || p.UUID == whole.UUID && p.Label == whole.Label && p.UUID != "")
+	return p.content == probe.ISO9660 && (p.Start == 0 || p.UUID == whole.UUID && p.Label == whole.Label && p.UUID != "")
 }
 
 // Section gives the bytes of the partition.
@@ -79,7 +81,7 @@ func (p *Partition) open() (opened, error) {
 	if p.Err != nil {
 		return opened{}, p.Err
 	}
-	fs, err := openFileSystem(p.FileSystem, p.Section(), p.name)
+	fs, err := openFileSystem(p.content, p.Section(), p.name)
 	if err != nil {
 		return opened{}, err
 	}

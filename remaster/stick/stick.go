@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/remaster/probe"
 	"relive/remaster/stick/partition"
 	"relive/tree"
 )
@@ -107,21 +108,21 @@ func OpenReader(r io.ReaderAt, size int64, sector int, name string) (*Stick, err
 	if err := whole.probe(size); err != nil {
 		return nil, err
 	}
-	switch whole.FileSystem {
-	case "vfat", "exfat", "ntfs": // in the sector in which a table would be
+	switch whole.content {
+	case probe.FAT, probe.ExFAT, probe.NTFS, probe.BitLocker: // in the sector in which a table would be
 		s.Table = &partition.Table{SectorSize: 512}
 		s.Partitions = []*Partition{whole}
 		return s, nil
 	}
 	table, err := partition.Read(r, size, sector, name)
-	if err != nil && !(errors.Is(err, tree.ErrCorrupt) && whole.FileSystem == isoKind) {
+	if err != nil && !(errors.Is(err, tree.ErrCorrupt) && whole.content == probe.ISO9660) {
 		return nil, withHint(err, "sgdisk -v tells more of a GPT; gdisk may repair it, make a copy first")
 	}
 	if err != nil {
 		table = &partition.Table{SectorSize: 512, Problems: []error{err}}
 	}
 	s.Table, s.Problems = table, table.Problems
-	if len(table.Partitions) == 0 || whole.FileSystem == isoKind {
+	if len(table.Partitions) == 0 || whole.content == probe.ISO9660 {
 		if whole.FileSystem == "" {
 			return nil, withHint(tree.Unsupported(name, "", "neither a partition table nor a file system that is known"),
 				"give a stick's device, a partition of it, an image of one of these, or a directory")
@@ -135,7 +136,7 @@ func OpenReader(r io.ReaderAt, size int64, sector int, name string) (*Stick, err
 				return nil, err
 			}
 		}
-		if whole.FileSystem == isoKind && q.shows(whole) {
+		if whole.content == probe.ISO9660 && q.shows(whole) {
 			q.SameAs = whole
 		}
 		s.Partitions = append(s.Partitions, q)

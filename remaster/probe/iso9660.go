@@ -1,4 +1,4 @@
-package stick
+package probe
 
 import (
 	"strings"
@@ -23,14 +23,27 @@ const (
 	isoEnd           = 255
 )
 
-// idISO gives label and UUID of a primary volume descriptor. The UUID is the time
-// of the last modification, or of creation where there is none.
-func idISO(b []byte) (label, uuid string) {
-	uuid = isoTime(b[isoModified:])
-	if uuid == "" {
-		uuid = isoTime(b[isoCreated:])
+// iso decodes a primary volume descriptor. The UUID is the time of the last
+// modification, or of creation where there is none. ISO 9660 has '_' for what it
+// cannot write in a label, and the descriptor of Joliet, where there is one, has
+// the characters.
+func iso(p *prober, b []byte, res *Result) bool {
+	res.UUID = isoTime(b[isoModified:])
+	if res.UUID == "" {
+		res.UUID = isoTime(b[isoCreated:])
 	}
-	return text(b[isoLabel:][:isoLabelLen]), uuid
+	res.Label = text(b[isoLabel:][:isoLabelLen])
+	for i := int64(1); i < isoMost; i++ {
+		d := p.at(isoFirst+i*isoSector, isoSector)
+		if d == nil || string(d[1:6]) != "CD001" || d[0] == isoEnd {
+			break
+		}
+		if e := string(d[isoEscapes:][:3]); d[0] == isoSupplementary && (e == "%/@" || e == "%/C" || e == "%/E") {
+			res.Label = jolietLabel(res.Label, d[isoLabel:][:isoLabelLen])
+			break
+		}
+	}
+	return p.err == nil
 }
 
 // isoTime gives the digits of a time as blkid writes them, or "" for none.
@@ -40,25 +53,6 @@ func isoTime(b []byte) string {
 		return ""
 	}
 	return strings.Join([]string{d[:4], d[4:6], d[6:8], d[8:10], d[10:12], d[12:14], d[14:16]}, "-")
-}
-
-// probeJoliet completes the label: ISO 9660 has '_' for what it cannot write,
-// and the descriptor of Joliet, where there is one, has the characters.
-func (p *Partition) probeJoliet(read func(n, at int64) ([]byte, error)) error {
-	for i := int64(1); i < isoMost; i++ {
-		b, err := read(isoSector, isoFirst+i*isoSector)
-		if err != nil {
-			return err
-		}
-		if b == nil || string(b[1:6]) != "CD001" || b[0] == isoEnd {
-			break
-		}
-		if e := string(b[isoEscapes:][:3]); b[0] == isoSupplementary && (e == "%/@" || e == "%/C" || e == "%/E") {
-			p.Label = jolietLabel(p.Label, b[isoLabel:][:isoLabelLen])
-			break
-		}
-	}
-	return nil
 }
 
 // jolietLabel reconstructs a label as libblkid does: the plain one has 32
