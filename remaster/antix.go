@@ -41,11 +41,7 @@ func (AntiX) find(at place, dir, generation string) (*Found, error) {
 		return nil, nil
 	}
 	return &Found{Dir: dir, files: fileSet{
-		base: antixBase,
-		companions: []companion{
-			{name: antixMD5, sum: "md5"},
-			{name: antixInfo, text: func(f baseFacts) string { return fmt.Sprintf("UncompressedSizeKB=%d\n", (f.content+1023)/1024) }},
-		},
+		base:    antixBase,
 		overlay: []string{antixRoot},
 		follow:  antixFollow,
 		home:    antixHome,

@@ -20,7 +20,6 @@ type Archiso struct{}
 const (
 	archisoBase    = "airootfs.sfs"
 	archisoInner   = "airootfs.img"
-	archisoSum     = "airootfs.sha512"
 	archisoCOW     = "airootfs.cow"
 	archisoUpper   = "upperdir"
 	archisoWork    = "workdir"
@@ -39,14 +38,7 @@ func (Archiso) find(at place, dir, generation string) (*Found, error) {
 		return nil, refuse("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases), strings.Join(bases, ", "))
 	}
 	in := filepath.Dir(bases[0])
-	f := &Found{Dir: dir, files: fileSet{
-		base:    filepath.Join(in, archisoBase),
-		retired: []string{filepath.Join(in, archisoBase+".sig"), filepath.Join(in, archisoBase+".cms.sig")},
-	}}
-	sum := filepath.Join(in, archisoSum)
-	if has(at, filepath.Join(dir, sum)) || has(at, filepath.Join(dir, sum+generation)) {
-		f.files.companions = []companion{{name: sum, sum: "sha512"}}
-	}
+	f := &Found{Dir: dir, files: fileSet{base: filepath.Join(in, archisoBase)}}
 	arch := filepath.Base(in)
 	changes, err := twoBelow(at, dir, func(first, second string) string {
 		switch {

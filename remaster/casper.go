@@ -48,9 +48,6 @@ func (Casper) find(at place, dir, generation string) (*Found, error) {
 			f.files.stack = append(f.files.stack, filepath.Join(casperDir, name))
 		}
 	}
-	if f.files.companions, err = mediumCompanions(at, dir, &f.files); err != nil {
-		return nil, err
-	}
 	for _, name := range casperOverlays {
 		if isFile(at, filepath.Join(dir, name+generation)) {
 			f.files.overlay = append(f.files.overlay, name)

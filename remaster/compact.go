@@ -61,7 +61,15 @@ type CompactPlan struct {
 	resets []part
 	// more are further files that are made and put in place after the base and
 	// its companions.
-	more  []string
+	more []string
+	// companions are what is made anew of what tells of the base and of more; void
+	// is what is set aside. facts are what companions tell of the new system.
+	companions []companion
+	void       []string
+	facts      baseFacts
+	// shown is what the new base shows.
+	shown *tree.Node
+	check *sourceCheck
 	rules []exclude.RuleCount
 	// apart: the new base and the old overlay do not show what they are to
 	// together, so that the overlay is set aside before the base is replaced. A
@@ -83,31 +91,33 @@ type CompactPlan struct {
 
 // PlanSummary is the part of a plan that is shown.
 type PlanSummary struct {
-	Dir       string   `json:"dir"`
-	Layout    string   `json:"layout"`
-	Mode      string   `json:"mode"` // "swap", "stage", "output" or "image"
-	Form      string   `json:"form"` // of the new base: "squashfs", "nested" or "ext"
-	Output    string   `json:"output,omitempty"`
-	KeepOld   int      `json:"keep_old"` // former states that are there afterwards, at most
-	Codec     string   `json:"codec"`
-	BlockSize int      `json:"block_size"`
-	VID       string   `json:"vid,omitempty"`
-	Inodes    uint64   `json:"inodes"`
-	Bytes     int64    `json:"bytes"`
-	Reused    uint64   `json:"files_reused"`
-	Mixed     uint64   `json:"files_partly_reused"`
-	Duplicate uint64   `json:"files_duplicate"`
-	Copy      int64    `json:"bytes_to_copy"`
-	Compress  int64    `json:"bytes_to_compress"`
-	Repacked  int      `json:"fragment_blocks_repacked"`
-	Dead      int64    `json:"dead_bytes_kept"`
-	Freed     int64    `json:"bytes_free_left_out"` // of a file system image inside, in whole blocks of the base
-	Estimate  int64    `json:"size_estimate"`
-	Need      int64    `json:"space_needed"`
-	Free      int64    `json:"space_free"`
-	Excluded  int64    `json:"excluded_entries"`
-	Steps     []string `json:"steps"`
-	Warnings  []string `json:"warnings"`
+	Dir       string `json:"dir"`
+	Layout    string `json:"layout"`
+	Mode      string `json:"mode"` // "swap", "stage", "output" or "image"
+	Form      string `json:"form"` // of the new base: "squashfs", "nested" or "ext"
+	Output    string `json:"output,omitempty"`
+	KeepOld   int    `json:"keep_old"` // former states that are there afterwards, at most
+	Codec     string `json:"codec"`
+	BlockSize int    `json:"block_size"`
+	VID       string `json:"vid,omitempty"`
+	Inodes    uint64 `json:"inodes"`
+	Bytes     int64  `json:"bytes"`
+	Reused    uint64 `json:"files_reused"`
+	Mixed     uint64 `json:"files_partly_reused"`
+	Duplicate uint64 `json:"files_duplicate"`
+	Copy      int64  `json:"bytes_to_copy"`
+	Compress  int64  `json:"bytes_to_compress"`
+	Repacked  int    `json:"fragment_blocks_repacked"`
+	Dead      int64  `json:"dead_bytes_kept"`
+	Freed     int64  `json:"bytes_free_left_out"` // of a file system image inside, in whole blocks of the base
+	Estimate  int64  `json:"size_estimate"`
+	Need      int64  `json:"space_needed"`
+	Free      int64  `json:"space_free"`
+	Excluded  int64  `json:"excluded_entries"`
+	// Sums are those by which the base is checked while it is copied.
+	Sums     []SumSource `json:"sums"`
+	Steps    []string    `json:"steps"`
+	Warnings []string    `json:"warnings"`
 }
 
 // CompactResult is what a compaction did.
@@ -126,7 +136,7 @@ type CompactResult struct {
 // Refusal.
 func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*CompactPlan, error) {
 	p := &CompactPlan{live: l, env: e, o: o}
-	p.Summary = PlanSummary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: "swap", Output: o.Output, KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
+	p.Summary = PlanSummary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: "swap", Output: o.Output, KeepOld: o.KeepOld, Sums: []SumSource{}, Steps: []string{}, Warnings: []string{}}
 	switch {
 	case o.Output != "" && (o.Stage || o.NoReset):
 		return nil, withHint(&optionError{errors.New("--output writes one file and changes nothing, so that --stage and --no-reset have no meaning with it")}, "give one of them")
@@ -154,7 +164,11 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 	if err := p.checkSpace(); err != nil {
 		return nil, err
 	}
+	p.planCheck()
 	if p.o.Output == "" {
+		if err := p.planCompanions(ctx, p.shown); err != nil {
+			return nil, err
+		}
 		if err := p.checkSets(ctx, o.Force); err != nil {
 			return nil, err
 		}
@@ -217,8 +231,10 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 			return err
 		}
 	}
+	p.shown = root
 	if p.forISO != nil {
 		p.system, err = p.forISO.system(ctx, p, root)
+		p.shown = p.system
 	} else {
 		p.system, err = l.Layout.system(ctx, p, root)
 	}

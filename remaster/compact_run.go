@@ -10,13 +10,14 @@ import (
 	"syscall"
 	"time"
 
+	"relive/remaster/checksum"
 	"relive/remaster/swap"
 )
 
 // Run does what the plan says.
 func (p *CompactPlan) Run(ctx context.Context) (*CompactResult, error) {
 	start := time.Now()
-	res := &CompactResult{Plan: p.Summary, OldSize: p.live.Base.Size, Warnings: p.Summary.Warnings}
+	res := &CompactResult{OldSize: p.live.Base.Size}
 	var err error
 	if p.o.Output != "" {
 		err = p.runOutput(ctx, res)
@@ -27,6 +28,7 @@ func (p *CompactPlan) Run(ctx context.Context) (*CompactResult, error) {
 		return nil, spaceHint(err, nothingChanged, ", or use -o to write the new base to another disk", ". Choose a stronger codec with --comp")
 	}
 	res.Seconds = time.Since(start).Seconds()
+	res.Plan, res.Warnings = p.Summary, p.Summary.Warnings // the run may have added some
 	return res, nil
 }
 
@@ -57,14 +59,14 @@ func (p *CompactPlan) runOutput(ctx context.Context, res *CompactResult) error {
 		os.Remove(temp)
 		return err
 	}
-	res.Path, res.MD5 = p.o.Output, sums["md5"]
+	res.Path, res.MD5 = p.o.Output, sums[checksum.MD5]
 	return nil
 }
 
 // runSwap makes all new files and puts them in place in one transaction.
 func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err error) {
 	files := &p.live.files
-	var sums map[string]string
+	var sums map[checksum.Kind]string
 	err = p.transact(ctx, "compact", func(t *transaction) error {
 		path, err := t.temp(files.base)
 		if err != nil {
@@ -84,17 +86,15 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 				return err
 			}
 		}
-		for _, c := range files.companions {
-			if err := t.text(c.name, c.content(files.base, facts, sums)); err != nil {
-				return err
-			}
-		}
-		return nil
+		facts.packages = p.facts.packages
+		return p.putCompanions(t, map[string]map[checksum.Kind]string{files.base: sums}, func(c companion) ([]byte, error) {
+			return c.content(files.base, facts, sums), nil
+		})
 	})
 	if err != nil {
 		return err
 	}
-	res.Path, res.MD5 = p.live.Base.Path, sums["md5"]
+	res.Path, res.MD5 = p.live.Base.Path, sums[checksum.MD5]
 	if p.o.Stage {
 		res.Path += ".new"
 	}
@@ -120,22 +120,24 @@ func createLike(path, former string) (*os.File, error) {
 	return f, nil
 }
 
-// content is the text of a companion of a new base.
-func (c *companion) content(base string, f baseFacts, sums map[string]string) []byte {
-	switch {
-	case c.list != "":
-		list, _ := withSum(c.list, base, sums[c.sum])
-		return []byte(list)
-	case c.sum != "":
-		return fmt.Appendf(nil, "%s  %s\n", sums[c.sum], filepath.Base(base))
+// putCompanions makes the companions; see companionTexts.
+func (p *CompactPlan) putCompanions(t *transaction, sums map[string]map[checksum.Kind]string, text func(c companion) ([]byte, error)) error {
+	texts, err := p.companionTexts(sums, text)
+	if err != nil {
+		return err
 	}
-	return []byte(c.text(f))
+	for _, c := range p.companions {
+		if err := t.text(c.name, texts[c.name]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeBase writes the new base, makes it durable, reads it back and compares
 // it with what it was made from. It gives its sums, MD5 among them. scratch
 // gives the path of a temporary file.
-func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() (string, error), res *CompactResult) (f baseFacts, sums map[string]string, err error) {
+func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() (string, error), res *CompactResult) (f baseFacts, sums map[checksum.Kind]string, err error) {
 	create := func() (*os.File, error) { return createLike(path, p.live.Base.Path) }
 	if p.o.Output != "" {
 		create = func() (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666) }
@@ -145,8 +147,14 @@ func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() 
 		return f, nil, err
 	}
 	defer out.Close()
-	if res.NewSize, f, err = p.make.write(ctx, out, scratch); err != nil {
-		return f, nil, fmt.Errorf("writing %s: %w", path, err)
+	err = p.check.beside(ctx, func(ctx context.Context) (err error) {
+		if res.NewSize, f, err = p.make.write(ctx, out, scratch); err != nil {
+			err = fmt.Errorf("writing %s: %w", path, err)
+		}
+		return err
+	})
+	if err != nil {
+		return f, nil, err
 	}
 	p.env.phase("syncing", 0)
 	if err := out.Sync(); err != nil {

@@ -23,9 +23,8 @@ func (p *CompactPlan) twins() (names []string) {
 // place: the base first, and the overlay last, so that nothing is emptied
 // before what it held is in the base.
 func (p *CompactPlan) targets() []string {
-	f := &p.live.files
-	names := []string{f.base}
-	for _, c := range f.companions {
+	names := []string{p.live.files.base}
+	for _, c := range p.companions {
 		names = append(names, c.name)
 	}
 	names = append(names, p.more...)
@@ -52,12 +51,6 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 	}
 	var steps []swap.Step
 	dir, keep := p.live.Dir, p.o.KeepOld
-	kept := func(name string) string {
-		if keep == 0 {
-			return ""
-		}
-		return generation(name, 1)
-	}
 	for _, name := range p.live.files.together() {
 		steps = append(steps, rotate(dir, name, keep)...)
 	}
@@ -78,18 +71,18 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 	}
 	for _, name := range p.targets() {
 		if !slices.Contains(f.overlay, name) {
-			steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name)})
+			steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name, keep)})
 		}
 	}
 	// What lies over the base would hide changes that the base has taken up, once
 	// the overlay is empty.
-	for _, name := range p.live.bottomUp(f.retired) {
+	for _, name := range p.live.bottomUp(p.void) {
 		if !slices.Contains(p.more, name) {
 			setAside(name)
 		}
 	}
 	for _, r := range p.resets {
-		step := swap.Replace{New: made[r.target], Target: r.target, Keep: kept(r.target)}
+		step := swap.Replace{New: made[r.target], Target: r.target, Keep: kept(r.target, keep)}
 		if p.apart {
 			step.Keep = ""
 		}
@@ -101,6 +94,15 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 		}
 	}
 	return steps
+}
+
+// kept is the name under which the former state of a file is kept, "" where none
+// is.
+func kept(name string, keep int) string {
+	if keep == 0 {
+		return ""
+	}
+	return generation(name, 1)
 }
 
 // bottomUp sorts names so that images of the base's stack come last and in their

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"relive/iso"
+	"relive/remaster/checksum"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -22,6 +23,7 @@ type template struct {
 	recipe iso.Recipe
 	info   iso.Info
 	left   []string // what cannot be taken
+	sums   []*sumList
 }
 
 // planMedium gathers what lies on the ISO beside the system's image, and how it
@@ -51,9 +53,25 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	own, err := p.ownKernels(mine, medium)
+	if err != nil {
+		return err
+	}
+	taken := []*tree.Node{mine}
+	if own != mine {
+		taken = append(taken, own)
+	}
+	for _, root := range taken {
+		if err := p.checkTaken(ctx, root, p.live.files.sums, p.ownName, p.form.root); err != nil {
+			return err
+		}
+	}
 	p.root = mine
 	switch {
 	case tpl != nil:
+		if err := p.checkTaken(ctx, tpl.root, tpl.sums, func(at string) string { return at }, tpl.name); err != nil {
+			return err
+		}
 		if p.root, err = laid(ctx, tpl.root, mine); err != nil {
 			return err
 		}
@@ -68,10 +86,6 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 		}
 	}
 	if err := p.include(ctx); err != nil {
-		return err
-	}
-	own, err := p.ownKernels(mine, medium)
-	if err != nil {
 		return err
 	}
 	if err := p.kernel(ctx, own); err != nil {
@@ -96,32 +110,26 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 }
 
 // bootSums writes the sum beside each kernel and initrd, which antiX's init
-// verifies; other layouts have it where the medium has.
+// verifies; with other layouts those that the medium has follow. See sumLists.
 func (p *ISOPlan) bootSums(ctx context.Context) error {
+	if _, antix := p.live.Layout.(AntiX); !antix {
+		return nil
+	}
 	files, err := globAll(p.root, slices.Concat(p.form.kernels, p.form.initrds))
 	if err != nil {
 		return err
 	}
-	_, antix := p.live.Layout.(AntiX)
-	buf := make([]byte, 1<<20)
 	var edits tree.Edits
 	for _, at := range files {
 		n, err := p.root.Lookup(at)
 		if err != nil {
 			return err
 		}
-		was, err := p.root.Lookup(at + ".md5")
-		if err != nil {
-			return err
-		}
-		if was == nil && !antix {
-			continue
-		}
-		sum, err := hashNode(ctx, n, "md5", buf, nil)
+		sum, err := hashNode(ctx, n, checksum.MD5, nil)
 		if err != nil {
 			return fmt.Errorf("%s: %w", tree.Quote(at), err)
 		}
-		c := tree.NewFile("", 0o444, fmt.Appendf(nil, "%s  %s\n", sum, path.Base(at)))
+		c := tree.NewFile("", 0o444, []byte(checksum.FormatLine(sum, path.Base(at))))
 		c.Mtime = n.Mtime
 		edits.Put(at+".md5", c)
 	}
@@ -179,6 +187,9 @@ func (p *ISOPlan) readTemplate(ctx context.Context, img *iso.Image, name string)
 	if err != nil {
 		return nil, err
 	}
+	if t.sums, err = findSumLists(ctx, root); err != nil {
+		return nil, err
+	}
 	found, err := findInTree(root, name)
 	if err != nil {
 		return nil, err
@@ -201,12 +212,14 @@ func (p *ISOPlan) readTemplate(ctx context.Context, img *iso.Image, name string)
 	}
 	// Lists of sums are made anew, for all files.
 	for _, c := range found.files.companions {
-		if c.list != "" {
-			if n, err := root.Lookup(c.name); err != nil {
-				return nil, err
-			} else if n != nil {
-				edits.Put(c.name, n)
-			}
+		if c.list == nil {
+			continue
+		}
+		at := strings.Trim(strings.TrimPrefix(filepath.Join(found.Dir, c.name), name), "/")
+		if n, err := root.Lookup(at); err != nil {
+			return nil, err
+		} else if n != nil {
+			edits.Put(at, n)
 		}
 	}
 	t.root, err = edits.Apply(root)

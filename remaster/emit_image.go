@@ -4,16 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"relive/iso"
+	"relive/remaster/checksum"
 	"relive/squash"
 	"relive/tree"
 )
@@ -27,9 +25,10 @@ type lateFiles struct {
 	out        *os.File
 	base, size int64
 	facts      baseFacts
-	sums       map[string]string // of the base
+	sums       map[checksum.Kind]string // of the base
 	scratch    func() (string, error)
 	paths      []string
+	lists      []mediumList
 }
 
 // planImage lays out the ISO.
@@ -45,7 +44,21 @@ func (p *ISOPlan) planImage(ctx context.Context) error {
 		p.recipe.Late = append(p.recipe.Late, iso.Late{Path: at, Max: most, Write: write})
 	}
 	add(p.form.base, p.mostBase(), late.writeBase)
+	late.facts.packages = p.base.facts.packages
 	for _, c := range p.form.beside {
+		if c.packages {
+			// It is known already.
+			text := packageText(late.facts.packages, c.former)
+			if text == nil {
+				p.warn("%s is left out: it lists the packages of the former base, and none can be listed in its form", c.name)
+				edits.Remove(c.name)
+				continue
+			}
+			n := tree.NewFile("", 0o444, text)
+			n.Mtime = p.base.now
+			edits.Put(c.name, n)
+			continue
+		}
 		add(c.name, int64(len(path.Base(p.form.base)))+256, func(_ context.Context, out io.WriterAt, at int64) (int64, error) {
 			text := c.content(p.form.base, late.facts, late.sums)
 			_, err := out.WriteAt(text, at)
@@ -69,8 +82,9 @@ func (p *ISOPlan) planImage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	late.lists = lists
 	for _, l := range lists {
-		add(l.name, l.size, func(ctx context.Context, out io.WriterAt, at int64) (int64, error) {
+		add(l.Path, l.size, func(ctx context.Context, out io.WriterAt, at int64) (int64, error) {
 			return late.writeList(ctx, l, out, at)
 		})
 	}
@@ -145,115 +159,26 @@ func (f *lateFiles) writeBase(ctx context.Context, out io.WriterAt, base int64) 
 		return 0, fmt.Errorf("%s: is no SquashFS image", p.form.base)
 	}
 	var err error
-	if f.size, f.facts, err = m.writeAt(ctx, out, base, f.scratch); err != nil {
+	var facts baseFacts
+	if f.size, facts, err = m.writeAt(ctx, out, base, f.scratch); err != nil {
 		return 0, err
 	}
-	f.base = base
-	var kinds []string
+	f.base, f.facts.content = base, facts.content
+	var kinds []checksum.Kind
 	for _, c := range p.form.beside {
-		if c.sum != "" && !slices.Contains(kinds, c.sum) {
+		if c.sum != "" {
 			kinds = append(kinds, c.sum)
 		}
 	}
-	for _, l := range sumLists {
-		if slices.Contains(f.paths, l.name) && !slices.Contains(kinds, l.kind) {
-			kinds = append(kinds, l.kind)
-		}
+	for _, l := range f.lists {
+		kinds = append(kinds, l.kind)
 	}
 	if len(kinds) == 0 {
 		return f.size, nil
 	}
 	p.env.phase("sums", f.size)
-	f.sums, err = sumReader(ctx, io.NewSectionReader(f.out, base, f.size), p.env.done, kinds...)
+	f.sums, err = checksum.Reader(ctx, io.NewSectionReader(f.out, base, f.size), p.env.done, kinds...)
 	return f.size, err
-}
-
-// mediumList is a list of the sums of all files of an ISO.
-type mediumList struct {
-	kind, name string
-	files      []string
-	size       int64 // of the list at most, in bytes
-}
-
-// sumLists plans the lists of sums that the medium has, for all files but the
-// lists, and the boot images that change as the ISO is written.
-func (p *ISOPlan) sumLists(ctx context.Context) (out []mediumList, err error) {
-	for _, known := range sumLists {
-		if n, err := p.root.Lookup(known.name); err != nil {
-			return nil, err
-		} else if n != nil && n.Type == tree.Regular {
-			out = append(out, mediumList{kind: known.kind, name: known.name})
-		}
-	}
-	if len(out) == 0 {
-		return nil, nil
-	}
-	var edits tree.Edits
-	for _, l := range out {
-		sig, err := signatureOf(p.root, l.name)
-		if err != nil {
-			return nil, err
-		}
-		if sig != "" {
-			edits.Remove(sig)
-			p.warn("%s is left out: it signs the list that %s was", tree.Quote(sig), l.name)
-		}
-	}
-	if p.root, err = edits.Apply(p.root); err != nil {
-		return nil, err
-	}
-	skip := map[string]bool{p.recipe.Catalog: true}
-	for _, l := range sumLists {
-		skip[l.name] = true
-	}
-	for _, b := range p.recipe.Boot {
-		skip[b.Path] = skip[b.Path] || b.BootInfo || b.Grub2Info
-	}
-	var files []string
-	err = tree.Walk(ctx, p.root, func(at string, n *tree.Node) error {
-		if n.Type == tree.Regular && !skip[at] && !strings.ContainsAny(at, "\n\\") {
-			files = append(files, at)
-		}
-		return nil
-	})
-	slices.Sort(files)
-	for i := range out {
-		l := &out[i]
-		l.files = files
-		for _, at := range files {
-			l.size += int64(2*newHash(l.kind).Size() + len(at) + 8)
-		}
-	}
-	return out, err
-}
-
-// writeList writes a list of sums.
-func (f *lateFiles) writeList(ctx context.Context, l mediumList, out io.WriterAt, at int64) (int64, error) {
-	var text []byte
-	buf := make([]byte, 1<<20)
-	for _, name := range l.files {
-		var sum string
-		switch i := slices.IndexFunc(f.p.form.beside, func(c companion) bool { return c.name == name }); {
-		case name == f.p.form.base:
-			sum = f.sums[l.kind]
-		case i >= 0:
-			h := newHash(l.kind)
-			c := f.p.form.beside[i]
-			h.Write(c.content(f.p.form.base, f.facts, f.sums))
-			sum = hex.EncodeToString(h.Sum(nil))
-		default:
-			n, err := f.p.root.Lookup(name)
-			if err != nil {
-				return 0, err
-			}
-			if sum, err = hashNode(ctx, n, l.kind, buf, nil); err != nil {
-				return 0, fmt.Errorf("%s: %w", tree.Quote(name), err)
-			}
-		}
-		text = fmt.Appendf(text, "%s  ./%s\n", sum, name)
-	}
-	_, err := out.WriteAt(text, at)
-	return int64(len(text)), err
 }
 
 // checkSpace refuses where the ISO does not fit.

@@ -80,8 +80,10 @@ func (AntiX) iso(l *Live) isoForm {
 		f.rename = [2]string{name, dir}
 	}
 	for _, c := range l.files.companions {
-		c.name = dir + "/" + c.name
-		f.beside = append(f.beside, c)
+		if c.list == nil {
+			c.name = dir + "/" + c.name
+			f.beside = append(f.beside, c)
+		}
 	}
 	f.kernels = []string{dir + "/vmlinuz", dir + "/vmlinuz[0-9]"}
 	f.initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
@@ -115,7 +117,7 @@ func (Archiso) iso(l *Live) isoForm {
 	f := isoForm{root: l.absolute(), base: l.files.base}
 	own := literally(dir)
 	f.own = []string{own + "/boot", own + "/version", own + "/grubenv"}
-	f.beside = l.files.companions
+	f.beside = besideBase(l, f.base)
 	f.kernels = []string{own + "/boot/" + filepath.Base(arch) + "/vmlinuz*", own + "/boot/vmlinuz*", own + "/boot/*/vmlinuz*"}
 	f.initrds = []string{own + "/boot/" + filepath.Base(arch) + "/initramfs*", own + "/boot/initramfs*", own + "/boot/*/initramfs*"}
 	f.arguments = func(id string) []string {
@@ -153,11 +155,11 @@ func (Casper) iso(l *Live) isoForm {
 // are several images, of their order.
 func besideBase(l *Live, base string) (out []companion) {
 	for _, c := range l.files.companions {
-		if c.list != "" {
+		if c.list != nil {
 			continue // lists of sums are made of all that is on the ISO
 		}
-		if filepath.Ext(c.name) == ".size" {
-			c.name = strings.TrimSuffix(base, ".squashfs") + ".size"
+		if rest, ok := strings.CutPrefix(c.name, stemOf(l.files.base)); ok {
+			c.name = stemOf(base) + rest
 		}
 		if filepath.Base(c.name) == livebootModules {
 			own := filepath.Base(base)

@@ -113,6 +113,8 @@ type ISOPlan struct {
 	swaps  []fileSwap // of kernel and initrd
 	open   closers
 	beside []sideFile
+	// taken is what comes from medium or template and has sums there.
+	taken []checkedFile
 
 	Summary ISOSummary
 }
@@ -175,6 +177,12 @@ func (l *Live) PlanISO(ctx context.Context, e *Env, o ISOOptions) (_ *ISOPlan, e
 		return nil, err
 	}
 	if err := p.planMedium(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.planTied(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.planCheck(); err != nil {
 		return nil, err
 	}
 	if err := p.planImage(ctx); err != nil {
@@ -316,7 +324,7 @@ func (p *ISOPlan) planSystem(ctx context.Context) error {
 		Codec: o.Codec, Level: o.Level, BlockSize: o.BlockSize, Flatten: o.Flatten, KeepFree: o.KeepFree, FullVerify: o.FullVerify,
 		Output: o.Output, Force: o.Force,
 	}}
-	c.Summary = PlanSummary{Dir: p.live.Dir, Layout: p.live.Layout.Name(), Mode: "iso", Output: o.Output, Steps: []string{}, Warnings: []string{}}
+	c.Summary = PlanSummary{Dir: p.live.Dir, Layout: p.live.Layout.Name(), Mode: "iso", Output: o.Output, Sums: []SumSource{}, Steps: []string{}, Warnings: []string{}}
 	p.base = c
 	if err := c.checkState(ctx); err != nil {
 		return err

@@ -8,12 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"relive/iso"
+	"relive/remaster/checksum"
 	"relive/remaster/swap"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -21,15 +21,15 @@ import (
 
 // ISOResult is what making a snapshot ISO did.
 type ISOResult struct {
-	Plan     ISOSummary        `json:"plan"`
-	Path     string            `json:"path"`
-	Size     int64             `json:"size"`
-	BaseSize int64             `json:"base_size"`
-	Sums     map[string]string `json:"sums"`
-	Implant  string            `json:"implanted_md5,omitempty"`
-	Beside   []string          `json:"files_beside"`
-	Seconds  float64           `json:"seconds"`
-	Warnings []string          `json:"warnings"`
+	Plan     ISOSummary               `json:"plan"`
+	Path     string                   `json:"path"`
+	Size     int64                    `json:"size"`
+	BaseSize int64                    `json:"base_size"`
+	Sums     map[checksum.Kind]string `json:"sums"`
+	Implant  string                   `json:"implanted_md5,omitempty"`
+	Beside   []string                 `json:"files_beside"`
+	Seconds  float64                  `json:"seconds"`
+	Warnings []string                 `json:"warnings"`
 }
 
 // sideFile is a file beside the ISO.
@@ -42,10 +42,11 @@ type sideFile struct {
 // when it holds what it was made from.
 func (p *ISOPlan) Run(ctx context.Context) (*ISOResult, error) {
 	start := time.Now()
-	res := &ISOResult{Plan: p.Summary, Path: p.o.Output, Warnings: p.Summary.Warnings, Sums: map[string]string{}}
+	res := &ISOResult{Path: p.o.Output, Sums: map[checksum.Kind]string{}}
 	if err := p.run(ctx, res); err != nil {
 		return nil, isoSpaceHint(err)
 	}
+	res.Plan, res.Warnings = p.Summary, p.Summary.Warnings // the run may have added some
 	res.Seconds = time.Since(start).Seconds()
 	return res, nil
 }
@@ -76,9 +77,15 @@ func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
 	}
 	p.late.scratch = func() (string, error) { return inner, nil }
 	p.late.out = out
-	rep, err := p.plan.Write(ctx, out, nil)
+	var rep *iso.WriteReport
+	err = p.base.check.beside(ctx, func(ctx context.Context) (err error) {
+		if rep, err = p.plan.Write(ctx, out, nil); err != nil {
+			err = fmt.Errorf("writing %s: %w", temp, err)
+		}
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", temp, err)
+		return err
 	}
 	res.Size, res.BaseSize = rep.Size, p.late.size
 	if err := out.Truncate(rep.Size); err != nil {
@@ -132,7 +139,11 @@ func (p *ISOPlan) readBack(ctx context.Context, path string, size int64, res *IS
 	g, ctx := errgroup.WithContext(ctx)
 	if len(p.o.Sums) > 0 {
 		g.Go(func() error {
-			sums, err := sumFile(ctx, path, size, p.o.Sums...)
+			var kinds []checksum.Kind
+			for _, kind := range p.o.Sums {
+				kinds = append(kinds, checksum.Kind(kind))
+			}
+			sums, err := checksum.File(ctx, path, size, kinds...)
 			res.Sums = sums
 			return err
 		})
@@ -225,7 +236,7 @@ func (p *ISOPlan) putInPlace(temp string, res *ISOResult) (named bool, err error
 	name := filepath.Base(p.o.Output)
 	files := slices.Clone(p.beside)
 	for _, kind := range p.o.Sums {
-		files = append(files, sideFile{"." + kind, func() ([]byte, error) { return sideSum(res.Sums[kind], name), nil }})
+		files = append(files, sideFile{"." + kind, func() ([]byte, error) { return []byte(checksum.FormatLine(res.Sums[checksum.Kind(kind)], name)), nil }})
 	}
 	var made []string
 	defer func() {
@@ -259,15 +270,6 @@ func (p *ISOPlan) putInPlace(temp string, res *ISOResult) (named bool, err error
 		return false, err
 	}
 	return true, nil
-}
-
-// sideSum is a line as md5sum and its like read it. A backslash before it tells
-// of others in the name.
-func sideSum(sum, name string) []byte {
-	if escaped := strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`).Replace(name); escaped != name {
-		return fmt.Appendf(nil, "\\%s  %s\n", sum, escaped)
-	}
-	return fmt.Appendf(nil, "%s  %s\n", sum, name)
 }
 
 // giveName renames a file that is written. Without force it replaces none, not

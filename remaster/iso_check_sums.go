@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"relive/iso"
+	"relive/remaster/checksum"
 	"relive/tree"
 )
 
@@ -61,8 +62,8 @@ func (c *isoCheck) inside(ctx context.Context) error {
 	}
 	var total int64
 	for _, l := range lists {
-		for _, line := range l.lines {
-			if n, err := c.o.Root.Lookup(line.target); line.target != "" && err == nil && n != nil {
+		for _, target := range l.targets {
+			if n, err := c.o.Root.Lookup(target); target != "" && err == nil && n != nil {
 				total += n.Size
 			}
 		}
@@ -70,28 +71,27 @@ func (c *isoCheck) inside(ctx context.Context) error {
 	if total > 0 {
 		c.env.phase("checking the lists of sums", total)
 	}
-	buf := make([]byte, 1<<20)
 	var done int64
 	progress := func(n int64) {
 		done += n
 		c.env.done(done)
 	}
 	for _, l := range lists {
-		r := c.report(l.kind + " sums of " + tree.Quote(l.path))
-		n, err := c.list(ctx, r, l, addressed, buf, progress)
+		r := c.report(strings.TrimSpace(string(l.Kind) + " sums of " + tree.Quote(l.name)))
+		n, err := c.list(ctx, r, l, addressed, progress)
 		if err != nil {
 			return err
 		}
 		switch {
-		case n == 0 && l.unknown > 0:
+		case n == 0 && l.Unknown > 0:
 			r.OK, r.Skipped = false, "it is not in a form that is known"
 		default:
 			if r.Detail != "" {
 				r.Detail = ", " + r.Detail
 			}
 			r.Detail = plural(n, "file") + r.Detail
-			if l.unknown > 0 {
-				r.Detail += fmt.Sprintf(", and %s no sum", counted(l.unknown, "line that is", "lines that are"))
+			if l.Unknown > 0 {
+				r.Detail += fmt.Sprintf(", and %s no sum", counted(l.Unknown, "line that is", "lines that are"))
 			}
 		}
 	}
@@ -99,21 +99,22 @@ func (c *isoCheck) inside(ctx context.Context) error {
 }
 
 // list verifies one list, and gives how many files it is of.
-func (c *isoCheck) list(ctx context.Context, r *CheckResult, l *sumsFile, addressed map[string]bool, buf []byte, progress func(int64)) (n int, err error) {
-	for _, line := range l.lines {
-		if line.target == "" || line.target == l.path {
+func (c *isoCheck) list(ctx context.Context, r *CheckResult, l *sumList, addressed map[string]bool, progress func(int64)) (n int, err error) {
+	for i, target := range l.targets {
+		line := &l.Lines[i]
+		if target == "" || target == l.name {
 			continue // no list can have its own sum
 		}
 		n++
-		f, err := follow(c.o.Root, line.target)
+		f, err := follow(c.o.Root, target)
 		if err != nil && !damage(err) {
 			return n, err
 		}
 		if err != nil || f == nil || f.Type != tree.Regular {
-			r.found("%s: it is listed, and not there", tree.Quote(line.target))
+			r.found("%s: it is listed, and not there", tree.Quote(target))
 			continue
 		}
-		sum, err := hashNode(ctx, f, l.kind, buf, progress)
+		sum, err := hashNode(ctx, f, line.Kind, progress)
 		if err != nil {
 			if !damage(err) {
 				return n, err
@@ -121,15 +122,15 @@ func (c *isoCheck) list(ctx context.Context, r *CheckResult, l *sumsFile, addres
 			r.found("%v", err)
 			continue
 		}
-		if strings.EqualFold(sum, line.sum) {
+		if line.Is(sum) {
 			continue
 		}
-		if addressed[line.target] {
+		if addressed[target] {
 			// It is written anew for every image, most often after the list.
-			r.Detail = tree.Quote(line.target) + " is another since it holds its own address"
+			r.Detail = tree.Quote(target) + " is another since it holds its own address"
 			continue
 		}
-		r.found("%s: its sum is %s, and %s is listed", tree.Quote(line.target), sum, strings.ToLower(line.sum))
+		r.found("%s: its sum is %s, and %s is listed", tree.Quote(target), sum, strings.ToLower(line.Sum))
 	}
 	return n, nil
 }
@@ -161,93 +162,67 @@ func (c *isoCheck) addressed(ctx context.Context) (map[string]bool, error) {
 	return out, nil
 }
 
-// follow looks a path up in a tree, and follows symlinks in it.
-func follow(root *tree.Node, p string) (*tree.Node, error) {
-	const most = 40
-	p = strings.Trim(path.Clean("/"+p), "/")
-	for links := 0; ; {
-		n, at := root, ""
-		rest := p
-		again := false
-		for rest != "" && n != nil {
-			var name string
-			name, rest, _ = strings.Cut(rest, "/")
-			child, err := n.Child(name)
-			if err != nil || child == nil {
-				return nil, err
-			}
-			if child.Type == tree.Symlink {
-				if links++; links > most {
-					return nil, nil
-				}
-				target := child.Target
-				if !strings.HasPrefix(target, "/") {
-					target = path.Join("/", at, target)
-				}
-				p, again = strings.Trim(path.Clean(path.Join(target, rest)), "/"), true
-				break
-			}
-			n, at = child, tree.Join(at, name)
-		}
-		if !again {
-			return n, nil
-		}
-	}
-}
-
 // beside verifies the sums that stand in files beside the image.
 func (c *isoCheck) beside(ctx context.Context) error {
 	dir, name := filepath.Split(c.o.Path)
-	stem := strings.TrimSuffix(name, filepath.Ext(name))
-	for _, kind := range sumKinds {
-		upper := strings.ToUpper(kind) + "SUMS"
-		for _, list := range []string{name + "." + kind, name + "." + kind + "sum", stem + "." + kind, upper, upper + ".txt", kind + "sum.txt", kind + "sums.txt"} {
-			want, err := sumBeside(filepath.Join(dir, list), kind, name)
-			if err != nil {
-				return err
-			}
-			if want == "" {
-				continue
-			}
-			r := c.report(kind + " sum in " + list)
-			c.env.phase("checking "+list, c.o.content.Size())
-			var done int64
-			sum, err := hashNode(ctx, &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: c.o.content.Size()}, Data: hostContent(c.o.Path)}, kind, make([]byte, 1<<20), func(n int64) {
-				done += n
-				c.env.done(done)
-			})
-			if err != nil {
-				return err
-			}
-			if r.Detail = sum; !strings.EqualFold(sum, want) {
-				r.found("the sum is %s, and %s has %s", sum, list, strings.ToLower(want))
-			}
+	entries, err := os.ReadDir(filepath.Clean(dir + "."))
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // what cannot be seen tells nothing
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range entries {
+		kind, ok := checksum.Named(d.Name())
+		if !ok {
+			continue
+		}
+		line, err := lineBeside(filepath.Join(dir, d.Name()), kind, name)
+		if err != nil {
+			return err
+		}
+		if line == nil {
+			continue
+		}
+		r := c.report(string(line.Kind) + " sum in " + d.Name())
+		c.env.phase("checking "+d.Name(), c.o.content.Size())
+		var done int64
+		sum, err := hashNode(ctx, &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: c.o.content.Size()}, Data: hostContent(c.o.Path)}, line.Kind, func(n int64) {
+			done += n
+			c.env.done(done)
+		})
+		if err != nil {
+			return err
+		}
+		if r.Detail = sum; !line.Is(sum) {
+			r.found("the sum is %s, and %s has %s", sum, d.Name(), strings.ToLower(line.Sum))
 		}
 	}
 	return nil
 }
 
-// sumBeside gives the sum that a list of the host has of a file, "" where there
-// is none.
-func sumBeside(list, kind, name string) (string, error) {
+// lineBeside gives the line that a list of the host has of a file, nil where
+// there is none.
+func lineBeside(list string, kind checksum.Kind, name string) (*checksum.Line, error) {
 	st, err := os.Stat(list)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && (!st.Mode().IsRegular() || st.Size() > isoListMax) {
-		return "", nil
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (!st.Mode().IsRegular() || st.Size() > checksum.MaxList) {
+		return nil, nil
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	b, err := os.ReadFile(list)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	l := &sumsFile{path: filepath.Base(list), kind: kind}
-	l.parse(b)
-	for _, line := range l.lines {
-		// A list of this file alone may name it by a path that it once had.
-		if line.target != "" && (path.Base(line.target) == name || len(l.lines) == 1 && strings.HasPrefix(filepath.Base(list), strings.TrimSuffix(name, filepath.Ext(name)))) {
-			return line.sum, nil
+	l := checksum.Parse(filepath.Base(list), kind, b)
+	// A list of this file alone may name it by a path that it once had.
+	alone := l.Sums() == 1 && strings.HasPrefix(filepath.Base(list), stemOf(name))
+	for i := range l.Lines {
+		line := &l.Lines[i]
+		if at := l.Target(line, func(at string) bool { return at == name }); at != "" && path.Base(at) == name || line.Kind != "" && alone {
+			return line, nil
 		}
 	}
-	return "", nil
+	return nil, nil
 }

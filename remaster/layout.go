@@ -38,6 +38,9 @@ type Layout interface {
 	// bootDirs are the directories, relative to the live directory, in which
 	// its boot has kernels and initrds.
 	bootDirs(f *Found) []string
+	// belowRoot tells whether the live directory lies in the root of its medium,
+	// rather than being it.
+	belowRoot(f *Found) bool
 }
 
 // stager is a layout whose boot takes new files up by itself.
@@ -131,7 +134,10 @@ func findSetAt(at place, dir, generation, set string) (*Found, error) {
 			f.Layout, f.at = layout, at
 			pairs, err := f.kernels()
 			f.files.kernel = kernelNames(pairs)
-			return f, err
+			if err != nil {
+				return nil, err
+			}
+			return f, f.findCompanions(generation)
 		}
 	}
 	return nil, nil
@@ -180,8 +186,16 @@ type fileSet struct {
 	// stack are all images of a base that is several, the bottom first; base is
 	// among them.
 	stack []string
-	// companions tell of the base and are made with it.
+	// companions tell of the base and are made with it, and of other files that
+	// change with it.
 	companions []companion
+	// tied are those of retired that are set aside since they are tied to the
+	// bytes of an image.
+	tied []tied
+	// sums are all lists that have a sum of a file of the set, foreign those of
+	// digests that are not known.
+	sums    []*sumList
+	foreign []string
 	// overlay are the files and directories that are emptied when the base takes
 	// their changes up.
 	overlay []string
@@ -198,50 +212,20 @@ type fileSet struct {
 	home   string
 }
 
-// companion is a small file beside the base.
-type companion struct {
-	name string
-	// sum is the hash that the file holds of the base, as md5sum and its like
-	// write it: "md5", "sha256" or "sha512". Where it is "", text makes the content.
-	sum  string
-	text func(baseFacts) string
-	// list is a list of sums of many files, in which the base has a line.
-	list string
-}
-
-// baseFacts are what a companion may tell of a new base.
-type baseFacts struct {
-	content int64 // bytes of all files, and of the tables
-}
-
-// sum gives the companion that holds the base's sum alone; false where none
-// does.
-func (s *fileSet) sum() (companion, bool) {
-	for _, c := range s.companions {
-		if c.sum != "" && c.list == "" {
-			return c, true
-		}
-	}
-	return companion{}, false
-}
-
-// sums are the hashes that are needed of a new base.
-func (s *fileSet) sums() (kinds []string) {
-	for _, c := range s.companions {
-		if c.sum != "" && !slices.Contains(kinds, c.sum) {
-			kinds = append(kinds, c.sum)
-		}
-	}
-	return kinds
-}
-
 // together are all names that change hands together.
 func (s *fileSet) together() []string {
 	names := []string{s.base}
 	for _, c := range s.companions {
 		names = append(names, c.name)
 	}
-	return slices.Concat(names, s.overlay, s.follow, s.retired, s.kernel)
+	// Sums beside a kernel are among its sides, and may be lists as well.
+	var out []string
+	for _, name := range slices.Concat(names, s.overlay, s.follow, s.retired, s.kernel) {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // has tells whether a name is one of the set's.

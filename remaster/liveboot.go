@@ -92,13 +92,10 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 			f.files.retired = append(f.files.retired, stem)
 		}
 	}
-	if f.files.companions, err = mediumCompanions(at, dir, &f.files); err != nil {
-		return nil, err
-	}
 	if has(at, filepath.Join(dir, modules)) {
 		// Without the list a boot would take images up that are not in it.
 		own := filepath.Base(f.files.base)
-		f.files.companions = slices.Insert(f.files.companions, 0, companion{name: modules, text: func(baseFacts) string { return own + "\n" }})
+		f.files.companions = []companion{{name: modules, text: func(baseFacts) string { return own + "\n" }}}
 	}
 	f.files.overlay, err = livebootOverlay(at, dir, generation)
 	return f, err
@@ -154,21 +151,6 @@ func squashImages(at place, dir, generation string) (names []string, err error) 
 		}
 	}
 	return names, nil
-}
-
-// mediumCompanions are what stands beside an image of Debian's and Ubuntu's
-// media: its size, and its line in the lists of sums.
-func mediumCompanions(at place, dir string, files *fileSet) ([]companion, error) {
-	base := files.base
-	out, err := listedSums(at, dir, files)
-	if err != nil {
-		return nil, err
-	}
-	size := strings.TrimSuffix(base, ".squashfs") + ".size"
-	if has(at, filepath.Join(dir, size)) {
-		out = append(out, companion{name: size, text: func(f baseFacts) string { return fmt.Sprintln(f.content) }})
-	}
-	return out, nil
 }
 
 func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"relive/remaster/checksum"
 	"relive/squash"
 	"relive/tree"
 )
@@ -135,12 +136,12 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 
 // readBack compares a new base, as it is on the disk, with what it was made
 // from, and gives the sums of the file that stand beside the base.
-func (p *CompactPlan) readBack(ctx context.Context, path string, size int64) (sums map[string]string, err error) {
+func (p *CompactPlan) readBack(ctx context.Context, path string, size int64) (sums map[checksum.Kind]string, err error) {
 	p.env.phase("reading "+p.live.Base.Name()+" back", p.make.content())
 	g, ctx := errgroup.WithContext(ctx)
-	if kinds := p.live.files.sums(); len(kinds) > 0 {
+	if kinds := p.sumKinds(p.live.files.base); len(kinds) > 0 {
 		g.Go(func() (err error) {
-			sums, err = sumFile(ctx, path, size, kinds...)
+			sums, err = checksum.File(ctx, path, size, kinds...)
 			return err
 		})
 	}

@@ -147,7 +147,7 @@ func (p *RebuildPlan) prepare(ctx context.Context) error {
 	if err := p.noteLosses(ctx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{p.graft, p.followCompanions, p.editMenus, p.followSums} {
+	for _, step := range []func(context.Context) error{p.graft, p.followCompanions, p.editMenus, p.followLists} {
 		if err := step(ctx); err != nil {
 			return err
 		}

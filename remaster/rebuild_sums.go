@@ -7,134 +7,101 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/checksum"
 	"relive/tree"
 )
 
-// followSums brings lists of sums up to what is changed: linuxfs.md5, md5sum.txt
-// and their like, and then lists that list those. A list that the caller gave
-// stays as it is.
-func (p *RebuildPlan) followSums(ctx context.Context) error {
+// followLists brings lists of sums up to what is changed: linuxfs.md5,
+// md5sum.txt and their like, and then lists that list those. A list that the
+// caller gave stays as it is.
+func (p *RebuildPlan) followLists(ctx context.Context) error {
 	if len(p.changed) == 0 {
 		return nil
 	}
-	lists, err := findSumLists(ctx, p.root)
+	all, err := findSumLists(ctx, p.root)
 	if err != nil {
 		return err
 	}
-	f := &sumFollower{p: p, sums: map[string]string{}, buf: make([]byte, 1<<20), lines: map[*sumsFile]int{}}
-	dirty := p.changed
-	for round := 0; len(dirty) > 0; round++ {
-		if round > len(lists) {
-			p.warn("lists of sums list each other in a circle; not all can be right")
-			break
+	var lists []*sumList
+	for _, l := range all {
+		if !p.replaced[l.name] {
+			lists = append(lists, l)
 		}
-		next := map[string]bool{}
-		for _, l := range lists {
-			if p.replaced[l.path] {
-				continue
-			}
-			touched, err := f.update(ctx, l, dirty)
+	}
+	known := map[string]string{} // by digest and path
+	lines, circle, err := followSums(lists, p.changed, func(at string, kind checksum.Kind) (string, bool, error) {
+		key := string(kind) + " " + at
+		if sum, ok := known[key]; ok {
+			return sum, false, nil
+		}
+		n, err := p.root.Lookup(at)
+		if err != nil || n == nil {
+			return "", err == nil, err // it was removed
+		}
+		p.env.phase("summing "+tree.Quote(at), n.Size)
+		var done int64
+		sum, err := hashNode(ctx, n, kind, func(k int64) {
+			done += k
+			p.env.done(done)
+		})
+		if err != nil {
+			return "", false, fmt.Errorf("%s: %w", tree.Quote(at), err)
+		}
+		known[key] = sum
+		return sum, false, nil
+	})
+	if err != nil {
+		return err
+	}
+	if circle {
+		p.warn("lists of sums list each other in a circle; not all can be right")
+	}
+	var e tree.Edits
+	for _, l := range lists {
+		if n := lines[l]; n > 0 {
+			old, err := p.root.Lookup(l.name)
 			if err != nil {
 				return err
 			}
-			if touched {
-				next[l.path] = true
+			e.Put(l.name, edited(old, l.Bytes()))
+			p.changed[l.name] = true
+			p.note(l.name, changeSums, plural(n, "line"))
+			if l.Signed {
+				p.warn("%s: the signature in it is of the former text, and does not hold any more", tree.Quote(l.name))
+			}
+		} else if l.Unknown > 0 && l.Sums() == 0 {
+			p.warn("%s: not a list of sums in a form that is known; it stays as it is", tree.Quote(l.name))
+		}
+	}
+	if p.root, err = e.Apply(p.root); err != nil {
+		return err
+	}
+	if err := p.warnForeign(ctx); err != nil {
+		return err
+	}
+	return p.warnFollowers(ctx, all)
+}
+
+// warnForeign warns of lists of sums of digests that are not known, which name
+// what changes.
+func (p *RebuildPlan) warnForeign(ctx context.Context) error {
+	return tree.Walk(ctx, p.root, func(at string, n *tree.Node) error {
+		kind := checksum.Foreign(n.Name)
+		if n.Type != tree.Regular || kind == "" || p.replaced[at] || n.Size > checksum.MaxList {
+			return nil
+		}
+		text, err := tree.ReadAll(n, checksum.MaxList)
+		if err != nil {
+			return fmt.Errorf("%s: %w", tree.Quote(at), err)
+		}
+		for changed := range p.changed {
+			if strings.Contains(string(text), path.Base(changed)) {
+				p.warn("%s: its sums are of a kind that is not known here (%s), and stay as they are", tree.Quote(at), kind)
+				return nil
 			}
 		}
-		if err := f.apply(lists, next); err != nil {
-			return err
-		}
-		dirty = next
-	}
-	for _, l := range lists {
-		if n := f.lines[l]; n > 0 {
-			p.changed[l.path] = true
-			p.note(l.path, changeSums, plural(n, "line"))
-		} else if l.unknown > 0 && l.unknown == len(l.lines) || len(l.lines) == 0 && l.unknown > 0 {
-			p.warn("%s: not a list of sums in a form that is known; it stays as it is", tree.Quote(l.path))
-		}
-	}
-	return p.warnFollowers(ctx, lists)
-}
-
-// sumFollower changes lists.
-type sumFollower struct {
-	p     *RebuildPlan
-	sums  map[string]string // by hash and path
-	lines map[*sumsFile]int // how many were changed
-	buf   []byte
-}
-
-// update changes the lines of a list that are of dirty files.
-func (f *sumFollower) update(ctx context.Context, l *sumsFile, dirty map[string]bool) (touched bool, err error) {
-	var out []sumLine
-	for _, line := range l.lines {
-		if line.target == "" || !dirty[line.target] || line.target == l.path {
-			out = append(out, line)
-			continue
-		}
-		n, err := f.p.root.Lookup(line.target)
-		if err != nil {
-			return false, err
-		}
-		if n == nil {
-			// It was removed.
-			touched = true
-			f.lines[l]++
-			continue
-		}
-		sum, err := f.sum(ctx, n, line.target, l.kind)
-		if err != nil {
-			return false, err
-		}
-		if !strings.EqualFold(sum, line.sum) {
-			line.set(sum)
-			touched = true
-			f.lines[l]++
-		}
-		out = append(out, line)
-	}
-	l.lines = out
-	return touched, nil
-}
-
-func (f *sumFollower) sum(ctx context.Context, n *tree.Node, at, kind string) (string, error) {
-	key := kind + " " + at
-	if sum, ok := f.sums[key]; ok {
-		return sum, nil
-	}
-	f.p.env.phase("summing "+tree.Quote(at), n.Size)
-	var done int64
-	sum, err := hashNode(ctx, n, kind, f.buf, func(k int64) {
-		done += k
-		f.p.env.done(done)
+		return nil
 	})
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", tree.Quote(at), err)
-	}
-	f.sums[key] = sum
-	return sum, nil
-}
-
-// apply puts changed lists into the tree.
-func (f *sumFollower) apply(lists []*sumsFile, touched map[string]bool) error {
-	var e tree.Edits
-	for _, l := range lists {
-		if !touched[l.path] {
-			continue
-		}
-		old, err := f.p.root.Lookup(l.path)
-		if err != nil {
-			return err
-		}
-		e.Put(l.path, edited(old, l.bytes()))
-		for _, kind := range sumKinds {
-			delete(f.sums, kind+" "+l.path)
-		}
-	}
-	var err error
-	f.p.root, err = e.Apply(f.p.root)
-	return err
 }
 
 // edited is a file with another content.
@@ -147,7 +114,7 @@ func edited(n *tree.Node, content []byte) *tree.Node {
 
 // warnFollowers warns of what tells of changed files and does not follow:
 // signatures, sums of what holds its own address, linuxfs.info.
-func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumsFile) error {
+func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumList) error {
 	changed := make([]string, 0, len(p.changed))
 	for at := range p.changed {
 		changed = append(changed, at)
@@ -166,58 +133,68 @@ func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumsFile) erro
 		if sig != "" && !p.changed[sig] {
 			p.warn("%s: a signature, which does not fit %s any more", tree.Quote(sig), tree.Quote(at))
 		}
-		for _, about := range tellsOf(at) {
-			n, err := p.root.Lookup(about)
-			if err != nil {
-				return err
-			}
-			if n != nil && !p.changed[about] {
-				p.warn("%s: it tells of the former %s; replace it, too", tree.Quote(about), tree.Quote(at))
-			}
+		if err := p.warnTied(at); err != nil {
+			return err
 		}
 	}
 	return p.warnAddressed(ctx, lists)
 }
 
-// tellsOf are the files by which systems know size or packages of an image that
-// they boot from.
-func tellsOf(at string) []string {
+// imageNames are the names of bases, or their extensions.
+var imageNames = []string{antixBase, ".squashfs", ".sfs", ".erofs", ".img"}
+
+// warnTied warns of what is tied to an image that changes and was not brought up
+// to it.
+func (p *RebuildPlan) warnTied(at string) error {
 	dir, name := path.Split(at)
-	switch ext := path.Ext(name); {
-	case name == antixBase:
-		return []string{dir + antixInfo}
-	case ext == ".squashfs":
-		stem := dir + strings.TrimSuffix(name, ext)
-		return []string{stem + ".size", stem + ".manifest", stem + ".packages"}
+	if !slices.Contains(imageNames, name) && !slices.Contains(imageNames, path.Ext(name)) {
+		return nil
+	}
+	n, err := p.root.Lookup(strings.Trim(dir, "/"))
+	if err != nil || n == nil {
+		return err
+	}
+	kids, err := n.Children()
+	if err != nil {
+		return err
+	}
+	for _, k := range kids {
+		i := slices.IndexFunc(ties, func(t tie) bool { return t.sum == "" && t.matches(name, k.Name) })
+		if i < 0 || p.changed[dir+k.Name] || slices.Contains(signatures, strings.TrimPrefix(k.Name, name)) {
+			continue
+		}
+		p.warn("%s: a %s of the former %s; replace it, too", tree.Quote(dir+k.Name), ties[i].what, tree.Quote(at))
 	}
 	return nil
 }
 
 // warnAddressed warns of lists with the sums of boot images that hold their
 // address, where they were right: the address changes.
-func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumsFile) error {
+func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumList) error {
 	addressed := map[string]bool{}
 	for _, b := range p.recipe.Boot {
 		if b.Path != "" && (b.BootInfo || b.Grub2Info) {
 			addressed[strings.Trim(b.Path, "/")] = true
 		}
 	}
-	buf := make([]byte, 64<<10)
 	for _, l := range lists {
-		for _, line := range l.lines {
-			if !addressed[line.target] {
+		for i, target := range l.targets {
+			if !addressed[target] {
 				continue
 			}
-			n, err := p.root.Lookup(line.target)
-			if err != nil || n == nil {
+			n, err := p.root.Lookup(target)
+			if err != nil {
 				return err
 			}
-			sum, err := hashNode(ctx, n, l.kind, buf, nil)
-			if err != nil {
-				return fmt.Errorf("%s: %w", tree.Quote(line.target), err)
+			if n == nil {
+				continue
 			}
-			if strings.EqualFold(sum, line.sum) {
-				p.warn("%s: its sum of %s will be wrong, since that file holds its own address in the image", tree.Quote(l.path), tree.Quote(line.target))
+			sum, err := hashNode(ctx, n, l.Lines[i].Kind, nil)
+			if err != nil {
+				return fmt.Errorf("%s: %w", tree.Quote(target), err)
+			}
+			if l.Lines[i].Is(sum) {
+				p.warn("%s: its sum of %s will be wrong, since that file holds its own address in the image", tree.Quote(l.name), tree.Quote(target))
 			}
 		}
 	}

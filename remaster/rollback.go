@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/checksum"
 	"relive/remaster/hostdisk"
 	"relive/remaster/swap"
 	"relive/squash"
@@ -17,12 +18,13 @@ import (
 // RollbackPlan brings the former state of a live directory back, as the boot
 // option rollback of antiX does: what is live becomes .bad, .old becomes live.
 type RollbackPlan struct {
-	found  *Found
-	env    *Env
-	steps  []swap.Step
-	remake companion // to be made for the former base, where none was kept
-	sum    string    // of the former base, once it is known
-	order  []string  // in which names change hands
+	found *Found
+	env   *Env
+	steps []swap.Step
+	// remade are companions to be made for the former base, where none was kept.
+	remade []companion
+	back   map[string]bool // names that are given back, or to nothing
+	order  []string        // in which names change hands
 	// apart: the former overlay has no place over the present base, so that the
 	// present one is set aside first, and the former is put in place last.
 	apart bool
@@ -43,7 +45,7 @@ func PlanRollback(ctx context.Context, e *Env, dir string, opts ...Option) (*Rol
 	if kernels := p.kernels(); len(kernels) > 0 && !p.has(f.base+".old") && p.has(f.base+".bad") {
 		// The boot option of antiX has brought the base back, without its kernel.
 		p.order = kernels
-		return p, p.plan(ctx)
+		return p, p.plan()
 	}
 	if !p.has(f.base + ".old") {
 		hint := ""
@@ -76,7 +78,7 @@ func PlanRollback(ctx context.Context, e *Env, dir string, opts ...Option) (*Rol
 	if err := p.checkFormer(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.plan(ctx)
+	return p, p.plan()
 }
 
 // kernels are the names of those that have a former one, and of what stands
@@ -164,7 +166,7 @@ func unlike(ctx context.Context, a, b *tree.Node) (bool, error) {
 }
 
 // plan decides the steps.
-func (p *RollbackPlan) plan(ctx context.Context) error {
+func (p *RollbackPlan) plan() error {
 	f := &p.found.files
 	gone := map[string]bool{}
 	for _, name := range f.overlay {
@@ -174,8 +176,12 @@ func (p *RollbackPlan) plan(ctx context.Context) error {
 			gone[name] = true
 		}
 	}
+	p.back = map[string]bool{}
 	for _, name := range p.order {
 		old, bad := name+".old", name+".bad"
+		if p.has(old) || slices.ContainsFunc(f.companions, func(c companion) bool { return c.name == name && c.list == nil }) {
+			p.back[name] = true
+		}
 		c := slices.IndexFunc(f.companions, func(c companion) bool { return c.name == name })
 		switch {
 		case gone[name]:
@@ -187,12 +193,9 @@ func (p *RollbackPlan) plan(ctx context.Context) error {
 			p.setAside(name)
 			p.steps = append(p.steps, swap.Move{From: old, To: name})
 		case c >= 0 && f.companions[c].sum != "":
-			p.remake = f.companions[c]
-			if err := p.sumFormer(ctx, p.remake.sum); err != nil {
-				return err
-			}
-			p.setAside(name)
-			p.steps = append(p.steps, swap.Replace{New: p.placeholder(), Target: name, Keep: bad})
+			p.remake(f.companions[c])
+		case c >= 0 && f.companions[c].list != nil:
+			continue // below, when it is known what changes
 		case !p.has(name):
 		case c >= 0:
 			// What it tells would not be true of the former base.
@@ -202,13 +205,23 @@ func (p *RollbackPlan) plan(ctx context.Context) error {
 			p.Warnings = append(p.Warnings, name+" stays: there is no "+old)
 		}
 	}
+	for _, c := range f.concerned(p.back) {
+		p.remake(c)
+	}
 	for _, s := range p.steps {
 		p.Steps = append(p.Steps, s.String())
 	}
 	return nil
 }
 
-func (p *RollbackPlan) placeholder() string { return "(new " + p.remake.name + ")" }
+// remake plans to make a companion anew for the former state, which has none.
+func (p *RollbackPlan) remake(c companion) {
+	p.remade = append(p.remade, c)
+	p.setAside(c.name)
+	p.steps = append(p.steps, swap.Replace{New: placeholder(c.name), Target: c.name, Keep: c.name + ".bad"})
+}
+
+func placeholder(name string) string { return "(new " + name + ")" }
 
 // setAside makes room for a new .bad, as init does: the one that is there
 // becomes .bak.
@@ -248,7 +261,11 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	for _, c := range f.companions {
 		images = append(images, c.name)
 	}
-	images = append(images, p.kernels()...)
+	for _, name := range p.kernels() {
+		if !slices.Contains(images, name) {
+			images = append(images, name) // others are lists of sums as well
+		}
+	}
 	if p.apart, err = p.mustPart(ctx, l); err != nil {
 		return err
 	}
@@ -257,17 +274,8 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	} else {
 		p.order = slices.Concat(f.overlay, f.follow, images)
 	}
-	if c, ok := f.sum(); ok && p.has(c.name+".old") {
-		want, err := readSum(p.path(c.name+".old"), c.sum)
-		if err != nil {
-			return refuse("remove it to go back all the same", "the sum of the former %s cannot be read: %v", f.base, err)
-		}
-		if err := p.sumFormer(ctx, c.sum); err != nil {
-			return err
-		}
-		if p.sum != want {
-			return refuse("relive verify "+p.path(old)+" tells whether it can still be used", "%s is damaged or another one: its sum is %s, not %s as %s.old has it", old, p.sum, want, c.name)
-		}
+	if err := p.checkSums(ctx, l); err != nil {
+		return err
 	}
 	vids, err := l.VIDs()
 	if err != nil {
@@ -281,14 +289,74 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	return nil
 }
 
-// sumFormer finds the sum of the former base.
-func (p *RollbackPlan) sumFormer(ctx context.Context, kind string) (err error) {
-	if p.sum != "" {
-		return nil
+// checkSums refuses a former state that is not what the sums that were kept with
+// it tell of it.
+func (p *RollbackPlan) checkSums(ctx context.Context, l *Live) error {
+	f := &l.files
+	names := append([]string{f.base}, f.stack...)
+	for _, name := range f.kernel {
+		if p.has(name + ".old") {
+			names = append(names, name)
+		}
 	}
-	p.env.phase("summing "+p.found.files.base+".old", 0)
-	p.sum, err = sumOf(ctx, p.path(p.found.files.base+".old"), kind)
-	return err
+	var unread []string
+	c := l.planSourceCheck(names, false, func(format string, args ...any) { unread = append(unread, fmt.Sprintf(format, args...)) })
+	if len(unread) > 0 {
+		return refuse("remove it to go back all the same", "%s", unread[0])
+	}
+	for i := range c.files {
+		file := &c.files[i]
+		p.env.phase("summing "+filepath.Base(file.shown), 0)
+		facts, err := file.compare(ctx)
+		if err != nil {
+			return err
+		}
+		if len(facts) > 0 {
+			return refuse("relive verify "+file.shown+" tells whether it can still be used", "%s", facts[0])
+		}
+	}
+	return nil
+}
+
+// texts makes the texts of companions that are made anew: those of lists from the
+// former files, by the names that they have before the change.
+func (p *RollbackPlan) texts(ctx context.Context) (map[string][]byte, error) {
+	f := &p.found.files
+	texts, changed := map[string][]byte{}, map[string]bool{}
+	for name := range p.back {
+		changed[name] = true
+	}
+	sum := func(name string, kind checksum.Kind) (string, error) {
+		p.env.phase("summing "+name+".old", 0)
+		sums, err := checksum.File(ctx, p.path(name+".old"), -1, kind)
+		return sums[kind], err
+	}
+	var lists []*sumList
+	for _, c := range p.remade {
+		if c.list != nil {
+			lists = append(lists, c.list.clone())
+			continue
+		}
+		now, err := sum(f.base, c.sum)
+		if err != nil {
+			return nil, err
+		}
+		texts[c.name] = c.content(f.base, baseFacts{}, map[checksum.Kind]string{c.sum: now})
+	}
+	_, _, err := followSums(lists, changed, func(name string, kind checksum.Kind) (string, bool, error) {
+		if text, ok := texts[name]; ok {
+			return checksum.Bytes(kind, text), false, nil
+		}
+		if !p.has(name + ".old") {
+			return "", true, nil
+		}
+		now, err := sum(name, kind)
+		return now, false, err
+	})
+	for _, l := range lists {
+		texts[l.name] = l.Bytes()
+	}
+	return texts, err
 }
 
 // Run does what the plan says.
@@ -299,12 +367,16 @@ func (p *RollbackPlan) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = t.end(err) }()
 	steps := slices.Clone(p.steps)
-	if c := p.remake; c.name != "" {
-		if err := t.text(c.name, c.content(p.found.files.base, baseFacts{}, map[string]string{c.sum: p.sum})); err != nil {
+	texts, err := p.texts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range p.remade {
+		if err := t.text(c.name, texts[c.name]); err != nil {
 			return err
 		}
 		for i, s := range steps {
-			if r, ok := s.(swap.Replace); ok && r.New == p.placeholder() {
+			if r, ok := s.(swap.Replace); ok && r.New == placeholder(c.name) {
 				r.New = t.made[c.name]
 				steps[i] = r
 			}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"relive/remaster/checksum"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -45,8 +47,8 @@ type UpdatePlan struct {
 	o     UpdateOptions
 	base  bool // the base is another one
 	files []bootFile
-	// known are the sums that the source tells of its files.
-	known map[string][]knownSum
+	// sums are those that the source tells of its files.
+	sums *sourceCheck
 
 	Summary UpdateSummary
 }
@@ -63,7 +65,7 @@ type UpdateSummary struct {
 	Overlay  UpdateOverlay  `json:"overlay"`
 	Rebase   *RebaseSummary `json:"rebase,omitempty"` // with FateRebased
 	VID      string         `json:"vid,omitempty"`
-	Sums     []UpdateSource `json:"sums"`
+	Sums     []SumSource    `json:"sums"`
 	KeepOld  int            `json:"keep_old"`
 	Need     int64          `json:"space_needed"`
 	Free     int64          `json:"space_free"`
@@ -81,21 +83,13 @@ type UpdateFile struct {
 	Changed bool   `json:"changed"`
 }
 
-// UpdateSource is a sum by which the source's files are checked while they are
-// copied.
-type UpdateSource struct {
-	File string `json:"file"`
-	Kind string `json:"kind"`
-	In   string `json:"in"`
-}
-
 // UpdateResult is what an update did.
 type UpdateResult struct {
-	Plan     UpdateSummary     `json:"plan"`
-	Path     string            `json:"path"`
-	Sums     map[string]string `json:"sums,omitempty"` // of the new base
-	Seconds  float64           `json:"seconds"`
-	Warnings []string          `json:"warnings"`
+	Plan     UpdateSummary            `json:"plan"`
+	Path     string                   `json:"path"`
+	Sums     map[checksum.Kind]string `json:"sums,omitempty"` // of the new base
+	Seconds  float64                  `json:"seconds"`
+	Warnings []string                 `json:"warnings"`
 }
 
 // PlanUpdate looks at everything that taking over the base of from depends on,
@@ -104,7 +98,7 @@ type UpdateResult struct {
 func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptions) (*UpdatePlan, error) {
 	p := &UpdatePlan{from: from, o: o, c: &CompactPlan{live: l, env: e, o: CompactOptions{KeepOld: o.KeepOld, Stage: o.Stage, Force: true}}}
 	p.Summary = UpdateSummary{Dir: l.Dir, Layout: l.Layout.Name(), Source: from.Base.Path, Mode: "swap", KeepOld: o.KeepOld,
-		Kernel: []UpdateFile{}, Sums: []UpdateSource{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
+		Kernel: []UpdateFile{}, Sums: []SumSource{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
 	if o.Stage {
 		p.Summary.Mode = "stage"
 	}
@@ -134,6 +128,13 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 		return nil, err
 	}
 	if err := p.checkSpace(); err != nil {
+		return nil, err
+	}
+	var system *tree.Node
+	if p.base {
+		system = p.from.Base.Root
+	}
+	if err := p.c.planCompanions(ctx, system); err != nil {
 		return nil, err
 	}
 	if p.base {
@@ -254,7 +255,7 @@ func (p *UpdatePlan) compare(ctx context.Context) error {
 	p.base = !same
 	p.Summary.Base = UpdateFile{Name: l.files.base, From: from.files.base, Size: from.Base.Size, OldSize: l.Base.Size, Changed: p.base}
 	if p.base {
-		if err := p.planSignatures(); err != nil {
+		if err := p.planTied(); err != nil {
 			return err
 		}
 	}
@@ -283,13 +284,27 @@ func (p *UpdatePlan) same(ctx context.Context, name, from string) (bool, error) 
 	return tree.SameContent(ctx, x, y)
 }
 
-// planSignatures takes signatures of the new base over where the present one
-// has some. Those that the source lacks are set aside.
-func (p *UpdatePlan) planSignatures() error {
+// planTied takes signatures, hash trees and their like of the new base over
+// where the present one has some. Those that the source lacks are set aside.
+func (p *UpdatePlan) planTied() error {
 	l, from := p.c.live, p.from
-	for _, name := range l.files.retired {
-		source := filepath.Join(filepath.Dir(from.files.base), filepath.Base(name))
-		if filepath.Ext(name) != ".sig" || !isFile(l.at, filepath.Join(l.Dir, name)) || !isFile(from.at, filepath.Join(from.Dir, source)) {
+	of := func(name, base string) string {
+		for _, stem := range []string{base, stemOf(base)} {
+			if rest, ok := strings.CutPrefix(name, stem); ok {
+				return rest
+			}
+		}
+		return ""
+	}
+	for _, t := range l.files.tied {
+		name := t.name
+		ext := of(name, l.files.base)
+		i := slices.IndexFunc(from.files.tied, func(o tied) bool { return o.what == t.what && of(o.name, from.files.base) == ext })
+		if t.base != l.files.base || i < 0 {
+			continue
+		}
+		source := from.files.tied[i].name
+		if !isFile(l.at, filepath.Join(l.Dir, name)) || !isFile(from.at, filepath.Join(from.Dir, source)) {
 			continue
 		}
 		st, err := from.at.stat(filepath.Join(from.Dir, source))
@@ -334,11 +349,15 @@ func (p *UpdatePlan) steps(made map[string]string) (steps []swap.Step) {
 	dir, keep := p.c.live.Dir, p.o.KeepOld
 	for _, name := range p.c.more {
 		steps = append(steps, rotate(dir, name, keep)...)
-		kept := ""
-		if keep > 0 {
-			kept = generation(name, 1)
+		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name, keep)})
+	}
+	for _, c := range p.c.companions {
+		// The former lists that are kept are those of the former base.
+		if !slices.Contains(p.c.live.files.kernel, c.name) {
+			steps = append(steps, swap.Replace{New: made[c.name], Target: c.name})
+			continue
 		}
-		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept})
+		steps = append(append(steps, rotate(dir, c.name, keep)...), swap.Replace{New: made[c.name], Target: c.name, Keep: kept(c.name, keep)})
 	}
 	return steps
 }

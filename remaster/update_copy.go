@@ -2,16 +2,14 @@ package remaster
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
+	"relive/remaster/checksum"
 	"relive/remaster/hostdisk"
 	"relive/tree"
 )
@@ -20,7 +18,7 @@ import (
 func (p *UpdatePlan) run(ctx context.Context, res *UpdateResult) error {
 	l := p.c.live
 	fill := func(t *transaction) error {
-		all := map[string]map[string]string{} // the sums of each new file
+		all := map[string]map[checksum.Kind]string{} // the sums of each new file
 		if p.base {
 			sums, err := p.take(ctx, t, l.files.base, p.from.files.base, p.from.Base.Image == nil)
 			if err != nil {
@@ -32,51 +30,24 @@ func (p *UpdatePlan) run(ctx context.Context, res *UpdateResult) error {
 			}
 		}
 		for _, f := range p.files {
-			if f.sumOf != "" {
-				if err := t.text(f.target, fmt.Appendf(nil, "%s  %s\n", all[f.sumOf]["md5"], filepath.Base(f.sumOf))); err != nil {
-					return err
-				}
-				continue
-			}
 			sums, err := p.take(ctx, t, f.target, f.source, false)
 			if err != nil {
 				return err
 			}
 			all[f.target] = sums
 		}
-		for _, c := range l.files.companions {
-			if !p.base {
-				break
+		err := p.c.putCompanions(t, all, func(c companion) ([]byte, error) {
+			if c.sum != "" {
+				return c.content(l.files.base, baseFacts{}, all[l.files.base]), nil
 			}
-			text, err := p.companion(c, all)
-			if err != nil {
-				return err
-			}
-			if err := t.text(c.name, text); err != nil {
-				return err
-			}
+			return p.companionText(c)
+		})
+		if err != nil {
+			return err
 		}
 		return p.from.unchanged(ctx)
 	}
 	return p.transact(ctx, fill)
-}
-
-// companion is the text of a companion of the new base.
-func (p *UpdatePlan) companion(c companion, all map[string]map[string]string) ([]byte, error) {
-	base := p.c.live.files.base
-	switch {
-	case c.list != "":
-		list, _ := withSum(c.list, base, all[base][c.sum])
-		for _, f := range p.files {
-			if sums := all[f.target]; sums != nil {
-				list, _ = withSum(list, f.target, sums[c.sum])
-			}
-		}
-		return []byte(list), nil
-	case c.sum != "":
-		return c.content(base, baseFacts{}, all[base]), nil
-	}
-	return p.companionText(c)
 }
 
 // transact puts the new files in place. Where the base stays, no more than them
@@ -99,7 +70,7 @@ func (p *UpdatePlan) transact(ctx context.Context, fill func(t *transaction) err
 
 // take copies a file of the source to the temporary file of target, syncs it and
 // reads it back. It gives its sums.
-func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source string, sparse bool) (sums map[string]string, err error) {
+func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source string, sparse bool) (sums map[checksum.Kind]string, err error) {
 	env, dir := p.c.env, p.c.live.Dir
 	in, err := p.from.at.open(filepath.Join(p.from.Dir, source))
 	if err != nil {
@@ -137,7 +108,7 @@ func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source st
 		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
 	env.phase("reading "+filepath.Base(target)+" back", 0)
-	got, err := sumFile(ctx, path, in.Size(), kinds[0])
+	got, err := checksum.File(ctx, path, in.Size(), kinds[0])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
@@ -149,13 +120,8 @@ func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source st
 
 // copySummed copies all of in to a new file and gives its sums. While one part
 // is summed and written, the next is read. With sparse, zeros become holes.
-func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool, done func(int64), kinds ...string) (map[string]string, error) {
-	var hashes []hash.Hash
-	var writers []io.Writer
-	for _, kind := range kinds {
-		h := newHash(kind)
-		hashes, writers = append(hashes, h), append(writers, h)
-	}
+func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool, done func(int64), kinds ...checksum.Kind) (map[checksum.Kind]string, error) {
+	sum := checksum.NewHashes(kinds...)
 	if sparse {
 		if err := out.Truncate(in.Size()); err != nil {
 			return nil, err
@@ -184,7 +150,6 @@ func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool,
 		return nil
 	})
 	g.Go(func() error {
-		sum := io.MultiWriter(writers...)
 		off := int64(0)
 		for b := range full {
 			if err := ctx.Err(); err != nil {
@@ -209,11 +174,7 @@ func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool,
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	sums := map[string]string{}
-	for i, kind := range kinds {
-		sums[kind] = hex.EncodeToString(hashes[i].Sum(nil))
-	}
-	return sums, nil
+	return sum.Sums(), nil
 }
 
 // checkUntold decodes all of a new base of which the source holds no sum, so

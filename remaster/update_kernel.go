@@ -17,8 +17,6 @@ import (
 type bootFile struct {
 	target, source string
 	size           int64
-	// sumOf is the target of which this file is the MD5 sum; source is "" then.
-	sumOf string
 }
 
 // planKernels finds the kernels and initrds of the source that are others.
@@ -161,9 +159,6 @@ func (p *UpdatePlan) planBootFile(ctx context.Context, target, source string) (s
 		return nil, nil
 	}
 	p.files = append(p.files, bootFile{target: target, source: source, size: is.size})
-	if has(l.at, filepath.Join(l.Dir, target+".md5")) {
-		sides = append(sides, bootFile{target: target + ".md5", sumOf: target})
-	}
 	if !has(l.at, filepath.Join(l.Dir, target+".ver")) {
 		return sides, nil
 	}

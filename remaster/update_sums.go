@@ -6,91 +6,40 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"relive/iso"
+	"relive/remaster/checksum"
 	"relive/tree/hostfs"
 )
 
-// knownSum is a sum that a source tells of one of its files.
-type knownSum struct {
-	kind, sum string
-	in        string // the file that tells it
-}
-
 // planSums gathers the sums that the source tells of the files that are taken
-// over.
+// over. One that has no sum where it should is refused: what is taken over
+// cannot be told from what is damaged.
 func (p *UpdatePlan) planSums() (err error) {
 	from := p.from
-	var files []string
+	var names []string
 	if p.base {
-		files = append(files, from.files.base)
+		names = append(names, from.files.base)
 	}
 	for _, f := range p.files {
-		if f.source != "" {
-			files = append(files, f.source)
-		}
+		names = append(names, f.source)
 	}
-	p.known = map[string][]knownSum{}
-	add := func(file string, k knownSum) {
-		p.known[file] = append(p.known[file], k)
-		p.Summary.Sums = append(p.Summary.Sums, UpdateSource{File: file, Kind: k.kind, In: k.in})
+	var unread []string
+	p.sums = from.planSourceCheck(names, p.o.Force, func(format string, args ...any) { unread = append(unread, fmt.Sprintf(format, args...)) })
+	for _, fact := range unread {
+		if !p.o.Force {
+			return refuse("--force goes on without it", "the source's %s", fact)
+		}
+		p.warn("the source's %s", fact)
 	}
-	beside := func(file, sum, kind string) error {
-		path := filepath.Join(from.Dir, sum)
-		if !isFile(from.at, path) {
-			return nil
-		}
-		text, err := readSmall(from.at, path, sumListMax)
-		if err != nil {
-			return err
-		}
-		s, err := sumIn(strings.NewReader(string(text)), sum, kind)
-		if err != nil && p.o.Force {
-			p.warn("the source's %v", err)
-			return nil
-		}
-		if err != nil {
-			return refuse("--force goes on without it", "the source's %v", err)
-		}
-		add(file, knownSum{kind, s, sum})
-		return nil
-	}
-	for _, file := range files {
-		own, ok := from.files.sum()
-		if ok && file == from.files.base {
-			if err := beside(file, own.name, own.sum); err != nil {
-				return err
-			}
-		}
-		if !ok || file+".md5" != own.name {
-			if err := beside(file, file+".md5", "md5"); err != nil {
-				return err
-			}
-		}
-	}
-	for _, list := range sumLists {
-		path := filepath.Join(from.Dir, list.name)
-		if !isFile(from.at, path) {
-			continue
-		}
-		text, err := readSmall(from.at, path, sumListMax)
-		if err != nil {
-			return err
-		}
-		for line := range strings.Lines(string(text)) {
-			if sum, name := listedFile(line); slices.Contains(files, name) {
-				add(name, knownSum{list.kind, strings.ToLower(sum), list.name})
-			}
-		}
-	}
+	p.Summary.Sums = append(p.Summary.Sums, p.sums.sources()...)
 	img, close, err := p.implanted()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, close()) }()
 	if img != nil {
-		p.Summary.Sums = append(p.Summary.Sums, UpdateSource{File: from.stick.Disk.Path, Kind: "md5", In: "the image itself"})
+		p.Summary.Sums = append(p.Summary.Sums, SumSource{File: from.stick.Disk.Path, Kind: checksum.MD5, In: "the image itself"})
 	}
 	return nil
 }
@@ -98,21 +47,15 @@ func (p *UpdatePlan) planSums() (err error) {
 // kinds are the hashes that a file is to be copied with: those that the source
 // tells and those that are to stand beside it. By the first it is compared after
 // it was written, so that there is one in any case.
-func (p *UpdatePlan) kinds(target, source string) (kinds []string) {
-	files := &p.c.live.files
-	for _, k := range p.known[source] {
-		kinds = append(kinds, k.kind)
-	}
-	for _, c := range files.companions {
-		if c.sum != "" && (target == files.base || c.list != "") {
-			kinds = append(kinds, c.sum)
+func (p *UpdatePlan) kinds(target, source string) []checksum.Kind {
+	kinds := p.c.sumKinds(target)
+	if f := p.sums.of(source); f != nil {
+		for _, k := range f.known {
+			kinds = append(kinds, k.kind)
 		}
 	}
-	if slices.ContainsFunc(p.files, func(f bootFile) bool { return f.sumOf == target }) {
-		kinds = append(kinds, "md5")
-	}
 	if len(kinds) == 0 {
-		return []string{"sha256"}
+		return []checksum.Kind{checksum.SHA256}
 	}
 	slices.Sort(kinds)
 	return slices.Compact(kinds)
@@ -120,13 +63,13 @@ func (p *UpdatePlan) kinds(target, source string) (kinds []string) {
 
 // checkKnown refuses a file of the source that is not what the source tells of
 // it.
-func (p *UpdatePlan) checkKnown(source string, sums map[string]string) error {
-	for _, k := range p.known[source] {
-		if k.sum == sums[k.kind] {
-			continue
-		}
-		err := p.doubt("%s of %s has the sum %s, not %s as %s has it", source, p.from.Dir, sums[k.kind], k.sum, k.in)
-		if err != nil {
+func (p *UpdatePlan) checkKnown(source string, sums map[checksum.Kind]string) error {
+	f := p.sums.of(source)
+	if f == nil {
+		return nil
+	}
+	for _, fact := range f.differences(sums) {
+		if err := p.doubt("%s", fact); err != nil {
 			return err
 		}
 	}
@@ -196,14 +139,17 @@ func (p *UpdatePlan) checkImplanted(ctx context.Context) (err error) {
 
 // hasSum tells whether the source holds any sum of a file.
 func (p *UpdatePlan) hasSum(source string) bool {
-	if len(p.known[source]) > 0 {
+	if p.sums.of(source) != nil {
 		return true
 	}
-	return slices.ContainsFunc(p.Summary.Sums, func(s UpdateSource) bool { return p.from.stick != nil && s.File == p.from.stick.Disk.Path })
+	return slices.ContainsFunc(p.Summary.Sums, func(s SumSource) bool { return p.from.stick != nil && s.File == p.from.stick.Disk.Path })
 }
 
 // companionText is the text of a companion of the new base that holds no sum.
 func (p *UpdatePlan) companionText(c companion) ([]byte, error) {
+	if c.packages {
+		return packageText(p.c.facts.packages, c.former), nil
+	}
 	for _, their := range p.from.files.companions {
 		// How large the files are the source may know better.
 		path := filepath.Join(p.from.Dir, their.name)

@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"relive/dmmerge"
+	"relive/remaster/checksum"
 	"relive/remaster/probe"
 	"relive/squash"
 	"relive/tree"
@@ -165,40 +164,15 @@ func VerifyDir(ctx context.Context, e *Env, dir string, opts ...Option) ([]Check
 		}
 		out = append(out, other)
 	}
-	sums := map[string]string{} // by the name of the file with the sum, the name of the hash
-	if c, ok := f.sum(); ok && exists(path(c.name)) {
-		sums[c.name] = c.sum
-	}
-	at := filepath.Dir(f.base)
-	entries, err := os.ReadDir(path(at))
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range entries {
-		if name, ok := strings.CutSuffix(d.Name(), ".md5"); ok && name != "" && !d.IsDir() {
-			sums[filepath.Join(at, d.Name())] = "md5"
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(sums)) {
-		of := strings.TrimSuffix(name, filepath.Ext(name))
-		if c, ok := f.sum(); ok && c.name == name {
-			of = f.base
-		}
-		res, err := verifySum(ctx, e, path(of), path(name), sums[name])
+	for _, l := range f.sums {
+		res, err := verifyList(ctx, e, found, l)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, res)
 	}
-	for _, c := range f.companions {
-		if c.list == "" {
-			continue
-		}
-		res, err := verifyListed(ctx, e, found, c)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, res)
+	for _, name := range f.foreign {
+		out = append(out, CheckResult{Path: path(name), What: checksum.Foreign(name), Skipped: "sums of this kind are not known here"})
 	}
 	for _, name := range append(slices.Clone(f.overlay), f.home) {
 		if name == "" || !exists(path(name)) {
@@ -220,31 +194,47 @@ func VerifyDir(ctx context.Context, e *Env, dir string, opts ...Option) ([]Check
 	return out, nil
 }
 
-// verifyListed checks the lines of a list of sums that are about the base and
-// the images that lie over each other with it.
-func verifyListed(ctx context.Context, e *Env, found *Found, c companion) (CheckResult, error) {
-	res := CheckResult{Path: filepath.Join(found.Dir, c.name), What: c.sum, OK: true}
-	text, err := readSmall(found.at, res.Path, sumListMax)
-	if err != nil {
-		return res, err
+// verifyList checks the lines of a list of sums that are about files of the live
+// directory.
+func verifyList(ctx context.Context, e *Env, found *Found, l *sumList) (CheckResult, error) {
+	res := CheckResult{Path: filepath.Join(found.Dir, l.name), What: string(l.Kind), OK: true}
+	own := append(found.files.together(), found.files.stack...)
+	fact := func(format string, args ...any) {
+		res.OK = false
+		res.Findings = append(res.Findings, fmt.Sprintf(format, args...))
 	}
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		want, name := listedFile(line)
-		if name != found.files.base && !slices.Contains(found.files.stack, name) {
+	if why := l.unread(); why != "" {
+		fact("%s: it %s", filepath.Base(l.name), why)
+	}
+	n, last := 0, ""
+	for i, name := range l.targets {
+		line := &l.Lines[i]
+		if name == "" || name == l.name || !slices.Contains(own, name) && name != found.files.home && name != stemOf(l.name) {
 			continue
 		}
+		if res.What == "" {
+			res.What = string(line.Kind)
+		}
+		n++
 		e.phase("summing "+filepath.Base(name), 0)
-		got, err := sumOf(ctx, filepath.Join(found.Dir, name), c.sum)
-		if err != nil {
+		sums, err := checksum.File(ctx, filepath.Join(found.Dir, name), -1, line.Kind)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			fact("%s is not there", filepath.Base(name))
+		case err != nil:
 			return res, err
+		case !line.Is(sums[line.Kind]):
+			fact("%s has the sum %s, not %s", filepath.Base(name), sums[line.Kind], strings.ToLower(line.Sum))
 		}
-		if n++; !strings.EqualFold(got, want) {
-			res.OK = false
-			res.Findings = append(res.Findings, fmt.Sprintf("%s has the sum %s, not %s", name, got, want))
-		}
+		last = sums[line.Kind]
 	}
-	res.Detail = fmt.Sprintf("the sums of %d images", n)
+	switch {
+	case !res.OK:
+	case n == 1:
+		res.Detail = last
+	default:
+		res.Detail = fmt.Sprintf("the sums of %d files", n)
+	}
 	return res, nil
 }
 
@@ -303,31 +293,6 @@ func verifyMerged(ctx context.Context, e *Env, found *Found) ([]CheckResult, err
 	n, err := readTree(ctx, l.Merged)
 	res, err = res.readTo(ctx, n, err)
 	return []CheckResult{res}, err
-}
-
-// verifySum compares a file with the sum beside it.
-func verifySum(ctx context.Context, e *Env, path, sumPath, kind string) (CheckResult, error) {
-	res := CheckResult{Path: sumPath, What: kind}
-	want, err := readSum(sumPath, kind)
-	if err != nil {
-		res.Findings = append(res.Findings, err.Error())
-		return res, nil
-	}
-	e.phase("summing "+filepath.Base(path), 0)
-	got, err := sumOf(ctx, path, kind)
-	if errors.Is(err, fs.ErrNotExist) {
-		res.Findings = append(res.Findings, fmt.Sprintf("%s is not there", filepath.Base(path)))
-		return res, nil
-	}
-	if err != nil {
-		return res, err
-	}
-	if got != want {
-		res.Findings = append(res.Findings, fmt.Sprintf("%s has the sum %s, not %s", filepath.Base(path), got, want))
-	} else {
-		res.OK, res.Detail = true, got
-	}
-	return res, nil
 }
 
 // verifyExt walks an ext image and reads its files.

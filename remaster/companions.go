@@ -1,0 +1,519 @@
+package remaster
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"relive/remaster/checksum"
+	"relive/remaster/menu"
+	"relive/remaster/packages"
+	"relive/tree"
+)
+
+// tie says what a file beside a base has to do with the bytes of the base. What
+// has nothing to do with them, or is a list of sums (see sumList), has none.
+type tie struct {
+	// name is a pattern: BASE is the base's name, STEM the same without its
+	// extension. "*" matches as with path.Match.
+	name string
+	// layout is the layout's name where only that has it, "" for all.
+	layout string
+	// always: it is made where there is none, too.
+	always bool
+	// what it is, for people.
+	what string
+	// sum, text or packages say what it is made of for a new base. One that has
+	// none of them is set aside with the former base.
+	sum      checksum.Kind
+	text     func(baseFacts) string
+	packages bool
+}
+
+// ties are all that relive knows to be tied to a base. It is the one list of
+// them: what makes a new base makes them anew or sets them aside, with a
+// warning; what takes a base over from elsewhere takes those along that are set
+// aside; what rebuilds an ISO warns of them.
+//
+// live-boot mounts with .verity and .roothash where they are there (9990-overlay.sh),
+// and checks .roothash.p7s; archiso checks .sig and .cms.sig with verify=y and
+// cms_verify=y (hooks/archiso); antiX's init compares linuxfs.md5, and takes the
+// size for toram from linuxfs.info; casper and Ubuntu's installers read .size and
+// .manifest.
+var ties = []tie{
+	{name: "linuxfs.md5", layout: AntiX{}.Name(), always: true, what: "sum", sum: checksum.MD5},
+	{name: "linuxfs.info", layout: AntiX{}.Name(), always: true, what: "size", text: func(f baseFacts) string { return fmt.Sprintf("UncompressedSizeKB=%d\n", (f.content+1023)/1024) }},
+	{name: "airootfs.sha512", layout: Archiso{}.Name(), what: "sum", sum: checksum.SHA512},
+	{name: "STEM.size", what: "size", text: func(f baseFacts) string { return fmt.Sprintln(f.content) }},
+	{name: "STEM.manifest", what: "list of packages", packages: true},
+	{name: "STEM.packages", what: "list of packages", packages: true},
+	{name: "BASE.sig", what: "signature"},
+	{name: "BASE.cms.sig", what: "signature"},
+	{name: "BASE.cms", what: "signature"},
+	{name: "BASE.asc", what: "signature"},
+	{name: "BASE.gpg", what: "signature"},
+	{name: "BASE.sign", what: "signature"},
+	{name: "BASE.p7s", what: "signature"},
+	{name: "BASE.minisig", what: "signature"},
+	{name: "BASE.verity", what: "hash tree of dm-verity"},
+	{name: "BASE.verity.*", what: "signature of a hash tree"},
+	{name: "BASE.roothash", what: "root hash of dm-verity"},
+	{name: "BASE.roothash.*", what: "signature of a root hash"},
+	{name: "BASE.fec", what: "error correction of dm-verity"},
+	{name: "BASE.zsync", what: "list of blocks for zsync"},
+	{name: "STEM.verity", what: "hash tree of dm-verity"},
+	{name: "STEM.verity.*", what: "signature of a hash tree"},
+	{name: "STEM.roothash", what: "root hash of dm-verity"},
+	{name: "STEM.roothash.*", what: "signature of a root hash"},
+	{name: "STEM.zsync", what: "list of blocks for zsync"},
+}
+
+// signatures are the extensions of detached signatures, which any file may have.
+var signatures = []string{".sig", ".cms.sig", ".asc", ".gpg", ".sign", ".p7s", ".minisig"}
+
+// insisting are the kernel arguments by which a boot insists on a companion that
+// is set aside, or holds a hash of the base itself: a name alone, or with the
+// beginning of its value.
+var insisting = []string{
+	"verify=y", "cms_verify=y", // archiso
+	"dm-verity-enforce-roothash-signatures=true", // live-boot
+	"roothash=", "usrhash=", "rd.veritysetup=", "verity.", // systemd, and what reads its options
+	"rootflags=verity.", "rd.live.verity", "dm-mod.create=",
+}
+
+// made reports whether a new base gets a new one.
+func (t *tie) made() bool { return t.sum != "" || t.text != nil || t.packages }
+
+// matches reports whether a file is one that is tied to a base of that name,
+// both in the same directory.
+func (t *tie) matches(base, name string) bool {
+	pattern := strings.NewReplacer("BASE", literally(base), "STEM", literally(stemOf(base))).Replace(t.name)
+	ok, err := path.Match(pattern, name)
+	// The generations of a file are no files of their own.
+	return err == nil && ok && name != base && !isAside(name)
+}
+
+// tieOf gives what ties a file to a base, both in the same directory; nil where
+// nothing does. Names of "BASE" beat those of "STEM".
+func tieOf(layout, base, name string) *tie {
+	for i := range ties {
+		if t := &ties[i]; (t.layout == "" || t.layout == layout) && t.matches(base, name) {
+			return t
+		}
+	}
+	return nil
+}
+
+// tied is a file that is set aside with the base to whose bytes it is tied.
+type tied struct {
+	name, base string
+	what       string
+}
+
+// sum gives the companion that holds the base's sum alone; false where none
+// does.
+func (s *fileSet) sum() (companion, bool) {
+	for _, c := range s.companions {
+		if c.sum != "" {
+			return c, true
+		}
+	}
+	return companion{}, false
+}
+
+// companion is a small file that is made with a new base.
+type companion struct {
+	name string
+	// sum is the digest of the base that the file holds, as md5sum and its like
+	// write it. text makes it of other facts; list is a list of sums of many files.
+	// packages is a list of the system's packages.
+	sum      checksum.Kind
+	text     func(baseFacts) string
+	list     *sumList
+	packages bool
+	former   []byte // a list of packages as it is
+}
+
+// baseFacts are what a companion may tell of a new base.
+type baseFacts struct {
+	content  int64           // bytes of all files, and of the tables
+	packages []packages.List // of the system
+}
+
+// findTied finds what is tied to the base and to images that a new base makes
+// void, in the state of that generation.
+func (f *Found) findTied(generation string) (companions []companion, aside []tied, err error) {
+	s := &f.files
+	bases := []string{s.base}
+	for _, name := range s.retired {
+		if path.Ext(name) == path.Ext(s.base) {
+			bases = append(bases, name)
+		}
+	}
+	var taken []string
+	for n, base := range bases {
+		dir := path.Dir(base)
+		entries, err := f.at.list(filepath.Join(f.Dir, dir))
+		if err != nil {
+			return nil, nil, err
+		}
+		var stems []string
+		for _, entry := range entries {
+			stem, old := strings.CutSuffix(entry, ".old")
+			if !old {
+				if older := oldGeneration(entry); older != "" {
+					stem = older
+				}
+			}
+			if !slices.Contains(stems, stem) {
+				stems = append(stems, stem)
+			}
+		}
+		for i := range ties {
+			t := &ties[i]
+			if t.always && t.layout == f.Layout.Name() && n == 0 && !slices.Contains(stems, t.name) {
+				stems = append(stems, t.name)
+			}
+		}
+		for _, stem := range stems {
+			name := path.Join(dir, stem)
+			t := tieOf(f.Layout.Name(), path.Base(base), stem)
+			if t == nil || slices.Contains(taken, name) || slices.Contains(bases, name) {
+				continue
+			}
+			at := filepath.Join(f.Dir, name)
+			present := isFile(f.at, at) || isFile(f.at, at+generation)
+			switch {
+			case t.made() && n == 0:
+				if !present && !t.always {
+					continue
+				}
+				c := companion{name: name, sum: t.sum, text: t.text, packages: t.packages}
+				if t.packages {
+					if c.former, err = readSmall(f.at, at+generation, maxPackageList); err != nil {
+						if c.former, err = readSmall(f.at, at, maxPackageList); err != nil {
+							return nil, nil, err
+						}
+					}
+				}
+				companions = append(companions, c)
+			case isDir(f.at, at):
+				continue
+			default:
+				aside = append(aside, tied{name, base, t.what})
+			}
+			taken = append(taken, name)
+		}
+	}
+	order := func(c companion) int {
+		return slices.IndexFunc(ties, func(t tie) bool { return t.matches(path.Base(s.base), path.Base(c.name)) })
+	}
+	slices.SortStableFunc(companions, func(a, b companion) int { return cmp.Compare(order(a), order(b)) })
+	return companions, aside, nil
+}
+
+// maxPackageList bounds a list of packages, in bytes.
+const maxPackageList = 32 << 20
+
+// content is the text of a companion of a new base with these sums. A list of
+// sums has none of its own: see followSums.
+func (c *companion) content(base string, f baseFacts, sums map[checksum.Kind]string) []byte {
+	switch {
+	case c.list != nil:
+		return c.list.Bytes()
+	case c.sum != "":
+		return []byte(checksum.FormatLine(sums[c.sum], filepath.Base(base)))
+	case c.packages:
+		return packageText(f.packages, c.former)
+	}
+	return []byte(c.text(f))
+}
+
+// packageText lists the packages of a system in the form of another list: with
+// what stands between name and version there. The list is nil where that has
+// another form.
+func packageText(lists []packages.List, former []byte) []byte {
+	var out bytes.Buffer
+	for _, l := range lists {
+		if err := l.Write(&out); err != nil {
+			return nil
+		}
+	}
+	first, _, _ := bytes.Cut(bytes.TrimLeft(former, "\r\n"), []byte("\n"))
+	fields := bytes.Fields(first)
+	if len(fields) != 2 || len(lists) != 1 || lists[0].Manager != packages.Dpkg {
+		if len(lists) == 1 && len(fields) > 0 && bytes.Contains(out.Bytes(), fields[0]) && lists[0].Manager != packages.Dpkg {
+			return out.Bytes() // what the manager's own tool writes
+		}
+		return nil
+	}
+	between := bytes.TrimSuffix(bytes.TrimPrefix(bytes.TrimRight(first, "\r"), fields[0]), fields[1])
+	return bytes.ReplaceAll(out.Bytes(), []byte("\t"), between)
+}
+
+// packageLists reads the lists of packages of a system, as far as they can be
+// read.
+func packageLists(ctx context.Context, root *tree.Node) ([]packages.List, error) {
+	lists, err := packages.Find(ctx, root)
+	if errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported) {
+		return nil, nil
+	}
+	return slices.DeleteFunc(lists, func(l packages.List) bool { return l.Unread != "" }), err
+}
+
+// insistence finds the arguments in the menus of a medium by which a boot
+// insists on what is set aside: "loader/entries/01.conf: verify=y".
+func insistence(ctx context.Context, root *tree.Node) (out []string, err error) {
+	files, err := menu.Files(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		entries, err := menu.Read(f.Kind, f.Path, f.Text)
+		if err != nil {
+			continue // no menu that could be read; what edits menus tells
+		}
+		for _, e := range entries {
+			for _, arg := range e.Args {
+				for _, want := range insisting {
+					if arg != want && (!strings.HasSuffix(want, "=") && !strings.HasSuffix(want, ".") || !strings.HasPrefix(arg, want)) {
+						continue
+					}
+					if text := f.Path + ": " + tree.Escape(arg); !slices.Contains(out, text) {
+						out = append(out, text)
+					}
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// insistence is that of the medium on which the live directory lies.
+func (l *Live) insistence(ctx context.Context) ([]string, error) {
+	dir := l.Dir
+	if l.medium() != "" {
+		dir = filepath.Join(l.Dir, "..")
+	}
+	root, err := plainDirectory(l.at, dir)
+	if err != nil {
+		return nil, err
+	}
+	return insistence(ctx, root)
+}
+
+// medium is Found.mediumName for an opened live directory.
+func (l *Live) medium() string {
+	return (&Found{Dir: l.Dir, Layout: l.Layout, at: l.at, files: l.files}).mediumName()
+}
+
+// findCompanions finds all that tells of the base, in the state of that
+// generation.
+func (f *Found) findCompanions(generation string) error {
+	made, aside, err := f.findTied(generation)
+	if err != nil {
+		return err
+	}
+	s := &f.files
+	s.companions = append(s.companions, made...)
+	s.tied = aside
+	for _, t := range aside {
+		s.retired = append(s.retired, t.name)
+	}
+	if s.sums, s.foreign, err = f.findLists(generation); err != nil {
+		return err
+	}
+	for _, l := range s.sums {
+		if !slices.ContainsFunc(made, func(c companion) bool { return c.name == l.name }) {
+			s.companions = append(s.companions, companion{name: l.name, list: l})
+		}
+	}
+	return nil
+}
+
+// concerned gives the lists of sums that have a line of a file that changes, or
+// of another such list, and adds them to what changes. One that holds no sum,
+// but should of such a file by its name, becomes a list of it.
+func (s *fileSet) concerned(changed map[string]bool) (out []companion) {
+	for grown := true; grown; {
+		grown = false
+		for _, c := range s.companions {
+			if c.list == nil || changed[c.name] {
+				continue
+			}
+			is := func(name string) bool { return changed[name] }
+			if about := stemOf(c.name); c.list.Sums() == 0 && changed[about] && c.list.Kind != "" {
+				line := checksum.FormatLine(strings.Repeat("0", c.list.Kind.Digits()), path.Base(about))
+				c.list = &sumList{List: checksum.Parse(c.list.Path, c.list.Kind, []byte(line)), name: c.name, targets: []string{about}}
+			} else if !c.list.lists(is) {
+				continue
+			}
+			out = append(out, c)
+			changed[c.name], grown = true, true
+		}
+	}
+	return out
+}
+
+// planCompanions decides what is made anew of what tells of the new files, and
+// what is set aside with a warning. system is what the new base shows; nil where
+// the base stays.
+func (p *CompactPlan) planCompanions(ctx context.Context, system *tree.Node) error {
+	f := &p.live.files
+	changed := map[string]bool{}
+	for _, name := range p.more {
+		changed[name] = true
+	}
+	p.companions, p.void = nil, nil
+	if system != nil {
+		changed[f.base] = true
+		var err error
+		if p.facts.packages, err = p.packages(ctx, system); err != nil {
+			return err
+		}
+		for _, c := range f.companions {
+			switch {
+			case c.list != nil:
+				continue
+			case c.packages && !changed[c.name]:
+				text := packageText(p.facts.packages, c.former)
+				if text == nil {
+					p.warn("%s is set aside: it lists the packages of the former %s, and none can be listed in its form", c.name, path.Base(f.base))
+					p.void = append(p.void, c.name)
+					changed[c.name] = true
+					continue
+				}
+				if bytes.Equal(text, c.former) {
+					continue
+				}
+			case changed[c.name]:
+				continue // it is taken over from elsewhere
+			}
+			p.companions = append(p.companions, c)
+			changed[c.name] = true
+		}
+		p.void = append(p.void, f.retired...)
+		for _, name := range p.void {
+			changed[name] = true
+		}
+		if err := p.tellOfTied(ctx); err != nil {
+			return err
+		}
+		for _, name := range f.foreign {
+			p.warn("%s: it has a sum of the former %s of a kind that is not known here, and is not made anew", name, path.Base(f.base))
+		}
+	}
+	lists := f.concerned(changed)
+	if p.o.Stage {
+		for _, c := range lists {
+			p.warn("%s stays as it is, and does not fit any more when a boot has taken the new files up", c.name)
+		}
+		return nil
+	}
+	p.companions = append(p.companions, lists...)
+	return nil
+}
+
+// packages lists those of the new system, where a companion is to.
+func (p *CompactPlan) packages(ctx context.Context, system *tree.Node) ([]packages.List, error) {
+	if !slices.ContainsFunc(p.live.files.companions, func(c companion) bool { return c.packages }) {
+		return nil, nil
+	}
+	return packageLists(ctx, system)
+}
+
+// tellOfTied warns of what is tied to the bytes of the former base and is set
+// aside with it, and of the arguments by which a boot insists on it.
+func (p *CompactPlan) tellOfTied(ctx context.Context) error {
+	told := false
+	for _, t := range p.live.files.tied {
+		if slices.Contains(p.more, t.name) || !has(p.live.at, filepath.Join(p.live.Dir, t.name)) {
+			continue
+		}
+		told = true
+		if p.o.Stage {
+			p.warn("%s stays as it is: it is a %s of the present %s, and does not fit the new one", t.name, t.what, path.Base(t.base))
+			continue
+		}
+		p.warn("%s is set aside: it is a %s of the former %s, and the new one has none", t.name, t.what, path.Base(t.base))
+	}
+	if !told {
+		return nil
+	}
+	args, err := p.live.insistence(ctx)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		p.warn("a boot with these arguments does not take the new %s without it; take them out of the menus: %s", p.live.Base.Name(), strings.Join(args, ", "))
+	}
+	return nil
+}
+
+// sumKinds are the digests of a new file that its companions need.
+func (p *CompactPlan) sumKinds(name string) (kinds []checksum.Kind) {
+	for _, c := range p.companions {
+		switch {
+		case c.list != nil:
+			for i, target := range c.list.targets {
+				if target == name {
+					kinds = append(kinds, c.list.Lines[i].Kind)
+				}
+			}
+		case c.sum != "" && name == p.live.files.base:
+			kinds = append(kinds, c.sum)
+		}
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
+}
+
+// companionTexts makes the companions: text those that tell of the base, the
+// rest from the sums of the new files.
+func (p *CompactPlan) companionTexts(sums map[string]map[checksum.Kind]string, text func(c companion) ([]byte, error)) (map[string][]byte, error) {
+	texts := map[string][]byte{}
+	changed := map[string]bool{}
+	for name := range sums {
+		changed[name] = true
+	}
+	for _, name := range p.void {
+		changed[name] = true
+	}
+	var lists []*sumList
+	for _, c := range p.companions {
+		if c.list != nil {
+			lists = append(lists, c.list.clone())
+			continue
+		}
+		var err error
+		if texts[c.name], err = text(c); err != nil {
+			return nil, err
+		}
+		changed[c.name] = true
+	}
+	_, circle, err := followSums(lists, changed, func(name string, kind checksum.Kind) (string, bool, error) {
+		if text, ok := texts[name]; ok {
+			return checksum.Bytes(kind, text), false, nil
+		}
+		if sum := sums[name][kind]; sum != "" {
+			return sum, false, nil
+		}
+		if sums[name] != nil {
+			return "", false, fmt.Errorf("%s: its %s sum was not found out", name, kind)
+		}
+		return "", true, nil
+	})
+	if circle {
+		p.warn("lists of sums list each other in a circle; not all can be right")
+	}
+	for _, l := range lists {
+		texts[l.name] = l.Bytes()
+	}
+	return texts, err
+}
