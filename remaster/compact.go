@@ -204,11 +204,8 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 		}
 		s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
 	}
-	made := max(int64(wo.MkfsTime), newest.Whole().Sec)
-	if e.SourceDate != nil {
-		made = tree.Time{Sec: *e.SourceDate}.Whole().Sec
-	}
-	p.now, wo.MkfsTime = tree.Time{Sec: made}, uint32(made)
+	p.now = e.imageTime(tree.Time{Sec: int64(wo.MkfsTime)}, newest)
+	wo.MkfsTime = uint32(p.now.Sec)
 
 	root := l.Merged
 	if len(p.o.Excludes) > 0 && p.forISO == nil {

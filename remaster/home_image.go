@@ -92,10 +92,7 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 	if err != nil {
 		return err
 	}
-	now := newest.Whole()
-	if p.env.SourceDate != nil {
-		now = tree.Time{Sec: *p.env.SourceDate}.Whole()
-	}
+	now := p.env.imageTime(newest)
 	p.image = &homeImage{}
 	var f *freshImage
 	var needs extfs.Needs

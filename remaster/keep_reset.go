@@ -195,12 +195,11 @@ func (p *RelayerPlan) planEmpty(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	built := tree.Time{}
 	if l.Base.Image != nil {
-		newest = tree.Time{Sec: max(int64(l.Base.Image.Superblock().MkfsTime), newest.Whole().Sec)}
+		built.Sec = int64(l.Base.Image.Superblock().MkfsTime)
 	}
-	if c.now = newest.Whole(); p.env.SourceDate != nil {
-		c.now = tree.Time{Sec: *p.env.SourceDate}.Whole()
-	}
+	c.now = p.env.imageTime(built, newest)
 	s.Overlay = l.rel(l.Overlay.Path)
 	if p.parts, err = l.Layout.resets(c); err != nil {
 		return err
