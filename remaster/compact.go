@@ -108,6 +108,10 @@ type PlanSummary struct {
 	Excluded  int64    `json:"excluded_entries"`
 	Steps     []string `json:"steps"`
 	Warnings  []string `json:"warnings"`
+	// Standing: there is nothing to fold in and no other work was asked for, so
+	// that nothing is written. Nothing tells why.
+	Standing
+	Nothing string `json:"nothing,omitempty"`
 }
 
 // CompactResult is what a compaction did.
@@ -147,6 +151,9 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 	}
 	if err := p.checkState(ctx); err != nil {
 		return nil, err
+	}
+	if err := p.checkNothing(ctx); err != nil || p.Summary.NothingToDo {
+		return p, err
 	}
 	if err := p.planTree(ctx); err != nil {
 		return nil, err

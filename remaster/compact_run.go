@@ -18,6 +18,10 @@ func (p *CompactPlan) Run(ctx context.Context) (*CompactResult, error) {
 	start := time.Now()
 	res := &CompactResult{Plan: p.Summary, OldSize: p.live.Base.Size, Warnings: p.Summary.Warnings}
 	var err error
+	if p.Summary.NothingToDo {
+		res.NewSize, res.Path = res.OldSize, p.live.Base.Path
+		return res, nil
+	}
 	if p.o.Output != "" {
 		err = p.runOutput(ctx, res)
 	} else {

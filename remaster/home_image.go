@@ -63,7 +63,7 @@ func (p *SyncHomePlan) planReverse(ctx context.Context, system *tree.Node) error
 		return err
 	}
 	resized := l.Home != nil && p.o.Size != 0 && p.o.Size != l.Home.Size
-	if s.UpToDate = s.UpToDate && !resized; s.UpToDate {
+	if s.stands(s.UpToDate && !resized); s.UpToDate {
 		return nil
 	}
 	if p.homes.nested != "" {
