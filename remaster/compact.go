@@ -118,6 +118,10 @@ type PlanSummary struct {
 	Sums     []SumSource `json:"sums"`
 	Steps    []string    `json:"steps"`
 	Warnings []string    `json:"warnings"`
+	// Standing: there is nothing to fold in and no other work was asked for, so
+	// that nothing is written. Nothing tells why.
+	Standing
+	Nothing string `json:"nothing,omitempty"`
 }
 
 // CompactResult is what a compaction did.
@@ -157,6 +161,9 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 	}
 	if err := p.checkState(ctx); err != nil {
 		return nil, err
+	}
+	if err := p.checkNothing(ctx); err != nil || p.Summary.NothingToDo {
+		return p, err
 	}
 	if err := p.planTree(ctx); err != nil {
 		return nil, err
@@ -218,11 +225,8 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 		}
 		s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
 	}
-	made := max(int64(wo.MkfsTime), newest.Whole().Sec)
-	if e.SourceDate != nil {
-		made = tree.Time{Sec: *e.SourceDate}.Whole().Sec
-	}
-	p.now, wo.MkfsTime = tree.Time{Sec: made}, uint32(made)
+	p.now = e.imageTime(tree.Time{Sec: int64(wo.MkfsTime)}, newest)
+	wo.MkfsTime = uint32(p.now.Sec)
 
 	root := l.Merged
 	if len(p.o.Excludes) > 0 && p.forISO == nil {

@@ -11,9 +11,6 @@ import (
 // checkState refuses what would be unsafe.
 func (p *CompactPlan) checkState(ctx context.Context) error {
 	l, o := p.live, &p.o
-	if l.Overlay == nil && len(o.Excludes) == 0 && o.Codec == nil && o.BlockSize == 0 && o.Output == "" {
-		return refuse("there is nothing to fold in; --comp, -b or -e rebuild the base all the same", "%s: there is no overlay", l.Dir)
-	}
 	if !l.onHost() && o.Output == "" {
 		return refuse("mount it and give the directory; with -o the new base is written to a file of its own",
 			"%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)

@@ -19,6 +19,10 @@ func (p *CompactPlan) Run(ctx context.Context) (*CompactResult, error) {
 	start := time.Now()
 	res := &CompactResult{OldSize: p.live.Base.Size}
 	var err error
+	if p.Summary.NothingToDo {
+		res.NewSize, res.Path = res.OldSize, p.live.Base.Path
+		return res, nil
+	}
 	if p.o.Output != "" {
 		err = p.runOutput(ctx, res)
 	} else {

@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 
@@ -64,9 +65,28 @@ func (p *CompactPlan) checkSpace() error {
 		more: "use -o to write the new " + name + " to another disk", less: "choose a stronger codec with --comp, or leave things out with -e"}
 	if p.o.Output == "" {
 		room.old = p.live.files.base + ".old"
+		if way := p.inPlace(); way != "" {
+			room.more += "; " + way
+		}
 	}
 	s.Free, err = room.check()
 	return err
+}
+
+// inPlace names the way that does without a second overlay beside the first,
+// "" where there is none: a snapshot, which on FAT takes all of its size, stays
+// where it is and is emptied there once the base holds its chunks.
+func (p *CompactPlan) inPlace() string {
+	l := p.live
+	if l.snapshot() == nil || p.o.NoReset || p.o.Stage || p.o.Flatten || p.apart {
+		return ""
+	}
+	var need int64
+	for _, r := range p.resets {
+		need += r.need
+	}
+	return fmt.Sprintf("or do without a second %s, which takes %s of it: relive compact --no-reset %s, then relive verify %s, and when that is well relive dm reset %s, which empties it where it is and cannot be undone",
+		l.Overlay.Name(), Bytes(need), l.Dir, l.Dir, l.Overlay.Path)
 }
 
 // room is what a run needs of the file system of a directory.

@@ -55,12 +55,12 @@ type SyncHomePlan struct {
 
 // SyncHomeSummary is the part of a plan that is shown.
 type SyncHomeSummary struct {
-	Dir      string `json:"dir"`
-	Layout   string `json:"layout"`
-	Reverse  bool   `json:"reverse"`
-	From     string `json:"from"` // what holds the homes, in the live directory
-	To       string `json:"to"`   // what is made anew
-	UpToDate bool   `json:"up_to_date"`
+	Dir     string `json:"dir"`
+	Layout  string `json:"layout"`
+	Reverse bool   `json:"reverse"`
+	From    string `json:"from"` // what holds the homes, in the live directory
+	To      string `json:"to"`   // what is made anew
+	Standing
 	// Users are the homes that are synced, and those that are removed.
 	Users []HomeChanges `json:"users"`
 	Total HomeChanges   `json:"total"`

@@ -80,7 +80,7 @@ func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users [
 		s.Users = append(s.Users, *c)
 		s.Total.sum(c)
 	}
-	s.UpToDate = !s.Home && !s.Total.Any()
+	s.stands(!s.Home && !s.Total.Any())
 	return want, nil
 }
 

@@ -63,7 +63,7 @@ func (p *SyncHomePlan) planReverse(ctx context.Context, system *tree.Node) error
 		return err
 	}
 	resized := l.Home != nil && p.o.Size != 0 && p.o.Size != l.Home.Size
-	if s.UpToDate = s.UpToDate && !resized; s.UpToDate {
+	if s.stands(s.UpToDate && !resized); s.UpToDate {
 		return nil
 	}
 	if p.homes.nested != "" {
@@ -92,10 +92,7 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 	if err != nil {
 		return err
 	}
-	now := newest.Whole()
-	if p.env.SourceDate != nil {
-		now = tree.Time{Sec: *p.env.SourceDate}.Whole()
-	}
+	now := p.env.imageTime(newest)
 	p.image = &homeImage{}
 	var f *freshImage
 	var needs extfs.Needs

@@ -17,7 +17,8 @@ type ResetOptions struct {
 	KeepOld int
 	// Grow makes an image larger where what is kept does not fit.
 	Grow bool
-	// Force goes on where the version ids do not match and something is kept.
+	// Force goes on where the version ids do not match and something is kept, and
+	// empties an overlay that changes nothing but holds files.
 	Force bool
 }
 
@@ -30,10 +31,9 @@ type ResetPlan struct {
 
 // ResetSummary is the part of a plan that is shown.
 type ResetSummary struct {
-	Dir    string `json:"dir"`
-	Layout string `json:"layout"`
-	// UpToDate: nothing would be lost, so that nothing is done.
-	UpToDate bool `json:"up_to_date"`
+	Dir      string `json:"dir"`
+	Layout   string `json:"layout"`
+	Standing        // nothing would be lost, so that nothing is done
 	// Kept and Lost are the changes of the overlay against the base.
 	Kept ResetShare `json:"kept"`
 	Lost ResetShare `json:"lost"`
@@ -111,9 +111,15 @@ func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPla
 	if err != nil {
 		return nil, err
 	}
-	if s.Lost.Sum() == 0 && vids.State.Used() && (l.snapshot() == nil || l.Overlay.Empty) {
-		s.UpToDate = true
-		return p, nil
+	if empty := l.Overlay.Empty; s.Lost.Sum() == 0 && vids.State.Used() && (l.snapshot() == nil || empty) {
+		// Files of the overlay that are equal to the base's take room all the same.
+		if !o.Force || empty || s.Kept.Sum() > 0 {
+			s.stands(true)
+			if !empty && s.Kept.Sum() == 0 {
+				s.Notes = append(s.Notes, l.Overlay.Name()+" holds files that are equal to the base's; --force makes an empty one")
+			}
+			return p, nil
+		}
 	}
 	if s.Kept.Sum() > 0 {
 		p.relayer, err = l.planRelayer(ctx, e, "reset", want, RelayerOptions{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force, Restamp: !vids.State.Used(), DropHidden: true})
@@ -195,12 +201,11 @@ func (p *RelayerPlan) planEmpty(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	built := tree.Time{}
 	if l.Base.Image != nil {
-		newest = tree.Time{Sec: max(int64(l.Base.Image.Superblock().MkfsTime), newest.Whole().Sec)}
+		built.Sec = int64(l.Base.Image.Superblock().MkfsTime)
 	}
-	if c.now = newest.Whole(); p.env.SourceDate != nil {
-		c.now = tree.Time{Sec: *p.env.SourceDate}.Whole()
-	}
+	c.now = p.env.imageTime(built, newest)
 	s.Overlay = l.rel(l.Overlay.Path)
 	if p.parts, err = l.Layout.resets(c); err != nil {
 		return err

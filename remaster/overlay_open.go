@@ -48,7 +48,7 @@ func (l *Live) openDirOverlay(path, work string) error {
 	o := &Overlay{Path: path, WorkPath: work, Form: FormOverlayFS, Upper: root}
 	l.Overlay = o
 	layer := overlay.Layer{Root: root, Form: overlay.OverlayFS}
-	workRoot, err := l.at.directory(work)
+	workRoot, err := l.at.directoryWith(work, root) // the index has names of the layer's files
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,9 @@ type place interface {
 	open(path string) (tree.Content, error)
 	// directory shows a directory as a tree, with all attributes of its files.
 	directory(path string) (*tree.Node, error)
+	// directoryWith is directory for one that may hold other names of files below
+	// another, which directory has returned: they have the same identity.
+	directoryWith(path string, with *tree.Node) (*tree.Node, error)
 }
 
 type placeInfo struct {
@@ -97,13 +100,19 @@ func (host) open(path string) (tree.Content, error) {
 
 // directory refuses where the marks of an overlay do not show: without them
 // opaque directories would look like others.
-func (host) directory(path string) (*tree.Node, error) {
+func (h host) directory(path string) (*tree.Node, error) { return h.directoryWith(path, nil) }
+
+func (host) directoryWith(path string, with *tree.Node) (*tree.Node, error) {
 	if err := hostfs.CheckTrusted(path); errors.Is(err, hostfs.ErrTrustedHidden) {
 		return nil, refuse("run relive as root", "%s: the marks of an overlay that is a directory show to root only", path)
 	} else if err != nil {
 		return nil, err
 	}
-	return hostfs.Open(path, hostfs.RefuseMounts())
+	opts := []hostfs.Option{hostfs.RefuseMounts()}
+	if with != nil {
+		opts = append(opts, hostfs.SharingInodes(with))
+	}
+	return hostfs.Open(path, opts...)
 }
 
 // onStick is a file system on a stick. Paths begin with its name.
@@ -156,6 +165,9 @@ func (w onStick) open(p string) (tree.Content, error) {
 	}
 	return c, nil
 }
+
+// directoryWith is directory: all of a file system has one identity.
+func (w onStick) directoryWith(p string, _ *tree.Node) (*tree.Node, error) { return w.directory(p) }
 
 func (w onStick) directory(p string) (*tree.Node, error) {
 	n, err := w.node(p)

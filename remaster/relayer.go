@@ -107,10 +107,7 @@ func (l *Live) planned(ctx context.Context, e *Env, verb string, want, layer *tr
 	if err != nil {
 		return nil, err
 	}
-	p.now = newest.Whole()
-	if e.SourceDate != nil {
-		p.now = tree.Time{Sec: *e.SourceDate}.Whole()
-	}
+	p.now = e.imageTime(newest)
 	if err := p.stamp(); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ type ResizePlan struct {
 type ResizeSummary struct {
 	Dir      string         `json:"dir"`
 	Layout   string         `json:"layout"`
-	UpToDate bool           `json:"up_to_date"` // all have their sizes already
+	Standing                // all have their sizes already
 	Images   []ResizedImage `json:"images"`
 	KeepOld  int            `json:"keep_old"`
 	Need     int64          `json:"space_needed"`
@@ -146,14 +146,15 @@ func (l *Live) PlanResize(ctx context.Context, e *Env, o ResizeOptions) (*Resize
 	if err := p.checkState(); err != nil {
 		return nil, err
 	}
-	p.Summary.UpToDate = true
+	stays := true
 	for _, r := range p.images {
 		p.Summary.Images = append(p.Summary.Images, *r.ResizedImage)
-		p.Summary.UpToDate = p.Summary.UpToDate && r.How == ResizeStays
+		stays = stays && r.How == ResizeStays
 		if r.grow != nil {
 			p.Summary.Steps = append(p.Summary.Steps, fmt.Sprintf("grow %s where it is", r.target))
 		}
 	}
+	p.Summary.stands(stays)
 	for _, s := range p.steps(func(r *resizing) string { return "(new " + r.target + ")" }) {
 		p.Summary.Steps = append(p.Summary.Steps, s.String())
 	}

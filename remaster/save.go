@@ -47,12 +47,11 @@ type SavePlan struct {
 // SaveSummary is the part of a plan that is shown.
 type SaveSummary struct {
 	RelayerSummary
-	Dir  string `json:"dir"`
-	From string `json:"from"` // the directory of the layer
-	Form Form   `json:"form"`
-	VID  string `json:"vid,omitempty"`
-	// UpToDate: the rootfs holds this very layer already.
-	UpToDate bool `json:"up_to_date"`
+	Dir      string `json:"dir"`
+	From     string `json:"from"` // the directory of the layer
+	Form     Form   `json:"form"`
+	VID      string `json:"vid,omitempty"`
+	Standing        // the rootfs holds this very layer already
 	// Changes are those against what the rootfs showed. Files of the same size and
 	// time are taken for the same, as rsync does.
 	Changes  ChangeTotals `json:"changes"`
@@ -149,7 +148,8 @@ func (p *SavePlan) make(ctx context.Context) error {
 	if s.Changes, err = p.changes(ctx, shown.Root()); err != nil {
 		return err
 	}
-	s.UpToDate, err = p.upToDate(ctx, p.plan.made[0].root)
+	is, err := p.upToDate(ctx, p.plan.made[0].root)
+	s.stands(is)
 	return err
 }
 

@@ -31,7 +31,8 @@ type SetStatus struct {
 	// argument pdir= has it; "" where it has none.
 	Pdir string `json:"pdir,omitempty"`
 	// Root and Home are its images, nil where there is none, or none that can be
-	// read: Problems tells.
+	// read: Problems tells. Of a snapshot's root the bytes are those of the COW,
+	// which is what fills up, and the inodes those of the file system.
 	Root  *ImageStatus `json:"rootfs,omitempty"`
 	Home  *ImageStatus `json:"homefs,omitempty"`
 	Form  Form         `json:"form,omitempty"`
@@ -144,6 +145,10 @@ func (l *Live) setStatus(ctx context.Context, e *Env, f *Found, name string) (*S
 		case o.Snapshot != nil:
 			c := o.Snapshot
 			st := imageStatus(&Image{Path: o.Path, Size: c.Size, Allocated: c.Allocated, FS: c.FS})
+			const sector = 512
+			cow := c.COW.Status()
+			st.Capacity, st.UsedBytes = int64(cow.Total)*sector, int64(cow.Allocated)*sector
+			st.UsedPercent = percent(st.UsedBytes, st.Capacity)
 			s.Root = &st
 			if err := note(s.Root, &Image{Path: o.Path, FS: c.FS}); err != nil {
 				return nil, err

@@ -37,9 +37,9 @@ type RestampPlan struct {
 
 // RestampSummary is the part of a plan that is shown.
 type RestampSummary struct {
-	Dir      string         `json:"dir"`
-	Set      string         `json:"set"`
-	UpToDate bool           `json:"up_to_date"`
+	Dir string `json:"dir"`
+	Set string `json:"set"`
+	Standing
 	Former   string         `json:"former,omitempty"` // the base that the set was written over
 	VID      string         `json:"vid"`
 	OldVID   string         `json:"old_vid"`
@@ -78,7 +78,7 @@ func (l *Live) PlanRestamp(ctx context.Context, e *Env, o RestampOptions) (p *Re
 	case VIDNoOverlay:
 		return p, refuse("", "%s: the set %s has no rootfs, and a homefs fits any linuxfs", l.Dir, s.Set)
 	case VIDMatch, VIDNone, VIDUnstamped:
-		s.UpToDate = true
+		s.stands(true)
 		return p, nil
 	case VIDBaseMissing:
 		return p, refuse("a compaction gives it one: relive compact "+l.Dir, "%s: linuxfs has no version id that could be stamped", l.Dir)

@@ -56,6 +56,7 @@ type ImageStatus struct {
 	Allocated      int64   `json:"allocated"`
 	FileSystem     string  `json:"filesystem"`
 	Label          string  `json:"label"`
+	Capacity       int64   `json:"capacity_bytes"` // of the file system in it, which UsedBytes are of
 	UsedBytes      int64   `json:"used_bytes"`
 	UsedPercent    float64 `json:"used_percent"`
 	Inodes         int64   `json:"inodes"`
@@ -102,6 +103,7 @@ type CompactOutlook struct {
 	Compress int64  `json:"bytes_to_compress"`
 	Size     int64  `json:"size_estimate"`
 	Need     int64  `json:"space_needed"`
+	Nothing  string `json:"nothing,omitempty"` // why there is nothing to fold in
 	Refused  string `json:"refused,omitempty"`
 	Hint     string `json:"hint,omitempty"`
 }
@@ -221,10 +223,16 @@ func imageStatus(img *Image) ImageStatus {
 		Inodes: info.Inodes, UsedInodes: info.Inodes - info.FreeInodes,
 		Clean: info.Clean && !info.NeedsRecovery, JournalPending: info.NeedsRecovery, Errors: info.HasErrors,
 	}
-	if total := info.Blocks * info.BlockSize; total > 0 {
-		s.UsedPercent = 100 * float64(used) / float64(total)
-	}
+	s.Capacity = info.Blocks * info.BlockSize
+	s.UsedPercent = percent(used, s.Capacity)
 	return s
+}
+
+func percent(used, total int64) float64 {
+	if total <= 0 {
+		return 0
+	}
+	return 100 * float64(used) / float64(total)
 }
 
 func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlayStatus, error) {
@@ -315,5 +323,5 @@ func (l *Live) outlook(ctx context.Context, e *Env) (*CompactOutlook, error) {
 		return nil, err
 	}
 	s := p.Summary
-	return &CompactOutlook{Copy: s.Copy, Compress: s.Compress, Size: s.Estimate, Need: s.Need}, nil
+	return &CompactOutlook{Copy: s.Copy, Compress: s.Compress, Size: s.Estimate, Need: s.Need, Nothing: s.Nothing}, nil
 }

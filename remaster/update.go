@@ -55,11 +55,11 @@ type UpdatePlan struct {
 
 // UpdateSummary is the part of a plan that is shown.
 type UpdateSummary struct {
-	Dir      string         `json:"dir"`
-	Layout   string         `json:"layout"`
-	Source   string         `json:"source"` // where the new base lies
-	Mode     string         `json:"mode"`   // "swap" or "stage"
-	UpToDate bool           `json:"up_to_date"`
+	Dir    string `json:"dir"`
+	Layout string `json:"layout"`
+	Source string `json:"source"` // where the new base lies
+	Mode   string `json:"mode"`   // "swap" or "stage"
+	Standing
 	Base     UpdateFile     `json:"base"`
 	Kernel   []UpdateFile   `json:"kernel"`
 	Overlay  UpdateOverlay  `json:"overlay"`
@@ -114,7 +114,7 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 	for _, f := range p.files {
 		p.c.more = append(p.c.more, f.target)
 	}
-	p.Summary.UpToDate = !p.base && len(p.files) == 0
+	p.Summary.stands(!p.base && len(p.files) == 0)
 	if p.Summary.UpToDate {
 		return p, nil
 	}

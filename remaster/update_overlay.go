@@ -89,14 +89,13 @@ func (p *UpdatePlan) planOverlay(ctx context.Context) error {
 func (p *UpdatePlan) stamp() error {
 	base, c := p.from.Base, p.c
 	c.system = base.Root
+	built := tree.Time{}
 	if base.Image != nil {
-		c.now = tree.Time{Sec: int64(base.Image.Superblock().MkfsTime)}
+		built.Sec = int64(base.Image.Superblock().MkfsTime)
 	} else {
-		c.now = base.Inner.FS.Info().Created.Whole()
+		built = base.Inner.FS.Info().Created
 	}
-	if c.env.SourceDate != nil {
-		c.now = tree.Time{Sec: *c.env.SourceDate}.Whole()
-	}
+	c.now = c.env.imageTime(built)
 	if _, antix := c.live.Layout.(AntiX); !antix {
 		return nil
 	}

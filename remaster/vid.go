@@ -95,13 +95,13 @@ func versionFile(id VID, old string, created time.Time) []byte {
 
 // layerSum hashes what tells one state of an overlay from another, without
 // reading contents: every path of the layer with its metadata.
-func layerSum(ctx context.Context, h hash.Hash, root *tree.Node) (newest tree.Time, err error) {
+func layerSum(ctx context.Context, h hash.Hash, root *tree.Node, newest *newestTime) error {
 	var b []byte
 	text := func(s string) {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
-	err = tree.Walk(ctx, root, func(path string, n *tree.Node) error {
+	return tree.Walk(ctx, root, func(path string, n *tree.Node) error {
 		b = b[:0]
 		text(path)
 		text(n.Target)
@@ -114,16 +114,13 @@ func layerSum(ctx context.Context, h hash.Hash, root *tree.Node) (newest tree.Ti
 			text(x.Value)
 		}
 		h.Write(b)
-		if newest.Before(n.Mtime) {
-			newest = n.Mtime
-		}
+		newest.add(n.Mtime)
 		return nil
 	})
-	return newest, err
 }
 
 // state hashes what tells one state of the overlay from another, and gives the
-// newest time in it.
+// newest time in it that is not later than now; see newestTime.
 func (l *Live) state(ctx context.Context) (sum []byte, newest tree.Time, err error) {
 	h := sha256.New()
 	if l.Overlay == nil || l.Overlay.Upper == nil {
@@ -133,16 +130,13 @@ func (l *Live) state(ctx context.Context) (sum []byte, newest tree.Time, err err
 	if len(layers) == 0 {
 		layers = []*tree.Node{l.Overlay.Upper}
 	}
+	var times newestTime
 	for _, layer := range layers {
-		t, err := layerSum(ctx, h, layer)
-		if err != nil {
+		if err := layerSum(ctx, h, layer, &times); err != nil {
 			return nil, newest, err
 		}
-		if newest.Before(t) {
-			newest = t
-		}
 	}
-	return h.Sum(nil), newest, nil
+	return h.Sum(nil), times.time(), nil
 }
 
 // salted hashes a state of the overlay with the base and with what else decides

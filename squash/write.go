@@ -60,10 +60,11 @@ const ChosenFlags = FlagUncompressedInodes | FlagUncompressedData | FlagUncompre
 const imageAlign = 4096
 
 // WriteOptionsLike gives the options that make an image like r: its codec,
-// block size and flags.
+// block size and flags. That r was made without extended attributes is no
+// reason to drop those of another tree.
 func WriteOptionsLike(r *Reader) WriteOptions {
 	sb := r.Superblock()
-	return WriteOptions{Codec: r.Options(), BlockSize: int(sb.BlockSize), Flags: sb.Flags & ChosenFlags, MkfsTime: sb.MkfsTime}
+	return WriteOptions{Codec: r.Options(), BlockSize: int(sb.BlockSize), Flags: sb.Flags & ChosenFlags &^ FlagNoXattrs, MkfsTime: sb.MkfsTime}
 }
 
 // WriteProgress tells how far a Plan's Write has come.

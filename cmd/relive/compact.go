@@ -96,6 +96,9 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 	if a.json {
 		return a.printJSON(s)
 	}
+	if s.NothingToDo {
+		return a.showNothing(s)
+	}
 	switch s.Form {
 	case "ext":
 		a.printf("new image: not compressed, %s of content\n", remaster.Bytes(s.Bytes))
@@ -125,17 +128,27 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 	return a.showWarnings(s.Warnings, nil)
 }
 
+// showNothing tells that there is nothing to fold in.
+func (a *app) showNothing(s *remaster.PlanSummary) error {
+	a.printf("%s: nothing to do: %s, so that there is nothing to fold in\n", s.Dir, s.Nothing)
+	a.printf("--comp, -b or -e make the base anew all the same; -o writes one to a file of its own\n")
+	return a.showWarnings(s.Warnings, nil)
+}
+
 func (a *app) showResult(r *remaster.CompactResult) error {
 	if a.json {
 		if err := a.printJSON(r); err != nil {
 			return err
 		}
-		if len(r.Warnings) > 0 {
+		if len(r.Warnings) > 0 && !r.Plan.NothingToDo {
 			return errWarned
 		}
 		return nil
 	}
 	s := &r.Plan
+	if s.NothingToDo {
+		return a.showNothing(s)
+	}
 	a.printf("%s: %s", r.Path, remaster.Bytes(r.NewSize))
 	if s.Output == "" {
 		a.printf(", was %s", remaster.Bytes(r.OldSize))

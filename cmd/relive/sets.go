@@ -86,7 +86,7 @@ func (a *app) showSet(s *remaster.SetStatus, vids bool) {
 		case i.Inodes == 0:
 			row(name, "a directory, %s", remaster.Bytes(i.UsedBytes))
 		default:
-			row(name, "%s of %s used (%.0f %%), %s on disk", remaster.Bytes(i.UsedBytes), remaster.Bytes(i.Size), i.UsedPercent, remaster.Bytes(i.Allocated))
+			row(name, "%s of %s used (%.0f %%), %s on disk", remaster.Bytes(i.UsedBytes), remaster.Bytes(i.Capacity), i.UsedPercent, remaster.Bytes(i.Allocated))
 		}
 	}
 	image("rootfs", s.Root)

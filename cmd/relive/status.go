@@ -93,7 +93,7 @@ func (a *app) printStatus(s *remaster.Status) {
 		a.printInUse(o.InUse)
 	}
 	if h := s.Home; h != nil {
-		row("home", "%s, %s, %s of %s used (%.0f %%), journal %s", filepath.Base(h.Path), h.FileSystem, remaster.Bytes(h.UsedBytes), remaster.Bytes(h.Size), h.UsedPercent, journalState(h))
+		row("home", "%s, %s, %s of %s used (%.0f %%), journal %s", filepath.Base(h.Path), h.FileSystem, remaster.Bytes(h.UsedBytes), remaster.Bytes(h.Capacity), h.UsedPercent, journalState(h))
 		a.printInUse(h.InUse)
 	}
 	for i, l := range s.Leftovers {
@@ -107,7 +107,9 @@ func (a *app) printStatus(s *remaster.Status) {
 		row("disk", "%s free on %s", remaster.Bytes(s.Host.Free), s.Host.FileSystem)
 	}
 	if c := s.Compact; c != nil {
-		if c.Refused != "" {
+		if c.Nothing != "" {
+			row("compact", "nothing to fold in: %s", c.Nothing)
+		} else if c.Refused != "" {
 			row("compact", "refused as things stand: %s", strings.TrimPrefix(c.Refused, s.Dir+": "))
 			if c.Hint != "" {
 				row("", "hint: %s", c.Hint)
@@ -132,13 +134,13 @@ func (a *app) printOverlay(row func(name, format string, args ...any), s *remast
 		} else {
 			row("", "%s of %s left before it overflows", remaster.Bytes(int64(d.BytesLeft)), remaster.Bytes(o.Size))
 		}
-		row("", "merged: %s, %s used (%.0f %%), %d of %d inodes, journal %s", o.FileSystem, remaster.Bytes(o.UsedBytes), o.UsedPercent,
+		row("", "merged: %s, %s of %s used (%.0f %%), %d of %d inodes, journal %s", o.FileSystem, remaster.Bytes(o.UsedBytes), remaster.Bytes(o.Capacity), o.UsedPercent,
 			o.UsedInodes, o.Inodes, journalState(&o.ImageStatus))
 	case o.Inodes == 0:
 		row("overlay", "%s, %s, a directory on %s, %s", name, o.Form, o.FileSystem, remaster.Bytes(o.UsedBytes))
 	default:
 		row("overlay", "%s, %s on %s, %s of %s used (%.0f %%), %d of %d inodes", name, o.Form, o.FileSystem,
-			remaster.Bytes(o.UsedBytes), remaster.Bytes(o.Size), o.UsedPercent, o.UsedInodes, o.Inodes)
+			remaster.Bytes(o.UsedBytes), remaster.Bytes(o.Capacity), o.UsedPercent, o.UsedInodes, o.Inodes)
 		words := "journal " + journalState(&o.ImageStatus)
 		if s.HasVIDs {
 			words += "; version id " + orNone(o.VID) + " (" + vidWords(o.VIDState) + ")"

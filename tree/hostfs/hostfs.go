@@ -19,6 +19,9 @@ type source struct {
 	// mount is the id of the mount that the directory is on, where mounts are
 	// refused, else 0.
 	mount uint64
+	// inodes is the identity that nodes of the directory's device have: s itself,
+	// or that of another directory on the device.
+	inodes any
 }
 
 // Option changes how a directory is read.
@@ -34,12 +37,28 @@ func RefuseMounts() Option {
 	}
 }
 
+// SharingInodes makes hard links show that a file has to one below another
+// directory, which Open has returned, where both are on one device: nodes of
+// both have the same identity.
+func SharingInodes(with *tree.Node) Option {
+	return func(s *source) error {
+		d, ok := with.Dir.(dir)
+		if !ok {
+			return fmt.Errorf("%s: %s is no directory of the host", s.root, tree.Quote(with.Name))
+		}
+		if d.s.dev == s.dev {
+			s.inodes = d.s.inodes
+		}
+		return nil
+	}
+}
+
 // elsewhere is the identity of what shows another device number than the opened
 // directory: mount points, and files of an overlayfs whose layers are on
 // several file systems.
 type elsewhere struct {
-	s   *source
-	dev uint64
+	inodes any
+	dev    uint64
 }
 
 // Open gives the directory at path as a tree.
@@ -52,6 +71,7 @@ func Open(path string, opts ...Option) (*tree.Node, error) {
 		return nil, fmt.Errorf("%s: not a directory", path)
 	}
 	s := &source{root: path, dev: uint64(st.Dev)}
+	s.inodes = s
 	for _, o := range opts {
 		if err := o(s); err != nil {
 			return nil, err
@@ -61,9 +81,9 @@ func Open(path string, opts ...Option) (*tree.Node, error) {
 }
 
 func (s *source) node(name, path string, st *unix.Stat_t) (*tree.Node, error) {
-	n := &tree.Node{Name: name, Nlink: uint32(st.Nlink), Inode: tree.Inode{Source: s, Number: st.Ino}}
+	n := &tree.Node{Name: name, Nlink: uint32(st.Nlink), Inode: tree.Inode{Source: s.inodes, Number: st.Ino}}
 	if uint64(st.Dev) != s.dev {
-		n.Inode.Source = elsewhere{s, uint64(st.Dev)}
+		n.Inode.Source = elsewhere{s.inodes, uint64(st.Dev)}
 	}
 	n.Meta = tree.Meta{
 		Type: tree.TypeFromMode(st.Mode), Perm: uint16(st.Mode & 0o7777), UID: st.Uid, GID: st.Gid,
