@@ -6,7 +6,7 @@ GOFILES := $(shell find . -name '*.go' -not -path './build/*' -not -path './bin/
 # How long each fuzz target runs.
 FUZZTIME ?= 20s
 
-.PHONY: all demo test race lint fuzz bench bench-quick e2e clean help
+.PHONY: all demo test race lint fuzz bench bench-quick e2e mutants clean help
 .DEFAULT_GOAL := all
 
 all: bin/relive ## build bin/relive
@@ -49,6 +49,14 @@ bench-quick: bin/relive ## the same on small data, in some minutes
 e2e: bin/relive ## boot compacted systems and ISOs in virtual machines, ask the kernel's dm-snapshot
 	@scripts/setup e2e
 	@scripts/e2e
+
+# Which package, and what else scripts/mutate/doc.go names, such as "-n 200 -seed 7".
+PACKAGE ?= ./overlay
+MUTATE ?=
+
+mutants: ## change the code of PACKAGE (./overlay) at random: do its tests find it?
+	@scripts/setup test
+	go run ./scripts/mutate $(MUTATE) $(PACKAGE)
 
 clean: ## remove what make built, the cached test systems too
 	rm -rf bin build

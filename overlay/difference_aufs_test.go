@@ -59,6 +59,9 @@ func TestDifferenceAufsLaw(t *testing.T) {
 			default:
 				return nil
 			}
+			if dir := at(t, u, path[:max(0, strings.LastIndexByte(path, '/'))]); n.Mtime != dir.Mtime || n.Perm != 0o444 || n.Size != 0 {
+				t.Errorf("%s is %s, in %s", path, show(n), show(dir))
+			}
 			if seed%8 > 0 {
 				return nil
 			}

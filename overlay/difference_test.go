@@ -44,6 +44,7 @@ func TestDifferenceLaw(t *testing.T) {
 		u := difference(t, l, m, o)
 		diff(t, "merged", "law", want, merge(t, opts, Layer{Root: u, Namespace: Trusted}, Layer{Root: l}))
 		lookups(t, u)
+		whiteouts(t, u)
 		if o.Plain && !o.XattrWhiteouts {
 			diff(t, "merged", "law, without attributes", want, merge(t, opts, Layer{Root: unmarked(u), Namespace: Trusted}, Layer{Root: l}))
 		}
@@ -103,6 +104,21 @@ func lookups(t testing.TB, dir *tree.Node) {
 	}
 	if n, err := dir.Child("none"); n != nil || err != nil {
 		t.Errorf("none: %v, %v", n, err)
+	}
+}
+
+// whiteouts: a whiteout depends on nothing but its name and its directory's time.
+func whiteouts(t testing.TB, dir *tree.Node) {
+	t.Helper()
+	kids, err := dir.Children()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, k := range kids {
+		if k.Type == tree.CharDevice && k.Rdev == (tree.Rdev{}) && (k.Mtime != dir.Mtime || k.Perm != 0 || k.UID != 0 || k.Nlink != 1) {
+			t.Errorf("%q: a whiteout that is %s in %s", k.Name, show(k), show(dir))
+		}
+		whiteouts(t, k)
 	}
 }
 

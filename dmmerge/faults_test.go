@@ -1,0 +1,278 @@
+package dmmerge
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"relive/tree"
+)
+
+var errFault = errors.New("a fault of the medium")
+
+// faults lets one operation of many fail, over all files that share it.
+type faults struct{ calls, fail int }
+
+func (f *faults) call() error {
+	if f.calls++; f.calls == f.fail {
+		return errFault
+	}
+	return nil
+}
+
+// flaky is a file whose operations count.
+type flaky struct {
+	*faults
+	b []byte
+}
+
+func (f *flaky) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.call(); err != nil {
+		return 0, err
+	}
+	return bytes.NewReader(f.b).ReadAt(p, off)
+}
+
+func (f *flaky) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.call(); err != nil {
+		return 0, err
+	}
+	if end := int(off) + len(p); end > len(f.b) {
+		f.b = append(f.b, make([]byte, end-len(f.b))...)
+	}
+	return copy(f.b[off:], p), nil
+}
+
+func (f *flaky) Truncate(size int64) error {
+	if err := f.call(); err != nil {
+		return err
+	}
+	f.b = append(f.b, make([]byte, max(0, int(size)-len(f.b)))...)[:size]
+	return nil
+}
+
+func (f *flaky) Sync() error  { return f.call() }
+func (f *flaky) Size() int64  { return int64(len(f.b)) }
+func (f *flaky) Close() error { return nil }
+func (f *flaky) NextData(off int64) (int64, int64, error) {
+	if err := f.call(); err != nil {
+		return 0, 0, err
+	}
+	return newContent(f.b).NextData(off)
+}
+
+// TestFaults: whichever single read, write or sync of a verb fails, the verb
+// says so, or does without it and gives what it gives otherwise.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(41, 1))
+	for round := range 4 {
+		cs := []int{1, 2, 8, 1}[round%4]
+		cow, origin := soundHistory(rnd, cs)
+		clear(origin[len(origin)/3 : len(origin)/2])
+		stale(cow, cs, rnd)
+		ranges := func(yield func(Extent, error) bool) {
+			for at := int64(0); at+5000 < int64(len(origin)); at += 20000 {
+				if !yield(Extent{at, at + 5000}, nil) {
+					return
+				}
+			}
+		}
+		over := func(f *faults) (*Device, error) {
+			c, err := Open(&flaky{f, cow}, int64(len(cow)), "cow")
+			if err != nil {
+				return nil, err
+			}
+			return c.Over(&flaky{f, origin})
+		}
+		for name, verb := range map[string]func(f *faults) ([]byte, error){
+			"read": func(f *faults) ([]byte, error) {
+				d, err := over(f)
+				if err != nil {
+					return nil, err
+				}
+				if _, err := d.CheckBase(); err != nil {
+					return nil, err
+				}
+				b := make([]byte, len(origin))
+				return b, tree.ReadFull(d, b, 0)
+			},
+			"merge": func(f *faults) ([]byte, error) {
+				d, err := over(f)
+				if err != nil {
+					return nil, err
+				}
+				out := &flaky{f, nil}
+				_, err = MergeTo(t.Context(), out, d, MergeOptions{ZerosToHoles: round%2 == 0})
+				return out.b, err
+			},
+			"merge in place": func(f *faults) ([]byte, error) {
+				or, c := &flaky{f, bytes.Clone(origin)}, &flaky{f, bytes.Clone(cow)}
+				_, err := MergeInPlace(t.Context(), or, or.Size(), c, c.Size(), "cow", InPlaceOptions{Batch: 40 * int64(cs) * 512})
+				return append(or.b, c.b...), err
+			},
+			"repack": func(f *faults) ([]byte, error) {
+				d, err := over(f)
+				if err != nil {
+					return nil, err
+				}
+				out := &flaky{f, nil}
+				_, err = Repack(t.Context(), d, out, RepackOptions{Free: ranges, Chunk: uint32([]int{0, 4}[round%2])})
+				return out.b, err
+			},
+			"grow": func(f *faults) ([]byte, error) {
+				c := &flaky{f, bytes.Clone(cow[:len(cow)/512*512])}
+				c.b[4] = byte(round % 2)
+				_, err := Grow(c, c.Size(), c.Size()+40*512, "cow")
+				return c.b, err
+			},
+			"reset": func(f *faults) ([]byte, error) {
+				c := &flaky{f, bytes.Clone(cow)}
+				_, err := Reset(c, c.Size(), "cow", ResetOptions{KeepChunk: round%2 == 0})
+				return c.b, err
+			},
+			"recover": func(f *faults) ([]byte, error) {
+				out := &flaky{f, nil}
+				rep, err := Recover(t.Context(), &flaky{f, cow}, int64(len(cow)), "cow", out, RecoverOptions{})
+				if err == nil && slices.Contains(rep.Conditions, Unreadable) && rep.LostChunks > 0 {
+					err = errFault // it is told, chunk by chunk
+				}
+				return out.b, err
+			},
+			"create": func(f *faults) ([]byte, error) {
+				out := &flaky{f, nil}
+				return out.b, Create(out, 64*4096, uint32(cs))
+			},
+		} {
+			sound := &faults{}
+			want, err := verb(sound)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			for i := range sound.calls {
+				got, err := verb(&faults{fail: i + 1})
+				if !errors.Is(err, errFault) && (err != nil || !bytes.Equal(got, want)) {
+					t.Errorf("%s: operation %d of %d fails, and the error is %v", name, i+1, sound.calls, err)
+				}
+			}
+		}
+	}
+}
+
+// TestFreeFails: a list of free ranges that breaks off is an error.
+func TestFreeFails(t *testing.T) {
+	t.Parallel()
+	cow, origin := soundHistory(rand.New(rand.NewPCG(42, 1)), 1)
+	var free iter.Seq2[Extent, error] = func(yield func(Extent, error) bool) { yield(Extent{}, errFault) }
+	if _, err := Repack(t.Context(), over(t, cow, origin), &memory{}, RepackOptions{Free: free}); !errors.Is(err, errFault) {
+		t.Error(err)
+	}
+}
+
+// TestShortFiles: an origin or COW that ends before its size is an error, and
+// tells how much came.
+func TestShortFiles(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(43, 1))
+	for range 20 {
+		cow, origin := soundHistory(rnd, 1)
+		want := shows(t, cow, origin)
+		cut := rnd.IntN(len(origin))
+		d, err := openBytes(t, cow).Over(sized{bytes.NewReader(origin[:cut]), int64(len(origin))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, len(origin))
+		n, err := d.ReadAt(b, 0)
+		if err == nil && !bytes.Equal(b, want) || err != nil && err != io.ErrUnexpectedEOF || !bytes.Equal(b[:n], want[:n]) || err != nil && n > 0 && n < min(cut, len(b))/512*512 {
+			t.Errorf("cut at %d of %d: %d bytes, %v", cut, len(origin), n, err)
+		}
+	}
+}
+
+// TestMergeCounts: what a merge says that it wrote is what it wrote.
+func TestMergeCounts(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(44, 1))
+	for i := range 40 {
+		cow, origin := soundHistory(rnd, []int{1, 8, 64}[i%3])
+		clear(origin[len(origin)/4 : len(origin)/2])
+		d := over(t, cow, origin)
+		changed := int64(0)
+		for e := range d.Changed() {
+			changed += e.End - e.Start
+		}
+		for _, holes := range []bool{false, true} {
+			out := &counted{}
+			res, err := MergeTo(t.Context(), out, d, MergeOptions{ZerosToHoles: holes})
+			if err != nil || res.Written != out.n || res.FromCOW != changed || !holes && res.Written < changed {
+				t.Fatalf("with holes %v: %+v, %v; %d bytes were written, %d changed", holes, res, err, out.n, changed)
+			}
+		}
+	}
+}
+
+// counted counts what is written to it.
+type counted struct {
+	memory
+	n int64
+}
+
+func (c *counted) WriteAt(p []byte, off int64) (int, error) {
+	c.n += int64(len(p))
+	return c.memory.WriteAt(p, off)
+}
+
+// TestLargeChunks: chunks that are larger than what is copied at a time.
+func TestLargeChunks(t *testing.T) {
+	t.Parallel()
+	const cs = 4096 // 2 MiB
+	cow, origin := forge(cs, 7*cs*512, [][2]uint64{{2, 2}, {0, 4}, {3, 5}}), make([]byte, 4*cs*512)
+	for i := 2 * cs * 512; i < len(cow); i += 100 {
+		cow[i] = byte(i>>12) | 1
+	}
+	want := shows(t, cow, origin)
+	d := over(t, cow, origin)
+	for _, chunk := range []uint32{cs, cs / 2, 8} {
+		out := &memory{}
+		if _, err := Repack(t.Context(), d, out, RepackOptions{Chunk: chunk}); err != nil || !bytes.Equal(shows(t, out.b, origin), want) {
+			t.Errorf("chunks of %d: %v, or another content", chunk, err)
+		}
+	}
+	out := &memory{}
+	if rep, err := Recover(t.Context(), bytes.NewReader(cow), int64(len(cow)), "cow", out, RecoverOptions{}); err != nil || rep.Saved != 3 || !bytes.Equal(shows(t, out.b, origin), want) {
+		t.Errorf("recovered: %+v, %v, or another content", rep, err)
+	}
+}
+
+// TestStaleTailCut: a last area that the file holds in part, with entries behind
+// the end of the list.
+func TestStaleTailCut(t *testing.T) {
+	t.Parallel()
+	const cs = 4
+	var entries [][2]uint64
+	for i := range uint64(cs * 32) {
+		entries = append(entries, [2]uint64{i, i + 2})
+	}
+	entries = append(entries, [2]uint64{0, 0}, [2]uint64{7, 7}, [2]uint64{8, 8})
+	at := (1 + cs*32 + 1) * cs * 512
+	for sectors := 1; sectors < cs; sectors++ {
+		c := openBytes(t, forge(cs, at+sectors*512, entries))
+		var stale, missing *Finding
+		for _, f := range c.Findings() {
+			switch f.What {
+			case StaleTail:
+				stale = &f
+			case MissingArea:
+				missing = &f
+			}
+		}
+		if c.State() != Unloadable || c.Exceptions() != cs*32 || missing == nil || stale == nil || stale.Area != 1 || stale.Index != 1 || stale.Count != 2 {
+			t.Errorf("%d sectors of the area: %v, %v", sectors, c.State(), c.Findings())
+		}
+	}
+}

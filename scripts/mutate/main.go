@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// options are the flags.
+type options struct {
+	n     int
+	seed  uint64
+	files string
+	lines string
+	tests string
+	jobs  int
+	nice  int
+	short bool
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.n, "n", 60, "how many changes are tried; 0 tries all")
+	flag.Uint64Var(&o.seed, "seed", 1, "which changes are chosen")
+	flag.StringVar(&o.files, "files", "", "a regular expression of the names of files to change")
+	flag.StringVar(&o.lines, "lines", "", "a regular expression of FILE:LINE to change")
+	flag.StringVar(&o.tests, "tests", "", "a regular expression of the tests to run")
+	flag.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "how many changes are tried at once")
+	flag.IntVar(&o.nice, "nice", 15, "the niceness of what runs")
+	flag.BoolVar(&o.short, "short", true, "run the tests with -short")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	survived, err := run(flag.Arg(0), o)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(2)
+	}
+	if survived > 0 {
+		os.Exit(1)
+	}
+}
+
+func run(pkg string, o options) (survived int, err error) {
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, o.nice); err != nil {
+		return 0, err
+	}
+	all, err := candidates(pkg, o)
+	if err != nil {
+		return 0, err
+	}
+	temp, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(temp)
+	s := &suite{pkg: pkg, temp: temp, short: o.short}
+	if err := s.measure(o.tests); err != nil {
+		return 0, err
+	}
+
+	var mu sync.Mutex
+	count := map[verdict]int{}
+	next := make(chan *mutant)
+	var wg sync.WaitGroup
+	for i := range o.jobs {
+		wg.Go(func() {
+			for m := range next {
+				v, e := s.try(m, fmt.Sprint(i))
+				mu.Lock()
+				if e != nil {
+					err = errors.Join(err, e)
+				}
+				if count[v]++; v == lived || v == unseen {
+					fmt.Printf("%s:%d: %s\n\t- %s\n\t+ %s\n", m.file, m.line, v, m.before(), m.after())
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	// Changes that do not compile are no loss of the sample: others follow.
+	valid := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return count[lived] + count[unseen] + count[killed]
+	}
+	for _, m := range all {
+		if o.n > 0 && valid() >= o.n {
+			break
+		}
+		next <- m
+	}
+	close(next)
+	wg.Wait()
+	survived = count[lived] + count[unseen]
+	fmt.Printf("%s: %d changes, %d found, %d survived (of them %d in code that no test runs); %d did not compile\n",
+		pkg, count[killed]+survived, count[killed], survived, count[unseen], count[invalid])
+	return survived, err
+}
+
+// candidates returns the changes to try, in a random order that the seed gives.
+func candidates(pkg string, o options) ([]*mutant, error) {
+	files, err := regexp.Compile(o.files)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := regexp.Compile(o.lines)
+	if err != nil {
+		return nil, err
+	}
+	out, err := exec.Command("go", "list", "-f", `{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}`, pkg).Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list %s: %w", pkg, err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	known, err := equivalents()
+	if err != nil {
+		return nil, err
+	}
+	var all []*mutant
+	for _, name := range strings.Fields(string(out)) {
+		if !files.MatchString(filepath.Base(name)) {
+			continue
+		}
+		rel, err := filepath.Rel(here, name)
+		if err != nil {
+			return nil, err
+		}
+		found, err := mutants(rel)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range found {
+			if lines.MatchString(fmt.Sprintf("%s:%d", m.file, m.line)) && !known[equivalent{m.file, m.before(), m.after()}] {
+				all = append(all, m)
+			}
+		}
+	}
+	r := rand.New(rand.NewPCG(o.seed, 0))
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all, nil
+}
+
+// equivalent names a change that no test can find.
+type equivalent struct{ file, before, after string }
+
+// equivalents reads equivalent.txt: entries of four lines, which are a comment
+// that gives the reason, the file, the line as it is and as it becomes.
+func equivalents() (map[equivalent]bool, error) {
+	text, err := os.ReadFile("scripts/mutate/equivalent.txt")
+	if err != nil {
+		return nil, err
+	}
+	known := map[equivalent]bool{}
+	var e equivalent
+	for l := range strings.Lines(string(text)) {
+		l = strings.TrimSpace(l)
+		switch {
+		case strings.HasPrefix(l, "- "):
+			e.before = l[2:]
+		case strings.HasPrefix(l, "+ "):
+			e.after = l[2:]
+			known[e] = true
+		case l != "" && !strings.HasPrefix(l, "#"):
+			e.file = l
+		}
+	}
+	return known, nil
+}
