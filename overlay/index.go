@@ -84,7 +84,7 @@ func (x *index) alias(m *Merged, s *search, n, lower, data *tree.Node) (*tree.No
 	if nlink := x.nlink(up, lower); nlink > 1 {
 		a.Nlink = uint32(nlink)
 	}
-	a.Was = n.Data
+	a.Was, a.Origin = n.Data, lower.Origin
 	meta, digest, err := l.metacopy(up)
 	if err != nil {
 		return nil, broken(s.path(), err)

@@ -203,8 +203,12 @@ func (m *Merged) resolve(d *mergedDir, parts []*part, name string, note *survey)
 		}
 	}
 	if n.Type == tree.Regular && len(got) == 1 && top.layer != m.base() {
-		if n.Was, err = m.covered(d, parts, top, name); err != nil {
+		was, err := m.covered(d, parts, top, name)
+		if err != nil {
 			return nil, err
+		}
+		if was != nil {
+			n.Was, n.Origin = was.Data, was.Origin
 		}
 	}
 	return &n, nil
@@ -245,6 +249,7 @@ func (m *Merged) directory(s *search, name string, got []found) (*tree.Node, err
 	n := *top.node
 	n.Name = name
 	n.Xattrs = m.view(top)
+	n.Origin = origin(got)
 	if top.layer == m.base() {
 		// It may differ from the base below, so it must not be taken for it.
 		n.Inode = tree.Inode{Source: m, Number: n.Inode.Number}
@@ -260,12 +265,23 @@ func takeData(n, data *tree.Node, s *search) error {
 			"is a metacopy of %d bytes, and the file below that holds its data has %d", n.Size, data.Size)
 	}
 	n.Data, n.Was = data.Data, nil
+	n.Origin = data.Origin
 	return nil
 }
 
-// covered gives the content that the layers below have for the file of that
-// name: a hint. What a broken layer makes of it is no error.
-func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (tree.Data, error) {
+// origin is the inode that a file or directory continues which these make up.
+func origin(got []found) tree.Inode {
+	for _, f := range got {
+		if f.node.Origin != (tree.Inode{}) {
+			return f.node.Origin
+		}
+	}
+	return tree.Inode{}
+}
+
+// covered gives the file that the layers below have of that name, nil where
+// they have none: a hint. What a broken layer makes of it is no error.
+func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (*tree.Node, error) {
 	for len(parts) > 0 && parts[0].layer <= top.layer {
 		parts = parts[1:]
 	}
@@ -288,7 +304,7 @@ func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (t
 	case len(got) == 0 || s.isDir || s.metacopy:
 		return nil, nil
 	}
-	return got[len(got)-1].node.Data, nil
+	return got[len(got)-1].node, nil
 }
 
 // view gives the attributes of a node as the union shows them.

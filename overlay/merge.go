@@ -114,6 +114,7 @@ func Merge(layers []Layer, opts ...Option) (*Merged, error) {
 	}
 	n := *got[0].node
 	n.Xattrs = m.view(got[0])
+	n.Origin = origin(got)
 	if m.base() == 0 {
 		n.Inode = tree.Inode{Source: m, Number: n.Inode.Number}
 	}

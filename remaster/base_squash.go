@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -125,7 +126,13 @@ func (m *squashMaker) checkContent(ctx context.Context, name string, c tree.Cont
 			return fmt.Errorf("%w: %w", ErrReadBack, err)
 		}
 	}
-	return squashEqual(ctx, name, m.root, r, m.p.env.Jobs, m.p.env.done)
+	if err := squashEqual(ctx, name, m.root, r, m.p.env.Jobs, m.p.env.done); err != nil {
+		return err
+	}
+	if err := m.plan.CheckNumbers(ctx, r); err != nil {
+		return fmt.Errorf("%s: %w: %w", name, ErrReadBack, err)
+	}
+	return nil
 }
 
 // wrap gives the tree of the base's image with other content for the ext image
@@ -168,6 +175,9 @@ func (p *CompactPlan) planInner(ctx context.Context, root *tree.Node) (*innerIma
 	if err != nil {
 		return nil, err
 	}
+	// To the kernel it is another file system, in which no mark of the overlay leads
+	// to a file: they have other numbers.
+	f.options.UUID = otherUUID(f.options.UUID, p.state, p.salt())
 	if len(f.dropped) > 0 {
 		p.warn("the new %s does without the features %v of the old one", name, f.dropped)
 	}
@@ -186,6 +196,18 @@ func (p *CompactPlan) planInner(ctx context.Context, root *tree.Node) (*innerIma
 		p.warn("%s grows from %s to %s to hold what was written", name, Bytes(in.Content.Size()), Bytes(f.options.Size))
 	}
 	return &innerImage{freshImage: *f, path: in.Path, size: f.options.Size, used: int64(needs.Blocks) * int64(needs.BlockSize)}, nil
+}
+
+// otherUUID makes a UUID (RFC 9562, version 8) out of that of a file system that
+// is made anew and of what decides the new one.
+func otherUUID(was [16]byte, state []byte, salt string) (id [16]byte) {
+	h := sha256.New()
+	h.Write(was[:])
+	h.Write(state)
+	h.Write([]byte(salt))
+	copy(id[:], h.Sum(nil))
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
+	return id
 }
 
 // shared is the Data of a content that is open already and stays so.

@@ -75,6 +75,9 @@ type CompactPlan struct {
 	// together, so that the overlay is set aside before the base is replaced. A
 	// boot in between shows the old base alone, and one after it the new.
 	apart bool
+	// emptied are layers that stay, in which marks that would lead to other files
+	// of the new base are emptied before it is put in place.
+	emptied []markedLayer
 	// forISO is not nil where the new base is a file of a snapshot ISO.
 	forISO *isoSystem
 	// touched: the system differs from what base and overlay show.
@@ -179,6 +182,7 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 		if err := p.checkSets(ctx, o.Force); err != nil {
 			return nil, err
 		}
+		p.Summary.Steps = append(p.Summary.Steps, p.marksEmptied()...)
 		for _, s := range p.steps(p.placeholders()) {
 			p.Summary.Steps = append(p.Summary.Steps, s.String())
 		}
@@ -248,8 +252,11 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 	if p.make, err = p.maker(ctx, wo); err != nil {
 		return err
 	}
-	if _, antix := l.Layout.(AntiX); l.Overlay == nil || p.o.Output != "" || p.o.NoReset && !antix {
-		return nil // an overlay that stays needs a stamp with antiX only
+	if l.Overlay == nil || p.o.Output != "" {
+		return nil
+	}
+	if _, antix := l.Layout.(AntiX); p.o.NoReset && !antix {
+		return p.planStay()
 	}
 	if p.resets, err = l.Layout.resets(p); err != nil {
 		return err
@@ -258,19 +265,40 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 	return err
 }
 
+// planStay plans what an overlay needs that stays over the new base.
+func (p *CompactPlan) planStay() error {
+	if p.live.snapshot() != nil {
+		if len(p.o.Excludes) > 0 {
+			return refuse("compact without --no-reset, or without -e", "%s holds chunks of the image in the present base, and with things left out that is built anew, so that it cannot stay as --no-reset has it", p.live.Overlay.Path)
+		}
+		return nil
+	}
+	misled, err := p.misled()
+	if err != nil || !misled {
+		return err
+	}
+	p.resets, err = p.keepLayer()
+	p.apart = len(p.resets) > 0
+	return err
+}
+
 // mustPart tells whether the old overlay must not be met with the new base: a
 // snapshot has no place over a flattened base or over an image that was built
-// anew, and what overlayfs finds in its lower layers by names or handles is not
-// there any more. With version ids a boot tells by itself.
+// anew, what overlayfs finds in its lower layers by names is not there any more,
+// and what it finds by inode numbers may be something else. With version ids a
+// boot tells by itself.
 func (p *CompactPlan) mustPart() (bool, error) {
 	l := p.live
-	if _, antix := l.Layout.(AntiX); antix || l.Overlay == nil {
-		return false, nil
+	if met, err := l.boots(VID(p.Summary.VID)); !met || err != nil {
+		return false, err
 	}
 	if l.snapshot() != nil {
 		return p.o.Flatten || len(p.o.Excludes) > 0, nil
 	}
-	return l.Overlay.leans()
+	if leans, err := l.Overlay.leans(); leans || err != nil {
+		return leans, err
+	}
+	return p.misled()
 }
 
 // exclude leaves paths out of the tree.
@@ -448,6 +476,12 @@ func (p *CompactPlan) writeOptions() (squash.WriteOptions, error) {
 	wo := squash.WriteOptions{Codec: codec.DefaultOptions(codec.XZ, bareBlock), BlockSize: bareBlock}
 	if p.live.Base.Image != nil {
 		wo = squash.WriteOptionsLike(p.live.Base.Image)
+	}
+	if p.forISO == nil {
+		var err error
+		if wo.Numbers, err = p.live.numbers(); err != nil {
+			return wo, err
+		}
 	}
 	wo.Library, wo.Workers = p.env.Library, p.env.Jobs
 	// What was taken out of a system that is given away must not lie about in it.

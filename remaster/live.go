@@ -270,6 +270,7 @@ type Overlay struct {
 	unions      []*overlay.Merged // Union first
 	uppers      []*tree.Node      // the layers of unions
 	laid        []unionLayer      // where unions lie; none of an overlay that is one layer
+	marks       []markedLayer     // of the layers, once they were read
 }
 
 // leans tells whether layers refer to files of their base.
@@ -404,17 +405,19 @@ func (l *Live) openBase(e *Env, path string, inner ...string) error {
 }
 
 // content is the size of all files that the base's image holds, each inode
-// counted once, in bytes. Of a file system image inside it is what is in use.
-func (b *Base) content() (n int64, err error) {
+// counted once, in bytes, and the number of inodes. Of a file system image inside
+// it is what is in use.
+func (b *Base) content() (n, inodes int64, err error) {
 	if b.Inner != nil {
 		info := b.Inner.FS.Info()
-		return (info.Blocks - info.FreeBlocks) * info.BlockSize, nil
+		return (info.Blocks - info.FreeBlocks) * info.BlockSize, info.Inodes - info.FreeInodes, nil
 	}
 	err = b.Image.ScanInodes(func(i squash.InodeInfo) error {
 		n += i.Size
+		inodes++
 		return nil
 	})
-	return n, err
+	return n, inodes, err
 }
 
 // systemDirs are the directories by which dracut knows that an image holds the

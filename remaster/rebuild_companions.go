@@ -78,6 +78,6 @@ func (p *RebuildPlan) factsOf(at string) (f baseFacts, err error) {
 		return f, err
 	}
 	defer r.Close()
-	f.content, err = (&Base{Image: r}).content()
+	f.content, _, err = (&Base{Image: r}).content()
 	return f, err
 }

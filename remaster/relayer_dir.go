@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -124,23 +122,13 @@ func setXattrs(ctx context.Context, dir string, root *tree.Node) error {
 			}
 			seen[n.Inode] = true
 		}
-		in, err := top.Open(path.Dir("./" + name))
-		if err != nil {
-			return err
-		}
-		defer in.Close()
-		// A file in the directory that is open, which is never a symlink on the way.
-		at := fmt.Sprintf("/proc/self/fd/%d/%s", in.Fd(), path.Base(name))
-		if name == "" {
-			at = fmt.Sprintf("/proc/self/fd/%d/.", in.Fd())
-		}
 		for _, x := range n.Xattrs {
-			err := unix.Lsetxattr(at, x.Name, []byte(x.Value), 0)
+			err := setXattrAt(top, name, x.Name, x.Value)
 			if errors.Is(err, unix.EOPNOTSUPP) && strings.HasPrefix(x.Name, "system.") {
 				err = fmt.Errorf("%w: the file system holds no ACLs", err)
 			}
 			if err != nil {
-				return &fs.PathError{Op: "setxattr " + x.Name, Path: filepath.Join(dir, name), Err: err}
+				return err
 			}
 		}
 		return nil

@@ -138,18 +138,21 @@ func (p *RollbackPlan) mustPart(ctx context.Context, former *Live) (bool, error)
 		return true, nil // a base that cannot be read meets nothing
 	}
 	defer present.Close()
-	if _, antix := former.Layout.(AntiX); antix {
-		was, err := former.VIDs()
-		if err != nil {
-			return false, err
-		}
-		now, err := present.VIDs()
-		return was.Overlay == now.Base, err
+	now, err := present.VIDs()
+	if err != nil {
+		return false, err
+	}
+	met, err := former.boots(now.Base)
+	if _, antix := former.Layout.(AntiX); antix || !met || err != nil {
+		return met, err
 	}
 	if leans, err := former.Overlay.leans(); leans || err != nil {
 		return leans, err
 	}
 	p.env.phase("comparing the present base with the former state", 0)
+	if astray, err := former.astray(ctx, present.Base); astray || err != nil {
+		return astray, err
+	}
 	return unlike(ctx, former.Merged, present.Base.Root)
 }
 

@@ -180,20 +180,18 @@ func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 	if b.Image != nil {
 		sb := b.Image.Superblock()
 		s.Codec, s.BlockSize = b.Image.Options().ID.String(), int(sb.BlockSize)
-		s.Inodes, s.Fragments, s.Exportable = sb.InodeCount, sb.FragmentCount, sb.Flags&squash.FlagExportable != 0
+		s.Fragments, s.Exportable = sb.FragmentCount, sb.Flags&squash.FlagExportable != 0
 		s.Built = time.Unix(int64(sb.MkfsTime), 0).UTC()
 	}
-	if b.Inner != nil {
-		info := b.Inner.FS.Info()
-		s.Inodes = uint32(info.Inodes - info.FreeInodes)
-		if b.Image == nil {
-			s.Built = info.Created.Time().UTC()
-		}
+	if b.Image == nil {
+		s.Built = b.Inner.FS.Info().Created.Time().UTC()
 	}
+	var inodes int64
 	var err error
-	if s.Content, err = b.content(); err != nil {
+	if s.Content, inodes, err = b.content(); err != nil {
 		return s, err
 	}
+	s.Inodes = uint32(inodes)
 	if s.Size > 0 {
 		s.Ratio = float64(s.Content) / float64(s.Size)
 	}

@@ -185,5 +185,8 @@ func (p *CompactPlan) transact(ctx context.Context, verb string, fill func(t *tr
 		return err
 	}
 	p.env.phase("putting the new files in place", 0)
+	if err := p.emptyMarks(); err != nil {
+		return err
+	}
 	return t.commit(ctx, p.steps(t.made))
 }

@@ -143,6 +143,7 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 		}
 	}
 	p.tellOfKernels()
+	p.Summary.Steps = append(p.Summary.Steps, p.c.marksEmptied()...)
 	for _, s := range p.steps(p.c.placeholders()) {
 		p.Summary.Steps = append(p.Summary.Steps, s.String())
 	}

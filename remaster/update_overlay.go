@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
-	"relive/overlay"
 	"relive/squash"
 	"relive/tree"
 )
@@ -72,8 +70,7 @@ func (p *UpdatePlan) planOverlay(ctx context.Context) error {
 		if err := p.mayLie(); err != nil {
 			return err
 		}
-		c.resets, err = p.kept()
-		return err
+		return p.keep(ctx)
 	case FateRebased:
 		return p.rebase(ctx)
 	}
@@ -251,11 +248,7 @@ func (p *UpdatePlan) mustPart() (bool, error) {
 	if len(p.c.resets) == 0 || l.Overlay.Empty && l.snapshot() == nil {
 		return false, nil
 	}
-	if _, antix := l.Layout.(AntiX); antix {
-		vids, err := l.VIDs()
-		return vids.Overlay == VID(p.Summary.VID), err
-	}
-	return true, nil
+	return l.boots(VID(p.Summary.VID))
 }
 
 // mayLie refuses to lay the overlay over the new base where its content only has
@@ -295,36 +288,31 @@ func (o *Overlay) tops() []*tree.Node {
 	return []*tree.Node{o.Upper}
 }
 
-// kept makes the overlay that lies over the new base: the present one without
+// keep plans the overlay that lies over the new base: the present one without
 // what names inodes of the old base. A directory stays where it is.
-func (p *UpdatePlan) kept() ([]part, error) {
+func (p *UpdatePlan) keep(ctx context.Context) (err error) {
 	l, c := p.c.live, p.c
-	o := l.Overlay
-	if _, antix := l.Layout.(AntiX); antix {
-		return l.Layout.resets(c)
-	}
-	if o.Image == nil {
-		p.warn("%s stays as it is and is not copied: to go back with relive rollback, move it away first", l.rel(o.Path))
-		return nil, nil
-	}
-	root, err := o.Image.FS.Root()
+	met, err := l.boots(VID(p.Summary.VID))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	works := []string{o.work}
-	for _, source := range o.layers {
-		works = append(works, path.Join(source, unionWork))
-	}
-	var edits tree.Edits
-	for _, work := range works {
-		if work != "" {
-			edits.Remove(path.Join(work, "work"))
-			edits.Remove(path.Join(work, "index"))
+	// By inode number the new base may have anything.
+	if met {
+		if met, err = l.astray(ctx, p.from.Base); err != nil {
+			return err
 		}
 	}
-	if root, err = edits.Apply(root); err != nil {
-		return nil, err
+	c.apart = met
+	if _, antix := l.Layout.(AntiX); antix {
+		c.resets, err = l.Layout.resets(c)
+		return err
 	}
-	pt, err := c.freshImage(o, l.files.overlay[0], overlay.WithoutOrigins(root))
-	return []part{pt}, err
+	if l.Overlay.Image == nil {
+		p.warn("%s stays as it is and is not copied: to go back with relive rollback, move it away first", l.rel(l.Overlay.Path))
+		if c.apart = false; !met {
+			return nil
+		}
+	}
+	c.resets, err = c.keepLayer()
+	return err
 }

@@ -157,7 +157,7 @@ func (p *UpdatePlan) companionText(c companion) ([]byte, error) {
 			return readSmall(p.from.at, path, 4096)
 		}
 	}
-	content, err := p.from.Base.content()
+	content, _, err := p.from.Base.content()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.from.Base.Path, err)
 	}

@@ -96,7 +96,7 @@ func verifySquash(ctx context.Context, e *Env, path string) (CheckResult, error)
 	}
 	res.OK = !rep.Damaged()
 	sb := r.Superblock()
-	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, sb.InodeCount, sb.FragmentCount, Bytes(size))
+	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, rep.Inodes, sb.FragmentCount, Bytes(size))
 	return res, nil
 }
 

@@ -141,7 +141,7 @@ var damages = []struct {
 	{"version 4.1", func(p *patient) { p.put16(30, 1) }, "version 4.1"},
 	{"inode count 0", func(p *patient) { p.put32(4, 0) }, "no inodes"},
 	{"inode count low", func(p *patient) { p.put32(4, 12) }, "more follows after the 12 inodes"},
-	{"inode count high", func(p *patient) { p.put32(4, 17) }, "inode table: after 16 inodes"},
+	{"inode count high", func(p *patient) { p.put32(4, 17) }, "export table: index entry 0"},
 	{"inode count huge", func(p *patient) { p.put32(4, 1<<32-1) }, "reaches past the end"},
 	{"block size", func(p *patient) { p.put32(12, 12345) }, "block size 12345"},
 	{"block size 2 MiB", func(p *patient) { p.put32(12, 2<<20); p.put16(22, 21) }, "block size 2097152"},

@@ -75,7 +75,7 @@ const (
 // Superblock is the head of an image (format.adoc, "The Superblock"). Starts
 // are absolute offsets in bytes.
 type Superblock struct {
-	InodeCount    uint32
+	InodeCount    uint32 // highest inode number, of which some may be missing; see Numbers
 	MkfsTime      uint32 // seconds since 1970
 	BlockSize     uint32 // bytes, power of two
 	FragmentCount uint32

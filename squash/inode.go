@@ -221,6 +221,7 @@ func (m *nodeMaker) node(name string, n *inode) (*tree.Node, error) {
 	node.Mtime.Sec = int64(n.Mtime)
 	node.Nlink = n.Nlink
 	node.Inode = tree.Inode{Source: r, Number: uint64(n.Number)}
+	node.Origin = node.Inode
 	if n.Xattr != NoXattr {
 		var err error
 		if node.Xattrs, err = m.xattrs(n); err != nil {

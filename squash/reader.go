@@ -243,7 +243,8 @@ func (r *Reader) locateTables() error {
 		}
 	}
 	r.pairs = region{"xattr pairs", r.pairs.start, endOf(r.pairs.start)}
-	if most := r.inodes.maxDecoded() / minInodeSize; uint64(s.InodeCount) > most {
+	// Where there is an export table, numbers may be missing; see Numbers.
+	if most := r.inodes.maxDecoded() / minInodeSize; r.exports == nil && uint64(s.InodeCount) > most {
 		return r.corrupt("superblock", "%d inodes, where the inode table of %d bytes can hold at most %d", s.InodeCount, r.inodes.end-r.inodes.start, most)
 	}
 	return r.readIDs(r.idIndex)

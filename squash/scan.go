@@ -26,6 +26,9 @@ func (r *Reader) ScanInodes(fn func(InodeInfo) error) error {
 		return err
 	}
 	for range r.super.InodeCount {
+		if r.exports != nil && c.atEnd() {
+			break // the others are numbers that no inode has
+		}
 		n, err := r.nextInode(c)
 		if err != nil {
 			return err

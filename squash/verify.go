@@ -76,7 +76,7 @@ func Verify(ctx context.Context, r *Reader, o VerifyOptions) (*VerifyReport, err
 	if o.MaxFindings <= 0 {
 		o.MaxFindings = 1000
 	}
-	v := &verifier{r: r, o: o, ctx: ctx, needs: make(map[uint32]tailNeed)}
+	v := &verifier{r: r, o: o, ctx: ctx, numbers: map[uint32]uint64{}, needs: make(map[uint32]tailNeed)}
 	for _, check := range []func(){
 		v.checkMount, v.checkTables, v.scanInodes, v.checkDirs, v.checkLinks, v.checkExports, v.checkXattrs, v.checkBlocks,
 	} {
@@ -115,11 +115,11 @@ type verifier struct {
 	dirChain blockChain // of the directory table
 	pairs    blockChain // of the xattr pairs
 
-	inodes   []scannedInode // in the order of the table, so sorted by ref
-	numbers  []uint64       // bitmap of the inode numbers that were seen
-	complete bool           // the scan read the whole inode table
-	listed   int64          // bytes of all listings that were read
-	barrier  Ref            // all of the inode table before it is scanned or lost
+	inodes   []scannedInode    // in the order of the table, so sorted by ref
+	numbers  map[uint32]uint64 // bitmap of the inode numbers that were seen
+	complete bool              // the scan read the whole inode table
+	listed   int64             // bytes of all listings that were read
+	barrier  Ref               // all of the inode table before it is scanned or lost
 	runs     []blockRun
 	needs    map[uint32]tailNeed // by fragment
 	xattrUse []uint64            // bitmap of the xattr ids that inodes name

@@ -89,7 +89,7 @@ func (v *verifier) scanInodes() {
 // before the barrier is then scanned or lost.
 func (v *verifier) scanOn(c *cursor, early bool) error {
 	for v.report.Inodes < int64(v.r.super.InodeCount) {
-		if v.report.Inodes%1024 == 0 && v.stop() || early && c.atEnd() {
+		if v.report.Inodes%1024 == 0 && v.stop() || (early || v.r.exports != nil) && c.atEnd() {
 			return nil
 		}
 		v.barrier = c.tell() + 1
@@ -146,10 +146,12 @@ func (v *verifier) noteInode(n *inode) {
 		v.fault(n.place(), "%s", fact)
 	}
 	if n.Number <= v.r.super.InodeCount {
-		v.numbers = growBitmap(v.numbers, n.Number)
-		if !setBit(v.numbers, n.Number) {
+		// Numbers may lie far apart.
+		bit := uint64(1) << (n.Number % 64)
+		if v.numbers[n.Number/64]&bit != 0 {
 			v.fault(n.place(), "two inodes have this number")
 		}
+		v.numbers[n.Number/64] |= bit
 	}
 	if n.Mode&^0o7777 != 0 {
 		v.fault(n.place(), "mode %#o has more than the permission bits", n.Mode)
@@ -244,9 +246,5 @@ func growBitmap(b []uint64, i uint32) []uint64 {
 	return b
 }
 
-// setBit sets a bit and tells whether it was clear.
-func setBit(b []uint64, i uint32) bool {
-	clear := b[i/64]&(1<<(i%64)) == 0
-	b[i/64] |= 1 << (i % 64)
-	return clear
-}
+// setBit sets a bit.
+func setBit(b []uint64, i uint32) { b[i/64] |= 1 << (i % 64) }

@@ -41,6 +41,9 @@ type WriteOptions struct {
 	// tree, so that nothing of it is in the image. Fragment blocks are decoded for
 	// that while planning.
 	NoDead bool
+	// Numbers, where not nil, has inodes keep their numbers, if there is an export
+	// table; see Plan.NumbersKept.
+	Numbers *Numbers
 	// Progress, where not nil, is called now and then by Plan.Write, from one
 	// goroutine at a time.
 	Progress func(WriteProgress)
@@ -85,6 +88,9 @@ type Plan struct {
 	sources []*source // in the order in which the tree first names them
 	xattrs  xattrSets
 	words   wordArena
+	// numbers are those of the inodes in the order of the scan, nil for 1, 2 and so
+	// on.
+	numbers []uint32
 	// tails are members of fragment blocks that are packed anew, by the first of
 	// the files that have them.
 	tails map[packedTail]int

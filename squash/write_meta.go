@@ -33,8 +33,9 @@ type metaWriter struct {
 	dirs   *metadataWriter
 	ids    map[uint32]uint16
 	idList []byte
-	export []Ref // of each inode, by its number less 1
-	next   int   // in plan.files
+	export []Ref  // of each inode, by its number less 1
+	met    uint64 // inodes
+	next   int    // in plan.files
 	buf    []byte
 }
 
@@ -70,22 +71,26 @@ func (w *metaWriter) run() (*WriteReport, error) {
 
 	sb.InodeTableStart = uint64(w.pos)
 	w.ids = map[uint32]uint16{}
-	w.export = make([]Ref, 0, p.Stats.Inodes)
+	w.export = make([]Ref, p.highest())
+	for i := range w.export {
+		w.export[i] = noInode
+	}
 	w.inodes = newMetadataWriter(w.c, p.o.Flags&FlagUncompressedInodes != 0, w.append)
 	var dirTable bytes.Buffer
 	w.dirs = newMetadataWriter(w.c, p.o.Flags&FlagUncompressedInodes != 0, func(b []byte) error {
 		_, err := dirTable.Write(b)
 		return err
 	})
-	// The root's parent is no inode: its number is one more than the last.
+	// The root's parent is no inode: its number is one more than the last. What
+	// the superblock counts is numbers, which an inode need not have.
+	sb.InodeCount = uint32(len(w.export))
 	number := w.number()
-	if sb.Root, err = w.directory("", p.root, number, uint32(p.Stats.Inodes)+1, 0); err != nil {
+	if sb.Root, err = w.directory("", p.root, number, sb.InodeCount+1, 0); err != nil {
 		return nil, err
 	}
-	if uint64(len(w.export)) != p.Stats.Inodes || w.next != p.files.n {
-		return nil, fmt.Errorf("the tree changed while it was written: %d inodes at first, then %d", p.Stats.Inodes, len(w.export))
+	if w.met != p.Stats.Inodes || w.next != p.files.n {
+		return nil, fmt.Errorf("the tree changed while it was written: %d inodes at first, then %d", p.Stats.Inodes, w.met)
 	}
-	sb.InodeCount = uint32(len(w.export))
 	if err := w.inodes.flush(); err != nil {
 		return nil, err
 	}
@@ -133,7 +138,7 @@ func (w *metaWriter) run() (*WriteReport, error) {
 	}
 	return &WriteReport{
 		Size: w.pos, BytesUsed: int64(sb.BytesUsed), DataBytes: dataEnd - p.dataStart(),
-		TableBytes: int64(sb.BytesUsed) - dataEnd + p.dataStart(), Fragments: sb.FragmentCount, Inodes: sb.InodeCount,
+		TableBytes: int64(sb.BytesUsed) - dataEnd + p.dataStart(), Fragments: sb.FragmentCount, Inodes: uint32(w.met),
 	}, nil
 }
 
@@ -194,12 +199,6 @@ func (w *metaWriter) xattrTable() (uint64, error) {
 	}
 	at := uint64(w.pos)
 	return at, w.append(appendIndex(header.Append(nil), idStart, ids.starts))
-}
-
-// number gives the next inode number. Its Ref is entered once it is known.
-func (w *metaWriter) number() uint32 {
-	w.export = append(w.export, 0)
-	return uint32(len(w.export))
 }
 
 // id gives the index of a uid or gid.

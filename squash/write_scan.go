@@ -85,6 +85,7 @@ const (
 // link is an inode with several names.
 type link struct {
 	names  uint32 // met in the tree
+	place  int    // among the inodes
 	number uint32 // inode number once it is written, else 0
 	ref    Ref
 }
@@ -114,7 +115,11 @@ func (p *Plan) scan(ctx context.Context) error {
 	st := &p.Stats
 	st.DroppedXattrs = map[string]uint64{}
 	ids := map[uint32]struct{}{}
-	return tree.Walk(ctx, p.root, func(path string, n *tree.Node) error {
+	var numbers *numbering
+	if p.o.Flags&FlagExportable != 0 { // without, nothing asks for an inode by number
+		numbers = newNumbering(p.o.Numbers)
+	}
+	err := tree.Walk(ctx, p.root, func(path string, n *tree.Node) error {
 		if n != p.root {
 			if err := tree.CheckName(n.Name); err != nil {
 				return fmt.Errorf("%s: %w", tree.Quote(path), err)
@@ -123,9 +128,12 @@ func (p *Plan) scan(ctx context.Context) error {
 		if n.Type != tree.Directory && n.Nlink > 1 && n.Inode != (tree.Inode{}) {
 			if l := p.links[n.Inode]; l != nil {
 				l.names++
+				numbers.name(path, l.place)
 				return nil
 			}
-			p.links[n.Inode] = &link{names: 1}
+			p.links[n.Inode] = &link{names: 1, place: numbers.add(path, n)}
+		} else {
+			numbers.add(path, n)
 		}
 		if st.Inodes++; st.Inodes >= 1<<32-1 {
 			return errors.New("more inodes than SquashFS can hold")
@@ -158,6 +166,10 @@ func (p *Plan) scan(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err == nil {
+		p.numbers, err = numbers.assign(ctx)
+	}
+	return err
 }
 
 func (p *Plan) scanFile(path string, n *tree.Node) error {

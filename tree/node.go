@@ -150,6 +150,11 @@ type Node struct {
 	// Inodes of directories tell comparers that all below is equal, so a
 	// transform that changes anything below a directory takes its Inode away.
 	Inode Inode
+	// Origin is the inode of a source that the node continues: its own, or that of
+	// the file or directory that a layer has changed. A writer that keeps inode
+	// numbers gives the node that number. It is a hint, which a transform that
+	// changes a node leaves as it is; the zero Inode tells of none.
+	Origin Inode
 	// Nlink is the link count that the source records. It may count names that
 	// a layer hides; a writer counts for itself and uses it only to skip nodes
 	// that can have no second name.

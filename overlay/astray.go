@@ -1,0 +1,138 @@
+package overlay
+
+import (
+	"context"
+	"strings"
+
+	"relive/tree"
+)
+
+// Origin is the mark of a file that the kernel has copied up: the inode of a
+// lower layer that it was (Linux, fs/overlayfs/namei.c: ovl_check_origin). Under
+// redirect_dir, index, metacopy or xino the kernel follows it also into a file
+// system without a UUID, such as SquashFS.
+type Origin struct {
+	// Path is a name of the file in its layer.
+	Path string
+	// File is the identity of the file that has the mark.
+	File tree.Inode
+	// UUID is that of the lower file system, zero for one that has none.
+	UUID [16]byte
+	// Number is the inode's number there.
+	Number uint64
+}
+
+// Origins lists the marks of a layer's files by which the kernel looks for
+// inodes of the layers below, by each name of the files. Those of directories
+// are left out, for directories are found by their names, and so are marks that
+// are empty or of a form that names no inode. Layers of aufs have none.
+func Origins(l Layer) ([]Origin, error) {
+	if l.Form != OverlayFS || l.Root == nil {
+		return nil, nil
+	}
+	prefixes := []string{l.Namespace.Prefix()}
+	if l.Namespace == AnyNamespace {
+		prefixes = []string{Trusted.Prefix(), User.Prefix()}
+	}
+	var out []Origin
+	err := walkRaw(l.Root, func(path string, n *tree.Node) error {
+		if n.Type == tree.Directory {
+			return nil
+		}
+		for _, prefix := range prefixes {
+			v, _ := n.Xattrs.Get(prefix + "origin")
+			if v == "" {
+				continue
+			}
+			// What the kernel cannot decode it passes over.
+			if h, err := parseHandle([]byte(v)); err == nil {
+				out = append(out, Origin{Path: strings.TrimPrefix(path, "/"), File: n.Inode, UUID: h.uuid, Number: h.inode})
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Astray gives a mark by which the kernel would show a file of the layer in the
+// place of a file of base that it is not, or the other way about; nil where
+// there is none. base is the tree of the one file system below the layer, whose
+// UUID is that of the marks.
+//
+// A mark leads to the inode that has its number in base. That is harmless where
+// nobody else shows that inode: where it has no name but the marked file's own
+// or such as the layer covers, and where no other file of the layer is marked
+// with it. An inode of several names is not looked at by the kernel, which
+// copies each name up for itself (inode.c, ovl_hash_bylower), unless there is an
+// index; layers that depend on one are not to be laid over another base at all.
+func Astray(ctx context.Context, l Layer, marks []Origin, base *tree.Node) (*Origin, error) {
+	type carrier struct {
+		mark  *Origin
+		names map[string]bool
+		more  bool // another file is marked with the same inode
+	}
+	by := make(map[uint64]*carrier, len(marks))
+	for i := range marks {
+		m := &marks[i]
+		c := by[m.Number]
+		switch {
+		case c == nil:
+			c = &carrier{mark: m, names: map[string]bool{}}
+			by[m.Number] = c
+		case m.File == (tree.Inode{}) || m.File != c.mark.File:
+			c.more = true
+		}
+		c.names[m.Path] = true
+	}
+	if len(by) == 0 {
+		return nil, nil
+	}
+	at := &layer{root: l.Root, form: l.Form, prefix: l.Namespace.Prefix()}
+	var astray *Origin
+	err := tree.Walk(ctx, base, func(path string, n *tree.Node) error {
+		c := by[n.Inode.Number]
+		if n.Type == tree.Directory || c == nil || astray != nil || n.Nlink > 1 {
+			return nil // a mark on a file that leads to a directory is passed over
+		}
+		if !c.more {
+			if c.names[path] {
+				return nil
+			}
+			if covered, err := at.covers(path); covered || err != nil {
+				return err
+			}
+		}
+		astray = c.mark
+		return nil
+	})
+	return astray, err
+}
+
+// covers tells whether the layer hides what a lower one has at a path that is
+// no directory.
+func (l *layer) covers(path string) (bool, error) {
+	at := l.root
+	opaque := false
+	for part := range strings.SplitSeq(path, "/") {
+		n, err := at.Child(part)
+		if err != nil {
+			return false, err
+		}
+		if n == nil {
+			return opaque, nil
+		}
+		if n.Type != tree.Directory {
+			return true, nil // a file or a whiteout
+		}
+		is, err := l.isOpaque(n)
+		if err != nil {
+			return false, err
+		}
+		if _, redirected, err := l.redirect(n); err == nil && redirected {
+			is = true // what is below shows another place of the lower layer
+		}
+		opaque = opaque || is
+		at = n
+	}
+	return true, nil
+}

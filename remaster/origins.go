@@ -1,0 +1,304 @@
+package remaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"relive/overlay"
+	"relive/squash"
+	"relive/tree"
+)
+
+// markedLayer is a layer of an overlay and the marks by which the kernel finds
+// inodes of the base from it.
+type markedLayer struct {
+	layer overlay.Layer
+	dir   string // of the system that the layer lies over, "" for the root
+	at    string // of the host, where the layer is a directory there, else ""
+	marks []overlay.Origin
+}
+
+// marked lists the overlay's layers with their marks, which are read once. A
+// snapshot, which holds no files, has none.
+func (l *Live) marked() ([]markedLayer, error) {
+	o := l.Overlay
+	if o == nil || o.marks != nil {
+		if o == nil {
+			return nil, nil
+		}
+		return o.marks, nil
+	}
+	out := []markedLayer{}
+	add := func(root *tree.Node, dir, at string) error {
+		form := overlay.OverlayFS
+		if o.Form == FormAufs {
+			form = overlay.Aufs
+		}
+		m := markedLayer{layer: overlay.Layer{Root: root, Form: form, Namespace: overlay.Trusted}, dir: dir, at: at}
+		if o.Image != nil {
+			m.at = ""
+		}
+		var err error
+		if m.marks, err = overlay.Origins(m.layer); err != nil {
+			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
+		}
+		out = append(out, m)
+		return nil
+	}
+	var err error
+	switch {
+	case o.Snapshot != nil:
+	case len(o.laid) > 0:
+		for _, u := range o.laid {
+			if u.layer == nil {
+				continue
+			}
+			if err = add(u.layer, u.dir, filepath.Join(o.Path, u.upper)); err != nil {
+				return nil, err
+			}
+		}
+	case o.Upper != nil:
+		err = add(o.Upper, "", o.Path)
+	}
+	o.marks = out
+	return out, err
+}
+
+// fsUUID is what a mark names the file system of a base by: that of an ext
+// image, nothing for SquashFS.
+type fsUUID [16]byte
+
+// marksOf tells whether the overlay has marks that name a file system with that
+// UUID.
+func (l *Live) marksOf(id fsUUID) (bool, error) {
+	layers, err := l.marked()
+	for _, m := range layers {
+		if slices.ContainsFunc(m.marks, func(o overlay.Origin) bool { return o.UUID == id }) {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// numbers says which inodes of a new SquashFS base have the numbers that they
+// have in the present one: all that come from it, and in the first place those
+// that the overlay has changed, to which its marks lead. With them the present
+// overlay shows over the new base what it shows over the old one, whatever
+// options it is mounted with. It gives nil where one number can mean inodes of
+// several images.
+func (l *Live) numbers() (*squash.Numbers, error) {
+	if l.Base.Image == nil || len(l.stack) > 1 {
+		return nil, nil
+	}
+	n := &squash.Numbers{Of: l.Base.Image, Held: map[uint32]string{}}
+	layers, err := l.marked()
+	if err != nil || l.Base.Inner != nil {
+		return n, err
+	}
+	files := map[uint64]tree.Inode{}
+	most := uint64(l.Base.Image.Superblock().InodeCount)
+	for _, m := range layers {
+		for _, o := range m.marks {
+			if o.UUID != (fsUUID{}) || o.Number == 0 || o.Number > most {
+				continue // it leads to nothing in either base
+			}
+			number := uint32(o.Number)
+			file, seen := files[o.Number]
+			switch {
+			case !seen:
+				files[o.Number] = o.File
+				n.Held[number] = path.Join(m.dir, o.Path)
+			case file != o.File || o.File == (tree.Inode{}):
+				// Names of one file of the base that were copied up each for itself: of
+				// several names no longer, it must not be where any of them leads.
+				n.Held[number] = ""
+			}
+		}
+	}
+	return n, nil
+}
+
+// boots tells whether a boot lays the overlay over a base of that version id. A
+// boot of antiX does not lay one that has another.
+func (l *Live) boots(base VID) (bool, error) {
+	if _, antix := l.Layout.(AntiX); !antix || l.Overlay == nil {
+		return l.Overlay != nil, nil
+	}
+	vids, err := l.VIDs()
+	if err != nil {
+		return false, err
+	}
+	if vids.Overlay != "" || base == "" {
+		return vids.Overlay == base, nil
+	}
+	// It is stamped as a new one where it does not look used (init: check_vid).
+	return looksEmpty(l.Overlay.Upper)
+}
+
+// astray tells whether the overlay's marks may lead to other files of a base
+// than those that they are of, so that it must not be laid over it.
+func (l *Live) astray(ctx context.Context, base *Base) (bool, error) {
+	id, followed, err := base.followed()
+	if err != nil || !followed {
+		return false, err
+	}
+	layers, err := l.marked()
+	if err != nil {
+		return false, err
+	}
+	for _, m := range layers {
+		marks := slices.DeleteFunc(slices.Clone(m.marks), func(o overlay.Origin) bool { return o.UUID != id })
+		if len(marks) == 0 {
+			continue
+		}
+		if len(base.Below) > 0 {
+			return true, nil // in which of them an inode is meant a mark does not tell
+		}
+		root, err := directoryAt(base.Root, m.dir)
+		if err != nil {
+			return false, err
+		}
+		if root == nil {
+			continue
+		}
+		o, err := overlay.Astray(ctx, m.layer, marks, root)
+		if err != nil || o != nil {
+			return o != nil, err
+		}
+	}
+	return false, nil
+}
+
+// followed gives what marks name the base's file system by, and whether the
+// kernel finds inodes by their numbers in it.
+func (b *Base) followed() (id fsUUID, followed bool, err error) {
+	switch {
+	case b.Inner != nil:
+		return b.Inner.FS.Info().UUID, true, nil
+	case b.Image == nil:
+		return id, false, errors.New("a base without a file system")
+	}
+	return id, b.Image.Superblock().ExportTableStart != squash.NoTable, nil
+}
+
+// misled tells whether marks of the overlay may lead to other files of the new
+// base than those that they are of.
+func (p *CompactPlan) misled() (bool, error) {
+	switch m := p.make.(type) {
+	case *squashMaker:
+		if m.inner != nil {
+			return p.live.marksOf(m.inner.options.UUID)
+		}
+		if m.plan == nil || m.plan.NumbersKept() || m.options.Flags&squash.FlagExportable == 0 {
+			return false, nil
+		}
+		return p.live.marksOf(fsUUID{})
+	case *extMaker:
+		return p.live.marksOf(m.inner.options.UUID)
+	}
+	return false, nil // an image that is the old one with changes
+}
+
+// keepLayer plans an overlay that lies over a base in which its marks would lead
+// to other files: without them. An image is made anew; of a directory the marks
+// are emptied where they are, which changes nothing that it shows over the old
+// base, but for inode numbers.
+func (p *CompactPlan) keepLayer() ([]part, error) {
+	l := p.live
+	o := l.Overlay
+	if o.Image == nil {
+		layers, err := l.marked()
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range layers {
+			if len(m.marks) > 0 {
+				p.emptied = append(p.emptied, m)
+			}
+		}
+		return nil, nil
+	}
+	root, err := o.Image.FS.Root()
+	if err != nil {
+		return nil, err
+	}
+	var edits tree.Edits
+	for _, work := range o.works() {
+		edits.Remove(path.Join(work, "work"))
+		edits.Remove(path.Join(work, "index"))
+	}
+	if root, err = edits.Apply(root); err != nil {
+		return nil, err
+	}
+	pt, err := p.freshImage(o, l.files.overlay[0], overlay.WithoutOrigins(root))
+	pt.need = max(pt.need, o.Image.Allocated)
+	return []part{pt}, err
+}
+
+// emptyMarks empties the marks of layers that are directories of the host and
+// makes that durable. A cut in between leaves some of them as they were, which
+// is as good over the old base.
+func (p *CompactPlan) emptyMarks() error {
+	for _, m := range p.emptied {
+		if err := m.empty(); err != nil {
+			return withHint(err, "nothing was changed but marks that name inodes of the base")
+		}
+	}
+	return nil
+}
+
+func (m *markedLayer) empty() error {
+	top, err := os.OpenRoot(m.at)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	name := m.layer.Namespace.Prefix() + "origin"
+	for _, o := range m.marks {
+		if err := setXattrAt(top, o.Path, name, ""); err != nil {
+			return err
+		}
+	}
+	dir, err := top.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return &os.PathError{Op: "syncfs", Path: m.at, Err: err}
+	}
+	return nil
+}
+
+// setXattrAt sets an attribute of a file below an open directory, without
+// following a symlink.
+func setXattrAt(top *os.Root, name, attr, value string) error {
+	in, err := top.Open(path.Dir("./" + name))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	at := fmt.Sprintf("/proc/self/fd/%d/%s", in.Fd(), path.Base(name))
+	if name == "" {
+		at = fmt.Sprintf("/proc/self/fd/%d/.", in.Fd())
+	}
+	if err := unix.Lsetxattr(at, attr, []byte(value), 0); err != nil {
+		return &os.PathError{Op: "setxattr " + attr, Path: filepath.Join(top.Name(), name), Err: err}
+	}
+	return nil
+}
+
+// marksEmptied tells of emptyMarks in a plan that is shown.
+func (p *CompactPlan) marksEmptied() (out []string) {
+	for _, m := range p.emptied {
+		out = append(out, fmt.Sprintf("empty the marks in %s that name %d inodes of the old base", p.live.rel(m.at), len(m.marks)))
+	}
+	return out
+}
