@@ -11,8 +11,8 @@ const resetBytes = 64 << 10
 
 // ResetOptions change how a COW is emptied.
 type ResetOptions struct {
-	// KeepChunk writes a header again, with the chunk size that the COW had.
-	// Else the header stays zero, and the chunk size is that of the table that
+	// KeepChunk writes a header again, with the chunk size that the COW had, or
+	// DefaultChunkSectors where it had no header. Else the header stays zero, and the chunk size is that of the table that
 	// the COW is next loaded with.
 	KeepChunk bool
 	// Force empties also what has no good header.
@@ -35,6 +35,9 @@ func Reset(s Store, size int64, name string, o ResetOptions) (kept uint32, err e
 		return 0, err
 	}
 	c := &COW{name: name, size: size, geo: newGeometry(DefaultChunkSectors)}
+	if o.KeepChunk {
+		kept = DefaultChunkSectors
+	}
 	if err == nil && h.ChunkSectors != 0 {
 		c.geo = newGeometry(h.ChunkSectors)
 		if o.KeepChunk {

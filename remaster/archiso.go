@@ -10,7 +10,8 @@ import (
 	"relive/tree"
 )
 
-// Archiso is the layout of Arch Linux's live media: <dir>/<arch>/airootfs.sfs
+// Archiso is the layout of Arch Linux's live media: <dir>/<arch>/airootfs.sfs,
+// or airootfs.erofs, which is found and not read,
 // and, at the root of the device with the changes, persistent_<label>/<arch>,
 // which holds overlayfs's upperdir and workdir, or airootfs.cow where
 // airootfs.sfs holds an airootfs.img (mkinitcpio-archiso, hooks/archiso).
@@ -19,6 +20,7 @@ type Archiso struct{}
 // Files of the layout.
 const (
 	archisoBase    = "airootfs.sfs"
+	archisoEROFS   = "airootfs.erofs"
 	archisoInner   = "airootfs.img"
 	archisoCOW     = "airootfs.cow"
 	archisoUpper   = "upperdir"
@@ -30,15 +32,31 @@ const (
 func (Archiso) Name() string { return "archiso" }
 
 func (Archiso) find(at place, dir, generation string) (*Found, error) {
-	bases, err := twoBelow(at, dir, func(_, _ string) string { return archisoBase + generation })
-	if err != nil || len(bases) == 0 {
-		return nil, err
+	var bases []string
+	name := ""
+	for _, name = range []string{archisoBase, archisoEROFS} {
+		var err error
+		bases, err = twoBelow(at, dir, func(first, second string) string {
+			if !isFile(at, filepath.Join(dir, first, second, name+generation)) {
+				return ""
+			}
+			return name
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(bases) > 0 {
+			break
+		}
+	}
+	if len(bases) == 0 {
+		return nil, nil
 	}
 	if len(bases) > 1 {
 		return nil, refuse("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases), strings.Join(bases, ", "))
 	}
 	in := filepath.Dir(bases[0])
-	f := &Found{Dir: dir, files: fileSet{base: filepath.Join(in, archisoBase)}}
+	f := &Found{Dir: dir, files: fileSet{base: bases[0]}}
 	arch := filepath.Base(in)
 	changes, err := twoBelow(at, dir, func(first, second string) string {
 		switch {
@@ -67,8 +85,7 @@ func (Archiso) find(at place, dir, generation string) (*Found, error) {
 }
 
 // twoBelow looks two directories below dir for the names that name gives for
-// them, relative to dir. A name that is not there, or "", does not count,
-// unless it is a directory's.
+// them, relative to dir; "" does not count.
 func twoBelow(at place, dir string, name func(first, second string) string) (out []string, err error) {
 	firsts, err := at.list(dir)
 	if err != nil {
@@ -90,10 +107,7 @@ func twoBelow(at place, dir string, name func(first, second string) string) (out
 			if n == "" {
 				continue
 			}
-			path := filepath.Join(first, second, n)
-			if n != archisoBase && n != archisoBase+".old" || isFile(at, filepath.Join(dir, path)) {
-				out = append(out, path)
-			}
+			out = append(out, filepath.Join(first, second, n))
 		}
 	}
 	return out, nil
@@ -118,7 +132,7 @@ func (Archiso) open(_ context.Context, e *Env, l *Live) error {
 }
 
 func (Archiso) check(ctx context.Context, p *CompactPlan) error {
-	return p.live.checkSnapshot(ctx, p.env)
+	return p.live.checkSnapshot(ctx, p.env, p.o.Force)
 }
 
 func (Archiso) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {

@@ -23,9 +23,9 @@ import (
 // new one: a COW that meets a full disk is lost.
 func (p *CompactPlan) freshSnapshot(o *Overlay, target string) (part, error) {
 	s := o.Snapshot
-	chunk := s.COW.Header().ChunkSectors
+	chunk := s.COW.Header().ChunkSectors // 0 where it was never used, and is not again
 	// One that filling up would invalidate is not made again.
-	size, err := dmmerge.GoodSize(s.Size, chunk)
+	size, err := dmmerge.GoodSize(s.Size, uint32(s.COW.ChunkBytes()/512))
 	if err != nil {
 		return part{}, fmt.Errorf("the new %s: %w", target, err)
 	}

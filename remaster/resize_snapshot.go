@@ -27,6 +27,9 @@ func (p *ResizePlan) addSnapshot(ctx context.Context, target string) error {
 	if f := s.damaged(); f != nil {
 		return refuse("relive dm recover "+l.Overlay.Path+" saves what is whole and lists what is lost", "%s is damaged: %s", l.Overlay.Path, f)
 	}
+	if err := CheckCOW(ctx, s.content, l.Overlay.Path, true); err != nil {
+		return err
+	}
 	c := &snapshotResize{p: p, s: s}
 	st := s.COW.Status()
 	c.resizing = &resizing{target: target, path: l.Overlay.Path, allocated: s.Allocated, fit: c.fit, ResizedImage: &ResizedImage{
@@ -131,7 +134,7 @@ func (c *snapshotResize) fit(ctx context.Context, size int64) error {
 		return nil
 	}
 	// A smaller one leaves chunks out: all of the metadata must be readable.
-	if err := c.p.live.checkSnapshot(ctx, c.p.env); err != nil {
+	if err := c.p.live.checkSnapshot(ctx, c.p.env, false); err != nil {
 		return err
 	}
 	c.How, c.make = ResizeRepack, c.repack

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"relive/dmmerge"
 	"relive/extfs"
@@ -23,6 +24,8 @@ type Snapshot struct {
 	FS        *extfs.FS
 	Size      int64 // of the file, in bytes
 	Allocated int64 // bytes that the host has set aside for it
+
+	content tree.Content
 }
 
 // openSnapshot opens a COW over the image in the base and the file system that
@@ -41,7 +44,7 @@ func (l *Live) openSnapshot(path string) error {
 	if err != nil {
 		return err
 	}
-	s := &Snapshot{COW: cow, Device: dev, Size: c.Size(), Allocated: l.allocated(path, c.Size())}
+	s := &Snapshot{COW: cow, Device: dev, Size: c.Size(), Allocated: l.allocated(path, c.Size()), content: c}
 	if check, err := dev.CheckBase(); err != nil {
 		return err
 	} else if check.Verdict == dmmerge.BaseDiffers {
@@ -69,7 +72,16 @@ func (s *Snapshot) damaged() *dmmerge.Finding {
 }
 
 // warnings tells what a person should know of the COW.
-func (s *Snapshot) warnings() (out []string) {
+func (s *Snapshot) warnings() (out []string, err error) {
+	// A status does not read all of a large file for this: the metadata of a COW
+	// whose header is lost is at its beginning.
+	head, err := DataBehind(context.Background(), begin{s.content, min(s.Size, 1<<20)})
+	if err != nil {
+		return nil, err
+	}
+	if head >= 0 {
+		out = append(out, fmt.Sprintf("the overlay's header is zero, so that a boot takes it for a new one, but there is data in it from byte %d on: it was emptied, or its header is lost", head))
+	}
 	for _, f := range s.COW.Findings() {
 		out = append(out, f.String())
 	}
@@ -85,17 +97,38 @@ func (s *Snapshot) warnings() (out []string) {
 	if st.Trap {
 		out = append(out, "the overlay has a size at which filling it up invalidates it; relive dm grow makes it larger")
 	}
-	return out
+	return out, nil
+}
+
+// begin is the beginning of content.
+type begin struct {
+	tree.Content
+	size int64
+}
+
+// NextData implements tree.Content.
+func (b begin) NextData(off int64) (start, end int64, err error) {
+	start, end, err = b.Content.NextData(off)
+	if err == nil && start >= b.size {
+		err = io.EOF
+	}
+	return start, min(end, b.size), err
 }
 
 // checkSnapshot refuses a COW of which not everything can be read, and one that
 // does not make a whole file system with the base: all of its metadata is read.
-func (l *Live) checkSnapshot(ctx context.Context, e *Env) error {
+// One without a header must be empty, unless forced.
+func (l *Live) checkSnapshot(ctx context.Context, e *Env, force bool) error {
 	s := l.snapshot()
 	if s == nil {
 		return nil
 	}
 	path := l.Overlay.Path
+	if !force {
+		if err := CheckCOW(ctx, s.content, path, true); err != nil {
+			return err
+		}
+	}
 	if f := s.damaged(); f != nil {
 		return refuse("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)
 	}

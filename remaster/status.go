@@ -287,7 +287,11 @@ func (l *Live) overlayWarnings() (out []string, err error) {
 		}
 	}
 	if o.Snapshot != nil {
-		out = append(out, o.Snapshot.warnings()...)
+		told, err := o.Snapshot.warnings()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.Name(), err)
+		}
+		out = append(out, told...)
 		if info := o.Snapshot.FS.Info(); info.HasErrors {
 			out = append(out, errorsRecorded("the merged file system", &info))
 		}

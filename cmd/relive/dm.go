@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"relive/dmmerge"
 	"relive/remaster"
 	"relive/remaster/hostdisk"
+	"relive/remaster/probe"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -49,10 +51,15 @@ type cowFile struct {
 
 func (c *cowFile) Close() error { return c.content.Close() }
 
-// openCOW opens a COW to be read.
-func openCOW(path string) (*cowFile, error) {
+// openCOW opens a COW to be read. With whole, what is read is to be written
+// elsewhere or emptied, and an empty header must be that of an empty file.
+func openCOW(ctx context.Context, path string, whole bool) (*cowFile, error) {
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
+		return nil, err
+	}
+	if err := remaster.CheckCOW(ctx, c, path, whole); err != nil {
+		c.Close()
 		return nil, err
 	}
 	cow, err := dmmerge.Open(c, c.Size(), path)
@@ -71,9 +78,9 @@ type device struct {
 
 func (d *device) Close() error { return errors.Join(d.Device.Close(), d.cow.Close()) }
 
-// openDevice opens a COW over an origin, to be read.
+// openDevice opens a COW over an origin, to be read whole.
 func (a *app) openDevice(c *cobra.Command, origin, path string) (*device, error) {
-	cow, err := openCOW(path)
+	cow, err := openCOW(c.Context(), path, true)
 	if err != nil {
 		return nil, err
 	}
@@ -107,10 +114,18 @@ func (a *app) openOrigin(c *cobra.Command, origin string) (tree.Content, error) 
 		if err != nil {
 			return nil, err
 		}
-		var magic [4]byte
-		if err := tree.ReadFull(content, magic[:], 0); err == nil && string(magic[:]) == "hsqs" {
+		res, err := probe.Of(content, content.Size())
+		switch {
+		case err != nil:
+			err = fmt.Errorf("%s: %w", file, err)
+		case res.Kind == probe.SquashFS:
+			err = refusal("name the image inside, such as "+file+":LiveOS/rootfs.img", "%s: a SquashFS is no origin", file)
+		case res.Kind == probe.COW:
+			err = refusal("the origin comes before the COW: is it the other way about?", "%s: it is a COW, and no origin", file)
+		}
+		if err != nil {
 			content.Close()
-			return nil, refusal("name the image inside, such as "+file+":LiveOS/rootfs.img", "%s: a SquashFS is no origin", file)
+			return nil, err
 		}
 		return content, nil
 	}
@@ -267,9 +282,9 @@ type output struct {
 	reserve bool // have the host set the space aside
 }
 
-// newOutput begins a file beside where it is to be. inputs are files that it
-// must not replace.
-func newOutput(path string, replace bool, perm os.FileMode, inputs ...string) (*output, error) {
+// newOutput begins a file beside where it is to be, which will hold one of kinds.
+// inputs are files that it must not replace.
+func newOutput(path string, replace bool, perm os.FileMode, kinds []probe.Kind, inputs ...string) (*output, error) {
 	if st, err := os.Stat(path); err == nil {
 		for _, in := range inputs {
 			if other, err := os.Stat(in); err == nil && os.SameFile(st, other) {
@@ -281,6 +296,9 @@ func newOutput(path string, replace bool, perm os.FileMode, inputs ...string) (*
 		}
 		if !st.Mode().IsRegular() {
 			return nil, refusal("name a file", "%s: not a file", path)
+		}
+		if err := remaster.MayReplace(path, kinds...); err != nil {
+			return nil, err
 		}
 		if err := notInUse(path); err != nil {
 			return nil, err

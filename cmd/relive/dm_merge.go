@@ -9,6 +9,8 @@ import (
 
 	"relive/dmmerge"
 	"relive/remaster"
+	"relive/remaster/probe"
+	"relive/tree"
 )
 
 // dmMergeFlags are the flags of dm merge.
@@ -61,7 +63,11 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 		return err
 	}
 	defer d.Close()
-	out, err := newOutput(f.output, f.force, 0o644, path, file)
+	kinds, err := kindOf(d.Device)
+	if err != nil {
+		return err
+	}
+	out, err := newOutput(f.output, f.force, 0o644, kinds, path, file)
 	if err != nil {
 		return err
 	}
@@ -78,6 +84,15 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 	}
 	return a.showWarnings(warnings, errWarned)
 }
+
+// kindOf gives the kind of what a new file will hold.
+func kindOf(c tree.Content) ([]probe.Kind, error) {
+	res, err := probe.Of(c, c.Size())
+	return []probe.Kind{res.Kind}, err
+}
+
+// cowKinds are the kinds that an empty or used COW has.
+var cowKinds = []probe.Kind{probe.COW}
 
 // openReadable opens a COW over its origin for reading all of it, as dmReadable
 // has it. file is the origin's.

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"strings"
 
@@ -12,6 +12,7 @@ import (
 	"relive/dmmerge"
 	"relive/extfs"
 	"relive/remaster"
+	"relive/remaster/probe"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -73,7 +74,7 @@ func (a *app) dmRecover(c *cobra.Command, path string, f *dmRecoverFlags) error 
 		}
 	}
 	if f.inPlace {
-		return a.dmActivate(path)
+		return a.dmActivate(c.Context(), path)
 	}
 	if err := notWritten(path); err != nil {
 		return err
@@ -83,12 +84,15 @@ func (a *app) dmRecover(c *cobra.Command, path string, f *dmRecoverFlags) error 
 		return err
 	}
 	defer in.Close()
+	if err := remaster.CheckCOW(c.Context(), in, path, false); err != nil {
+		return err
+	}
 	rep, err := dmmerge.Diagnose(in, in.Size(), path, o)
 	if err != nil {
 		return badSize(err)
 	}
 	if !f.dryRun {
-		out, err := newOutput(f.output, f.force, 0o600, path)
+		out, err := newOutput(f.output, f.force, 0o600, cowKinds, path)
 		if err != nil {
 			return err
 		}
@@ -136,12 +140,15 @@ func (a *app) printReport(path, out string, rep *dmmerge.Report) {
 }
 
 // dmActivate makes a COW valid where it stands.
-func (a *app) dmActivate(path string) error {
+func (a *app) dmActivate(ctx context.Context, path string) error {
 	f, size, err := openInPlace(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if err := checkCOW(ctx, path, true); err != nil {
+		return err
+	}
 	res, err := dmmerge.Activate(f, size, path)
 	if errors.Is(err, tree.ErrCorrupt) {
 		return refusal("write a new COW with -o, or give it room with relive dm grow", "%v", err)
@@ -221,7 +228,7 @@ func (a *app) dmRepack(c *cobra.Command, origin, path string, f *dmRepackFlags) 
 			warnings = append(warnings, why)
 		}
 	}
-	out, err := newOutput(f.output, f.force, 0o600, file)
+	out, err := newOutput(f.output, f.force, 0o600, cowKinds, file)
 	if err != nil {
 		return err
 	}
@@ -247,15 +254,9 @@ func (a *app) dmRepack(c *cobra.Command, origin, path string, f *dmRepackFlags) 
 // freeExtents gives the free blocks of the ext file system on a device; where
 // there is none, nothing. why tells of one that cannot be read.
 func freeExtents(d *dmmerge.Device, name string) (free iter.Seq2[dmmerge.Extent, error], why string, err error) {
-	var magic [2]byte
-	if _, err := d.ReadAt(magic[:], 1024+56); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, "", nil
-		}
+	res, err := probe.Of(d, d.Size())
+	if err != nil || !res.Kind.IsExt() {
 		return nil, "", err
-	}
-	if magic != [2]byte{0x53, 0xef} {
-		return nil, "", nil
 	}
 	fs, err := extfs.Open(d, d.Size(), strings.TrimSuffix(name, "/"))
 	if err == nil {

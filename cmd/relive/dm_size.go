@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 
 	"relive/dmmerge"
 	"relive/remaster"
+	"relive/tree/hostfs"
 )
 
 func (a *app) dmResetCommand() *cobra.Command {
@@ -19,16 +21,20 @@ func (a *app) dmResetCommand() *cobra.Command {
 first 64 KiB become zero, as dracut and livecd-tools leave a fresh overlay; it
 takes the chunk size of the table that it is next loaded with, unless
 --keep-chunk writes a header with the one that it has. A crash on the way leaves
-all or nothing.`,
+all or nothing.
+
+A file that holds anything else that is known, such as a file system, is refused
+in any case. One whose header is zero and that has data behind it is refused but
+with --force.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			f, size, err := openInPlace(args[0])
 			if err != nil {
 				return err
 			}
 			defer f.Close()
-			if !force && !isCOW(f, size) {
-				return refusal("--force empties it all the same", "%s: no COW", args[0])
+			if err := checkCOW(c.Context(), args[0], !force); err != nil {
+				return err
 			}
 			kept, err := dmmerge.Reset(f, size, args[0], dmmerge.ResetOptions{KeepChunk: keep, Force: force})
 			if err != nil {
@@ -50,14 +56,14 @@ all or nothing.`,
 	return c
 }
 
-// isCOW tells whether a file is a COW, or one that is still all zero at its
-// beginning.
-func isCOW(f interface {
-	ReadAt(p []byte, off int64) (int, error)
-}, size int64) bool {
-	var b [4]byte
-	_, err := f.ReadAt(b[:], 0)
-	return err == nil && (b == [4]byte{} || dmmerge.Is(f, size))
+// checkCOW is remaster.CheckCOW for a file of the host.
+func checkCOW(ctx context.Context, path string, whole bool) error {
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return remaster.CheckCOW(ctx, c, path, whole)
 }
 
 func (a *app) dmGrowCommand() *cobra.Command {
@@ -73,7 +79,7 @@ with holes is invalidated when that disk is full.
 
 What an invalidated COW shows is as after a power cut.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if size == "" {
 				return usageError{errors.New("--size is missing")}
 			}
@@ -89,6 +95,9 @@ What an invalidated COW shows is as after a power cut.`,
 			defer f.Close()
 			if plus {
 				n += old
+			}
+			if err := checkCOW(cmd.Context(), args[0], true); err != nil {
+				return err
 			}
 			if n < old {
 				return refusal("relive dm repack --size makes a smaller one", "%s: it has %d bytes already", args[0], old)
@@ -165,7 +174,7 @@ that disk is full.`,
 			if err := dmmerge.CheckSize(n, check); err != nil {
 				return badSize(err)
 			}
-			out, err := newOutput(args[0], force, 0o600)
+			out, err := newOutput(args[0], force, 0o600, cowKinds)
 			if err != nil {
 				return err
 			}

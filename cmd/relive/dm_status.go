@@ -18,7 +18,10 @@ type dmStatus struct {
 	Line string `json:"line"`
 	dmmerge.Status
 	Base     *dmmerge.BaseCheck `json:"base,omitempty"`
-	InUse    string             `json:"in_use,omitempty"`
+	// DataAt is where data begins behind a header that is zero, -1 where there is
+	// none, or the header is not zero.
+	DataAt   int64       `json:"data_at"`
+	InUse    string      `json:"in_use,omitempty"`
 	Findings []dmFinding        `json:"findings"`
 	Warnings []string           `json:"warnings"`
 }
@@ -42,7 +45,7 @@ load: "A/T M" (allocated, total and metadata sectors) or "Invalid"; with
 Ends with 3 where there is something to warn of.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			cow, err := openCOW(args[0])
+			cow, err := openCOW(c.Context(), args[0], false)
 			if err != nil {
 				return err
 			}
@@ -50,6 +53,9 @@ Ends with 3 where there is something to warn of.`,
 			s := &dmStatus{File: args[0], Size: cow.Size(), Status: cow.Status(), Findings: []dmFinding{}, Warnings: []string{}}
 			s.Line = s.String()
 			if s.InUse, err = hostdisk.InUse("/", args[0]); err != nil {
+				return err
+			}
+			if s.DataAt, err = remaster.DataBehind(c.Context(), cow.content); err != nil {
 				return err
 			}
 			findings := cow.Findings()
@@ -94,6 +100,9 @@ func (s *dmStatus) warn() {
 		add("it is marked invalid: it overflowed, or an I/O error or lack of memory struck. What was flushed is intact; relive dm recover or grow bring it back")
 	case dmmerge.Unloadable:
 		add("the kernel refuses to load it; relive dm recover or grow bring it back")
+	}
+	if s.DataAt >= 0 {
+		add("its header is zero, but there is data in it from byte %d on: it was emptied, its header is lost, or it is no COW; relive dm recover --chunk 4K --dry-run tells whether there is anything to save", s.DataAt)
 	}
 	if s.Full && s.State == dmmerge.Valid {
 		add("it is full: the next write to a chunk that it does not hold fails; relive dm grow enlarges it")
@@ -148,7 +157,7 @@ chunks, first entry in the metadata. Of several entries for a chunk the earliest
 is listed, which is the one that counts.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			cow, err := openCOW(args[0])
+			cow, err := openCOW(c.Context(), args[0], false)
 			if err != nil {
 				return err
 			}

@@ -229,7 +229,15 @@ func (a *app) isoExtractFile(c *cobra.Command, o *remaster.ISO, p string, f *iso
 	if err != nil {
 		return err
 	}
-	out, err := newOutput(f.output, f.force, os.FileMode(n.Perm&0o777|0o600), o.Path)
+	content, err := n.Open()
+	if err != nil {
+		return fmt.Errorf("%s: %w", tree.Quote(p), err)
+	}
+	kinds, err := kindOf(content)
+	if err := errors.Join(err, content.Close()); err != nil {
+		return fmt.Errorf("%s: %w", tree.Quote(p), err)
+	}
+	out, err := newOutput(f.output, f.force, os.FileMode(n.Perm&0o777|0o600), kinds, o.Path)
 	if err != nil {
 		return err
 	}

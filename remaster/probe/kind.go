@@ -110,6 +110,16 @@ func (k Kind) Name() string {
 // Known reports whether anything was recognised.
 func (k Kind) Known() bool { return k != Unknown && k != Zeros }
 
+// IsVolume reports whether it is a file system, or what holds file systems: all
+// that is known but archives and programs, which people make anew.
+func (k Kind) IsVolume() bool {
+	switch k {
+	case Gzip, Bzip2, XZ, Zstd, LZ4, LZMA, Cpio, Tar, Zip, SevenZip, WIM, ELF:
+		return false
+	}
+	return k.Known()
+}
+
 // IsExt reports whether it is one of ext2, ext3 and ext4.
 func (k Kind) IsExt() bool { return k == Ext2 || k == Ext3 || k == Ext4 }
 
