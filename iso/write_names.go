@@ -124,14 +124,18 @@ func (u *uniqueNames) name(identifier func(string, bool, string) string, name st
 // without case and drop version, dots and blanks at the end.
 func seenPlain(id string) string {
 	id, _, _ = strings.Cut(id, ";")
-	return strings.TrimRight(strings.ToUpper(id), ". ")
+	return strings.TrimRight(foldCase(id), ". ")
 }
 
 // seenJoliet is the same for an identifier of Joliet: Linux drops version 1 and
 // dots at the end, Windows blanks as well, and compares without case.
 func seenJoliet(id string) string {
-	name := strings.TrimRight(jolietName([]byte(id)), ". ")
-	return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, name)
+	return foldCase(strings.TrimRight(jolietName([]byte(id)), ". "))
+}
+
+// foldCase gives the same for texts that differ in case only.
+func foldCase(s string) string {
+	return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, s)
 }
 
 // plainIdentifier makes an identifier of capital letters, digits and
