@@ -80,10 +80,19 @@ func putShortDate(p []byte, t tree.Time) {
 	p[3], p[4], p[5], p[6] = byte(u.Hour()), byte(u.Minute()), byte(u.Second()), 0
 }
 
-// putLongDate encodes a date of 17 bytes in GMT, with hundredths of a second;
-// years from 1 to 9999 can be told.
-func putLongDate(p []byte, t tree.Time) {
-	u := t.Time()
+// zoneOf is the offset from GMT of a date of 17 bytes, in quarters of an hour; 0
+// for one out of the range.
+func zoneOf(p []byte) int8 {
+	if z := int8(p[16]); z >= -52 && z <= 52 {
+		return z
+	}
+	return 0
+}
+
+// putLongDate encodes a date of 17 bytes with that offset from GMT in quarters
+// of an hour, and hundredths of a second; years from 1 to 9999 can be told.
+func putLongDate(p []byte, t tree.Time, zone int8) {
+	u := t.Time().Add(time.Duration(zone) * quarter * time.Second)
 	switch y := u.Year(); {
 	case y < 1:
 		u = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -92,5 +101,5 @@ func putLongDate(p []byte, t tree.Time) {
 	}
 	copy(p, u.Format("20060102150405"))
 	cc := u.Nanosecond() / 1e7
-	p[14], p[15], p[16] = '0'+byte(cc/10), '0'+byte(cc%10), 0
+	p[14], p[15], p[16] = '0'+byte(cc/10), '0'+byte(cc%10), byte(zone)
 }

@@ -69,6 +69,7 @@ type volumeSet struct {
 	bootAt   int64  // its sector
 	end      int64  // the sector after the terminator
 	udf      bool
+	unknown  []string // descriptors that are not read, in words for a person
 }
 
 func descriptorPlace(sector int64) string {
@@ -128,11 +129,14 @@ func (img *Image) addDescriptor(p []byte, sector int64) (done bool, err error) {
 	case typeBoot:
 		if s.boot == nil && trimmed(p[7:39]) == elToritoID {
 			s.boot, s.bootAt = p, sector
+		} else {
+			s.unknown = append(s.unknown, fmt.Sprintf("the boot record of %q in sector %d", trimmed(p[7:39]), sector))
 		}
 	case typePrimary:
 		if s.primary == nil {
 			s.primary, err = img.decodeVolume(p, sector)
 		}
+		// Further ones are copies of the first (ECMA-119 6.7.1.1).
 	case typeSupplementary:
 		if p[vdVersion] == 2 {
 			s.enhanced = true
@@ -153,7 +157,11 @@ func (img *Image) addDescriptor(p []byte, sector int64) (done bool, err error) {
 			if s.joliet, err = img.decodeVolume(p, sector); err == nil {
 				s.joliet.escape = level
 			}
+		} else {
+			s.unknown = append(s.unknown, fmt.Sprintf("the supplementary volume descriptor in sector %d", sector))
 		}
+	default:
+		s.unknown = append(s.unknown, fmt.Sprintf("the volume descriptor of type %d in sector %d", p[0], sector))
 	}
 	return false, err
 }

@@ -44,16 +44,21 @@ func (d *dir) join(name string) string {
 // Children implements tree.Dir.
 func (d *dir) Children() ([]*tree.Node, error) {
 	l := newLister(d.img, d)
-	if err := d.scan(l.add); err != nil {
-		return nil, err
-	}
-	if l.open != nil {
-		return nil, d.corrupt(l.openAt, "the file %q has no last section", l.open.Name)
-	}
-	if err := l.unique(); err != nil {
+	if err := l.list(); err != nil {
 		return nil, err
 	}
 	return l.nodes, nil
+}
+
+// list reads the whole directory.
+func (l *lister) list() error {
+	if err := l.d.scan(l.add); err != nil {
+		return err
+	}
+	if l.open != nil {
+		return l.d.corrupt(l.openAt, "the file %q has no last section", l.open.Name)
+	}
+	return l.unique()
 }
 
 func (d *dir) place(offset int64) string {
@@ -130,6 +135,11 @@ type lister struct {
 	openAt int64
 
 	check int // when to look for equal names next
+
+	// ids, where it is not nil, takes the identifiers as they are stored, and odd
+	// is called for every record.
+	ids map[*tree.Node]string
+	odd func(*record)
 }
 
 func newLister(img *Image, d *dir) *lister {
@@ -138,6 +148,9 @@ func newLister(img *Image, d *dir) *lister {
 
 // add takes one record.
 func (l *lister) add(r *record, offset int64) error {
+	if l.odd != nil {
+		l.odd(r)
+	}
 	// Linux does not show associated files, such as Apple's resource forks.
 	if r.flags&flagAssociated != 0 {
 		return nil
@@ -156,6 +169,9 @@ func (l *lister) add(r *record, offset int64) error {
 		return err
 	}
 	l.nodes = append(l.nodes, n)
+	if l.ids != nil {
+		l.ids[n] = string(r.id)
+	}
 	if r.flags&flagMore != 0 {
 		if n.Type != tree.Regular {
 			return l.d.corrupt(offset, "a %s in several sections", n.Type)

@@ -33,6 +33,7 @@ type BootEntry struct {
 	Section     string // of its section's header, empty for the default entry
 	Bootable    bool
 	Emulation   uint8  // 0 none, 1 to 3 diskettes of 1.2, 1.44 and 2.88 MB, 4 hard disk
+	MediaFlags  uint8  // the high bits of that byte: drivers that the image holds
 	LoadSegment uint16 // 0 is 0x7C0
 	SystemType  uint8  // copy of the partition's type byte, for hard disks
 	Sectors     uint16 // how many sectors of 512 bytes firmware loads
@@ -52,6 +53,7 @@ type BootEntry struct {
 // BootInfo is the boot information table at byte 8 of a boot image (mkisofs(8),
 // "EL TORITO BOOT INFORMATION TABLE").
 type BootInfo struct {
+	Volume   uint32 // sector of the primary volume descriptor
 	Length   uint32 // of the boot image in bytes
 	Checksum uint32 // sum of its 32-bit words from byte 64 on
 	Valid    bool   // the checksum is right
@@ -155,6 +157,7 @@ func decodeBootEntry(p []byte, platform uint8) BootEntry {
 		Platform:    platform,
 		Bootable:    p[0] == 0x88,
 		Emulation:   p[1] & 0x0F,
+		MediaFlags:  p[1] & 0xF0,
 		LoadSegment: binary.LittleEndian.Uint16(p[2:]),
 		SystemType:  p[4],
 		Sectors:     binary.LittleEndian.Uint16(p[6:]),
@@ -181,10 +184,11 @@ func (img *Image) inspectBoot(e *BootEntry) error {
 	le := binary.LittleEndian
 	e.Grub2Info = len(head) == len(p) && le.Uint64(p[grub2InfoAt:]) == uint64(e.Block)*4+5
 	e.Isohybrid = string(p[isohybridAt:isohybridAt+4]) == isohybridTag
-	if le.Uint32(p[bootInfoAt:]) != uint32(img.set.primary.sector) || le.Uint32(p[bootInfoAt+4:]) != e.Block {
+	volume := le.Uint32(p[bootInfoAt:])
+	if le.Uint32(p[bootInfoAt+4:]) != e.Block || !img.isVolume(int64(volume)) {
 		return nil
 	}
-	e.BootInfo = &BootInfo{Length: le.Uint32(p[bootInfoAt+8:]), Checksum: le.Uint32(p[bootInfoAt+12:])}
+	e.BootInfo = &BootInfo{Volume: volume, Length: le.Uint32(p[bootInfoAt+8:]), Checksum: le.Uint32(p[bootInfoAt+12:])}
 	length := int64(e.BootInfo.Length)
 	if length <= bootInfoEnd || length > maxBootInfo || off+length > img.size {
 		return nil
@@ -192,6 +196,21 @@ func (img *Image) inspectBoot(e *BootEntry) error {
 	sum, err := img.sumWords(off+bootInfoEnd, length-bootInfoEnd, place)
 	e.BootInfo.Valid = sum == e.BootInfo.Checksum
 	return err
+}
+
+// isVolume tells whether a primary volume descriptor stands at a sector. Besides
+// the one in sector 16 an image may have others: xorriso's native mode puts a
+// session's own at sector 48, or 64 behind a partition offset, and boot
+// information tables name that one.
+func (img *Image) isVolume(sector int64) bool {
+	if sector == img.set.primary.sector {
+		return true
+	}
+	var p [7]byte
+	if sector < systemSectors || sector >= img.size/sectorSize || tree.ReadFull(img.r, p[:], sector*sectorSize) != nil {
+		return false
+	}
+	return p[0] == typePrimary && string(p[1:6]) == standardID
 }
 
 // sumWords adds up little-endian 32-bit words; the last is filled with zeros.

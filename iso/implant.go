@@ -58,6 +58,7 @@ func ImplantMD5(ctx context.Context, rw ReadWriterAt, size int64, name string, s
 	area := make([]byte, vdAppUseSize)
 	blank(area, 0)
 	copy(area, text)
+	m.area = area
 	if _, err := rw.WriteAt(area, m.at); err != nil {
 		return nil, err
 	}

@@ -36,8 +36,9 @@ type ImplantedMD5 struct {
 	FragmentSums  string // 60 digits in FragmentCount equal parts
 	FragmentCount int64
 
-	size int64 // of the volume, in bytes
-	at   int64 // of the area, in bytes
+	size int64  // of the volume, in bytes
+	at   int64  // of the area, in bytes
+	area []byte // as it was written; nil for a sum that was read
 }
 
 // MD5Result is what CheckMD5 found.

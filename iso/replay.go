@@ -3,6 +3,7 @@ package iso
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"strings"
@@ -11,25 +12,36 @@ import (
 )
 
 // Replay gives the recipe by which an image like img is written: its texts and
-// time, and all that makes it boot. The boot images that are files of the tree
-// are taken from there, by path, so that they may be others or lie elsewhere in
-// the new image; those that are not become appended partitions. The time is kept
-// because GRUB and kernel arguments may find the volume by the identity that is
-// made of it.
+// times, the identifiers of its plain name space, and all that makes it boot. The
+// boot images that are files of the tree are taken from there, by path, so that
+// they may be others or lie elsewhere in the new image; those that are not lie
+// hidden among the files again, or become appended partitions where they lie
+// behind them. The time is kept because GRUB and kernel arguments may find the
+// volume by the identity that is made of it.
 //
 // left tells of what the new image will lack, in words for a person: partition
-// tables of Apple, parts of the system area that are not known. What cannot be
-// left out without a loss of content, such as further partitions, is
-// tree.ErrUnsupported.
+// tables of Apple, parts of the system area that are not known, files that the
+// tree does not show. What cannot be left out without a loss that nobody could
+// judge, such as further partitions, is tree.ErrUnsupported.
 func (img *Image) Replay(ctx context.Context) (r Recipe, left []string, err error) {
 	info := img.Info()
 	r = Recipe{
 		VolumeID: info.VolumeID, SystemID: info.SystemID, VolumeSetID: info.VolumeSetID, Publisher: info.Publisher, Preparer: info.Preparer,
-		Application: info.Application, Time: info.Modified, NoJoliet: info.JolietLevel == 0,
+		Application: info.Application, Copyright: info.Copyright, Abstract: info.Abstract, Bibliographic: info.Bibliographic,
+		Time: info.Modified, Expires: info.Expires, Effective: info.Effective, NoJoliet: info.JolietLevel == 0,
 	}
-	if r.Time == (tree.Time{}) {
-		r.Time = info.Created
+	r.Zone = zoneOf(img.set.primary.raw[vdModified:])
+	switch {
+	case r.Time == (tree.Time{}):
+		r.Time, r.Zone = info.Created, zoneOf(img.set.primary.raw[vdCreated:])
+	case info.Created != r.Time:
+		r.Created = info.Created
 	}
+	s, err := img.survey(ctx)
+	if err != nil {
+		return r, nil, err
+	}
+	r.Plain, r.Untranslated, r.LongJoliet = s.plain, s.untranslated, s.longJoliet
 	c, err := img.ElTorito()
 	if err != nil {
 		return r, nil, err
@@ -38,92 +50,246 @@ func (img *Image) Replay(ctx context.Context) (r Recipe, left []string, err erro
 	if err != nil {
 		return r, nil, err
 	}
+	p := &replayer{img: img, r: &r, c: c, a: a, s: s}
 	if c != nil {
-		if err := img.replayBoot(ctx, &r, c, a); err != nil {
+		s.add(int64(c.Catalog)*sectorSize, sectorSize)
+		if err := p.boot(); err != nil {
 			return r, nil, err
 		}
 	}
-	if left, err = img.replayDisk(ctx, &r, c, a); err != nil {
+	if err := p.disk(); err != nil {
 		return r, nil, err
 	}
-	if info.Copyright != "" || info.Abstract != "" || info.Bibliographic != "" {
-		left = append(left, "the names of copyright, abstract and bibliographic files in the volume descriptor")
-	}
-	return r, left, nil
+	return r, append(p.left, img.unseen(s)...), nil
 }
 
-// replayBoot finds the boot images of the catalogue.
-func (img *Image) replayBoot(ctx context.Context, r *Recipe, c *ElTorito, a *SystemArea) error {
-	sectors := []uint32{c.Catalog}
-	for _, e := range c.Entries {
-		sectors = append(sectors, e.Block)
-	}
-	paths, err := img.PathsAt(ctx, sectors...)
-	if err != nil {
-		return err
-	}
-	r.Catalog = paths[c.Catalog]
-	for i, e := range c.Entries {
-		if !e.Bootable {
-			return tree.Unsupported(img.name, fmt.Sprintf("boot catalogue: entry %d", i+1), "it is marked as not bootable")
+// unseen tells of what an image holds that its tree does not show.
+func (img *Image) unseen(s *survey) (left []string) {
+	tell := func(n int, what string) {
+		if n > 0 {
+			left = append(left, fmt.Sprintf(what, n))
 		}
+	}
+	if len(s.others) > 0 {
+		other := Joliet
+		if img.names == Joliet {
+			other = Plain
+		}
+		left = append(left, fmt.Sprintf("%d files that the names of %s alone show: %s", len(s.others), other, examples(s.others)))
+	}
+	if s.joliet != nil {
+		left = append(left, fmt.Sprintf("what Joliet's names alone may show, which cannot be read (%v)", s.joliet))
+	}
+	tell(s.associated, "%d associated files, such as Apple's resource forks")
+	tell(s.hidden, "the mark that hides %d files from old systems")
+	tell(s.attributes, "the extended attribute records of %d files (ECMA-119 9.5)")
+	for _, d := range img.set.unknown {
+		left = append(left, d)
+	}
+	area := img.set.primary.raw[vdAppUse:][:vdAppUseSize]
+	if text := strings.Trim(string(area), " \x00"); text != "" && !strings.Contains(text, "ISO MD5SUM") {
+		what := "the application's part of the volume descriptor"
+		if strings.Contains(strings.ToUpper(text), "SUM=") || strings.Contains(strings.ToUpper(text), "SUM =") {
+			what = "the checksum that openSUSE's checkmedia verifies, in the volume descriptor"
+		}
+		left = append(left, what)
+	}
+	if n := binary.LittleEndian.Uint16(img.set.primary.raw[120:]); n > 1 {
+		left = append(left, fmt.Sprintf("the set of %d volumes that it belongs to", n))
+	}
+	if img.formerSessions() {
+		left = append(left, "the former sessions, which hold the states before the last change")
+	}
+	return left
+}
+
+// formerSessions tells whether the image grew by sessions: xorriso puts a volume
+// descriptor of the first behind the system area of its own at sector 48, and
+// that in sector 16 is the last one's.
+func (img *Image) formerSessions() bool {
+	const first = 3 * systemSectors
+	if !img.isVolume(first) {
+		return false
+	}
+	p := make([]byte, sectorSize)
+	if tree.ReadFull(img.r, p, first*sectorSize) != nil {
+		return false
+	}
+	return binary.LittleEndian.Uint32(p[vdRoot+2:]) != binary.LittleEndian.Uint32(img.set.primary.raw[vdRoot+2:])
+}
+
+// replayer makes the part of a recipe that is about booting.
+type replayer struct {
+	img  *Image
+	r    *Recipe
+	c    *ElTorito // nil without
+	a    *SystemArea
+	s    *survey
+	left []string
+}
+
+func (p *replayer) leave(what string, args ...any) {
+	p.left = append(p.left, fmt.Sprintf(what, args...))
+}
+
+// boot finds the boot images of the catalogue.
+func (p *replayer) boot() error {
+	img, r := p.img, p.r
+	r.Catalog, r.CatalogID = p.s.files[int64(p.c.Catalog)*sectorSize].path, p.c.ID
+	if p.c.Record != systemSectors+1 {
+		p.leave("the place of the boot record in sector %d: it is in sector 17 now, where firmware looks for it", p.c.Record)
+	}
+	for i := range p.c.Entries {
+		// Each ends where the next begins at the latest.
+		p.s.starts = append(p.s.starts, int64(p.c.Entries[i].Block)*sectorSize)
+	}
+	p.s.sort()
+	hidden := map[uint32]int{}
+	for i := range p.c.Entries {
+		e := &p.c.Entries[i]
+		place := fmt.Sprintf("boot catalogue: entry %d", i+1)
 		if e.Criteria != nil {
-			return tree.Unsupported(img.name, fmt.Sprintf("boot catalogue: entry %d", i+1), "it has selection criteria")
+			return tree.Unsupported(img.name, place, "it has selection criteria")
 		}
+		f := p.s.files[int64(e.Block)*sectorSize]
 		b := BootImage{
-			Path: paths[e.Block], Platform: e.Platform, Emulation: e.Emulation, LoadSegment: e.LoadSegment, SystemType: e.SystemType,
-			BootInfo: e.BootInfo != nil, Grub2Info: e.Grub2Info,
+			Path: f.path, Platform: e.Platform, Section: e.Section, NotBootable: !e.Bootable, Emulation: e.Emulation, MediaFlags: e.MediaFlags,
+			LoadSegment: e.LoadSegment, SystemType: e.SystemType, BootInfo: e.BootInfo != nil, Grub2Info: e.Grub2Info,
 		}
-		// The size of an EFI image is that of its file, which may change.
-		if e.Platform != PlatformEFI {
-			b.Sectors = e.Sectors
-		}
+		size := f.size
 		if b.Path == "" {
-			p, err := img.hiddenBoot(&e, i, a)
+			at, length, err := p.hidden(e, place)
 			if err != nil {
 				return err
 			}
-			r.Appended = append(r.Appended, p)
-			b.Appended, b.BootInfo, b.Grub2Info = len(r.Appended), false, false
-			if e.BootInfo != nil || e.Grub2Info {
-				return tree.Unsupported(img.name, fmt.Sprintf("boot catalogue: entry %d", i+1), "the boot image in sector %d holds its address, and is no file of the tree", e.Block)
+			size = length
+			data := imageRange{img, at, length}
+			if n, twice := hidden[e.Block]; twice {
+				b.Appended = n
+			}
+			if at < p.s.end || b.BootInfo || b.Grub2Info {
+				b.Hidden, b.Size = data, length
+			} else if b.Appended == 0 {
+				r.Appended = append(r.Appended, Partition{Data: data, Size: length})
+				b.Appended = len(r.Appended)
+				hidden[e.Block] = b.Appended
 			}
 		}
+		b.load(e.Sectors, size)
 		r.Boot = append(r.Boot, b)
 	}
 	return nil
 }
 
-// hiddenBoot finds a boot image that is no file: its size is that of the
-// partition that starts there, or of what firmware loads.
-func (img *Image) hiddenBoot(e *BootEntry, i int, a *SystemArea) (Partition, error) {
-	start := int64(e.Block) * perSector
+// load keeps how many sectors firmware loads of an image of size bytes. What is
+// its whole size follows it when it changes.
+func (b *BootImage) load(sectors uint16, size int64) {
+	all := (size + mbrSize - 1) / mbrSize
+	switch {
+	case b.Platform == PlatformEFI:
+		// The size of an EFI image is that of its file, which may change.
+	case sectors == 0:
+		b.SectorsNone = true
+	case int64(sectors) == all && all != 4:
+		b.SectorsAll = true
+	default:
+		b.Sectors = sectors
+	}
+}
+
+// hidden finds a boot image that is no file: its size is that of the partition
+// that starts there, or what its boot information table, its file system or its
+// emulation says. Where nothing tells, all goes along up to what comes next, since
+// a loader may read more of itself than firmware loads.
+func (p *replayer) hidden(e *BootEntry, place string) (at, size int64, err error) {
+	img := p.img
+	at = int64(e.Block) * sectorSize
+	room := p.s.next(img, at) - at
+	if room <= 0 {
+		return 0, 0, img.pastEnd(place, at, sectorSize)
+	}
+	start := at / mbrSize
 	blocks := int64(0)
-	if a.GPT != nil {
-		for _, p := range a.GPT.Partitions {
-			if p.First == start {
-				blocks = p.Last - p.First + 1
+	if p.a.GPT != nil {
+		for _, g := range p.a.GPT.Partitions {
+			if g.First == start {
+				blocks = g.Last - g.First + 1
 			}
 		}
 	}
-	if a.MBR != nil {
-		for _, p := range a.MBR.Partitions {
-			if int64(p.Start) == start {
-				blocks = max(blocks, int64(p.Sectors))
+	if p.a.MBR != nil {
+		for _, m := range p.a.MBR.Partitions {
+			if int64(m.Start) == start && start > 0 {
+				blocks = max(blocks, int64(m.Sectors))
 			}
 		}
 	}
-	if blocks <= 0 {
-		blocks = int64(e.Sectors)
+	if size = blocks * mbrSize; size > 0 {
+		if size > img.size-at {
+			return 0, 0, img.pastEnd(place, at, size)
+		}
+		return at, size, nil
 	}
-	place := fmt.Sprintf("boot catalogue: entry %d", i+1)
-	if blocks <= 0 {
-		return Partition{}, tree.Unsupported(img.name, place, "nothing tells how large the boot image in sector %d is", e.Block)
+	if b := e.BootInfo; b != nil && int64(b.Length) <= room {
+		return at, max(int64(b.Length), 1), nil
 	}
-	if blocks > (img.size-start*mbrSize)/mbrSize {
-		return Partition{}, img.pastEnd(place, start*mbrSize, blocks*mbrSize)
+	head := make([]byte, min(mbrSize, room))
+	if err := img.readAt(head, at, place); err != nil {
+		return 0, 0, err
 	}
-	return Partition{Data: imageRange{img, start * mbrSize, blocks * mbrSize}, Size: blocks * mbrSize}, nil
+	diskettes := []int64{0, 1200 << 10, 1440 << 10, 2880 << 10}
+	if int(e.Emulation) < len(diskettes) {
+		size = diskettes[e.Emulation]
+	}
+	if fat := fatSize(head); size == 0 && fat > 0 {
+		size = fat
+	}
+	if size > 0 && size <= room {
+		return at, size, nil
+	}
+	size, err = img.contentEnd(at, room, place)
+	if err != nil {
+		return 0, 0, err
+	}
+	size = min(max(size, int64(e.Sectors)*mbrSize), room)
+	if size == 0 {
+		return 0, 0, tree.Unsupported(img.name, place, "the boot image in sector %d is no file and holds zeros alone", e.Block)
+	}
+	return at, size, nil
+}
+
+// fatSize is the size in bytes that the boot sector of a FAT file system tells
+// of, 0 for what is none (Microsoft's FAT specification, section 3.1).
+func fatSize(b []byte) int64 {
+	le := binary.LittleEndian
+	if len(b) < mbrSize || b[mbrSignature] != 0x55 || b[mbrSignature+1] != 0xAA || b[0] != 0xEB && b[0] != 0xE9 {
+		return 0
+	}
+	sector, clusters := int64(le.Uint16(b[11:])), b[13]
+	if sector < 512 || sector > 4096 || sector&(sector-1) != 0 || clusters == 0 || clusters&(clusters-1) != 0 || b[16] == 0 || b[16] > 2 {
+		return 0
+	}
+	if n := int64(le.Uint16(b[19:])); n > 0 {
+		return n * sector
+	}
+	return int64(le.Uint32(b[32:])) * sector
+}
+
+// contentEnd gives how many of the bytes from an offset on are to be kept so that
+// nothing but zeros is left out.
+func (img *Image) contentEnd(at, length int64, place string) (int64, error) {
+	buf := make([]byte, 64<<10)
+	end := int64(0)
+	for off := int64(0); off < length; off += int64(len(buf)) {
+		b := buf[:min(int64(len(buf)), length-off)]
+		if err := img.readAt(b, at+off, place); err != nil {
+			return 0, err
+		}
+		if n := len(bytes.TrimRight(b, "\x00")); n > 0 {
+			end = off + int64(n)
+		}
+	}
+	return min(length, (end+mbrSize-1)/mbrSize*mbrSize), nil
 }
 
 // imageRange is a part of an image as content.
@@ -151,161 +317,15 @@ func (r imageRange) ReadAt(p []byte, off int64) (int, error) {
 	return io.NewSectionReader(r.img.r, r.at, r.size).ReadAt(p, off)
 }
 
-// replayDisk finds the disk's code and tables.
-func (img *Image) replayDisk(ctx context.Context, r *Recipe, c *ElTorito, a *SystemArea) (left []string, err error) {
-	p := make([]byte, systemSectors*sectorSize)
-	if err := img.readAt(p, 0, "system area"); err != nil {
-		return nil, err
-	}
-	if a.APM != nil {
-		left = append(left, "the Apple partition map")
-	}
-	if a.MBR == nil {
-		if len(bytes.Trim(p, "\x00")) > 0 {
-			left = append(left, "the system area, which holds no MBR")
-		}
-		return left, nil
-	}
-	d := &Disk{Code: bytes.Clone(p[:mbrDiskID]), Kind: a.MBR.Code, ID: a.MBR.DiskID}
-	r.Disk = d
-	switch d.Kind {
-	case OtherCode:
-		left = append(left, "the certainty that a BIOS boots it from a disk: the MBR's code is neither isohybrid's nor GRUB's, and is kept as it is")
-	case Isohybrid, GRUB2:
-		if c == nil || a.MBR.BootImage != c.Entries[0].Block {
-			return nil, tree.Unsupported(img.name, "system area: MBR", "its boot code loads sector %d, which is not the default boot image", a.MBR.BootImage)
-		}
-	}
-	// With an Apple partition map the code starts with the map's mark, which does no
-	// harm when it runs; it stays, since what stood there before is not known.
-	efi := int64(-1)
-	for i := range r.Boot {
-		if r.Boot[i].Platform == PlatformEFI {
-			efi = int64(c.Entries[i].Block) * perSector
-			break
-		}
-	}
-	d.Table = TableMBR
-	protective, other := false, false
-	for _, m := range a.MBR.Partitions {
-		switch {
-		case m.Type == 0xEE:
-			protective = true
-		case m.Type == 0 && m.Sectors <= 1:
-			d.Active = m.Active
-		case m.Start == 0 || int64(m.Start) == img.partitionOffset():
-			other, d.Type, d.ZeroType = true, m.Type, m.Type == 0
-		case m.Start == 1 && m.Number == 1 && int64(m.Sectors) >= img.volumeBlocks()-1:
-			other, d.Type, d.Behind = true, m.Type, true
-		case int64(m.Start) == efi:
-			other = true
-		case bootAt(r, c, &m):
-			other = true
-		default:
-			other = true
-			q, err := img.appendedPartition(ctx, &m)
-			if err != nil {
-				return nil, err
-			}
-			r.Appended = append(r.Appended, q)
-		}
-	}
-	switch {
-	case a.GPT != nil && protective && !other:
-		d.Table = TableGPT
-	case a.GPT != nil:
-		d.Table = TableBoth
-	}
-	if a.GPT != nil {
-		d.GUID = a.GPT.DiskGUID
-	}
-	d.Active = d.Active && d.Table == TableGPT
-	d.Mountable = img.partitionOffset() > 0
-	if d.Mountable && d.Table == TableGPT && efiInTree(r) {
-		d.Mountable = false
-		left = append(left, "the second set of volume descriptors: the partition of the image itself ends where the one for EFI starts")
-	}
-	if a.GPT != nil {
-		appended := map[int64]bool{efi: true}
-		for _, m := range a.MBR.Partitions {
-			appended[int64(m.Start)] = m.Start > 0 && int64(m.Start) != img.partitionOffset()
-		}
-		for _, g := range a.GPT.Partitions {
-			// xorriso names partitions that it appended so, whatever their type.
-			if !appended[g.First] && (g.Type != GUIDBasicData && g.Type != GUIDHFSPlus || strings.HasPrefix(g.Name, "Appended")) {
-				return nil, tree.Unsupported(img.name, "system area: GPT", "partition %d of type %s is neither the image nor its EFI image", g.Number, g.Type)
-			}
-			if g.Type == GUIDHFSPlus {
-				left = append(left, "the HFS+ partition")
-			}
-		}
-	}
-	return left, nil
-}
-
-// bootAt tells whether a partition of the MBR is a boot image that is a file, and
-// gives that the entry.
-func bootAt(r *Recipe, c *ElTorito, m *MBRPartition) bool {
-	for i := range r.Boot {
-		if b := &r.Boot[i]; b.Path != "" && b.Number == 0 && m.Number > 1 && int64(c.Entries[i].Block)*perSector == int64(m.Start) {
-			b.Number, b.Type = m.Number, m.Type
-			return true
-		}
-	}
-	return false
-}
-
-// appendedPartition gives the content of a partition of the MBR that is neither
-// the image nor its EFI image: one that was appended, often a copy of the EFI
-// image that is a file.
-func (img *Image) appendedPartition(ctx context.Context, m *MBRPartition) (Partition, error) {
-	place := "system area: MBR"
-	refused := tree.Unsupported(img.name, place, "partition %d of type 0x%02x from sector %d on is neither the image, nor its EFI image, nor appended", m.Number, m.Type, m.Start)
-	if m.Number == 1 || m.Start%perSector != 0 || m.Sectors == 0 {
-		return Partition{}, refused
-	}
-	at, size := int64(m.Start)*mbrSize, int64(m.Sectors)*mbrSize
-	if size > img.size-at {
-		return Partition{}, img.pastEnd(place, at, size)
-	}
-	// It lies behind all files; else it is a part of the image, and moves with it.
-	root, err := img.Root()
-	if err != nil {
-		return Partition{}, err
-	}
-	err = tree.Walk(ctx, root, func(_ string, n *tree.Node) error {
-		extents, _ := Extents(n)
-		for _, e := range extents {
-			if at < e.Offset+e.Length {
-				return refused
-			}
-		}
-		return nil
-	})
-	return Partition{Data: imageRange{img, at, size}, Size: size, Number: m.Number, Type: m.Type}, err
-}
-
 // volumeBlocks is the size of the volume in units of 512 bytes.
 func (img *Image) volumeBlocks() int64 { return img.Info().VolumeSize / mbrSize }
 
-// efiInTree tells whether the partition for EFI is a file of the tree.
+// efiInTree tells whether the partition for EFI lies among the files.
 func efiInTree(r *Recipe) bool {
-	for _, b := range r.Boot {
-		if b.Platform == PlatformEFI {
-			return b.Path != ""
+	for i := range r.Boot {
+		if r.Boot[i].Platform == PlatformEFI {
+			return r.Boot[i].InImage()
 		}
 	}
 	return false
-}
-
-// partitionOffset is where the partition of the image itself starts, in units of
-// 512 bytes, if it has volume descriptors of its own (xorriso
-// -partition_offset); else 0.
-func (img *Image) partitionOffset() int64 {
-	var p [8]byte
-	const at = 2 * systemSectors * sectorSize
-	if img.size < at+sectorSize || tree.ReadFull(img.r, p[:6], at) != nil || p[0] != typePrimary || string(p[1:6]) != standardID {
-		return 0
-	}
-	return systemSectors * perSector
 }

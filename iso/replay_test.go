@@ -38,7 +38,7 @@ func TestReplay(t *testing.T) {
 		"isohybrid":       {hybrid, ""},
 		"isohybrid uefi":  {join(hybrid, inTree), ""},
 		"isohybrid apm":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus"}), "Apple"},
-		"isohybrid mac":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus", "-eltorito-alt-boot", "-e", "mac.img", "-no-emul-boot", "-isohybrid-gpt-hfsplus", "-isohybrid-apm-hfsplus"}), "HFS+"},
+		"isohybrid mac":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus", "-eltorito-alt-boot", "-e", "mac.img", "-no-emul-boot", "-isohybrid-gpt-hfsplus", "-isohybrid-apm-hfsplus"}), "Apple"},
 		"appended mbr":    {join(hybrid, appended), ""},
 		"appended gpt":    {join(hybrid, appended, []string{"-appended_part_as_gpt"}), ""},
 		"partition 16":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16"}), ""},
@@ -203,9 +203,15 @@ func sameBoot(t *testing.T, a, b *Image) {
 	if sa.GPT == nil {
 		return
 	}
+	kind := GUIDEFISystem
+	for _, p := range sa.GPT.Partitions {
+		if p.First == int64(ca.Entries[1].Block)*perSector {
+			kind = p.Type
+		}
+	}
 	has = false
 	for _, p := range sb.GPT.Partitions {
-		has = has || p.First == int64(cb.Entries[1].Block)*perSector && p.Last-p.First+1 == 2880 && p.Type == GUIDEFISystem
+		has = has || p.First == int64(cb.Entries[1].Block)*perSector && p.Last-p.First+1 == 2880 && p.Type == kind
 	}
 	if !has || !sb.GPT.HeaderValid || !sb.GPT.EntriesValid || sb.BackupGPT == nil || !sb.BackupGPT.HeaderValid {
 		t.Errorf("%+v", sb.GPT)
@@ -253,21 +259,25 @@ func sameMounted(t *testing.T, was, is string) {
 // What a new image would lack in content, or could not boot, is refused by name.
 func TestReplayRefused(t *testing.T) {
 	for text, do := range map[string]func(e *edit){
-		"image: system area: MBR: its boot code loads sector 5, which is not the default boot image": func(e *edit) {
+		"image: system area: MBR: its boot code loads sector 5, which is neither a boot image nor a file": func(e *edit) {
 			copy(e.p[100:], "isolinux.bin missing or corrupt")
 			e.p[mbrBootImage] = 20
 		},
 		"image: system area: MBR: partition 3 of type 0x83 from sector 100 on is neither the image, nor its EFI image, nor appended": func(e *edit) {
 			putMBRPartition(e.p, 3, false, 0x83, 100, 50)
 		},
-		"image: boot catalogue: entry 1: it is marked as not bootable": func(e *edit) { e.catalog()[32] = 0 },
-		"image: boot catalogue: entry 2: it has selection criteria":    func(e *edit) { e.catalog()[96+12] = 1 },
-		"image: boot catalogue: entry 2: nothing tells how large the boot image in sector 19 is": func(e *edit) {
+		"image: boot catalogue: entry 2: it has selection criteria": func(e *edit) { e.catalog()[96+12] = 1 },
+		"image: boot catalogue: entry 2: the boot image in sector 15 is no file and holds zeros alone": func(e *edit) {
 			clear(e.catalog()[96+6 : 96+8])
-			e.catalog()[96+8] = 19
+			e.catalog()[96+8] = 15
 			clear(e.catalog()[96+9 : 96+12])
 		},
-		"image: system area: GPT: partition 1 of type 00000001-0000-0000-0000-000000000000 is neither the image nor its EFI image": func(e *edit) { g := e.gpt(); clear(g[:16]); g[0] = 1 },
+		"image: system area: GPT: partition 1 of type 00000001-0000-0000-0000-000000000000 is neither the image, nor its EFI image, nor appended": func(e *edit) {
+			g := e.gpt()
+			clear(g[:16])
+			g[0] = 1
+			g[32], g[40] = 80, 90
+		},
 	} {
 		p := fixture(t, "rock")
 		e := &edit{t, p, memory(t, p)}

@@ -18,14 +18,33 @@ type Recipe struct {
 	Publisher   string
 	Preparer    string
 	Application string
+	// Files of the root that hold a text, up to 37 bytes each.
+	Copyright, Abstract, Bibliographic string
 
 	// Time is that of the volume's creation and modification, from which GRUB
 	// and libblkid make the image's identity. The zero Time stands for the newest
 	// time of modification in the tree.
 	Time tree.Time
+	// Zone is the offset from GMT in quarters of an hour that Time is written
+	// with: the identity is made of its digits.
+	Zone int8
+	// Created is the time of creation where it is another than Time; Expires and
+	// Effective are when the volume becomes obsolete and may be used, zero for not
+	// given.
+	Created, Expires, Effective tree.Time
 
 	// NoJoliet leaves out Joliet's names, which systems without Rock Ridge show.
 	NoJoliet bool
+	// LongJoliet gives these names up to 103 characters instead of 64, which
+	// Windows and Linux read although the specification does not have it.
+	LongJoliet bool
+	// Plain are identifiers of files and directories in the plain name space, as
+	// they are stored, by path: firmware and loaders look for files by them. Those
+	// that are not told, and those that another one is taken for, are made.
+	Plain map[string]string
+	// Untranslated makes identifiers that are the names as they are (mkisofs -U),
+	// instead of capital letters, digits and underscores.
+	Untranslated bool
 
 	// Boot are the boot images; the first is the default entry, which BIOS
 	// firmware takes.
@@ -33,6 +52,8 @@ type Recipe struct {
 	// Catalog is the path at which the boot catalogue shows as a file; empty for
 	// nowhere.
 	Catalog string
+	// CatalogID is who made the catalogue, up to 24 bytes.
+	CatalogID string
 	// Appended are partitions behind the files.
 	Appended []Partition
 	// Disk makes the image boot as a disk as well; nil for none of that.
@@ -72,11 +93,23 @@ type Late struct {
 type Partition struct {
 	Data tree.Data
 	Size int64 // in bytes
-	// Number, 2 to 4, gives it that entry of the MBR, of type Type. 0 stands for
+	// Number, 1 to 4, gives it that entry of the MBR, of type Type. 0 stands for
 	// none: a partition that is the EFI boot image has its entries by that. There
 	// is no such entry with TableGPT.
 	Number int
 	Type   uint8
+	// GPT is its entry in a GPT; nil stands for one of the usual kind where it has
+	// a Number, and for none else.
+	GPT *GPTEntry
+}
+
+// GPTEntry is what an entry of a GPT says of a partition besides its place.
+type GPTEntry struct {
+	Type GUID
+	// GUID is the partition's own; the zero GUID stands for one that is made.
+	GUID  GUID
+	Flags uint64
+	Name  string
 }
 
 // Plan is an image of which all but the sizes of late files is known: names,
@@ -91,10 +124,13 @@ type Plan struct {
 
 	catalog  uint32 // sector of the boot catalogue, 0 without
 	boot     []*outInode
+	loaded   map[string]*outInode // files that the disk's code holds addresses of
 	spaces   [hierarchies]space
 	data     uint32 // first sector of files
 	appended []uint32
 	fixed    uint32 // the sector after what is known before late files are written
+	written  []LatePlace
+	total    uint32 // sectors of the image that was written
 }
 
 // hierarchy is one of the hierarchies of directories that name the same files.
@@ -268,43 +304,66 @@ func (p *Plan) Size(late ...int64) (int64, error) {
 func (p *Plan) Write(ctx context.Context, out io.WriterAt, progress func(bytes int64)) (*WriteReport, error) {
 	rep := &WriteReport{Dirs: len(p.dirs)}
 	w := &contentWriter{ctx: ctx, out: out, progress: progress}
+	if err := p.writeFiles(w); err != nil {
+		return nil, err
+	}
 	for _, in := range p.inodes {
-		if in.late || in.catalog || in.size == 0 {
-			continue
+		if !in.late && !in.catalog && in.size > 0 {
+			rep.Files++
 		}
-		if err := w.file(in.path, in.data, in.size, int64(in.block)*sectorSize); err != nil {
-			return nil, err
-		}
-		rep.Files++
 	}
 	end, err := p.writeLate(ctx, out, rep)
 	if err != nil {
 		return nil, err
 	}
-	end, err = p.writeAppended(w, end)
+	p.written = rep.Late
+	if err := p.writeRest(w, end); err != nil {
+		return nil, err
+	}
+	rep.Size = int64(p.total) * sectorSize
+	return rep, nil
+}
+
+// writeFiles writes the files that are not late, each at once as it is to be:
+// boot images with their address.
+func (p *Plan) writeFiles(w *contentWriter) error {
+	for _, in := range p.inodes {
+		if in.late || in.catalog || in.size == 0 {
+			continue
+		}
+		data, err := p.patched(in)
+		if err != nil {
+			return err
+		}
+		if err := w.file(in.path, data, in.size, int64(in.block)*sectorSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeRest writes all but the files of an image whose files end before the
+// sector end.
+func (p *Plan) writeRest(w *contentWriter, end uint32) error {
+	end, err := p.writeAppended(w, end)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	total, err := p.imageSectors(int64(end))
-	if err != nil {
-		return nil, err
+	if p.total, err = p.imageSectors(int64(end)); err != nil {
+		return err
 	}
-	if err := p.writeDirectories(ctx, out); err != nil {
-		return nil, err
+	if err := p.writeDirectories(w.ctx, w.out); err != nil {
+		return err
 	}
-	if err := p.writeDescriptors(out, total); err != nil {
-		return nil, err
+	if err := p.writeDescriptors(w.out, p.total); err != nil {
+		return err
 	}
 	// The last byte first, so that a file has its size; a backup of a partition
 	// table may follow.
-	if _, err := out.WriteAt([]byte{0}, int64(total)*sectorSize-1); err != nil {
-		return nil, err
+	if _, err := w.out.WriteAt([]byte{0}, int64(p.total)*sectorSize-1); err != nil {
+		return err
 	}
-	if err := p.writeBoot(ctx, out, total); err != nil {
-		return nil, err
-	}
-	rep.Size = int64(total) * sectorSize
-	return rep, nil
+	return p.writeBoot(w.out, p.total)
 }
 
 // writeLate has the late files written, and gives the sector after the last.

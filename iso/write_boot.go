@@ -1,7 +1,6 @@
 package iso
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -11,18 +10,29 @@ import (
 
 // BootImage is an entry of the boot catalogue to be written (El Torito 1.0).
 type BootImage struct {
-	// Path is the boot image, a file of the tree. Where it is empty, Appended is
-	// the number, from 1 on, of an appended partition.
+	// Path is the boot image, a file of the tree. Where it is empty, Hidden is its
+	// content, of Size bytes, which lies among the files and has no name; where that
+	// is nil, Appended is the number, from 1 on, of an appended partition.
 	Path     string
+	Hidden   tree.Data
+	Size     int64
 	Appended int
 
-	Platform    uint8
+	Platform uint8
+	// Section is the identifier of the entry's section, up to 28 bytes. The default
+	// entry has none.
+	Section string
+	// NotBootable marks the entry so; firmware shows it at most.
+	NotBootable bool
 	Emulation   uint8  // 0 for none, which is what boot loaders of today want
+	MediaFlags  uint8  // as BootEntry has them
 	LoadSegment uint16 // 0 for the usual one
 	SystemType  uint8
 	// Sectors is how many sectors of 512 bytes firmware loads. 0 stands for 4 with
-	// BIOS and for all of the image with EFI.
-	Sectors uint16
+	// BIOS and for all of the image with EFI, but where SectorsNone says that the
+	// entry is to have 0; SectorsAll stands for all of the image.
+	Sectors                 uint16
+	SectorsNone, SectorsAll bool
 	// BootInfo writes the boot information table into the image, which ISOLINUX
 	// and GRUB ask for; Grub2Info writes GRUB's address, too. The image's file in
 	// the new tree differs in these bytes.
@@ -32,10 +42,18 @@ type BootImage struct {
 	// for none. There is no such entry with TableGPT.
 	Number int
 	Type   uint8
+	// GPT is its entry in a GPT. Nil stands for one of the usual kind for the first
+	// image for EFI, and for none else.
+	GPT *GPTEntry
 }
+
+// InImage tells whether the boot image lies among the files, with a name or
+// without.
+func (b *BootImage) InImage() bool { return b.Path != "" || b.Hidden != nil }
 
 const (
 	catalogEntry = 32
+	sectionChars = 28 // of a section's identifier
 	// padSectors follow the files, as with mkisofs -pad: drives read ahead.
 	padSectors = 150
 	// mibSectors is how many sectors are 1 MiB, to which partitions and the size
@@ -52,10 +70,13 @@ func (p *Plan) checkBoot() error {
 		return fmt.Errorf("%d boot images, of which a catalogue has %d at most", len(r.Boot), most)
 	}
 	for i, b := range r.Boot {
-		if b.Path == "" && (b.Appended < 1 || b.Appended > len(r.Appended)) {
+		if !b.InImage() && (b.Appended < 1 || b.Appended > len(r.Appended)) {
 			return fmt.Errorf("boot image %d: there is no appended partition %d", i+1, b.Appended)
 		}
-		if b.Path == "" && (b.BootInfo || b.Grub2Info) {
+		if len(b.Section) > sectionChars {
+			return fmt.Errorf("boot image %d: the section's name %q has %d bytes, and there is room for %d", i+1, b.Section, len(b.Section), sectionChars)
+		}
+		if !b.InImage() && (b.BootInfo || b.Grub2Info) {
 			return fmt.Errorf("boot image %d: an appended partition has no boot information table", i+1)
 		}
 		if in := p.boot[i]; in != nil && b.BootInfo && (in.size <= bootInfoEnd || in.size > maxBootInfo) ||
@@ -117,22 +138,10 @@ func (p *Plan) place(i int) (sector uint32, size int64) {
 	return p.appended[a], p.recipe.Appended[a].Size
 }
 
-// writeBoot writes catalogue, boot information and system area of an image of
-// that many sectors.
-func (p *Plan) writeBoot(ctx context.Context, out io.WriterAt, total uint32) error {
+// writeBoot writes catalogue and system area of an image of that many sectors.
+func (p *Plan) writeBoot(out io.WriterAt, total uint32) error {
 	if len(p.recipe.Boot) > 0 {
 		if _, err := out.WriteAt(p.bootCatalog(), int64(p.catalog)*sectorSize); err != nil {
-			return err
-		}
-	}
-	for i, b := range p.recipe.Boot {
-		if !b.BootInfo && !b.Grub2Info {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		if err := p.writeBootInfo(out, p.boot[i], b); err != nil {
 			return err
 		}
 	}
@@ -150,12 +159,16 @@ func (p *Plan) bootCatalog() []byte {
 	entry := func(at, i int) {
 		e, img := b[at:at+catalogEntry], &p.recipe.Boot[i]
 		sector, size := p.place(i)
-		e[0], e[1], e[4] = 0x88, img.Emulation, img.SystemType
+		e[0], e[1], e[4] = 0x88, img.Emulation|img.MediaFlags, img.SystemType
+		if img.NotBootable {
+			e[0] = 0
+		}
 		le.PutUint16(e[2:], img.LoadSegment)
 		le.PutUint16(e[6:], img.sectors(size))
 		le.PutUint32(e[8:], sector)
 	}
 	b[0], b[1] = 1, p.recipe.Boot[0].Platform
+	copy(b[4:28], p.recipe.CatalogID)
 	b[30], b[31] = 0x55, 0xAA
 	var sum uint16
 	for i := 0; i < catalogEntry; i += 2 {
@@ -170,6 +183,7 @@ func (p *Plan) bootCatalog() []byte {
 			b[at] = 0x91
 		}
 		le.PutUint16(b[at+2:], 1)
+		copy(b[at+4:][:sectionChars], p.recipe.Boot[i].Section)
 		entry(at+catalogEntry, i)
 	}
 	return b
@@ -177,10 +191,10 @@ func (p *Plan) bootCatalog() []byte {
 
 // sectors is how many sectors firmware is to load of an image of size bytes.
 func (b *BootImage) sectors(size int64) uint16 {
-	if b.Sectors != 0 {
+	if b.Sectors != 0 || b.SectorsNone {
 		return b.Sectors
 	}
-	if b.Platform != PlatformEFI {
+	if b.Platform != PlatformEFI && !b.SectorsAll {
 		return 4
 	}
 	// 0 tells EFI firmware to look up to the end of the medium (UEFI 2.10,
@@ -191,22 +205,35 @@ func (b *BootImage) sectors(size int64) uint16 {
 	return 0
 }
 
-// writeBootInfo patches a boot image that has been written.
-func (p *Plan) writeBootInfo(out io.WriterAt, in *outInode, b BootImage) error {
+// patched gives the content of a file as it is to lie in the image: a boot image
+// that holds its address differs in that.
+func (p *Plan) patched(in *outInode) (tree.Data, error) {
+	info, grub2 := false, false
+	for i, b := range p.recipe.Boot {
+		if p.boot[i] == in {
+			info, grub2 = info || b.BootInfo, grub2 || b.Grub2Info
+		}
+	}
+	if !info && !grub2 {
+		return in.data, nil
+	}
 	c, err := in.data.Open()
 	if err != nil {
-		return fmt.Errorf("%s: %w", tree.Quote(in.path), err)
+		return nil, fmt.Errorf("%s: %w", tree.Quote(in.path), err)
 	}
 	defer c.Close()
+	if c.Size() != in.size {
+		return nil, fmt.Errorf("%s: holds %d bytes, and its directory says %d", tree.Quote(in.path), c.Size(), in.size)
+	}
 	content := make([]byte, (in.size+3)&^3)
 	if err := tree.ReadFull(c, content[:in.size], 0); err != nil {
-		return fmt.Errorf("%s: %w", tree.Quote(in.path), err)
+		return nil, fmt.Errorf("%s: %w", tree.Quote(in.path), err)
 	}
 	le := binary.LittleEndian
-	if b.Grub2Info {
+	if grub2 {
 		le.PutUint64(content[grub2InfoAt:], uint64(in.block)*4+5)
 	}
-	if b.BootInfo {
+	if info {
 		var sum uint32
 		for i := bootInfoEnd; i < len(content); i += 4 {
 			sum += le.Uint32(content[i:])
@@ -218,7 +245,5 @@ func (p *Plan) writeBootInfo(out io.WriterAt, in *outInode, b BootImage) error {
 		le.PutUint32(t[8:], uint32(in.size))
 		le.PutUint32(t[12:], sum)
 	}
-	head := content[:min(in.size, grub2InfoAt+8)]
-	_, err = out.WriteAt(head, int64(in.block)*sectorSize)
-	return err
+	return tree.Bytes(content[:in.size]), nil
 }

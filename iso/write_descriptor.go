@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"relive/tree"
 )
 
 // fields are the texts of a volume descriptor.
@@ -23,9 +25,9 @@ func (p *Plan) fields() []struct {
 		{"publisher", r.Publisher, vdPublisherID, 128},
 		{"preparer", r.Preparer, vdPreparerID, 128},
 		{"application", r.Application, vdApplicationID, 128},
-		{"", "", vdCopyright, 37},
-		{"", "", vdAbstract, 37},
-		{"", "", vdBibliographic, 37},
+		{"copyright file", r.Copyright, vdCopyright, 37},
+		{"abstract file", r.Abstract, vdAbstract, 37},
+		{"bibliographic file", r.Bibliographic, vdBibliographic, 37},
 	}
 }
 
@@ -34,6 +36,9 @@ func (p *Plan) checkTexts() error {
 		if len(f.text) > f.size {
 			return fmt.Errorf("the %s %q has %d bytes, and there is room for %d", f.name, f.text, len(f.text), f.size)
 		}
+	}
+	if len(p.recipe.CatalogID) > 24 {
+		return fmt.Errorf("the boot catalogue's id %q has %d bytes, and there is room for 24", p.recipe.CatalogID, len(p.recipe.CatalogID))
 	}
 	return nil
 }
@@ -128,10 +133,22 @@ func (p *Plan) volumeDescriptor(h hierarchy, total uint32) []byte {
 	root[25] = flagDirectory
 	putBoth16(root[28:], 1)
 	root[32] = 1
-	putLongDate(b[vdCreated:], p.recipe.Time)
-	putLongDate(b[vdModified:], p.recipe.Time)
-	copy(b[vdExpires:], unsetDate)
-	copy(b[vdEffective:], unsetDate)
+	created := p.recipe.Created
+	if created == (tree.Time{}) {
+		created = p.recipe.Time
+	}
+	putLongDate(b[vdCreated:], created, p.recipe.Zone)
+	putLongDate(b[vdModified:], p.recipe.Time, p.recipe.Zone)
+	for _, d := range []struct {
+		at int
+		t  tree.Time
+	}{{vdExpires, p.recipe.Expires}, {vdEffective, p.recipe.Effective}} {
+		if d.t == (tree.Time{}) {
+			copy(b[d.at:], unsetDate)
+			continue
+		}
+		putLongDate(b[d.at:], d.t, p.recipe.Zone)
+	}
 	b[881] = 1 // file structure version
 	if s == primarySpace {
 		// implantisomd5 asks for spaces.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"sort"
 	"unicode/utf16"
+
+	"relive/tree"
 )
 
 // Disk makes an image boot when it is written to a disk as well. The first boot
@@ -20,6 +22,12 @@ type Disk struct {
 	// Kind tells how the code finds its boot image, which is the default entry of
 	// the catalogue: Isohybrid or GRUB2. Code of another Kind is written as it is.
 	Kind MBRCode
+	// Loads are the addresses that the code holds, where they are others than
+	// those of its Kind.
+	Loads []Address
+	// Area is what follows the MBR in the system area, from byte 512 on: further
+	// code, such as GRUB's core image. Where a GPT stands, it is left out.
+	Area []byte
 	// ID is the disk's id in the MBR; 0 stands for one made of the volume's id
 	// and time.
 	ID uint32
@@ -35,16 +43,39 @@ type Disk struct {
 	// makes it 0, as isohybrid does beside a GPT.
 	Type     uint8
 	ZeroType bool
-	// Behind starts the partition that is the image behind the MBR, in the second
-	// 512 bytes, as GRUB's media have it (xorriso --protective-msdos-label, with
-	// Type 0xCD).
-	Behind bool
+	// Entry is the entry of the MBR that is the image, 1 to 4; 0 stands for 1. EFI is
+	// that of the first boot image for EFI, of type EFIType; 0 stands for 2 and
+	// 0xEF, -1 for none.
+	Entry, EFI int
+	EFIType    uint8
+	// Inactive leaves the mark of the active partition away from the image.
+	Inactive bool
+	// Start is where the partition of the image starts, in units of 512 bytes, within
+	// the system area: GRUB's media begin behind the MBR, with 1 (xorriso
+	// --protective-msdos-label, with Type 0xCD). Mountable has its own start.
+	Start int64
+	// Image is what a GPT says of the partition that begins with the image; nil
+	// stands for read-only data.
+	Image *GPTEntry
 	// Active gives the protective MBR of TableGPT an entry that is active and of no
 	// type (xorriso --mbr-force-bootable): some BIOSes start no disk without one.
 	Active bool
 	// GUID is the disk's id in the GPT; the zero GUID stands for one made of the
 	// volume's id and time.
 	GUID GUID
+}
+
+// Address is a place in the disk's code that holds the address of a boot image or
+// of a file, as a number of 8 bytes in units of 512 bytes.
+type Address struct {
+	At int // byte of the code
+	// Boot is the number of the boot image, from 1 on; where it is 0, Path names a
+	// file of the tree.
+	Boot int
+	Path string
+	// Plus is added to the address: GRUB's code loads what follows the first part of
+	// its image.
+	Plus int64
 }
 
 // DiskTable says which partition tables a disk has.
@@ -68,6 +99,7 @@ const (
 	gptEntryBlocks = gptEntries * gptEntrySize / mbrSize
 	gptHeadBlocks  = 2 + gptEntryBlocks // with the MBR
 	gptTailBlocks  = 1 + gptEntryBlocks
+	gptNameUnits   = 36 // of UTF-16
 )
 
 // perSector is how many units of 512 bytes a sector has.
@@ -82,6 +114,14 @@ func (p *Plan) checkDisk() error {
 	if loads && len(d.Code) < mbrBootImage {
 		return fmt.Errorf("the %s code has %d bytes, less than %d", d.Kind, len(d.Code), mbrBootImage)
 	}
+	if len(d.Code) > mbrDiskID || len(d.Area) > systemSectors*sectorSize-mbrSize {
+		return fmt.Errorf("the disk's code has %d and %d bytes, and there is room for %d and %d", len(d.Code), len(d.Area), mbrDiskID, systemSectors*sectorSize-mbrSize)
+	}
+	for _, a := range d.Loads {
+		if a.At < 0 || a.At+8 > mbrDiskID || a.Boot > len(p.recipe.Boot) || a.Boot < 1 && a.Path == "" {
+			return fmt.Errorf("the disk's code cannot hold an address of %s at byte %d", tree.Quote(a.Path), a.At)
+		}
+	}
 	if d.Mountable && d.Table == TableGPT && efiInTree(&p.recipe) {
 		return fmt.Errorf("a partition that ends where the one for EFI starts cannot be mounted; append the EFI image")
 	}
@@ -90,11 +130,16 @@ func (p *Plan) checkDisk() error {
 		if n == 0 {
 			return nil
 		}
-		if d.Table == TableGPT || n < 2 || n > 4 || used[n] {
+		if d.Table == TableGPT || n < 1 || n > 4 || used[n] {
 			return fmt.Errorf("%s cannot be entry %d of the MBR", what, n)
 		}
 		used[n] = true
 		return nil
+	}
+	if d.Table != TableGPT {
+		if err := number("the image", d.entry()); err != nil {
+			return err
+		}
 	}
 	for i, a := range p.recipe.Appended {
 		if err := number(fmt.Sprintf("appended partition %d", i+1), a.Number); err != nil {
@@ -106,11 +151,14 @@ func (p *Plan) checkDisk() error {
 			return err
 		}
 	}
-	if d.Behind && d.Mountable {
-		return fmt.Errorf("the partition of the image starts either behind the MBR or behind the system area")
+	if d.Start < 0 || d.Start > systemSectors*perSector || d.Start > 0 && d.Mountable {
+		return fmt.Errorf("the partition of the image cannot start at block %d", d.Start)
 	}
 	return nil
 }
+
+// entry is the entry of the MBR that is the image.
+func (d *Disk) entry() int { return max(1, d.Entry) }
 
 // efiPlace gives the partition for EFI in units of 512 bytes, 0 without.
 func (p *Plan) efiPlace() (start, blocks int64) {
@@ -131,18 +179,22 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 	if d.Table != TableGPT && blocks > maxSectors {
 		return fmt.Errorf("an image of %d bytes is larger than the 2 TiB that an MBR partition tells of", blocks*mbrSize)
 	}
+	if area := p.systemRest(); len(area) > 0 {
+		if _, err := out.WriteAt(area, int64(systemSectors*sectorSize-len(area))); err != nil {
+			return err
+		}
+	}
 	m := make([]byte, mbrSize)
 	copy(m[:mbrDiskID], d.Code)
 	le := binary.LittleEndian
-	switch d.Kind {
-	case Isohybrid:
-		sector, _ := p.place(0)
-		le.PutUint64(m[mbrBootImage:], uint64(sector)*perSector)
-	case GRUB2:
-		// boot.img loads what follows the first 512 bytes of the boot image, four of
-		// which make a sector.
-		sector, _ := p.place(0)
-		le.PutUint64(m[mbrBootImage:], uint64(sector)*perSector+perSector)
+	for _, a := range d.addresses() {
+		var sector uint32
+		if a.Boot > 0 {
+			sector, _ = p.place(a.Boot - 1)
+		} else {
+			sector = p.loaded[a.Path].block
+		}
+		le.PutUint64(m[a.At:], uint64(int64(sector)*perSector+a.Plus))
 	}
 	id := d.ID
 	if id == 0 {
@@ -162,21 +214,26 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 		if kind == 0 && !d.ZeroType {
 			kind = 0x17
 		}
-		start := int64(0)
+		start := d.Start
 		if d.Mountable {
 			start = systemSectors * perSector
-		} else if d.Behind {
-			start = 1
 		}
 		// What is appended is no part of it.
 		end := blocks
 		if len(p.appended) > 0 {
 			end = int64(p.appended[0]) * perSector
 		}
-		putMBRPartition(m, 1, true, kind, uint32(start), uint32(end-start))
-		if efi > 0 {
-			putMBRPartition(m, 2, false, 0xEF, uint32(efi), uint32(efiBlocks))
+		if efi > 0 && d.EFI >= 0 {
+			number, kind := d.EFI, d.EFIType
+			if number == 0 {
+				number = 2
+			}
+			if kind == 0 {
+				kind = 0xEF
+			}
+			putMBRPartition(m, number, false, kind, uint32(efi), uint32(efiBlocks))
 		}
+		putMBRPartition(m, d.entry(), !d.Inactive, kind, uint32(start), uint32(end-start))
 		// An entry that is asked for takes the place of the EFI image's.
 		for i, b := range p.recipe.Boot {
 			if sector, size := p.place(i); b.Number > 0 {
@@ -196,6 +253,34 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 		return nil
 	}
 	return p.writeGPT(out, blocks, efi, efiBlocks)
+}
+
+// addresses are those that the code is to hold.
+func (d *Disk) addresses() []Address {
+	if len(d.Loads) > 0 {
+		return d.Loads
+	}
+	switch d.Kind {
+	case Isohybrid:
+		return []Address{{At: mbrBootImage, Boot: 1}}
+	case GRUB2:
+		// boot.img loads what follows the first 512 bytes of the boot image, and
+		// counts them by four.
+		return []Address{{At: mbrBootImage, Boot: 1, Plus: perSector}}
+	}
+	return nil
+}
+
+// systemRest is the end of the system area as it is to be, behind the MBR or
+// behind the GPT.
+func (p *Plan) systemRest() []byte {
+	d := p.recipe.Disk
+	rest := make([]byte, systemSectors*sectorSize-mbrSize)
+	copy(rest, d.Area)
+	if d.Table != TableMBR {
+		return rest[gptHeadBlocks*mbrSize-mbrSize:]
+	}
+	return rest
 }
 
 // putMBRPartition writes an entry of an MBR. Addresses by cylinder, head and
@@ -237,19 +322,22 @@ func (p *Plan) guid(what string) GUID {
 func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 	entries := make([]byte, gptEntries*gptEntrySize)
 	n := 0
-	add := func(kind GUID, first, last int64, name string, flags uint64) {
-		if first > last {
+	add := func(entry GPTEntry, first, last int64) {
+		if first > last || n == gptEntries {
 			return
 		}
 		e := entries[n*gptEntrySize:]
-		g := p.guid(fmt.Sprintf("partition %d", n+1))
 		n++
-		copy(e, kind[:])
-		copy(e[16:], g[:])
+		if entry.GUID == (GUID{}) {
+			entry.GUID = p.guid(fmt.Sprintf("partition %d", n))
+		}
+		copy(e, entry.Type[:])
+		copy(e[16:], entry.GUID[:])
 		binary.LittleEndian.PutUint64(e[32:], uint64(first))
 		binary.LittleEndian.PutUint64(e[40:], uint64(last))
-		binary.LittleEndian.PutUint64(e[48:], flags)
-		for i, u := range utf16.Encode([]rune(name)) {
+		binary.LittleEndian.PutUint64(e[48:], entry.Flags)
+		units := utf16.Encode([]rune(entry.Name))
+		for i, u := range units[:min(len(units), gptNameUnits)] {
 			binary.LittleEndian.PutUint16(e[56+2*i:], u)
 		}
 	}
@@ -258,42 +346,64 @@ func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 	// Read-only, and required by the platform: not to be mounted or changed.
 	const readOnly = 1 | 1<<60
 	type part struct {
-		kind  GUID
-		first int64
-		size  int64
-		name  string
+		GPTEntry
+		first, size int64
+		inImage     bool
 	}
 	var parts []part
-	if efi > 0 {
-		parts = append(parts, part{GUIDEFISystem, efi, efiBlocks, "EFI boot partition"})
+	put := func(q part) {
+		for _, other := range parts {
+			if other.first == q.first {
+				return // two boot entries of one image
+			}
+		}
+		parts = append(parts, q)
+	}
+	for i, b := range p.recipe.Boot {
+		sector, size := p.place(i)
+		q := part{GPTEntry{Type: GUIDEFISystem, Name: "EFI boot partition"}, int64(sector) * perSector, sectors64(size) * perSector, b.InImage()}
+		if b.GPT != nil {
+			q.GPTEntry = *b.GPT
+		} else if q.first != efi {
+			continue
+		}
+		put(q)
 	}
 	for i, a := range p.recipe.Appended {
-		if a.Number > 0 {
-			kind := GUIDBasicData
-			if a.Type == 0xEF {
-				kind = GUIDEFISystem
-			}
-			// The name that xorriso gives to such partitions and knows them by.
-			parts = append(parts, part{kind, int64(p.appended[i]) * perSector, sectors64(a.Size) * perSector, fmt.Sprintf("Appended%d", a.Number)})
+		if a.Number == 0 && a.GPT == nil {
+			continue
 		}
+		q := part{GPTEntry{Type: GUIDBasicData}, int64(p.appended[i]) * perSector, sectors64(a.Size) * perSector, false}
+		if a.Type == 0xEF {
+			q.Type = GUIDEFISystem
+		}
+		// The name that xorriso gives to such partitions and knows them by.
+		q.Name = fmt.Sprintf("Appended%d", a.Number)
+		if a.GPT != nil {
+			q.GPTEntry = *a.GPT
+		}
+		put(q)
 	}
 	sort.Slice(parts, func(i, j int) bool { return parts[i].first < parts[j].first })
 	// What lies between is in partitions too; xorriso would take one that has
 	// another name for appended.
 	at, gap := first, 0
 	fill := func(end int64) {
-		name := fmt.Sprintf("Gap%d", gap)
+		e := GPTEntry{Type: GUIDBasicData, Name: fmt.Sprintf("Gap%d", gap), Flags: readOnly}
 		if gap == 0 && (p.mountable() || len(parts) == 0) {
-			name = "ISO9660"
+			e.Name = "ISO9660"
+		}
+		if image := p.recipe.Disk.Image; gap == 0 && image != nil {
+			e = *image
 		}
 		gap++
-		add(GUIDBasicData, at, end, name, readOnly)
+		add(e, at, end)
 	}
 	for _, q := range parts {
 		fill(q.first - 1)
-		add(q.kind, q.first, q.first+q.size-1, q.name, 0)
+		add(q.GPTEntry, q.first, q.first+q.size-1)
 		at = q.first + q.size
-		if q.first == efi && efiInTree(&p.recipe) {
+		if q.inImage {
 			// Not where the next file starts, which xorriso would take for a partition
 			// that is that file.
 			at++

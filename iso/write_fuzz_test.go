@@ -25,6 +25,8 @@ func FuzzWrite(f *testing.F) {
 	f.Add("isolinux/\nisolinux.cfg\n<\nREADME\nreadme\nlink -> ../a//b/./c/\n")
 	f.Add("a/\nb/\nc/\nd/\ne/\nf/\ng/\nh/\ni/\nj/\ndeep\n")
 	f.Add(strings.Repeat("long", 63) + "\n" + strings.Repeat("x", 255) + " -> /" + strings.Repeat("component/", 300))
+	f.Add("isolinux\nISOLINUX/\n<\n0.\n0/\n<\n1..\n1\n2 \n2\nK\n\u212a\n\u00e4\n\u00c4")
+	f.Add("Readme\nREADME\nreadme.\nREADME.;1\nreadme;2\n" + strings.Repeat("y", 70) + "\n" + strings.Repeat("Y", 70))
 	f.Add("a.\na..\nA\n.a\n;1\na;1\n\u00e4\n\xff\nx -> " + strings.Repeat("./", 1500) + "y")
 	f.Add("l -> " + strings.Repeat("y", 255) + "/" + strings.Repeat("z", 244) + "/" + strings.Repeat("a", 243) + "/..")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -57,7 +59,9 @@ func FuzzWrite(f *testing.F) {
 				put(tree.NewFile(line, 0o644, []byte(line)))
 			}
 		}
-		p, err := NewPlan(t.Context(), root, Recipe{})
+		// The three kinds of names that images have.
+		r := []Recipe{{}, {LongJoliet: true}, {Untranslated: true}}[len(text)%3]
+		p, err := NewPlan(t.Context(), root, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,8 +70,9 @@ func FuzzWrite(f *testing.F) {
 			t.Fatal(err)
 		}
 		sameTree(t, root, rootOf(t, memory(t, m.p)), 0)
-		// The other names are others, but all are there.
+		// The other names are others, but all are there, and no reader takes two for one.
 		for _, names := range []Names{Joliet, Plain} {
+			apart(t, rootOf(t, memory(t, m.p, WithNames(names))))
 			count := func(root *tree.Node) (n, bytes int) {
 				err := tree.Walk(t.Context(), root, func(_ string, k *tree.Node) error {
 					if k.Type == tree.Regular || k.Type == tree.Directory {
@@ -97,11 +102,35 @@ func FuzzWrite(f *testing.F) {
 			}
 		}
 		var again memoryFile
-		if p, err = NewPlan(t.Context(), root, Recipe{}); err != nil {
+		if p, err = NewPlan(t.Context(), root, r); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := p.Write(t.Context(), &again, nil); err != nil || !bytes.Equal(m.p, again.p) {
 			t.Fatal("another image of the same tree", err)
 		}
 	})
+}
+
+// apart checks that the names of each directory differ by more than case, and dots
+// and blanks at the end, which Windows, ISOLINUX and firmware do not tell apart.
+func apart(t *testing.T, root *tree.Node) {
+	t.Helper()
+	err := tree.Walk(t.Context(), root, func(path string, n *tree.Node) error {
+		if n.Type != tree.Directory {
+			return nil
+		}
+		kids, err := n.Children()
+		seen := map[string]string{}
+		for _, k := range kids {
+			folded := strings.ToLower(strings.ToUpper(strings.TrimRight(k.Name, ". ")))
+			if other, twice := seen[folded]; twice {
+				t.Errorf("%q and %q in %q are one name", other, k.Name, path)
+			}
+			seen[folded] = k.Name
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -4,14 +4,20 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
 // Lengths of identifiers: level 2 and 3 of ECMA-119 10, and Joliet's.
 const (
-	plainChars  = 30 // of a file's name and extension, without the dot
-	plainDir    = 31
-	jolietChars = 64
+	plainChars      = 30 // of a file's name and extension, without the dot
+	plainDir        = 31
+	untranslated    = 37  // of a name that is taken as it is, as xorriso and mkisofs -U have it
+	jolietChars     = 64  // of a name, without its version
+	jolietLongChars = 103 // the same with mkisofs -joliet-long
+	// keptChars is how long an identifier of another writer's may be: a record has
+	// room for it and for a continuation entry.
+	keptChars = maxRecord - recordHead - ceLength - 1
 )
 
 // assignNames gives every node its identifiers, unique in its directory, and
@@ -20,37 +26,116 @@ func (p *Plan) assignNames() {
 	for s := range primaryShifted {
 		p.root.names[s] = "\x00"
 		for _, d := range p.dirs {
-			kids := d.kids[s]
-			used := make(map[string]int, len(kids))
-			for _, k := range kids {
-				k.names[s] = uniqueName(k, s, used)
-			}
-			sort.Slice(kids, func(i, j int) bool {
-				if s == jolietSpace {
-					return kids[i].names[s] < kids[j].names[s]
-				}
-				return plainLess(kids[i].names[s], kids[j].names[s])
-			})
+			p.nameChildren(d, s)
 		}
 	}
 }
 
-// uniqueName makes the identifier of a node. Where another name of the directory
-// has taken it, a number stands for the name's last characters. used counts the
-// names that an identifier was first made for.
-func uniqueName(k *outNode, s hierarchy, used map[string]int) string {
-	identifier := plainIdentifier
+// nameChildren names what is in a directory. Where two would have one name, what
+// has its name from the image that is replayed keeps it, then a directory, since
+// firmware and loaders look for these by the plain names.
+func (p *Plan) nameChildren(d *outNode, s hierarchy) {
+	kids := d.kids[s]
+	u := uniqueNames{taken: make(map[string]bool, len(kids)), next: map[string]int{}}
+	if s == primarySpace && len(p.recipe.Plain) > 0 {
+		for _, k := range kids {
+			if id := p.recipe.Plain[k.path()]; keepsIdentifier(id, k.n.Dir != nil) && u.take(id, s) {
+				k.names[s] = id
+			}
+		}
+	}
+	for _, directories := range []bool{true, false} {
+		for _, k := range kids {
+			if k.names[s] == "" && (k.n.Dir != nil) == directories {
+				k.names[s] = u.name(p.identifier(s), k.n.Name, directories, s)
+			}
+		}
+	}
+	sort.SliceStable(kids, func(i, j int) bool {
+		if s == jolietSpace {
+			return kids[i].names[s] < kids[j].names[s]
+		}
+		return plainLess(kids[i].names[s], kids[j].names[s])
+	})
+}
+
+// keepsIdentifier tells whether an identifier that another writer gave can be
+// written as it is: not the two that stand for a directory and its parent, none
+// with a slash.
+func keepsIdentifier(id string, dir bool) bool {
+	if id == "" || len(id) > keptChars || strings.ContainsAny(id, "/\x00\x01") {
+		return false
+	}
+	return !dir || !strings.Contains(id, ";")
+}
+
+// identifier gives the function that makes identifiers of a hierarchy. Its
+// number takes the place of the last characters of a name's first part.
+func (p *Plan) identifier(s hierarchy) func(name string, dir bool, number string) string {
+	switch {
+	case s == jolietSpace && p.recipe.LongJoliet:
+		return func(name string, dir bool, number string) string {
+			return jolietIdentifier(name, dir, number, jolietLongChars)
+		}
+	case s == jolietSpace:
+		return func(name string, dir bool, number string) string {
+			return jolietIdentifier(name, dir, number, jolietChars)
+		}
+	case p.recipe.Untranslated:
+		return untranslatedIdentifier
+	}
+	return plainIdentifier
+}
+
+// uniqueNames are the names of a directory as its readers take them.
+type uniqueNames struct {
+	taken map[string]bool
+	next  map[string]int // the number to try next, by the name that has none
+}
+
+// take tells whether an identifier is free, and takes it.
+func (u *uniqueNames) take(id string, s hierarchy) bool {
+	seen := seenPlain(id)
 	if s == jolietSpace {
-		identifier = jolietIdentifier
+		seen = seenJoliet(id)
 	}
-	first := identifier(k.n.Name, k.n.Dir != nil, "")
+	if u.taken[seen] {
+		return false
+	}
+	u.taken[seen] = true
+	return true
+}
+
+// name makes the identifier of a name. Where another one of the directory has
+// taken it, a number stands for the name's last characters.
+func (u *uniqueNames) name(identifier func(string, bool, string) string, name string, dir bool, s hierarchy) string {
+	first := identifier(name, dir, "")
 	id := first
-	for used[id] > 0 {
-		id = identifier(k.n.Name, k.n.Dir != nil, fmt.Sprintf("%03d", used[first]-1))
-		used[first]++
+	for !u.take(id, s) {
+		id = identifier(name, dir, fmt.Sprintf("%03d", u.next[first]))
+		u.next[first]++
 	}
-	used[id]++
 	return id
+}
+
+// seenPlain is a plain identifier in the form that is the same for all that any
+// reader takes for one name: Linux shows lower case, without version 1 and the
+// dot before it (fs/isofs/namei.c); Windows, ISOLINUX and firmware compare
+// without case and drop version, dots and blanks at the end.
+func seenPlain(id string) string {
+	id, _, _ = strings.Cut(id, ";")
+	return strings.TrimRight(foldCase(id), ". ")
+}
+
+// seenJoliet is the same for an identifier of Joliet: Linux drops version 1 and
+// dots at the end, Windows blanks as well, and compares without case.
+func seenJoliet(id string) string {
+	return foldCase(strings.TrimRight(jolietName([]byte(id)), ". "))
+}
+
+// foldCase gives the same for texts that differ in case only.
+func foldCase(s string) string {
+	return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, s)
 }
 
 // plainIdentifier makes an identifier of capital letters, digits and
@@ -82,6 +167,30 @@ func plainIdentifier(name string, dir bool, number string) string {
 	return numbered(clean(base), number, plainChars-len(ext)) + "." + ext + ";1"
 }
 
+// untranslatedIdentifier takes a name as it is, without a version (mkisofs -U),
+// cut before a short extension. Linux takes ";" for the beginning of a version,
+// and shows no dot or blank at the end apart.
+func untranslatedIdentifier(name string, dir bool, number string) string {
+	name = strings.Map(func(r rune) rune {
+		if r < ' ' || r == ';' {
+			return '_'
+		}
+		return r
+	}, strings.ToValidUTF8(name, "_"))
+	ext := ""
+	if i := strings.LastIndexByte(name, '.'); !dir && i > 0 && len(name)-i <= 9 {
+		name, ext = name[:i], name[i:]
+	}
+	cut := func(s string, most int) string {
+		for len(s) > most {
+			_, n := utf8.DecodeLastRuneInString(s)
+			s = s[:len(s)-n]
+		}
+		return s
+	}
+	return cut(name, untranslated-len(ext)-len(number)) + number + ext
+}
+
 // numbered cuts s to that many bytes and puts number at its end.
 func numbered(s, number string, most int) string {
 	return s[:min(len(s), most-len(number))] + number
@@ -103,10 +212,10 @@ func comparePadded(a, b string) int {
 	return strings.Compare(a+strings.Repeat(" ", n-len(a)), b+strings.Repeat(" ", n-len(b)))
 }
 
-// jolietIdentifier makes an identifier in big-endian UCS-2 of at most 64
-// characters (Joliet Specification, "Directory Identifiers"). What it has no
-// place for becomes an underscore.
-func jolietIdentifier(name string, dir bool, number string) string {
+// jolietIdentifier makes an identifier in big-endian UCS-2 of at most that many
+// characters (Joliet Specification, "Directory Identifiers") and a version. What
+// it has no place for becomes an underscore.
+func jolietIdentifier(name string, dir bool, number string, most int) string {
 	runes := make([]rune, 0, len(name))
 	for i := 0; i < len(name); {
 		r, n := utf8.DecodeRuneInString(name[i:])
@@ -116,14 +225,12 @@ func jolietIdentifier(name string, dir bool, number string) string {
 		runes = append(runes, r)
 		i += n
 	}
-	// Linux and Windows do not show dots at the end.
-	for i := len(runes) - 1; i >= 0 && runes[i] == '.'; i-- {
+	// Linux and Windows do not show dots at the end, Windows no blanks.
+	for i := len(runes) - 1; i >= 0 && (runes[i] == '.' || runes[i] == ' '); i-- {
 		runes[i] = '_'
 	}
-	most := jolietChars
 	var ext []rune
 	if !dir {
-		most -= 2 // the version
 		for i := len(runes) - 1; i > 0 && len(runes)-i <= 9; i-- {
 			if runes[i] == '.' {
 				runes, ext = runes[:i], runes[i:]

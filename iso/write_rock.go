@@ -103,7 +103,7 @@ func (e *suspEntries) mtime(t tree.Time) {
 	}
 	p := e.add("TF", 22)
 	p[0] = 0x82
-	putLongDate(p[1:], t)
+	putLongDate(p[1:], t, 0)
 }
 
 // name writes NM, in two entries where it needs them.

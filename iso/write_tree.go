@@ -3,6 +3,7 @@ package iso
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"relive/tree"
 )
@@ -111,6 +112,14 @@ func (p *Plan) collect(ctx context.Context, root *tree.Node) error {
 	return p.findSpecial(byPath)
 }
 
+// path is the name's path from the root.
+func (o *outNode) path() string {
+	if o.parent == o {
+		return ""
+	}
+	return tree.Join(o.parent.path(), o.n.Name)
+}
+
 func parentPath(path string) string {
 	for i := len(path) - 1; i >= 0; i-- {
 		if path[i] == '/' {
@@ -143,6 +152,22 @@ func (p *Plan) findSpecial(byPath map[string]*outNode) error {
 		in.late, in.size = true, l.Max
 		p.late = append(p.late, in)
 	}
+	if d := p.recipe.Disk; d != nil {
+		p.loaded = map[string]*outInode{}
+		for _, a := range d.Loads {
+			if a.Boot > 0 {
+				continue
+			}
+			in, err := find(a.Path, "file that the disk's code loads")
+			if err != nil {
+				return err
+			}
+			if in.late || in.size == 0 {
+				return fmt.Errorf("%s: a file that the disk's code loads cannot be empty or a late file", tree.Quote(a.Path))
+			}
+			p.loaded[a.Path] = in
+		}
+	}
 	if len(p.recipe.Boot) == 0 {
 		return nil
 	}
@@ -160,7 +185,18 @@ func (p *Plan) findSpecial(byPath map[string]*outNode) error {
 		n.Mtime = p.recipe.Time
 		o.n = &n
 	}
-	for _, b := range p.recipe.Boot {
+	hidden := 0
+	for i, b := range p.recipe.Boot {
+		if b.Path == "" && b.Hidden != nil {
+			if b.Size <= 0 {
+				return fmt.Errorf("boot image %d is empty", i+1)
+			}
+			// Before the files, so that it is not taken for an appended partition.
+			in := &outInode{path: fmt.Sprintf("hidden boot image %d", i+1), size: b.Size, data: b.Hidden}
+			p.inodes, p.boot = slices.Insert(p.inodes, hidden, in), append(p.boot, in)
+			hidden++
+			continue
+		}
 		if b.Path == "" {
 			p.boot = append(p.boot, nil)
 			continue

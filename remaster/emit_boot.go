@@ -75,7 +75,7 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 		if p.root, err = laid(ctx, tpl.root, mine); err != nil {
 			return err
 		}
-		p.recipe = tpl.recipe
+		p.recipe, p.left = tpl.recipe, tpl.left
 		s.Boot = tpl.name
 		for _, left := range tpl.left {
 			p.warn("of %s the ISO does without %s", tpl.name, left)
@@ -442,7 +442,8 @@ func globAll(root *tree.Node, patterns []string) (out []string, err error) {
 // texts fills in the volume descriptor.
 func (p *ISOPlan) texts(ctx context.Context) error {
 	r, o := &p.recipe, &p.o
-	r.Time = p.volumeTime()
+	r.Time, r.Zone = p.volumeTime(), 0
+	r.Created, r.Expires, r.Effective = tree.Time{}, tree.Time{}, tree.Time{}
 	// Menus that cannot be edited go on finding the volume by the name it had.
 	labels, err := bootLabels(ctx, p.root)
 	if err != nil {

@@ -1,14 +1,20 @@
 package remaster
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"relive/iso"
 	"relive/remaster/checksum"
@@ -29,6 +35,61 @@ type lateFiles struct {
 	scratch    func() (string, error)
 	paths      []string
 	lists      []mediumList
+	texts      map[string][]byte // what was written of the others, by path
+}
+
+// checks gives what compares each of the files with what was written.
+func (f *lateFiles) checks() map[string]func(context.Context, *tree.Node) error {
+	out := map[string]func(context.Context, *tree.Node) error{}
+	for _, at := range f.paths {
+		out[at] = func(_ context.Context, n *tree.Node) error {
+			text, err := tree.ReadAll(n, max(n.Size, 1))
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(text, f.texts[at]) {
+				return fmt.Errorf("%w: %s", ErrReadBack, tree.Quote(at))
+			}
+			return nil
+		}
+	}
+	out[f.p.form.base] = f.checkBase
+	return out
+}
+
+// checkBase compares the system's image with the system, and its bytes by the sum
+// that stands beside it.
+func (f *lateFiles) checkBase(ctx context.Context, n *tree.Node) (err error) {
+	at := f.p.form.base
+	if n.Size != f.size {
+		return fmt.Errorf("%w: %s has %d bytes, not %d", ErrReadBack, tree.Quote(at), n.Size, f.size)
+	}
+	c, err := n.Open()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		kind := slices.Sorted(maps.Keys(f.sums))[0]
+		sums, err := checksum.Reader(ctx, io.NewSectionReader(c, 0, c.Size()), func(int64) {}, kind)
+		if err == nil && sums[kind] != f.sums[kind] {
+			err = fmt.Errorf("%w: %s has another %s sum than when it was written", ErrReadBack, tree.Quote(at), kind)
+		}
+		return err
+	})
+	g.Go(func() error { return f.p.base.make.(*squashMaker).checkContent(ctx, at, c) })
+	return g.Wait()
+}
+
+// put writes a small file, and keeps what it is to hold.
+func (f *lateFiles) put(at string, text []byte, out io.WriterAt, base int64) (int64, error) {
+	if f.texts == nil {
+		f.texts = map[string][]byte{}
+	}
+	f.texts[at] = text
+	_, err := out.WriteAt(text, base)
+	return int64(len(text)), err
 }
 
 // planImage lays out the ISO.
@@ -60,9 +121,7 @@ func (p *ISOPlan) planImage(ctx context.Context) error {
 			continue
 		}
 		add(c.name, int64(len(path.Base(p.form.base)))+256, func(_ context.Context, out io.WriterAt, at int64) (int64, error) {
-			text := c.content(p.form.base, late.facts, late.sums)
-			_, err := out.WriteAt(text, at)
-			return int64(len(text)), err
+			return late.put(c.name, c.content(p.form.base, late.facts, late.sums), out, at)
 		})
 	}
 	if len(p.form.hollow) > 0 {
@@ -174,7 +233,7 @@ func (f *lateFiles) writeBase(ctx context.Context, out io.WriterAt, base int64) 
 		kinds = append(kinds, l.kind)
 	}
 	if len(kinds) == 0 {
-		return f.size, nil
+		kinds = []checksum.Kind{checksum.SHA256} // for the read-back
 	}
 	p.env.phase("sums", f.size)
 	f.sums, err = checksum.Reader(ctx, io.NewSectionReader(f.out, base, f.size), p.env.done, kinds...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"relive/remaster/kernel"
 	"relive/remaster/menu"
@@ -19,6 +18,12 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 	b := &bootEdits{
 		swaps: p.swaps,
 		menus: func(image string, changes []menu.Change) {
+			for _, f := range escapesForGRUB(changes) {
+				if image != "" {
+					f = image + ":" + f
+				}
+				p.warn("%s", escapesText(f))
+			}
 			for _, c := range changes {
 				if image != "" {
 					c.File = image + ":" + c.File
@@ -31,8 +36,9 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 				p.Summary.Menus = append(p.Summary.Menus, c.String())
 			}
 		},
-		image: func(string, bool) {},
-		stays: func(image string, err error) { p.warn("the menus in %s stay as they are: %v", image, err) },
+		image:   func(string, bool) {},
+		mention: func(at string, m menu.Mention) { p.warn("%s", mentionText(at, m)) },
+		stays:   func(image string, err error) { p.warn("the menus in %s stay as they are: %v", image, err) },
 	}
 	p.open = append(p.open, b)
 	e := &b.edits
@@ -87,10 +93,6 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 func (p *ISOPlan) uuid() string {
 	t := p.recipe.Time
 	return t.Time().UTC().Format("2006-01-02-15-04-05-") + string([]byte{'0' + byte(t.Nsec/1e8), '0' + byte(t.Nsec/1e7%10)})
-}
-
-func unescapeLabel(s string) string {
-	return strings.NewReplacer(`\x20`, " ", `\x2f`, "/", `\x2F`, "/", `\x5c`, `\`, `\x5C`, `\`).Replace(s)
 }
 
 // checkKernel tells where kernel, initrd and the system's modules are of

@@ -107,6 +107,7 @@ type ISOPlan struct {
 	// root is the ISO's tree, in which the late files have no content yet.
 	root   *tree.Node
 	recipe iso.Recipe
+	left   []string // what the template's set-up lacks already
 	plan   *iso.Plan
 	late   *lateFiles
 	volume volume     // that the medium is

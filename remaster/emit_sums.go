@@ -356,6 +356,5 @@ func (f *lateFiles) writeList(ctx context.Context, l mediumList, out io.WriterAt
 		}
 		text = append(text, checksum.FormatLine(sum, l.dot+name)...)
 	}
-	_, err := out.WriteAt(text, at)
-	return int64(len(text)), err
+	return f.put(l.Path, text, out, at)
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"relive/remaster/menu"
 )
 
 // volume names a file system as boot menus do.
@@ -57,33 +59,5 @@ func mountedVolume(links, dir string) (v volume) {
 		}
 		return ""
 	}
-	return volume{unescapeUdev(find("by-label")), find("by-uuid")}
-}
-
-// unescapeUdev reads a name of udev's, in which \xNN stands for a byte.
-func unescapeUdev(s string) string {
-	var out []byte
-	for i := 0; i < len(s); i++ {
-		if i+3 < len(s) && s[i] == '\\' && s[i+1] == 'x' {
-			if hi, lo := hexDigit(s[i+2]), hexDigit(s[i+3]); hi >= 0 && lo >= 0 {
-				out = append(out, byte(hi<<4|lo))
-				i += 3
-				continue
-			}
-		}
-		out = append(out, s[i])
-	}
-	return string(out)
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
+	return volume{menu.DecodeLabel(find("by-label")), find("by-uuid")}
 }

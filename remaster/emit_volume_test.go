@@ -36,12 +36,3 @@ func TestMountedVolume(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
-
-func TestUnescapeUdev(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{"": "", "a": "a", `a\x20b`: "a b", `\x5cx`: `\x`, `\x2`: `\x2`, `\xzz`: `\xzz`, `\`: `\`} {
-		if got := unescapeUdev(in); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-}

@@ -15,7 +15,6 @@ import (
 	"relive/iso"
 	"relive/remaster/checksum"
 	"relive/remaster/swap"
-	"relive/tree"
 	"relive/tree/hostfs"
 )
 
@@ -91,20 +90,21 @@ func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
 	if err := out.Truncate(rep.Size); err != nil {
 		return err
 	}
+	var implanted *iso.ImplantedMD5
 	if p.o.ImplantMD5 {
 		p.env.phase("implanting the sum", rep.Size)
 		m, err := iso.ImplantMD5(ctx, out, rep.Size, filepath.Base(p.o.Output), false, func(done, _ int64) { p.env.done(done) })
 		if err != nil {
 			return err
 		}
-		res.Implant = m.Sum
+		res.Implant, implanted = m.Sum, m
 	}
 	p.env.phase("syncing", 0)
 	if err := out.Sync(); err != nil {
 		return fmt.Errorf("writing %s: %w", temp, err)
 	}
 	dropCache(out)
-	if err := p.readBack(ctx, temp, rep.Size, res); err != nil {
+	if err := p.readBack(ctx, temp, rep.Size, implanted, res); err != nil {
 		return err
 	}
 	if err := p.live.unchanged(ctx); err != nil {
@@ -125,17 +125,13 @@ func removeFile(name string) error {
 
 // readBack compares the image, as it is on the disk, with what it was made
 // from, and finds its sums.
-func (p *ISOPlan) readBack(ctx context.Context, path string, size int64, res *ISOResult) (err error) {
+func (p *ISOPlan) readBack(ctx context.Context, path string, size int64, implanted *iso.ImplantedMD5, res *ISOResult) (err error) {
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	p.env.phase("reading the ISO back", p.base.make.content())
-	img, err := iso.Open(c, size, filepath.Base(p.o.Output))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	if len(p.o.Sums) > 0 {
 		g.Go(func() error {
@@ -148,86 +144,9 @@ func (p *ISOPlan) readBack(ctx context.Context, path string, size int64, res *IS
 			return err
 		})
 	}
-	g.Go(func() error { return p.sameFiles(ctx, path, img) })
-	g.Go(func() (err error) {
-		root, err := img.Root()
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrReadBack, err)
-		}
-		n, err := root.Lookup(p.form.base)
-		if err == nil && (n == nil || n.Type != tree.Regular || n.Size != p.late.size) {
-			err = fmt.Errorf("%s: %w: %s is not there as it was written", path, ErrReadBack, p.form.base)
-		}
-		if err != nil {
-			return err
-		}
-		base, err := n.Open()
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrReadBack, err)
-		}
-		defer func() { err = errors.Join(err, base.Close()) }()
-		return p.base.make.(*squashMaker).checkContent(ctx, p.form.base, base)
-	})
+	back := isoReadBack{env: p.env, name: filepath.Base(p.o.Output), plan: p.plan, recipe: p.recipe, root: p.root, left: p.left, implanted: implanted, late: p.late.checks()}
+	g.Go(func() error { return back.run(ctx, c, size) })
 	return g.Wait()
-}
-
-// sameFiles compares the ISO's tree with the planned one, but for files whose
-// content the writing decides; those that are not the base are as small as a
-// list, and wrong ones would show when they are used.
-func (p *ISOPlan) sameFiles(ctx context.Context, path string, img *iso.Image) error {
-	root, err := img.Root()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
-	}
-	made := map[string]bool{p.recipe.Catalog: true}
-	for _, at := range p.late.paths {
-		made[at] = true
-	}
-	var edits tree.Edits
-	for _, at := range p.late.paths {
-		// As large as it came to.
-		got, err := root.Lookup(at)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrReadBack, err)
-		}
-		want, err := p.root.Lookup(at)
-		if err != nil {
-			return err
-		}
-		if got == nil {
-			return fmt.Errorf("%s: %w: %s is not there", path, ErrReadBack, tree.Quote(at))
-		}
-		n := *want
-		n.Size = got.Size
-		edits.Put(at, &n)
-	}
-	if p.recipe.Catalog != "" {
-		edits.Remove(p.recipe.Catalog)
-	}
-	for _, b := range p.recipe.Boot {
-		made[b.Path] = made[b.Path] || b.BootInfo || b.Grub2Info
-	}
-	want, err := edits.Apply(p.root)
-	if err != nil {
-		return err
-	}
-	var without tree.Edits
-	if p.recipe.Catalog != "" {
-		without.Remove(p.recipe.Catalog)
-	}
-	got, err := without.Apply(root)
-	if err != nil {
-		return err
-	}
-	return mustEqual(ctx, path, want, got, tree.CompareOptions{
-		WholeSeconds: true, Links: true, IgnoreXattr: func(string) bool { return true },
-		SameContent: func(at string, a, b *tree.Node) (bool, error) {
-			if made[at] {
-				return true, nil
-			}
-			return tree.SameContent(ctx, a, b)
-		},
-	})
 }
 
 // putInPlace gives the files their names, the ISO last: where it is, all that

@@ -31,7 +31,10 @@ type bootEdits struct {
 	image func(at string, copy bool)
 	// stays is told why the menus in an EFI image stay as they are.
 	stays func(image string, err error)
-	open  closers
+	// mention is told of lines that name a volume as it was called before, in a place
+	// or a form that is not edited; image is as for menus.
+	mention func(image string, m menu.Mention)
+	open    closers
 }
 
 // fileSwap is a file and the one that takes its place.
@@ -41,6 +44,7 @@ type fileSwap struct{ was, now *tree.Node }
 // several times: as a file, and again as an appended partition.
 type bootVolume struct {
 	paths    []string // in the tree
+	hidden   []int    // indices of the recipe's boot images that have no name
 	appended []int    // indices of the recipe's partitions
 }
 
@@ -60,7 +64,10 @@ func (b *bootEdits) apply(ctx context.Context, former, root *tree.Node, r *iso.R
 		return nil, err
 	}
 	b.menus("", changes)
-	r.Appended = slices.Clone(r.Appended)
+	if err := b.mentions(ctx, "", root, changes); err != nil {
+		return nil, err
+	}
+	r.Appended, r.Boot = slices.Clone(r.Appended), slices.Clone(r.Boot)
 	for _, v := range volumes {
 		if root, err = b.volume(ctx, v, root, r); err != nil {
 			return nil, err
@@ -73,8 +80,11 @@ func (b *bootEdits) apply(ctx context.Context, former, root *tree.Node, r *iso.R
 func bootVolumes(ctx context.Context, root *tree.Node, r *iso.Recipe) ([]*bootVolume, error) {
 	var out []*bootVolume
 	byPath := map[string]*bootVolume{}
-	for _, b := range r.Boot {
+	for i, b := range r.Boot {
 		at := strings.Trim(b.Path, "/")
+		if at == "" && b.Hidden != nil && b.Platform == iso.PlatformEFI {
+			out = append(out, &bootVolume{hidden: []int{i}})
+		}
 		if at == "" || b.Platform != iso.PlatformEFI || byPath[at] != nil {
 			continue
 		}
@@ -151,11 +161,15 @@ func (b *bootEdits) volume(ctx context.Context, v *bootVolume, root *tree.Node, 
 		}
 	}
 	name := tree.Quote(from)
-	if n == nil {
-		if len(v.appended) == 0 {
-			return root, nil
-		}
+	switch {
+	case n != nil:
+	case len(v.hidden) > 0:
+		b := &r.Boot[v.hidden[0]]
+		n, name = partitionNode(iso.Partition{Data: b.Hidden, Size: b.Size}), fmt.Sprintf("boot image %d", v.hidden[0]+1)
+	case len(v.appended) > 0:
 		n, name = partitionNode(r.Appended[v.appended[0]]), fmt.Sprintf("appended partition %d", v.appended[0]+1)
+	default:
+		return root, nil
 	}
 	data, size, edited, err := b.rewrite(ctx, n, name)
 	if err != nil || !edited && !changed {
@@ -179,6 +193,9 @@ func (b *bootEdits) volume(ctx context.Context, v *bootVolume, root *tree.Node, 
 		if at != from {
 			b.image(at, true)
 		}
+	}
+	for _, i := range v.hidden {
+		r.Boot[i].Hidden, r.Boot[i].Size = data, size
 	}
 	for _, i := range v.appended {
 		r.Appended[i].Data, r.Appended[i].Size = data, size
@@ -210,17 +227,21 @@ func (b *bootEdits) rewrite(ctx context.Context, n *tree.Node, name string) (dat
 		return n.Data, n.Size, false, nil // an appended partition may hold anything
 	}
 	var changes []menu.Change
+	var edited *tree.Node
 	data, size, changed, err = fat.Rewrite(ctx, c, name, func(root *tree.Node) (*tree.Node, error) {
 		out, ch, err := b.edits.Tree(ctx, root)
 		if err != nil {
 			return nil, err
 		}
-		changes = ch
+		changes, edited = ch, out
 		return b.swap(ctx, out)
 	})
 	switch {
 	case err == nil:
 		b.menus(name, changes)
+		if err := b.mentions(ctx, name, edited, changes); err != nil {
+			return nil, 0, false, err
+		}
 		if !changed {
 			data, size = n.Data, n.Size
 		}
@@ -230,6 +251,72 @@ func (b *bootEdits) rewrite(ctx context.Context, n *tree.Node, name string) (dat
 		return n.Data, n.Size, false, nil
 	}
 	return nil, 0, false, err
+}
+
+// mentions tells of lines that name a volume as it was called before, but for
+// those that changes tell of.
+func (b *bootEdits) mentions(ctx context.Context, image string, root *tree.Node, changes []menu.Change) error {
+	former := func(names map[string]string) (out []string) {
+		for old, now := range names {
+			if !strings.EqualFold(old, now) {
+				out = append(out, old)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	found, err := menu.Mentions(ctx, root, former(b.edits.Labels), former(b.edits.UUIDs))
+	if err != nil {
+		return err
+	}
+	told := map[string]bool{}
+	for _, c := range changes {
+		if c.Left != "" {
+			told[fmt.Sprint(strings.Trim(c.File, "/"), ":", c.Line)] = true
+		}
+	}
+	for _, m := range found {
+		if !told[fmt.Sprint(m.File, ":", m.Line)] && !b.namesNew(m.Text) {
+			b.mention(image, m)
+		}
+	}
+	return nil
+}
+
+// namesNew tells whether a line has the new name of a volume, which may hold the
+// old one.
+func (b *bootEdits) namesNew(line string) bool {
+	for old, now := range b.edits.Labels {
+		if strings.Contains(now, old) && (strings.Contains(line, now) || strings.Contains(line, menu.EncodeLabel(now))) {
+			return true
+		}
+	}
+	return false
+}
+
+// mentionText tells a person of a line that names a volume as it was called.
+func mentionText(image string, m menu.Mention) string {
+	if image != "" {
+		image += ":"
+	}
+	return fmt.Sprintf("%s%s: line %d names the volume as it was called before, and stays as it is: %q", image, tree.Quote(m.File), m.Line, strings.TrimSpace(m.Text))
+}
+
+// escapesForGRUB names the menus of GRUB in which an argument has got \xNN that had
+// none: Fedora's GRUB hands that on, the others write two backslashes.
+func escapesForGRUB(changes []menu.Change) (files []string) {
+	for _, c := range changes {
+		kind, _ := menu.KindOf(c.File, []byte(c.After))
+		if kind == menu.GRUB && c.Left == "" && strings.Contains(c.After, `\x`) && !strings.Contains(c.Before, `\x`) && !slices.Contains(files, c.File) {
+			files = append(files, c.File)
+		}
+	}
+	return files
+}
+
+// escapesText tells a person of such a menu.
+func escapesText(file string) string {
+	return file + `: the new name of the volume has signs that a kernel argument tells as \xNN, which GRUB hands on as \\xNN unless it is that of Fedora, RHEL or their kin, so that the entry finds no volume; a name of letters, digits, "-", "_" and "." has none`
 }
 
 // swap puts files in the place of others of the same content.
@@ -271,7 +358,7 @@ func menuError(err error) error {
 // bootLabels are the labels that menus look for the live system's volume by, in
 // the order of the menus.
 func bootLabels(ctx context.Context, root *tree.Node) (labels []string, err error) {
-	return bootNames(ctx, root, []string{"root=live:CDLABEL=", "root=live:LABEL=", "archisolabel=", "blab="}, unescapeLabel)
+	return bootNames(ctx, root, []string{"root=live:CDLABEL=", "root=live:LABEL=", "archisolabel=", "blab="}, menu.DecodeLabel)
 }
 
 // bootUUIDs are the same for identities.

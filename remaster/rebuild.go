@@ -161,7 +161,10 @@ func (p *RebuildPlan) prepare(ctx context.Context) error {
 	}
 	for _, b := range p.recipe.Boot {
 		where := "/" + b.Path
-		if b.Path == "" {
+		switch {
+		case b.Hidden != nil:
+			where = fmt.Sprintf("hidden image of %s", Bytes(b.Size))
+		case b.Path == "":
 			where = fmt.Sprintf("appended partition of %s", Bytes(p.recipe.Appended[b.Appended-1].Size))
 		}
 		s.Boot = append(s.Boot, platformName(b.Platform)+": "+where)

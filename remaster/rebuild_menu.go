@@ -37,6 +37,7 @@ func (p *RebuildPlan) editMenus(ctx context.Context) error {
 			p.changed[at] = true
 		},
 	}
+	b.mention = func(image string, m menu.Mention) { p.warn("%s", mentionText(image, m)) }
 	p.opened = append(p.opened, b)
 	if old := p.Summary.OldVolumeID; old != p.Summary.VolumeID && old != "" {
 		b.edits.Labels = map[string]string{old: p.Summary.VolumeID}
@@ -61,6 +62,9 @@ func (p *RebuildPlan) editMenus(ctx context.Context) error {
 // are in.
 func (p *RebuildPlan) noteMenus(prefix string, changes []menu.Change) {
 	lines := map[string]int{}
+	for _, f := range escapesForGRUB(changes) {
+		p.warn("%s", escapesText(prefix+tree.Quote(f)))
+	}
 	for _, c := range changes {
 		file := prefix + tree.Quote(c.File)
 		p.Summary.Menus = append(p.Summary.Menus, RebuildMenuLine{file, c.Line, c.Before, c.After, c.Left})

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"relive/iso"
@@ -89,13 +88,14 @@ func (p *RebuildPlan) write(ctx context.Context, out *os.File, res *RebuildResul
 		return fmt.Errorf("writing %s: %w", p.o.Output, err)
 	}
 	res.Size = rep.Size
+	var implanted *iso.ImplantedMD5
 	if p.Summary.ImplantMD5 {
 		p.env.phase("implanting the MD5 sum", rep.Size)
 		m, err := iso.ImplantMD5(ctx, out, rep.Size, name, p.supported, func(done, _ int64) { p.env.done(done) })
 		if err != nil {
 			return err
 		}
-		res.MD5 = m.Sum
+		res.MD5, implanted = m.Sum, m
 	}
 	p.env.phase("syncing", 0)
 	if err := out.Sync(); err != nil {
@@ -103,16 +103,8 @@ func (p *RebuildPlan) write(ctx context.Context, out *os.File, res *RebuildResul
 	}
 	dropCache(out)
 	p.env.phase("reading "+name+" back", rep.Size)
-	g, within := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.readBack(within, out, rep.Size) })
-	if p.Summary.ImplantMD5 {
-		g.Go(func() error { return p.checkSum(within, out, rep.Size) })
-	}
-	err = g.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx) // and nothing is wrong with what was written
-	}
-	return err
+	back := isoReadBack{env: p.env, name: name, plan: p.plan, recipe: p.recipe, root: p.root, left: p.Summary.Left, implanted: implanted}
+	return back.run(ctx, out, rep.Size)
 }
 
 // unchanged is an error where a file that was read is not any more what it was.

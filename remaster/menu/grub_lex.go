@@ -202,6 +202,9 @@ loop:
 			switch n := continued(text, i); {
 			case n > 0:
 				i += n
+			case isHexEscape(text[i:]):
+				put(c, i, i+1, bare)
+				i++
 			case i+1 < len(text):
 				put(text[i+1], i, i+2, bare)
 				i += 2
@@ -223,6 +226,15 @@ loop:
 	w.end = i
 	w.value = string(value)
 	return w, nil
+}
+
+// isHexEscape tells whether a text begins with \xHH, which GRUB of Fedora, RHEL and
+// their kin hands on as it is, also outside of quotes: udev's names of volumes
+// have it (rhboot/grub2, "Pass \x[[:hex:]][[:hex:]] straight through
+// unmolested"). Other GRUBs take the backslash away, so that no menu for them has
+// it bare.
+func isHexEscape[T []byte | string](text T) bool {
+	return len(text) >= 4 && text[0] == '\\' && text[1] == 'x' && hexDigit(text[2]) >= 0 && hexDigit(text[3]) >= 0
 }
 
 // variableAt gives the name of the variable that a text begins with, and the
@@ -276,11 +288,11 @@ func (grubWords) inside(value string, mode quoting) (string, bool) {
 	case single:
 		return value, !strings.Contains(value, "'")
 	case double:
-		return doubleQuotes.Replace(value), true
+		return inDoubleQuotes(value), true
 	}
 	var b strings.Builder
 	for i := 0; i < len(value); i++ {
-		if strings.IndexByte(special, value[i]) >= 0 {
+		if strings.IndexByte(special, value[i]) >= 0 && !isHexEscape(value[i:]) {
 			b.WriteByte('\\')
 		}
 		b.WriteByte(value[i])
@@ -299,10 +311,21 @@ func (grubWords) whole(value string) (string, bool) {
 	case !strings.Contains(value, "'"):
 		return "'" + value + "'", true
 	}
-	return `"` + doubleQuotes.Replace(value) + `"`, true
+	return `"` + inDoubleQuotes(value) + `"`, true
 }
 
 // special are the bytes that do not stand for themselves outside of quotes.
 const special = "{}|&$;<> \t\n'\"\\"
 
-var doubleQuotes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`)
+// inDoubleQuotes writes a value as it stands between double quotes; \xHH needs no
+// second backslash.
+func inDoubleQuotes(value string) string {
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		if strings.IndexByte("\\\"$", value[i]) >= 0 && !isHexEscape(value[i:]) {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(value[i])
+	}
+	return b.String()
+}

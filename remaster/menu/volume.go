@@ -2,6 +2,7 @@ package menu
 
 import (
 	"path"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -115,21 +116,51 @@ func markAt(v, mark string) int {
 	return i
 }
 
-// label gives the new name of a volume, both encoded as udev does. The old one
-// may stand as it is too.
+// label gives the new name of a volume in the form that the old one has: as udev
+// encodes it, with the octal numbers of fstab, or as it is, where a blank or
+// another sign in it shows that.
 func (r *rules) label(text string) (string, bool) {
-	now, ok := r.labels[text]
-	if !ok {
-		if now, ok = r.labels[udevDecoded(text)]; !ok {
-			return "", false
+	if now, ok := r.labels[text]; ok {
+		if EncodeLabel(text) != text {
+			return now, true
+		}
+		return EncodeLabel(now), true
+	}
+	if now, ok := r.labels[DecodeLabel(text)]; ok {
+		return EncodeLabel(now), true
+	}
+	if old := fstabDecoded(text); old != text {
+		if now, ok := r.labels[old]; ok {
+			return fstabEncoded(now), true
 		}
 	}
-	return udevEncoded(now), true
+	return "", false
 }
 
-// udevEncoded writes a label as udev names it: letters, digits, "#+-.:=@_" and
+// fstabDecoded reads \NNN, an octal number (getmntent(3)).
+func fstabDecoded(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// fstabEncoded writes blanks and backslashes so.
+func fstabEncoded(s string) string {
+	return strings.NewReplacer(" ", `\040`, "\t", `\011`, `\`, `\134`).Replace(s)
+}
+
+// EncodeLabel writes a label as udev names it: letters, digits, "#+-.:=@_" and
 // UTF-8 stay, all else is \xNN (systemd, encode_devnode_name).
-func udevEncoded(s string) string {
+func EncodeLabel(s string) string {
 	const hex = "0123456789abcdef"
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -146,8 +177,9 @@ func udevEncoded(s string) string {
 	return b.String()
 }
 
-// udevDecoded reads \xNN.
-func udevDecoded(s string) string {
+// DecodeLabel gives the name of a volume as it stands on the medium by the one that
+// udev gives it, in which \xNN stands for a byte.
+func DecodeLabel(s string) string {
 	if !strings.Contains(s, `\x`) {
 		return s
 	}

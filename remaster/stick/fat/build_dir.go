@@ -194,7 +194,11 @@ func (b *builder) name(kids []child, path string) error {
 		if !exact {
 			k.long = units
 		}
-		if ok = ok && !names.used[s]; !ok {
+		if ok && names.used[s] {
+			// Whoever asks for the one may get the other.
+			return fmt.Errorf("%s: the name is the short one of another file", tree.Quote(at))
+		}
+		if !ok {
 			k.long = units
 			tails = append(tails, i)
 			continue
