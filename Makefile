@@ -6,22 +6,29 @@ GOFILES := $(shell find . -name '*.go' -not -path './build/*' -not -path './bin/
 # How long each fuzz target runs.
 FUZZTIME ?= 20s
 
-.PHONY: all demo test race lint fuzz bench bench-quick e2e mutants clean help
+.PHONY: all demo test race lint dist arches fuzz bench bench-quick e2e mutants clean help
 .DEFAULT_GOAL := all
 
 all: bin/relive ## build bin/relive
 
 bin/relive: $(GOFILES)
-	@scripts/setup demo
+	@scripts/setup build
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/relive
 
-demo: bin/relive ## compact sample live systems, make an ISO of one, show before and after
+demo: ## compact sample live systems, make an ISO of one, show before and after
 	@scripts/demo
 
 test: ## vet and every test
 	@scripts/setup test
-	go vet ./...
-	go test -count=1 -timeout 15m ./...
+	@scripts/test
+
+arches: ## vet for every architecture, and the tests of the formats on 32-bit ARM, emulated
+	@scripts/setup arches
+	@scripts/arches
+
+dist: ## static binaries for every architecture, with their sums, in build/dist
+	@scripts/setup build
+	@scripts/dist
 
 # The packages in which goroutines share something.
 RACE_PACKAGES := ./tree/... ./overlay ./squash ./dmmerge

@@ -66,10 +66,11 @@ func load(cow, origin []byte, chunk int) (*kernel, error) {
 		return k, nil
 	}
 	for ; ; k.area++ {
-		at := k.areaAt(k.area)
-		if at+k.cs*512 > k.sectors()*512 {
+		// A forged size of chunks overflows areaAt on machines of 32 bits.
+		if int64(1+k.area*(k.epa()+1))*int64(k.cs)*512+int64(k.cs)*512 > int64(k.sectors())*512 {
 			return nil, errEIO
 		}
+		at := k.areaAt(k.area)
 		for i := range k.epa() {
 			e := cow[at+i*16:]
 			old, nc := le.Uint64(e), le.Uint64(e[8:])

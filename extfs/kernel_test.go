@@ -321,14 +321,14 @@ func (f *filler) metadata() {
 	f.ok(os.Mkdir(f.path("meta"), 0o755))
 	for i, mode := range []uint32{0, 0o7777, 0o4755, 0o2711, 0o1644, 0o100} {
 		p := f.write(fmt.Sprintf("meta/mode%d", i), []byte("m"))
-		f.ok(os.Lchown(p, 70000+i, 4_000_000_000))
+		systest.Chown(f.t, p, uint32(70000+i), 4_000_000_000)
 		f.ok(unix.Chmod(p, mode))
 	}
-	for i, ts := range []unix.Timespec{{Sec: 0, Nsec: 1}, {Sec: -1, Nsec: 999_999_999}, {Sec: -2147483648, Nsec: 5}, {Sec: -1000, Nsec: 0},
+	for i, ts := range []tree.Time{{Sec: 0, Nsec: 1}, {Sec: -1, Nsec: 999_999_999}, {Sec: -2147483648, Nsec: 5}, {Sec: -1000, Nsec: 0},
 		{Sec: 2147483647, Nsec: 999_999_999}, {Sec: 2147483648, Nsec: 7}, {Sec: 4294967295, Nsec: 1}, {Sec: 4294967296, Nsec: 2},
 		{Sec: 6442450943, Nsec: 3}, {Sec: 6442450944, Nsec: 4}, {Sec: 15032385535, Nsec: 123456789}, {Sec: 1600000000, Nsec: 500_000_000}} {
 		p := f.write(fmt.Sprintf("meta/time%d", i), nil)
-		f.ok(unix.UtimesNanoAt(unix.AT_FDCWD, p, []unix.Timespec{ts, ts}, 0))
+		f.ok(hostfs.SetTimes(unix.AT_FDCWD, p, ts))
 	}
 	f.ok(os.Chmod(f.dir, 0o751))
 }

@@ -80,7 +80,8 @@ func (img *Image) readGPT(lba int64) (*GPT, error) {
 	sum := le.Uint32(h[16:])
 	clear(h[16:20])
 	g.HeaderValid = le.Uint32(h[12:]) == gptHeaderSize && crc32.ChecksumIEEE(h[:gptHeaderSize]) == sum && le.Uint64(h[24:]) == uint64(lba)
-	if g.EntryCount > maxGPTEntries || g.EntrySize < 128 || g.EntrySize > 4096 || g.EntriesLBA < 2 ||
+	// Neither need be positive where int has 32 bits.
+	if g.EntryCount < 0 || g.EntryCount > maxGPTEntries || g.EntrySize < 128 || g.EntrySize > 4096 || g.EntriesLBA < 2 ||
 		g.EntriesLBA > (img.size-int64(g.EntryCount*g.EntrySize))/mbrSize {
 		return g, nil
 	}

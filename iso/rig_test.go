@@ -138,7 +138,7 @@ func randomTree(t testing.TB, rng *rand.Rand, k kinds) string {
 	}
 	// Last, and from the leaves up: making files sets their directory's time.
 	for i := len(all) - 1; i >= 0; i-- {
-		ts := unix.NsecToTimespec((int64(rng.IntN(1<<31)) + 1<<20) * 1e9)
+		ts := unix.NsecToTimespec((int64(rng.Int32()) + 1<<20) * 1e9)
 		check(unix.UtimesNanoAt(unix.AT_FDCWD, all[i], []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW))
 	}
 	return root

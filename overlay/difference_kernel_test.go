@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
+	"relive/tree/hostfs"
 	"relive/tree/systest"
 )
 
@@ -32,8 +33,7 @@ func store(t *testing.T, root *tree.Node, dir string) {
 		for _, x := range n.Xattrs {
 			check(path+" "+x.Name, unix.Lsetxattr(path, x.Name, []byte(x.Value), 0))
 		}
-		ts := unix.Timespec{Sec: n.Mtime.Sec, Nsec: int64(n.Mtime.Nsec)}
-		check(path, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW))
+		check(path, hostfs.SetTimes(unix.AT_FDCWD, path, n.Mtime))
 	}
 	var fill func(n *tree.Node, path string)
 	fill = func(n *tree.Node, path string) {

@@ -426,8 +426,8 @@ func (h *hand) act() {
 			do("acl", func() error { return h.setACL(h.pick(false)) })
 		case 2:
 			do("utimes", func() error {
-				ts := []unix.Timespec{{Sec: 1}, {Sec: h.r.Int64N(1 << 33), Nsec: h.r.Int64N(1e9)}}
-				return unix.UtimesNanoAt(unix.AT_FDCWD, h.pick(false), ts, unix.AT_SYMLINK_NOFOLLOW)
+				mtime := tree.Time{Sec: h.r.Int64N(1 << 33), Nsec: uint32(h.r.Int64N(1e9))}
+				return hostfs.SetTimes(unix.AT_FDCWD, h.pick(false), mtime)
 			})
 		}
 	}

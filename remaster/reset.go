@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -164,7 +163,11 @@ func (p *CompactPlan) flatOverlay(o *Overlay, target string) (part, error) {
 // of the one that it takes the place of.
 func emptyDirectory(target, former string) part {
 	return part{target: target, need: 4096, make: func(_ context.Context, path string) error {
-		st, err := os.Stat(former)
+		var st unix.Stat_t
+		if err := unix.Stat(former, &st); err != nil {
+			return &os.PathError{Op: "stat", Path: former, Err: err}
+		}
+		mtime, err := hostfs.Mtime(former, &st)
 		if err != nil {
 			return err
 		}
@@ -174,15 +177,13 @@ func emptyDirectory(target, former string) part {
 		if err := copyXattrs(path, former); err != nil {
 			return err
 		}
-		if own, ok := st.Sys().(*syscall.Stat_t); ok {
-			if err := os.Chown(path, int(own.Uid), int(own.Gid)); err != nil {
-				return err
-			}
-			if err := unix.Chmod(path, own.Mode&0o7777); err != nil {
-				return err
-			}
+		if err := os.Chown(path, int(st.Uid), int(st.Gid)); err != nil {
+			return err
 		}
-		return os.Chtimes(path, st.ModTime(), st.ModTime())
+		if err := unix.Chmod(path, st.Mode&0o7777); err != nil {
+			return err
+		}
+		return hostfs.SetTimes(unix.AT_FDCWD, path, mtime)
 	}}
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"relive/remaster"
 	"relive/squash/codec"
+	"relive/tree"
+	"relive/tree/hostfs"
 	"relive/tree/systest"
 )
 
@@ -150,8 +152,8 @@ func people(t testing.TB, home string) {
 	systest.Must(t, unix.Lsetxattr(home+"/demo/doc4/letter", "user.large", noise(5, 700), 0))
 	systest.Must(t, unix.Lsetxattr(home+"/demo/doc5/letter", "security.capability", capability, 0))
 	systest.Run(t, "chown", "-R", "-h", "1000:1000", home+"/demo")
-	early := []unix.Timespec{{Sec: 4_200_000_000, Nsec: 7}, {Sec: -150_000_000, Nsec: 5}}
-	systest.Must(t, unix.UtimesNanoAt(unix.AT_FDCWD, home+"/demo/doc6", early, 0))
+	systest.Must(t, hostfs.SetTimes(unix.AT_FDCWD, home+"/demo/doc6", tree.Time{Sec: -150_000_000, Nsec: 5}))
+	systest.Must(t, hostfs.SetTimes(unix.AT_FDCWD, home+"/demo/doc9", tree.Time{Sec: 4_200_000_000, Nsec: 7}))
 	systest.Run(t, "chattr", "+d", home+"/demo/doc7")
 	systest.Run(t, "chattr", "+i", home+"/demo/doc7/letter")
 	systest.Run(t, "chattr", "+a", home+"/demo/doc8/letter")
@@ -289,7 +291,7 @@ func TestResizeRefuses(t *testing.T) {
 	systest.Run(t, "debugfs", "-w", "-R", "ssv state 1", l.path("rootfs"))
 	var stat unix.Statfs_t
 	systest.Must(t, unix.Statfs(l.dir, &stat))
-	if free := int64(stat.Bavail) * stat.Bsize; free < 1<<39 {
+	if free := int64(stat.Bavail) * int64(stat.Bsize); free < 1<<39 {
 		systest.Run(t, "fallocate", "-l", "48M", l.path("rootfs"))
 		refused(remaster.ResizeOptions{Overlay: mebibytes(free>>20 + 1024), KeepOld: 1}, "not enough space")
 	}
@@ -318,7 +320,7 @@ func TestResizeMax(t *testing.T) {
 	defer opened.Close()
 	var stat unix.Statfs_t
 	systest.Must(t, unix.Statfs(at, &stat))
-	free := int64(stat.Bavail) * stat.Bsize
+	free := int64(stat.Bavail) * int64(stat.Bsize)
 	for _, c := range []struct {
 		home *remaster.NewSize
 		less int64

@@ -156,7 +156,7 @@ var damages = []struct {
 	{"root outside", func(p *patient) { p.put64(32, 1<<40) }, "the root inode at"},
 	{"root between inodes", func(p *patient) { p.put64(32, uint64(p.r.super.Root)+1) }, "root"},
 	{"root is a file", func(p *patient) { p.put64(32, uint64(p.inode("dir/tail").ref)) }, "is no directory"},
-	{"used past the end", func(p *patient) { p.put64(40, 1<<40) }, fmt.Sprintf("uses %d bytes, the file has 32768", 1<<40)},
+	{"used past the end", func(p *patient) { p.put64(40, 1<<40) }, "uses 1099511627776 bytes, the file has 32768"},
 	{"used short", func(p *patient) { p.put64(40, 50) }, "less than its superblock"},
 	{"used less", func(p *patient) { p.put64(40, p.get64(40)-8) }, "past the end of the image"},
 	{"used more", func(p *patient) { p.put64(40, p.get64(40)+64) }, "xattr table: its index ends at"},

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"relive/tree"
+	"relive/tree/hostfs"
 	"relive/tree/systest"
 
 	"golang.org/x/sys/unix"
@@ -141,7 +143,7 @@ func nasty(t testing.TB) string {
 	for i := range 1200 {
 		p := n.file(fmt.Sprintf("many/an-entry-with-a-name-so-long-that-the-listing-fills-64-KiB-%05d-%x", i*7919%1200, i), nil)
 		// More ids than a metadata block holds.
-		n.ok(os.Lchown(p, 100000+i, 4294967294-i))
+		systest.Chown(n.t, p, uint32(100000+i), 4294967294-uint32(i))
 	}
 	for i := range 300 {
 		n.ok(os.MkdirAll(n.path(fmt.Sprintf("dirs/%d/sub", i)), 0o700))
@@ -154,7 +156,7 @@ func nasty(t testing.TB) string {
 	}
 	for i, sec := range []int64{0, 1, 1<<31 - 1, 1 << 31, 1<<32 - 1} {
 		p := n.file(fmt.Sprintf("times/%d", i), []byte("x"))
-		n.ok(os.Chtimes(p, time.Unix(sec, 0), time.Unix(sec, 0)))
+		n.ok(hostfs.SetTimes(unix.AT_FDCWD, p, tree.Time{Sec: sec}))
 	}
 
 	big := string(n.text(3000))

@@ -359,7 +359,7 @@ func (w *dataWriter) writeFragments(leave int) error {
 		j.slot.raw = j.slot.raw[:0]
 		w.idle = append(w.idle, j.slot)
 	}
-	if len(w.fragments) >= 1<<32-1 {
+	if uint64(len(w.fragments)) >= 1<<32-1 {
 		return errors.New("more fragments than SquashFS can hold")
 	}
 	return nil

@@ -181,7 +181,7 @@ func TestWriteLargeDirectory(t *testing.T) {
 	const entries = 70000
 	var kids []*tree.Node
 	for i := range entries {
-		n := tree.NewFile(fmt.Sprintf("%x-%s", i*2654435761%(1<<32), strings.Repeat("x", i%30)), 0o644, nil)
+		n := tree.NewFile(fmt.Sprintf("%x-%s", uint32(i)*2654435761, strings.Repeat("x", i%30)), 0o644, nil)
 		n.UID = uint32(i % 60000)
 		kids = append(kids, n)
 	}

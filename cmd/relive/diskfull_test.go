@@ -99,7 +99,7 @@ func fill(t testing.TB, disk string, free int64) {
 	f, err := os.Create(path)
 	systest.Must(t, err)
 	defer f.Close()
-	if n := int64(st.Bavail)*st.Bsize - free; n > 0 {
+	if n := int64(st.Bavail)*int64(st.Bsize) - free; n > 0 {
 		systest.Must(t, unix.Fallocate(int(f.Fd()), 0, 0, n))
 	}
 }

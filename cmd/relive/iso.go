@@ -7,10 +7,12 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"relive/iso"
 	"relive/remaster"
 	"relive/tree"
+	"relive/tree/hostfs"
 )
 
 func (a *app) isoCommand() *cobra.Command {
@@ -243,8 +245,7 @@ func (a *app) isoExtractFile(c *cobra.Command, o *remaster.ISO, p string, f *iso
 	}
 	err = copyFile(c, out, n, a.phase("extracting", n.Size))
 	if err == nil {
-		t := n.Mtime.Time()
-		err = os.Chtimes(out.Name(), t, t)
+		err = hostfs.SetTimes(unix.AT_FDCWD, out.Name(), n.Mtime)
 	}
 	if err := out.finish(err); err != nil {
 		return err

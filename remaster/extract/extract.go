@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/tree"
+	"relive/tree/hostfs"
 )
 
 // ErrExists is the error of a tree of which something is there already.
@@ -309,8 +310,7 @@ func (x *extractor) attribute(what, p string, err error) {
 }
 
 func (x *extractor) time(at int, name, p string, n *tree.Node) {
-	ts := unix.Timespec{Sec: n.Mtime.Sec, Nsec: int64(n.Mtime.Nsec)}
-	x.attribute(leftTime, p, unix.UtimesNanoAt(at, name, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW))
+	x.attribute(leftTime, p, hostfs.SetTimes(at, name, n.Mtime))
 }
 
 // link makes a further name; done is false where a copy must do.

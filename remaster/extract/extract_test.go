@@ -265,7 +265,7 @@ func TestAsNobody(t *testing.T) {
 	}
 	for name, perm := range map[string]uint32{"suid": 0o755, "sgid": 0o711, "locked": 0o500, "locked/deep": 0o1777, "fifo": 0o640} {
 		var st unix.Stat_t
-		if err := unix.Lstat(filepath.Join(dir, name), &st); err != nil || st.Mode&0o7777 != perm || st.Uid != 65534 || st.Mtim.Sec != at.Sec {
+		if err := unix.Lstat(filepath.Join(dir, name), &st); err != nil || st.Mode&0o7777 != perm || st.Uid != 65534 || int64(st.Mtim.Sec) != at.Sec {
 			t.Errorf("%s: %#o, owner %d, %v", name, st.Mode, st.Uid, err)
 		}
 	}

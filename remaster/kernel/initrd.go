@@ -211,8 +211,8 @@ func (a *archive) entry(in *bufio.Reader) (trailer bool, err error) {
 	}
 	skip := nameSize + -(cpioHeader+nameSize)&3 + size + -size&3
 	// An archive may end without the padding of its last entry.
-	n, err := in.Discard(int(skip))
-	if err != nil && !(err == io.EOF && int64(n) >= skip-(-size&3)) {
+	n, err := io.CopyN(io.Discard, in, skip)
+	if err != nil && !(err == io.EOF && n >= skip-(-size&3)) {
 		return false, cut(unexpected(err))
 	}
 	return trailer, nil

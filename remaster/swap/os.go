@@ -6,9 +6,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"relive/tree"
+	"relive/tree/hostfs"
 )
 
 // OS is the file system of the host.
@@ -21,8 +23,11 @@ func (OS) Lstat(path string) (FileInfo, error) {
 		return FileInfo{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
 	info := FileInfo{Kind: Other, Perm: uint32(st.Mode) & 0o7777, UID: st.Uid, GID: st.Gid, Dev: uint64(st.Dev), Ino: st.Ino}
-	sec, nsec := st.Mtim.Unix()
-	info.Mtime = time.Unix(sec, nsec)
+	mtime, err := hostfs.Mtime(path, &st)
+	if err != nil {
+		return FileInfo{}, &fs.PathError{Op: "statx", Path: path, Err: err}
+	}
+	info.Mtime = mtime.Time()
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		info.Kind, info.Size = Regular, st.Size
@@ -144,13 +149,8 @@ func (OS) SetMeta(path string, info FileInfo) error {
 			return &fs.PathError{Op: "chmod", Path: path, Err: err}
 		}
 	}
-	ts, err := unix.TimeToTimespec(info.Mtime)
-	if err != nil {
-		return &fs.PathError{Op: "utimens", Path: path, Err: err}
-	}
-	err = unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil && !refused(err) {
-		return &fs.PathError{Op: "utimens", Path: path, Err: err}
+	if err := hostfs.SetTimes(unix.AT_FDCWD, path, tree.TimeOf(info.Mtime)); err != nil && !refused(err) {
+		return err
 	}
 	return nil
 }

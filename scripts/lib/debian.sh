@@ -29,12 +29,15 @@ debian_apt_options() {
         grep -E '^Acquire::(http::|https::|Check-|Retries)' || true
 }
 
-# debian_root TARGET VARIANT PACKAGES: a Debian root in the directory (or
-# archive, by its suffix) TARGET, from the release's main suite, without
-# recommended packages. PACKAGES are separated by commas, maybe empty.
+# debian_root TARGET VARIANT PACKAGES [SUITES [OPTION...]]: a Debian root in the
+# directory (or archive, by its suffix) TARGET, from the release's main suite,
+# or, with "all" for SUITES, from the updates and security suites as well;
+# without recommended packages. PACKAGES are separated by commas, maybe empty.
+# OPTIONs are mmdebstrap's.
 debian_root() {
-    local target=$1 variant=$2 packages=$3 sources options=() line
-    sources=$(debian_sources main)
+    local target=$1 variant=$2 packages=$3 suites=${4:-main} sources line
+    local -a options=("${@:5}")
+    sources=$(debian_sources "$suites")
     if [[ -z $sources ]]; then
         hint "run apt-get update once, so that apt knows its archives"
         die "apt lists no Debian archive of $(debian_codename)"

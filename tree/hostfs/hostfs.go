@@ -85,10 +85,11 @@ func (s *source) node(name, path string, st *unix.Stat_t) (*tree.Node, error) {
 	if uint64(st.Dev) != s.dev {
 		n.Inode.Source = elsewhere{s.inodes, uint64(st.Dev)}
 	}
-	n.Meta = tree.Meta{
-		Type: tree.TypeFromMode(st.Mode), Perm: uint16(st.Mode & 0o7777), UID: st.Uid, GID: st.Gid,
-		Mtime: tree.Time{Sec: int64(st.Mtim.Sec), Nsec: uint32(st.Mtim.Nsec)},
+	mtime, err := Mtime(path, st)
+	if err != nil {
+		return nil, &os.PathError{Op: "statx", Path: path, Err: err}
 	}
+	n.Meta = tree.Meta{Type: tree.TypeFromMode(st.Mode), Perm: uint16(st.Mode & 0o7777), UID: st.Uid, GID: st.Gid, Mtime: mtime}
 	switch n.Type {
 	case tree.Regular:
 		n.Size = st.Size
@@ -107,7 +108,6 @@ func (s *source) node(name, path string, st *unix.Stat_t) (*tree.Node, error) {
 	default:
 		return nil, fmt.Errorf("%s: unknown file type in mode %#o", path, st.Mode)
 	}
-	var err error
 	n.Xattrs, err = xattrs(path)
 	return n, err
 }
