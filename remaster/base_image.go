@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"relive/extfs"
+	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -22,7 +22,7 @@ type deviceMaker struct {
 
 func (m *deviceMaker) content() int64 { return m.size }
 
-func (m *deviceMaker) write(ctx context.Context, out *os.File, _ func() (string, error)) (int64, baseFacts, error) {
+func (m *deviceMaker) write(ctx context.Context, out *written.File, _ func() (string, error)) (int64, baseFacts, error) {
 	c, err := m.data.Open()
 	if err != nil {
 		return 0, baseFacts{}, err
@@ -38,7 +38,7 @@ const copyBuffer = 4 << 20
 
 // copyDevice copies what is not a hole and not zero. done is told how far it
 // has come, in bytes.
-func copyDevice(ctx context.Context, out *os.File, c tree.Content, done func(int64)) error {
+func copyDevice(ctx context.Context, out *written.File, c tree.Content, done func(int64)) error {
 	if err := out.Truncate(c.Size()); err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ type extMaker struct {
 
 func (m *extMaker) content() int64 { return m.inner.size }
 
-func (m *extMaker) write(ctx context.Context, out *os.File, _ func() (string, error)) (int64, baseFacts, error) {
+func (m *extMaker) write(ctx context.Context, out *written.File, _ func() (string, error)) (int64, baseFacts, error) {
 	m.p.env.phase("building "+m.inner.name, 0)
 	_, err := extfs.Build(ctx, out, m.inner.root, m.inner.options)
 	if errors.Is(err, extfs.ErrNoSpace) {

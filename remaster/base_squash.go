@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"relive/extfs"
+	"relive/remaster/written"
 	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -19,7 +19,7 @@ import (
 type maker interface {
 	// write writes it to a new file, which it does not sync. scratch gives the
 	// path of a further file, for what is needed until the end of check.
-	write(ctx context.Context, out *os.File, scratch func() (string, error)) (size int64, f baseFacts, err error)
+	write(ctx context.Context, out *written.File, scratch func() (string, error)) (size int64, f baseFacts, err error)
 	// check compares the file with what it was made from.
 	check(ctx context.Context, path string) error
 	// content is how many bytes check looks at.
@@ -55,7 +55,7 @@ func (m *squashMaker) look(ctx context.Context) (err error) {
 
 func (m *squashMaker) content() int64 { return m.plan.Stats.Bytes }
 
-func (m *squashMaker) write(ctx context.Context, out *os.File, scratch func() (string, error)) (int64, baseFacts, error) {
+func (m *squashMaker) write(ctx context.Context, out *written.File, scratch func() (string, error)) (int64, baseFacts, error) {
 	return m.writeAt(ctx, out, 0, scratch)
 }
 

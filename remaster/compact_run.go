@@ -12,6 +12,7 @@ import (
 
 	"relive/remaster/checksum"
 	"relive/remaster/swap"
+	"relive/remaster/written"
 )
 
 // Run does what the plan says.
@@ -151,8 +152,9 @@ func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() 
 		return f, nil, err
 	}
 	defer out.Close()
+	file := written.New(out)
 	err = p.check.beside(ctx, func(ctx context.Context) (err error) {
-		if res.NewSize, f, err = p.make.write(ctx, out, scratch); err != nil {
+		if res.NewSize, f, err = p.make.write(ctx, file, scratch); err != nil {
 			err = fmt.Errorf("writing %s: %w", path, err)
 		}
 		return err
@@ -161,13 +163,12 @@ func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() 
 		return f, nil, err
 	}
 	p.env.phase("syncing", 0)
-	if err := out.Sync(); err != nil {
+	if err := written.Settle(ctx, out); err != nil {
 		return f, nil, fmt.Errorf("writing %s: %w", path, err)
 	}
-	dropCache(out)
 	if err := out.Close(); err != nil {
 		return f, nil, fmt.Errorf("writing %s: %w", path, err)
 	}
-	sums, err = p.readBack(ctx, path, res.NewSize)
+	sums, err = p.readBack(ctx, file, path, res.NewSize)
 	return f, sums, err
 }

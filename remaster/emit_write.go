@@ -15,6 +15,7 @@ import (
 	"relive/iso"
 	"relive/remaster/checksum"
 	"relive/remaster/swap"
+	"relive/remaster/written"
 	"relive/tree/hostfs"
 )
 
@@ -100,10 +101,9 @@ func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
 		res.Implant, implanted = m.Sum, m
 	}
 	p.env.phase("syncing", 0)
-	if err := out.Sync(); err != nil {
+	if err := written.Settle(ctx, out); err != nil {
 		return fmt.Errorf("writing %s: %w", temp, err)
 	}
-	dropCache(out)
 	if err := p.readBack(ctx, temp, rep.Size, implanted, res); err != nil {
 		return err
 	}

@@ -2,9 +2,11 @@ package remaster
 
 import (
 	"context"
+	"os"
 
 	"relive/extfs"
 	"relive/overlay"
+	"relive/remaster/written"
 	"relive/tree"
 )
 
@@ -15,6 +17,7 @@ type freshImage struct {
 	root    *tree.Node
 	options extfs.BuildOptions
 	dropped []string // features of the old image that the new one does without
+	file    *written.File
 }
 
 // freshImage plans an image of the size, label and features of the overlay's,
@@ -146,14 +149,24 @@ func (f *freshImage) build(ctx context.Context, path, former string) (err error)
 			err = cerr
 		}
 	}()
-	if _, err := extfs.Build(ctx, out, f.root, f.options); err != nil {
-		return err
-	}
-	return out.Sync()
+	return f.write(ctx, out)
 }
 
-// check reads the image back and compares it with what it was made from.
+// write builds the image in a new file and makes it durable.
+func (f *freshImage) write(ctx context.Context, out *os.File) error {
+	f.file = written.New(out)
+	if _, err := extfs.Build(ctx, f.file, f.root, f.options); err != nil {
+		return err
+	}
+	return written.Settle(ctx, out)
+}
+
+// check reads the image back and compares it with what it was made from, and
+// with what was written.
 func (f *freshImage) check(ctx context.Context, path string) error {
+	if err := holds(ctx, f.file, path); err != nil {
+		return err
+	}
 	var l Live
 	defer l.Close()
 	img, err := l.openImage(path)

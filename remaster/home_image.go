@@ -263,8 +263,5 @@ func (i *homeImage) create(ctx context.Context, at string) (err error) {
 			err = cerr
 		}
 	}()
-	if _, err := extfs.Build(ctx, out, i.fresh.root, i.fresh.options); err != nil {
-		return err
-	}
-	return out.Sync()
+	return i.fresh.write(ctx, out)
 }

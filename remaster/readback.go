@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"relive/remaster/checksum"
+	"relive/remaster/written"
 	"relive/squash"
 	"relive/tree"
 )
@@ -134,9 +133,9 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 	return f.err()
 }
 
-// readBack compares a new base, as it is on the disk, with what it was made
-// from, and gives the sums of the file that stand beside the base.
-func (p *CompactPlan) readBack(ctx context.Context, path string, size int64) (sums map[checksum.Kind]string, err error) {
+// readBack compares a new base, as it is on the disk, with what was written to it
+// and with what it was made from, and gives the sums of the file that stand beside the base.
+func (p *CompactPlan) readBack(ctx context.Context, file *written.File, path string, size int64) (sums map[checksum.Kind]string, err error) {
 	p.env.phase("reading "+p.live.Base.Name()+" back", p.make.content())
 	g, ctx := errgroup.WithContext(ctx)
 	if kinds := p.sumKinds(p.live.files.base); len(kinds) > 0 {
@@ -146,16 +145,17 @@ func (p *CompactPlan) readBack(ctx context.Context, path string, size int64) (su
 		})
 	}
 	g.Go(func() error { return p.make.check(ctx, path) })
+	g.Go(func() error { return holds(ctx, file, path) })
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 	return sums, nil
 }
 
-// dropCache asks the kernel to forget the pages of a file that was synced, so
-// that reading it back reads the disk.
-func dropCache(f *os.File) {
-	// It is a wish: where it is not granted, the comparison reads the pages that
-	// were to be written, which is all that could be had.
-	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+// holds compares a new file, byte for byte, with what was written to it.
+func holds(ctx context.Context, file *written.File, path string) error {
+	if err := file.Check(ctx, path); err != nil {
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
+	}
+	return nil
 }

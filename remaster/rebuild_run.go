@@ -13,6 +13,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/swap"
+	"relive/remaster/written"
 )
 
 // Run writes the image to a temporary file beside its place, makes it durable,
@@ -98,10 +99,9 @@ func (p *RebuildPlan) write(ctx context.Context, out *os.File, res *RebuildResul
 		res.MD5, implanted = m.Sum, m
 	}
 	p.env.phase("syncing", 0)
-	if err := out.Sync(); err != nil {
+	if err := written.Settle(ctx, out); err != nil {
 		return fmt.Errorf("writing %s: %w", p.o.Output, err)
 	}
-	dropCache(out)
 	p.env.phase("reading "+name+" back", rep.Size)
 	back := isoReadBack{env: p.env, name: name, plan: p.plan, recipe: p.recipe, root: p.root, left: p.Summary.Left, implanted: implanted}
 	return back.run(ctx, out, rep.Size)

@@ -13,6 +13,7 @@ import (
 	"relive/dmmerge"
 	"relive/extfs"
 	"relive/remaster/hostdisk"
+	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -40,13 +41,14 @@ func (p *CompactPlan) freshSnapshot(o *Overlay, target string) (part, error) {
 	if whole {
 		need = size
 	}
-	return part{target: target, need: need, make: func(_ context.Context, path string) (err error) {
+	return part{target: target, need: need, make: func(ctx context.Context, path string) (err error) {
 		out, err := createLike(path, o.Path)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, out.Close()) }()
-		if err := dmmerge.Create(out, size, chunk); err != nil {
+		file := written.New(out)
+		if err := dmmerge.Create(file, size, chunk); err != nil {
 			return err
 		}
 		if whole {
@@ -54,7 +56,10 @@ func (p *CompactPlan) freshSnapshot(o *Overlay, target string) (part, error) {
 				return err
 			}
 		}
-		if err := out.Sync(); err != nil {
+		if err := written.Settle(ctx, out); err != nil {
+			return err
+		}
+		if err := holds(ctx, file, path); err != nil {
 			return err
 		}
 		fresh, err := dmmerge.Open(out, size, target)

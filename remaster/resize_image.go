@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path"
 	"strconv"
 	"sync/atomic"
 
 	"relive/extfs"
+	"relive/remaster/written"
 	"relive/tree"
 )
 
@@ -194,7 +194,8 @@ func (b *imageRebuild) build(ctx context.Context, path string) (err error) {
 	defer func() { err = errors.Join(err, out.Close()) }()
 	env := b.p.env
 	env.phase("writing "+b.target, b.data)
-	rep, err := extfs.Build(ctx, &countedImage{File: out, done: env.done}, b.root, b.options)
+	file := written.New(out)
+	rep, err := extfs.Build(ctx, &countedImage{File: file, done: env.done}, b.root, b.options)
 	if err != nil {
 		return err
 	}
@@ -203,11 +204,13 @@ func (b *imageRebuild) build(ctx context.Context, path string) (err error) {
 		return err
 	}
 	env.phase("syncing", 0)
-	if err := out.Sync(); err != nil {
+	if err := written.Settle(ctx, out); err != nil {
 		return err
 	}
-	dropCache(out)
 	env.phase("reading "+b.target+" back", 0)
+	if err := holds(ctx, file, path); err != nil {
+		return err
+	}
 	return b.check(ctx, path)
 }
 
@@ -260,7 +263,7 @@ func flagSum(ctx context.Context, fs *extfs.FS, root *tree.Node) (sum [sha256.Si
 
 // countedImage is a file that tells how much was written to it.
 type countedImage struct {
-	*os.File
+	*written.File
 	done  func(int64)
 	bytes atomic.Int64
 }

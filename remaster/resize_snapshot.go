@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"relive/dmmerge"
+	"relive/remaster/written"
 	"relive/tree"
 )
 
@@ -190,18 +191,21 @@ func (c *snapshotResize) repack(ctx context.Context, path string) (err error) {
 	o.Size = c.Size
 	env.phase("repacking "+c.target, 2*int64(c.s.COW.Chunks())*c.s.COW.ChunkBytes())
 	o.Progress = func(n, _ int64) { env.done(n) }
-	if _, err := dmmerge.Repack(ctx, c.s.Device, out, o); err != nil {
+	file := written.New(out)
+	if _, err := dmmerge.Repack(ctx, c.s.Device, file, o); err != nil {
 		return err
 	}
 	if err := c.setAside(out); err != nil {
 		return err
 	}
 	env.phase("syncing", 0)
-	if err := out.Sync(); err != nil {
+	if err := written.Settle(ctx, out); err != nil {
 		return err
 	}
-	dropCache(out)
 	env.phase("reading "+c.target+" back", 0)
+	if err := holds(ctx, file, path); err != nil {
+		return err
+	}
 	cow, err := dmmerge.Open(out, c.Size, c.target)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReadBack, err)

@@ -17,6 +17,7 @@ import (
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/swap"
+	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -322,10 +323,9 @@ func (p *SetChange) copy(ctx context.Context, c setCopy, to string) (err error) 
 			return err
 		}
 	}
-	if err := out.Sync(); err != nil {
+	if err := written.Settle(ctx, out); err != nil {
 		return err
 	}
-	dropCache(out)
 	if err := out.Close(); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"relive/remaster/checksum"
 	"relive/remaster/hostdisk"
+	"relive/remaster/written"
 	"relive/tree"
 )
 
@@ -100,10 +101,9 @@ func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source st
 		return nil, err
 	}
 	env.phase("syncing", 0)
-	if err := out.Sync(); err != nil {
+	if err := written.Settle(ctx, out); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
-	dropCache(out)
 	if err := out.Close(); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}

@@ -35,8 +35,7 @@ func (c *copier) copy(img *Reader, e extent) error {
 	if c.img != img {
 		c.img = img
 		c.src, c.shift = fileBelow(img.image)
-		_, host := c.out.(*os.File)
-		c.inKernel = c.src != nil && host
+		c.inKernel = c.src != nil && hostOut(c.out) != nil
 	}
 	for e.len > 0 {
 		if c.ctx.Err() != nil {
@@ -55,13 +54,16 @@ func (c *copier) copy(img *Reader, e extent) error {
 
 // some copies the beginning of a range.
 func (c *copier) some(e extent) (int64, error) {
-	if dst, host := c.out.(*os.File); host && c.inKernel {
+	if dst := hostOut(c.out); dst != nil && c.inKernel {
 		n, err := copyFileRange(dst, c.base+e.dst, c.src, c.shift+e.src, min(e.len, 64<<20))
 		if err != nil {
 			return 0, fmt.Errorf("%s: copy of %d bytes at offset %d: %w", c.img.Name(), e.len, e.src, err)
 		}
 		if n > 0 {
-			return n, nil
+			if noted, ok := c.out.(copyNoter); ok {
+				err = noted.Copied(c.base+e.dst, n)
+			}
+			return n, err
 		}
 		c.inKernel = false
 	}
@@ -132,6 +134,24 @@ func (w *dataWriter) copyRuns() error {
 	return nil
 }
 
+// copyNoter is a new file that is to be told what the kernel copied to it.
+type copyNoter interface {
+	HostFile() *os.File
+	Copied(off, n int64) error
+}
+
+// hostOut is the host's file that a new image is written to, nil where it is
+// none.
+func hostOut(out io.WriterAt) *os.File {
+	switch v := out.(type) {
+	case *os.File:
+		return v
+	case copyNoter:
+		return v.HostFile()
+	}
+	return nil
+}
+
 // fileBelow finds the host's file that a reader reads, and where in it offset 0
 // is.
 func fileBelow(r io.ReaderAt) (*os.File, int64) {
@@ -173,7 +193,7 @@ func copyFileRange(dst *os.File, dstOff int64, src *os.File, srcOff, n int64) (i
 // disk, so that the sync at the end finds most of it done. It is a wish: what it
 // returns does not matter, as the sync tells of errors.
 func startWriteback(out io.WriterAt, off, n int64) {
-	if f, ok := out.(*os.File); ok {
+	if f := hostOut(out); f != nil {
 		_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 	}
 }
