@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -39,11 +40,12 @@ type booted struct {
 	inner    string   // of an ext image in the base that holds the system
 	over     string   // the overlay: an image, or the directory above upper and work
 	isImage  bool
-	up, work string // in over
-	top      string // where the files are that users change
-	options  []string
-	ids      bool   // as antiX, which passes over an overlay of another version id
-	need     string // without which the overlay is not used
+	up, work string                       // in over
+	top      string                       // where the files are that users change
+	options  []string                     // under which it is mounted to be looked at
+	known    map[string]map[string]string // what was looked at, by state
+	ids      bool                         // as antiX, which passes over an overlay of another version id
+	need     string                       // without which the overlay is not used
 }
 
 // at gives the same medium in another directory.
@@ -135,6 +137,38 @@ func (b *booted) use(options string, fn func(mnt string)) {
 // shows is what the kernel shows under each of the options, as text; a file
 // that cannot be read shows its error. The medium is not touched.
 func (b *booted) shows() map[string]string {
+	b.t.Helper()
+	state := b.state()
+	if b.known[state] == nil {
+		b.known[state] = b.look()
+	}
+	return b.known[state]
+}
+
+// state is a sum of all that a boot looks at.
+func (b *booted) state() string {
+	b.t.Helper()
+	h := sha256.New()
+	fmt.Fprintln(h, b.options)
+	for _, name := range append(slices.Clone(b.images), b.over, b.over+"/"+b.up, b.over+"/"+b.work) {
+		at := filepath.Join(b.dir, name)
+		st, err := os.Stat(at)
+		fmt.Fprintln(h, name, err == nil)
+		switch {
+		case err != nil:
+		case st.Mode().IsRegular():
+			f, err := os.Open(at)
+			systest.Must(b.t, err)
+			_, err = io.Copy(h, f)
+			systest.Must(b.t, errors.Join(err, f.Close()))
+		case name != b.over:
+			systest.Must(b.t, tree.WriteManifest(b.t.Context(), h, openDir(b.t, at), tree.ManifestOptions{}))
+		}
+	}
+	return string(h.Sum(nil))
+}
+
+func (b *booted) look() map[string]string {
 	b.t.Helper()
 	c := b.at(systest.MemDir(b.t))
 	systest.Run(b.t, "cp", "-a", "--sparse=always", b.dir+"/.", c.dir)
@@ -480,15 +514,15 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 		}
 	}
 	return map[string]func(t testing.TB, foreign bool) *booted{
-		"antiX":                    antix("etc"),
-		"antiX, not stamped":       antix("opt"),
-		"LiveOS, directory":        liveos(true, false),
-		"LiveOS, image":            liveos(true, true),
-		"LiveOS, nested":           liveos(false, false),
-		"LiveOS, nested, image":    liveos(false, true),
-		"Debian live":              debian(true, false),
-		"Debian live, directory":   debian(false, false),
-		"Debian live, two modules": debian(true, true),
+		"antiX":                     antix("etc"),
+		"antiX, not stamped":        antix("opt"),
+		"LiveOS, directory":         liveos(true, false),
+		"LiveOS, image":             liveos(true, true),
+		"LiveOS, nested, directory": liveos(false, false),
+		"LiveOS, nested, image":     liveos(false, true),
+		"Debian live":               debian(true, false),
+		"Debian live, directory":    debian(false, false),
+		"Debian live, two modules":  debian(true, true),
 		"archiso, directory": func(t testing.TB, foreign bool) *booted {
 			b := &booted{t: t, dir: systest.TempDir(t), images: []string{"arch/x86_64/airootfs.sfs"}, over: "persistent_ARCH/x86_64", up: "upperdir", work: "workdir", top: "etc"}
 			squashIt(t, b, system(t, "etc", foreign), b.images[0])
@@ -527,6 +561,7 @@ func TestOriginsCrash(t *testing.T) {
 			t.Run(name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				b := fill(t, false)
+				b.known = map[string]map[string]string{}
 				if b.options = overlayOptions; c.moves {
 					b.options = []string{c.options} // what it needs
 				}
@@ -554,7 +589,7 @@ func (o *originsCrash) copy() *booted {
 func (b *booted) alone() string {
 	b.t.Helper()
 	c := *b
-	c.over, c.options = "nothing", []string{""}
+	c.over, c.options, c.known = "nothing", []string{""}, map[string]map[string]string{}
 	return c.shows()[""]
 }
 
