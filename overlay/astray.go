@@ -14,6 +14,10 @@ import (
 type Origin struct {
 	// Path is a name of the file in its layer.
 	Path string
+	// Dir: it is a directory, which the kernel finds by its name, and looks at the
+	// mark only to see whether it is still the same one: that of the layer's root,
+	// whose Path is empty, when it mounts with an index.
+	Dir bool
 	// File is the identity of the file that has the mark.
 	File tree.Inode
 	// UUID is that of the lower file system, zero for one that has none.
@@ -22,10 +26,9 @@ type Origin struct {
 	Number uint64
 }
 
-// Origins lists the marks of a layer's files by which the kernel looks for
-// inodes of the layers below, by each name of the files. Those of directories
-// are left out, for directories are found by their names, and so are marks that
-// are empty or of a form that names no inode. Layers of aufs have none.
+// Origins lists the marks of a layer's files and directories that name inodes of
+// the layers below, by each name of the files. Marks that are empty, or of a form
+// that names no inode, are left out. Layers of aufs have none.
 func Origins(l Layer) ([]Origin, error) {
 	if l.Form != OverlayFS || l.Root == nil {
 		return nil, nil
@@ -36,9 +39,6 @@ func Origins(l Layer) ([]Origin, error) {
 	}
 	var out []Origin
 	err := walkRaw(l.Root, func(path string, n *tree.Node) error {
-		if n.Type == tree.Directory {
-			return nil
-		}
 		for _, prefix := range prefixes {
 			v, _ := n.Xattrs.Get(prefix + "origin")
 			if v == "" {
@@ -46,7 +46,7 @@ func Origins(l Layer) ([]Origin, error) {
 			}
 			// What the kernel cannot decode it passes over.
 			if h, err := parseHandle([]byte(v)); err == nil {
-				out = append(out, Origin{Path: strings.TrimPrefix(path, "/"), File: n.Inode, UUID: h.uuid, Number: h.inode})
+				out = append(out, Origin{Path: strings.TrimPrefix(path, "/"), Dir: n.Type == tree.Directory, File: n.Inode, UUID: h.uuid, Number: h.inode})
 			}
 		}
 		return nil
@@ -55,9 +55,9 @@ func Origins(l Layer) ([]Origin, error) {
 }
 
 // Astray gives a mark by which the kernel would show a file of the layer in the
-// place of a file of base that it is not, or the other way about; nil where
-// there is none. base is the tree of the one file system below the layer, whose
-// UUID is that of the marks.
+// place of a file of base that it is not, or the other way about, or would refuse
+// to mount; nil where there is none. base is the tree of the one file system
+// below the layer, whose UUID is that of the marks.
 //
 // A mark leads to the inode that has its number in base. That is harmless where
 // nobody else shows that inode: where it has no name but the marked file's own
@@ -76,6 +76,10 @@ func Astray(ctx context.Context, l Layer, marks []Origin, base *tree.Node) (*Ori
 		m := &marks[i]
 		c := by[m.Number]
 		switch {
+		case m.Dir && m.Path == "" && m.Number != base.Inode.Number:
+			return m, nil
+		case m.Dir:
+			continue
 		case c == nil:
 			c = &carrier{mark: m, names: map[string]bool{}}
 			by[m.Number] = c

@@ -477,7 +477,7 @@ func (p *CompactPlan) writeOptions() (squash.WriteOptions, error) {
 	if p.live.Base.Image != nil {
 		wo = squash.WriteOptionsLike(p.live.Base.Image)
 	}
-	if p.forISO == nil {
+	if p.forISO == nil && (p.live.Base.Inner == nil || p.keepsImage()) {
 		var err error
 		if wo.Numbers, err = p.live.numbers(); err != nil {
 			return wo, err

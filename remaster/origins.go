@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -75,12 +76,12 @@ func (l *Live) marked() ([]markedLayer, error) {
 // image, nothing for SquashFS.
 type fsUUID [16]byte
 
-// marksOf tells whether the overlay has marks that name a file system with that
-// UUID.
-func (l *Live) marksOf(id fsUUID) (bool, error) {
+// rootMarked tells whether a layer's root is marked with the directory that it
+// lies over, so that the kernel mounts it with an index over no other.
+func (l *Live) rootMarked() (bool, error) {
 	layers, err := l.marked()
 	for _, m := range layers {
-		if slices.ContainsFunc(m.marks, func(o overlay.Origin) bool { return o.UUID == id }) {
+		if slices.ContainsFunc(m.marks, func(o overlay.Origin) bool { return o.Dir && o.Path == "" }) {
 			return true, nil
 		}
 	}
@@ -91,10 +92,10 @@ func (l *Live) marksOf(id fsUUID) (bool, error) {
 // have in the present one: all that come from it, and in the first place those
 // that the overlay has changed, to which its marks lead. With them the present
 // overlay shows over the new base what it shows over the old one, whatever
-// options it is mounted with. It gives nil where one number can mean inodes of
-// several images.
+// options it is mounted with. Where one number can mean inodes of several images
+// none is kept, and what the marks name is given to no inode.
 func (l *Live) numbers() (*squash.Numbers, error) {
-	if l.Base.Image == nil || len(l.stack) > 1 {
+	if l.Base.Image == nil {
 		return nil, nil
 	}
 	n := &squash.Numbers{Of: l.Base.Image, Held: map[uint32]string{}}
@@ -103,15 +104,20 @@ func (l *Live) numbers() (*squash.Numbers, error) {
 		return n, err
 	}
 	files := map[uint64]tree.Inode{}
-	most := uint64(l.Base.Image.Superblock().InodeCount)
+	several := len(l.stack) > 1
+	if several {
+		n.Of = nil
+	}
 	for _, m := range layers {
 		for _, o := range m.marks {
-			if o.UUID != (fsUUID{}) || o.Number == 0 || o.Number > most {
-				continue // it leads to nothing in either base
+			if o.Dir || o.UUID != (fsUUID{}) || o.Number == 0 || o.Number > math.MaxUint32 {
+				continue // it leads to nothing in any base
 			}
 			number := uint32(o.Number)
 			file, seen := files[o.Number]
 			switch {
+			case several || o.Number > uint64(l.Base.Image.Superblock().InodeCount):
+				n.Held[number] = ""
 			case !seen:
 				files[o.Number] = o.File
 				n.Held[number] = path.Join(m.dir, o.Path)
@@ -154,7 +160,10 @@ func (l *Live) astray(ctx context.Context, base *Base) (bool, error) {
 		return false, err
 	}
 	for _, m := range layers {
-		marks := slices.DeleteFunc(slices.Clone(m.marks), func(o overlay.Origin) bool { return o.UUID != id })
+		if slices.ContainsFunc(m.marks, func(o overlay.Origin) bool { return o.Dir && o.Path == "" && o.UUID != id }) {
+			return true, nil // of another file system: see overlay.Origin
+		}
+		marks := slices.DeleteFunc(slices.Clone(m.marks), func(o overlay.Origin) bool { return o.UUID != id || o.Dir && o.Path != "" })
 		if len(marks) == 0 {
 			continue
 		}
@@ -188,22 +197,20 @@ func (b *Base) followed() (id fsUUID, followed bool, err error) {
 	return id, b.Image.Superblock().ExportTableStart != squash.NoTable, nil
 }
 
-// misled tells whether marks of the overlay may lead to other files of the new
-// base than those that they are of.
+// misled tells whether marks of the overlay mean something else over the new
+// base, or keep the kernel from mounting it there.
 func (p *CompactPlan) misled() (bool, error) {
 	switch m := p.make.(type) {
+	case *deviceMaker:
+		return false, nil // the image is the old one with changes
 	case *squashMaker:
-		if m.inner != nil {
-			return p.live.marksOf(m.inner.options.UUID)
-		}
-		if m.plan == nil || m.plan.NumbersKept() || m.options.Flags&squash.FlagExportable == 0 {
+		if m.inner == nil && m.plan.NumbersKept() && len(p.live.stack) < 2 {
 			return false, nil
 		}
-		return p.live.marksOf(fsUUID{})
-	case *extMaker:
-		return p.live.marksOf(m.inner.options.UUID)
 	}
-	return false, nil // an image that is the old one with changes
+	// What files are marked with is a number that no inode has, or another file
+	// system.
+	return p.live.rootMarked()
 }
 
 // keepLayer plans an overlay that lies over a base in which its marks would lead

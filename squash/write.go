@@ -91,6 +91,7 @@ type Plan struct {
 	// numbers are those of the inodes in the order of the scan, nil for 1, 2 and so
 	// on.
 	numbers []uint32
+	kept    bool // they are those of another image
 	// tails are members of fragment blocks that are packed anew, by the first of
 	// the files that have them.
 	tails map[packedTail]int

@@ -3,7 +3,9 @@ package squash
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"relive/tree"
 )
@@ -21,7 +23,7 @@ import (
 // new image are therefore not without gaps. Those in between have an entry in
 // the export table that names no inode.
 type Numbers struct {
-	// Of is the image.
+	// Of is the image; where it is nil no number is kept, but those that are held.
 	Of *Reader
 	// Held are numbers that an inode is given by path: the one that has a name
 	// there, whatever its Origin, and no other. The path "" is of none.
@@ -41,12 +43,12 @@ type numbering struct {
 }
 
 func newNumbering(n *Numbers) *numbering {
-	if n == nil || n.Of == nil {
+	if n == nil {
 		return nil
 	}
 	held := make(map[string]uint32, len(n.Held))
-	for number, path := range n.Held {
-		if path != "" {
+	for _, number := range slices.Sorted(maps.Keys(n.Held)) {
+		if path := n.Held[number]; path != "" {
 			held[path] = number
 		}
 	}
@@ -60,7 +62,7 @@ func (n *numbering) add(path string, node *tree.Node) (place int) {
 	}
 	place = len(n.want)
 	want := uint32(0)
-	if o := node.Origin; o.Source == any(n.of) && o.Number <= math.MaxUint32 {
+	if o := node.Origin; n.of != nil && o.Source == any(n.of) && o.Number <= math.MaxUint32 {
 		if _, other := n.kept[uint32(o.Number)]; !other {
 			want = uint32(o.Number)
 		}
@@ -85,21 +87,23 @@ func (n *numbering) name(path string, place int) {
 // export table has an entry for each.
 func numbersMost(inodes int) uint64 { return min(4*uint64(inodes)+1<<16, math.MaxUint32-1) }
 
-// assign gives the numbers in the order of the scan, nil where they cannot be
-// kept: a number of those that stay is too high for so few inodes.
-func (n *numbering) assign(ctx context.Context) ([]uint32, error) {
+// assign gives the numbers in the order of the scan. Where they cannot be kept,
+// since one is too high for so few inodes, they are new ones, but none that is
+// held, and kept is false.
+func (n *numbering) assign(ctx context.Context) (numbers []uint32, kept bool, err error) {
 	if n == nil {
-		return nil, nil
+		return nil, false, nil
 	}
-	most := numbersMost(len(n.want))
+	most := numbersMost(len(n.want) + len(n.kept))
 	var taken bitset
 	// What is held first; of the others the first of the tree.
+	kept = true
 	for _, sure := range []bool{true, false} {
 		for place, number := range n.want {
 			switch {
 			case number == 0 || n.sure.has(uint32(place)) != sure:
 			case uint64(number) > most:
-				return nil, nil
+				kept = false
 			case taken.has(number):
 				n.want[place] = 0
 			default:
@@ -107,20 +111,26 @@ func (n *numbering) assign(ctx context.Context) ([]uint32, error) {
 			}
 		}
 	}
-	// The new ones get what neither this image nor the new one has.
+	if !kept {
+		taken = nil
+		clear(n.want)
+	}
 	for number := range n.kept {
 		if uint64(number) <= most {
 			taken.set(number)
 		}
 	}
-	err := n.of.ScanInodes(func(i InodeInfo) error {
-		if uint64(i.Number) <= most {
-			taken.set(i.Number)
+	if kept && n.of != nil {
+		// New ones get what neither this image has nor the new one.
+		err := n.of.ScanInodes(func(i InodeInfo) error {
+			if uint64(i.Number) <= most {
+				taken.set(i.Number)
+			}
+			return ctx.Err()
+		})
+		if err != nil {
+			return nil, false, err
 		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return nil, err
 	}
 	next := uint32(1)
 	for place, number := range n.want {
@@ -130,13 +140,10 @@ func (n *numbering) assign(ctx context.Context) ([]uint32, error) {
 		for taken.has(next) {
 			next++
 		}
-		if uint64(next) > most {
-			return nil, nil
-		}
 		n.want[place] = next
 		next++
 	}
-	return n.want, nil
+	return n.want, kept, nil
 }
 
 // bitset is a set of numbers; what is behind its end is not in it.
@@ -152,8 +159,9 @@ func (b *bitset) set(i uint32) {
 }
 
 // NumbersKept reports whether the inodes keep their numbers as
-// WriteOptions.Numbers asks for.
-func (p *Plan) NumbersKept() bool { return p.numbers != nil }
+// WriteOptions.Numbers asks for. Where they do not, numbers that are held are at
+// least given to no other inode, if there is an export table.
+func (p *Plan) NumbersKept() bool { return p.kept }
 
 // number gives the number of the inode that is met as the next.
 func (w *metaWriter) number() uint32 {

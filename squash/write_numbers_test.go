@@ -187,16 +187,27 @@ func TestNumbersNotKept(t *testing.T) {
 	o := lz4Options(t, 4096)
 	image, _ := writeImage(t, sampleTree(1, 4096), o)
 	base := openImage(t, image, o.Library)
+	taken := uint32(2)
 	far := tree.NewFile("far", 0o644, []byte("far"))
 	far.Origin = tree.Inode{Source: base, Number: 1 << 31}
 	root := tree.NewDir("", 0o755, far, tree.NewFile("near", 0o644, nil))
-	o.Numbers = &Numbers{Of: base}
+	o.Numbers = &Numbers{Of: base, Held: map[uint32]string{taken: "", 1 << 30: ""}}
 	image, plan := writeImage(t, root, o)
 	r := openImage(t, image, o.Library)
-	if plan.NumbersKept() || r.Superblock().InodeCount != 3 {
+	if plan.NumbersKept() || r.Superblock().InodeCount != 4 {
 		t.Errorf("kept: %v, numbers up to %d", plan.NumbersKept(), r.Superblock().InodeCount)
 	}
+	if got := numbersOf(t, r); got["far"] == taken || got["near"] == taken || got[""] == taken {
+		t.Errorf("a number that is held was given away: %v", got)
+	}
 	verifyClean(t, r)
+	if err := plan.CheckNumbers(context.Background(), r); err != nil {
+		t.Error(err)
+	}
+	o.Numbers.Of = nil
+	if again, _ := writeImage(t, root, o); numbersOf(t, openImage(t, again, o.Library))["near"] == taken {
+		t.Error("a number that is held was given away, without an image")
+	}
 	o.Flags &^= FlagExportable
 	far.Origin.Number = 1000
 	if image, plan = writeImage(t, root, o); plan.NumbersKept() || openImage(t, image, o.Library).Superblock().InodeCount != 3 {
@@ -341,4 +352,3 @@ func byHandle(mnt *os.File, number uint32) (int, error) {
 	h := unix.NewFileHandle(1, binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, number), 0))
 	return unix.OpenByHandleAt(int(mnt.Fd()), h, unix.O_PATH|unix.O_NOFOLLOW)
 }
-

@@ -167,7 +167,7 @@ func (p *Plan) scan(ctx context.Context) error {
 		return nil
 	})
 	if err == nil {
-		p.numbers, err = numbers.assign(ctx)
+		p.numbers, p.kept, err = numbers.assign(ctx)
 	}
 	return err
 }
