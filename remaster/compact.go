@@ -24,6 +24,8 @@ type CompactOptions struct {
 	BlockSize int
 	// Excludes leave paths out of the new base.
 	Excludes []exclude.Rule
+	// AllowUnmatched goes on where an exclude matches nothing.
+	AllowUnmatched bool
 	// KeepOld is how many former states are kept beside the new one.
 	KeepOld int
 	// NoReset keeps the overlay as it is, stamped for the new base.
@@ -269,11 +271,12 @@ func (p *CompactPlan) exclude(root *tree.Node) (*tree.Node, error) {
 	}
 	for _, r := range p.rules {
 		p.Summary.Excluded += r.Entries
-		if r.Matches == 0 {
-			p.warn("the exclude %q (%s) matches nothing", r.Rule.Pattern, r.Rule.Source)
-		}
 	}
-	return set.Apply(root), nil
+	var u unmatched
+	u.excludes(p.rules, 0, "", root)
+	warnings, err := u.check(p.live.Dir, p.o.AllowUnmatched)
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	return set.Apply(root), err
 }
 
 // keepsImage tells whether the new base holds a file system image, as the old
