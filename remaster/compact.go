@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"relive/remaster/accounts"
 	"relive/remaster/exclude"
@@ -231,6 +232,12 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.forISO != nil {
+		root = p.system
+	}
+	if err := p.checkResult(ctx, root); err != nil {
+		return err
+	}
 	if p.make, err = p.maker(ctx, wo); err != nil {
 		return err
 	}
@@ -241,6 +248,19 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 		return err
 	}
 	p.apart, err = p.mustPart()
+	return err
+}
+
+// checkResult refuses a new system that cannot boot, or of which the excludes
+// leave less than half.
+func (p *CompactPlan) checkResult(ctx context.Context, now *tree.Node) error {
+	force := p.o.Force || p.forISO != nil && p.forISO.o.Force
+	out, err := p.live.checkLeftOut(ctx, now, p.Summary.Excluded, force)
+	if err != nil {
+		return err
+	}
+	lost, err := p.live.checkBoots(ctx, p.live.Base.Root, now, p.live, force)
+	p.Summary.Warnings = slices.Concat(p.Summary.Warnings, out, lost)
 	return err
 }
 

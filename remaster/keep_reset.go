@@ -194,6 +194,11 @@ func (p *RelayerPlan) planEmpty(ctx context.Context) error {
 	if err := p.checkInUse(); err != nil {
 		return err
 	}
+	lost, err := l.checkBoots(ctx, l.Merged, l.Base.Root, l, p.o.Force)
+	if err != nil {
+		return err
+	}
+	s.Warnings = append(s.Warnings, lost...)
 	_, antix := l.Layout.(AntiX)
 	c := &CompactPlan{live: l, env: p.env, o: CompactOptions{KeepOld: p.o.KeepOld, Force: true}, system: l.Base.Root}
 	if antix {
