@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"relive/remaster/accounts"
 	"relive/remaster/exclude"
@@ -24,6 +25,8 @@ type CompactOptions struct {
 	BlockSize int
 	// Excludes leave paths out of the new base.
 	Excludes []exclude.Rule
+	// AllowUnmatched goes on where an exclude matches nothing.
+	AllowUnmatched bool
 	// KeepOld is how many former states are kept beside the new one.
 	KeepOld int
 	// NoReset keeps the overlay as it is, stamped for the new base.
@@ -249,6 +252,12 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.forISO != nil {
+		root = p.system
+	}
+	if err := p.checkResult(ctx, root); err != nil {
+		return err
+	}
 	if p.make, err = p.maker(ctx, wo); err != nil {
 		return err
 	}
@@ -279,6 +288,19 @@ func (p *CompactPlan) planStay() error {
 	}
 	p.resets, err = p.keepLayer()
 	p.apart = len(p.resets) > 0
+	return err
+}
+
+// checkResult refuses a new system that cannot boot, or of which the excludes
+// leave less than half.
+func (p *CompactPlan) checkResult(ctx context.Context, now *tree.Node) error {
+	force := p.o.Force || p.forISO != nil && p.forISO.o.Force
+	out, err := p.live.checkLeftOut(ctx, now, p.Summary.Excluded, force)
+	if err != nil {
+		return err
+	}
+	lost, err := p.live.checkBoots(ctx, p.live.Base.Root, now, p.live, force)
+	p.Summary.Warnings = slices.Concat(p.Summary.Warnings, out, lost)
 	return err
 }
 
@@ -313,11 +335,12 @@ func (p *CompactPlan) exclude(root *tree.Node) (*tree.Node, error) {
 	}
 	for _, r := range p.rules {
 		p.Summary.Excluded += r.Entries
-		if r.Matches == 0 {
-			p.warn("the exclude %q (%s) matches nothing", r.Rule.Pattern, r.Rule.Source)
-		}
 	}
-	return set.Apply(root), nil
+	var u unmatched
+	u.excludes(p.rules, 0, "", root)
+	warnings, err := u.check(p.live.Dir, p.o.AllowUnmatched)
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	return set.Apply(root), err
 }
 
 // keepsImage tells whether the new base holds a file system image, as the old

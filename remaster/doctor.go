@@ -99,7 +99,7 @@ func (l *Live) Diagnose(ctx context.Context, e *Env) (*Diagnosis, error) {
 	for _, step := range []struct {
 		name string
 		look func(context.Context) error
-	}{{"looking at the directory", d.directory}, {"looking at the images", d.images}, {"looking at the layers", d.layers}, {"looking at packages", d.packages}} {
+	}{{"looking at the directory", d.directory}, {"looking at the images", d.images}, {"looking at the layers", d.layers}, {"looking at packages", d.packages}, {"looking at what boots", d.system}} {
 		e.phase(step.name, 0)
 		if err := step.look(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", step.name, err)

@@ -55,6 +55,8 @@ type ISOOptions struct {
 	NoHomes bool
 	// Excludes leave paths out of the system, beside those of the default lists.
 	Excludes []exclude.Rule
+	// AllowUnmatched goes on where one of Excludes matches nothing.
+	AllowUnmatched bool
 	// NoDefaultExcludes leaves the default lists alone.
 	NoDefaultExcludes bool
 

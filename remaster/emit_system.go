@@ -112,12 +112,13 @@ func (s *isoSystem) exclude(p *CompactPlan, root *tree.Node) (*tree.Node, error)
 	if s.counts, err = set.Count(root); err != nil {
 		return nil, err
 	}
-	for i, c := range s.counts {
+	for _, c := range s.counts {
 		p.Summary.Excluded += c.Entries
 		p.touched = p.touched || c.Entries > 0
-		if c.Matches == 0 && i >= s.listed {
-			p.warn("the exclude %q (%s) matches nothing", c.Rule.Pattern, c.Rule.Source)
-		}
 	}
-	return set.Apply(root), nil
+	var u unmatched
+	u.excludes(s.counts, s.listed, "", root)
+	warnings, err := u.check(p.live.Dir, s.o.AllowUnmatched)
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	return set.Apply(root), err
 }

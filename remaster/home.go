@@ -21,6 +21,8 @@ type SyncHomeOptions struct {
 	// Excludes leave paths below /home alone: they are neither brought over nor
 	// removed.
 	Excludes []exclude.Rule
+	// AllowUnmatched goes on where one of Users or Excludes matches nothing.
+	AllowUnmatched bool
 	// NoDelete keeps files that only the side which is written to has.
 	NoDelete bool
 	// Mirror removes homes that the other side has not.

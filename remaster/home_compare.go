@@ -6,12 +6,16 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/exclude"
 	"relive/tree"
 )
 
 // compare gives the homes that the side which has to now is to have, and counts
 // what that changes. to is nil where it has none.
 func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users []string) (*tree.Node, error) {
+	if err := p.checkExcludes(to, from); err != nil {
+		return nil, err
+	}
 	want, shown, err := p.want(to, from, users)
 	if err != nil {
 		return nil, err
@@ -82,6 +86,33 @@ func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users [
 	}
 	s.stands(!s.Home && !s.Total.Any())
 	return want, nil
+}
+
+// checkExcludes refuses excludes that match nothing on either side.
+func (p *SyncHomePlan) checkExcludes(sides ...*tree.Node) error {
+	if p.rules == nil {
+		return nil
+	}
+	sides = slices.DeleteFunc(sides, func(n *tree.Node) bool { return n == nil })
+	var all []exclude.RuleCount
+	for _, n := range sides {
+		counts, err := p.rules.Count(n)
+		if err != nil {
+			return err
+		}
+		if all == nil {
+			all = counts
+			continue
+		}
+		for i := range all {
+			all[i].Matches += counts[i].Matches
+		}
+	}
+	var u unmatched
+	u.excludes(all, 0, "", sides...)
+	warnings, err := u.check(p.Summary.From, p.o.AllowUnmatched)
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	return err
 }
 
 // sum adds the counts of another.

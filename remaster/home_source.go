@@ -140,11 +140,20 @@ func (p *SyncHomePlan) picked(homes *tree.Node, users []string) (*tree.Node, err
 	if len(names) > 0 {
 		has = "it holds those of " + strings.Join(names[:min(len(names), 20)], ", ")
 	}
-	for _, u := range p.o.Users {
-		if !slices.Contains(names, tree.Escape(u)) {
-			return nil, refuse(has, "%s: there is no home of %s", p.Summary.From, tree.Escape(u))
+	var u unmatched
+	for _, name := range p.o.Users {
+		if !slices.Contains(names, tree.Escape(name)) {
+			u.name("there is no home of "+tree.Escape(name), name, names)
 		}
 	}
+	if u.hint = joinHints(u.hint, has); len(u.facts) == len(p.o.Users) && len(u.facts) > 0 && p.o.AllowUnmatched {
+		return nil, refuse(has, "%s: there is none of the homes that --user names", p.Summary.From)
+	}
+	warnings, err := u.check(p.Summary.From, p.o.AllowUnmatched)
+	if err != nil {
+		return nil, err
+	}
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 	if p.o.Mirror && len(kids) == 0 && !p.o.Force {
 		return nil, refuse("see that it is the right one; --force goes on", "%s: holds no homes, and --mirror would remove all others", p.Summary.From)
 	}

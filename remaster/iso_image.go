@@ -2,7 +2,6 @@ package remaster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -74,18 +73,26 @@ func (o *ISO) unchanged() error {
 func (o *ISO) Node(p string) (*tree.Node, error) {
 	n, err := o.Root.Lookup(strings.Trim(path.Clean("/"+p), "/"))
 	if err == nil && n == nil {
-		err = withHint(fmt.Errorf("%s: no %s in it", o.Path, tree.Quote(p)), "relive iso ls "+o.Path+" lists it; names with other capitals are other names")
+		err = o.missing(p, "no %s in it", tree.Quote(p))
 	}
 	return n, err
 }
 
-// ErrISOPattern is the error of patterns that nothing in an image matches.
-var ErrISOPattern = errors.New("nothing in the image matches")
+// missing is the refusal of a path or pattern that the image does not have.
+func (o *ISO) missing(pattern, fact string, args ...any) error {
+	var u unmatched
+	u.path("", pattern, "", o.Root)
+	hint := u.hint
+	if hint == "" {
+		hint = u.mild
+	}
+	return refuse(joinHints(hint, "relive iso ls "+o.Path+" lists it; names with other capitals are other names"), "%s: "+fact, append([]any{o.Path}, args...)...)
+}
 
 // Select gives the tree of the paths that patterns name, with the directories
 // that lead there: all of it where there are no patterns. A pattern is a path,
 // which takes what is below it too, or a shell pattern whose '*' stops at
-// slashes. One that matches nothing is ErrISOPattern.
+// slashes. One that matches nothing is a Refusal.
 func (o *ISO) Select(ctx context.Context, patterns []string) (*tree.Node, error) {
 	if len(patterns) == 0 {
 		return o.Root, nil
@@ -97,7 +104,7 @@ func (o *ISO) Select(ctx context.Context, patterns []string) (*tree.Node, error)
 			return nil, err
 		}
 		if n == 0 {
-			return nil, withHint(fmt.Errorf("%s: %w %s", o.Path, ErrISOPattern, tree.Quote(pattern)), "relive iso ls "+o.Path+" lists it; names with other capitals are other names")
+			return nil, o.missing(pattern, "nothing in the image matches %s", tree.Quote(pattern))
 		}
 	}
 	return pruned(o.Root, "", keep), nil

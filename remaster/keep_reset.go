@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"relive/tree"
@@ -13,6 +14,8 @@ import (
 type ResetOptions struct {
 	// Keep tells what is kept. The last rule that matches decides.
 	Keep []KeepRule
+	// AllowUnmatched goes on where a rule matches nothing.
+	AllowUnmatched bool
 	// KeepOld is how many former overlays are kept beside the new one.
 	KeepOld int
 	// Grow makes an image larger where what is kept does not fit.
@@ -97,7 +100,9 @@ func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPla
 		if s.Warnings == nil {
 			s.Warnings = []string{}
 		}
-		p.tellMatches(m)
+		if err := p.tellMatches(m, l, o.AllowUnmatched); err != nil {
+			return nil, err
+		}
 	}
 	r := &RelayerPlan{live: l, env: e, verb: "reset", o: RelayerOptions{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force}}
 	r.Summary = RelayerSummary{KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
@@ -134,9 +139,10 @@ func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPla
 	return p, nil
 }
 
-// tellMatches tells of rules that match nothing. A preset knows many places, of
+// tellMatches refuses rules that match nothing. A preset knows many places, of
 // which no system has all.
-func (p *ResetPlan) tellMatches(m *keepMatcher) {
+func (p *ResetPlan) tellMatches(m *keepMatcher, l *Live, allow bool) error {
+	var u unmatched
 	s := &p.Summary
 	var presets []string
 	met := map[string]bool{}
@@ -149,7 +155,7 @@ func (p *ResetPlan) tellMatches(m *keepMatcher) {
 			}
 			met[r.Source] = met[r.Source] || m.matches[i] > 0
 		case m.matches[i] == 0:
-			s.Warnings = append(s.Warnings, fmt.Sprintf("the pattern %q (%s) matches nothing", r.Pattern, r.Source))
+			u.path(fmt.Sprintf("the pattern %q (%s) matches nothing", r.Pattern, r.Source), strings.TrimPrefix(r.Pattern, "!"), "/", l.Merged, l.Base.Root)
 		}
 	}
 	for _, name := range presets {
@@ -157,6 +163,9 @@ func (p *ResetPlan) tellMatches(m *keepMatcher) {
 			s.Notes = append(s.Notes, "the "+name+" matches nothing")
 		}
 	}
+	warnings, err := u.check(l.Dir, allow)
+	s.Warnings = append(s.Warnings, warnings...)
+	return err
 }
 
 // count tells what of the overlay is kept and what is lost.
@@ -185,6 +194,11 @@ func (p *RelayerPlan) planEmpty(ctx context.Context) error {
 	if err := p.checkInUse(); err != nil {
 		return err
 	}
+	lost, err := l.checkBoots(ctx, l.Merged, l.Base.Root, l, p.o.Force)
+	if err != nil {
+		return err
+	}
+	s.Warnings = append(s.Warnings, lost...)
 	_, antix := l.Layout.(AntiX)
 	c := &CompactPlan{live: l, env: p.env, o: CompactOptions{KeepOld: p.o.KeepOld, Force: true}, system: l.Base.Root}
 	if antix {

@@ -79,7 +79,7 @@ func liveosOverlays(at place, dir, generation, set string) ([]string, error) {
 		found = found[:1]
 	case set != "" && set != anySet && (set != DefaultSet || len(found) > 1):
 		if !slices.Contains(found, set) {
-			return nil, refuse("relive sets "+dir+" lists those that are there", "%s: there is no overlay %s", dir, set)
+			return nil, refuse(joinHints(didYouMean(set, found), "relive sets "+dir+" lists those that are there"), "%s: there is no overlay %s", dir, set)
 		}
 		found = []string{set}
 	}

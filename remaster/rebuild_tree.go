@@ -92,7 +92,8 @@ func (p *RebuildPlan) remove(ctx context.Context, e *tree.Edits) error {
 
 // absent is the error of a path that the image does not have.
 func (p *RebuildPlan) absent(at string) error {
-	return withHint(fmt.Errorf("%s: %w %s", p.in.Path, ErrISOPattern, tree.Quote(strings.TrimPrefix(at, "/"))), "relive iso ls "+p.in.Path+" lists what is there; names with other capitals are other names")
+	at = strings.TrimPrefix(at, "/")
+	return p.in.missing(at, "nothing in the image matches %s", tree.Quote(at))
 }
 
 // source opens a file of the host, which must not change until it is read.

@@ -102,6 +102,11 @@ func (l *Live) planned(ctx context.Context, e *Env, verb string, want, layer *tr
 	if err := p.checkState(ctx); err != nil {
 		return nil, err
 	}
+	lost, err := l.checkBoots(ctx, l.Merged, want, l, o.Force)
+	if err != nil {
+		return nil, err
+	}
+	p.Summary.Warnings = append(p.Summary.Warnings, lost...)
 	p.Summary.Overlay = l.rel(l.Overlay.Path)
 	_, newest, err := l.state(ctx)
 	if err != nil {

@@ -17,6 +17,8 @@ import (
 type SaveOptions struct {
 	// Exclude are more rules of what is left out, beside those of persist-save.
 	Exclude []exclude.Rule
+	// AllowUnmatched goes on where one of them matches nothing.
+	AllowUnmatched bool
 	// All leaves out nothing but what Exclude says, and the version file of the
 	// base.
 	All bool
@@ -40,6 +42,8 @@ type SavePlan struct {
 	o    SaveOptions
 	from *saveSource
 	plan *RelayerPlan
+	// unmatched tells of excludes that match nothing.
+	unmatched []string
 
 	Summary SaveSummary
 }
@@ -142,6 +146,7 @@ func (p *SavePlan) make(ctx context.Context) error {
 		return err
 	}
 	s.RelayerSummary = p.plan.Summary
+	s.Warnings = append(s.Warnings, p.unmatched...)
 	for _, w := range rep.Warnings() {
 		s.Warnings = append(s.Warnings, p.from.path+": "+w)
 	}
@@ -178,11 +183,13 @@ func (p *SavePlan) layer() (overlay.Layer, error) {
 		return overlay.Layer{}, err
 	}
 	x := &p.Summary.Excluded
-	for i, c := range counts {
+	for _, c := range counts {
 		x.Entries, x.Bytes = x.Entries+c.Entries, x.Bytes+c.Bytes
-		if i < len(p.o.Exclude) && c.Matches == 0 {
-			p.Summary.Notes = append(p.Summary.Notes, fmt.Sprintf("the rule %s matches nothing", c.Rule))
-		}
+	}
+	var u unmatched
+	u.excludes(counts[:len(p.o.Exclude)], 0, "", p.from.root)
+	if p.unmatched, err = u.check(p.from.path, p.o.AllowUnmatched); err != nil {
+		return overlay.Layer{}, err
 	}
 	layer := overlay.Layer{Root: set.Apply(p.from.root), Form: overlay.OverlayFS, Namespace: overlay.Trusted, Index: p.from.index}
 	if p.from.form == FormAufs {

@@ -83,7 +83,7 @@ func (a AntiX) findSet(at place, dir, generation, set string) (*Found, error) {
 	where := filepath.Join(f.Dir, set)
 	switch {
 	case !isDir(at, where):
-		return nil, refuse("relive sets "+dir+" lists those that are there", "%s: there is no set %s", dir, set)
+		return nil, refuse(joinHints(didYouMean(set, nearSets(at, f.Dir)), "relive sets "+dir+" lists those that are there"), "%s: there is no set %s", dir, set)
 	case isFile(at, filepath.Join(where, antixBase)):
 		return nil, refuse("give that directory itself", "%s: holds a linuxfs, and is a live directory of its own", where)
 	case !holdsSet(at, where, ""), generation != "" && !holdsSet(at, where, generation):
@@ -95,6 +95,23 @@ func (a AntiX) findSet(at place, dir, generation, set string) (*Found, error) {
 	f.files.overlay = []string{path.Join(set, antixRoot)}
 	f.files.home = path.Join(set, antixHome)
 	return f, nil
+}
+
+// nearSets names the sets in a live directory and beside it.
+func nearSets(at place, dir string) (sets []string) {
+	sets = append(sets, DefaultSet)
+	for _, above := range []string{"", ".."} {
+		names, err := at.list(filepath.Join(dir, above))
+		if err != nil {
+			continue // there is nothing to suggest
+		}
+		for _, name := range names {
+			if name = path.Join(above, name); holdsSet(at, filepath.Join(dir, name), "") {
+				sets = append(sets, name)
+			}
+		}
+	}
+	return sets
 }
 
 // holdsSet tells whether there are files of persistence in a directory.

@@ -175,6 +175,13 @@ func (s *Stick) choose(ctx context.Context, e *Env, where string, opts []Option)
 		if len(s.Problems) > 0 {
 			hint += "; " + s.Problems[0]
 		}
+		if len(s.Lives) > 0 {
+			var all []string
+			for _, f := range s.Lives {
+				all = append(all, f.Where())
+			}
+			return nil, refuse(joinHints(didYouMean(where, all), "there are "+strings.Join(all, ", ")), "%s: there is no live system at %s", s.Disk.Path, where)
+		}
 		return nil, withHint(fmt.Errorf("%s: %w", s.Disk.Path, ErrNoLayout), hint)
 	}
 	var all []string

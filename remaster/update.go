@@ -121,6 +121,9 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 	if err := p.checkState(ctx); err != nil {
 		return nil, err
 	}
+	if err := p.checkBoots(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.planSums(); err != nil {
 		return nil, err
 	}
@@ -244,6 +247,22 @@ func (p *UpdatePlan) checkState(ctx context.Context) error {
 		return refuse("update without --stage from another system, or with --no-kernel", "%s: %s is another one, and a boot takes up a staged linuxfs, but no kernel", l.Dir, p.files[0].target)
 	}
 	return c.checkInUse(!p.o.Stage)
+}
+
+// checkBoots refuses a base that cannot boot where the present one can, or not
+// with the kernels that are there afterwards.
+func (p *UpdatePlan) checkBoots(ctx context.Context) error {
+	l := p.c.live
+	if !p.base {
+		return nil
+	}
+	kernels := l
+	if slices.ContainsFunc(p.files, func(f bootFile) bool { return kernelName.MatchString(filepath.Base(f.target)) }) {
+		kernels = p.from
+	}
+	lost, err := l.checkBoots(ctx, l.Base.Root, p.from.Base.Root, kernels, p.o.Force)
+	p.Summary.Warnings = append(p.Summary.Warnings, lost...)
+	return err
 }
 
 // compare tells which files of the source are others.

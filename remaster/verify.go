@@ -21,7 +21,7 @@ import (
 // CheckResult is what a check of one file found.
 type CheckResult struct {
 	Path     string   `json:"path"`
-	What     string   `json:"what"` // "squashfs", "ext", "dm-snapshot", "directory", "md5", "sha512"
+	What     string   `json:"what"` // "squashfs", "ext", "dm-snapshot", "directory", "md5", "sha512", CheckBoots
 	OK       bool     `json:"ok"`
 	Skipped  string   `json:"skipped,omitempty"` // why it could not be checked
 	Detail   string   `json:"detail,omitempty"`
@@ -284,15 +284,22 @@ func verifyMerged(ctx context.Context, e *Env, found *Found) ([]CheckResult, err
 		return []CheckResult{res}, err
 	}
 	defer l.Close()
+	boots, err := verifyBoots(ctx, l)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		boots = []CheckResult{{Path: found.Dir, What: CheckBoots, Findings: []string{err.Error()}}}
+	}
 	s := l.snapshot()
 	if s == nil {
-		return nil, nil
+		return boots, nil
 	}
 	res := CheckResult{Path: l.rel(l.Overlay.Path) + " over " + l.Base.Name(), What: "merged"}
 	e.phase("reading the merged file system", 0)
 	n, err := readTree(ctx, l.Merged)
 	res, err = res.readTo(ctx, n, err)
-	return []CheckResult{res}, err
+	return append([]CheckResult{res}, boots...), err
 }
 
 // verifyExt walks an ext image and reads its files.

@@ -218,6 +218,11 @@ func onFlag(c *cobra.Command, on *string) {
 	c.Flags().StringVar(on, "on", "", "of a stick that is not mounted: which live system, by partition and directory, as 1/antiX")
 }
 
+// allowFlag adds the flag with which scripts name what need not be there.
+func allowFlag(c *cobra.Command, to *bool) {
+	c.Flags().BoolVar(to, "allow-unmatched", false, "warn of what is named and not there, and go on without it")
+}
+
 // setFlag adds the flag that tells which persistence set takes the place of the
 // default one; open, and options, heed it.
 func (a *app) setFlag(c *cobra.Command) {

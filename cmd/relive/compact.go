@@ -13,6 +13,7 @@ type compactFlags struct {
 	noReset, stage bool
 	output, image  string
 	force, dryRun  bool
+	allow          bool
 }
 
 func (a *app) compactCommand() *cobra.Command {
@@ -67,6 +68,7 @@ into it, and --image writes the merged image alone.`,
 	onFlag(c, &on)
 	a.setFlag(c)
 	f.pack.add(c)
+	allowFlag(c, &f.allow)
 	fl.IntVar(&f.keepOld, "keep-old", 1, "how many former states to keep beside the new one")
 	fl.BoolVar(&f.noReset, "no-reset", false, "leave the overlay as it is, stamped for the new base")
 	fl.BoolVar(&f.stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")
@@ -80,7 +82,7 @@ into it, and --image writes the merged image alone.`,
 // options checks the flags.
 func (f *compactFlags) options() (o remaster.CompactOptions, err error) {
 	o = remaster.CompactOptions{KeepOld: f.keepOld, NoReset: f.noReset, Stage: f.stage, Output: f.output, Image: f.image, Force: f.force,
-		Flatten: f.pack.flatten, KeepFree: f.pack.keepFree, FullVerify: f.pack.full}
+		Flatten: f.pack.flatten, KeepFree: f.pack.keepFree, FullVerify: f.pack.full, AllowUnmatched: f.allow}
 	if o.Codec, o.Level, o.BlockSize, err = f.pack.codecOptions(); err != nil {
 		return o, err
 	}

@@ -30,7 +30,7 @@ type diffTop struct {
 func (a *app) diffCommand() *cobra.Command {
 	var sortBy, on string
 	var kinds []string
-	var totalsOnly bool
+	var totalsOnly, allow bool
 	c := &cobra.Command{
 		Use:   "diff DIR [PATH...]",
 		Short: "list what the overlay changes against the base",
@@ -57,13 +57,21 @@ pattern is listed.`,
 				return err
 			}
 			defer l.Close()
-			return a.diff(c, l, want, sortBy, kinds, totalsOnly)
+			warnings, err := l.CheckPaths(c.Context(), args[1:], allow)
+			if err != nil {
+				return err
+			}
+			if err := a.diff(c, l, want, sortBy, kinds, totalsOnly); err != nil {
+				return err
+			}
+			return a.showWarnings(warnings, errWarned)
 		},
 	}
 	onFlag(c, &on)
 	a.setFlag(c)
 	c.Flags().StringVar(&sortBy, "sort", "path", "order of the lines: path or size")
 	c.Flags().StringSliceVar(&kinds, "kind", nil, "only these: added, deleted, content, metadata, replaced")
+	allowFlag(c, &allow)
 	c.Flags().BoolVar(&totalsOnly, "totals", false, "only the totals")
 	return c
 }

@@ -45,7 +45,7 @@ SHA-256 sum of its content, so that two trees can be compared with diff.`,
 					return err
 				}
 				if n == nil {
-					return fmt.Errorf("%s: no %s in it", args[0], tree.Quote(args[1]))
+					return remaster.NoSuchPath(args[0], args[1], root)
 				}
 				root = n
 			}

@@ -66,10 +66,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	a := &app{stdout: stdout, stderr: stderr}
 	root := a.command()
-	root.SetArgs(longFlags(args))
+	args = longFlags(args)
+	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := checkSwallowed(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	a.endProgress()
 	if cause := context.Cause(ctx); err != nil && cause != nil && errors.Is(err, context.Canceled) {
 		err = cause

@@ -93,6 +93,7 @@ persistence are taken out of the boot menus.`,
 	fl.StringArrayVar(&f.rules, "rules", nil, "a file of rules to merge over those that come with relive; may be repeated")
 	fl.BoolVar(&f.o.NoHomes, "no-homes", false, "leave out the homes that a boot mounts over the system")
 	f.pack.add(c)
+	allowFlag(c, &f.o.AllowUnmatched)
 	fl.BoolVar(&f.o.NoDefaultExcludes, "no-default-excludes", false, "leave out nothing but what -e names")
 	fl.StringVar(&f.boot, "boot", "", "where boot files come from: template, medium, system or host (default the first that has them, but for host)")
 	fl.StringVar(&f.o.Template, "template", "", "an ISO whose boot files and set-up are taken")

@@ -78,6 +78,7 @@ differs nothing is written.`,
 		},
 	}
 	fl := c.Flags()
+	allowFlag(c, &o.AllowUnmatched)
 	fl.StringArrayVar(&o.Users, "user", nil, "only this home; may be given several times")
 	fl.StringArrayVarP(&excludes, "exclude", "e", nil, "leave alone what matches, relative to /home, as 'anna/.cache/*' or '... *.iso'; may be given several times")
 	fl.BoolVar(&remove, "delete", true, "remove what the homes that are synced have on one side only")

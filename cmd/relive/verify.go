@@ -79,7 +79,11 @@ func (a *app) showChecks(results []remaster.CheckResult) error {
 				a.printf("%s: sound (%s)\n", r.Path, r.Detail)
 				continue
 			}
-			a.printf("%s: DAMAGED\n", r.Path)
+			words := "DAMAGED"
+			if r.What == remaster.CheckBoots {
+				words = "MAY NOT BOOT"
+			}
+			a.printf("%s: %s\n", r.Path, words)
 			for _, f := range r.Findings {
 				a.printf("  %s\n", f)
 			}
