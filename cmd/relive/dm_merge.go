@@ -71,7 +71,7 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 	if err != nil {
 		return err
 	}
-	res, err := dmmerge.MergeTo(c.Context(), out.File, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
+	res, err := dmmerge.MergeTo(c.Context(), out.File.File, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
 	if err := out.finish(err); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,6 +41,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster/hostdisk"
+	"relive/remaster/probe"
 	"relive/remaster/refusal"
 )
 
@@ -60,6 +62,10 @@ type Options struct {
 	// Like names a file whose mode and owner the new one gets instead, where the
 	// file system and the user may set them.
 	Like string
+	// Kinds are what the file will hold. A file system, or a container of one, of
+	// another kind is not replaced: Force says that a file of that name may go, and
+	// not that it is known what is in it. Where there are none that is not asked.
+	Kinds []probe.Kind
 	// Inputs are files that are read to make it, and that it must not replace.
 	Inputs []string
 }
@@ -102,6 +108,9 @@ func check(path string, o Options) (string, error) {
 	case !o.Force:
 		return "", exists(path)
 	}
+	if err := mayReplace(path, o.Kinds); err != nil {
+		return "", err
+	}
 	why, err := hostdisk.InUse("/", path)
 	if err != nil {
 		return "", err
@@ -110,6 +119,21 @@ func check(path string, o Options) (string, error) {
 		return "", refusal.New("stop what uses it, or name another file", "%s: in use: %s", path, why)
 	}
 	return filepath.EvalSymlinks(path)
+}
+
+// mayReplace refuses to replace what holds a file system of another kind.
+func mayReplace(path string, kinds []probe.Kind) error {
+	if len(kinds) == 0 {
+		return nil
+	}
+	res, err := probe.File(path)
+	if err != nil {
+		return err
+	}
+	if !res.Kind.IsVolume() || slices.Contains(kinds, res.Kind) || res.Kind.IsExt() && slices.ContainsFunc(kinds, probe.Kind.IsExt) {
+		return nil
+	}
+	return refusal.New("name another file; if what it holds is not wanted any more, remove it yourself", "%s: it holds %s, and --force does not replace that", path, res.Name())
 }
 
 // maxLinks bounds the symlinks that are followed one after another, as the
