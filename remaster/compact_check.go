@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+
+	"relive/remaster/newfile"
+	"relive/remaster/probe"
 )
 
 // checkState refuses what would be unsafe.
@@ -30,14 +34,10 @@ func (p *CompactPlan) checkState(ctx context.Context) error {
 		if name := l.isPartOf(o.Output); name != "" {
 			return refuse("name another file, or compact without -o", "%s: is the %s of the live directory itself", o.Output, name)
 		}
-		if st, err := os.Stat(o.Output); err == nil && st.IsDir() {
-			return refuse("name a file in it", "%s: is a directory", o.Output)
-		}
-		if _, err := os.Stat(filepath.Dir(o.Output)); err != nil {
+		if err := newfile.Check(o.Output, p.newFile()); errors.Is(err, fs.ErrNotExist) {
 			return withHint(err, "make the directory first, or name another file")
-		}
-		if _, err := os.Lstat(o.Output); err == nil && !o.Force {
-			return refuse("name another file, or use --force to replace it", "%s: exists already", o.Output)
+		} else if err != nil {
+			return err
 		}
 		return p.checkInUse(false)
 	}
@@ -56,6 +56,18 @@ func (p *CompactPlan) checkState(ctx context.Context) error {
 	}
 	return nil
 }
+
+// newFile says how the file of -o or --image is made.
+func (p *CompactPlan) newFile() newfile.Options {
+	kinds := []probe.Kind{probe.SquashFS, probe.Ext4}
+	if p.forISO != nil {
+		kinds = isoKinds
+	}
+	return newfile.Options{Force: p.o.Force, Kinds: kinds}
+}
+
+// isoKinds are what an ISO is taken for.
+var isoKinds = []probe.Kind{probe.ISO9660, probe.UDF}
 
 func orNone(v VID) string {
 	if v == "" {

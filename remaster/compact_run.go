@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"relive/remaster/checksum"
-	"relive/remaster/swap"
+	"relive/remaster/newfile"
 	"relive/remaster/written"
 )
 
@@ -38,30 +36,22 @@ func (p *CompactPlan) Run(ctx context.Context) (*CompactResult, error) {
 }
 
 // runOutput writes the new base to a file of its own.
-func (p *CompactPlan) runOutput(ctx context.Context, res *CompactResult) error {
-	temp := p.o.Output + tempSuffix
-	// A file of that name is what an interrupted run has left.
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (p *CompactPlan) runOutput(ctx context.Context, res *CompactResult) (err error) {
+	out, err := newfile.Create(p.o.Output, p.newFile())
+	if err != nil {
 		return err
 	}
-	inner := temp + ".inner"
-	defer os.Remove(inner)
-	scratch := func() (string, error) {
-		err := os.Remove(inner)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return inner, err
-	}
-	_, sums, err := p.makeBase(ctx, temp, scratch, res)
-	if err == nil {
-		err = os.Rename(temp, p.o.Output)
-	}
-	if err == nil {
-		err = swap.OS{}.SyncDir(filepath.Dir(p.o.Output))
-	}
+	defer func() { err = errors.Join(err, out.Discard()) }()
+	file, _, err := p.writeBase(ctx, out.File, out.Scratch, res)
 	if err != nil {
-		os.Remove(temp)
+		return err
+	}
+	var sums map[checksum.Kind]string
+	err = out.Commit(ctx, func(*os.File) error {
+		sums, err = p.readBack(ctx, file, out.Name(), res.NewSize)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	res.Path, res.MD5 = p.o.Output, sums[checksum.MD5]
@@ -139,30 +129,19 @@ func (p *CompactPlan) putCompanions(t *transaction, sums map[string]map[checksum
 	return nil
 }
 
-// makeBase writes the new base, makes it durable, reads it back and compares
-// it with what it was made from. It gives its sums, MD5 among them. scratch
+// makeBase writes the new base, makes it durable, reads it back and compares it
+// with what it was made from. It gives the sums that companions need. scratch
 // gives the path of a temporary file.
 func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() (string, error), res *CompactResult) (f baseFacts, sums map[checksum.Kind]string, err error) {
-	create := func() (*os.File, error) { return createLike(path, p.live.Base.Path) }
-	if p.o.Output != "" {
-		create = func() (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666) }
-	}
-	out, err := create()
+	out, err := createLike(path, p.live.Base.Path)
 	if err != nil {
 		return f, nil, err
 	}
 	defer out.Close()
-	file := written.New(out)
-	err = p.check.beside(ctx, func(ctx context.Context) (err error) {
-		if res.NewSize, f, err = p.make.write(ctx, file, scratch); err != nil {
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-		return err
-	})
+	file, f, err := p.writeBase(ctx, out, scratch, res)
 	if err != nil {
 		return f, nil, err
 	}
-	p.env.phase("syncing", 0)
 	if err := written.Settle(ctx, out); err != nil {
 		return f, nil, fmt.Errorf("writing %s: %w", path, err)
 	}
@@ -171,4 +150,18 @@ func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() 
 	}
 	sums, err = p.readBack(ctx, file, path, res.NewSize)
 	return f, sums, err
+}
+
+// writeBase writes the new base, while what it is copied from is compared with
+// its sums. It is to be synced next.
+func (p *CompactPlan) writeBase(ctx context.Context, out *os.File, scratch func() (string, error), res *CompactResult) (file *written.File, f baseFacts, err error) {
+	file = written.New(out)
+	err = p.check.beside(ctx, func(ctx context.Context) (err error) {
+		if res.NewSize, f, err = p.make.write(ctx, file, scratch); err != nil {
+			err = fmt.Errorf("writing %s: %w", out.Name(), err)
+		}
+		return err
+	})
+	p.env.phase("syncing", 0)
+	return file, f, err
 }

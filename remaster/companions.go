@@ -349,8 +349,7 @@ func (s *fileSet) concerned(changed map[string]bool) (out []companion) {
 			}
 			is := func(name string) bool { return changed[name] }
 			if about := stemOf(c.name); c.list.Sums() == 0 && changed[about] && c.list.Kind != "" {
-				line := checksum.FormatLine(strings.Repeat("0", c.list.Kind.Digits()), path.Base(about))
-				c.list = &sumList{List: checksum.Parse(c.list.Path, c.list.Kind, []byte(line)), name: c.name, targets: []string{about}}
+				c.list = blankList(c.list, about)
 			} else if !c.list.lists(is) {
 				continue
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"relive/remaster/hostdisk"
+	"relive/remaster/newfile"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -78,10 +79,10 @@ func pick(root *tree.Node, takes []string, now tree.Time, skip func(path string)
 // being written. On an ISO they would be dead weight.
 func isAside(name string) bool {
 	switch path.Ext(name) {
-	case ".old", ".bad", ".bak", ".new", tempSuffix:
+	case ".old", ".bad", ".bak", ".new", newfile.Suffix:
 		return true
 	}
-	return oldGeneration(name) != ""
+	return oldGeneration(name) != "" || strings.Contains(name, ".relive-") // what a transaction makes
 }
 
 // reach tells whether a pattern matches a path, or something that can be below

@@ -15,6 +15,7 @@ import (
 	"relive/iso"
 	"relive/remaster/accounts"
 	"relive/remaster/exclude"
+	"relive/remaster/newfile"
 	"relive/squash/codec"
 	"relive/tree"
 )
@@ -273,7 +274,7 @@ func (p *ISOPlan) nameOutput() error {
 		if i > 1 {
 			o.Output = filepath.Join(dir, fmt.Sprintf("%s-%d.iso", name, i))
 		}
-		taken := exists(o.Output) || exists(o.Output+tempSuffix)
+		taken := exists(o.Output) || exists(newfile.TempName(o.Output))
 		for _, suffix := range sideSuffixes {
 			taken = taken || exists(o.Output+suffix)
 		}

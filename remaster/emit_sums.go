@@ -196,7 +196,20 @@ func (p *ISOPlan) sumLists(ctx context.Context) (out []mediumList, err error) {
 func (p *ISOPlan) sumList(ctx context.Context, l *sumList, late map[string]bool, edits *tree.Edits) (m mediumList, keep bool, err error) {
 	m = mediumList{sumList: l, kind: l.Kind}
 	if l.Sums() == 0 {
-		return m, false, nil
+		if l.Kind == "" {
+			p.warn("%s: not a list of sums in a form that is known; it stays as it is", tree.Quote(l.Path))
+			return m, false, nil
+		}
+		// What it was to tell is told.
+		about := stemOf(l.Path)
+		if n, err := p.root.Lookup(about); err != nil {
+			return m, false, err
+		} else if n == nil && !late[about] {
+			m.dir, m.dot = p.namedFrom(l)
+			return m, true, nil
+		}
+		l = blankList(l, about)
+		m.sumList = l
 	}
 	i := slices.IndexFunc(l.Lines, func(line checksum.Line) bool { return line.Kind != "" })
 	if m.kind == "" {
@@ -246,7 +259,10 @@ func (p *ISOPlan) namedFrom(l *sumList) (dir, dot string) {
 			return strings.Trim(rest, "/"), dot
 		}
 	}
-	return strings.Trim(path.Dir("/"+l.Path), "/"), dot
+	if dir = strings.Trim(path.Dir("/"+l.Path), "/"); dir == ".disk" {
+		dir = ""
+	}
+	return dir, dot
 }
 
 // listsOfMedium are those of the medium that did not come along by themselves,

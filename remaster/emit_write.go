@@ -14,8 +14,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/checksum"
-	"relive/remaster/swap"
-	"relive/remaster/written"
+	"relive/remaster/newfile"
 	"relive/tree/hostfs"
 )
 
@@ -51,36 +50,18 @@ func (p *ISOPlan) Run(ctx context.Context) (*ISOResult, error) {
 	return res, nil
 }
 
-// tempSuffix is behind the names of files that are being made. What has it is
-// left from a run that was interrupted.
-const tempSuffix = ".relive-tmp"
-
 func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
-	temp := p.o.Output + tempSuffix
-	inner := temp + ".inner"
 	// Two runs on one name would write into each other's file.
-	out, err := lockTemp(temp)
+	out, err := newfile.Create(p.o.Output, p.base.newFile())
 	if err != nil {
 		return err
 	}
-	named := false
-	defer func() {
-		err = errors.Join(err, removeFile(inner))
-		if !named {
-			err = errors.Join(err, removeFile(temp))
-		}
-		// Closing gives the lock up, so it comes last.
-		err = errors.Join(err, out.Close())
-	}()
-	if err := removeFile(inner); err != nil {
-		return err
-	}
-	p.late.scratch = func() (string, error) { return inner, nil }
-	p.late.out = out
+	defer func() { err = errors.Join(err, out.Discard()) }()
+	p.late.scratch, p.late.out = out.Scratch, out.File
 	var rep *iso.WriteReport
 	err = p.base.check.beside(ctx, func(ctx context.Context) (err error) {
 		if rep, err = p.plan.Write(ctx, out, nil); err != nil {
-			err = fmt.Errorf("writing %s: %w", temp, err)
+			err = fmt.Errorf("writing %s: %w", out.Name(), err)
 		}
 		return err
 	})
@@ -101,26 +82,23 @@ func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
 		res.Implant, implanted = m.Sum, m
 	}
 	p.env.phase("syncing", 0)
-	if err := written.Settle(ctx, out); err != nil {
-		return fmt.Errorf("writing %s: %w", temp, err)
+	var beside sideFiles
+	defer func() { err = errors.Join(err, beside.discard()) }()
+	err = out.Commit(ctx, func(f *os.File) error {
+		if err := p.readBack(ctx, f.Name(), rep.Size, implanted, res); err != nil {
+			return err
+		}
+		if err := p.live.unchanged(ctx); err != nil {
+			return err
+		}
+		// What stands beside the ISO gets its names first: where the ISO is, all that
+		// belongs to it is there too. Nothing gets its name before all is written.
+		return p.putBeside(ctx, &beside, res)
+	})
+	if err == nil {
+		beside.kept = true
 	}
-	if err := p.readBack(ctx, temp, rep.Size, implanted, res); err != nil {
-		return err
-	}
-	if err := p.live.unchanged(ctx); err != nil {
-		return err
-	}
-	if named, err = p.putInPlace(temp, res); err != nil {
-		return err
-	}
-	return swap.OS{}.SyncDir(filepath.Dir(p.o.Output))
-}
-
-func removeFile(name string) error {
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return err
 }
 
 // readBack compares the image, as it is on the disk, with what it was made
@@ -149,77 +127,60 @@ func (p *ISOPlan) readBack(ctx context.Context, path string, size int64, implant
 	return g.Wait()
 }
 
-// putInPlace gives the files their names, the ISO last: where it is, all that
-// belongs to it is there too. Nothing gets its name before all is written.
-func (p *ISOPlan) putInPlace(temp string, res *ISOResult) (named bool, err error) {
+// sideFiles are the files beside an ISO, as they are made.
+type sideFiles struct {
+	files []*newfile.File
+	named []string // those that did not replace another
+	kept  bool
+}
+
+// discard removes what was made, unless the ISO is there.
+func (s *sideFiles) discard() (err error) {
+	if s.kept {
+		return nil
+	}
+	for _, f := range s.files {
+		err = errors.Join(err, f.Discard())
+	}
+	for _, name := range s.named {
+		if rerr := os.Remove(name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}
+	return err
+}
+
+// putBeside makes the files beside the ISO.
+func (p *ISOPlan) putBeside(ctx context.Context, s *sideFiles, res *ISOResult) error {
 	name := filepath.Base(p.o.Output)
 	files := slices.Clone(p.beside)
 	for _, kind := range p.o.Sums {
-		files = append(files, sideFile{"." + kind, func() ([]byte, error) { return []byte(checksum.FormatLine(res.Sums[checksum.Kind(kind)], name)), nil }})
+		files = append(files, sideFile{"." + kind, func() ([]byte, error) {
+			return []byte(checksum.FormatLine(res.Sums[checksum.Kind(kind)], name)), nil
+		}})
 	}
-	var made []string
-	defer func() {
-		if err != nil {
-			for _, name := range made {
-				err = errors.Join(err, removeFile(name))
-			}
-		}
-	}()
 	for _, f := range files {
 		text, err := f.make()
 		if err != nil {
-			return false, err
+			return err
 		}
-		made = append(made, p.o.Output+f.suffix+tempSuffix)
-		if err := writeSide(made[len(made)-1], text); err != nil {
-			return false, err
+		out, err := newfile.Create(p.o.Output+f.suffix, newfile.Options{Force: p.o.Force})
+		if err != nil {
+			return err
 		}
-	}
-	for i, f := range files {
-		to := p.o.Output + f.suffix
-		if err := giveName(made[i], to, p.o.Force); err != nil {
-			return false, err
-		}
-		if made[i] = to; p.o.Force {
-			made[i] = made[i] + tempSuffix // what was there before is gone, so that this one stays
-		}
-		res.Beside = append(res.Beside, to)
-	}
-	if err := giveName(temp, p.o.Output, p.o.Force); err != nil {
-		return false, err
-	}
-	return true, nil
-}
-
-// giveName renames a file that is written. Without force it replaces none, not
-// even one that somebody has made in the meantime, where the file system has
-// links; where it has none, a look before has to do.
-func giveName(temp, name string, force bool) error {
-	if !force {
-		err := os.Link(temp, name)
-		if err == nil {
-			return os.Remove(temp)
-		}
-		if exists(name) {
-			return withHint(fmt.Errorf("%s: %w", name, fs.ErrExist), "name another ISO, or use --force to replace it")
+		s.files = append(s.files, out)
+		if _, err := out.Write(text); err != nil {
+			return err
 		}
 	}
-	return os.Rename(temp, name)
-}
-
-// writeSide writes a small file durably, in place of one that an interrupted
-// run has left.
-func writeSide(name string, text []byte) error {
-	if err := removeFile(name); err != nil {
-		return err
+	for i, f := range s.files {
+		if err := f.Commit(ctx, nil); err != nil {
+			return err
+		}
+		if !p.o.Force { // with it what was there before is gone, so that this one stays
+			s.named = append(s.named, f.Path())
+		}
+		res.Beside = append(res.Beside, p.o.Output+files[i].suffix)
 	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return nil
 }

@@ -2,36 +2,10 @@ package remaster
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
-	"slices"
 
 	"relive/remaster/probe"
 	"relive/tree"
 )
-
-// MayReplace refuses to replace a file that holds a file system, or a container of
-// one, of another kind than what is to be written: --force says that a file of
-// that name may go, and not that it is known what is in it. A file that is not
-// there may be replaced.
-func MayReplace(path string, with ...probe.Kind) error {
-	st, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.Mode().IsRegular() {
-		return nil // what makes it tells
-	}
-	if err != nil {
-		return err
-	}
-	res, err := probe.File(path)
-	if err != nil {
-		return err
-	}
-	if !res.Kind.IsVolume() || slices.Contains(with, res.Kind) || res.Kind.IsExt() && slices.ContainsFunc(with, probe.Kind.IsExt) {
-		return nil
-	}
-	return refuse("name another file; if what it holds is not wanted any more, remove it yourself", "%s: it holds %s, and --force does not replace that", path, res.Name())
-}
 
 // CheckCOW refuses what is no copy-on-write store of a snapshot: a file that holds
 // something else that is known. A store whose header is zero is a new one. Where

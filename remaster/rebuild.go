@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"relive/iso"
 	"relive/remaster/hostdisk"
+	"relive/remaster/newfile"
 	"relive/tree"
 )
 
@@ -178,42 +176,7 @@ func (p *RebuildPlan) checkOutput() error {
 	if out == "" {
 		return &optionError{errors.New("no output is given")}
 	}
-	if st, err := os.Stat(filepath.Dir(out)); err != nil {
-		return err
-	} else if !st.IsDir() {
-		return fmt.Errorf("%s: not a directory", filepath.Dir(out))
-	}
-	st, err := os.Stat(out)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if in, err := os.Stat(p.in.Path); err != nil {
-		return err
-	} else if os.SameFile(in, st) {
-		return refuse("name another file; the old image is read while the new one is written", "%s: it is what is read", out)
-	}
-	if !p.o.Force {
-		return refuse("name another file, or use --force to replace it", "%s: exists already", out)
-	}
-	if !st.Mode().IsRegular() {
-		return refuse("name a file; dd or cp writes an image to a device", "%s: not a file", out)
-	}
-	for _, g := range append(p.o.Replace, p.o.Add...) {
-		if other, err := os.Stat(g.Source); err == nil && os.SameFile(other, st) {
-			return refuse("name another file", "%s: it is what is read", out)
-		}
-	}
-	why, err := hostdisk.InUse("/", out)
-	if err != nil {
-		return err
-	}
-	if why != "" {
-		return refuse("stop what uses it, or name another file", "%s: in use: %s", out, why)
-	}
-	return nil
+	return newfile.Check(out, p.newFile())
 }
 
 // replay makes the recipe.
@@ -309,10 +272,7 @@ func (p *RebuildPlan) checkRoom() error {
 		return err
 	}
 	// What an interrupted run has left makes room.
-	var st unix.Stat_t
-	if unix.Lstat(tempName(p.o.Output), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
-		s.Free += st.Blocks * 512
-	}
+	s.Free += newfile.Left(p.o.Output)
 	if s.Size > s.Free {
 		return refuse("free some space, or write to another disk", "%s: not enough space: %s needed, %s free", dir, Bytes(s.Size), Bytes(s.Free))
 	}
@@ -333,7 +293,3 @@ func (p *RebuildPlan) warn(format string, args ...any) {
 func (p *RebuildPlan) note(path, what, detail string) {
 	p.Summary.Changes = append(p.Summary.Changes, RebuildChange{"/" + path, what, detail})
 }
-
-// tempName is what an output is called until it is whole. A file of that name is
-// what an interrupted run has left.
-func tempName(output string) string { return output + ".relive-tmp" }

@@ -163,7 +163,11 @@ func (p *RebuildPlan) warnTied(at string) error {
 		if i < 0 || p.changed[dir+k.Name] || slices.Contains(signatures, strings.TrimPrefix(k.Name, name)) {
 			continue
 		}
-		p.warn("%s: a %s of the former %s; replace it, too", tree.Quote(dir+k.Name), ties[i].what, tree.Quote(at))
+		if ties[i].made() {
+			p.warn("%s: it tells of the former %s; replace it, too", tree.Quote(dir+k.Name), tree.Quote(at))
+		} else {
+			p.warn("%s: a %s, which does not fit %s any more", tree.Quote(dir+k.Name), ties[i].what, tree.Quote(at))
+		}
 	}
 	return nil
 }

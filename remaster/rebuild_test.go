@@ -135,7 +135,7 @@ func rebuild(t testing.TB, in string, o remaster.RebuildOptions) (out string, s 
 	if _, err := p.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Lstat(o.Output + ".relive-tmp"); err == nil {
+	if _, err := os.Lstat(o.Output + ".relive-part"); err == nil {
 		t.Error("a temporary file is left")
 	}
 	return o.Output, &p.Summary

@@ -2,29 +2,19 @@ package remaster
 
 import (
 	"errors"
-	"fmt"
+
+	"relive/remaster/refusal"
 )
 
 // Refusal is the error of a step that would be unsafe as things stand. Nothing
 // was changed.
-type Refusal struct {
-	Fact string
-	Hint string // what a person can do about it
-}
-
-func (r *Refusal) Error() string { return r.Fact }
+type Refusal = refusal.Refusal
 
 // refuse makes a Refusal.
-func refuse(hint, fact string, args ...any) error {
-	return &Refusal{Fact: fmt.Sprintf(fact, args...), Hint: hint}
-}
+func refuse(hint, fact string, args ...any) error { return refusal.New(hint, fact, args...) }
 
 // IsRefusal tells whether an error is a Refusal, and gives it.
-func IsRefusal(err error) (*Refusal, bool) {
-	var r *Refusal
-	ok := errors.As(err, &r)
-	return r, ok
-}
+func IsRefusal(err error) (*Refusal, bool) { return refusal.Is(err) }
 
 // ErrOption is the error of options that are wrong whatever the directory holds.
 var ErrOption = errors.New("wrong option")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -13,7 +14,7 @@ import (
 	"strings"
 
 	"relive/remaster/menu"
-	"relive/remaster/swap"
+	"relive/remaster/newfile"
 )
 
 // EntryKind is the form of a boot entry.
@@ -397,52 +398,39 @@ func sameArguments(a, b []string) bool {
 
 // Write puts the entry into the menu: the new menu is written beside the old one,
 // synced, and takes its place in one rename. Where it is there already nothing is
-// done.
+// done. A menu that is a symlink stays one: what it leads to is replaced.
 func (e *SetEntry) Write() (err error) {
 	if e.File == "" || e.Present {
 		return nil
 	}
-	file, err := filepath.EvalSymlinks(e.File)
-	if errors.Is(err, fs.ErrNotExist) {
-		file, err = e.File, nil
+	o := newfile.Options{Force: true, Perm: 0o644}
+	if has(host{}, e.File) {
+		o.Like = e.File
 	}
+	out, err := newfile.Create(e.File, o)
 	if err != nil {
 		return err
 	}
-	now, err := os.ReadFile(file)
+	defer func() { err = errors.Join(err, out.Discard()) }()
+	// What other runs write is known from here on.
+	now, err := os.ReadFile(out.Path())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if !bytes.Equal(now, e.menu) {
-		return refuse("begin again", "%s: changed while the entry was made", file)
+		return refuse("begin again", "%s: changed while the entry was made", out.Path())
 	}
-	dir := filepath.Dir(file)
-	var out *os.File
-	temp := file + tempSuffix
-	// A file of that name is what an interrupted run has left.
-	if rerr := os.Remove(temp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-		return rerr
-	}
-	if exists(file) {
-		out, err = createLike(temp, file)
-	} else {
-		out, err = os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
-	}
-	if err != nil {
+	if _, err := out.Write(e.out); err != nil {
 		return err
 	}
-	_, err = out.Write(e.out)
-	err = errors.Join(err, out.Sync(), out.Close())
-	if err == nil {
-		if back, rerr := os.ReadFile(temp); rerr != nil || !bytes.Equal(back, e.out) {
-			err = fmt.Errorf("%s: %w", temp, errors.Join(ErrReadBack, rerr))
-		}
+	return out.Commit(context.Background(), func(f *os.File) error { return holdsText(f, e.out) })
+}
+
+// holdsText is an error where a file does not hold that text.
+func holdsText(f *os.File, text []byte) error {
+	back, err := io.ReadAll(io.NewSectionReader(f, 0, int64(len(text))+1))
+	if err != nil || !bytes.Equal(back, text) {
+		return fmt.Errorf("%s: %w", f.Name(), errors.Join(ErrReadBack, err))
 	}
-	if err == nil {
-		err = os.Rename(temp, file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	return swap.OS{}.SyncDir(dir)
+	return nil
 }

@@ -58,7 +58,7 @@ func (l *Live) planSourceCheck(names []string, force bool, warn func(format stri
 	for _, list := range l.files.sums {
 		about := slices.ContainsFunc(names, func(name string) bool { return stemOf(list.name) == name || stemOf(list.name) == stemOf(name) })
 		if why := list.unread(); why != "" && about {
-			warn("%s %s, so that what it is of is not checked", list.name+l.generation, why)
+			warn("%s: %s, so that what it is of is not checked", list.name+l.generation, why)
 		}
 	}
 	return c

@@ -35,11 +35,17 @@ func (l *sumList) unread() string {
 	if l.Sums() > 0 {
 		return ""
 	}
-	kind := strings.ToUpper(string(l.Kind))
-	if kind != "" {
-		kind += " "
+	if l.Kind == "" {
+		return "no sum"
 	}
-	return "holds no " + kind + "sum"
+	return "no " + strings.ToUpper(string(l.Kind)) + " sum"
+}
+
+// blankList is a list in the place of one that holds no sum: of one file, of
+// which no sum is known yet.
+func blankList(l *sumList, about string) *sumList {
+	line := checksum.FormatLine(strings.Repeat("0", l.Kind.Digits()), path.Base(about))
+	return &sumList{List: checksum.Parse(l.Path, l.Kind, []byte(line)), name: l.name, targets: []string{about}}
 }
 
 // drop takes a line out.

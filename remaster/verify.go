@@ -204,7 +204,7 @@ func verifyList(ctx context.Context, e *Env, found *Found, l *sumList) (CheckRes
 		res.Findings = append(res.Findings, fmt.Sprintf(format, args...))
 	}
 	if why := l.unread(); why != "" {
-		fact("%s: it %s", filepath.Base(l.name), why)
+		fact("%s: %s", filepath.Base(l.name), why)
 	}
 	n, last := 0, ""
 	for i, name := range l.targets {

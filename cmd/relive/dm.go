@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -14,6 +13,7 @@ import (
 	"relive/dmmerge"
 	"relive/remaster"
 	"relive/remaster/hostdisk"
+	"relive/remaster/newfile"
 	"relive/remaster/probe"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -276,93 +276,34 @@ func badSize(err error) error {
 
 // output is a new file that takes its name when it is whole.
 type output struct {
-	*os.File
-	path    string
-	replace bool
+	*newfile.File
 	reserve bool // have the host set the space aside
 }
 
 // newOutput begins a file beside where it is to be, which will hold one of kinds.
 // inputs are files that it must not replace.
 func newOutput(path string, replace bool, perm os.FileMode, kinds []probe.Kind, inputs ...string) (*output, error) {
-	if st, err := os.Stat(path); err == nil {
-		for _, in := range inputs {
-			if other, err := os.Stat(in); err == nil && os.SameFile(st, other) {
-				return nil, refusal("name another file", "%s: it is what is read", path)
-			}
-		}
-		if !replace {
-			return nil, refusal("name another file, or use --force to replace it", "%s: exists already", path)
-		}
-		if !st.Mode().IsRegular() {
-			return nil, refusal("name a file", "%s: not a file", path)
-		}
-		if err := remaster.MayReplace(path, kinds...); err != nil {
-			return nil, err
-		}
-		if err := notInUse(path); err != nil {
-			return nil, err
-		}
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	f, err := newfile.Create(path, newfile.Options{Force: replace, Perm: perm, Kinds: kinds, Inputs: inputs})
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Chmod(perm); err != nil && !errors.Is(err, unix.EPERM) { // FAT has no modes
-		f.Close()
-		os.Remove(f.Name())
-		return nil, err
-	}
-	return &output{File: f, path: path, replace: replace}, nil
+	return &output{File: f}, nil
 }
 
 // Truncate sets the length, with the space set aside where that is asked for.
 func (o *output) Truncate(size int64) error {
 	if o.reserve && size > 0 {
-		return reserve(o.File, size)
+		return reserve(o.File.File, size)
 	}
 	return o.File.Truncate(size)
 }
 
 // finish puts the file in its place, or removes it where the work failed.
-func (o *output) finish(failed error) error {
-	tmp := o.Name()
-	if err := o.Close(); failed == nil {
-		failed = err
-	}
-	if failed == nil {
-		failed = o.rename(tmp)
-	}
+func (o *output) finish(ctx context.Context, failed error) error {
 	if failed != nil {
-		os.Remove(tmp)
-		return failed
+		return errors.Join(failed, o.Discard())
 	}
-	dir, err := os.Open(filepath.Dir(o.path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
-		return err
-	}
-	return nil
-}
-
-func (o *output) rename(tmp string) error {
-	if o.replace {
-		return os.Rename(tmp, o.path)
-	}
-	err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, o.path, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // not on this file system
-		if _, err := os.Lstat(o.path); err == nil {
-			return refusal("name another file, or use --force to replace it", "%s: exists already", o.path)
-		}
-		return os.Rename(tmp, o.path)
-	}
-	if errors.Is(err, unix.EEXIST) {
-		return refusal("name another file, or use --force to replace it", "%s: exists already", o.path)
-	}
-	return err
+	return o.Commit(ctx, nil)
 }
 
 // reserve makes a file longer, with space set aside: a COW with holes in it is

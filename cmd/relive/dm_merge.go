@@ -71,8 +71,8 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 	if err != nil {
 		return err
 	}
-	res, err := dmmerge.MergeTo(c.Context(), out.File, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
-	if err := out.finish(err); err != nil {
+	res, err := dmmerge.MergeTo(c.Context(), out.File.File, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
+	if err := out.finish(c.Context(), err); err != nil {
 		return err
 	}
 	if a.json {

@@ -247,7 +247,7 @@ func (a *app) isoExtractFile(c *cobra.Command, o *remaster.ISO, p string, f *iso
 	if err == nil {
 		err = hostfs.SetTimes(unix.AT_FDCWD, out.Name(), n.Mtime)
 	}
-	if err := out.finish(err); err != nil {
+	if err := out.finish(c.Context(), err); err != nil {
 		return err
 	}
 	if a.json {

@@ -82,8 +82,8 @@ func TestISOKill(t *testing.T) {
 			systest.Must(t, os.RemoveAll(filepath.Join(at, "new.iso")))
 			ps, text := announced(t, phase, time.Duration(i%3)*7*time.Millisecond, func(p *os.Process) { _ = p.Signal(sig) }, rebuildArgs(at)...)
 			now := stateOf(t, at)
-			left := now["new.iso.relive-tmp"] != ""
-			delete(now, "new.iso.relive-tmp")
+			left := now["new.iso.relive-part"] != ""
+			delete(now, "new.iso.relive-part")
 			when := fmt.Sprintf("%v in %q", sig, phase)
 			if now.String() != fresh.String() && now.String() != done.String() {
 				t.Errorf("%s: the directory holds\n%s\n%s", when, now, text)

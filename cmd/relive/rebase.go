@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/newfile"
 )
 
 // preferAskFile is what --prefer asks for decisions in a file with.
@@ -243,21 +243,27 @@ func (k *askFile) write() (err error) {
 	case text[len(text)-1] != '\n':
 		text = append(text, '\n')
 	}
-	f, err := os.CreateTemp(filepath.Dir(k.path), filepath.Base(k.path)+".relive-*")
+	o := newfile.Options{Force: true, Perm: 0o644}
+	if _, err := os.Stat(k.path); err == nil {
+		o.Like = k.path
+	}
+	f, err := newfile.Create(k.path, o)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(append(text, k.asked.Bytes()...))
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), k.path)
+	defer func() { err = errors.Join(err, f.Discard()) }()
+	// What other runs write is known from here on.
+	now, err := os.ReadFile(f.Path())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	if !bytes.Equal(now, k.former) {
+		return refusal("begin again", "%s: changed while the conflicts were looked for", k.path)
+	}
+	if _, err := f.Write(append(text, k.asked.Bytes()...)); err != nil {
+		return err
+	}
+	return f.Commit(context.Background(), nil)
 }
 
 // showRebase tells how changes were carried over.

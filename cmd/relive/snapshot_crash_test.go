@@ -76,7 +76,7 @@ func TestSnapshotKill(t *testing.T) {
 			now := stateOf(t, at)
 			left := 0
 			for name := range now {
-				if strings.HasSuffix(name, ".relive-tmp") {
+				if strings.HasSuffix(name, ".relive-part") {
 					delete(now, name)
 					left++
 				}
@@ -122,7 +122,7 @@ func TestSnapshotTwice(t *testing.T) {
 	to := filepath.Join(at, "new.iso")
 	twice(t, exitWarnings, to, snapshotArgs(in, to)...)
 	for name := range stateOf(t, at) {
-		if strings.HasSuffix(name, ".relive-tmp") {
+		if strings.HasSuffix(name, ".relive-part") {
 			t.Errorf("%s is left", name)
 		}
 	}

@@ -191,8 +191,8 @@ func (l *List) Paths(line *Line) []string {
 	}
 	// A list that is named after one file is of that one, by whatever path it had
 	// when it was summed.
-	if ext := path.Ext(own); ext != "" && l.Sums() == 1 {
-		if about := strings.TrimSuffix(own, ext); line.Name == "" || path.Base(line.Name) == about {
+	if ext := path.Ext(own); ext != "" {
+		if about := strings.TrimSuffix(own, ext); line.Name == "" || path.Base(line.Name) == about && l.Sums() == 1 {
 			add(dir + "/" + about)
 		}
 	}
