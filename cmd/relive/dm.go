@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"relive/dmmerge"
 	"relive/remaster"
 	"relive/remaster/hostdisk"
+	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -261,10 +263,12 @@ func badSize(err error) error {
 
 // output is a new file that takes its name when it is whole.
 type output struct {
-	*os.File
+	*written.File
 	path    string
 	replace bool
 	reserve bool // have the host set the space aside
+	// check reads back what the kernel has copied; it may be nil.
+	check func(path string) error
 }
 
 // newOutput begins a file beside where it is to be. inputs are files that it
@@ -295,22 +299,34 @@ func newOutput(path string, replace bool, perm os.FileMode, inputs ...string) (*
 		os.Remove(f.Name())
 		return nil, err
 	}
-	return &output{File: f, path: path, replace: replace}, nil
+	return &output{File: written.New(f), path: path, replace: replace}, nil
 }
 
 // Truncate sets the length, with the space set aside where that is asked for.
 func (o *output) Truncate(size int64) error {
 	if o.reserve && size > 0 {
-		return reserve(o.File, size)
+		if err := reserve(o.HostFile(), size); err != nil {
+			return err
+		}
 	}
 	return o.File.Truncate(size)
 }
 
-// finish puts the file in its place, or removes it where the work failed.
-func (o *output) finish(failed error) error {
+// finish makes the file durable, reads it back and puts it in its place, or
+// removes it where the work failed.
+func (o *output) finish(ctx context.Context, failed error) error {
 	tmp := o.Name()
+	if failed == nil {
+		failed = written.Settle(ctx, o.HostFile())
+	}
 	if err := o.Close(); failed == nil {
 		failed = err
+	}
+	if failed == nil {
+		failed = o.Check(ctx, tmp)
+	}
+	if failed == nil && o.check != nil {
+		failed = o.check(tmp)
 	}
 	if failed == nil {
 		failed = o.rename(tmp)

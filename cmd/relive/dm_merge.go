@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"relive/dmmerge"
 	"relive/remaster"
+	"relive/remaster/written"
+	"relive/tree"
+	"relive/tree/hostfs"
 )
 
 // dmMergeFlags are the flags of dm merge.
@@ -65,8 +70,9 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 	if err != nil {
 		return err
 	}
-	res, err := dmmerge.MergeTo(c.Context(), out.File, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
-	if err := out.finish(err); err != nil {
+	out.check = func(path string) error { return a.showsSame(c.Context(), d.Device, path) }
+	res, err := dmmerge.MergeTo(c.Context(), out, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
+	if err := out.finish(c.Context(), err); err != nil {
 		return err
 	}
 	if a.json {
@@ -77,6 +83,21 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 		a.printf("%s: %s, %s of them from the COW\n", f.output, remaster.Bytes(res.Size), remaster.Bytes(res.FromCOW))
 	}
 	return a.showWarnings(warnings, errWarned)
+}
+
+// showsSame compares a merged image with the device that it was made of.
+func (a *app) showsSame(ctx context.Context, d *dmmerge.Device, path string) error {
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	a.phase("reading "+filepath.Base(path)+" back", d.Size())
+	same, err := tree.SameBytes(ctx, d, c)
+	if err == nil && !same {
+		err = fmt.Errorf("%s: %w", path, written.ErrDiffers)
+	}
+	return err
 }
 
 // openReadable opens a COW over its origin for reading all of it, as dmReadable

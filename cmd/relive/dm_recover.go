@@ -96,7 +96,7 @@ func (a *app) dmRecover(c *cobra.Command, path string, f *dmRecoverFlags) error 
 			o.Progress = func(chunks uint64) { done(int64(chunks) * rep.ChunkBytes) }
 		}
 		rep, err = dmmerge.Recover(c.Context(), in, in.Size(), path, out, o)
-		if err := out.finish(err); err != nil {
+		if err := out.finish(c.Context(), err); err != nil {
 			return badSize(err)
 		}
 	}
@@ -230,7 +230,7 @@ func (a *app) dmRepack(c *cobra.Command, origin, path string, f *dmRepackFlags) 
 		o.Progress = func(n, _ int64) { done(n) }
 	}
 	res, err := dmmerge.Repack(c.Context(), d.Device, out, o)
-	if err := out.finish(err); err != nil {
+	if err := out.finish(c.Context(), err); err != nil {
 		return badSize(err)
 	}
 	if a.json {

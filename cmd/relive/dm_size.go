@@ -170,7 +170,7 @@ that disk is full.`,
 				return err
 			}
 			out.reserve = !sparse
-			if err := out.finish(dmmerge.Create(out, n, sectors)); err != nil {
+			if err := out.finish(c.Context(), dmmerge.Create(out, n, sectors)); err != nil {
 				return err
 			}
 			if a.json {

@@ -238,7 +238,7 @@ func (a *app) isoExtractFile(c *cobra.Command, o *remaster.ISO, p string, f *iso
 		t := n.Mtime.Time()
 		err = os.Chtimes(out.Name(), t, t)
 	}
-	if err := out.finish(err); err != nil {
+	if err := out.finish(c.Context(), err); err != nil {
 		return err
 	}
 	if a.json {
