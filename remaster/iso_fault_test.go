@@ -59,9 +59,9 @@ func faultyTemplate(t testing.TB) string {
 	return path
 }
 
-// regions gives a byte of every region of an image, by what stands there. extra
+// isoRegions gives a byte of every region of an image, by what stands there. extra
 // are files whose content is looked at.
-func regions(t testing.TB, path string, files ...string) map[string]int64 {
+func isoRegions(t testing.TB, path string, files ...string) map[string]int64 {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	systest.Must(t, err)
@@ -209,7 +209,7 @@ func TestRebuildReadBack(t *testing.T) {
 		return err
 	}
 	systest.Must(t, write(environment(t, codec.Auto)))
-	places := regions(t, out, "antiX/vmlinuz", "boot/grub/grub.cfg", "isolinux/isolinux.cfg", "md5sum.txt")
+	places := isoRegions(t, out, "antiX/vmlinuz", "boot/grub/grub.cfg", "isolinux/isolinux.cfg", "md5sum.txt")
 	systest.Must(t, os.Remove(out))
 	mustFind(t, out, places, write)
 }
@@ -233,7 +233,7 @@ func TestISOReadBack(t *testing.T) {
 		return err
 	}
 	systest.Must(t, write(environment(t, codec.Auto)))
-	places := regions(t, out, "antiX/vmlinuz", "boot/grub/grub.cfg", "isolinux/isolinux.cfg", "md5sum.txt", "antiX/linuxfs", "antiX/linuxfs.md5")
+	places := isoRegions(t, out, "antiX/vmlinuz", "boot/grub/grub.cfg", "isolinux/isolinux.cfg", "md5sum.txt", "antiX/linuxfs", "antiX/linuxfs.md5")
 	systest.Must(t, os.Remove(out))
 	mustFind(t, out, places, write)
 }

@@ -15,6 +15,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/newfile"
 	"relive/remaster/probe"
+	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -276,8 +277,11 @@ func badSize(err error) error {
 
 // output is a new file that takes its name when it is whole.
 type output struct {
-	*newfile.File
+	*written.File
+	new     *newfile.File
 	reserve bool // have the host set the space aside
+	// check reads back what the kernel has copied; it may be nil.
+	check func(path string) error
 }
 
 // newOutput begins a file beside where it is to be, which will hold one of kinds.
@@ -287,23 +291,32 @@ func newOutput(path string, replace bool, perm os.FileMode, kinds []probe.Kind, 
 	if err != nil {
 		return nil, err
 	}
-	return &output{File: f}, nil
+	return &output{File: written.New(f.File), new: f}, nil
 }
 
 // Truncate sets the length, with the space set aside where that is asked for.
 func (o *output) Truncate(size int64) error {
 	if o.reserve && size > 0 {
-		return reserve(o.File.File, size)
+		if err := reserve(o.HostFile(), size); err != nil {
+			return err
+		}
 	}
 	return o.File.Truncate(size)
 }
 
-// finish puts the file in its place, or removes it where the work failed.
+// finish makes the file durable, reads it back and puts it in its place, or
+// removes it where the work failed.
 func (o *output) finish(ctx context.Context, failed error) error {
 	if failed != nil {
-		return errors.Join(failed, o.Discard())
+		return errors.Join(failed, o.new.Discard())
 	}
-	return o.Commit(ctx, nil)
+	return o.new.Commit(ctx, func(f *os.File) error {
+		err := o.Check(ctx, f.Name())
+		if err == nil && o.check != nil {
+			err = o.check(f.Name())
+		}
+		return err
+	})
 }
 
 // reserve makes a file longer, with space set aside: a COW with holes in it is

@@ -1,6 +1,7 @@
 package newfile_test
 
 import (
+	"context"
 	"bytes"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ func writer(path string, force bool) int {
 		if err == nil {
 			_, err = os.Stdin.Read(make([]byte, 1)) // until it is closed
 			if err != nil {
-				err = f.Commit(nil)
+				err = f.Commit(context.Background(), nil)
 			}
 		}
 	}
@@ -296,7 +297,7 @@ func TestCommit(t *testing.T) {
 			scratch, err := f.Scratch()
 			systest.Must(t, err)
 			systest.Must(t, os.WriteFile(scratch, nil, 0o600))
-			if err := f.Commit(func(*os.File) error { return wrong }); !errors.Is(err, wrong) {
+			if err := f.Commit(context.Background(), func(*os.File) error { return wrong }); !errors.Is(err, wrong) {
 				t.Error(err)
 			}
 			empty("after a check that failed")
@@ -304,14 +305,14 @@ func TestCommit(t *testing.T) {
 			empty("after Discard")
 			f = make(false)
 			systest.Must(t, os.WriteFile(path, []byte("another"), 0o644))
-			if err := f.Commit(nil); !refused(err, "exists already") {
+			if err := f.Commit(context.Background(), nil); !refused(err, "exists already") {
 				t.Error(err)
 			}
 			if b, _ := os.ReadFile(path); string(b) != "another" {
 				t.Errorf("it holds %q", b)
 			}
 			f = make(true)
-			systest.Must(t, f.Commit(func(r *os.File) error {
+			systest.Must(t, f.Commit(context.Background(), func(r *os.File) error {
 				b := [5]byte{}
 				if n, _ := r.ReadAt(b[:], 0); string(b[:n]) != "text" {
 					t.Errorf("read back: %q", b[:n])
