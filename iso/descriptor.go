@@ -64,12 +64,14 @@ func (v *volume) offset(block uint32) int64 { return int64(block) << v.blockBits
 type volumeSet struct {
 	primary  *volume
 	joliet   *volume
-	enhanced bool   // ISO 9660:1999
-	boot     []byte // El Torito's boot record, nil without
-	bootAt   int64  // its sector
-	end      int64  // the sector after the terminator
-	udf      bool
-	unknown  []string // descriptors that are not read, in words for a person
+	enhanced bool // ISO 9660:1999
+	// enhancedSets are the volumes of that, as far as they can be read.
+	enhancedSets []*volume
+	boot         []byte // El Torito's boot record, nil without
+	bootAt       int64  // its sector
+	end          int64  // the sector after the terminator
+	udf          bool
+	unknown      []string // descriptors that are not read, in words for a person
 }
 
 func descriptorPlace(sector int64) string {
@@ -140,6 +142,9 @@ func (img *Image) addDescriptor(p []byte, sector int64) (done bool, err error) {
 	case typeSupplementary:
 		if p[vdVersion] == 2 {
 			s.enhanced = true
+			if v, err := img.decodeVolume(p, sector); err == nil {
+				s.enhancedSets = append(s.enhancedSets, v)
+			}
 			break
 		}
 		// Joliet 1995, "SVD Escape Sequences"; bit 0 of the flags tells of

@@ -60,7 +60,24 @@ func (img *Image) Replay(ctx context.Context) (r Recipe, left []string, err erro
 	if err := p.disk(); err != nil {
 		return r, nil, err
 	}
-	return r, append(p.left, img.unseen(s)...), nil
+	for _, g := range []*GPT{a.GPT, a.BackupGPT} {
+		if g != nil {
+			s.holds(g.LBA*mbrSize, mbrSize)
+			s.holds(g.EntriesLBA*mbrSize, int64(g.EntryCount)*int64(g.EntrySize))
+		}
+	}
+	left = append(p.left, img.unseen(s)...)
+	n, tags, err := img.unnamed(ctx, s)
+	if err != nil {
+		return r, nil, err
+	}
+	if tags {
+		left = append(left, "the MD5 sums that xorriso keeps of files and sessions")
+	}
+	if n > 0 {
+		left = append(left, fmt.Sprintf("%d bytes that no file, table or catalogue names, as former sessions and hidden parts are", n))
+	}
+	return r, left, nil
 }
 
 // unseen tells of what an image holds that its tree does not show.
@@ -97,25 +114,7 @@ func (img *Image) unseen(s *survey) (left []string) {
 	if n := binary.LittleEndian.Uint16(img.set.primary.raw[120:]); n > 1 {
 		left = append(left, fmt.Sprintf("the set of %d volumes that it belongs to", n))
 	}
-	if img.formerSessions() {
-		left = append(left, "the former sessions, which hold the states before the last change")
-	}
 	return left
-}
-
-// formerSessions tells whether the image grew by sessions: xorriso puts a volume
-// descriptor of the first behind the system area of its own at sector 48, and
-// that in sector 16 is the last one's.
-func (img *Image) formerSessions() bool {
-	const first = 3 * systemSectors
-	if !img.isVolume(first) {
-		return false
-	}
-	p := make([]byte, sectorSize)
-	if tree.ReadFull(img.r, p, first*sectorSize) != nil {
-		return false
-	}
-	return binary.LittleEndian.Uint32(p[vdRoot+2:]) != binary.LittleEndian.Uint32(img.set.primary.raw[vdRoot+2:])
 }
 
 // replayer makes the part of a recipe that is about booting.
@@ -163,6 +162,7 @@ func (p *replayer) boot() error {
 				return err
 			}
 			size = length
+			p.s.holds(at, length)
 			data := imageRange{img, at, length}
 			if n, twice := hidden[e.Block]; twice {
 				b.Appended = n

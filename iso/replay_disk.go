@@ -214,6 +214,8 @@ func (p *replayer) mbr(d *Disk) error {
 			if d.Entry == 1 {
 				d.Entry = 0
 			}
+		case image && m.Type == 0xCD && int64(m.Start)*mbrSize < p.s.end:
+			// What lies between others, as xorriso has it beside a PReP partition.
 		default:
 			if err := p.appended(m); err != nil {
 				return err
@@ -237,6 +239,8 @@ func (p *replayer) mbr(d *Disk) error {
 	}
 	if d.Table == TableGPT {
 		d.EFI = 0
+	} else if others == 0 {
+		d.Entry = -1
 	} else if !image && others > 0 {
 		return tree.Unsupported(p.img.name, "system area: MBR", "none of its %d partitions is the image", others)
 	}
@@ -307,17 +311,37 @@ func (p *replayer) imageAt(d *Disk, m *MBRPartition) bool {
 // appended takes a partition of the MBR that is neither the image nor a boot
 // image: one that was appended, often a copy of the EFI image that is a file.
 func (p *replayer) appended(m *MBRPartition) error {
-	img, place := p.img, "system area: MBR"
-	at, size := int64(m.Start)*mbrSize, int64(m.Sectors)*mbrSize
-	// It lies behind all files; else it is a part of the image, and moves with it.
-	if m.Start%perSector != 0 || m.Sectors == 0 || at < p.s.end {
-		return tree.Unsupported(img.name, place, "partition %d of type 0x%02x from sector %d on is neither the image, nor its EFI image, nor appended", m.Number, m.Type, m.Start)
+	data, size, ok, err := p.content(int64(m.Start), int64(m.Sectors), fmt.Sprintf("system area: MBR: partition %d", m.Number))
+	if err != nil {
+		return err
 	}
-	if size > img.size-at {
-		return img.pastEnd(place, at, size)
+	if !ok {
+		return tree.Unsupported(p.img.name, "system area: MBR", "partition %d of type 0x%02x from sector %d on is neither the image, nor its EFI image, nor appended", m.Number, m.Type, m.Start)
 	}
-	p.r.Appended = append(p.r.Appended, Partition{Data: imageRange{img, at, size}, Size: size, Number: m.Number, Type: m.Type})
+	p.r.Appended = append(p.r.Appended, Partition{Data: data, Size: size, Number: m.Number, Type: m.Type})
 	return nil
+}
+
+// content gives what a partition of so many units of 512 bytes holds that can be
+// appended to the new image: it lies behind all files, or is one of them, or in a
+// place that nothing else uses. Of others the files would move away.
+func (p *replayer) content(start, blocks int64, place string) (data imageRange, size int64, ok bool, err error) {
+	at, size := start*mbrSize, blocks*mbrSize
+	if start%perSector != 0 || start < systemSectors*perSector || blocks <= 0 {
+		return data, 0, false, nil
+	}
+	if size > p.img.size-at {
+		return data, 0, false, p.img.pastEnd(place, at, size)
+	}
+	i, _ := slices.BinarySearch(p.s.starts, at+1)
+	if at < p.s.end && i < len(p.s.starts) && p.s.starts[i] < at+size {
+		return data, 0, false, nil
+	}
+	if f := p.s.files[at]; at < p.s.end && f.path == "" && p.s.within(at) {
+		return data, 0, false, nil
+	}
+	p.s.holds(at, size)
+	return imageRange{p.img, at, size}, size, true, nil
 }
 
 // gpt finds what each partition of the GPT is.
@@ -328,7 +352,7 @@ func (p *replayer) gpt(d *Disk) error {
 	slices.SortStableFunc(parts, func(a, b GPTPartition) int { return cmp.Compare(a.First, b.First) })
 	for i := range parts {
 		g := &parts[i]
-		e := &GPTEntry{Type: g.Type, GUID: g.GUID, Flags: g.Flags, Name: g.Name}
+		e := &GPTEntry{Number: g.Number, Type: g.Type, GUID: g.GUID, Flags: g.Flags, Name: g.Name}
 		at, size := g.First*mbrSize, (g.Last-g.First+1)*mbrSize
 		switch {
 		case g.First > g.Last || size > img.size-at:
@@ -341,10 +365,18 @@ func (p *replayer) gpt(d *Disk) error {
 			d.Image = e
 		case isGap(g):
 			// What lies between others is in partitions again.
-		case at >= p.s.end && g.First%perSector == 0:
-			p.r.Appended = append(p.r.Appended, Partition{Data: imageRange{img, at, size}, Size: size, GPT: e})
-		case g.Type == GUIDBasicData && !strings.HasPrefix(g.Name, "Appended"):
 		default:
+			data, size, ok, err := p.content(g.First, g.Last-g.First+1, fmt.Sprintf("system area: GPT: partition %d", g.Number))
+			if err != nil {
+				return err
+			}
+			if ok {
+				p.r.Appended = append(p.r.Appended, Partition{Data: data, Size: size, GPT: e})
+				continue
+			}
+			if g.Type == GUIDBasicData && !strings.HasPrefix(g.Name, "Appended") {
+				continue // what lies between others is in partitions again
+			}
 			return tree.Unsupported(img.name, "system area: GPT", "partition %d of type %s is neither the image, nor its EFI image, nor appended", g.Number, g.Type)
 		}
 	}

@@ -1,9 +1,11 @@
 package iso
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
+	"io"
 	"slices"
 	"sort"
 	"strings"
@@ -17,6 +19,7 @@ type survey struct {
 	// starts is where everything lies that a descriptor or a directory names, in
 	// bytes and in order; end is the end of the last file or directory.
 	starts []int64
+	ranges []byteRange
 	end    int64
 	// files are the regular files of the tree that are not empty, by where they
 	// start: the first path of each.
@@ -42,6 +45,7 @@ type surveyFile struct {
 func (img *Image) survey(ctx context.Context) (*survey, error) {
 	s := &survey{files: map[int64]surveyFile{}, plain: map[string]string{}}
 	s.add(systemSectors*sectorSize, (img.set.end-systemSectors)*sectorSize)
+	s.holds(0, systemSectors*sectorSize)
 	for _, v := range []*volume{img.set.primary, img.set.joliet} {
 		if v != nil {
 			s.tables(v)
@@ -62,7 +66,7 @@ func (img *Image) survey(ctx context.Context) (*survey, error) {
 		} else {
 			s.jolietName(id)
 		}
-	}, s.odd)
+	}, s.odd, s.holds)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +83,9 @@ func (img *Image) survey(ctx context.Context) (*survey, error) {
 		}
 		s.joliet = err
 	}
+	if err := img.furtherSets(ctx, s); err != nil {
+		return nil, err
+	}
 	for _, id := range s.plain {
 		s.untranslated = s.untranslated || strings.ToUpper(id) != id
 	}
@@ -93,12 +100,115 @@ func (s *survey) sort() {
 	s.starts = slices.Compact(s.starts)
 }
 
+// furtherSets walks what else may name the same files: the names of ISO 9660:1999,
+// and the descriptors that the partition of the image has of its own. What is
+// wrong with these is nobody's loss.
+func (img *Image) furtherSets(ctx context.Context, s *survey) error {
+	var sets []*Image
+	for _, v := range img.set.enhancedSets {
+		sets = append(sets, &Image{r: img.r, size: img.size, name: img.name, set: img.set, names: Plain, vol: v})
+	}
+	const own = systemSectors * sectorSize
+	if img.isVolume(2 * systemSectors) {
+		part := io.NewSectionReader(img.r, own, img.size-own)
+		for _, names := range []Names{Best, Joliet} {
+			if o, err := Open(part, part.Size(), img.name, WithNames(names)); err == nil {
+				sets = append(sets, o)
+			}
+		}
+	}
+	for i, o := range sets {
+		shift := int64(0)
+		if i >= len(img.set.enhancedSets) {
+			shift = own
+			s.holds(2*own, (o.set.end-systemSectors)*sectorSize)
+		}
+		t := &survey{}
+		t.tables(o.vol)
+		err := o.records(ctx, func(path string, n *tree.Node, _ string) {
+			t.node(o, n)
+			f, ok := n.Data.(*file)
+			if _, there := s.files[shift+t.first(o, f)]; ok && f.stored > 0 && shift == 0 && !there {
+				s.others = append(s.others, path)
+			}
+		}, func(*record) {}, t.holds)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			continue
+		}
+		for _, r := range t.ranges {
+			s.holds(r.from+shift, r.to-r.from)
+		}
+	}
+	return nil
+}
+
+// first is where a file's content starts, in bytes.
+func (*survey) first(img *Image, f *file) int64 {
+	if f == nil {
+		return -1
+	}
+	return img.vol.offset(f.first.block)
+}
+
 // add notes a range of bytes.
 func (s *survey) add(at, length int64) {
 	if length > 0 {
 		s.starts = append(s.starts, at)
 		s.end = max(s.end, at+length)
+		s.holds(at, length)
 	}
+}
+
+// holds notes that something is known to hold a range of bytes.
+func (s *survey) holds(at, length int64) {
+	if n := len(s.ranges); n > 0 && s.ranges[n-1].from <= at && s.ranges[n-1].to >= at {
+		s.ranges[n-1].to = max(s.ranges[n-1].to, at+length)
+		return
+	}
+	s.ranges = append(s.ranges, byteRange{at, at + length})
+}
+
+// unnamed gives how many bytes of the volume hold something that nothing names,
+// in whole sectors: files of former sessions, or what was hidden on purpose. tags
+// tells that checksums of xorriso's are among them.
+func (img *Image) unnamed(ctx context.Context, s *survey) (n int64, tags bool, err error) {
+	slices.SortFunc(s.ranges, func(a, b byteRange) int { return cmp.Compare(a.from, b.from) })
+	end := min(img.size, img.set.primary.offset(binary.LittleEndian.Uint32(img.set.primary.raw[vdVolumeSpace:])))
+	buf := make([]byte, 64*sectorSize)
+	at := int64(0)
+	look := func(to int64) error {
+		for at = (at + sectorSize - 1) / sectorSize * sectorSize; at < to; {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			b := buf[:min(int64(len(buf)), to-at)]
+			if err := img.readAt(b, at, "volume"); err != nil {
+				return err
+			}
+			for i := 0; i < len(b); i += sectorSize {
+				p := b[i:min(len(b), i+sectorSize)]
+				switch {
+				case tree.IsZero(p), bytes.HasPrefix(p, []byte("MKI ")): // mkisofs tells its version so
+				case bytes.HasPrefix(p, []byte("libisofs_")):
+					tags = true
+				default:
+					n += int64(len(p))
+				}
+			}
+			at += int64(len(b))
+		}
+		return nil
+	}
+	for _, r := range s.ranges {
+		if err := look(min(r.from, end)); err != nil {
+			return 0, false, err
+		}
+		at = max(at, r.to)
+	}
+	return n, tags, look(end)
 }
 
 // tables notes the path tables of a volume.
@@ -174,7 +284,7 @@ func (img *Image) otherNames(ctx context.Context, s *survey, names Names, paths 
 			// another writer may have had to change is taken for a file of the tree.
 			s.others = append(s.others, path)
 		}
-	}, func(*record) {})
+	}, func(*record) {}, nil)
 	if err != nil || names == Joliet {
 		return err
 	}
@@ -212,6 +322,10 @@ func (img *Image) matchPlain(ctx context.Context, s *survey, kids map[plainKey]p
 		keys := []plainKey{{dir: dir, seen: seenPlain(n.Name)}, {dir: dir, seen: seenPlain(plainIdentifier(n.Name, isDir, ""))}}
 		if start >= 0 {
 			keys = append(keys, plainKey{dir: dir, start: start})
+		} else if made := keys[1].seen; isDir {
+			for n := len(made) - 1; n > 0; n-- { // a name that was cut
+				keys = append(keys, plainKey{dir: dir, seen: made[:n]})
+			}
 		}
 		for _, key := range keys {
 			k, ok := kids[key]
@@ -223,7 +337,17 @@ func (img *Image) matchPlain(ctx context.Context, s *survey, kids map[plainKey]p
 			}
 			return
 		}
-	}, func(*record) {})
+	}, func(*record) {}, nil)
+}
+
+// within tells whether an offset lies in something that is known.
+func (s *survey) within(at int64) bool {
+	for _, r := range s.ranges {
+		if at >= r.from && at < r.to {
+			return true
+		}
+	}
+	return false
 }
 
 // next gives where the first thing behind an offset begins, in bytes; the end of
@@ -236,9 +360,23 @@ func (s *survey) next(img *Image, at int64) int64 {
 	return img.size
 }
 
+// own reads the directory's own record for the continuation areas that it has.
+func (l *lister) own() {
+	r, err := l.img.ownRecord(l.img.vol, l.d.block, "directory "+l.d.path())
+	if err != nil || l.img.names != RockRidge {
+		return // listing it tells
+	}
+	skip := l.img.rock.skip
+	if len(r.su) >= 2 && sig(binary.LittleEndian.Uint16(r.su)) == sigSP {
+		skip = 0
+	}
+	_ = l.susp.walk(r.su[min(skip, len(r.su)):], l.d.path, func(sig, []byte) error { return nil })
+}
+
 // records calls fn for every name below the root of the tree, with its
-// identifier as it is stored, and odd for every record.
-func (img *Image) records(ctx context.Context, fn func(path string, n *tree.Node, id string), odd func(*record)) error {
+// identifier as it is stored, odd for every record, and area, which may be nil,
+// for every continuation area.
+func (img *Image) records(ctx context.Context, fn func(path string, n *tree.Node, id string), odd func(*record), area func(off, length int64)) error {
 	root, err := img.Root()
 	if err != nil {
 		return err
@@ -253,6 +391,9 @@ func (img *Image) records(ctx context.Context, fn func(path string, n *tree.Node
 		}
 		l := newLister(img, d)
 		l.ids, l.odd = map[*tree.Node]string{}, odd
+		if l.susp.area = area; area != nil {
+			l.own()
+		}
 		if err := l.list(); err != nil {
 			return err
 		}

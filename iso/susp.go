@@ -31,7 +31,8 @@ const (
 
 // suspReader walks system use areas. It is of one goroutine.
 type suspReader struct {
-	img *Image
+	area func(off, length int64) // is told of continuation areas; nil for nobody
+	img  *Image
 	// budget is how many bytes of continuation areas may yet be read. They
 	// belong to one record each, so those of a directory come to less than the
 	// image.
@@ -97,6 +98,9 @@ func (s *suspReader) continuation(ce []byte, place func() string) ([]byte, error
 		return nil, tree.Corrupt(s.img.name, place(), "the continuation areas of the directory are together larger than the image")
 	}
 	off := s.img.set.primary.offset(block) + int64(offset)
+	if s.area != nil {
+		s.area(off, length)
+	}
 	if end := off + length; off < s.at || end > s.at+int64(len(s.window)) {
 		if end > s.img.size {
 			return nil, s.img.pastEnd(place()+": continuation area", off, length)

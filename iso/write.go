@@ -105,7 +105,9 @@ type Partition struct {
 
 // GPTEntry is what an entry of a GPT says of a partition besides its place.
 type GPTEntry struct {
-	Type GUID
+	// Number is the entry's place in the table, from 1 on; 0 stands for any.
+	Number int
+	Type   GUID
 	// GUID is the partition's own; the zero GUID stands for one that is made.
 	GUID  GUID
 	Flags uint64

@@ -43,7 +43,8 @@ type Disk struct {
 	// makes it 0, as isohybrid does beside a GPT.
 	Type     uint8
 	ZeroType bool
-	// Entry is the entry of the MBR that is the image, 1 to 4; 0 stands for 1. EFI is
+	// Entry is the entry of the MBR that is the image, 1 to 4; 0 stands for 1, -1 for
+	// none. EFI is
 	// that of the first boot image for EFI, of type EFIType; 0 stands for 2 and
 	// 0xEF, -1 for none.
 	Entry, EFI int
@@ -158,7 +159,12 @@ func (p *Plan) checkDisk() error {
 }
 
 // entry is the entry of the MBR that is the image.
-func (d *Disk) entry() int { return max(1, d.Entry) }
+func (d *Disk) entry() int {
+	if d.Entry == 0 {
+		return 1
+	}
+	return max(0, d.Entry)
+}
 
 // efiPlace gives the partition for EFI in units of 512 bytes, 0 without.
 func (p *Plan) efiPlace() (start, blocks int64) {
@@ -233,7 +239,9 @@ func (p *Plan) writeDisk(out io.WriterAt, total uint32) error {
 			}
 			putMBRPartition(m, number, false, kind, uint32(efi), uint32(efiBlocks))
 		}
-		putMBRPartition(m, d.entry(), !d.Inactive, kind, uint32(start), uint32(end-start))
+		if d.entry() > 0 {
+			putMBRPartition(m, d.entry(), !d.Inactive, kind, uint32(start), uint32(end-start))
+		}
 		// An entry that is asked for takes the place of the EFI image's.
 		for i, b := range p.recipe.Boot {
 			if sector, size := p.place(i); b.Number > 0 {
@@ -321,15 +329,24 @@ func (p *Plan) guid(what string) GUID {
 // have a number, and what lies between them as data.
 func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 	entries := make([]byte, gptEntries*gptEntrySize)
-	n := 0
+	// Entries that are to have a number have it; the others fill the rest up.
+	taken := map[int]bool{}
+	var free func() int
 	add := func(entry GPTEntry, first, last int64) {
-		if first > last || n == gptEntries {
+		if first > last {
 			return
 		}
-		e := entries[n*gptEntrySize:]
-		n++
+		number := entry.Number
+		if number == 0 || entry.Type == (GUID{}) {
+			number = free()
+		}
+		if number > gptEntries {
+			return
+		}
+		taken[number] = true
+		e := entries[(number-1)*gptEntrySize:]
 		if entry.GUID == (GUID{}) {
-			entry.GUID = p.guid(fmt.Sprintf("partition %d", n))
+			entry.GUID = p.guid(fmt.Sprintf("partition %d", number))
 		}
 		copy(e, entry.Type[:])
 		copy(e[16:], entry.GUID[:])
@@ -340,6 +357,14 @@ func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 		for i, u := range units[:min(len(units), gptNameUnits)] {
 			binary.LittleEndian.PutUint16(e[56+2*i:], u)
 		}
+	}
+	reserved := map[int]bool{}
+	free = func() int {
+		n := 1
+		for taken[n] || reserved[n] {
+			n++
+		}
+		return n
 	}
 	// Behind the system area, so that the table itself is in no partition.
 	first, last := int64(systemSectors*perSector), blocks-gptTailBlocks-1
@@ -384,6 +409,21 @@ func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 		}
 		put(q)
 	}
+	for i := range parts {
+		n := &parts[i].Number
+		if *n < 0 || *n > gptEntries || reserved[*n] {
+			*n = 0
+		}
+		reserved[*n] = *n > 0
+	}
+	image := p.recipe.Disk.Image
+	if image != nil && image.Number > 0 {
+		e := *image
+		if reserved[e.Number] {
+			e.Number = 0
+		}
+		image, reserved[image.Number] = &e, true
+	}
 	sort.Slice(parts, func(i, j int) bool { return parts[i].first < parts[j].first })
 	// What lies between is in partitions too; xorriso would take one that has
 	// another name for appended.
@@ -393,14 +433,16 @@ func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 		if gap == 0 && (p.mountable() || len(parts) == 0) {
 			e.Name = "ISO9660"
 		}
-		if image := p.recipe.Disk.Image; gap == 0 && image != nil {
+		if gap == 0 && image != nil {
 			e = *image
 		}
 		gap++
 		add(e, at, end)
 	}
-	for _, q := range parts {
-		fill(q.first - 1)
+	for i, q := range parts {
+		if i == 0 || q.inImage || parts[i-1].inImage {
+			fill(q.first - 1) // what parts appended ones is to align them alone
+		}
 		add(q.GPTEntry, q.first, q.first+q.size-1)
 		at = q.first + q.size
 		if q.inImage {

@@ -12,8 +12,8 @@ import (
 const (
 	plainChars      = 30 // of a file's name and extension, without the dot
 	plainDir        = 31
-	untranslated    = 37  // of a name that is taken as it is, as xorriso and mkisofs -U have it
-	jolietChars     = 64  // of a name, without its version
+	untranslated    = 37 // of a name that is taken as it is, as xorriso and mkisofs -U have it
+	jolietChars     = 64
 	jolietLongChars = 103 // the same with mkisofs -joliet-long
 	// keptChars is how long an identifier of another writer's may be: a record has
 	// room for it and for a continuation entry.
@@ -213,8 +213,8 @@ func comparePadded(a, b string) int {
 }
 
 // jolietIdentifier makes an identifier in big-endian UCS-2 of at most that many
-// characters (Joliet Specification, "Directory Identifiers") and a version. What
-// it has no place for becomes an underscore.
+// characters (Joliet Specification, "Directory Identifiers"), without a version,
+// as mkisofs and xorriso write it. What it has no place for becomes an underscore.
 func jolietIdentifier(name string, dir bool, number string, most int) string {
 	runes := make([]rune, 0, len(name))
 	for i := 0; i < len(name); {
@@ -241,9 +241,6 @@ func jolietIdentifier(name string, dir bool, number string, most int) string {
 	// The limit on the capacity keeps the extension, behind, from being written over.
 	keep := min(len(runes), most-len(ext)-len(number))
 	runes = append(append(runes[:keep:keep], []rune(number)...), ext...)
-	if !dir {
-		runes = append(runes, ';', '1')
-	}
 	b := make([]byte, 0, 2*len(runes))
 	for _, r := range runes {
 		b = append(b, byte(r>>8), byte(r))

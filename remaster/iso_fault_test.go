@@ -199,7 +199,7 @@ func mustFind(t *testing.T, out string, places map[string]int64, write func(e *r
 func TestRebuildReadBack(t *testing.T) {
 	t.Parallel()
 	in, out := faultyTemplate(t), systest.MemDir(t)+"/out.iso"
-	implant := true
+	implant := false
 	o := remaster.RebuildOptions{Output: out, AddArgs: []string{"toram"}, VolumeID: "NEW", ImplantMD5: &implant}
 	write := func(e *remaster.Env) error {
 		p, err := remaster.PlanRebuild(t.Context(), e, in, o)
