@@ -101,7 +101,7 @@ func layerSum(ctx context.Context, h hash.Hash, root *tree.Node) (newest tree.Ti
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
-	err = tree.Walk(ctx, root, func(path string, n *tree.Node) error {
+	err = tree.WalkReadable(ctx, root, func(path string, n *tree.Node) error {
 		b = b[:0]
 		text(path)
 		text(n.Target)
@@ -117,6 +117,11 @@ func layerSum(ctx context.Context, h hash.Hash, root *tree.Node) (newest tree.Ti
 		if newest.Before(n.Mtime) {
 			newest = n.Mtime
 		}
+		return nil
+	}, func(path string, _ error) error { // whoever reads the layer tells
+		b = b[:0]
+		text(path)
+		h.Write(b)
 		return nil
 	})
 	return newest, err
