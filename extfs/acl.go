@@ -3,6 +3,8 @@ package extfs
 import (
 	"encoding/binary"
 	"fmt"
+
+	"relive/tree"
 )
 
 // decodeACL turns a POSIX ACL as ext4 stores it (version 1, entries of 4 or 8
@@ -16,7 +18,7 @@ func decodeACL(p []byte) (string, error) {
 		return "", fmt.Errorf("ACL of %d bytes", len(p))
 	}
 	if v := le32(p, 0); v != aclVersion {
-		return "", fmt.Errorf("ACL version %d", v)
+		return "", fmt.Errorf("ACL version %d: %w", v, tree.ErrUnsupported)
 	}
 	out := binary.LittleEndian.AppendUint32(make([]byte, 0, aclHdrSize+2*len(p)), aclXattrVersion)
 	for p = p[aclHdrSize:]; len(p) > 0; {

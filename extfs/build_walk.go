@@ -76,9 +76,9 @@ func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) 
 	if len(w.path) > tree.MaxDepth {
 		return w.wrap("", fmt.Errorf("%w: directories nest deeper than %d", tree.ErrUnsupported, tree.MaxDepth))
 	}
-	kids, err := n.Children()
+	kids, err := n.ChildrenAt(strings.Join(w.path, "/"))
 	if err != nil {
-		return w.wrap("", err)
+		return fmt.Errorf("%s: %w", w.image, err)
 	}
 	if self == inoRoot && w.lost != nil {
 		kids = withLostFound(kids, w.lost)

@@ -31,18 +31,22 @@ func (d *dir) Children() ([]*tree.Node, error) {
 	}
 	// Inodes lie in the order of their numbers.
 	sort.Slice(entries, func(i, j int) bool { return entries[i].ino < entries[j].ino })
-	nodes := make([]*tree.Node, len(entries))
+	nodes := make([]*tree.Node, 0, len(entries))
+	var bad []tree.BadEntry
 	for i, e := range entries {
-		if nodes[i], err = d.child(e); err != nil {
-			return nil, err
+		n, err := d.child(e)
+		if err != nil {
+			bad = append(bad, tree.BadEntry{Name: e.name, Err: err})
+			continue
 		}
 		// A directory has one name; two would make the tree a graph.
-		if i > 0 && entries[i-1].ino == e.ino && nodes[i].Type == tree.Directory {
+		if i > 0 && entries[i-1].ino == e.ino && n.Type == tree.Directory {
 			return nil, d.fs.corrupt(d.in, "directory inode %d stands there twice, as %q and %q", e.ino, entries[i-1].name, e.name)
 		}
+		nodes = append(nodes, n)
 	}
 	tree.Sort(nodes)
-	return nodes, nil
+	return tree.Partial(nodes, bad)
 }
 
 // Lookup implements tree.Lookuper.

@@ -72,6 +72,9 @@ func (s *fastCommitScan) block(p []byte) (more bool, err error) {
 	for at := 0; at+fcTagSize <= len(p); {
 		kind, length := le16(p, at), int(le16(p, at+2))
 		if length > len(p)-at-fcTagSize || !fastCommitLength(kind, length) {
+			if kind > fcHead && s.valid == 0 {
+				return false, tree.Unsupported(s.j.fs.name, "journal", "fast commit with the unknown tag %d is to be replayed; run e2fsck first", kind)
+			}
 			return end("tag %d of %d bytes", kind, length)
 		}
 		value := p[at+fcTagSize:][:length]

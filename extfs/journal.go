@@ -170,7 +170,7 @@ func (j *journal) decodeSuperblock(sb []byte) error {
 			return tree.Unsupported(j.fs.name, "journal", "features %#x, %#x", j.incompat, ro)
 		}
 	default:
-		return j.corrupt("superblock of type %d", t)
+		return tree.Unsupported(j.fs.name, "journal", "superblock of type %d", t)
 	}
 	if bs := be32(sb, jsbBlockSize); int64(bs) != j.fs.geo.blockSize {
 		return j.corrupt("blocks of %d bytes, the file system's have %d", bs, j.fs.geo.blockSize)

@@ -1,6 +1,7 @@
 package extfs
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -135,6 +136,9 @@ func (fs *FS) xattr(in *inode, e *xattrEntry, place string, total *int) (a tree.
 	}
 	if e.index == xaIndexACLAccess || e.index == xaIndexACLDefault {
 		acl, err := decodeACL(value)
+		if errors.Is(err, tree.ErrUnsupported) {
+			return a, false, tree.Unsupported(fs.name, in.place(), "%s: %q: %v", place, a.Name, err)
+		}
 		if err != nil {
 			return a, false, fs.corrupt(in, "%s: %q: %v", place, a.Name, err)
 		}
@@ -258,6 +262,12 @@ func (fs *FS) xattrInodeValue(in *inode, e *xattrEntry, place string) ([]byte, e
 		return nil, err
 	}
 	hash := crc32c(fs.geo.seed, value)
+	if hash != ea.atimeRaw && uint32(ea.mtime.Sec) == in.number && ea.generation == in.generation {
+		// As the kernel tells it (fs/ext4/xattr.c, ext4_xattr_inode_iget): where
+		// others have a hash, Lustre has a way back to the owner.
+		return nil, tree.Unsupported(fs.name, in.place(), "%s: attribute %q in inode %d: ea_inode in Lustre's form, with a back reference to the file in place of a hash, is not supported",
+			place, e.name, e.valueInum)
+	}
 	if hash != ea.atimeRaw {
 		return nil, bad("its hash is %#08x, the value gives %#08x", ea.atimeRaw, hash)
 	}

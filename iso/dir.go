@@ -47,7 +47,7 @@ func (d *dir) Children() ([]*tree.Node, error) {
 	if err := l.list(); err != nil {
 		return nil, err
 	}
-	return l.nodes, nil
+	return tree.Partial(l.nodes, l.bad)
 }
 
 // list reads the whole directory.
@@ -128,6 +128,9 @@ type lister struct {
 	susp  suspReader
 	attrs attributes
 	nodes []*tree.Node
+	bad   []tree.BadEntry
+	name  string // of the record at hand, "" as long as it is not known
+	skip  []byte // identifier of a file that cannot be read and goes on
 
 	// A file in several sections: what there is of it, and its last record.
 	open   *tree.Node
@@ -158,15 +161,23 @@ func (l *lister) add(r *record, offset int64) error {
 	if l.open != nil {
 		return l.addSection(r, offset)
 	}
-	if err := l.readAttributes(r, offset); err != nil {
-		return err
-	}
-	if l.attrs.relocated {
+	if l.skip != nil && string(r.id) == string(l.skip) {
+		if r.flags&flagMore == 0 {
+			l.skip = nil
+		}
 		return nil
 	}
-	n, err := l.node(r, offset)
+	l.name = ""
+	err := l.readAttributes(r, offset)
+	if err == nil && l.attrs.relocated {
+		return nil
+	}
+	var n *tree.Node
+	if err == nil {
+		n, err = l.node(r, offset)
+	}
 	if err != nil {
-		return err
+		return l.cannotRead(r, offset, err)
 	}
 	l.nodes = append(l.nodes, n)
 	if l.ids != nil {
@@ -178,13 +189,33 @@ func (l *lister) add(r *record, offset int64) error {
 		}
 		l.open, l.openID, l.openAt = n, append(l.openID[:0], r.id...), offset
 	}
-	// A forged directory may give the same name again and again from one
-	// continuation area.
-	if len(l.nodes) >= l.check {
-		l.check *= 2
-		return l.unique()
+	return l.checked()
+}
+
+// checked looks for equal names now and then: a forged directory may give the
+// same name again and again from one continuation area.
+func (l *lister) checked() error {
+	if len(l.nodes)+len(l.bad) < l.check {
+		return nil
 	}
-	return nil
+	l.check *= 2
+	return l.unique()
+}
+
+// cannotRead notes a record that makes no node. Where it has no name that could
+// stand in a tree either, the directory cannot be listed.
+func (l *lister) cannotRead(r *record, offset int64, err error) error {
+	if l.name == "" {
+		var nameErr error
+		if l.name, nameErr = l.nodeName(r, offset); nameErr != nil {
+			return nameErr
+		}
+	}
+	l.bad = append(l.bad, tree.BadEntry{Name: l.name, Err: err})
+	if r.flags&flagMore != 0 {
+		l.skip = append([]byte{}, r.id...)
+	}
+	return l.checked()
 }
 
 // addSection takes a record that continues a file (ECMA-119 6.5.1).
@@ -238,6 +269,12 @@ func (l *lister) unique() error {
 	for i := 1; i < len(l.nodes); i++ {
 		if l.nodes[i].Name == l.nodes[i-1].Name {
 			return tree.Corrupt(l.img.name, "directory "+l.d.path(), "the name %q stands there twice", l.nodes[i].Name)
+		}
+	}
+	sort.Slice(l.bad, func(i, j int) bool { return l.bad[i].Name < l.bad[j].Name })
+	for i := 1; i < len(l.bad); i++ {
+		if l.bad[i].Name == l.bad[i-1].Name {
+			return tree.Corrupt(l.img.name, "directory "+l.d.path(), "the name %q stands there twice", l.bad[i].Name)
 		}
 	}
 	return nil

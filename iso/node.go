@@ -70,6 +70,7 @@ func (l *lister) node(r *record, offset int64) (*tree.Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.name = name
 	if a.hasChild {
 		return l.relocatedDir(name, offset)
 	}

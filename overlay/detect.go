@@ -21,10 +21,17 @@ type Detected struct {
 // upper directory. A root that holds nothing but lost+found, or what mkdir and
 // mount leave behind, is Empty. Anything else is tree.ErrUnsupported.
 func Detect(root *tree.Node) (Detected, error) {
-	kids, err := root.Children()
+	kids, bad, err := root.Readable()
 	if err != nil {
 		return Detected{}, err
 	}
+	for _, b := range bad {
+		if b.Name == "etc" || b.Name == "upper" {
+			return Detected{}, b.Err
+		}
+		kids = append(kids[:len(kids):len(kids)], &tree.Node{Name: b.Name})
+	}
+	tree.Sort(kids)
 	if n := tree.Find(kids, "etc"); n != nil && n.Type == tree.Directory {
 		return Detected{Form: Aufs, Upper: root}, nil
 	}
@@ -36,11 +43,11 @@ func Detect(root *tree.Node) (Detected, error) {
 		if work != nil && work.Type != tree.Directory {
 			work = nil
 		}
-		written, err := upper.Children()
+		written, unread, err := upper.Readable()
 		if err != nil {
 			return Detected{}, err
 		}
-		return Detected{Form: OverlayFS, Upper: upper, Work: work, Empty: len(written) == 0}, nil
+		return Detected{Form: OverlayFS, Upper: upper, Work: work, Empty: len(written)+len(unread) == 0}, nil
 	}
 	aufs, other := false, ""
 	for _, n := range kids {

@@ -98,11 +98,15 @@ type part struct {
 	layer int
 	node  *tree.Node
 	kids  []*tree.Node // the node's children, when listed
+	bad   []tree.BadEntry
 	list  bool
 }
 
 func (p *part) child(name string) (*tree.Node, error) {
 	if p.list {
+		if b := tree.FindBad(p.bad, name); b != nil {
+			return nil, b.Err
+		}
 		return tree.Find(p.kids, name), nil
 	}
 	return p.node.Child(name)

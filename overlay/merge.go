@@ -3,6 +3,7 @@ package overlay
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -256,40 +257,56 @@ func (m *Merged) dir(path string, got []found) *mergedDir {
 	return d
 }
 
-// Children implements tree.Dir.
-func (d *mergedDir) Children() ([]*tree.Node, error) { return d.children(nil) }
+// Children implements tree.Dir. An entry of a layer that cannot be read is one of
+// the union, unless a layer above hides it, and so is one whose marks are broken.
+func (d *mergedDir) Children() ([]*tree.Node, error) {
+	good, bad, err := d.children(nil)
+	if err != nil {
+		return nil, err
+	}
+	return tree.Partial(good, bad)
+}
 
-func (d *mergedDir) children(note *survey) ([]*tree.Node, error) {
+func (d *mergedDir) children(note *survey) (good []*tree.Node, bad []tree.BadEntry, err error) {
 	parts := make([]*part, len(d.parts))
 	var names []string
 	for i, p := range d.parts {
 		l := &d.m.layers[p.layer]
-		kids, err := p.node.Children()
+		kids, unread, err := p.node.Readable()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if l.form == Aufs && !l.plain {
 			if err := checkAufsNames(d.path, kids); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
-		parts[i] = &part{layer: p.layer, node: p.node, kids: kids, list: true}
+		parts[i] = &part{layer: p.layer, node: p.node, kids: kids, bad: unread, list: true}
 		names = mergeNames(names, kids, l)
+		for _, b := range unread {
+			if l.form != Aufs || l.plain || !isAufsName(b.Name) {
+				names = append(names, b.Name)
+			}
+		}
+		if len(unread) > 0 {
+			slices.Sort(names)
+			names = slices.Compact(names)
+		}
 	}
 	if err := note.listing(d, parts); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := make([]*tree.Node, 0, len(names))
+	good = make([]*tree.Node, 0, len(names))
 	for _, name := range names {
 		n, err := d.m.resolve(d, parts, name, note)
-		if err != nil {
-			return nil, err
-		}
-		if n != nil {
-			out = append(out, n)
+		switch {
+		case err != nil:
+			bad = append(bad, tree.BadEntry{Name: name, Err: err})
+		case n != nil:
+			good = append(good, n)
 		}
 	}
-	return out, nil
+	return good, bad, nil
 }
 
 // mergeNames adds to names, which are in order, those that a layer's directory

@@ -45,7 +45,7 @@ type originlessDir struct{ of tree.Dir }
 
 // Children implements tree.Dir.
 func (d originlessDir) Children() ([]*tree.Node, error) {
-	kids, err := d.of.Children()
+	kids, bad, err := (&tree.Node{Dir: d.of}).Readable()
 	if err != nil {
 		return nil, err
 	}
@@ -53,5 +53,5 @@ func (d originlessDir) Children() ([]*tree.Node, error) {
 	for i, k := range kids {
 		out[i] = WithoutOrigins(k)
 	}
-	return out, nil
+	return tree.Partial(out, bad)
 }

@@ -57,8 +57,9 @@ type Report struct {
 }
 
 // Report walks the directories that upper layers take part in and counts.
-// Directories that only the base holds are not read. Damage is an error, as it
-// is when the union is read.
+// Directories that only the base holds are not read. Entries that cannot be read
+// are passed over: whoever reads the union meets them. A directory that cannot be
+// listed is an error.
 func (m *Merged) Report() (*Report, error) {
 	r := &Report{Namespaces: append([]Namespace(nil), m.spaces...), first: make(map[*int]string)}
 	r.StaleIndex = m.staleIndex
@@ -85,7 +86,7 @@ func (m *Merged) Report() (*Report, error) {
 			return nil, tooDeep(d.path)
 		}
 		todo = todo[:len(todo)-1]
-		kids, err := d.children(s)
+		kids, _, err := d.children(s)
 		if err != nil {
 			return nil, err
 		}
@@ -142,11 +143,8 @@ func (s *survey) listing(d *mergedDir, parts []*part) error {
 			covers := false
 			for _, below := range parts[i+1:] {
 				n, hidden, err := s.m.layers[below.layer].find(below, name)
-				if err != nil {
-					return err
-				}
-				if n != nil || hidden {
-					covers = n != nil
+				if n != nil || hidden || err != nil {
+					covers = !hidden // also what cannot be read
 					break
 				}
 			}

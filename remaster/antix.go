@@ -133,7 +133,7 @@ func (o *Overlay) over(base *tree.Node) (*overlay.Merged, error) {
 // there: the version file that check_vid copies.
 func neverWritten(upper *tree.Node) (bool, error) {
 	empty := true
-	err := tree.Walk(context.Background(), upper, func(path string, n *tree.Node) error {
+	err := tree.WalkReadable(context.Background(), upper, func(path string, n *tree.Node) error {
 		switch {
 		case path == "lost+found" && n.Type == tree.Directory:
 			return tree.SkipDir
@@ -144,6 +144,9 @@ func neverWritten(upper *tree.Node) (bool, error) {
 			return fs.SkipAll
 		}
 		return nil
+	}, func(string, error) error {
+		empty = false
+		return fs.SkipAll
 	})
 	if errors.Is(err, fs.SkipAll) {
 		err = nil
@@ -226,9 +229,12 @@ func looksEmpty(upper *tree.Node) (bool, error) {
 	if upper == nil {
 		return true, nil
 	}
-	kids, err := upper.Children()
+	kids, bad, err := upper.Readable()
 	if err != nil {
 		return false, err
+	}
+	for _, b := range bad {
+		kids = append(kids[:len(kids):len(kids)], &tree.Node{Name: b.Name})
 	}
 	for _, k := range kids {
 		if vidNames.MatchString(k.Name) {

@@ -51,15 +51,21 @@ func (c *Change) Size() int64 {
 // nor are parts of a second, which no base holds, and the version file that
 // every boot writes.
 func (l *Live) Changes(ctx context.Context, fn func(Change) error) error {
+	return l.ReadableChanges(ctx, fn, nil)
+}
+
+// ReadableChanges is Changes for those who only look: it goes on without what
+// cannot be read, for which bad is called.
+func (l *Live) ReadableChanges(ctx context.Context, fn func(Change) error, bad func(path string, err error) error) error {
 	if l.Overlay == nil || l.Overlay.Union == nil && l.Overlay.Snapshot == nil {
 		return nil
 	}
-	return l.changesBetween(ctx, l.Base.Root, l.Merged, fn)
+	return l.changesBetween(ctx, l.Base.Root, l.Merged, fn, bad)
 }
 
 // changesBetween is Changes for two trees of nodes of the base and of the overlay.
-func (l *Live) changesBetween(ctx context.Context, from, to *tree.Node, fn func(Change) error) error {
-	var o tree.CompareOptions
+func (l *Live) changesBetween(ctx context.Context, from, to *tree.Node, fn func(Change) error, bad func(path string, err error) error) error {
+	o := tree.CompareOptions{Bad: bad}
 	if s := l.snapshot(); s != nil {
 		// Two states of one file system, which holds all of a time.
 		o.SameContent = func(_ string, a, b *tree.Node) (bool, error) {

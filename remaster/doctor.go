@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,7 +102,12 @@ func (l *Live) Diagnose(ctx context.Context, e *Env) (*Diagnosis, error) {
 		look func(context.Context) error
 	}{{"looking at the directory", d.directory}, {"looking at the images", d.images}, {"looking at the layers", d.layers}, {"looking at packages", d.packages}, {"looking at what boots", d.system}} {
 		e.phase(step.name, 0)
-		if err := step.look(ctx); err != nil {
+		err := step.look(ctx)
+		if ctx.Err() == nil && (errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported)) {
+			d.tell("unreadable", Certain, unreadableDo, "%s: %v", step.name, err)
+			err = nil
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
@@ -112,6 +118,19 @@ func (l *Live) Diagnose(ctx context.Context, e *Env) (*Diagnosis, error) {
 	slices.SortStableFunc(out.Findings, func(a, b Finding) int { return rank(a.Sure) - rank(b.Sure) })
 	return out, nil
 }
+
+// unreadableDo is what a person can do about what cannot be read.
+const unreadableDo = "relive verify lists all that cannot be read; what writes leaves it out where it is named (-e PATH)"
+
+// unreadable notes a path that cannot be read.
+func (d *doctor) unreadable(path string, err error) {
+	d.add(&cannotRead, "/"+tree.Escape(path))
+	if d.found[cannotRead.kind].Count == 1 {
+		d.notes = append(d.notes, fmt.Sprintf("%s cannot be read: %v", tree.Quote(path), err))
+	}
+}
+
+var cannotRead = ailment{"unreadable-paths", Certain, "%d paths cannot be read", unreadableDo}
 
 func rank(s Sureness) int { return slices.Index([]Sureness{Certain, Likely, Possible}, s) }
 
@@ -181,7 +200,7 @@ func (d *doctor) images(context.Context) error {
 		d.tell("beyond-fat", Possible, "keep it on ext4, or compact with a stronger codec", "%s has %s, more than a FAT stick can hold in one file", l.Base.Name(), Bytes(l.Base.Size))
 	}
 	if l.HomeProblem != nil {
-		d.tell("home-unreadable", Certain, "e2fsck -f on a copy may repair it", "%v", l.HomeProblem)
+		d.tell("home-unreadable", Certain, cmp.Or(Hint(l.HomeProblem), "look at a copy of it"), "%v", l.HomeProblem)
 	}
 	_, antix := l.Layout.(AntiX)
 	if o := l.Overlay; o != nil && o.Image != nil {

@@ -120,9 +120,13 @@ func (w *layerWalk) pair(path string, n, below *tree.Node, marked bool) error {
 	if n.Type != tree.Directory {
 		return nil
 	}
-	kids, err := n.Children()
+	kids, bad, err := n.Readable()
 	if err != nil {
-		return err
+		w.d.unreadable(path, err)
+		return nil
+	}
+	for _, b := range bad {
+		w.d.unreadable(tree.Join(path, b.Name), b.Err)
 	}
 	_, opaque := n.Xattrs.Get(overlayMarks + "opaque")
 	_, moved := n.Xattrs.Get(overlayMarks + "redirect")
@@ -147,7 +151,7 @@ func (w *layerWalk) pair(path string, n, below *tree.Node, marked bool) error {
 		var b *tree.Node
 		if below != nil {
 			if b, err = below.Child(k.Name); err != nil {
-				return err
+				w.d.unreadable(tree.Join(path, k.Name), err)
 			}
 		}
 		if err := w.pair(tree.Join(path, k.Name), k, b, marked); err != nil {

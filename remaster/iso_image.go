@@ -129,18 +129,27 @@ func keepMatches(ctx context.Context, root *tree.Node, pattern string, keep map[
 		return 0, nil
 	}
 	depth := strings.Count(exact, "/")
-	err = tree.Walk(ctx, root, func(p string, at *tree.Node) error {
+	matches := func(p string) bool {
+		ok, _ := path.Match(exact, p)
+		if ok {
+			keep[p] = true
+			n++
+		}
+		return ok
+	}
+	err = tree.WalkReadable(ctx, root, func(p string, at *tree.Node) error {
 		if p == "" {
 			return nil
 		}
-		if ok, _ := path.Match(exact, p); ok {
-			keep[p] = true
-			n++
+		if matches(p) {
 			return tree.SkipDir
 		}
 		if strings.Count(p, "/") >= depth {
 			return tree.SkipDir
 		}
+		return nil
+	}, func(p string, _ error) error {
+		matches(p) // whoever reads the result meets it
 		return nil
 	})
 	return n, err
@@ -173,14 +182,23 @@ type prunedDir struct {
 
 // Children implements tree.Dir.
 func (d prunedDir) Children() ([]*tree.Node, error) {
-	kids, err := d.n.Children()
+	kids, unread, err := d.n.Readable()
+	if err != nil {
+		return nil, err
+	}
 	var out []*tree.Node
 	for _, k := range kids {
 		if d.leads[k.Name] {
 			out = append(out, pruned(k, tree.Join(d.at, k.Name), d.keep))
 		}
 	}
-	return out, err
+	var bad []tree.BadEntry
+	for _, b := range unread {
+		if d.leads[b.Name] {
+			bad = append(bad, b)
+		}
+	}
+	return tree.Partial(out, bad)
 }
 
 // ISOLive is a live system in an image.

@@ -86,7 +86,7 @@ func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPla
 	*s = ResetSummary{Dir: l.Dir, Layout: l.Layout.Name(), Rules: []KeepCount{}, Notes: []string{}, Warnings: []string{}}
 	s.Kept.First, s.Lost.First = []ResetChange{}, []ResetChange{}
 	if l.snapshot() != nil && len(o.Keep) > 0 {
-		return nil, refuse("relive compact --flatten makes a base of files, over which an overlay of files lies; without --keep all of it is emptied",
+		return nil, refuse(snapshotCopyHint+"; without --keep all of it is emptied",
 			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that none can be kept", l.Overlay.Path)
 	}
 	want := l.Base.Root
@@ -181,11 +181,11 @@ func (p *ResetPlan) count(ctx context.Context, e *Env, l *Live, want *tree.Node)
 		}
 	}
 	if want != l.Base.Root {
-		if err := l.changesBetween(ctx, l.Base.Root, want, share(&p.Summary.Kept)); err != nil {
+		if err := l.changesBetween(ctx, l.Base.Root, want, share(&p.Summary.Kept), nil); err != nil {
 			return err
 		}
 	}
-	return l.changesBetween(ctx, want, l.Merged, share(&p.Summary.Lost))
+	return l.changesBetween(ctx, want, l.Merged, share(&p.Summary.Lost), nil)
 }
 
 // planEmpty plans the overlay that a compaction leaves: one that holds nothing.

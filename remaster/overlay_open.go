@@ -69,11 +69,11 @@ func directoryAt(root *tree.Node, path string) (*tree.Node, error) {
 
 // lay merges the overlay's layer with the base.
 func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
-	kids, err := layer.Root.Children()
+	kids, bad, err := layer.Root.Readable()
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 	}
-	o.Empty = len(kids) == 0
+	o.Empty = len(kids)+len(bad) == 0
 	// What boots mounts as root and without userxattr, so marks are in the
 	// trusted namespace; those under user are content, as of rootless
 	// containers. Marks that are escaped for a nested overlay stay so: the merged

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"relive/tree"
@@ -146,11 +147,15 @@ func (w onStick) list(p string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	kids, err := n.Children()
-	names := make([]string, 0, len(kids))
+	kids, bad, err := n.Readable()
+	names := make([]string, 0, len(kids)+len(bad))
 	for _, k := range kids {
 		names = append(names, k.Name)
 	}
+	for _, b := range bad {
+		names = append(names, b.Name)
+	}
+	slices.Sort(names)
 	return names, err
 }
 

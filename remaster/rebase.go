@@ -94,8 +94,8 @@ func (l *Live) rebased(ctx context.Context, e *Env, onto *Base, verb string, ro 
 		return nil, nil, err
 	}
 	if l.Overlay.Snapshot != nil {
-		return nil, nil, refuse("relive compact folds it into the present base; with --flatten the next overlay is one of files, which can be carried over",
-			"%s: holds chunks of the file system in its base and no files, so that it cannot be carried over to another", l.Overlay.Path)
+		return nil, nil, refuse(snapshotCopyHint+"; then relive update --overlay reset takes the new base, without them",
+			"%s: holds chunks of the file system in its base and no files, so that its changes cannot come along to another base, not even when they are folded into the present one, which is replaced", l.Overlay.Path)
 	}
 	s := &RebaseSummary{Former: l.Base.Path, Base: onto.Path, Records: []string{}, Databases: []RebaseDatabase{}}
 	d := &decider{o: o}

@@ -172,7 +172,7 @@ func (p *RelayerPlan) checkState(ctx context.Context) error {
 	}
 	switch o := l.Overlay; {
 	case o.Snapshot != nil:
-		return refuse("relive compact --flatten makes a base of files, over which an overlay of files lies",
+		return refuse(l.filesHint(),
 			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that files cannot be put into it", o.Path)
 	case o.Image == nil && o.Snapshot == nil && os.Geteuid() != 0:
 		return refuse("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has", o.Path)

@@ -61,6 +61,17 @@ func (l *Live) openSnapshot(path string) error {
 	return err
 }
 
+// How what a snapshot has changed is kept where it cannot come along.
+const snapshotCopyHint = "relive compact --image FILE writes base and overlay as one file system image, to be mounted and copied from"
+
+// filesHint tells how an overlay that is a snapshot becomes one of files.
+func (l *Live) filesHint() string {
+	if _, archiso := l.Layout.(Archiso); archiso {
+		return "do it on the running system; " + snapshotCopyHint // where a flattened base takes its changes from another place
+	}
+	return "relive compact --flatten makes a base of files with all that the overlay holds, and an overlay of files over it"
+}
+
 // damaged gives the first entry of the COW that is corrupt, nil where none is.
 func (s *Snapshot) damaged() *dmmerge.Finding {
 	for _, f := range s.COW.Findings() {
@@ -117,8 +128,9 @@ func (b begin) NextData(off int64) (start, end int64, err error) {
 
 // checkSnapshot refuses a COW of which not everything can be read, and one that
 // does not make a whole file system with the base: all of its metadata is read.
-// One without a header must be empty, unless forced.
-func (l *Live) checkSnapshot(ctx context.Context, e *Env, force bool) error {
+// One without a header must be empty, unless forced. An image for e2fsck to repair
+// may hold a broken file system.
+func (l *Live) checkSnapshot(ctx context.Context, e *Env, force, repair bool) error {
 	s := l.snapshot()
 	if s == nil {
 		return nil
@@ -132,6 +144,9 @@ func (l *Live) checkSnapshot(ctx context.Context, e *Env, force bool) error {
 	if f := s.damaged(); f != nil {
 		return refuse("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)
 	}
+	if repair {
+		return nil
+	}
 	e.phase("reading the merged file system's metadata", 0)
 	err := tree.Walk(ctx, l.Merged, func(path string, n *tree.Node) error {
 		if data, ok := n.Data.(extfs.Located); ok {
@@ -144,7 +159,7 @@ func (l *Live) checkSnapshot(ctx context.Context, e *Env, force bool) error {
 		return nil
 	})
 	if errors.Is(err, tree.ErrCorrupt) {
-		return refuse("see that the overlay belongs to this base; --image FILE --force writes the merged image for e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
+		return refuse("see that the overlay belongs to this base; relive compact --image FILE --force writes the merged image for e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -120,15 +121,16 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 	if s.Base, err = l.baseStatus(vids); err != nil {
 		return nil, err
 	}
+	var unreadable Unreadable
 	if l.Overlay != nil {
-		if s.Overlay, err = l.overlayStatus(ctx, e, vids); err != nil {
+		if s.Overlay, err = l.overlayStatus(ctx, e, vids, &unreadable); err != nil {
 			return nil, err
 		}
 		rep, err := l.overlayWarnings()
 		if err != nil {
 			return nil, err
 		}
-		s.Warnings = append(s.Warnings, rep...)
+		s.Warnings = append(append(s.Warnings, rep...), unreadable.Warnings()...)
 		if !vids.State.Used() {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("a boot ignores %s: its version id is %s, that of linuxfs %s", l.files.overlay[0], orNone(vids.Overlay), orNone(vids.Base)))
 		}
@@ -204,12 +206,12 @@ func contentSize(ctx context.Context, root *tree.Node) (n int64, err error) {
 	if root == nil {
 		return 0, nil
 	}
-	err = tree.Walk(ctx, root, func(_ string, node *tree.Node) error {
+	err = tree.WalkReadable(ctx, root, func(_ string, node *tree.Node) error {
 		if node.Type == tree.Regular {
 			n += node.Size
 		}
 		return nil
-	})
+	}, func(string, error) error { return nil })
 	return n, err
 }
 
@@ -233,7 +235,7 @@ func percent(used, total int64) float64 {
 	return 100 * float64(used) / float64(total)
 }
 
-func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlayStatus, error) {
+func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs, unreadable *Unreadable) (*OverlayStatus, error) {
 	o := l.Overlay
 	s := &OverlayStatus{Form: o.Form, Empty: o.Empty, Kept: o.Kept, VID: string(vids.Overlay), VIDState: vids.State}
 	var err error
@@ -264,10 +266,10 @@ func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs) (*OverlaySt
 		return nil, err
 	}
 	e.phase("comparing "+o.Name()+" with "+l.Base.Name(), 0)
-	err = l.Changes(ctx, func(c Change) error {
+	err = l.ReadableChanges(ctx, func(c Change) error {
 		s.Changes.Add(&c)
 		return nil
-	})
+	}, unreadable.Add)
 	return s, err
 }
 
@@ -320,6 +322,9 @@ func (l *Live) outlook(ctx context.Context, e *Env) (*CompactOutlook, error) {
 	p, err := l.PlanCompact(ctx, e, CompactOptions{KeepOld: 1})
 	if r, ok := IsRefusal(err); ok {
 		return &CompactOutlook{Refused: r.Fact, Hint: r.Hint}, nil
+	}
+	if ctx.Err() == nil && (errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported)) {
+		return &CompactOutlook{Refused: err.Error(), Hint: Hint(err)}, nil
 	}
 	if err != nil {
 		return nil, err

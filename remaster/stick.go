@@ -108,9 +108,12 @@ func searchLives(ctx context.Context, at onStick, found func(*Found), problem fu
 		if f != nil || depth == searchDepth {
 			return nil
 		}
-		kids, err := n.Children()
+		kids, bad, err := n.Readable()
 		if err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
+		}
+		for _, b := range bad {
+			problem(fmt.Errorf("%s: %w", filepath.Join(dir, b.Name), b.Err))
 		}
 		for _, k := range kids {
 			if k.Type == tree.Directory {

@@ -45,11 +45,11 @@ func (l *Live) openUnions(root *tree.Node, unions []union, suffix string) error 
 			o.laid = append(o.laid, at)
 			continue
 		}
-		kids, err := upper.Children()
+		kids, bad, err := upper.Readable()
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.rel(o.Path), err)
 		}
-		o.Empty = o.Empty && len(kids) == 0
+		o.Empty = o.Empty && len(kids)+len(bad) == 0
 		o.uppers = append(o.uppers, upper)
 		index, err := directoryAt(root, path.Join(u.source, unionWork+suffix, "index"))
 		if err != nil {

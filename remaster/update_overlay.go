@@ -156,7 +156,11 @@ func (p *UpdatePlan) fate(ctx context.Context) (Fate, error) {
 	if more := n - int64(len(s.Examples)); more > 0 {
 		examples += fmt.Sprintf(" and %d more", more)
 	}
-	return "", refuse("--overlay rebase carries them over, --overlay reset sets them aside in "+s.Name+".old, --overlay keep lays them over the new base; relive diff lists them",
+	hint := "--overlay rebase carries them over, --overlay reset sets them aside in " + s.Name + ".old, --overlay keep lays them over the new base; relive diff lists them"
+	if l.snapshot() != nil {
+		hint = "--overlay reset sets them aside in " + s.Name + ".old; chunks cannot be carried over: " + snapshotCopyHint + "; relive diff lists them"
+	}
+	return "", refuse(hint,
 		"%s: of %d changes in %s, %d are not in the new base (%d added, %d changed, %d metadata only, %d replaced by another type, %d deleted): %s",
 		l.Dir, s.Changes.Sum(), s.Name, n, s.Missing.Added, s.Missing.Content, s.Missing.Metadata, s.Missing.Replaced, s.Missing.Deleted, examples)
 }
@@ -257,7 +261,7 @@ func (p *UpdatePlan) mayLie() error {
 	l := p.c.live
 	o := l.Overlay
 	if o.Snapshot != nil {
-		return refuse("--overlay reset sets it aside; relive compact first folds it into the present base",
+		return refuse(snapshotCopyHint+"; --overlay reset then sets it aside",
 			"%s holds chunks of the file system in the present base, which mean nothing over another", o.Path)
 	}
 	if leans, err := o.leans(); err != nil {

@@ -335,9 +335,14 @@ func (res CheckResult) readTo(ctx context.Context, nodes int, err error) (CheckR
 // failed completes the result of a check that has failed: what uses something
 // that relive does not read may be sound, and is skipped.
 func (res CheckResult) failed(ctx context.Context, err error) (CheckResult, error) {
+	var paths *unreadableError
 	switch {
 	case ctx.Err() != nil:
 		return res, err
+	case errors.As(err, &paths):
+		if res.Findings = append(res.Findings, paths.Warnings()...); paths.damaged == 0 {
+			res.Skipped, res.Findings = strings.Join(res.Findings, "; "), nil
+		}
 	case errors.Is(err, tree.ErrUnsupported):
 		res.Skipped = err.Error()
 	default:
@@ -346,19 +351,39 @@ func (res CheckResult) failed(ctx context.Context, err error) (CheckResult, erro
 	return res, nil
 }
 
-// readTree reads all of a tree and counts its nodes.
+// unreadableError is the error of a check that read all but some paths of a tree.
+type unreadableError struct {
+	Unreadable
+	damaged int // not only of what is not supported
+}
+
+func (u *unreadableError) note(path string, err error) error {
+	if !errors.Is(err, tree.ErrUnsupported) {
+		u.damaged++
+	}
+	return u.Add(path, err)
+}
+
+func (u *unreadableError) Error() string { return strings.Join(u.Warnings(), "; ") }
+
+// readTree reads all of a tree and counts its nodes. What cannot be read is an
+// *unreadableError at the end.
 func readTree(ctx context.Context, root *tree.Node) (n int, err error) {
 	buf := make([]byte, 1<<20)
-	err = tree.Walk(ctx, root, func(p string, node *tree.Node) error {
+	var bad unreadableError
+	err = tree.WalkReadable(ctx, root, func(p string, node *tree.Node) error {
 		n++
 		if node.Type != tree.Regular {
 			return nil
 		}
 		if err := readThrough(node, buf); err != nil {
-			return fmt.Errorf("%s: %w", tree.Quote(p), err)
+			return bad.note(p, err)
 		}
-		return nil
-	})
+		return ctx.Err()
+	}, bad.note)
+	if err == nil && bad.n > 0 {
+		err = &bad
+	}
 	return n, err
 }
 

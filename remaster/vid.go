@@ -101,7 +101,7 @@ func layerSum(ctx context.Context, h hash.Hash, root *tree.Node, newest *newestT
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
-	return tree.Walk(ctx, root, func(path string, n *tree.Node) error {
+	return tree.WalkReadable(ctx, root, func(path string, n *tree.Node) error {
 		b = b[:0]
 		text(path)
 		text(n.Target)
@@ -115,6 +115,11 @@ func layerSum(ctx context.Context, h hash.Hash, root *tree.Node, newest *newestT
 		}
 		h.Write(b)
 		newest.add(n.Mtime)
+		return nil
+	}, func(path string, _ error) error { // whoever reads the layer tells
+		b = b[:0]
+		text(path)
+		h.Write(b)
 		return nil
 	})
 }

@@ -106,6 +106,7 @@ func (d *dir) Children() ([]*tree.Node, error) {
 	}
 	var (
 		nodes []*tree.Node
+		bad   []tree.BadEntry
 		seen  map[string]bool // set up at the first name that is out of order
 		last  string
 		m     = nodeMaker{r: d.r, c: d.r.cursor(&d.r.inodes)}
@@ -119,17 +120,19 @@ func (d *dir) Children() ([]*tree.Node, error) {
 		if !ok {
 			break
 		}
-		node, err := d.child(&m, &e)
-		if err != nil {
-			return nil, err
+		name := string(e.name)
+		if err := tree.CheckName(name); err != nil {
+			return nil, d.r.corrupt(d.place(), "%v", err)
 		}
 		// Nothing but the names keeps a hostile listing from decoding to
 		// gigabytes, so that no name may come twice, sorted or not.
-		name := node.Name
-		if seen == nil && len(nodes) > 0 && name <= last {
-			seen = make(map[string]bool, len(nodes)+1)
+		if seen == nil && len(nodes)+len(bad) > 0 && name <= last {
+			seen = make(map[string]bool, len(nodes)+len(bad)+1)
 			for _, n := range nodes {
 				seen[n.Name] = true
+			}
+			for _, b := range bad {
+				seen[b.Name] = true
 			}
 		}
 		if seen != nil {
@@ -139,12 +142,17 @@ func (d *dir) Children() ([]*tree.Node, error) {
 			seen[name] = true
 		}
 		last = name
+		node, err := d.child(&m, &e)
+		if err != nil {
+			bad = append(bad, tree.BadEntry{Name: name, Err: err})
+			continue
+		}
 		nodes = append(nodes, node)
 	}
 	if seen != nil {
 		tree.Sort(nodes)
 	}
-	return nodes, nil
+	return tree.Partial(nodes, bad)
 }
 
 // child makes the node of an entry.

@@ -257,9 +257,9 @@ func (w *metaWriter) directory(path string, n *tree.Node, number, parent uint32,
 	if err := w.ctx.Err(); err != nil {
 		return 0, context.Cause(w.ctx)
 	}
-	kids, err := n.Children()
+	kids, err := n.ChildrenAt(path)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", tree.Quote(path), err)
+		return 0, err
 	}
 	entries := make([]dirEntry, 0, len(kids))
 	nlink := uint32(2)

@@ -2,8 +2,11 @@ package tree
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -63,6 +66,11 @@ type CompareOptions struct {
 	// node: their content, and what lies below a directory, is not looked at.
 	// Their metadata is.
 	TrustInode bool
+	// Bad is called for a path that cannot be read in one of the trees or in both:
+	// an entry, the listing of a directory, the content of a file. The comparison
+	// goes on without it, unless Bad gives an error. Where Bad is nil, the first
+	// such path ends it.
+	Bad func(path string, err error) error
 	// Links compares hard-link groups: nodes are linked alike where their
 	// groups hold the same paths. This keeps a record for each linked name.
 	Links bool
@@ -101,7 +109,9 @@ func (c *comparer) pair(path string, a, b *Node, depth int) error {
 		if a.Size != b.Size {
 			d |= Contents
 		} else if equal, err := c.content(path, a, b); err != nil {
-			return fmt.Errorf("%s: %w", Quote(path), err)
+			if err := c.unreadable(path, err); err != nil {
+				return err
+			}
 		} else if !equal {
 			d |= Contents
 		}
@@ -134,13 +144,9 @@ func (c *comparer) children(path string, a, b *Node, depth int) error {
 	if err := c.ctx.Err(); err != nil {
 		return context.Cause(c.ctx)
 	}
-	ka, err := a.Children()
+	ka, kb, err := c.lists(path, a, b)
 	if err != nil {
-		return fmt.Errorf("%s: %w", Quote(path), err)
-	}
-	kb, err := b.Children()
-	if err != nil {
-		return fmt.Errorf("%s: %w", Quote(path), err)
+		return err
 	}
 	for len(ka) > 0 || len(kb) > 0 {
 		switch {
@@ -159,13 +165,52 @@ func (c *comparer) children(path string, a, b *Node, depth int) error {
 	return nil
 }
 
+// unreadable tells of a path that cannot be read; nil is to go on.
+func (c *comparer) unreadable(path string, err error) error {
+	if c.o.Bad == nil || c.ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", Quote(path), err)
+	}
+	return c.o.Bad(path, err)
+}
+
+// lists lists both directories, without what cannot be read in either.
+func (c *comparer) lists(path string, a, b *Node) (ka, kb []*Node, err error) {
+	if c.o.Bad == nil {
+		if ka, err = a.ChildrenAt(path); err != nil {
+			return nil, nil, err
+		}
+		kb, err = b.ChildrenAt(path)
+		return ka, kb, err
+	}
+	ka, badA, errA := a.Readable()
+	kb, badB, errB := b.Readable()
+	if err := cmp.Or(errA, errB); err != nil {
+		return nil, nil, c.unreadable(path, err)
+	}
+	names := map[string]error{}
+	for _, e := range append(slices.Clone(badA), badB...) {
+		names[e.Name] = e.Err
+	}
+	if len(names) == 0 {
+		return ka, kb, nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if err := c.unreadable(Join(path, name), names[name]); err != nil {
+			return nil, nil, err
+		}
+	}
+	known := func(n *Node) bool { return names[n.Name] != nil }
+	return slices.DeleteFunc(slices.Clone(ka), known), slices.DeleteFunc(slices.Clone(kb), known), nil
+}
+
 // alone reports what only one tree has.
 func (c *comparer) alone(path string, n *Node, d Difference) error {
 	seen := c.firstB
 	if d == Absent {
 		seen = c.firstA
 	}
-	return walk(c.ctx, path, n, 0, func(p string, n *Node) error {
+	w := walker{ctx: c.ctx, bad: c.o.Bad}
+	w.fn = func(p string, n *Node) error {
 		if c.o.Links && n.Type != Directory {
 			first(seen, p, n)
 		}
@@ -180,7 +225,8 @@ func (c *comparer) alone(path string, n *Node, d Difference) error {
 			return SkipDir
 		}
 		return nil
-	})
+	}
+	return w.walk(path, n, 0)
 }
 
 func (c *comparer) meta(a, b *Node) (d Difference) {

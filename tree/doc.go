@@ -14,6 +14,9 @@
 //   - Children come in strictly ascending byte order of their names; a name is
 //     1 to 255 bytes without '/' and NUL and is neither "." nor "..".
 //   - Reading the same directory twice gives equal nodes in equal order.
+//   - A directory of which an entry cannot be read is an error for who does not ask
+//     ([PartialError]); who only looks asks, and has the rest and the bad names
+//     apart ([Node.Readable], [WalkReadable], CompareOptions.Bad).
 //   - Every method may be called from several goroutines at once.
 //   - Names, link targets and extended attributes are raw bytes held in Go
 //     strings; nothing assumes UTF-8.

@@ -75,9 +75,16 @@ type editedDir struct {
 
 // Children implements Dir.
 func (d *editedDir) Children() ([]*Node, error) {
-	kids, err := d.n.Children()
+	kids, all, err := d.n.Readable()
 	if err != nil {
 		return nil, err
+	}
+	// What is removed or replaced need not be readable.
+	var bad []BadEntry
+	for _, b := range all {
+		if e := d.e.kids[b.Name]; e == nil || e.put == nil && !e.remove {
+			bad = append(bad, b)
+		}
 	}
 	out := make([]*Node, 0, len(kids)+len(d.e.kids))
 	seen := make(map[string]bool, len(d.e.kids))
@@ -93,7 +100,7 @@ func (d *editedDir) Children() ([]*Node, error) {
 		}
 	}
 	for name, e := range d.e.kids {
-		if seen[name] {
+		if seen[name] || FindBad(bad, name) != nil {
 			continue
 		}
 		if k := e.on(name, nil); k != nil {
@@ -101,7 +108,7 @@ func (d *editedDir) Children() ([]*Node, error) {
 		}
 	}
 	Sort(out)
-	return out, nil
+	return Partial(out, bad)
 }
 
 // on gives what the edit makes of the node of that name, nil for nothing.

@@ -35,6 +35,17 @@ func (t Type) letter() string {
 // ManifestOptions say what a manifest leaves out.
 type ManifestOptions struct {
 	NoHash bool // no sha256 of contents
+	// Bad is called for a path that cannot be read, which then has no line, or none
+	// with a sum. Where it is nil, the first such path is an error.
+	Bad func(path string, err error) error
+}
+
+// walk is Walk or WalkReadable.
+func (o *ManifestOptions) walk(ctx context.Context, root *Node, fn func(string, *Node) error, bad func(string, error) error) error {
+	if o.Bad == nil {
+		return Walk(ctx, root, fn)
+	}
+	return WalkReadable(ctx, root, fn, bad)
 }
 
 // Manifest calls fn with the entry of every node, in the byte order of the
@@ -47,7 +58,7 @@ func Manifest(ctx context.Context, root *Node, o ManifestOptions, fn func(Entry)
 		sum   string
 	}
 	groups := map[Inode]*group{}
-	err := Walk(ctx, root, func(path string, n *Node) error {
+	err := o.walk(ctx, root, func(path string, n *Node) error {
 		if n.Type == Directory || n.Inode == (Inode{}) || n.Nlink < 2 {
 			return nil
 		}
@@ -58,12 +69,12 @@ func Manifest(ctx context.Context, root *Node, o ManifestOptions, fn func(Entry)
 			groups[n.Inode] = &group{first: path, n: 1}
 		}
 		return nil
-	})
+	}, func(string, error) error { return nil }) // the second walk tells
 	if err != nil {
 		return err
 	}
 	buf := make([]byte, 256<<10)
-	return Walk(ctx, root, func(path string, n *Node) error {
+	return o.walk(ctx, root, func(path string, n *Node) error {
 		e := Entry{Path: Escape("/" + path), Type: n.Type.letter(), Mode: fmt.Sprintf("%04o", n.Perm),
 			UID: n.UID, GID: n.GID, Mtime: fmt.Sprintf("%d.%09d", n.Mtime.Sec, n.Mtime.Nsec)}
 		switch n.Type {
@@ -90,6 +101,12 @@ func Manifest(ctx context.Context, root *Node, o ManifestOptions, fn func(Entry)
 				e.SHA256 = g.sum
 			} else {
 				sum, err := Hash(n, sha256.New(), buf)
+				if err != nil && o.Bad != nil && ctx.Err() == nil {
+					if err := o.Bad(path, err); err != nil {
+						return err
+					}
+					return fn(e)
+				}
 				if err != nil {
 					return fmt.Errorf("%s: %w", Quote(path), err)
 				}
@@ -100,7 +117,7 @@ func Manifest(ctx context.Context, root *Node, o ManifestOptions, fn func(Entry)
 			}
 		}
 		return fn(e)
-	})
+	}, o.Bad)
 }
 
 // WriteManifest writes a manifest as JSON lines.

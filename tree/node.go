@@ -171,7 +171,9 @@ type Node struct {
 // Dir lists a directory.
 type Dir interface {
 	// Children gives the children in strictly ascending byte order of their
-	// names. The caller must not modify the slice or the nodes.
+	// names. The caller must not modify the slice or the nodes. Where some entries
+	// cannot be read, the error is a *PartialError, as [Partial] makes it, which
+	// holds the rest.
 	Children() ([]*Node, error)
 }
 
@@ -197,9 +199,12 @@ func (n *Node) Child(name string) (*Node, error) {
 	if l, ok := n.Dir.(Lookuper); ok {
 		return l.Lookup(name)
 	}
-	kids, err := n.Dir.Children()
+	kids, bad, err := n.Readable()
 	if err != nil {
 		return nil, err
+	}
+	if b := FindBad(bad, name); b != nil {
+		return nil, b.Err
 	}
 	return Find(kids, name), nil
 }

@@ -20,11 +20,17 @@ const MaxDepth = 4096
 // other than SkipDir ends the walk and is returned; so does the end of ctx. SkipDir
 // for what is no directory leaves nothing out.
 func Walk(ctx context.Context, root *Node, fn func(path string, n *Node) error) error {
-	return walk(ctx, "", root, 0, fn)
+	return (&walker{ctx: ctx, fn: fn}).walk("", root, 0)
 }
 
-func walk(ctx context.Context, path string, n *Node, depth int, fn func(string, *Node) error) error {
-	if err := fn(path, n); err != nil {
+type walker struct {
+	ctx context.Context
+	fn  func(path string, n *Node) error
+	bad func(path string, err error) error // nil ends the walk with the first error
+}
+
+func (w *walker) walk(path string, n *Node, depth int) error {
+	if err := w.fn(path, n); err != nil {
 		if err == SkipDir {
 			return nil
 		}
@@ -36,19 +42,38 @@ func walk(ctx context.Context, path string, n *Node, depth int, fn func(string, 
 	if depth == MaxDepth {
 		return fmt.Errorf("%s: directories nest deeper than %d", Quote(path), MaxDepth)
 	}
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+	if err := w.ctx.Err(); err != nil {
+		return context.Cause(w.ctx)
 	}
-	kids, err := n.Children()
+	kids, bad, err := w.children(path, n)
 	if err != nil {
-		return fmt.Errorf("%s: %w", Quote(path), err)
+		return err
 	}
-	for _, k := range kids {
-		if err := walk(ctx, Join(path, k.Name), k, depth+1, fn); err != nil {
+	for len(kids) > 0 || len(bad) > 0 {
+		if len(bad) > 0 && (len(kids) == 0 || bad[0].Name < kids[0].Name) {
+			err, bad = w.bad(Join(path, bad[0].Name), bad[0].Err), bad[1:]
+		} else {
+			err, kids = w.walk(Join(path, kids[0].Name), kids[0], depth+1), kids[1:]
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// children lists a directory. Where bad is there, one that cannot be listed is
+// empty.
+func (w *walker) children(path string, n *Node) ([]*Node, []BadEntry, error) {
+	if w.bad == nil {
+		kids, err := n.ChildrenAt(path)
+		return kids, nil, err
+	}
+	kids, bad, err := n.Readable()
+	if err == nil || w.ctx.Err() != nil {
+		return kids, bad, err
+	}
+	return nil, nil, w.bad(path, err)
 }
 
 // Join gives the path of a child.

@@ -85,7 +85,8 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 	entries := []diffEntry{}
 	tops := map[string]*diffTop{}
 	var total remaster.ChangeTotals
-	err := l.Changes(c.Context(), func(ch remaster.Change) error {
+	var unreadable remaster.Unreadable
+	err := l.ReadableChanges(c.Context(), func(ch remaster.Change) error {
 		if !want(ch.Path) || len(kinds) > 0 && !slices.Contains(kinds, string(ch.Kind)) {
 			return nil
 		}
@@ -107,6 +108,11 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 		}
 		entries = append(entries, e)
 		return nil
+	}, func(path string, err error) error {
+		if want(path) {
+			return unreadable.Add(path, err)
+		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -124,19 +130,25 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 		sums = append(sums, *t)
 	}
 	slices.SortFunc(sums, func(x, y diffTop) int { return cmp.Compare(x.Directory, y.Directory) })
+	warnings := unreadable.Warnings()
 	if a.json {
-		return a.printJSON(struct {
-			Changes []diffEntry           `json:"changes"`
-			Top     []diffTop             `json:"top"`
-			Total   remaster.ChangeTotals `json:"total"`
-		}{entries, sums, total})
+		err := a.printJSON(struct {
+			Changes  []diffEntry           `json:"changes"`
+			Top      []diffTop             `json:"top"`
+			Total    remaster.ChangeTotals `json:"total"`
+			Warnings []string              `json:"warnings,omitempty"`
+		}{entries, sums, total, warnings})
+		if err == nil && len(warnings) > 0 {
+			return errWarned
+		}
+		return err
 	}
 	for _, e := range entries {
 		a.printf("%s %s\n", changeLetters[e.Kind], diffLine(&e))
 	}
 	if len(sums) == 0 {
 		a.printf("no changes\n")
-		return nil
+		return a.showWarnings(warnings, errWarned)
 	}
 	if !totalsOnly {
 		a.printf("\n")
@@ -149,7 +161,7 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 		line(sums[i].Directory, &sums[i].ChangeTotals)
 	}
 	line("total", &total)
-	return nil
+	return a.showWarnings(warnings, errWarned)
 }
 
 // diffLine says what happened to a path.

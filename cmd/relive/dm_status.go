@@ -17,13 +17,13 @@ type dmStatus struct {
 	Size int64  `json:"size"`
 	Line string `json:"line"`
 	dmmerge.Status
-	Base     *dmmerge.BaseCheck `json:"base,omitempty"`
+	Base *dmmerge.BaseCheck `json:"base,omitempty"`
 	// DataAt is where data begins behind a header that is zero, -1 where there is
 	// none, or the header is not zero.
 	DataAt   int64       `json:"data_at"`
 	InUse    string      `json:"in_use,omitempty"`
-	Findings []dmFinding        `json:"findings"`
-	Warnings []string           `json:"warnings"`
+	Findings []dmFinding `json:"findings"`
+	Warnings []string    `json:"warnings"`
 }
 
 // dmFinding is a finding as JSON.

@@ -43,7 +43,7 @@ func openISO(path, names string) (*remaster.ISO, error) {
 }
 
 func (a *app) isoLsCommand() *cobra.Command {
-	var manifest, noHash bool
+	var f lsFlags
 	var names string
 	c := &cobra.Command{
 		Use:   "ls IMAGE [PATH...]",
@@ -53,8 +53,11 @@ them: mode, owner, size, time and path. A PATH may be a shell pattern.
 
 With --manifest each file is one line of JSON in a canonical form, with the
 SHA-256 sum of its content.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: f.args(1, -1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
 			o, err := openISO(args[0], names)
 			if err != nil {
 				return err
@@ -64,26 +67,30 @@ SHA-256 sum of its content.`,
 			if err != nil {
 				return err
 			}
+			var unreadable remaster.Unreadable
 			switch {
-			case manifest:
-				return tree.WriteManifest(c.Context(), a.stdout, root, tree.ManifestOptions{NoHash: noHash})
+			case f.manifest:
+				err = tree.WriteManifest(c.Context(), a.stdout, root, tree.ManifestOptions{NoHash: f.noHash, Bad: unreadable.Add})
 			case a.json:
 				out := []tree.Entry{}
-				err := tree.Manifest(c.Context(), root, tree.ManifestOptions{NoHash: true}, func(e tree.Entry) error {
+				err = tree.Manifest(c.Context(), root, tree.ManifestOptions{NoHash: true, Bad: unreadable.Add}, func(e tree.Entry) error {
 					out = append(out, e)
 					return nil
 				})
-				if err != nil {
-					return err
+				if err == nil {
+					err = a.printJSON(out)
 				}
-				return a.printJSON(out)
+			default:
+				err = a.list(c.Context(), "", root, &f, &unreadable)
 			}
-			return a.list(c.Context(), root)
+			if err != nil {
+				return err
+			}
+			return a.showWarnings(unreadable.Warnings(), errWarned)
 		},
 	}
 	namesFlag(c, &names)
-	c.Flags().BoolVar(&manifest, "manifest", false, "one canonical line of JSON for each file")
-	c.Flags().BoolVar(&noHash, "no-hash", false, "manifest without sums of contents")
+	f.add(c)
 	return c
 }
 

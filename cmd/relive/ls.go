@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,74 +16,156 @@ import (
 	"relive/tree"
 )
 
+// lsFlags are the flags of ls.
+type lsFlags struct {
+	manifest, noHash  bool
+	layer, on         string
+	names, self       bool
+	human             bool
+	long, all, deeper bool // what it does anyway, taken because people type it
+}
+
 func (a *app) lsCommand() *cobra.Command {
-	var manifest, noHash bool
-	var layer, on string
+	var f lsFlags
 	c := &cobra.Command{
 		Use:   "ls SOURCE [PATH]",
 		Short: "list a live directory's merged tree, an image or a directory",
-		Long: `Lists all files of a source from PATH down: the merged tree of a live directory
-(or with --layer its base or its overlay alone), a SquashFS image, an ext2/3/4
-image, or a plain directory.
+		Long: `Lists all files of a source from PATH down, as ls -laR does: the merged tree of
+a live directory (or with --layer its base or its overlay alone), a SquashFS
+image, an ext2/3/4 image, or a plain directory. -d lists PATH alone, -1 prints
+only paths, -h sizes that people can read; -l, -a and -R change nothing.
+
+What cannot be read has question marks in the list, and a warning says why; the
+rest is listed, and the exit code is 3.
 
 With --manifest each file is one line of JSON in a canonical form, with the
 SHA-256 sum of its content, so that two trees can be compared with diff.`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: f.args(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if !slices.Contains([]string{"", "merged", "base", "overlay"}, layer) {
-				return usageError{errFlag("--layer", layer, "merged, base or overlay")}
+			if len(args) == 0 {
+				return c.Help()
 			}
-			e, err := a.env()
-			if err != nil {
-				return err
-			}
-			root, closer, err := remaster.OpenTree(c.Context(), e, args[0], layer, on, a.options()...)
-			if err != nil {
-				return err
-			}
-			defer closer.Close()
-			if len(args) > 1 {
-				n, err := root.Lookup(args[1])
-				if err != nil {
-					return err
-				}
-				if n == nil {
-					return remaster.NoSuchPath(args[0], args[1], root)
-				}
-				root = n
-			}
-			if manifest {
-				a.endProgress()
-				return tree.WriteManifest(c.Context(), a.stdout, root, tree.ManifestOptions{NoHash: noHash})
-			}
-			return a.list(c.Context(), root)
+			return a.ls(c.Context(), args, &f)
 		},
 	}
-	c.Flags().BoolVar(&manifest, "manifest", false, "one canonical line of JSON for each file")
-	c.Flags().BoolVar(&noHash, "no-hash", false, "manifest without sums of contents")
-	onFlag(c, &on)
+	f.add(c)
+	fl := c.Flags()
+	fl.BoolVarP(&f.self, "directory", "d", false, "PATH itself, and nothing below it")
+	onFlag(c, &f.on)
 	a.setFlag(c)
-	c.Flags().StringVar(&layer, "layer", "", "of a live directory: merged (default), base or overlay")
+	fl.StringVar(&f.layer, "layer", "", "of a live directory: merged (default), base or overlay")
 	return c
 }
 
-// list prints a tree as ls -l does.
-func (a *app) list(ctx context.Context, root *tree.Node) error {
+// add adds the flags of all that lists.
+func (f *lsFlags) add(c *cobra.Command) {
+	fl := c.Flags()
+	fl.BoolVar(&f.manifest, "manifest", false, "one canonical line of JSON for each file")
+	fl.BoolVar(&f.noHash, "no-hash", false, "manifest without sums of contents")
+	fl.BoolVarP(&f.names, "one", "1", false, "only paths, one a line")
+	fl.BoolVarP(&f.human, "human-readable", "h", false, "sizes with units")
+	fl.BoolVarP(&f.long, "long", "l", false, "type, mode, owner, size and time, as always")
+	fl.BoolVarP(&f.all, "all", "a", false, "also names that begin with a dot, as always")
+	fl.BoolVarP(&f.deeper, "recursive", "R", false, "also what is below directories, as always")
+	fl.Bool("help", false, "this text") // -h is taken
+	c.MarkFlagsMutuallyExclusive("manifest", "one")
+}
+
+// args takes so many arguments, most of them -1 for any number, and none with -h:
+// who types that alone asks for help.
+func (f *lsFlags) args(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case f.human && len(args) == 0:
+			return nil
+		case most < 0:
+			return cobra.MinimumNArgs(least)(c, args)
+		}
+		return cobra.RangeArgs(least, most)(c, args)
+	}
+}
+
+func (a *app) ls(ctx context.Context, args []string, f *lsFlags) error {
+	if !slices.Contains([]string{"", "merged", "base", "overlay"}, f.layer) {
+		return usageError{errFlag("--layer", f.layer, "merged, base or overlay")}
+	}
+	e, err := a.env()
+	if err != nil {
+		return err
+	}
+	root, closer, err := remaster.OpenTree(ctx, e, args[0], f.layer, f.on, a.options()...)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	var at string
+	if len(args) > 1 {
+		at = strings.Trim(path.Clean("/"+args[1]), "/")
+		n, err := root.Lookup(args[1])
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", args[0], tree.Quote(args[1]), err)
+		}
+		if n == nil {
+			return remaster.NoSuchPath(args[0], args[1], root)
+		}
+		root = n
+	}
+	var unreadable remaster.Unreadable
+	if f.manifest {
+		a.endProgress()
+		err = tree.WriteManifest(ctx, a.stdout, root, tree.ManifestOptions{NoHash: f.noHash, Bad: unreadable.Add})
+	} else {
+		err = a.list(ctx, at, root, f, &unreadable)
+	}
+	if err != nil {
+		return err
+	}
+	return a.showWarnings(unreadable.Warnings(), errWarned)
+}
+
+// list prints a tree as ls -l does. at is the path of its root.
+func (a *app) list(ctx context.Context, at string, root *tree.Node, f *lsFlags, unreadable *remaster.Unreadable) error {
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
 	defer out.Flush()
-	return tree.Walk(ctx, root, func(path string, n *tree.Node) error {
-		size := fmt.Sprint(n.Size)
-		if n.Type == tree.BlockDevice || n.Type == tree.CharDevice {
-			size = fmt.Sprintf("%d,%d", n.Rdev.Major, n.Rdev.Minor)
+	name := func(below string) string { return tree.Quote(strings.Trim(at+"/"+below, "/")) }
+	return tree.WalkReadable(ctx, root, func(below string, n *tree.Node) error {
+		if err := f.line(out, name(below), n); err != nil {
+			return err
 		}
-		link := ""
-		if n.Type == tree.Symlink {
-			link = " -> " + n.Target
+		if f.self {
+			return tree.SkipDir
 		}
-		_, err := fmt.Fprintf(out, "%s %5d:%-5d %12s %s %s%s\n", modeString(n), n.UID, n.GID, size,
-			n.Mtime.Time().Format(time.DateTime), tree.Quote(path), link)
-		return err
+		return nil
+	}, func(below string, err error) error {
+		if below != "" && f.names {
+			fmt.Fprintln(out, name(below))
+		} else if below != "" {
+			fmt.Fprintf(out, "%s %5s:%-5s %12s %-19s %s\n", "??????????", "?", "?", "?", "?", name(below))
+		}
+		return unreadable.Add(strings.Trim(at+"/"+below, "/"), err)
 	})
+}
+
+// line prints a node.
+func (f *lsFlags) line(out io.Writer, name string, n *tree.Node) error {
+	if f.names {
+		_, err := fmt.Fprintln(out, name)
+		return err
+	}
+	size := fmt.Sprint(n.Size)
+	switch {
+	case n.Type == tree.BlockDevice || n.Type == tree.CharDevice:
+		size = fmt.Sprintf("%d,%d", n.Rdev.Major, n.Rdev.Minor)
+	case f.human:
+		size = remaster.Bytes(n.Size)
+	}
+	link := ""
+	if n.Type == tree.Symlink {
+		link = " -> " + n.Target
+	}
+	_, err := fmt.Fprintf(out, "%s %5d:%-5d %12s %s %s%s\n", modeString(n), n.UID, n.GID, size,
+		n.Mtime.Time().Format(time.DateTime), name, link)
+	return err
 }
 
 // modeString shows type and permissions as ls does.

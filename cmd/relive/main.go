@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 
 	"relive/remaster"
 	"relive/remaster/swap"
+	"relive/tree"
 )
 
 // version is set by the linker.
@@ -116,12 +118,18 @@ func (a *app) report(err error) int {
 	hint := remaster.Hint(err)
 	var usage usageError
 	_, refused := remaster.IsRefusal(err)
+	var entry *tree.EntryError
+	var partial *tree.PartialError
+	unreadable := errors.As(err, &entry) || errors.As(err, &partial)
 	switch {
 	case errors.As(err, &usage), errors.Is(err, remaster.ErrOption), isUsage(err):
 		code = exitUsage
 		if hint == "" {
 			hint = "relive --help and relive VERB --help tell the usage"
 		}
+	case unreadable:
+		// Found before anything was put in place.
+		code, hint = exitRefused, cmp.Or(hint, "repair it on a copy, or leave it out by name, with -e where the verb takes that")
 	case refused, errors.Is(err, swap.ErrBusy), errors.Is(err, swap.ErrInterrupted):
 		code = exitRefused
 	}

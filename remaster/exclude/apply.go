@@ -30,9 +30,15 @@ type dir struct {
 
 // Children implements tree.Dir.
 func (d *dir) Children() ([]*tree.Node, error) {
-	all, err := d.of.Children()
+	all, unread, err := d.of.Readable()
 	if err != nil {
 		return nil, err
+	}
+	var bad []tree.BadEntry
+	for _, b := range unread {
+		if rule, _ := d.set.step(d.live, b.Name); rule < 0 {
+			bad = append(bad, b)
+		}
 	}
 	kept := make([]*tree.Node, 0, len(all))
 	for _, n := range all {
@@ -41,7 +47,7 @@ func (d *dir) Children() ([]*tree.Node, error) {
 			kept = append(kept, d.set.wrap(n, below))
 		}
 	}
-	return kept, nil
+	return tree.Partial(kept, bad)
 }
 
 // Lookup implements tree.Lookuper.

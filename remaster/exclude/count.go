@@ -42,9 +42,13 @@ func (s *Set) count(n *tree.Node, path string, l live, removed int, counts []Rul
 	if depth > maxDepth {
 		return fmt.Errorf("%s: directories more than %d deep", path, maxDepth)
 	}
-	kids, err := n.Children()
+	kids, bad, err := n.Readable()
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	kids = kids[:len(kids):len(kids)]
+	for _, b := range bad {
+		kids = append(kids, &tree.Node{Name: b.Name}) // of which only the name is known
 	}
 	for _, k := range kids {
 		rule := removed

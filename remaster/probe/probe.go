@@ -93,6 +93,10 @@ func FirstData(ctx context.Context, c tree.Content) (int64, error) {
 // headBytes is what is read at once: nearly all magic numbers stand in there.
 const headBytes = 72 << 10
 
+// cutShort is how long a magic number must be to count alone, where the device
+// ends within the superblock.
+const cutShort = 6
+
 // zeroHead is how much of content that is of no known kind must be zero for it to
 // be Zeros: a COW's header, and all that the kernel writes with it.
 const zeroHead = 4096
@@ -175,7 +179,7 @@ func (p *prober) signature() (Result, bool) {
 		res := Result{Kind: s.kind}
 		if s.size > 0 || s.decode != nil {
 			super := p.at(s.base(at), s.size)
-			if super == nil || s.decode != nil && !s.decode(p, super, &res) {
+			if super == nil && len(s.magic) < cutShort || super != nil && s.decode != nil && !s.decode(p, super, &res) {
 				continue
 			}
 		}

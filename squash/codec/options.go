@@ -130,7 +130,8 @@ func (o Options) Metadata() Options {
 // ParseOptions reads the payload of the options' metadata block; nil means that
 // the superblock's COMPRESSOR_OPTIONS flag is not set, and so the defaults.
 // What squashfs-tools or the kernel refuse is tree.ErrCorrupt, an lz4 stream
-// version but the legacy one tree.ErrUnsupported.
+// version but the legacy one, or flags of lz4 that are not known,
+// tree.ErrUnsupported.
 func ParseOptions(id ID, raw []byte, blockSize int) (Options, error) {
 	if err := id.Check(); err != nil {
 		return Options{}, err
@@ -171,7 +172,7 @@ func ParseOptions(id ID, raw []byte, blockSize int) (Options, error) {
 			known |= lz4NonDefault
 		}
 		if flags&^known != 0 {
-			return Options{}, tree.Corrupt("", place, "unknown flags %#x", flags)
+			return Options{}, tree.Unsupported("", place, "unknown flags %#x", flags&^known)
 		}
 		o.HC = flags&lz4HC != 0
 		if o.HC {

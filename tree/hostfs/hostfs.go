@@ -126,15 +126,18 @@ func (d dir) Children() ([]*tree.Node, error) {
 		return nil, err
 	}
 	out := make([]*tree.Node, 0, len(names))
+	var bad []tree.BadEntry
 	for _, name := range names {
 		path := filepath.Join(d.path, name)
 		var st unix.Stat_t
 		if err := unix.Lstat(path, &st); err != nil {
-			return nil, &os.PathError{Op: "lstat", Path: path, Err: gone(err)}
+			bad = append(bad, tree.BadEntry{Name: name, Err: &os.PathError{Op: "lstat", Path: path, Err: gone(err)}})
+			continue
 		}
 		n, err := d.s.node(name, path, &st)
 		if err != nil {
-			return nil, err
+			bad = append(bad, tree.BadEntry{Name: name, Err: err})
+			continue
 		}
 		if err := d.s.checkMount(path); err != nil {
 			return nil, err
@@ -145,7 +148,7 @@ func (d dir) Children() ([]*tree.Node, error) {
 		out = append(out, n)
 	}
 	tree.Sort(out)
-	return out, nil
+	return tree.Partial(out, bad)
 }
 
 func (d dir) names() ([]string, error) {
