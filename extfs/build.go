@@ -79,10 +79,6 @@ type BuildOptions struct {
 	// MountOptions are the mount options that tune2fs -o sets
 	// (s_default_mount_opts); nil is user_xattr and acl, as mke2fs has it.
 	MountOptions *uint32
-	// Flags, where not nil, gives the flags that chattr sets (see FS.InodeFlags)
-	// of a regular file or directory; others are ignored. It is asked once of
-	// each inode, under its first name.
-	Flags func(n *tree.Node) (uint32, error)
 }
 
 // Report tells what was built.

@@ -459,28 +459,29 @@ func TestBuildInTheFuture(t *testing.T) {
 // and those that say how content is stored are not taken over.
 func TestBuildFlags(t *testing.T) {
 	systest.NeedTools(t, "e2fsck", "debugfs")
-	set := map[string]uint32{"": flNodump, "d": flImmutable | flTopdir, "f": flAppend | flNoatime | flInlineData | flVerity, "l": flImmutable}
+	set := map[string]tree.Flags{"": flNodump, "d": flImmutable | flTopdir, "f": flAppend | flNoatime | flInlineData | flVerity | tree.FlagMarked, "l": flImmutable}
 	root := dirOf("", dirOf("d"), fileOf("f", []byte("content")), fileOf("g", nil), tree.NewSymlink("l", "f"))
-	img, _ := buildFile(t, root, BuildOptions{Time: stamp, Flags: func(n *tree.Node) (uint32, error) { return set[n.Name], nil }})
+	root.Flags = set[""]
+	for name, flags := range set {
+		n, err := root.Lookup(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Flags = flags
+	}
+	img, _ := buildFile(t, root, BuildOptions{Time: stamp})
 	systest.Fsck(t, img)
 	fs := openImage(t, img)
-	for name, want := range map[string]uint32{"": flNodump, "d": flImmutable | flTopdir, "f": flAppend | flNoatime, "g": 0, "l": 0} {
+	for name, want := range map[string]tree.Flags{"": flNodump, "d": flImmutable | flTopdir, "f": flAppend | flNoatime, "g": 0, "l": 0} {
 		n, err := rootOf(t, fs).Lookup(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := fs.InodeFlags(n); err != nil || got != want {
-			t.Errorf("%s: %#x %v, not %#x", name, got, err, want)
+		if n.Flags&KeptFlags != want {
+			t.Errorf("%s: %#x, not %#x", name, n.Flags, want)
 		}
 	}
 	if out := systest.Output(t, "debugfs", "-R", "stat /f", img); !strings.Contains(out, "Flags: 0x800a0") {
 		t.Error(out)
-	}
-	if _, err := fs.InodeFlags(root); !errors.Is(err, ErrNotOurs) {
-		t.Error(err)
-	}
-	bad := errors.New("bad")
-	if _, err := Build(t.Context(), &memImage{}, root, BuildOptions{Flags: func(*tree.Node) (uint32, error) { return 0, bad }}); !errors.Is(err, bad) {
-		t.Error(err)
 	}
 }

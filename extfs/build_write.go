@@ -149,12 +149,8 @@ func (b *writer) inode(n *tree.Node, ino uint32) (more int, err error) {
 	if _, changed := clampTime(n.Mtime, b.g.inodeSize); changed {
 		b.report.TimesChanged++
 	}
-	if b.o.Flags != nil && (kind == holdsDirectory || kind == holdsData) {
-		flags, err := b.o.Flags(n)
-		if err != nil {
-			return 0, err
-		}
-		in.flags |= flags & keptFlags
+	if kind == holdsDirectory || kind == holdsData {
+		in.flags |= uint32(n.Flags & KeptFlags)
 	}
 	var values []*storedXattr
 	if len(n.Xattrs) > 0 {

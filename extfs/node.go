@@ -38,6 +38,9 @@ func (fs *FS) node(name string, number, parent uint32) (*tree.Node, error) {
 	if n.Xattrs, err = fs.xattrs(in); err != nil {
 		return nil, err
 	}
+	if n.Type == tree.Regular || n.Type == tree.Directory {
+		n.Flags = tree.Flags(in.flags) & tree.FlagsTold
+	}
 	switch n.Type {
 	case tree.Regular:
 		n.Size = in.size

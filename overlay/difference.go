@@ -32,6 +32,8 @@ type DifferenceOptions struct {
 	// trees has a whiteout for each name that is gone, also where one opaque mark
 	// would do. Such a layer shows the same after it was copied without attributes.
 	Plain bool
+	// Flags says what becomes of the flags that chattr sets.
+	Flags FlagForm
 	// Escaped: the trees are as layers store them, as Merge gives them with
 	// KeepEscaped: attributes of nested overlays are escaped already, and what
 	// a mount would not show (marks, and whiteouts of a base that is taken as
@@ -47,6 +49,32 @@ type DifferenceOptions struct {
 	// SameContent may tell without reading that two files of equal size hold
 	// the same bytes. Where it says false the bytes are read.
 	SameContent func(path string, lower, merged *tree.Node) (bool, error)
+}
+
+// FlagForm is how a layer holds flags that chattr sets.
+type FlagForm uint8
+
+// The forms.
+const (
+	// FlagsIgnored: they do not count, and the layer has none.
+	FlagsIgnored FlagForm = iota
+	// FlagsKept: files have them as in the merged tree: those that were marks stay
+	// marks, others are of the file itself, which any kernel shows.
+	FlagsKept
+	// FlagsMarked: immutable and append only are marks, so that whoever works on
+	// the layer's files can. Linux 5.14 and later show them. Others do not count.
+	FlagsMarked
+)
+
+// counted are the flags that a layer holds.
+func (f FlagForm) counted() tree.Flags {
+	switch f {
+	case FlagsKept:
+		return tree.FlagsTold
+	case FlagsMarked:
+		return tree.FlagImmutable | tree.FlagAppend
+	}
+	return 0
 }
 
 // Difference gives the upper layer that makes merged of lower: the layer U for which Merge(U, lower) is merged, in names, types, permissions,
@@ -270,7 +298,8 @@ func (d *differ) sameMeta(l, m *tree.Node) bool {
 	if d.o.WholeSeconds {
 		tl, tm = tl.Whole(), tm.Whole()
 	}
-	if l.Perm != m.Perm || l.UID != m.UID || l.GID != m.GID || tl != tm || l.Rdev != m.Rdev || l.Target != m.Target {
+	if l.Perm != m.Perm || l.UID != m.UID || l.GID != m.GID || tl != tm || l.Rdev != m.Rdev || l.Target != m.Target ||
+		(l.Flags^m.Flags)&d.o.Flags.counted() != 0 {
 		return false
 	}
 	return l.Xattrs.Equal(m.Xattrs) || d.o.Escaped && d.stored(l.Xattrs).Equal(d.stored(m.Xattrs))

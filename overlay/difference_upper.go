@@ -102,6 +102,18 @@ func (u *upperForm) whiteout(name string, in *tree.Node) *tree.Node {
 func (u *upperForm) whole(n *tree.Node) *tree.Node {
 	c := *n
 	c.Xattrs = u.stored(n.Xattrs)
+	c.Flags &= u.o.Flags.counted()
+	const guards = tree.FlagImmutable | tree.FlagAppend
+	if u.o.Form == OverlayFS && c.Flags&guards != 0 && (u.o.Flags == FlagsMarked || n.Flags&tree.FlagMarked != 0) {
+		value := ""
+		if c.Flags&tree.FlagAppend != 0 {
+			value += "a"
+		}
+		if c.Flags&tree.FlagImmutable != 0 {
+			value += "i"
+		}
+		c.Xattrs, c.Flags = u.mark(c.Xattrs, "protattr", value), c.Flags&^guards
+	}
 	if n.Type == tree.Directory {
 		c.Inode, c.Dir = tree.Inode{}, wholeDir{u, n}
 	} else if n.Inode != (tree.Inode{}) {

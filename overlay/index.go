@@ -80,7 +80,7 @@ func (x *index) alias(m *Merged, s *search, n, lower, data *tree.Node) (*tree.No
 	}
 	a := *up
 	a.Name = n.Name
-	a.Xattrs = m.view(found{0, up})
+	a.Xattrs, a.Flags = m.view(found{0, up}), m.flags(found{0, up})
 	if nlink := x.nlink(up, lower); nlink > 1 {
 		a.Nlink = uint32(nlink)
 	}

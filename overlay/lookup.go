@@ -186,7 +186,7 @@ func (m *Merged) resolve(d *mergedDir, parts []*part, name string, note *survey)
 
 	n := *top.node
 	n.Name = name
-	n.Xattrs = m.view(top)
+	n.Xattrs, n.Flags = m.view(top), m.flags(top)
 	if len(got) > 1 {
 		if err := takeData(&n, data.node, &s); err != nil {
 			return nil, err
@@ -248,7 +248,7 @@ func (m *Merged) directory(s *search, name string, got []found) (*tree.Node, err
 	s.note.directory(s.path(), got)
 	n := *top.node
 	n.Name = name
-	n.Xattrs = m.view(top)
+	n.Xattrs, n.Flags = m.view(top), m.flags(top)
 	n.Origin = origin(got)
 	if top.layer == m.base() {
 		// It may differ from the base below, so it must not be taken for it.
@@ -314,6 +314,14 @@ func (m *Merged) view(f found) tree.Xattrs {
 		return f.node.Xattrs
 	}
 	return view(f.node.Xattrs, l.prefix, m.escaped)
+}
+
+// flags gives the flags of a node as the union shows them.
+func (m *Merged) flags(f found) tree.Flags {
+	if f.layer > 0 || f.layer == m.base() {
+		return f.node.Flags
+	}
+	return m.layers[0].protected(f.node)
 }
 
 // broken makes the error of a mark that the kernel refuses.

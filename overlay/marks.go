@@ -80,6 +80,35 @@ func (l *layer) redirect(n *tree.Node) (to string, ok bool, err error) {
 	return v, true, nil
 }
 
+// protected gives the flags of a file as the union shows them: those of the
+// file, and what the attribute protattr says, "a" for append only and "i" for
+// immutable (util.c, ovl_check_protattr). It stands for the flag itself, with
+// which an upper file could not be changed any more, not even by the overlay. The
+// kernel looks at upper files only, and takes no notice of a value with any other
+// letter.
+func (l *layer) protected(n *tree.Node) tree.Flags {
+	f, own := n.Flags, n.Flags
+	if l.prefix == "" || l.plain {
+		return f
+	}
+	v, _ := n.Xattrs.Get(l.prefix + "protattr")
+	const known = 32 // OVL_PROTATTR_MAX
+	if len(v) > known {
+		return f
+	}
+	for _, c := range v {
+		switch c {
+		case 'a':
+			f |= tree.FlagAppend | tree.FlagMarked
+		case 'i':
+			f |= tree.FlagImmutable | tree.FlagMarked
+		default:
+			return own
+		}
+	}
+	return f
+}
+
 // metacopyHeader is the size of struct ovl_metacopy without its digest
 // (overlayfs.h): version, len, flags, digest_algo, a byte each.
 const metacopyHeader = 4

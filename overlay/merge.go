@@ -114,7 +114,7 @@ func Merge(layers []Layer, opts ...Option) (*Merged, error) {
 		return nil, err
 	}
 	n := *got[0].node
-	n.Xattrs = m.view(got[0])
+	n.Xattrs, n.Flags = m.view(got[0]), m.flags(got[0])
 	n.Origin = origin(got)
 	if m.base() == 0 {
 		n.Inode = tree.Inode{Source: m, Number: n.Inode.Number}

@@ -178,9 +178,7 @@ func (p *CompactPlan) planInner(ctx context.Context, root *tree.Node) (*innerIma
 	// To the kernel it is another file system, in which no mark of the overlay leads
 	// to a file: they have other numbers.
 	f.options.UUID = otherUUID(f.options.UUID, p.state, p.salt())
-	if len(f.dropped) > 0 {
-		p.warn("the new %s does without the features %v of the old one", name, f.dropped)
-	}
+	p.Summary.Warnings = append(p.Summary.Warnings, f.losses()...)
 	p.env.phase("measuring", 0)
 	needs, err := extfs.Measure(ctx, root, f.options)
 	if err != nil {

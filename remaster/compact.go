@@ -488,6 +488,9 @@ func (p *CompactPlan) warnLosses(st *squash.PlanStats) {
 	if acls > 0 {
 		p.warn("SquashFS cannot hold POSIX ACLs: %d are lost", acls)
 	}
+	if text := flagsLost(st.DroppedFlags, st.FirstFlagged); text != "" {
+		p.warn("SquashFS cannot hold flags that chattr sets: %s", text)
+	}
 	if st.TimesOutOfRange > 0 {
 		p.warn("SquashFS cannot hold times before 1970 and after 2106: %d are set to the nearest", st.TimesOutOfRange)
 	}

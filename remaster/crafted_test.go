@@ -139,7 +139,9 @@ func TestAufs(t *testing.T) {
 func TestNoRootfs(t *testing.T) {
 	t.Parallel()
 	l := craft(t, dir("", etc("linuxfs.ver"), dir("usr", file("f", text(1, 300_000)))), nil, likeMksquashfs(codec.Gzip, 128<<10))
-	l.refused(keepOne(), "there is no overlay")
+	if res := l.compact(keepOne()); !res.Plan.NothingToDo || res.Plan.Nothing != "there is no overlay" || l.names() != "linuxfs" {
+		t.Errorf("of nothing to fold in: %+v; the directory holds %s", res.Plan, l.names())
+	}
 	o := keepOne()
 	id := codec.Zstd
 	o.Codec = &id
@@ -161,7 +163,13 @@ func TestNeverBooted(t *testing.T) {
 			if s := l.status(); s.Overlay.Changes.Sum() != 0 || !s.Overlay.VIDState.Used() {
 				t.Errorf("status: %+v, version ids: %s", s.Overlay.Changes, s.Overlay.VIDState)
 			}
-			l.compact(keepOne())
+			before := hashes(t, l.dir)
+			if res := l.compact(keepOne()); !res.Plan.NothingToDo || hashes(t, l.dir) != before {
+				t.Errorf("of nothing to fold in: %+v", res.Plan)
+			}
+			o := keepOne()
+			o.BlockSize = 64 << 10
+			l.compact(o)
 			sameTree(t, "old", "new", without(t, openTree(t, l.path("linuxfs.old"), ""), stamps...), without(t, openTree(t, l.path("linuxfs"), ""), stamps...))
 			if s := l.status(); s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != remaster.VIDMatch {
 				t.Errorf("afterwards: %+v, version ids: %s", s.Overlay.Changes, s.Overlay.VIDState)
@@ -184,7 +192,9 @@ func TestWayToStamp(t *testing.T) {
 	base := dir("", own, dir("usr", file("f", text(1, 300_000))))
 	base.Perm = 0o711
 	l := craft(t, base, dir(""), likeMksquashfs(codec.Gzip, 128<<10))
-	l.compact(keepOne())
+	o := keepOne()
+	o.BlockSize = 64 << 10 // or there would be nothing to do
+	l.compact(o)
 	want := without(t, openTree(t, l.path("linuxfs.old"), ""), stamps...)
 	sameTree(t, "old base", "new base", want, without(t, openTree(t, l.path("linuxfs"), ""), stamps...))
 	sameTree(t, "old base", "new base and new rootfs", want, without(t, openTree(t, l.dir, ""), stamps...))

@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"relive/extfs"
@@ -17,20 +18,30 @@ type freshImage struct {
 	root    *tree.Node
 	options extfs.BuildOptions
 	dropped []string // features of the old image that the new one does without
+	former  string   // the old image's kind, where the new one is another: "ext2" or "ext3"
 	file    *written.File
 }
 
+// losses tells in words what the new image has otherwise than the old one.
+func (f *freshImage) losses() (out []string) {
+	if len(f.dropped) > 0 {
+		out = append(out, fmt.Sprintf("the new %s does without the features %v of the old one", f.name, f.dropped))
+	}
+	if f.former == "ext2" {
+		out = append(out, fmt.Sprintf("the new %s is ext4 and has a journal; the old one is ext2 and has none", f.name))
+	}
+	return out
+}
+
 // freshImage plans an image of the size, label and features of the overlay's,
-// which boots can mount as ext4 with a journal whatever the old was, with that
-// tree in it.
+// which boots can mount as ext4 whatever the old was, with that tree in it. One
+// of ext4 without a journal stays without.
 func (p *CompactPlan) freshImage(o *Overlay, target string, root *tree.Node) (part, error) {
 	f, err := planImage(o.Name(), o.Image.FS, root, p.now)
 	if err != nil {
 		return part{}, err
 	}
-	if len(f.dropped) > 0 {
-		p.warn("the new %s does without the features %v of the old one", f.name, f.dropped)
-	}
+	p.Summary.Warnings = append(p.Summary.Warnings, f.losses()...)
 	return part{target: target, need: p.imageNeed(o), make: func(ctx context.Context, path string) error {
 		if err := f.build(ctx, path, o.Path); err != nil {
 			return err
@@ -69,15 +80,12 @@ func planImage(name string, like *extfs.FS, root *tree.Node, now tree.Time) (*fr
 	}
 	if like.Info().Kind != "ext4" {
 		// ext2 and ext3 images date from older tools; init tries ext4 first.
+		f.former = like.Info().Kind
 		b.Features, b.JournalBlocks = extfs.DefaultFeatures(), 0
 		b.InodeSize = max(b.InodeSize, 256)
 		return f, nil
 	}
-	journal, err := b.Features.ParseFeatures("has_journal")
-	if err != nil {
-		return nil, err
-	}
-	b.Features, f.dropped = journal.Buildable()
+	b.Features, f.dropped = b.Features.Buildable()
 	return f, nil
 }
 
@@ -191,5 +199,5 @@ func (f *freshImage) same(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return mustEqual(ctx, path, want, root, tree.CompareOptions{Links: true})
+	return mustEqual(ctx, path, want, root, tree.CompareOptions{Links: true, Flags: extfs.KeptFlags})
 }

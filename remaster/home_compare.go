@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/extfs"
 	"relive/remaster/exclude"
 	"relive/tree"
 )
@@ -39,7 +40,7 @@ func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users [
 		of(name)
 	}
 	lost := 0
-	err = tree.Compare(ctx, to, want, tree.CompareOptions{TrustInode: true, Links: true}, func(c tree.Change) error {
+	err = tree.Compare(ctx, to, want, tree.CompareOptions{TrustInode: true, Links: true, Flags: p.heldFlags()}, func(c tree.Change) error {
 		switch {
 		case c.Path == "":
 			s.Home = true
@@ -86,6 +87,15 @@ func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users [
 	}
 	s.stands(!s.Home && !s.Total.Any())
 	return want, nil
+}
+
+// heldFlags are the flags that the side which is written to holds: those of an
+// image, or of a layer that is a directory what an overlay has marks for.
+func (p *SyncHomePlan) heldFlags() tree.Flags {
+	if p.o.Reverse || p.live.Overlay.Image != nil {
+		return extfs.KeptFlags
+	}
+	return tree.FlagImmutable | tree.FlagAppend
 }
 
 // checkExcludes refuses excludes that match nothing on either side.

@@ -117,9 +117,7 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 		if f, err = planImage(l.files.home, l.Home.FS, root, now); err != nil {
 			return err
 		}
-		if len(f.dropped) > 0 {
-			p.warn("the new %s does without the features %v of the old one", f.name, f.dropped)
-		}
+		p.Summary.Warnings = append(p.Summary.Warnings, f.losses()...)
 		f.options.InodeSize = max(f.options.InodeSize, 256) // smaller ones hold no nanoseconds
 		info := l.Home.FS.Info()
 		s.OldSize = l.Home.Size

@@ -121,6 +121,9 @@ func (l *Live) planned(ctx context.Context, e *Env, verb string, want, layer *tr
 		return nil, err
 	}
 	p.made = layers
+	if err := p.warnFlags(ctx, layers); err != nil {
+		return nil, err
+	}
 	if l.Overlay.Image != nil {
 		err = p.planImage(ctx, layers)
 	} else {
@@ -258,6 +261,26 @@ func (p *RelayerPlan) form() overlay.Form {
 	return overlay.OverlayFS
 }
 
+// flagForm is how the layers hold what chattr sets. Files of a directory of the
+// host that are immutable themselves could not be set aside or removed.
+func (p *RelayerPlan) flagForm() overlay.FlagForm {
+	if p.live.Overlay.Image == nil {
+		return overlay.FlagsMarked
+	}
+	return overlay.FlagsKept
+}
+
+// shownFlags are the flags that a new layer must show.
+func (p *RelayerPlan) shownFlags() tree.Flags {
+	switch {
+	case p.live.Overlay.Image != nil:
+		return extfs.KeptFlags
+	case p.form() == overlay.OverlayFS:
+		return tree.FlagImmutable | tree.FlagAppend
+	}
+	return 0
+}
+
 // layers makes the layer of each union, the outer ones first.
 func (p *RelayerPlan) layers(ctx context.Context) ([]newLayer, error) {
 	if p.layer != nil {
@@ -276,7 +299,7 @@ func (p *RelayerPlan) layers(ctx context.Context) ([]newLayer, error) {
 		// Marks of a nested overlay in the base are no part of either tree; see
 		// Live.lay for their form.
 		n.root, err = overlay.Difference(ctx, n.lower, n.want, overlay.DifferenceOptions{
-			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true, Plain: plain})
+			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true, Plain: plain, Flags: p.flagForm()})
 		if err != nil {
 			return nil, fmt.Errorf("the new layer of %s: %w", p.live.Overlay.Name(), err)
 		}
@@ -359,9 +382,7 @@ func (p *RelayerPlan) planImage(ctx context.Context, layers []newLayer) error {
 	if err != nil {
 		return err
 	}
-	if len(f.dropped) > 0 {
-		p.warn("the new %s does without the features %v of the old one", f.name, f.dropped)
-	}
+	p.Summary.Warnings = append(p.Summary.Warnings, f.losses()...)
 	// Inodes of 128 bytes hold no nanoseconds, and the new tree may have some.
 	f.options.InodeSize = max(f.options.InodeSize, 256)
 	info := o.Image.FS.Info()
@@ -513,7 +534,7 @@ func (p *RelayerPlan) checkShown(ctx context.Context, path string, layer *tree.N
 		return fmt.Errorf("%s: %w: %w", path, ErrReadBack, err)
 	}
 	f := &findings{what: path}
-	o := tree.CompareOptions{TrustInode: true, Links: true, SameContent: func(string, *tree.Node, *tree.Node) (bool, error) { return true, nil }}
+	o := tree.CompareOptions{TrustInode: true, Links: true, Flags: p.shownFlags(), SameContent: func(string, *tree.Node, *tree.Node) (bool, error) { return true, nil }}
 	if form == overlay.OverlayFS {
 		o.IgnoreXattr = isBareMark
 	}

@@ -2,7 +2,6 @@ package remaster
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -96,21 +95,8 @@ func (b *imageRebuild) takeAfter() error {
 		return err
 	}
 	o.NoLostAndFound = lost == nil
-	o.Flags = flagsOf(b.old.FS)
 	b.like = o
 	return nil
-}
-
-// flagsOf gives the flags that chattr sets. Directories that lead to a change
-// have none.
-func flagsOf(fs *extfs.FS) func(*tree.Node) (uint32, error) {
-	return func(n *tree.Node) (uint32, error) {
-		flags, err := fs.InodeFlags(n)
-		if errors.Is(err, extfs.ErrNotOurs) {
-			return 0, nil
-		}
-		return flags, err
-	}
 }
 
 // sized are the options for an image of that size: as many inodes and as much
@@ -226,39 +212,7 @@ func (b *imageRebuild) check(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
-	if err := mustEqual(ctx, path, b.root, root, tree.CompareOptions{Links: true}); err != nil {
-		return err
-	}
-	was, err := flagSum(ctx, b.old.FS, b.root)
-	if err != nil {
-		return err
-	}
-	is, err := flagSum(ctx, img.FS, root)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
-	}
-	if was != is {
-		return fmt.Errorf("%s: %w: flags of files differ", path, ErrReadBack)
-	}
-	return nil
-}
-
-// flagSum is a sum of the flags that chattr sets, and of whose they are.
-func flagSum(ctx context.Context, fs *extfs.FS, root *tree.Node) (sum [sha256.Size]byte, err error) {
-	h := sha256.New()
-	flags := flagsOf(fs)
-	err = tree.Walk(ctx, root, func(path string, n *tree.Node) error {
-		if n.Type != tree.Regular && n.Type != tree.Directory {
-			return nil
-		}
-		f, err := flags(n)
-		if f != 0 {
-			fmt.Fprintf(h, "%x %s\x00", f, path)
-		}
-		return err
-	})
-	copy(sum[:], h.Sum(nil))
-	return sum, err
+	return mustEqual(ctx, path, b.root, root, tree.CompareOptions{Links: true, Flags: extfs.KeptFlags})
 }
 
 // countedImage is a file that tells how much was written to it.

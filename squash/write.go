@@ -114,8 +114,10 @@ type PlanStats struct {
 	RepackedBlocks  int    // fragment blocks taken apart for their dead members
 	DeadBytes       int64  // estimate of stored bytes of dead members that are copied along
 	DroppedXattrs   map[string]uint64
-	Nanoseconds     uint64 // inodes whose mtime loses its nanoseconds
-	TimesOutOfRange uint64 // inodes whose mtime does not fit 32 bits and is held to its range
+	DroppedFlags    map[string]uint64 // inodes by the name of a flag that chattr sets
+	FirstFlagged    string            // the first path of them
+	Nanoseconds     uint64            // inodes whose mtime loses its nanoseconds
+	TimesOutOfRange uint64            // inodes whose mtime does not fit 32 bits and is held to its range
 }
 
 // WriteReport tells what Write did.

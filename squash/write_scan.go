@@ -113,7 +113,7 @@ var errTooManyIDs = fmt.Errorf("more than %d different owners and groups, which 
 // attributes.
 func (p *Plan) scan(ctx context.Context) error {
 	st := &p.Stats
-	st.DroppedXattrs = map[string]uint64{}
+	st.DroppedXattrs, st.DroppedFlags = map[string]uint64{}, map[string]uint64{}
 	ids := map[uint32]struct{}{}
 	var numbers *numbering
 	if p.o.Flags&FlagExportable != 0 { // without, nothing asks for an inode by number
@@ -141,6 +141,11 @@ func (p *Plan) scan(ctx context.Context) error {
 		ids[n.UID], ids[n.GID] = struct{}{}, struct{}{}
 		if len(ids) > maxIDs {
 			return fmt.Errorf("%s: %w", tree.Quote(path), errTooManyIDs)
+		}
+		for _, name := range n.Flags.Names() {
+			if st.DroppedFlags[name]++; st.FirstFlagged == "" {
+				st.FirstFlagged = path
+			}
 		}
 		if n.Mtime.Nsec != 0 {
 			st.Nanoseconds++

@@ -26,9 +26,10 @@ const (
 	XattrSet                        // extended attributes
 	Contents                        // size or bytes of a regular file
 	LinkSet                         // hard-link group
+	FlagSet                         // flags that chattr sets
 )
 
-var differenceNames = []string{"only in first", "only in second", "type", "mode", "owner", "mtime", "rdev", "target", "xattrs", "content", "hard links"}
+var differenceNames = []string{"only in first", "only in second", "type", "mode", "owner", "mtime", "rdev", "target", "xattrs", "content", "hard links", "flags"}
 
 func (d Difference) String() string {
 	var s []string
@@ -55,6 +56,9 @@ type CompareOptions struct {
 	// IgnoreXattr tells of attributes that do not count. The function gets full
 	// names.
 	IgnoreXattr func(name string) bool
+	// Flags are the flags that count; none do by default, since most file systems
+	// have none.
+	Flags Flags
 	// SameContent may tell, without reading, that two files have equal bytes,
 	// as when both are stored by the same blocks. Where it says false the bytes
 	// are read.
@@ -251,6 +255,9 @@ func (c *comparer) meta(a, b *Node) (d Difference) {
 	}
 	if a.Target != b.Target {
 		d |= LinkText
+	}
+	if (a.Flags^b.Flags)&c.o.Flags != 0 {
+		d |= FlagSet
 	}
 	xa, xb := a.Xattrs, b.Xattrs
 	if c.o.IgnoreXattr != nil {

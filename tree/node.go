@@ -146,6 +146,8 @@ type Node struct {
 	// Xattrs are the extended attributes with their full names
 	// ("security.capability"), sorted by name; nil where there are none.
 	Xattrs Xattrs
+	// Flags are those that chattr sets, as far as the source knows them.
+	Flags Flags
 	// Inode is the identity for hard links; the zero Inode stands alone. Equal
 	// Inodes of directories tell comparers that all below is equal, so a
 	// transform that changes anything below a directory takes its Inode away.

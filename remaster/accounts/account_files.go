@@ -333,6 +333,10 @@ func (w *work) editGroup(f *accountFiles) {
 			w.changed(t.path, accountsRule, "people's own groups go out", "line %d, %s", n, name)
 			return nil
 		}
+		if w.user != nil && name == w.user.name {
+			w.changed(t.path, accountsRule, "a line of the new account's name makes way for its own group", "line %d, %s", n, name)
+			return nil
+		}
 		if w.people.person[name] {
 			w.doubt(t.path, accountsRule, "a group of the system's, or one that a system account is in, has a person's name", "line %d, %s", n, name)
 		}
@@ -399,13 +403,14 @@ func (w *work) lockGroup(t *text, n int, text []byte, f [][]byte) []byte {
 	return setField(text, groupPassword, locked)
 }
 
-// cleanMembers takes out of a list who has no account any more.
+// cleanMembers takes out of a list who has no account any more. Empty members,
+// which the C library skips, stay where they are, whether or not others go.
 func (w *work) cleanMembers(t *text, n int, text []byte, f [][]byte, i int) []byte {
 	var stay, gone []string
 	for _, m := range members(f[i]) {
-		if w.people.kept[m] {
+		if w.people.kept[m] || m == "" {
 			stay = append(stay, m)
-		} else if m != "" {
+		} else {
 			gone = append(gone, m)
 		}
 	}

@@ -108,8 +108,29 @@ func (s *source) node(name, path string, st *unix.Stat_t) (*tree.Node, error) {
 	default:
 		return nil, fmt.Errorf("%s: unknown file type in mode %#o", path, st.Mode)
 	}
+	if n.Type == tree.Regular || n.Type == tree.Directory {
+		if n.Flags, err = flags(path); err != nil {
+			return nil, err
+		}
+	}
 	n.Xattrs, err = xattrs(path)
 	return n, err
+}
+
+// flags reads those flags that statx(2) tells of, whose bits are those of
+// FS_IOC_GETFLAGS. That call needs the file to be opened.
+func flags(path string) (tree.Flags, error) {
+	const told = unix.STATX_ATTR_COMPRESSED | unix.STATX_ATTR_IMMUTABLE | unix.STATX_ATTR_APPEND | unix.STATX_ATTR_NODUMP |
+		unix.STATX_ATTR_ENCRYPTED | unix.STATX_ATTR_VERITY
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, 0, &st)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return 0, nil // before Linux 4.11, and in sandboxes that do not know it
+	}
+	if err != nil {
+		return 0, &os.PathError{Op: "statx", Path: path, Err: gone(err)}
+	}
+	return tree.Flags(st.Attributes & told), nil
 }
 
 type dir struct {
