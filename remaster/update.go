@@ -144,9 +144,11 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 	}
 	p.tellOfKernels()
 	p.Summary.Steps = append(p.Summary.Steps, p.c.marksEmptied()...)
-	for _, s := range p.steps(p.c.placeholders()) {
-		p.Summary.Steps = append(p.Summary.Steps, s.String())
+	steps, err := shownSteps(l.Dir, p.steps(p.c.placeholders()))
+	if err != nil {
+		return nil, err
 	}
+	p.Summary.Steps = append(p.Summary.Steps, steps...)
 	p.Summary.Warnings = append(p.Summary.Warnings, p.c.Summary.Warnings...)
 	return p, nil
 }
