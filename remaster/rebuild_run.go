@@ -34,15 +34,47 @@ func (p *RebuildPlan) run(ctx context.Context, res *RebuildResult) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Discard()) }()
-	if err := p.write(ctx, out.File, res); err != nil {
+	if err := p.besideInput(ctx, func(ctx context.Context) error { return p.write(ctx, out.File, res) }); err != nil {
 		return err
 	}
+	res.Plan = p.Summary // with what the check of the input has told
 	return out.Commit(func(f *os.File) error {
 		if err := p.check(ctx, f, res); err != nil {
 			return err
 		}
 		return p.unchanged()
 	})
+}
+
+// besideInput runs fn, and meanwhile checks the sum that is implanted in the
+// image that is read, where the new one is to get one: what is damaged is not
+// given a sum that calls it sound.
+func (p *RebuildPlan) besideInput(ctx context.Context, fn func(ctx context.Context) error) error {
+	m, err := p.in.Image.ImplantedMD5()
+	if err != nil {
+		return err
+	}
+	if m == nil || !p.Summary.ImplantMD5 {
+		return fn(ctx)
+	}
+	damaged := false
+	g, within := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		sum, err := p.in.Image.CheckMD5(within, nil)
+		if err != nil || sum.Pass {
+			return err
+		}
+		if damaged = true; !p.o.Force {
+			return refuse("relive iso check "+p.in.Path+" tells more; get the image anew, leave the sum out with --implant-md5=false, or go on with --force",
+				"%s is damaged, by the sum that is implanted in it", p.in.Path)
+		}
+		return nil
+	})
+	g.Go(func() error { return fn(within) })
+	if err = g.Wait(); err == nil && damaged {
+		p.warn("%s is damaged, by the sum that is implanted in it", p.in.Path)
+	}
+	return err
 }
 
 // newFile says how the image is made.
