@@ -186,9 +186,11 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 			return nil, err
 		}
 		p.Summary.Steps = append(p.Summary.Steps, p.marksEmptied()...)
-		for _, s := range p.steps(p.placeholders()) {
-			p.Summary.Steps = append(p.Summary.Steps, s.String())
+		steps, err := shownSteps(l.Dir, p.steps(p.placeholders()))
+		if err != nil {
+			return nil, err
 		}
+		p.Summary.Steps = append(p.Summary.Steps, steps...)
 	}
 	return p, nil
 }

@@ -163,8 +163,8 @@ func (p *SyncHomePlan) homeTooSmall(n extfs.Needs, hint string) error {
 
 func (p *SyncHomePlan) planHomeSteps() error {
 	steps, err := p.steps("(new " + p.live.files.home + ")")
-	for _, s := range steps {
-		p.Summary.Steps = append(p.Summary.Steps, s.String())
+	if err == nil {
+		p.Summary.Steps, err = shownSteps(p.live.Dir, steps)
 	}
 	return err
 }

@@ -80,10 +80,8 @@ func PlanResetUndo(ctx context.Context, e *Env, dir string, opts ...Option) (*Un
 		aside := name + undoneSuffix
 		p.steps = append(p.steps, swap.Replace{New: old, Target: name, Keep: aside}, swap.Move{From: aside, To: old})
 	}
-	for _, s := range p.steps {
-		p.Steps = append(p.Steps, s.String())
-	}
-	return p, nil
+	p.Steps, err = shownSteps(p.found.Dir, p.steps)
+	return p, err
 }
 
 // undoneSuffix is that of an overlay between its old and its new name.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"relive/iso"
 	"relive/remaster/newfile"
 )
@@ -32,10 +34,15 @@ func (p *RebuildPlan) run(ctx context.Context, res *RebuildResult) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Discard()) }()
-	implanted, err := p.write(ctx, out.File, res)
+	var implanted *iso.ImplantedMD5
+	err = p.besideInput(ctx, func(ctx context.Context) (err error) {
+		implanted, err = p.write(ctx, out.File, res)
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	res.Plan = p.Summary // with what the check of the input has told
 	return out.Commit(ctx, func(f *os.File) error {
 		name := filepath.Base(p.o.Output)
 		p.env.phase("reading "+name+" back", res.Size)
@@ -45,6 +52,37 @@ func (p *RebuildPlan) run(ctx context.Context, res *RebuildResult) (err error) {
 		}
 		return p.unchanged()
 	})
+}
+
+// besideInput runs fn, and meanwhile checks the sum that is implanted in the
+// image that is read, where the new one is to get one: what is damaged is not
+// given a sum that calls it sound.
+func (p *RebuildPlan) besideInput(ctx context.Context, fn func(ctx context.Context) error) error {
+	m, err := p.in.Image.ImplantedMD5()
+	if err != nil {
+		return err
+	}
+	if m == nil || !p.Summary.ImplantMD5 {
+		return fn(ctx)
+	}
+	damaged := false
+	g, within := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		sum, err := p.in.Image.CheckMD5(within, nil)
+		if err != nil || sum.Pass {
+			return err
+		}
+		if damaged = true; !p.o.Force {
+			return refuse("relive iso check "+p.in.Path+" tells more; get the image anew, leave the sum out with --implant-md5=false, or go on with --force",
+				"%s is damaged, by the sum that is implanted in it", p.in.Path)
+		}
+		return nil
+	})
+	g.Go(func() error { return fn(within) })
+	if err = g.Wait(); err == nil && damaged {
+		p.warn("%s is damaged, by the sum that is implanted in it", p.in.Path)
+	}
+	return err
 }
 
 // newFile says how the image is made.

@@ -141,8 +141,8 @@ func (p *RelayerPlan) finish() error {
 		return err
 	}
 	steps, err := p.steps(p.placeholders())
-	for _, s := range steps {
-		p.Summary.Steps = append(p.Summary.Steps, s.String())
+	if err == nil {
+		p.Summary.Steps, err = shownSteps(p.live.Dir, steps)
 	}
 	return err
 }

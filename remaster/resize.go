@@ -155,9 +155,11 @@ func (l *Live) PlanResize(ctx context.Context, e *Env, o ResizeOptions) (*Resize
 		}
 	}
 	p.Summary.stands(stays)
-	for _, s := range p.steps(func(r *resizing) string { return "(new " + r.target + ")" }) {
-		p.Summary.Steps = append(p.Summary.Steps, s.String())
+	steps, err := shownSteps(l.Dir, p.steps(func(r *resizing) string { return "(new " + r.target + ")" }))
+	if err != nil {
+		return nil, err
 	}
+	p.Summary.Steps = append(p.Summary.Steps, steps...)
 	return p, p.checkSpace()
 }
 

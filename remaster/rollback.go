@@ -211,10 +211,9 @@ func (p *RollbackPlan) plan() error {
 	for _, c := range f.concerned(p.back) {
 		p.remake(c)
 	}
-	for _, s := range p.steps {
-		p.Steps = append(p.Steps, s.String())
-	}
-	return nil
+	var err error
+	p.Steps, err = shownSteps(p.found.Dir, p.steps)
+	return err
 }
 
 // remake plans to make a companion anew for the former state, which has none.

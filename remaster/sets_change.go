@@ -44,8 +44,8 @@ func PlanSetRemove(ctx context.Context, e *Env, dir, name string, yes bool) (*Se
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range p.done {
-		p.Steps = append(p.Steps, s.String())
+	if p.Steps, err = shownSteps(p.found.Dir, p.done); err != nil {
+		return nil, err
 	}
 	if !yes {
 		what := "the set " + p.Set
@@ -213,8 +213,8 @@ func PlanSetRename(ctx context.Context, e *Env, dir, name, now string) (*SetChan
 	}
 	p.tellEntries(ctx, "finds no persistence files there: change it, or make one with relive sets entry")
 	p.done = []swap.Step{swap.Move{From: p.Set, To: now}}
-	for _, s := range p.done {
-		p.Steps = append(p.Steps, s.String())
+	if p.Steps, err = shownSteps(p.found.Dir, p.done); err != nil {
+		return nil, err
 	}
 	p.Pdir, _ = p.found.bootView(ctx).path(now)
 	return p, nil

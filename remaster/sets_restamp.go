@@ -175,10 +175,8 @@ func (p *RestampPlan) finish() (err error) {
 	if p.rotate, err = p.rotation(name); err != nil {
 		return err
 	}
-	for _, step := range p.steps("(new " + name + ")") {
-		s.Steps = append(s.Steps, step.String())
-	}
-	return nil
+	s.Steps, err = shownSteps(l.Dir, p.steps("(new "+name+")"))
+	return err
 }
 
 // Close closes what the plan has opened.

@@ -29,6 +29,9 @@ func (e *Env) begin(dir, verb string, steps []swap.Step) (t *transaction, err er
 	if e.disk != nil {
 		disk = e.disk
 	}
+	if err := followsLinks(dir, steps); err != nil {
+		return nil, err
+	}
 	ground, prefix := groundOf(dir, steps)
 	if strings.Contains(prefix, "/") {
 		return nil, refuse("move it into the live directory or beside it", "%s: what is to change lies further away than in the directory above", dir)
@@ -46,6 +49,49 @@ func (e *Env) begin(dir, verb string, steps []swap.Step) (t *transaction, err er
 		return nil, errors.Join(err, t.locks.Close())
 	}
 	return t, nil
+}
+
+// shownSteps gives steps for a plan that is shown. What they cannot do to the
+// files as they are is a Refusal: see followsLinks.
+func shownSteps(dir string, steps []swap.Step) ([]string, error) {
+	if err := followsLinks(dir, steps); err != nil {
+		return nil, err
+	}
+	out := make([]string, 0, len(steps))
+	for _, s := range steps {
+		out = append(out, s.String())
+	}
+	return out, nil
+}
+
+// followsLinks refuses steps that would put a new file in the place of a symlink,
+// or rename or remove one: what a boot uses is what it leads to, which would stay
+// as it is. It may lie in another file system, into which no file of this one can
+// be renamed.
+func followsLinks(dir string, steps []swap.Step) error {
+	for _, s := range steps {
+		var name string
+		switch s := s.(type) {
+		case swap.Replace:
+			name = s.Target
+		case swap.Move:
+			name = s.From
+		case swap.Remove:
+			name = s.Path
+		}
+		if name == "" || isAside(name) {
+			continue // a generation, which no boot uses
+		}
+		for at := path.Clean(name); at != "." && at != ".." && at != "/"; at = path.Dir(at) {
+			target, err := os.Readlink(filepath.Join(dir, at))
+			if err != nil {
+				continue // no link
+			}
+			return refuse("put the file itself in the place of the link, or give a directory in which it lies; what is only read may be a link",
+				"%s: is a symlink to %s, and a new file in its place would leave what it leads to as it is", filepath.Join(dir, at), target)
+		}
+	}
+	return nil
 }
 
 // end is to be deferred: it undoes what was begun where err is not nil.

@@ -147,9 +147,11 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 	}
 	p.tellOfKernels()
 	p.Summary.Steps = append(p.Summary.Steps, p.c.marksEmptied()...)
-	for _, s := range p.steps(p.c.placeholders()) {
-		p.Summary.Steps = append(p.Summary.Steps, s.String())
+	steps, err := shownSteps(l.Dir, p.steps(p.c.placeholders()))
+	if err != nil {
+		return nil, err
 	}
+	p.Summary.Steps = append(p.Summary.Steps, steps...)
 	p.Summary.Warnings = append(p.Summary.Warnings, p.c.Summary.Warnings...)
 	return p, nil
 }
@@ -274,7 +276,7 @@ func (p *UpdatePlan) compare(ctx context.Context) error {
 	}
 	p.base = !same
 	p.Summary.Base = UpdateFile{Name: l.files.base, From: from.files.base, Size: from.Base.Size, OldSize: l.Base.Size, Changed: p.base}
-	if p.base {
+	if p.base && !p.o.Stage {
 		if err := p.planTied(); err != nil {
 			return err
 		}
@@ -304,34 +306,49 @@ func (p *UpdatePlan) same(ctx context.Context, name, from string) (bool, error) 
 	return tree.SameContent(ctx, x, y)
 }
 
-// planTied takes signatures, hash trees and their like of the new base over
-// where the present one has some. Those that the source lacks are set aside.
+// planTied takes signatures, hash trees, lists of packages and their like of the
+// new base over where the present one has some. Signatures that the source lacks
+// are set aside; lists are made.
 func (p *UpdatePlan) planTied() error {
 	l, from := p.c.live, p.from
-	of := func(name, base string) string {
+	var ours, theirs []string
+	for _, t := range l.files.tied {
+		if t.base == l.files.base {
+			ours = append(ours, t.name)
+		}
+	}
+	for _, t := range from.files.tied {
+		theirs = append(theirs, t.name)
+	}
+	for _, c := range l.files.companions {
+		if c.packages {
+			ours = append(ours, c.name)
+		}
+	}
+	for _, c := range from.files.companions {
+		if c.packages {
+			theirs = append(theirs, c.name)
+		}
+	}
+	// What stands behind the base's name tells what it is: each has its own base.
+	behind := func(name, base string) string {
 		for _, stem := range []string{base, stemOf(base)} {
 			if rest, ok := strings.CutPrefix(name, stem); ok {
 				return rest
 			}
 		}
-		return ""
+		return name
 	}
-	for _, t := range l.files.tied {
-		name := t.name
-		ext := of(name, l.files.base)
-		i := slices.IndexFunc(from.files.tied, func(o tied) bool { return o.what == t.what && of(o.name, from.files.base) == ext })
-		if t.base != l.files.base || i < 0 {
+	for _, name := range ours {
+		i := slices.IndexFunc(theirs, func(o string) bool { return behind(o, from.files.base) == behind(name, l.files.base) })
+		if i < 0 || !isFile(l.at, filepath.Join(l.Dir, name)) || !isFile(from.at, filepath.Join(from.Dir, theirs[i])) {
 			continue
 		}
-		source := from.files.tied[i].name
-		if !isFile(l.at, filepath.Join(l.Dir, name)) || !isFile(from.at, filepath.Join(from.Dir, source)) {
-			continue
-		}
-		st, err := from.at.stat(filepath.Join(from.Dir, source))
+		st, err := from.at.stat(filepath.Join(from.Dir, theirs[i]))
 		if err != nil {
 			return err
 		}
-		p.files = append(p.files, bootFile{target: name, source: source, size: st.size})
+		p.files = append(p.files, bootFile{target: name, source: theirs[i], size: st.size})
 	}
 	return nil
 }
