@@ -605,6 +605,21 @@ func (b *booted) alone() string {
 	return c.shows()[""]
 }
 
+// astray tells what relive makes of the overlay's marks over a base.
+func (o *originsCrash) astray(base *booted) bool {
+	o.t.Helper()
+	e := environment(o.t, codec.Auto)
+	l, err := remaster.Open(o.t.Context(), e, o.livePath())
+	systest.Must(o.t, err)
+	defer l.Close()
+	at, err := remaster.Open(o.t.Context(), e, base.livePath())
+	systest.Must(o.t, err)
+	defer at.Close()
+	astray, err := l.Astray(o.t.Context(), at.Base)
+	systest.Must(o.t, err)
+	return astray
+}
+
 // repack packs the base anew.
 func (b *booted) repack() {
 	b.t.Helper()
@@ -624,6 +639,9 @@ func (o *originsCrash) run() {
 		}
 	}
 	allowed := map[string]string{o.alone(): "old base alone", before: "before"}
+	if !strings.Contains(o.kind, "modules") && (o.astray(o.booted) || !o.leans && !strings.Contains(o.kind, "nested") && !o.astray(o.foreign)) {
+		t.Errorf("marks are said to lead astray in their own base: %v, in a foreign one: %v", o.astray(o.booted), o.astray(o.foreign))
+	}
 	compact := func(co remaster.CompactOptions) func(e *remaster.Env, live string) error {
 		return func(e *remaster.Env, live string) error {
 			l, err := remaster.Open(t.Context(), e, live)
