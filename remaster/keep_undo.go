@@ -108,6 +108,11 @@ func (p *UndoPlan) checkFormer(ctx context.Context) error {
 	if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: true}}); err != nil {
 		return err
 	}
+	if astray, err := l.astray(ctx, l.Base); err != nil {
+		return err
+	} else if astray && len(l.Base.Below) == 0 {
+		return refuse("bring it back together with that base, or move it away", "%s: %s was written over another base than %s: its marks name other files there", p.Dir, old, l.rel(l.Base.Path))
+	}
 	warnings, err := l.overlayWarnings()
 	for _, w := range warnings {
 		if !strings.Contains(w, old) {
