@@ -55,7 +55,7 @@ func (l *sumList) drop(i int) {
 
 // clone is a copy that can be changed by itself.
 func (l *sumList) clone() *sumList {
-	return &sumList{List: l.List.Clone(), name: l.name, targets: slices.Clone(l.targets)}
+	return &sumList{List: l.Clone(), name: l.name, targets: slices.Clone(l.targets)}
 }
 
 // followSums brings lists up to files that change, those of which changed is

@@ -59,7 +59,7 @@ func Reader(ctx context.Context, r io.Reader, done func(int64), kinds ...Kind) (
 			return nil, context.Cause(ctx)
 		}
 		k, err := r.Read(buf)
-		h.Write(buf[:k])
+		_, _ = h.Write(buf[:k])
 		n += int64(k)
 		if done != nil {
 			done(n)
