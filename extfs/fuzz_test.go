@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // seedNames are the small images of testdata/seeds.sh.
@@ -20,7 +21,7 @@ func seedNames() []string {
 // wrong must be an error of one of the two kinds.
 func exercise(t testing.TB, img []byte) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(systest.Within(10 * time.Second))
 	fs, err := Open(bytes.NewReader(img), int64(len(img)), "image", WithCache(1<<20))
 	if err != nil {
 		checkKind(t, err)

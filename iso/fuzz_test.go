@@ -39,7 +39,7 @@ func readAll(t testing.TB, p []byte, names Names) (errs []error) {
 		errs = append(errs, err)
 		return false
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(systest.Within(10 * time.Second))
 	Is(bytes.NewReader(p), int64(len(p)))
 	img, err := Open(bytes.NewReader(p), int64(len(p)), "image", WithNames(names))
 	if !keep(err) {

@@ -104,6 +104,7 @@ type PlanSummary struct {
 	Output    string `json:"output,omitempty"`
 	KeepOld   int    `json:"keep_old"` // former states that are there afterwards, at most
 	Codec     string `json:"codec"`
+	Library   string `json:"codec_library"` // that compresses, with its version; "" where nothing is
 	BlockSize int    `json:"block_size"`
 	VID       string `json:"vid,omitempty"`
 	Inodes    uint64 `json:"inodes"`
@@ -233,6 +234,7 @@ func (p *CompactPlan) planTree(ctx context.Context) error {
 			return err
 		}
 		s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
+		s.Library = e.Library.Implementation(wo.Codec.ID).Name
 	}
 	p.now = e.imageTime(tree.Time{Sec: int64(wo.MkfsTime)}, newest)
 	wo.MkfsTime = uint32(p.now.Sec)

@@ -57,7 +57,7 @@ func FuzzLiveDir(f *testing.F) {
 		dir := t.TempDir()
 		systest.Must(t, os.WriteFile(dir+"/squashfs.img", files[1], 0o600))
 		systest.Must(t, os.WriteFile(dir+"/overlay-X", files[0], 0o600))
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), systest.Within(20*time.Second))
 		defer cancel()
 		l, err := remaster.Open(ctx, env, dir)
 		if err != nil {

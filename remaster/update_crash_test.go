@@ -132,7 +132,7 @@ func manifestText(t testing.TB, root *tree.Node) string {
 func settled(t testing.TB, when, dir string) {
 	t.Helper()
 	var err error
-	for start := time.Now(); time.Since(start) < 20*time.Second; time.Sleep(10 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < systest.Within(20*time.Second); time.Sleep(10 * time.Millisecond) {
 		if _, err = swap.Recover(t.Context(), swap.OS{}, dir); !errors.Is(err, swap.ErrBusy) {
 			break
 		}

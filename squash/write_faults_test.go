@@ -13,6 +13,7 @@ import (
 
 	"relive/squash/codec"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 var errFault = errors.New("the fault of the test")
@@ -147,7 +148,7 @@ func inTime(t testing.TB, what string, fn func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(systest.Within(30 * time.Second)):
 		buf := make([]byte, 1<<16)
 		t.Fatalf("%s hangs:\n%s", what, buf[:runtime.Stack(buf, true)])
 	}

@@ -15,7 +15,6 @@ import (
 
 	"relive/remaster"
 	"relive/remaster/swap"
-	"relive/squash/codec"
 )
 
 // app is what the verbs share: where they print and the flags that all have.
@@ -23,6 +22,7 @@ type app struct {
 	stdout, stderr io.Writer
 	quiet          bool
 	json           bool
+	codecs         string // which implementations, as codec.ParseMode takes it
 	jobs           int
 	set            string // which persistence set is meant
 	progress       *progress
@@ -45,6 +45,7 @@ loop devices.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
 	f.BoolVar(&a.json, "json", false, "print JSON for machines")
 	f.IntVarP(&a.jobs, "jobs", "j", 0, "how many CPUs to compress on (default all)")
+	f.StringVar(&a.codecs, "codecs", "", "which codecs compress: native, those of the system's libraries, go, or auto, native where they load (default auto)")
 	root.AddCommand(
 		a.statusCommand(),
 		a.diffCommand(),
@@ -71,11 +72,7 @@ loop devices.`,
 
 // env makes what the pipelines need.
 func (a *app) env() (*remaster.Env, error) {
-	mode, err := codecMode()
-	if err != nil {
-		return nil, err
-	}
-	lib, err := codec.Open(mode)
+	lib, err := a.library()
 	if err != nil {
 		return nil, err
 	}
@@ -95,20 +92,6 @@ func (a *app) env() (*remaster.Env, error) {
 		e.Progress = a.progress
 	}
 	return e, nil
-}
-
-// codecMode reads RELIVE_CODECS.
-func codecMode() (codec.Mode, error) {
-	switch s := os.Getenv("RELIVE_CODECS"); s {
-	case "", "auto":
-		return codec.Auto, nil
-	case "go":
-		return codec.Go, nil
-	case "native":
-		return codec.Native, nil
-	default:
-		return 0, usageError{fmt.Errorf("RELIVE_CODECS=%q: not auto, go or native", s)}
-	}
 }
 
 func (a *app) endProgress() {

@@ -112,6 +112,9 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 		a.printf("  copied as stored: %d files, partly %d; %s\n", s.Reused, s.Mixed, remaster.Bytes(s.Copy))
 		a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", remaster.Bytes(s.Compress), s.Duplicate, s.Repacked)
 	}
+	if s.Library != "" {
+		a.printf("  compressed by %s\n", s.Library)
+	}
 	if s.Excluded > 0 {
 		a.printf("  left out: %d files and directories\n", s.Excluded)
 	}

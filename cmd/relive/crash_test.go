@@ -365,7 +365,7 @@ func TestKill(t *testing.T) {
 // appears waits for a file.
 func appears(t testing.TB, path string) {
 	t.Helper()
-	for start := time.Now(); time.Since(start) < time.Minute; {
+	for start := time.Now(); time.Since(start) < systest.Within(time.Minute); {
 		if _, err := os.Lstat(path); err == nil {
 			return
 		}

@@ -114,7 +114,7 @@ func TestDMInUse(t *testing.T) {
 	if code := relive("create", path, "--size", "1M", "--chunk", "4K"); code != exitDone {
 		t.Fatal(code, out.String())
 	}
-	loop, detach := systest.Loop(t, path)
+	loop, detach := systest.Loop(t, path, 0)
 	for _, args := range [][]string{{"reset", path}, {"grow", path, "--size", "2M"}, {"recover", "--in-place", path}, {"merge", "--in-place", path, path},
 		{"create", path, "--size", "1M", "--force"}, {"recover", path, "-o", path + ".new"}} {
 		if code := relive(args...); code != exitRefused || !strings.Contains(out.String(), "in use: attached to "+loop) {

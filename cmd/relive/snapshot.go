@@ -308,6 +308,7 @@ func (a *app) printISOSystem(s *remaster.ISOSummary) {
 	default:
 		a.printf("system: %s in blocks of %s, %d inodes, %s of content\n", sys.Codec, remaster.Bytes(int64(sys.BlockSize)), sys.Inodes, remaster.Bytes(sys.Bytes))
 	}
+	a.printf("  compressed by %s\n", sys.Library)
 	a.printf("  copied as stored: %s; to compress: %s; left out: %d files and directories\n", remaster.Bytes(sys.Copy), remaster.Bytes(sys.Compress), sys.Excluded)
 	a.printf("accounts: %s", s.Accounts)
 	if s.Accounts != "preserve" {

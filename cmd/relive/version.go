@@ -21,7 +21,8 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "print the version and which codecs are in use",
 		Long: `Prints relive's version, and for each codec which library compresses and
 decompresses: that of the system where it can be loaded, the one in Go
-otherwise. RELIVE_CODECS=go or native in the environment forces one kind.`,
+otherwise. --codecs go or native, or RELIVE_CODECS in the environment, chooses
+one kind. The same input gives the same bytes where the same libraries compress.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			e, err := a.env()

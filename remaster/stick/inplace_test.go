@@ -222,7 +222,7 @@ func TestBusyDevice(t *testing.T) {
 	systest.NeedRoot(t, "losetup", "mke2fs", "mount")
 	img := systest.Blank(t, 8<<20)
 	systest.Run(t, "mke2fs", "-qt", "ext4", img)
-	loop, _ := systest.Loop(t, img)
+	loop, _ := systest.Loop(t, img, 0)
 	if s, err := OpenWritable(loop); err != nil {
 		t.Fatal(err)
 	} else if err := s.Close(); err != nil {

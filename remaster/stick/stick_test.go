@@ -256,7 +256,7 @@ func TestErrors(t *testing.T) {
 func TestBlockDevice(t *testing.T) {
 	systest.NeedRoot(t, "losetup", "sfdisk", "mkfs.fat", "mcopy")
 	disk := systest.Blank(t, 330<<20)
-	loop, _ := systest.Loop(t, disk, "-b", "4096")
+	loop, _ := systest.Loop(t, disk, 4096)
 	systest.Feed(t, "label: gpt\nstart=256, size=76800, name=boot\n", "sfdisk", "-q", "--no-tell-kernel", loop)
 	fat := systest.Blank(t, 300<<20)
 	systest.Run(t, "mkfs.fat", "-F32", "-S4096", "-s1", "-n", "BOOT", fat)

@@ -1,8 +1,8 @@
 package codec
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 
 	"relive/tree"
 )
@@ -17,8 +17,8 @@ const (
 	Native             // the system's libraries alone
 )
 
-// ParseMode reads the word that the environment variable RELIVE_CODECS holds:
-// "auto" or nothing, "go", "native".
+// ParseMode reads the word by which a mode is chosen: "auto" or nothing, "go",
+// "native".
 func ParseMode(word string) (Mode, error) {
 	switch word {
 	case "", "auto":
@@ -63,20 +63,40 @@ type implementation struct {
 // maxDictSize bounds the dictionary that liblzma may set aside.
 const maxDictSize = 32 << 20
 
-// ErrNative is the error of Open(Native) where a library of the system is
-// missing or the build leaves them out.
-var ErrNative = errors.New("native codec is not available")
+// NativeError is the error of Open(Native) where libraries of the system do not
+// load, or the build leaves them out.
+type NativeError struct {
+	Missing []MissingLibrary // none where the build has no native codecs
+}
 
-// Open loads the implementations. Only Native fails, with ErrNative; liblzo2
+// MissingLibrary is a library that does not load.
+type MissingLibrary struct {
+	Name    string // "liblzma.so.5"
+	Package string // of Debian: "liblzma5"
+	Err     error
+}
+
+func (e *NativeError) Error() string {
+	if len(e.Missing) == 0 {
+		return "this build has no native codecs"
+	}
+	var names []string
+	for _, m := range e.Missing {
+		names = append(names, fmt.Sprintf("%s does not load (%v)", m.Name, m.Err))
+	}
+	return strings.Join(names, "; ")
+}
+
+// Open loads the implementations. Only Native fails, with a *NativeError; liblzo2
 // is optional even there, since lzo is read by Go code.
 func Open(mode Mode) (*Library, error) {
 	l := &Library{codecs: pureCodecs()}
 	if mode == Go {
 		return l, nil
 	}
-	native, err := nativeCodecs()
-	if err != nil && mode == Native {
-		return nil, err
+	native, missing := nativeCodecs()
+	if mode == Native && (!nativeBuild || len(missing) > 0) {
+		return nil, &NativeError{missing}
 	}
 	for id, c := range native {
 		if c.decompressor != nil {
@@ -134,13 +154,17 @@ func (l *Library) NewDecompressorFor(o Options, blockSize int) (Decompressor, er
 	return l.codecs[o.ID].decompressor(blockSize, min(max(o.DictSize, MetadataSize), maxDictSize))
 }
 
-// Describe tells what is in use, one entry a compressor, in the order of IDs.
+// Describe returns what is in use, one entry a compressor, in the order of IDs.
 func (l *Library) Describe() []Implementation {
 	var out []Implementation
 	for _, id := range IDs() {
-		c := l.codecs[id]
-		out = append(out, Implementation{ID: id, Name: c.name, Native: c.native,
-			Compress: c.compressor != nil, Decompress: c.decompressor != nil})
+		out = append(out, l.Implementation(id))
 	}
 	return out
+}
+
+// Implementation returns what is in use for one compressor.
+func (l *Library) Implementation(id ID) Implementation {
+	c := l.codecs[id]
+	return Implementation{ID: id, Name: c.name, Native: c.native, Compress: c.compressor != nil, Decompress: c.decompressor != nil}
 }

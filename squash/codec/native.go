@@ -3,8 +3,6 @@
 package codec
 
 import (
-	"errors"
-	"fmt"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -74,14 +72,16 @@ func cString(p uintptr) string {
 	return string(s)
 }
 
-// nativeCodecs gives the implementations of the libraries that load; the error
-// names those that do not.
-func nativeCodecs() ([idCount]implementation, error) {
-	var codecs [idCount]implementation
-	var errs []error
+// nativeBuild tells a build that has the native codecs.
+const nativeBuild = true
+
+// nativeCodecs returns the implementations of the libraries that load, and those
+// that do not. Packages of Debian's later releases whose names end in t64 provide
+// these names.
+func nativeCodecs() (codecs [idCount]implementation, missing []MissingLibrary) {
 	add := func(l *sharedLibrary, version string, impls map[ID]implementation) {
 		if l.err != nil {
-			errs = append(errs, fmt.Errorf("%w: %s: %w", ErrNative, l.name, l.err))
+			missing = append(missing, MissingLibrary{Name: l.name, Package: packages[l.name], Err: l.err})
 			return
 		}
 		for id, c := range impls {
@@ -93,7 +93,12 @@ func nativeCodecs() ([idCount]implementation, error) {
 	add(openLZMA())
 	add(openLZ4())
 	add(openZstd())
-	wanted := errors.Join(errs...)
+	wanted := missing
 	add(openLZO())
 	return codecs, wanted
+}
+
+// packages are those of Debian that hold the libraries.
+var packages = map[string]string{
+	"libz.so.1": "zlib1g", "liblzma.so.5": "liblzma5", "liblz4.so.1": "liblz4-1", "libzstd.so.1": "libzstd1", "liblzo2.so.2": "liblzo2-2",
 }

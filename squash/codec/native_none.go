@@ -2,9 +2,8 @@
 
 package codec
 
-import "fmt"
+// nativeBuild tells a build that has the native codecs.
+const nativeBuild = false
 
-// nativeCodecs gives none: this build is pure Go.
-func nativeCodecs() ([idCount]implementation, error) {
-	return [idCount]implementation{}, fmt.Errorf("%w: this build is pure Go", ErrNative)
-}
+// nativeCodecs returns none.
+func nativeCodecs() (codecs [idCount]implementation, missing []MissingLibrary) { return codecs, nil }

@@ -8,9 +8,6 @@ import (
 	"testing"
 )
 
-// nativeBuild tells whether this build can load the system's libraries.
-const nativeBuild = true
-
 // TestBCJAgainstLiblzma: a block that one implementation wrote behind a branch
 // filter, with no other chain to fall back to, is read by the other.
 func TestBCJAgainstLiblzma(t *testing.T) {

@@ -2,14 +2,16 @@ package systest
 
 import (
 	"errors"
-	"strings"
+	"fmt"
+	"os"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a mount may stay busy.
+// patience is how long a mount may stay busy, see [Within].
 const patience = 20 * time.Second
 
 // Mount mounts at a new directory, see [MountAt].
@@ -55,7 +57,7 @@ func Mounted(t testing.TB, at string) (unmount func()) {
 // left.
 func Unmount(t testing.TB, at string) {
 	t.Helper()
-	unmountWithin(t, at, patience)
+	unmountWithin(t, at, Within(patience))
 }
 
 func unmountWithin(t testing.TB, at string, wait time.Duration) {
@@ -73,25 +75,58 @@ func unmountWithin(t testing.TB, at string, wait time.Duration) {
 	}
 }
 
-// Loop attaches an image to a loop device and gives the device, with what
-// detaches it, at the end of the test at the latest. The options are those of
-// losetup. A system without loop devices is a case of [Lacks].
-func Loop(t testing.TB, image string, options ...string) (device string, detach func()) {
+// Loop attaches an image to a loop device with sectors of that many bytes, 0 for
+// 512, and returns the device, with what detaches it, at the end of the test at the
+// latest; when the test is killed, the kernel does. A system without loop devices
+// is a case of [Lacks].
+func Loop(t testing.TB, image string, sector uint32) (device string, detach func()) {
 	t.Helper()
 	NeedRoot(t)
-	out, err := Try(t, "losetup", append(options, "-f", "--show", image)...)
+	dev, err := attach(image, sector)
 	if err != nil {
 		Lacks(t, "a loop device: "+err.Error())
 	}
-	device = strings.TrimSpace(out)
-	done := false
-	detach = func() {
+	detach = sync.OnceFunc(func() {
 		t.Helper()
-		if !done {
-			done = true
-			Run(t, "losetup", "-d", device)
+		if err := unix.IoctlSetInt(int(dev.Fd()), unix.LOOP_CLR_FD, 0); err != nil {
+			t.Errorf("%s: %v", dev.Name(), err)
+		}
+		dev.Close()
+	})
+	t.Cleanup(detach)
+	return dev.Name(), detach
+}
+
+// attach finds a device that is free. The device goes with the last file that is
+// open on it.
+func attach(image string, sector uint32) (*os.File, error) {
+	f, err := os.OpenFile(image, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	for {
+		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return nil, &os.PathError{Op: "ioctl", Path: control.Name(), Err: err}
+		}
+		dev, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0)
+		if err != nil {
+			return nil, err
+		}
+		err = unix.IoctlLoopConfigure(int(dev.Fd()), &unix.LoopConfig{
+			Fd: uint32(f.Fd()), Size: sector, Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}})
+		if err == nil {
+			return dev, nil
+		}
+		dev.Close()
+		if !errors.Is(err, unix.EBUSY) { // somebody else was first
+			return nil, &os.PathError{Op: "ioctl", Path: dev.Name(), Err: err}
 		}
 	}
-	t.Cleanup(detach)
-	return device, detach
 }

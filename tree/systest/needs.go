@@ -42,13 +42,25 @@ func NeedRoot(t testing.TB, names ...string) {
 func NeedFilesystems(t testing.TB, names ...string) {
 	t.Helper()
 	NeedRoot(t, "mount")
-	known, err := os.ReadFile("/proc/filesystems")
-	Must(t, err)
 	for _, name := range names {
-		if !strings.Contains(string(known), "\t"+name+"\n") {
-			Lacks(t, "a kernel with "+name)
+		if !knows(t, name) {
+			// A module is loaded when somebody mounts.
+			at := TempDir(t)
+			if unix.Mount("none", at, name, unix.MS_RDONLY, "") == nil {
+				Unmount(t, at)
+			}
+			if !knows(t, name) {
+				Lacks(t, "a kernel with "+name)
+			}
 		}
 	}
+}
+
+func knows(t testing.TB, filesystem string) bool {
+	t.Helper()
+	known, err := os.ReadFile("/proc/filesystems")
+	Must(t, err)
+	return strings.Contains(string(known), "\t"+filesystem+"\n")
 }
 
 // searchPath is PATH and, as not every user has them there, the directories of

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// limit is how long a program may run: some are known to loop.
+// limit is how long a program may run, see [Within]: some are known to loop.
 const limit = 5 * time.Minute
 
 // Run runs a program that must succeed and gives what it says on both its
@@ -67,7 +67,7 @@ func command(t testing.TB, name string, args []string) (*exec.Cmd, context.Cance
 	t.Helper()
 	NeedTools(t, name)
 	// Not the test's context: that is done when cleaning up.
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), Within(limit))
 	cmd := exec.CommandContext(ctx, find(name), args...)
 	cmd.WaitDelay = time.Second // for children that keep the outputs open
 	cmd.Env = append(os.Environ(), "PATH="+searchPath(), "TZ=UTC", "LC_ALL=C.UTF-8", "MTOOLS_SKIP_CHECK=1")

@@ -300,13 +300,13 @@ func TestLoop(t *testing.T) {
 	var device string
 	r, _ := record(t, func(t testing.TB) {
 		var detach func()
-		device, detach = Loop(t, image, "-b", "4096")
+		device, detach = Loop(t, image, 4096)
 		if f, size := OpenFile(t, device); size != 1<<20 || f.Close() != nil {
 			t.Errorf("%s has %d bytes", device, size)
 		}
 		detach()
 		detach()
-		Loop(t, image)
+		Loop(t, image, 0)
 	})
 	if r.how != "" || !strings.HasPrefix(device, "/dev/loop") {
 		t.Errorf("%q, %+v", device, r)
@@ -316,7 +316,7 @@ func TestLoop(t *testing.T) {
 	}
 	for ci, want := range map[string]string{"true": "failed", "": "skipped"} {
 		t.Setenv("CI", ci)
-		if r, _ := record(t, func(t testing.TB) { Loop(t, image+".none") }); r.how != want {
+		if r, _ := record(t, func(t testing.TB) { Loop(t, image+".none", 0) }); r.how != want {
 			t.Errorf("CI=%q: %+v", ci, r)
 		}
 	}

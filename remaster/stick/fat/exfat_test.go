@@ -90,7 +90,7 @@ func TestExFATFuse(t *testing.T) {
 			}
 			systest.BlankAt(t, img, 200<<20)
 			systest.Run(t, "mkfs.exfat", append(args, "-L", "ein Stick", img)...)
-			loop, _ := systest.Loop(t, img)
+			loop, _ := systest.Loop(t, img, 0)
 			systest.Run(t, "mount.exfat-fuse", loop, mnt)
 			unmount := systest.Mounted(t, mnt)
 			for k := range 40 {
