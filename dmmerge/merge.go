@@ -49,7 +49,7 @@ func MergeTo(ctx context.Context, out Output, d *Device, o MergeOptions) (MergeR
 	if err := out.Truncate(d.size); err != nil {
 		return m.res, err
 	}
-	if f, ok := out.(*os.File); ok && !o.ZerosToHoles {
+	if f := hostOut(out); f != nil && !o.ZerosToHoles {
 		if h, ok := d.origin.(interface{ HostFile() *os.File }); ok {
 			m.from, m.to = h.HostFile(), f
 		}
@@ -100,7 +100,10 @@ func (m *merger) copy(off, end int64) error {
 		stop = min(stop, end)
 		var n int64
 		if !changed && m.from != nil {
-			n = m.kernelCopy(off, stop)
+			var err error
+			if n, err = m.kernelCopy(off, stop); err != nil {
+				return err
+			}
 		}
 		if n == 0 {
 			n = min(stop-off, int64(len(m.buf))-off%holeBytes)
@@ -137,15 +140,35 @@ func (d *Device) kind(off int64) (changed bool, end int64) {
 
 // kernelCopy has the kernel copy from the origin and gives how much it did. If
 // it does not, it is not asked again.
-func (m *merger) kernelCopy(off, end int64) int64 {
+func (m *merger) kernelCopy(off, end int64) (int64, error) {
 	in, at := off, off
 	n, err := unix.CopyFileRange(int(m.from.Fd()), &in, int(m.to.Fd()), &at, int(min(end-off, 64<<20)), 0)
 	if err != nil || n <= 0 {
 		m.from = nil
-		return 0
+		return 0, nil
 	}
 	m.res.Written += int64(n)
-	return int64(n)
+	if noted, ok := m.out.(copyNoter); ok {
+		err = noted.Copied(off, int64(n))
+	}
+	return int64(n), err
+}
+
+// copyNoter is a new file that is to be told what the kernel copied to it.
+type copyNoter interface {
+	HostFile() *os.File
+	Copied(off, n int64) error
+}
+
+// hostOut is the host's file that is written to, nil where it is none.
+func hostOut(out Output) *os.File {
+	switch v := out.(type) {
+	case *os.File:
+		return v
+	case copyNoter:
+		return v.HostFile()
+	}
+	return nil
 }
 
 // write writes bytes, or what of them is not zero.

@@ -142,4 +142,4 @@ func (m *extMaker) write(ctx context.Context, out *written.File, _ func() (strin
 	return m.inner.size, baseFacts{content: m.inner.size}, err
 }
 
-func (m *extMaker) check(ctx context.Context, path string) error { return m.inner.check(ctx, path) }
+func (m *extMaker) check(ctx context.Context, path string) error { return m.inner.same(ctx, path) }

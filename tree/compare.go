@@ -239,6 +239,15 @@ func SameContent(ctx context.Context, a, b *Node) (bool, error) {
 	return c.read(a, b)
 }
 
+// SameBytes reports whether two contents hold the same bytes.
+func SameBytes(ctx context.Context, a, b Content) (bool, error) {
+	if a.Size() != b.Size() {
+		return false, nil
+	}
+	c := comparer{ctx: ctx}
+	return c.contents(a, b)
+}
+
 // read compares the bytes of files of equal size.
 func (c *comparer) read(a, b *Node) (bool, error) {
 	ca, err := a.Open()
@@ -251,16 +260,23 @@ func (c *comparer) read(a, b *Node) (bool, error) {
 		return false, err
 	}
 	defer cb.Close()
-	if n := min(a.Size, 1<<20); int64(len(c.bufA)) < n {
+	return c.contents(ca, cb)
+}
+
+// contents compares two of equal size.
+func (c *comparer) contents(ca, cb Content) (bool, error) {
+	size := ca.Size()
+	if n := min(size, 1<<20); int64(len(c.bufA)) < n {
 		c.bufA, c.bufB = make([]byte, n), make([]byte, n)
 	}
-	for off := int64(0); off < a.Size; {
+	for off := int64(0); off < size; {
 		// Ranges that are holes in both need no reading.
-		off, err = skipHoles(ca, cb, off, a.Size)
+		var err error
+		off, err = skipHoles(ca, cb, off, size)
 		if err != nil {
 			return false, err
 		}
-		n := min(int64(len(c.bufA)), a.Size-off)
+		n := min(int64(len(c.bufA)), size-off)
 		if err := ReadFull(ca, c.bufA[:n], off); err != nil {
 			return false, err
 		}

@@ -15,6 +15,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/newfile"
 	"relive/remaster/probe"
+	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -276,8 +277,11 @@ func badSize(err error) error {
 
 // output is a new file that takes its name when it is whole.
 type output struct {
-	*newfile.File
+	*written.File
+	file    *newfile.File
 	reserve bool // have the host set the space aside
+	// check reads back what the kernel has copied; it may be nil.
+	check func(path string) error
 }
 
 // newOutput begins a file beside where it is to be, which will hold one of kinds.
@@ -287,23 +291,31 @@ func newOutput(path string, replace bool, perm os.FileMode, kinds []probe.Kind, 
 	if err != nil {
 		return nil, err
 	}
-	return &output{File: f}, nil
+	return &output{File: written.New(f.File), file: f}, nil
 }
 
 // Truncate sets the length, with the space set aside where that is asked for.
 func (o *output) Truncate(size int64) error {
 	if o.reserve && size > 0 {
-		return reserve(o.File.File, size)
+		if err := reserve(o.HostFile(), size); err != nil {
+			return err
+		}
 	}
 	return o.File.Truncate(size)
 }
 
-// finish puts the file in its place, or removes it where the work failed.
+// finish has the file made durable, read back and put in its place, or removes it
+// where the work failed.
 func (o *output) finish(ctx context.Context, failed error) error {
 	if failed != nil {
-		return errors.Join(failed, o.Discard())
+		return errors.Join(failed, o.file.Discard())
 	}
-	return o.Commit(ctx, nil)
+	return o.file.Commit(ctx, func(f *os.File) error {
+		if err := o.Check(ctx, f.Name()); err != nil || o.check == nil {
+			return err
+		}
+		return o.check(f.Name())
+	})
 }
 
 // reserve makes a file longer, with space set aside: a COW with holes in it is

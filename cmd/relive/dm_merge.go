@@ -1,16 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"relive/dmmerge"
 	"relive/remaster"
 	"relive/remaster/probe"
+	"relive/remaster/written"
 	"relive/tree"
+	"relive/tree/hostfs"
 )
 
 // dmMergeFlags are the flags of dm merge.
@@ -71,7 +75,8 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 	if err != nil {
 		return err
 	}
-	res, err := dmmerge.MergeTo(c.Context(), out.File.File, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
+	out.check = func(path string) error { return a.showsSame(c.Context(), d.Device, path) }
+	res, err := dmmerge.MergeTo(c.Context(), out, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
 	if err := out.finish(c.Context(), err); err != nil {
 		return err
 	}
@@ -93,6 +98,21 @@ func kindOf(c tree.Content) ([]probe.Kind, error) {
 
 // cowKinds are the kinds that an empty or used COW has.
 var cowKinds = []probe.Kind{probe.COW}
+
+// showsSame compares a merged image with the device that it was made of.
+func (a *app) showsSame(ctx context.Context, d *dmmerge.Device, path string) error {
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	a.phase("reading "+filepath.Base(path)+" back", d.Size())
+	same, err := tree.SameBytes(ctx, d, c)
+	if err == nil && !same {
+		err = fmt.Errorf("%s: %w", path, written.ErrDiffers)
+	}
+	return err
+}
 
 // openReadable opens a COW over its origin for reading all of it, as dmReadable
 // has it. file is the origin's.

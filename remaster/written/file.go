@@ -29,6 +29,7 @@ type File struct {
 	mu    sync.Mutex
 	parts []part // by offset, without overlaps
 	size  int64  // as Truncate or the writes set it
+	at    int64  // where Write goes on
 }
 
 // part is a range [off, end) that was written.
@@ -58,6 +59,18 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 		f.note(part{off: off, end: end, sum: maphash.Bytes(seed, p)})
 	}
 	return n, err
+}
+
+// Write writes behind what Write has written before.
+func (f *File) Write(p []byte) (int, error) {
+	n, err := f.WriteAt(p, f.at)
+	f.at += int64(n)
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom by Write.
+func (f *File) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{f}, r)
 }
 
 // Copied notes that the kernel copied n bytes to off, which Check is not to look
