@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"relive/tree"
@@ -274,5 +275,174 @@ func TestStaleTailCut(t *testing.T) {
 		if c.State() != Unloadable || c.Exceptions() != cs*32 || missing == nil || stale == nil || stale.Area != 1 || stale.Index != 1 || stale.Count != 2 {
 			t.Errorf("%d sectors of the area: %v, %v", sectors, c.State(), c.Findings())
 		}
+	}
+}
+
+// orderly is a disk that sees that a header is written only when all before it
+// is durable.
+type orderly struct {
+	*disk
+	t       *testing.T
+	headers int
+}
+
+func (o *orderly) WriteAt(p []byte, off int64) (int, error) {
+	if off < sectorSize && !tree.IsZero(p[:min(len(p), headerSize)]) {
+		o.headers++
+		if len(o.states) > 0 {
+			o.t.Errorf("%d sectors are not durable when the header is written", len(o.states))
+		}
+	}
+	for end := int(off) + len(p); end > len(o.now); {
+		o.now = append(o.now, 0)
+	}
+	return o.disk.WriteAt(p, off)
+}
+
+// TestHeaderLast: a COW becomes valid when all that it tells of is durable, and
+// is durable itself in the end.
+func TestHeaderLast(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(45, 1))
+	for round := range 12 {
+		cs := []int{1, 2, 8}[round%3]
+		cow, origin := soundHistory(rnd, cs)
+		cow = cow[:len(cow)/512*512]
+		stale(cow, cs, rnd)
+		p := &power{left: 1 << 30}
+		for name, verb := range map[string]func(o *orderly) error{
+			"merge in place": func(o *orderly) error {
+				_, err := MergeInPlace(t.Context(), newDisk(p, origin), int64(len(origin)), o, int64(len(cow)), "cow", InPlaceOptions{Batch: 33 * 512})
+				return err
+			},
+			"reset": func(o *orderly) error {
+				_, err := Reset(o, int64(len(cow)), "cow", ResetOptions{KeepChunk: true})
+				return err
+			},
+			"grow": func(o *orderly) error {
+				o.now[4] = 0
+				_, err := Grow(o, int64(len(cow)), int64(len(cow))+99*512, "cow")
+				return err
+			},
+			"recover": func(o *orderly) error {
+				_, err := Recover(t.Context(), bytes.NewReader(cow), int64(len(cow)), "cow", o, RecoverOptions{})
+				return err
+			},
+			"repack": func(o *orderly) error {
+				_, err := Repack(t.Context(), over(t, cow, origin), o, RepackOptions{})
+				return err
+			},
+		} {
+			o := &orderly{disk: newDisk(p, cow), t: t}
+			if err := verb(o); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if o.headers != 1 || len(o.states) > 0 || openBytes(t, o.durable).State() != Valid {
+				t.Errorf("%s: %d headers, %d sectors not durable", name, o.headers, len(o.states))
+			}
+		}
+	}
+}
+
+// TestRecoverStride: of a run of chunks that goes over the place of an area, that
+// one chunk is lost, wherever in the run it is.
+func TestRecoverStride(t *testing.T) {
+	t.Parallel()
+	for from := uint64(2); from < 34; from += 7 {
+		var entries [][2]uint64
+		for i := range uint64(60) {
+			entries = append(entries, [2]uint64{i, from + i})
+		}
+		cow := forge(1, 120*512, entries)
+		rep, err := Diagnose(bytes.NewReader(cow), int64(len(cow)), "cow", RecoverOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := []Lost{{Extent{int64(34-from) * 512, int64(35-from) * 512}, 34 - from, rep.Lost[0].Place, "overwritten by metadata"}}
+		if rep.Saved != 59 || rep.LostChunks != 1 || !slices.Equal(rep.Lost, lost) {
+			t.Errorf("from chunk %d: %d saved, lost %+v", from, rep.Saved, rep.Lost)
+		}
+	}
+	// A chunk that only the largest origins have is named where it is.
+	const old = 1<<53 + 5
+	cow := forge(1, 120*512, [][2]uint64{{1, 2}, {old, 500}})
+	rep, err := Diagnose(bytes.NewReader(cow), int64(len(cow)), "cow", RecoverOptions{})
+	if err != nil || len(rep.Lost) != 1 || rep.Lost[0].Extent != (Extent{old * 512, (old + 1) * 512}) {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}
+
+// TestFindingsApart: findings of one kind are told as one where they follow on,
+// and only there.
+func TestFindingsApart(t *testing.T) {
+	t.Parallel()
+	c := openBytes(t, forge(8, 100*4096, [][2]uint64{{10, 200}, {11, 201}, {5, 3}, {12, 202}, {14, 203}, {15, 205}, {16, 206}}))
+	type brief struct{ index, count, old, new uint64 }
+	var got []brief
+	for _, f := range c.Findings() {
+		if f.What != PastEnd {
+			t.Errorf("%v", f)
+		}
+		got = append(got, brief{f.Index, f.Count, f.Old, f.New})
+	}
+	if want := []brief{{0, 2, 10, 200}, {3, 1, 12, 202}, {4, 1, 14, 203}, {5, 2, 15, 205}}; !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// badSpot is a medium that cannot be read at one place.
+type badSpot struct {
+	*bytes.Reader
+	at int64
+}
+
+func (b badSpot) ReadAt(p []byte, off int64) (int, error) {
+	if off <= b.at && b.at < off+int64(len(p)) {
+		n, _ := b.Reader.ReadAt(p[:b.at-off], off)
+		return n, errFault
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+// TestBadChunk: the error of a chunk that cannot be read names that chunk, also
+// of the last one, of which the file holds a part.
+func TestBadChunk(t *testing.T) {
+	t.Parallel()
+	cow := forge(8, 9*4096+512, [][2]uint64{{0, 2}, {1, 3}, {2, 4}, {9, 8}, {10, 9}})
+	for chunk, at := range map[string]int64{"chunk 2:": 2*4096 + 5, "chunk 3:": 3*4096 + 4000, "chunk 4:": 4 * 4096, "chunk 8:": 8*4096 + 1, "chunk 9:": 9*4096 + 100} {
+		c, err := Open(badSpot{bytes.NewReader(cow), at}, int64(len(cow)), "cow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := c.Over(newContent(make([]byte, 12*4096)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, d.Size())
+		if _, err := d.ReadAt(b, 0); !errors.Is(err, errFault) || !strings.Contains(err.Error(), chunk) {
+			t.Errorf("%s: %v", chunk, err)
+		}
+	}
+}
+
+// TestRepackProgress: what is done never goes back, and is all in the end.
+func TestRepackProgress(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(46, 1))
+	for range 10 {
+		cow, origin := soundHistory(rnd, 1)
+		last, all := int64(0), int64(0)
+		o := RepackOptions{Chunk: uint32(1 << rnd.IntN(4)), Progress: func(done, total int64) {
+			if done < last || done > total || all != 0 && all != total {
+				t.Errorf("%d of %d after %d of %d", done, total, last, all)
+			}
+			last, all = done, total
+		}}
+		if _, err := Repack(t.Context(), over(t, cow, origin), &memory{}, o); err != nil || last != all || all == 0 {
+			t.Errorf("%d of %d, %v", last, all, err)
+		}
+	}
+	if _, err := Open(bytes.NewReader(nil), 0, "cow"); err == nil || !strings.Contains(err.Error(), "only 0 bytes") {
+		t.Errorf("an empty file: %v", err)
 	}
 }
