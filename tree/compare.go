@@ -298,7 +298,7 @@ func SameBytes(ctx context.Context, a, b Content) (bool, error) {
 		return false, nil
 	}
 	c := comparer{ctx: ctx}
-	return c.contents(a, b)
+	return c.contents(a, b, a.Size())
 }
 
 // read compares the bytes of files of equal size.
@@ -313,12 +313,11 @@ func (c *comparer) read(a, b *Node) (bool, error) {
 		return false, err
 	}
 	defer cb.Close()
-	return c.contents(ca, cb)
+	return c.contents(ca, cb, a.Size)
 }
 
-// contents compares two of equal size.
-func (c *comparer) contents(ca, cb Content) (bool, error) {
-	size := ca.Size()
+// contents compares two that should have size bytes.
+func (c *comparer) contents(ca, cb Content, size int64) (bool, error) {
 	if n := min(size, 1<<20); int64(len(c.bufA)) < n {
 		c.bufA, c.bufB = make([]byte, n), make([]byte, n)
 	}

@@ -278,7 +278,7 @@ func badSize(err error) error {
 // output is a new file that takes its name when it is whole.
 type output struct {
 	*written.File
-	new     *newfile.File
+	file    *newfile.File
 	reserve bool // have the host set the space aside
 	// check reads back what the kernel has copied; it may be nil.
 	check func(path string) error
@@ -291,7 +291,7 @@ func newOutput(path string, replace bool, perm os.FileMode, kinds []probe.Kind, 
 	if err != nil {
 		return nil, err
 	}
-	return &output{File: written.New(f.File), new: f}, nil
+	return &output{File: written.New(f.File), file: f}, nil
 }
 
 // Truncate sets the length, with the space set aside where that is asked for.
@@ -304,18 +304,17 @@ func (o *output) Truncate(size int64) error {
 	return o.File.Truncate(size)
 }
 
-// finish makes the file durable, reads it back and puts it in its place, or
-// removes it where the work failed.
+// finish has the file made durable, read back and put in its place, or removes it
+// where the work failed.
 func (o *output) finish(ctx context.Context, failed error) error {
 	if failed != nil {
-		return errors.Join(failed, o.new.Discard())
+		return errors.Join(failed, o.file.Discard())
 	}
-	return o.new.Commit(ctx, func(f *os.File) error {
-		err := o.Check(ctx, f.Name())
-		if err == nil && o.check != nil {
-			err = o.check(f.Name())
+	return o.file.Commit(ctx, func(f *os.File) error {
+		if err := o.Check(ctx, f.Name()); err != nil || o.check == nil {
+			return err
 		}
-		return err
+		return o.check(f.Name())
 	})
 }
 

@@ -16,7 +16,7 @@ func TestFlip(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 1))
 	dir := t.TempDir()
-	for range 40 {
+	for range 12 {
 		path := filepath.Join(dir, "f")
 		out, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 		if err != nil {
@@ -81,7 +81,7 @@ func TestFlip(t *testing.T) {
 				}
 			}
 		}
-		for range 20 {
+		for range 8 {
 			places = append(places, rnd.Int64N(size))
 		}
 		for _, at := range places {
