@@ -6,8 +6,9 @@ import (
 	"relive/tree"
 )
 
-// resetBytes is how much dracut and livecd-tools zero to empty an overlay.
-const resetBytes = 64 << 10
+// ResetBytes is how much dracut and livecd-tools zero to empty an overlay. What
+// is behind stays in the file.
+const ResetBytes = 64 << 10
 
 // ResetOptions change how a COW is emptied.
 type ResetOptions struct {
@@ -47,7 +48,7 @@ func Reset(s Store, size int64, name string, o ResetOptions) (kept uint32, err e
 	if err := c.empty(s, 0); err != nil {
 		return 0, err
 	}
-	if err := zero(s, 0, min(resetBytes, size)); err != nil {
+	if err := zero(s, 0, min(ResetBytes, size)); err != nil {
 		return 0, fmt.Errorf("%s: %w", name, err)
 	}
 	if err := s.Sync(); err != nil {

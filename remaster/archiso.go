@@ -132,7 +132,7 @@ func (Archiso) open(_ context.Context, e *Env, l *Live) error {
 }
 
 func (Archiso) check(ctx context.Context, p *CompactPlan) error {
-	return p.live.checkSnapshot(ctx, p.env, p.o.Force, p.o.Force && p.o.Image != "")
+	return p.live.checkSnapshot(ctx, p.env, &p.o)
 }
 
 func (Archiso) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {

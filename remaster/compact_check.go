@@ -59,9 +59,12 @@ func (p *CompactPlan) checkState(ctx context.Context) error {
 
 // newFile says how the file of -o or --image is made.
 func (p *CompactPlan) newFile() newfile.Options {
-	kinds := []probe.Kind{probe.SquashFS, probe.Ext4}
-	if p.forISO != nil {
+	kinds := []probe.Kind{probe.SquashFS}
+	switch {
+	case p.forISO != nil:
 		kinds = isoKinds
+	case p.o.Image != "" || p.live.Base.Image == nil:
+		kinds = []probe.Kind{probe.Ext4} // or another of its family
 	}
 	return newfile.Options{Force: p.o.Force, Kinds: kinds}
 }

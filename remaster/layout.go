@@ -115,7 +115,11 @@ func findOnHost(dir, generation, set string) (*Found, error) {
 			}
 		}
 	}
-	return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
+	none := fmt.Errorf("%s: %w", dir, ErrNoLayout)
+	if near := nearBases(dir); near != "" {
+		none = fmt.Errorf("%w; %s", none, near)
+	}
+	return nil, withHint(none, "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
 }
 
 // findAt looks for a live system; where there is none it gives nil.

@@ -222,7 +222,7 @@ func (l *Live) rel(path string) string {
 }
 
 func (LiveOS) check(ctx context.Context, p *CompactPlan) error {
-	return p.live.checkSnapshot(ctx, p.env, p.o.Force, p.o.Force && p.o.Image != "")
+	return p.live.checkSnapshot(ctx, p.env, &p.o)
 }
 
 func (LiveOS) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {

@@ -8,6 +8,7 @@ import (
 
 	"relive/dmmerge"
 	"relive/extfs"
+	"relive/remaster/exclude"
 	"relive/tree"
 )
 
@@ -84,14 +85,14 @@ func (s *Snapshot) damaged() *dmmerge.Finding {
 
 // warnings tells what a person should know of the COW.
 func (s *Snapshot) warnings() (out []string, err error) {
-	// A status does not read all of a large file for this: the metadata of a COW
-	// whose header is lost is at its beginning.
-	head, err := DataBehind(context.Background(), begin{s.content, min(s.Size, 1<<20)})
+	// The metadata of a COW whose header is lost is at its beginning; data further
+	// behind is what a reset leaves.
+	head, err := DataBehind(context.Background(), begin{s.content, min(s.Size, dmmerge.ResetBytes)})
 	if err != nil {
 		return nil, err
 	}
 	if head >= 0 {
-		out = append(out, fmt.Sprintf("the overlay's header is zero, so that a boot takes it for a new one, but there is data in it from byte %d on: it was emptied, or its header is lost", head))
+		out = append(out, fmt.Sprintf("the overlay's header is zero, so that a boot takes it for a new one, but there is data in it from byte %d on: its header is lost, or it is none", head))
 	}
 	for _, f := range s.COW.Findings() {
 		out = append(out, f.String())
@@ -128,15 +129,16 @@ func (b begin) NextData(off int64) (start, end int64, err error) {
 
 // checkSnapshot refuses a COW of which not everything can be read, and one that
 // does not make a whole file system with the base: all of its metadata is read.
-// One without a header must be empty, unless forced. An image for e2fsck to repair
-// may hold a broken file system.
-func (l *Live) checkSnapshot(ctx context.Context, e *Env, force, repair bool) error {
+// One without a header must be empty, unless forced, and what is left out need not
+// be readable. An image for e2fsck to repair (--image with --force) may hold a
+// broken file system.
+func (l *Live) checkSnapshot(ctx context.Context, e *Env, o *CompactOptions) error {
 	s := l.snapshot()
 	if s == nil {
 		return nil
 	}
 	path := l.Overlay.Path
-	if !force {
+	if !o.Force {
 		if err := CheckCOW(ctx, s.content, path, true); err != nil {
 			return err
 		}
@@ -144,11 +146,19 @@ func (l *Live) checkSnapshot(ctx context.Context, e *Env, force, repair bool) er
 	if f := s.damaged(); f != nil {
 		return refuse("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)
 	}
-	if repair {
+	if o.Force && o.Image != "" {
 		return nil
 	}
 	e.phase("reading the merged file system's metadata", 0)
-	err := tree.Walk(ctx, l.Merged, func(path string, n *tree.Node) error {
+	root := l.Merged
+	if len(o.Excludes) > 0 {
+		set, err := exclude.New(o.Excludes)
+		if err != nil {
+			return err
+		}
+		root = set.Apply(root)
+	}
+	err := tree.Walk(ctx, root, func(path string, n *tree.Node) error {
 		if data, ok := n.Data.(extfs.Located); ok {
 			for _, err := range data.Ranges() {
 				if err != nil && !errors.Is(err, extfs.ErrInline) {
@@ -158,7 +168,8 @@ func (l *Live) checkSnapshot(ctx context.Context, e *Env, force, repair bool) er
 		}
 		return nil
 	})
-	if errors.Is(err, tree.ErrCorrupt) {
+	var entry *tree.EntryError
+	if errors.Is(err, tree.ErrCorrupt) && !errors.As(err, &entry) {
 		return refuse("see that the overlay belongs to this base; relive compact --image FILE --force writes the merged image for e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
 	}
 	return err

@@ -28,6 +28,9 @@ type Status struct {
 	Host     HostStatus      `json:"host"`
 	Compact  *CompactOutlook `json:"compact,omitempty"`
 	Warnings []string        `json:"warnings"`
+	// Unreadable are the first of the paths that cannot be read, and are among the
+	// warnings.
+	Unreadable []string `json:"unreadable,omitempty"`
 }
 
 // BaseStatus describes the base image.
@@ -130,7 +133,8 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.Warnings = append(append(s.Warnings, rep...), unreadable.Warnings()...)
+		s.Unreadable = unreadable.Warnings()
+		s.Warnings = append(append(s.Warnings, rep...), s.Unreadable...)
 		if !vids.State.Used() {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("a boot ignores %s: its version id is %s, that of linuxfs %s", l.files.overlay[0], orNone(vids.Overlay), orNone(vids.Base)))
 		}

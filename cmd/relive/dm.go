@@ -82,6 +82,9 @@ func (d *device) Close() error { return errors.Join(d.Device.Close(), d.cow.Clos
 // openDevice opens a COW over an origin, to be read whole.
 func (a *app) openDevice(c *cobra.Command, origin, path string) (*device, error) {
 	cow, err := openCOW(c.Context(), path, true)
+	if r, ok := remaster.IsRefusal(err); ok && swapped(origin) {
+		return nil, refusal("the origin comes before the COW: is it the other way about?", "%s", r.Fact)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +94,12 @@ func (a *app) openDevice(c *cobra.Command, origin, path string) (*device, error)
 		return nil, err
 	}
 	return &device{d, cow}, nil
+}
+
+// swapped reports whether what was given for the origin may be a COW.
+func swapped(origin string) bool {
+	res, err := probe.File(origin)
+	return err == nil && (res.Kind == probe.COW || res.Kind == probe.Zeros)
 }
 
 // over lays a COW over an origin. Both are closed with the device, the COW's

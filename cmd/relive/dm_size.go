@@ -9,6 +9,7 @@ import (
 
 	"relive/dmmerge"
 	"relive/remaster"
+	"relive/tree"
 	"relive/tree/hostfs"
 )
 
@@ -37,6 +38,9 @@ with --force.`,
 				return err
 			}
 			kept, err := dmmerge.Reset(f, size, args[0], dmmerge.ResetOptions{KeepChunk: keep, Force: force})
+			if errors.Is(err, tree.ErrCorrupt) && !force {
+				return refusal("--force empties it all the same", "%v", err)
+			}
 			if err != nil {
 				return err
 			}

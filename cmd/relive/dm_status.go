@@ -101,8 +101,8 @@ func (s *dmStatus) warn() {
 	case dmmerge.Unloadable:
 		add("the kernel refuses to load it; relive dm recover or grow bring it back")
 	}
-	if s.DataAt >= 0 {
-		add("its header is zero, but there is data in it from byte %d on: it was emptied, its header is lost, or it is no COW; relive dm recover --chunk 4K --dry-run tells whether there is anything to save", s.DataAt)
+	if s.DataAt >= 0 && s.DataAt < dmmerge.ResetBytes {
+		add("its header is zero, but there is data in it from byte %d on: its header is lost, or it is no COW; relive dm recover --chunk 4K --dry-run tells whether there is anything to save", s.DataAt)
 	}
 	if s.Full && s.State == dmmerge.Valid {
 		add("it is full: the next write to a chunk that it does not hold fails; relive dm grow enlarges it")
@@ -132,6 +132,9 @@ func (a *app) printDMStatus(s *dmStatus) {
 	a.printInUse(s.InUse)
 	row("holds", "%d chunks, %s of %s", s.Exceptions, remaster.Bytes(int64(s.Exceptions)*s.ChunkBytes), remaster.Bytes(int64(s.CapacityBytes)))
 	row("left", "%d chunks, %s", s.ChunksLeft, remaster.Bytes(int64(s.BytesLeft)))
+	if s.DataAt >= dmmerge.ResetBytes {
+		row("behind", "data from byte %d on, as in a COW that was emptied; no other verb but reset --force takes it for one", s.DataAt)
+	}
 	if s.Leaked > 0 {
 		row("leaked", "%d chunks, %s: set aside when the power went; relive dm repack gives them back", s.Leaked, remaster.Bytes(int64(s.Leaked)*s.ChunkBytes))
 	}

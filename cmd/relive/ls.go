@@ -123,11 +123,16 @@ func (a *app) ls(ctx context.Context, args []string, f *lsFlags) error {
 	return a.showWarnings(unreadable.Warnings(), errWarned)
 }
 
-// list prints a tree as ls -l does. at is the path of its root.
+// list prints a tree as ls -l does. at is the path of its root: what is below a
+// directory has its path from there, as in a manifest.
 func (a *app) list(ctx context.Context, at string, root *tree.Node, f *lsFlags, unreadable *remaster.Unreadable) error {
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
 	defer out.Flush()
-	name := func(below string) string { return tree.Quote(strings.Trim(at+"/"+below, "/")) }
+	shown := at
+	if root.Type == tree.Directory && !f.self {
+		shown = ""
+	}
+	name := func(below string) string { return tree.Quote(strings.Trim(shown+"/"+below, "/")) }
 	return tree.WalkReadable(ctx, root, func(below string, n *tree.Node) error {
 		if err := f.line(out, name(below), n); err != nil {
 			return err

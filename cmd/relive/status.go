@@ -23,7 +23,8 @@ that earlier steps left, and what a compaction would cost.
 Of a block device or an image of a stick it shows the partitions, and the same
 of every live system on them, without mounting.
 
-A run that was interrupted is finished or undone first.`,
+A run that was interrupted is finished or undone first. Ends with 3 where a path
+of the overlay cannot be read.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if st, err := os.Stat(args[0]); err == nil && !st.IsDir() && on == "" && a.set == "" {
@@ -39,10 +40,14 @@ A run that was interrupted is finished or undone first.`,
 				return err
 			}
 			if a.json {
-				return a.printJSON(s)
+				err = a.printJSON(s)
+			} else {
+				a.printStatus(s)
 			}
-			a.printStatus(s)
-			return nil
+			if err == nil && len(s.Unreadable) > 0 {
+				return errWarned
+			}
+			return err
 		},
 	}
 	onFlag(c, &on)

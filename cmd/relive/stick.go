@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"relive/remaster"
@@ -80,13 +81,17 @@ func (a *app) stickStatus(ctx context.Context, path string) error {
 			a.printStatus(st)
 		}
 	}
+	var then error
+	if slices.ContainsFunc(out.Live, func(s *remaster.Status) bool { return len(s.Unreadable) > 0 }) {
+		then = errWarned
+	}
 	if a.json {
-		return a.printJSON(&out)
+		return cmp.Or(a.printJSON(&out), then)
 	}
 	if len(s.Lives) == 0 {
 		a.printf("no live system found\n")
 	}
-	return a.showWarnings(out.Problems, nil)
+	return cmp.Or(a.showWarnings(out.Problems, then), then)
 }
 
 func (a *app) printStick(s *stickJSON) {
