@@ -438,3 +438,43 @@ func TestRebuildAddresses(t *testing.T) {
 		t.Error("what follows the MBR is not there")
 	}
 }
+
+// TestRebuildLabel: a label with blanks is followed in every menu, and where it
+// stands in a text that is no menu, or in a form that GRUB may spoil, that is told.
+func TestRebuildLabel(t *testing.T) {
+	t.Parallel()
+	systest.NeedRoot(t, "genisoimage")
+	dir := systest.MemDir(t)
+	for name, text := range map[string]string{
+		"isolinux/isolinux.cfg": "label linux\n  kernel vmlinuz\n  append initrd=initrd.img inst.stage2=hd:LABEL=Cent\\x20OS\\x207 quiet\n",
+		"EFI/BOOT/grub.cfg":     "search --set=root -l 'Cent OS 7'\nmenuentry 'Install' {\n\tlinuxefi /vmlinuz inst.stage2=hd:LABEL=Cent\\x20OS\\x207 inst.ks=hd:LABEL=Cent\\x20OS\\x207:/ks.cfg quiet\n}\n",
+		"EFI/BOOT/refind.conf":  "menuentry x {\n  volume \"Cent OS 7\"\n}\n",
+		"loader/entries/x.conf": "linux /vmlinuz\noptions root=live:CDLABEL=Cent\\x20OS\\x207 quiet\n",
+	} {
+		systest.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		write(t, filepath.Join(dir, name), []byte(text), 0o644)
+	}
+	in := made(t, "genisoimage -quiet -r -J", dir, " -V Cent~OS~7")
+	out, s := rebuild(t, in, remaster.RebuildOptions{VolumeID: "MINE"})
+	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "EFI/BOOT/refind.conf: line 2 names the volume as it was called before") {
+		t.Errorf("%q", s.Warnings)
+	}
+	img, err := remaster.OpenISO(out, iso.Best)
+	systest.Must(t, err)
+	defer img.Close()
+	for name, want := range map[string]int{"isolinux/isolinux.cfg": 1, "EFI/BOOT/grub.cfg": 3, "loader/entries/x.conf": 1} {
+		n, err := img.Root.Lookup(name)
+		systest.Must(t, err)
+		c, err := n.Open()
+		systest.Must(t, err)
+		text := make([]byte, n.Size)
+		_, err = c.ReadAt(text, 0)
+		systest.Must(t, err)
+		if got := strings.Count(string(text), "MINE"); got != want || strings.Contains(string(text), "OS") {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+	if _, s := rebuild(t, out, remaster.RebuildOptions{VolumeID: "MINE 2"}); !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "EFI/BOOT/grub.cfg: the new name") }) {
+		t.Errorf("%q", s.Warnings)
+	}
+}
