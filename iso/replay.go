@@ -100,9 +100,7 @@ func (img *Image) unseen(s *survey) (left []string) {
 	tell(s.associated, "%d associated files, such as Apple's resource forks")
 	tell(s.hidden, "the mark that hides %d files from old systems")
 	tell(s.attributes, "the extended attribute records of %d files (ECMA-119 9.5)")
-	for _, d := range img.set.unknown {
-		left = append(left, d)
-	}
+	left = append(left, img.set.unknown...)
 	area := img.set.primary.raw[vdAppUse:][:vdAppUseSize]
 	if text := strings.Trim(string(area), " \x00"); text != "" && !strings.Contains(text, "ISO MD5SUM") {
 		what := "the application's part of the volume descriptor"
