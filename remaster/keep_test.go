@@ -142,6 +142,7 @@ func TestResetTruth(t *testing.T) {
 			if st := statusOf(t, s.dir); len(st.Warnings) > 0 {
 				t.Errorf("the status warns: %q", st.Warnings)
 			}
+			o.AllowUnmatched = true // what a rule with '!' has named is gone
 			if again := reset(t, s.dir, o); !again.Plan.UpToDate {
 				t.Errorf("a second reset has something to do: lost %+v", again.Plan.Lost)
 			}

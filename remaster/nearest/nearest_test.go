@@ -12,7 +12,7 @@ func TestName(t *testing.T) {
 	names := []string{"etc", "home", "hostname", "hosts", "hosts.allow", "NetworkManager", "usr"}
 	for want, near := range map[string]string{
 		"hots": "hosts", "host": "hosts", "hsots": "hosts", "Hosts": "hosts", "networkmanager": "NetworkManager",
-		"NetworkManger": "NetworkManager", "ect": "etc", "hostsallow": "hosts.allow", "xyz": "", "": "", "opt": "", "homes": "home",
+		"NetworkManger": "NetworkManager", "tec": "etc", "hostsallow": "hosts.allow", "xyz": "", "": "", "opt": "", "homes": "home",
 	} {
 		if got := Name(want, names); got != near {
 			t.Errorf("Name(%q) = %q, not %q", want, got, near)
@@ -71,7 +71,7 @@ func TestPath(t *testing.T) {
 	other := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("fstab", 0o644, nil)))
 	for _, c := range []struct{ path, near, above string }{
 		{"/etc/hots", "etc/hosts", ""},
-		{"/ect/hots", "etc/hosts", ""},
+		{"/tec/hots", "etc/hosts", ""},
 		{"etc/ssh/sshd.config", "etc/ssh/sshd_config", ""},
 		{"/rootfs/upper/etc/hosts", "etc/hosts", ""},
 		{"hosts", "etc/hosts", ""},
