@@ -363,12 +363,15 @@ func TestRecoverStride(t *testing.T) {
 			t.Errorf("from chunk %d: %d saved, lost %+v", from, rep.Saved, rep.Lost)
 		}
 	}
-	// A chunk that only the largest origins have is named where it is.
-	const old = 1<<53 + 5
-	cow := forge(1, 120*512, [][2]uint64{{1, 2}, {old, 500}})
-	rep, err := Diagnose(bytes.NewReader(cow), int64(len(cow)), "cow", RecoverOptions{})
-	if err != nil || len(rep.Lost) != 1 || rep.Lost[0].Extent != (Extent{old * 512, (old + 1) * 512}) {
-		t.Errorf("%+v, %v", rep, err)
+	// A chunk that only the largest origins have is named where it is, and one that
+	// none can have at the end of all.
+	const most = (1<<63 - 1) / 512 * 512
+	for old, want := range map[uint64]Extent{1<<53 + 5: {1<<62 + 5*512, 1<<62 + 6*512}, 1 << 60: {most, most}} {
+		cow := forge(1, 120*512, [][2]uint64{{1, 2}, {old, 500}})
+		rep, err := Diagnose(bytes.NewReader(cow), int64(len(cow)), "cow", RecoverOptions{})
+		if err != nil || len(rep.Lost) != 1 || rep.Lost[0].Extent != want {
+			t.Errorf("chunk %d: %+v, %v", old, rep, err)
+		}
 	}
 }
 
@@ -386,6 +389,24 @@ func TestFindingsApart(t *testing.T) {
 		got = append(got, brief{f.Index, f.Count, f.Old, f.New})
 	}
 	if want := []brief{{0, 2, 10, 200}, {3, 1, 12, 202}, {4, 1, 14, 203}, {5, 2, 15, 205}}; !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestDuplicatesApart: entries that an earlier one hides are told as one where the
+// ones that hide them follow on, too.
+func TestDuplicatesApart(t *testing.T) {
+	t.Parallel()
+	c := openBytes(t, forge(8, 100*4096, [][2]uint64{{41, 2}, {40, 3}, {10, 4}, {11, 5}, {10, 6}, {11, 7}, {40, 8}, {41, 9}}))
+	type brief struct{ index, count, old, new, other uint64 }
+	var got []brief
+	for _, f := range c.Findings() {
+		if f.What != Duplicate {
+			t.Errorf("%v", f)
+		}
+		got = append(got, brief{f.Index, f.Count, f.Old, f.New, f.Other})
+	}
+	if want := []brief{{4, 2, 10, 6, 2}, {6, 1, 40, 8, 1}, {7, 1, 41, 9, 0}}; !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

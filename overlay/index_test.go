@@ -45,7 +45,7 @@ func TestIndex(t *testing.T) {
 	}{
 		{name: "alias",
 			upper: lines{"a =new #50 %2" + origin},
-			index: lines{indexName(h) + " =new #50 %2 @nlink=L+0" + origin, "#left =1", "00ff/ "},
+			index: lines{indexName(h) + " =new #50 %5 @nlink=L+0" + origin, "#left =1", "00ff/ "},
 			want:  lines{"a =new", "d/", "d/b =new", "e/", "e/o =o", "z =z"},
 			report: func(r *Report) bool {
 				return r.IndexEntries == 1 && r.StaleIndex == 0
@@ -108,6 +108,9 @@ func TestIndex(t *testing.T) {
 				return
 			}
 			a, b := at(t, m.Root(), "a"), at(t, m.Root(), "d/b")
+			if b.Nlink != 2 {
+				t.Errorf("%d names, and the attribute says 2", b.Nlink)
+			}
 			if a.Inode != b.Inode || b.Nlink != 2 || b.Was == nil {
 				t.Errorf("%s and %s are not linked", show(a), show(b))
 			}

@@ -51,6 +51,9 @@ func TestEmptyUpper(t *testing.T) {
 	if only := merge(t, nil, Layer{Root: base}); only != base {
 		t.Error("a base alone is not itself")
 	}
+	if clean := merge(t, []Option{CleanBase()}, Layer{Root: base}); clean.Inode == base.Inode {
+		t.Error("a base that is shown clean passes for the base itself")
+	}
 	diff(t, "base", "clean base", base, merge(t, []Option{CleanBase()}, Layer{Root: base}))
 }
 

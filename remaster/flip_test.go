@@ -20,8 +20,8 @@ import (
 	"relive/tree/systest"
 )
 
-// regions gives a byte of each kind of region that a new file has, by what it is.
-func regions(f *os.File) (map[string]int64, error) {
+// imageRegions gives a byte of each kind of region that a new file has, by what it is.
+func imageRegions(f *os.File) (map[string]int64, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -195,7 +195,7 @@ func (v *flipped) test(t *testing.T, met map[string]bool) {
 	var files []map[string]int64
 	whole := duplicate(t, v.dir)
 	systest.Must(t, run(whole, func(_ int, f *os.File) error {
-		r, err := regions(f)
+		r, err := imageRegions(f)
 		files = append(files, r)
 		return err
 	}))
