@@ -180,12 +180,12 @@ func mustFind(t *testing.T, out string, places map[string]int64, write func(e *r
 	t.Helper()
 	for _, what := range slices.Sorted(maps.Keys(places)) {
 		e := environment(t, codec.Auto)
-		e.Progress = flipAt(t, out+".relive-tmp", places[what])
+		e.Progress = flipAt(t, out+".relive-part", places[what])
 		err := write(e)
 		if !errors.Is(err, remaster.ErrReadBack) && !errors.Is(err, tree.ErrCorrupt) {
 			t.Errorf("%s, byte %d: %v", what, places[what], err)
 		}
-		for _, name := range []string{out, out + ".relive-tmp"} {
+		for _, name := range []string{out, out + ".relive-part"} {
 			if _, err := os.Stat(name); err == nil {
 				t.Errorf("%s: there is %s", what, name)
 				systest.Must(t, os.Remove(name))
