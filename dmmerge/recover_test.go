@@ -381,7 +381,11 @@ func TestResetForce(t *testing.T) {
 	if _, err := Reset(m, 1<<20, "cow", ResetOptions{}); !errors.Is(err, tree.ErrCorrupt) || m.writes != 0 {
 		t.Error(err)
 	}
-	if kept, err := Reset(m, 1<<20, "cow", ResetOptions{Force: true, KeepChunk: true}); err != nil || kept != 0 || openBytes(t, m.b).State() != New {
+	if kept, err := Reset(m, 1<<20, "cow", ResetOptions{Force: true, KeepChunk: true}); err != nil || kept != DefaultChunkSectors || openBytes(t, m.b).State() != Valid {
+		t.Error(kept, err)
+	}
+	m = &memory{b: bytes.Repeat([]byte{7}, 1<<20)}
+	if kept, err := Reset(m, 1<<20, "cow", ResetOptions{Force: true}); err != nil || kept != 0 || openBytes(t, m.b).State() != New {
 		t.Error(kept, err)
 	}
 	if _, err := Reset(m, 100, "cow", ResetOptions{Force: true}); err == nil {

@@ -280,7 +280,7 @@ func origin(got []found) tree.Inode {
 }
 
 // covered gives the file that the layers below have of that name, nil where
-// they have none: a hint. What a broken layer makes of it is no error.
+// they have none: a hint. What cannot be read of it is no error.
 func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (*tree.Node, error) {
 	for len(parts) > 0 && parts[0].layer <= top.layer {
 		parts = parts[1:]
@@ -297,10 +297,8 @@ func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (*
 	}
 	got, err := m.descend(parts, root, &s)
 	switch {
-	case errors.Is(err, tree.ErrCorrupt), errors.Is(err, tree.ErrUnsupported):
-		return nil, nil
 	case err != nil:
-		return nil, err
+		return nil, nil
 	case len(got) == 0 || s.isDir || s.metacopy:
 		return nil, nil
 	}

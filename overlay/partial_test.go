@@ -51,10 +51,10 @@ func TestBadEntries(t *testing.T) {
 		good, bad, err := n.Readable()
 		var names [2]string
 		for _, k := range good {
-			names[0] = join(names[0], k.Name)
+			names[0] = spaced(names[0], k.Name)
 		}
 		for _, b := range bad {
-			names[1] = join(names[1], b.Name)
+			names[1] = spaced(names[1], b.Name)
 			if !errors.Is(b.Err, errUnreadable) {
 				t.Error(b)
 			}
@@ -79,7 +79,7 @@ func TestBadEntries(t *testing.T) {
 	}
 }
 
-func join(a, b string) string {
+func spaced(a, b string) string {
 	if a == "" {
 		return b
 	}

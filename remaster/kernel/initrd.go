@@ -105,7 +105,7 @@ type archive struct {
 // byte behind a trailer that begins none.
 func (a *archive) plain(at int64) error {
 	if at&3 != 0 {
-		return tree.Unsupported(a.u.name, fmt.Sprintf("byte %d", at), "what begins here is no archive: it is not aligned to four bytes, and of no known compression")
+		return tree.Corrupt(a.u.name, fmt.Sprintf("byte %d", at), "what begins here is no archive: it is not aligned to four bytes, and of no known compression")
 	}
 	for began := false; ; began = true {
 		b, err := a.u.in.Peek(1)
@@ -174,7 +174,7 @@ func (a *archive) entry(in *bufio.Reader) (trailer bool, err error) {
 		if a.entries == 0 {
 			return false, tree.Unsupported(a.u.name, a.place(), "neither a cpio archive nor of a known compression")
 		}
-		return false, tree.Unsupported(a.u.name, a.place(), "what follows the archive is none, nor of a known compression")
+		return false, tree.Corrupt(a.u.name, a.place(), "what follows the archive is none, nor of a known compression")
 	}
 	if err != nil {
 		return false, cut(unexpected(err))
