@@ -28,15 +28,20 @@ func (a *app) library() (*codec.Library, error) {
 	lib, err := codec.Open(mode)
 	var native *codec.NativeError
 	if errors.As(err, &native) {
-		hint := "use auto or go; the build that is not static, for amd64 and arm64, has them"
-		if len(native.Missing) > 0 {
-			var packages []string
-			for _, m := range native.Missing {
-				packages = append(packages, m.Package)
-			}
-			hint = "install " + strings.Join(packages, " ") + " (Debian's names), or use auto or go"
-		}
-		return nil, &remaster.Refusal{Fact: from + ": " + err.Error(), Hint: hint}
+		return nil, nativeRefusal(from, native)
 	}
 	return lib, err
+}
+
+// nativeRefusal says which packages have what was asked for.
+func nativeRefusal(from string, native *codec.NativeError) error {
+	hint := "use auto or go; the build that is not static, for amd64 and arm64, has them"
+	if len(native.Missing) > 0 {
+		var packages []string
+		for _, m := range native.Missing {
+			packages = append(packages, m.Package)
+		}
+		hint = "install " + strings.Join(packages, " ") + " (Debian's names), or use auto or go"
+	}
+	return &remaster.Refusal{Fact: from + ": " + native.Error(), Hint: hint}
 }
