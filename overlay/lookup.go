@@ -280,7 +280,8 @@ func origin(got []found) tree.Inode {
 }
 
 // covered gives the file that the layers below have of that name, nil where
-// they have none: a hint. What cannot be read of it is no error.
+// they have none: a hint. That it is damaged or not supported is no error; a read
+// that fails is, since files keep their inode numbers by it.
 func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (*tree.Node, error) {
 	for len(parts) > 0 && parts[0].layer <= top.layer {
 		parts = parts[1:]
@@ -297,9 +298,9 @@ func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (*
 	}
 	got, err := m.descend(parts, root, &s)
 	switch {
-	case err != nil:
-		return nil, nil
-	case len(got) == 0 || s.isDir || s.metacopy:
+	case err != nil && !errors.Is(err, tree.ErrCorrupt) && !errors.Is(err, tree.ErrUnsupported):
+		return nil, err
+	case err != nil || len(got) == 0 || s.isDir || s.metacopy:
 		return nil, nil
 	}
 	return got[len(got)-1].node, nil

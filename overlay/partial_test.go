@@ -7,7 +7,7 @@ import (
 	"relive/tree"
 )
 
-var errUnreadable = errors.New("its bytes are wrong")
+var errUnreadable = tree.Corrupt("layer", "an entry", "its bytes are wrong")
 
 type badDir struct {
 	good tree.List

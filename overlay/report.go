@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,9 +58,9 @@ type Report struct {
 }
 
 // Report walks the directories that upper layers take part in and counts.
-// Directories that only the base holds are not read. Entries that cannot be read
-// are passed over: whoever reads the union meets them. A directory that cannot be
-// listed is an error.
+// Directories that only the base holds are not read. Entries that are damaged or
+// not supported are passed over: whoever reads the union meets them. A read that
+// fails is an error, since another might not, and then the counts would be short.
 func (m *Merged) Report() (*Report, error) {
 	r := &Report{Namespaces: append([]Namespace(nil), m.spaces...), first: make(map[*int]string)}
 	r.StaleIndex = m.staleIndex
@@ -86,9 +87,14 @@ func (m *Merged) Report() (*Report, error) {
 			return nil, tooDeep(d.path)
 		}
 		todo = todo[:len(todo)-1]
-		kids, _, err := d.children(s)
+		kids, bad, err := d.children(s)
 		if err != nil {
 			return nil, err
+		}
+		for _, b := range bad {
+			if !errors.Is(b.Err, tree.ErrCorrupt) && !errors.Is(b.Err, tree.ErrUnsupported) {
+				return nil, &tree.EntryError{Path: strings.TrimPrefix(d.path+"/"+b.Name, "/"), Err: b.Err}
+			}
 		}
 		for _, n := range kids {
 			if below, ok := n.Dir.(*mergedDir); ok && below.m == m && below.parts[0].layer < m.base() {
