@@ -204,7 +204,8 @@ func seenNamespace(root *tree.Node, name string) (Namespace, error) {
 }
 
 // walkRaw visits every node of a layer as it is stored, directories before
-// what they hold.
+// what they hold. Entries that are damaged or not supported are passed over: whoever
+// reads the union meets them.
 func walkRaw(root *tree.Node, visit func(path string, n *tree.Node) error) error {
 	type dir struct {
 		path  string
@@ -220,7 +221,10 @@ func walkRaw(root *tree.Node, visit func(path string, n *tree.Node) error) error
 		if d.depth > tree.MaxDepth {
 			return tooDeep(d.path)
 		}
-		kids, err := d.node.Children()
+		kids, bad, err := d.node.Readable()
+		if err == nil {
+			err = failedRead(d.path, bad)
+		}
 		if err != nil {
 			return err
 		}
@@ -232,6 +236,17 @@ func walkRaw(root *tree.Node, visit func(path string, n *tree.Node) error) error
 			if n.Type == tree.Directory {
 				todo = append(todo, dir{path, n, d.depth + 1})
 			}
+		}
+	}
+	return nil
+}
+
+// failedRead returns the error of the first entry that another read might find
+// sound, nil where all of them are damaged or not supported.
+func failedRead(dir string, bad []tree.BadEntry) error {
+	for _, b := range bad {
+		if !errors.Is(b.Err, tree.ErrCorrupt) && !errors.Is(b.Err, tree.ErrUnsupported) {
+			return &tree.EntryError{Path: strings.TrimPrefix(dir+"/"+b.Name, "/"), Err: b.Err}
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package overlay
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,10 +90,8 @@ func (m *Merged) Report() (*Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, b := range bad {
-			if !errors.Is(b.Err, tree.ErrCorrupt) && !errors.Is(b.Err, tree.ErrUnsupported) {
-				return nil, &tree.EntryError{Path: strings.TrimPrefix(d.path+"/"+b.Name, "/"), Err: b.Err}
-			}
+		if err := failedRead(d.path, bad); err != nil {
+			return nil, err
 		}
 		for _, n := range kids {
 			if below, ok := n.Dir.(*mergedDir); ok && below.m == m && below.parts[0].layer < m.base() {

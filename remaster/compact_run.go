@@ -20,6 +20,7 @@ func (p *CompactPlan) Run(ctx context.Context) (*CompactResult, error) {
 	var err error
 	if p.Summary.NothingToDo {
 		res.NewSize, res.Path = res.OldSize, p.live.Base.Path
+		res.Plan, res.Warnings = p.Summary, p.Summary.Warnings
 		return res, nil
 	}
 	if p.o.Output != "" {
@@ -162,6 +163,9 @@ func (p *CompactPlan) writeBase(ctx context.Context, out *os.File, scratch func(
 		}
 		return err
 	})
+	if err != nil {
+		return nil, f, err
+	}
 	p.env.phase("syncing", 0)
-	return file, f, err
+	return file, f, nil
 }
