@@ -185,6 +185,7 @@ type liveSpec struct {
 	aufs      bool
 	vid       string // of rootfs
 	base      string // version id of linuxfs, "" for defaultVID
+	size      int64  // of rootfs in bytes, 0 for 16 MiB
 }
 
 // make makes linuxfs of base and, where upper is not nil, rootfs.
@@ -226,7 +227,7 @@ func (s *liveSpec) make(dir string, base, upper *tree.Node) error {
 		root = tree.NewDir("", 0o755, upper, tree.NewDir("work", 0o755))
 	}
 	return create(filepath.Join(dir, "rootfs"), func(f *os.File) error {
-		_, err := extfs.Build(context.Background(), f, root, extfs.BuildOptions{Size: 16 << 20, Label: "rootfs", Time: epoch})
+		_, err := extfs.Build(context.Background(), f, root, extfs.BuildOptions{Size: cmp.Or(s.size, 16<<20), Label: "rootfs", Time: epoch})
 		return err
 	})
 }
