@@ -132,6 +132,8 @@ func (a *app) openOrigin(c *cobra.Command, origin string) (tree.Content, error) 
 			err = refusal("name the image inside, such as "+file+":LiveOS/rootfs.img", "%s: a SquashFS is no origin", file)
 		case res.Kind == probe.COW:
 			err = refusal("the origin comes before the COW: is it the other way about?", "%s: it is a COW, and no origin", file)
+		case content.Size() == 0:
+			err = refusal("give the image or device that the COW was written over", "%s: it is empty", file)
 		}
 		if err != nil {
 			content.Close()
