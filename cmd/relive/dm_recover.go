@@ -84,7 +84,8 @@ func (a *app) dmRecover(c *cobra.Command, path string, f *dmRecoverFlags) error 
 		return err
 	}
 	defer in.Close()
-	if err := remaster.CheckCOW(c.Context(), in, path, false); err != nil {
+	// With a chunk size, a lost header is what there is to recover from.
+	if err := remaster.CheckCOW(c.Context(), in, path, f.chunk == ""); err != nil {
 		return err
 	}
 	rep, err := dmmerge.Diagnose(in, in.Size(), path, o)
