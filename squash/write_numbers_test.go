@@ -230,10 +230,16 @@ func TestNumbersNotKept(t *testing.T) {
 // The kernel finds every inode by the number in a file handle, and nothing by a
 // number that is missing; it shows the same tree, and so do the tools.
 func TestNumbersKernel(t *testing.T) {
-	systest.NeedRoot(t, "unsquashfs", "sqfs2tar", "tar", "mksquashfs")
+	systest.NeedRoot(t, "unsquashfs", "sqfs2tar", "tar")
 	o := lz4Options(t, 4096)
 	o.Codec = quick(codec.Gzip, 4096)
-	image, _ := writeImage(t, sampleTree(3, 4096), o)
+	var e tree.Edits
+	e.Remove("x3") // ext4, to which tools unpack, has no room for such attributes
+	small, err := e.Apply(sampleTree(3, 4096))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, _ := writeImage(t, small, o)
 	base := openImage(t, image, o.Library)
 	root, held := changedTree(t, base, 77)
 	o.Numbers = &Numbers{Of: base, Held: held}
@@ -293,24 +299,6 @@ func TestNumbersKernel(t *testing.T) {
 	}
 	systest.Run(t, "sh", "-c", "sqfs2tar "+path+" > "+tarred+".tar && tar -C "+tarred+" -xpf "+tarred+".tar")
 	compareNames(t, at, tarred)
-
-	// mksquashfs goes on behind such an image.
-	more := t.TempDir()
-	if err := os.WriteFile(more+"/appended", []byte("more"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	systest.CopyFile(t, path, path+".more")
-	systest.Run(t, "mksquashfs", more, path+".more", "-quiet", "-no-progress", "-no-recovery")
-	verifyClean(t, openFile(t, path+".more"))
-	appended := apply(t, hostTree(t, mount(t, path+".more")), func(e *tree.Edits) { e.Remove("appended") })
-	sameTree(t, "appended to", root, sameRootTimes(appended, root))
-}
-
-// sameRootTimes gives a tree with the root's metadata of another.
-func sameRootTimes(n, like *tree.Node) *tree.Node {
-	c := *n
-	c.Meta, c.Xattrs = like.Meta, like.Xattrs
-	return &c
 }
 
 // compareNames compares files of two directories by name, mode and content.

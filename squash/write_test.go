@@ -128,7 +128,7 @@ func sampleTree(seed uint64, blockSize int) *tree.Node {
 		return n
 	}
 	kids = append(kids,
-		withXattrs(file("x1", text(10)), tree.Xattr{Name: "user.a", Value: long}, tree.Xattr{Name: "security.capability", Value: "\x01\x00\x00\x02"}),
+		withXattrs(file("x1", text(10)), tree.Xattr{Name: "user.a", Value: long}, tree.Xattr{Name: "security.capability", Value: "\x01\x00\x00\x02" + strings.Repeat("\x00", 16)}),
 		withXattrs(file("x2", text(10)), tree.Xattr{Name: "user.b", Value: long}, tree.Xattr{Name: "trusted.empty"}),
 		withXattrs(file("x3", text(10)), tree.Xattr{Name: "user.big", Value: string(noise(60000))}),
 		withXattrs(meta(tree.NewSymlink("xlink", "t")), tree.Xattr{Name: "trusted.t", Value: long}))

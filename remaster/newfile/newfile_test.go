@@ -268,15 +268,17 @@ func TestChecks(t *testing.T) {
 // TestCommit: verify sees what is on the disk; where it or the naming fails
 // nothing is left; what came to be in the meantime is not replaced.
 func TestCommit(t *testing.T) {
-	for _, kind := range []string{"here", "vfat"} {
+	for _, kind := range []string{"here", "exfat"} { // which has no links
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
-			if kind == "vfat" {
-				systest.NeedTools(t, "mkfs.vfat")
-				systest.NeedFilesystems(t, "vfat")
+			if kind == "exfat" {
+				systest.NeedRoot(t, "mkfs.exfat", "mount.exfat-fuse", "umount")
 				image := systest.Blank(t, 8<<20)
-				systest.Run(t, "mkfs.vfat", image)
-				dir, _ = systest.Mount(t, "vfat", "loop", image)
+				systest.Run(t, "mkfs.exfat", image)
+				device, _ := systest.Loop(t, image, 0)
+				dir = systest.TempDir(t)
+				systest.Run(t, "mount.exfat-fuse", device, dir)
+				systest.Mounted(t, dir)
 			}
 			path := filepath.Join(dir, "out")
 			make := func(force bool) *newfile.File {
