@@ -126,16 +126,13 @@ func TestLibraries(t *testing.T) {
 
 // TestStatic: a static program needs nothing, and one for musl its loader.
 func TestStatic(t *testing.T) {
-	gcc, err := exec.LookPath("gcc")
-	if err != nil {
-		systest.Lacks(t, "gcc")
-	}
+	systest.NeedTools(t, "gcc")
 	dir := t.TempDir()
 	source := filepath.Join(dir, "x.c")
 	systest.Must(t, os.WriteFile(source, []byte("void _start(void) { for (;;); }\nint puts(const char *);\n"), 0o644))
 	build := func(args ...string) string {
 		out := filepath.Join(dir, "out")
-		systest.Run(t, gcc, append([]string{"-nostdlib", "-o", out, source}, args...)...)
+		systest.Run(t, "gcc", append([]string{"-nostdlib", "-o", out, source}, args...)...)
 		b, err := os.ReadFile(out)
 		systest.Must(t, err)
 		return string(b)
