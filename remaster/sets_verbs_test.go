@@ -330,6 +330,7 @@ func TestSetFormer(t *testing.T) {
 	}
 
 	// What has the version id of another base stays, also where that is gone.
+	s.boot("default", func(mnt string) { write(t, mnt+"/etc/some", nil, 0o644) })
 	s.compactWith("default")
 	for _, name := range []string{"linuxfs.old", "linuxfs.md5.old"} {
 		systest.Must(t, os.RemoveAll(s.path(name)))
