@@ -134,7 +134,7 @@ func TestDoctorLossy(t *testing.T) {
 	}
 	mustSave(t, y.dir, y.ram, remaster.SaveOptions{KeepOld: 1})
 	d = diagnose(t, y.dir)
-	if len(d.Findings) > 0 || len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "rootfs.old") {
+	if len(d.Findings) > 0 || len(d.Notes) != 2 || !strings.Contains(d.Notes[0], "rootfs.old") || !strings.Contains(d.Notes[1], "no init") {
 		t.Errorf("after relive save: %+v %q", d.Findings, d.Notes)
 	}
 }

@@ -90,7 +90,7 @@ func TestCodecs(t *testing.T) {
 }
 
 // TestExcludes: what patterns name is left out, and a pattern that names
-// nothing is a warning.
+// nothing is refused, or a warning where that is allowed.
 func TestExcludes(t *testing.T) {
 	t.Parallel()
 	l := small(t)
@@ -103,6 +103,10 @@ func TestExcludes(t *testing.T) {
 	rules, err := exclude.Parse(strings.NewReader("# a list\nvar/log/!(samba)\n\n"), "list")
 	systest.Must(t, err)
 	o.Excludes = append(o.Excludes, rules...)
+	if _, err := l.plan(o); err == nil || !strings.Contains(err.Error(), `"etc/nothing"`) {
+		t.Errorf("what matches nothing: %v", err)
+	}
+	o.AllowUnmatched = true
 	res := l.compact(o)
 	if res.Plan.Excluded != 4 {
 		t.Errorf("%d entries left out, not 4", res.Plan.Excluded)

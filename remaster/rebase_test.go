@@ -400,7 +400,7 @@ func TestRebaseRefused(t *testing.T) {
 	upgrade := systest.TempDir(t)
 	smallSystem(t, upgrade)
 	write(t, upgrade+"/usr/bin/brandnew", text(43, 2_000), 0o755)
-	refused(m.dir, liveOS(t).fill(upgrade, "none", false, false, "-comp", "gzip").dir, "holds chunks of the file system in its base and no files", "--flatten", remaster.RebaseOptions{})
+	refused(m.dir, liveOS(t).fill(upgrade, "none", false, false, "-comp", "gzip").dir, "holds chunks of the file system in its base and no files", "compact --image FILE", remaster.RebaseOptions{})
 
 	// A rootfs that fits neither.
 	d, onto = rebaseDir(t, nil, nil, []*tree.Node{dir("etc", dir("live", dir("version", f("rootfs.ver", "==== 77777777777777777777777777777777\n")))), f("a", "1")})
