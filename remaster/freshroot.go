@@ -184,16 +184,16 @@ func (f *freshImage) same(ctx context.Context, path string) error {
 	defer l.Close()
 	img, err := l.openImage(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
 	root, err := img.FS.Root()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
 	var e tree.Edits
 	e.Remove("lost+found")
 	if root, err = e.Apply(root); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
 	want, err := e.Apply(f.root)
 	if err != nil {
