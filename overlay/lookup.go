@@ -298,7 +298,7 @@ func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (*
 	}
 	got, err := m.descend(parts, root, &s)
 	switch {
-	case err != nil && !errors.Is(err, tree.ErrCorrupt) && !errors.Is(err, tree.ErrUnsupported):
+	case err != nil && !damaged(err):
 		return nil, err
 	case err != nil || len(got) == 0 || s.isDir || s.metacopy:
 		return nil, nil

@@ -241,11 +241,17 @@ func walkRaw(root *tree.Node, visit func(path string, n *tree.Node) error) error
 	return nil
 }
 
+// damaged reports whether an error is of what a layer holds, which another read
+// would find as well, and not of the reading.
+func damaged(err error) bool {
+	return errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported)
+}
+
 // failedRead returns the error of the first entry that another read might find
 // sound, nil where all of them are damaged or not supported.
 func failedRead(dir string, bad []tree.BadEntry) error {
 	for _, b := range bad {
-		if !errors.Is(b.Err, tree.ErrCorrupt) && !errors.Is(b.Err, tree.ErrUnsupported) {
+		if !damaged(b.Err) {
 			return &tree.EntryError{Path: strings.TrimPrefix(dir+"/"+b.Name, "/"), Err: b.Err}
 		}
 	}

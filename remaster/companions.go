@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -261,7 +260,7 @@ func packageText(lists []packages.List, former []byte) []byte {
 // read.
 func packageLists(ctx context.Context, root *tree.Node) ([]packages.List, error) {
 	lists, err := packages.Find(ctx, root)
-	if errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported) {
+	if damage(err) {
 		return nil, nil
 	}
 	return slices.DeleteFunc(lists, func(l packages.List) bool { return l.Unread != "" }), err

@@ -103,7 +103,7 @@ func (l *Live) Diagnose(ctx context.Context, e *Env) (*Diagnosis, error) {
 	}{{"looking at the directory", d.directory}, {"looking at the images", d.images}, {"looking at the layers", d.layers}, {"looking at packages", d.packages}, {"looking at what boots", d.system}} {
 		e.phase(step.name, 0)
 		err := step.look(ctx)
-		if ctx.Err() == nil && (errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported)) {
+		if ctx.Err() == nil && damage(err) {
 			d.tell("unreadable", Certain, unreadableDo, "%s: %v", step.name, err)
 			err = nil
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -12,7 +11,6 @@ import (
 	"relive/remaster/bootfiles"
 	"relive/remaster/menu"
 	"relive/remaster/packages"
-	"relive/tree"
 	"relive/tree/hostfs"
 )
 
@@ -98,7 +96,7 @@ func (p *ISOPlan) setUp(ctx context.Context, setup *bootfiles.Setup) error {
 // packageList plans the list of packages beside the ISO.
 func (p *ISOPlan) packageList(ctx context.Context) error {
 	lists, err := packages.Find(ctx, p.base.system)
-	if errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported) {
+	if damage(err) {
 		p.warn("there is no list of packages: %v", err)
 		return nil
 	}

@@ -2,7 +2,6 @@ package remaster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -79,7 +78,7 @@ func databasesOf(ctx context.Context, decided map[string]decidedUnit, base, ours
 		var err error
 		lists[i], err = packages.Find(ctx, root)
 		switch {
-		case errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported):
+		case damage(err):
 			damaged = err.Error() // which is no worse than it was
 		case err != nil:
 			return nil, err

@@ -89,7 +89,7 @@ func (c *snapshotResize) holds(ctx context.Context) (int64, error) {
 func (c *snapshotResize) free() (iter.Seq2[dmmerge.Extent, error], error) {
 	// Bitmaps that cannot be trusted show with the first range.
 	for _, err := range c.s.FS.FreeRanges() {
-		if errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported) {
+		if damage(err) {
 			return nil, nil
 		}
 		if err != nil {

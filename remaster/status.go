@@ -2,7 +2,6 @@ package remaster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -327,7 +326,7 @@ func (l *Live) outlook(ctx context.Context, e *Env) (*CompactOutlook, error) {
 	if r, ok := IsRefusal(err); ok {
 		return &CompactOutlook{Refused: r.Fact, Hint: r.Hint}, nil
 	}
-	if ctx.Err() == nil && (errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported)) {
+	if ctx.Err() == nil && damage(err) {
 		return &CompactOutlook{Refused: err.Error(), Hint: Hint(err)}, nil
 	}
 	if err != nil {

@@ -44,6 +44,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/swap"
 	"relive/remaster/written"
 )
 
@@ -408,7 +409,7 @@ func (f *File) Commit(ctx context.Context, verify func(f *os.File) error) (err e
 		return err
 	}
 	f.done = true
-	err = syncDir(filepath.Dir(f.path))
+	err = swap.OS{}.SyncDir(filepath.Dir(f.path))
 	// Closing gives the lock up, so it comes last.
 	return errors.Join(err, f.Close())
 }
@@ -464,20 +465,6 @@ func remove(name string) error {
 		return err
 	}
 	return nil
-}
-
-// syncDir makes names durable. A file system that knows no fsync of directories
-// is synced as a whole.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err = d.Sync(); lacks(err) {
-		err = unix.Syncfs(int(d.Fd()))
-	}
-	return err
 }
 
 // Write makes a small file with that text.
