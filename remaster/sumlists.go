@@ -174,36 +174,8 @@ func signatureOf(root *tree.Node, p string) (string, error) {
 
 // follow looks a path up in a tree, and follows symlinks in it.
 func follow(root *tree.Node, p string) (*tree.Node, error) {
-	const most = 40
-	p = strings.Trim(path.Clean("/"+p), "/")
-	for links := 0; ; {
-		n, at := root, ""
-		rest := p
-		again := false
-		for rest != "" && n != nil {
-			var name string
-			name, rest, _ = strings.Cut(rest, "/")
-			child, err := n.Child(name)
-			if err != nil || child == nil {
-				return nil, err
-			}
-			if child.Type == tree.Symlink {
-				if links++; links > most {
-					return nil, nil
-				}
-				target := child.Target
-				if !strings.HasPrefix(target, "/") {
-					target = path.Join("/", at, target)
-				}
-				p, again = strings.Trim(path.Clean(path.Join(target, rest)), "/"), true
-				break
-			}
-			n, at = child, tree.Join(at, name)
-		}
-		if !again {
-			return n, nil
-		}
-	}
+	n, _, err := tree.Follow(root, path.Clean("/"+p))
+	return n, err
 }
 
 // mediumName is the name that the live directory has on its medium, "" where it
