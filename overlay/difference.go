@@ -174,7 +174,7 @@ func (d *differ) note(n *tree.Node) {
 // called off.
 func (d *differ) enter(path string, n *tree.Node, depth int) ([]*tree.Node, error) {
 	if depth > tree.MaxDepth {
-		return nil, tooDeep(path)
+		return nil, tree.TooDeep(path)
 	}
 	if d.ctx.Err() != nil {
 		return nil, context.Cause(d.ctx)

@@ -2,7 +2,6 @@ package overlay
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -219,7 +218,7 @@ func walkRaw(root *tree.Node, visit func(path string, n *tree.Node) error) error
 		d := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if d.depth > tree.MaxDepth {
-			return tooDeep(d.path)
+			return tree.TooDeep(d.path)
 		}
 		kids, bad, err := d.node.Readable()
 		if err == nil {
@@ -256,10 +255,6 @@ func failedRead(dir string, bad []tree.BadEntry) error {
 		}
 	}
 	return nil
-}
-
-func tooDeep(path string) error {
-	return fmt.Errorf("overlay: %.200s…: directories nest deeper than %d", tree.Quote(path), tree.MaxDepth)
 }
 
 // mergedDir lists a directory of the union.

@@ -83,7 +83,7 @@ func (m *Merged) Report() (*Report, error) {
 	for todo := []*mergedDir{root}; len(todo) > 0; {
 		d := todo[len(todo)-1]
 		if d.depth > tree.MaxDepth {
-			return nil, tooDeep(d.path)
+			return nil, tree.TooDeep(d.path)
 		}
 		todo = todo[:len(todo)-1]
 		kids, bad, err := d.children(s)

@@ -252,7 +252,7 @@ type dirEntry struct {
 // inode.
 func (w *metaWriter) directory(path string, n *tree.Node, number, parent uint32, depth int) (Ref, error) {
 	if depth > tree.MaxDepth {
-		return 0, fmt.Errorf("%s: directories nest deeper than %d", tree.Quote(path), tree.MaxDepth)
+		return 0, tree.TooDeep(path)
 	}
 	if err := w.ctx.Err(); err != nil {
 		return 0, context.Cause(w.ctx)

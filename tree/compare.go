@@ -100,7 +100,7 @@ type comparer struct {
 
 func (c *comparer) pair(path string, a, b *Node, depth int) error {
 	if depth > MaxDepth {
-		return fmt.Errorf("%s: directories nest deeper than %d", Quote(path), MaxDepth)
+		return TooDeep(path)
 	}
 	same := c.o.TrustInode && a.Inode != (Inode{}) && a.Inode == b.Inode
 	d := c.meta(a, b)

@@ -50,6 +50,16 @@ func Corrupt(file, place, fact string, args ...any) error {
 	return &FormatError{File: file, Place: place, Fact: fmt.Sprintf(fact, args...), Kind: ErrCorrupt}
 }
 
+// TooDeep makes the FormatError of directories that nest deeper than MaxDepth at a
+// path, of which it shows the beginning.
+func TooDeep(path string) error {
+	const shown = 200 // bytes
+	if len(path) > shown {
+		path = path[:shown] + "…"
+	}
+	return Unsupported(Quote(path), "", "directories nest deeper than %d", MaxDepth)
+}
+
 // Unsupported makes the FormatError of a format that relive does not read.
 func Unsupported(file, place, fact string, args ...any) error {
 	return &FormatError{File: file, Place: place, Fact: fmt.Sprintf(fact, args...), Kind: ErrUnsupported}

@@ -3,7 +3,6 @@ package tree
 import (
 	"context"
 	"errors"
-	"fmt"
 )
 
 // SkipDir is what the function that Walk calls returns on a directory to leave
@@ -40,7 +39,7 @@ func (w *walker) walk(path string, n *Node, depth int) error {
 		return nil
 	}
 	if depth == MaxDepth {
-		return fmt.Errorf("%s: directories nest deeper than %d", Quote(path), MaxDepth)
+		return TooDeep(path)
 	}
 	if err := w.ctx.Err(); err != nil {
 		return context.Cause(w.ctx)

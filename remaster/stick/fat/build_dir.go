@@ -72,7 +72,7 @@ func (b *builder) dir(n *tree.Node, old *dir, path string, parent int32, depth i
 		return context.Cause(b.ctx)
 	}
 	if depth > tree.MaxDepth {
-		return fmt.Errorf("%s: directories nest deeper than %d", tree.Quote(path), tree.MaxDepth)
+		return tree.TooDeep(path)
 	}
 	self := int32(len(b.objects))
 	b.objects = append(b.objects, object{path: path, parent: parent})
