@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"relive/overlay"
+	"relive/remaster/probe"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -35,6 +36,15 @@ var antixDropped = []string{rootVIDFile, "etc/live/protect/remaster"}
 
 // Name implements Layout.
 func (AntiX) Name() string { return "antiX/MX" }
+
+// Traits implements Layout.
+func (AntiX) Traits() Traits {
+	return Traits{
+		Key: "antix", VersionIDs: true, Stamped: append([]string{baseVIDFile}, antixDropped...),
+		Sets: SetDirectories, Stages: true, BootRollback: true, EitherForm: true, CopiesPlain: true, SavesByHand: true, KernelSums: true,
+		RootLabel: antixRoot, HomeLabel: antixHome,
+	}
+}
 
 func (AntiX) find(at place, dir, generation string) (*Found, error) {
 	if !isFile(at, filepath.Join(dir, antixBase+generation)) {
@@ -184,7 +194,7 @@ func (s VIDState) Used() bool {
 // VIDs reads the version ids.
 func (l *Live) VIDs() (VIDs, error) {
 	var v VIDs
-	if _, ok := l.Layout.(AntiX); !ok {
+	if !l.Layout.Traits().VersionIDs {
 		return v, nil
 	}
 	text, err := readVersionFile(l.Base.Root, baseVIDFile)
@@ -244,26 +254,26 @@ func looksEmpty(upper *tree.Node) (bool, error) {
 	return true, nil
 }
 
-func (AntiX) check(_ context.Context, p *CompactPlan) error {
-	l, o := p.live, &p.o
+func (AntiX) openAlone(e *Env, l *Live, path string, _ probe.Kind) error {
+	return l.openBase(e, path, antixBase)
+}
+
+func (AntiX) check(_ context.Context, _ *Env, l *Live, to *Intent) error {
 	vids, err := l.VIDs()
 	if err != nil {
 		return err
 	}
-	if !vids.State.Used() && vids.State != VIDNoOverlay && !o.Force {
+	if !vids.State.Used() && vids.State != VIDNoOverlay && !to.Force {
 		return refuse("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, use --force",
 			"%s: the version ids of linuxfs (%s) and %s (%s) do not match", l.Dir, orNone(vids.Base), l.files.overlay[0], orNone(vids.Overlay))
 	}
-	if o.Output != "" {
+	if to.ReadOnly {
 		return nil
 	}
-	root := l.files.overlay[0]
-	for _, name := range []string{antixBase + ".new", root + ".new"} {
-		if exists(filepath.Join(l.Dir, name)) {
-			return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
-		}
+	if name := l.Pending(antixBase, l.files.overlay[0]); name != "" {
+		return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
 	}
-	if o.Stage {
+	if to.Stage {
 		for _, name := range []string{antixBase + ".old", antixBase + ".bad"} {
 			if exists(filepath.Join(l.Dir, name)) {
 				return refuse("move it away, or compact without --stage", "%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
@@ -274,53 +284,35 @@ func (AntiX) check(_ context.Context, p *CompactPlan) error {
 }
 
 // system stamps the new base with a version id of its own.
-func (AntiX) system(_ context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
-	old, err := readVersionFile(p.live.Base.Root, baseVIDFile)
+func (AntiX) system(_ context.Context, l *Live, merged *tree.Node, s Stamp) (*tree.Node, Version, error) {
+	old, err := readVersionFile(l.Base.Root, baseVIDFile)
 	if err != nil {
-		return nil, err
+		return nil, Version{}, err
 	}
-	vid := newVID(parseVID(old), p.live.salted(p.state, old, p.salt()))
-	p.Summary.VID = string(vid)
-	p.version = versionFile(vid, old, p.now.Time())
+	vid := newVID(parseVID(old), l.salted(s.State, old, s.Salt))
+	v := Version{vid, versionFile(vid, old, s.Now.Time())}
 	var edits tree.Edits
 	for _, path := range antixDropped {
 		edits.Remove(path)
 	}
-	stamp := tree.NewFile("", 0o644, p.version)
-	stamp.Mtime = p.now
+	stamp := tree.NewFile("", 0o644, v.Text)
+	stamp.Mtime = s.Now
 	edits.Put(baseVIDFile, stamp)
-	return edits.Apply(merged)
-}
-
-// resets makes a rootfs that belongs to the new base: an empty one, or with
-// --no-reset the present one with another stamp.
-func (AntiX) resets(p *CompactPlan) ([]part, error) {
-	o := p.live.Overlay
-	var root *tree.Node
-	var err error
-	if p.o.NoReset {
-		root, err = restamped(o, p.version, p.now)
-	} else {
-		root, err = stampedRootfs(o, p.system, p.version, p.now)
-	}
-	if err != nil {
-		return nil, err
-	}
-	pt, err := p.freshImage(o, p.live.files.overlay[0], root)
-	return []part{pt}, err
+	root, err := edits.Apply(merged)
+	return root, v, err
 }
 
 // stage puts the .new files in place; linuxfs.new, which a boot looks for,
 // comes last.
-func (AntiX) stage(p *CompactPlan, made map[string]string) []swap.Step {
+func (AntiX) stage(l *Live, made map[string]string) []swap.Step {
 	var steps []swap.Step
-	if exists(filepath.Join(p.live.Dir, "state")) {
-		if exists(filepath.Join(p.live.Dir, "state.new")) {
+	if exists(filepath.Join(l.Dir, "state")) {
+		if exists(filepath.Join(l.Dir, "state.new")) {
 			steps = append(steps, swap.Remove{Path: "state.new"})
 		}
 		steps = append(steps, swap.Copy{From: "state", To: "state.new"})
 	}
-	name := p.live.files.overlay[0]
+	name := l.files.overlay[0]
 	if root := made[name]; root != "" {
 		steps = append(steps, swap.Replace{New: root, Target: name + ".new"})
 	}

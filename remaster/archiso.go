@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"relive/remaster/probe"
 	"relive/tree"
 )
 
@@ -30,6 +31,14 @@ const (
 
 // Name implements Layout.
 func (Archiso) Name() string { return "archiso" }
+
+// Traits implements Layout.
+func (Archiso) Traits() Traits {
+	return Traits{
+		Key: "archiso", FlatOverlay: archisoUpper,
+		OtherSets: "the boot arguments cow_label= and cow_directory= name another partition or directory; relive takes the one beside the base",
+	}
+}
 
 func (Archiso) find(at place, dir, generation string) (*Found, error) {
 	var bases []string
@@ -131,22 +140,14 @@ func (Archiso) open(_ context.Context, e *Env, l *Live) error {
 	return l.openSnapshot(at)
 }
 
-func (Archiso) check(ctx context.Context, p *CompactPlan) error {
-	return p.live.checkSnapshot(ctx, p.env, &p.o)
+func (Archiso) openAlone(e *Env, l *Live, path string, _ probe.Kind) error {
+	return l.openBase(e, path, archisoInner)
 }
 
-func (Archiso) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
-	return merged, nil
+func (Archiso) check(ctx context.Context, e *Env, l *Live, to *Intent) error {
+	return l.checkSnapshot(ctx, e, to)
 }
 
-func (Archiso) resets(p *CompactPlan) ([]part, error) {
-	o, names := p.live.Overlay, p.live.files.overlay
-	if o.Snapshot == nil {
-		return p.freshLayer(o, names[0], names[1])
-	}
-	if p.o.Flatten {
-		return nil, refuse("compact without --flatten, or use -o", "%s: a flattened archiso base takes its changes from %s, not from %s", p.live.Dir, archisoUpper, archisoCOW)
-	}
-	pt, err := p.freshSnapshot(o, names[0])
-	return []part{pt}, err
+func (Archiso) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
+	return merged, Version{}, nil
 }

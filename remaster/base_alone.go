@@ -48,18 +48,7 @@ func (l *Live) openAs(e *Env, path string) error {
 	if err != nil {
 		return err
 	}
-	switch l.Layout.(type) {
-	case AntiX:
-		return l.openBase(e, path, antixBase)
-	case Archiso:
-		return l.openBase(e, path, archisoInner)
-	case LiveOS:
-		if res.Kind.IsExt() {
-			return l.openBare(path)
-		}
-		return l.openWrapped(e, path)
-	}
-	return l.openBase(e, path)
+	return l.Layout.openAlone(e, l, path, res.Kind)
 }
 
 // IsBase tells whether a path is a file that could be a base of l's layout by

@@ -15,7 +15,7 @@ import (
 // deviceMaker writes a block device, such as a merged snapshot, to an image
 // file with holes where it has them.
 type deviceMaker struct {
-	p    *CompactPlan
+	p    *BasePlan
 	data tree.Data
 	size int64
 }
@@ -127,7 +127,7 @@ func (m *deviceMaker) check(ctx context.Context, path string) error {
 
 // extMaker writes the merged tree into an ext image of its own.
 type extMaker struct {
-	p     *CompactPlan
+	p     *BasePlan
 	inner *innerImage
 }
 

@@ -28,7 +28,7 @@ type maker interface {
 
 // squashMaker writes a SquashFS image.
 type squashMaker struct {
-	p       *CompactPlan
+	p       *BasePlan
 	options squash.WriteOptions
 	root    *tree.Node
 	plan    *squash.Plan
@@ -138,7 +138,7 @@ func (m *squashMaker) checkContent(ctx context.Context, name string, c tree.Cont
 // wrap gives the tree of the base's image with other content for the ext image
 // inside. Where the base is an ext image itself, it is put where the layout has
 // it in an image.
-func (p *CompactPlan) wrap(data tree.Data, size int64) (*tree.Node, error) {
+func (p *BasePlan) wrap(data tree.Data, size int64) (*tree.Node, error) {
 	var edits tree.Edits
 	if p.live.Base.Image == nil {
 		n := tree.NewFile("", 0o644, nil)
@@ -165,7 +165,7 @@ func (p *CompactPlan) wrap(data tree.Data, size int64) (*tree.Node, error) {
 
 // planInner plans an ext image like the one inside the base, with the merged
 // tree in it: of the same size, or as large as the tree needs.
-func (p *CompactPlan) planInner(ctx context.Context, root *tree.Node) (*innerImage, error) {
+func (p *BasePlan) planInner(ctx context.Context, root *tree.Node) (*innerImage, error) {
 	in := p.live.Base.Inner
 	name := filepath.Base(in.Path)
 	if in.Path == "" {
@@ -178,7 +178,9 @@ func (p *CompactPlan) planInner(ctx context.Context, root *tree.Node) (*innerIma
 	// To the kernel it is another file system, in which no mark of the overlay leads
 	// to a file: they have other numbers.
 	f.options.UUID = otherUUID(f.options.UUID, p.state, p.salt())
-	p.Summary.Warnings = append(p.Summary.Warnings, f.losses()...)
+	for _, lost := range f.losses() {
+		p.warn("%s", lost)
+	}
 	p.env.phase("measuring", 0)
 	needs, err := extfs.Measure(ctx, root, f.options)
 	if err != nil {

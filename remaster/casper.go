@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"relive/overlay"
+	"relive/remaster/probe"
 	"relive/tree"
 )
 
@@ -30,6 +31,14 @@ var casperOverlays = []string{"writable", "casper-rw"}
 
 // Name implements Layout.
 func (Casper) Name() string { return "casper" }
+
+// Traits implements Layout.
+func (Casper) Traits() Traits {
+	return Traits{
+		Key: "casper", StackStays: true, HomeLabel: casperHome,
+		OtherSets: "the boot argument persistent-path= names another directory; relive takes the file at the root of the medium",
+	}
+}
 
 func (Casper) find(at place, dir, generation string) (*Found, error) {
 	present, err := squashImages(at, filepath.Join(dir, casperDir), "")
@@ -136,15 +145,17 @@ func (l *Live) openCasperOverlay(path string) error {
 	return l.openImageOverlay(path, "upper", "work")
 }
 
-func (Casper) check(context.Context, *CompactPlan) error { return nil }
-
-func (Casper) system(ctx context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
-	if len(p.live.stack) == 1 {
-		return merged, nil
-	}
-	return p.live.ownLayer(ctx, merged)
+func (Casper) openAlone(e *Env, l *Live, path string, _ probe.Kind) error {
+	return l.openBase(e, path)
 }
 
-func (Casper) resets(p *CompactPlan) ([]part, error) {
-	return p.freshLayer(p.live.Overlay, p.live.files.overlay[0], "")
+func (Casper) check(context.Context, *Env, *Live, *Intent) error { return nil }
+
+func (Casper) system(ctx context.Context, l *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
+	if len(l.stack) > 1 {
+		var err error
+		merged, err = l.ownLayer(ctx, merged)
+		return merged, Version{}, err
+	}
+	return merged, Version{}, nil
 }

@@ -3,14 +3,12 @@ package remaster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"syscall"
 	"time"
 
 	"relive/remaster/checksum"
 	"relive/remaster/newfile"
-	"relive/remaster/written"
 )
 
 // Run does what the plan says.
@@ -43,37 +41,37 @@ func (p *CompactPlan) runOutput(ctx context.Context, res *CompactResult) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Discard()) }()
-	file, _, err := p.writeBase(ctx, out.File, out.Scratch, res)
+	file, size, _, err := p.base.writeBase(ctx, out.File, out.Scratch)
 	if err != nil {
 		return err
 	}
 	var sums map[checksum.Kind]string
 	err = out.Commit(ctx, func(*os.File) error {
-		sums, err = p.readBack(ctx, file, out.Name(), res.NewSize)
+		sums, err = p.base.readBack(ctx, file, out.Name(), size, nil)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	res.Path, res.MD5 = p.o.Output, sums[checksum.MD5]
+	res.Path, res.NewSize, res.MD5 = p.o.Output, size, sums[checksum.MD5]
 	return nil
 }
 
 // runSwap makes all new files and puts them in place in one transaction.
 func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err error) {
-	files := &p.live.files
+	base := p.live.files.base
 	var sums map[checksum.Kind]string
-	err = p.transact(ctx, "compact", func(t *transaction) error {
-		path, err := t.temp(files.base)
+	err = p.swap.run(ctx, func(t *transaction) error {
+		path, err := t.temp(base)
 		if err != nil {
 			return err
 		}
 		var inner string
 		var facts baseFacts
-		facts, sums, err = p.makeBase(ctx, path, func() (string, error) {
-			inner, err = t.scratch(files.base + ".inner")
+		res.NewSize, facts, sums, err = p.base.makeBase(ctx, path, func() (string, error) {
+			inner, err = t.scratch(base + ".inner")
 			return inner, err
-		}, res)
+		}, p.swap.sumKinds(base))
 		if err != nil {
 			return err
 		}
@@ -82,9 +80,9 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 				return err
 			}
 		}
-		facts.packages = p.facts.packages
-		return p.putCompanions(t, map[string]map[checksum.Kind]string{files.base: sums}, func(c companion) ([]byte, error) {
-			return c.content(files.base, facts, sums), nil
+		facts.packages = p.swap.packages
+		return p.swap.putCompanions(t, map[string]map[checksum.Kind]string{base: sums}, func(c companion) ([]byte, error) {
+			return c.content(base, facts, sums), nil
 		})
 	})
 	if err != nil {
@@ -114,58 +112,4 @@ func createLike(path, former string) (*os.File, error) {
 	}
 	_ = f.Chmod(st.Mode().Perm()) // past the umask
 	return f, nil
-}
-
-// putCompanions makes the companions; see companionTexts.
-func (p *CompactPlan) putCompanions(t *transaction, sums map[string]map[checksum.Kind]string, text func(c companion) ([]byte, error)) error {
-	texts, err := p.companionTexts(sums, text)
-	if err != nil {
-		return err
-	}
-	for _, c := range p.companions {
-		if err := t.text(c.name, texts[c.name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// makeBase writes the new base, makes it durable, reads it back and compares it
-// with what it was made from. It gives the sums that companions need. scratch
-// gives the path of a temporary file.
-func (p *CompactPlan) makeBase(ctx context.Context, path string, scratch func() (string, error), res *CompactResult) (f baseFacts, sums map[checksum.Kind]string, err error) {
-	out, err := createLike(path, p.live.Base.Path)
-	if err != nil {
-		return f, nil, err
-	}
-	defer out.Close()
-	file, f, err := p.writeBase(ctx, out, scratch, res)
-	if err != nil {
-		return f, nil, err
-	}
-	if err := written.Settle(ctx, out); err != nil {
-		return f, nil, fmt.Errorf("writing %s: %w", path, err)
-	}
-	if err := out.Close(); err != nil {
-		return f, nil, fmt.Errorf("writing %s: %w", path, err)
-	}
-	sums, err = p.readBack(ctx, file, path, res.NewSize)
-	return f, sums, err
-}
-
-// writeBase writes the new base, while what it is copied from is compared with
-// its sums. It is to be synced next.
-func (p *CompactPlan) writeBase(ctx context.Context, out *os.File, scratch func() (string, error), res *CompactResult) (file *written.File, f baseFacts, err error) {
-	file = written.New(out)
-	err = p.check.beside(ctx, func(ctx context.Context) (err error) {
-		if res.NewSize, f, err = p.make.write(ctx, file, scratch); err != nil {
-			err = fmt.Errorf("writing %s: %w", out.Name(), err)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, f, err
-	}
-	p.env.phase("syncing", 0)
-	return file, f, nil
 }

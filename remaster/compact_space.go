@@ -9,64 +9,28 @@ import (
 	"relive/remaster/hostdisk"
 )
 
-// estimate foretells the size of the new base: what is copied, what is
-// compressed at the base's own ratio and a quarter more, the tables at the
-// base's size for each inode. work is what else is needed while it is made.
-func (p *CompactPlan) estimate() (size, work int64, err error) {
-	s := &p.Summary
-	if s.Form == "ext" {
-		return s.Bytes, 0, nil
-	}
-	if m, ok := p.make.(*squashMaker); ok && m.inner != nil {
-		work = m.inner.used
-	}
-	if p.live.Base.Image == nil {
-		return s.Copy + s.Compress/2 + 64<<10, work, nil // nothing tells how it compresses
-	}
-	sb := p.live.Base.Image.Superblock()
-	content, inodes, err := p.live.Base.content()
-	if err != nil {
-		return 0, 0, err
-	}
-	if p.live.Base.Inner != nil {
-		inodes = int64(sb.InodeCount)
-	}
-	ratio := 1.0
-	if content > 0 {
-		ratio = min(1, 1.25*float64(sb.InodeTableStart)/float64(content))
-	}
-	tables := int64(float64(sb.BytesUsed-sb.InodeTableStart) * 1.25 * float64(s.Inodes) / float64(max(inodes, 1)))
-	return s.Copy + int64(float64(s.Compress)*ratio) + tables + 64<<10, work, nil
-}
-
 // checkSpace refuses where the new files cannot fit.
 func (p *CompactPlan) checkSpace() error {
 	s := &p.Summary
-	var err error
-	var work int64
-	if s.Estimate, work, err = p.estimate(); err != nil {
+	_, work, err := p.base.estimate()
+	if err != nil {
 		return err
 	}
 	s.Need = s.Estimate + work
 	dir := p.live.Dir
-	if p.o.Output != "" {
+	if p.swap == nil {
 		dir = filepath.Dir(p.o.Output)
 	} else {
-		for _, r := range p.resets {
-			s.Need += r.need
+		n, err := p.swap.need()
+		if err != nil {
+			return err
 		}
-		for _, name := range p.twins() {
-			n, err := treeSize(filepath.Join(dir, name))
-			if err != nil {
-				return err
-			}
-			s.Need += n
-		}
+		s.Need += n
 	}
 	name := p.live.Base.Name()
 	room := room{dir: dir, need: s.Need, file: name, size: s.Estimate,
 		more: "use -o to write the new " + name + " to another disk", less: "choose a stronger codec with --comp, or leave things out with -e"}
-	if p.o.Output == "" {
+	if p.swap != nil {
 		room.old = p.live.files.base + ".old"
 		if way := p.inPlace(); way != "" {
 			room.more += "; " + way
@@ -81,11 +45,11 @@ func (p *CompactPlan) checkSpace() error {
 // where it is and is emptied there once the base holds its chunks.
 func (p *CompactPlan) inPlace() string {
 	l := p.live
-	if l.snapshot() == nil || p.o.NoReset || p.o.Stage || p.o.Flatten || p.apart {
+	if l.snapshot() == nil || p.o.NoReset || p.o.Stage || p.o.Flatten || p.swap.apart {
 		return ""
 	}
 	var need int64
-	for _, r := range p.resets {
+	for _, r := range p.swap.parts {
 		need += r.need
 	}
 	return fmt.Sprintf("or do without a second %s, which takes %s of it: relive compact --no-reset %s, then relive verify %s, and when that is well relive dm reset %s, which empties it where it is and cannot be undone",
@@ -122,18 +86,6 @@ func (r *room) check() (free int64, err error) {
 		err = refuse(r.less, "%s: the new %s would have about %s, and a file on this file system cannot have more than %s", r.dir, r.file, Bytes(r.size), Bytes(limit))
 	}
 	return free, err
-}
-
-// imageNeed is the space that the overlay's new image takes on the host.
-func (p *CompactPlan) imageNeed(o *Overlay) int64 {
-	sparse, err := hostdisk.HoldsHoles(p.live.Dir)
-	if err != nil || !sparse {
-		return o.Image.Size
-	}
-	if p.o.NoReset {
-		return o.Image.Allocated
-	}
-	return min(o.Image.Size, 2<<20+o.Image.Size/16) // the journal, and the tables of a small file system
 }
 
 func treeSize(path string) (n int64, err error) {

@@ -202,13 +202,8 @@ func (d *doctor) images(context.Context) error {
 	if l.HomeProblem != nil {
 		d.tell("home-unreadable", Certain, cmp.Or(Hint(l.HomeProblem), "look at a copy of it"), "%v", l.HomeProblem)
 	}
-	_, antix := l.Layout.(AntiX)
 	if o := l.Overlay; o != nil && o.Image != nil {
-		label := ""
-		if antix {
-			label = antixRoot
-		}
-		if err := d.image(o.Image, label); err != nil {
+		if err := d.image(o.Image, l.Layout.Traits().RootLabel); err != nil {
 			return err
 		}
 		if err := d.work(); err != nil {
@@ -217,8 +212,8 @@ func (d *doctor) images(context.Context) error {
 	}
 	if l.Home != nil {
 		label := ""
-		if antix {
-			label = antixHome
+		if t := l.Layout.Traits(); t.RootLabel != "" { // whose tools label both
+			label = t.HomeLabel
 		}
 		return d.image(l.Home, label)
 	}

@@ -112,7 +112,7 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 // bootSums writes the sum beside each kernel and initrd, which antiX's init
 // verifies; with other layouts those that the medium has follow. See sumLists.
 func (p *ISOPlan) bootSums(ctx context.Context) error {
-	if _, antix := p.live.Layout.(AntiX); !antix {
+	if !p.live.Layout.Traits().KernelSums {
 		return nil
 	}
 	files, err := globAll(p.root, slices.Concat(p.form.kernels, p.form.initrds))

@@ -78,7 +78,7 @@ func (f *lateFiles) checkBase(ctx context.Context, n *tree.Node) (err error) {
 		}
 		return err
 	})
-	g.Go(func() error { return f.p.base.make.(*squashMaker).checkContent(ctx, at, c) })
+	g.Go(func() error { return f.p.base.checkContent(ctx, at, c) })
 	return g.Wait()
 }
 
@@ -105,7 +105,7 @@ func (p *ISOPlan) planImage(ctx context.Context) error {
 		p.recipe.Late = append(p.recipe.Late, iso.Late{Path: at, Max: most, Write: write})
 	}
 	add(p.form.base, p.mostBase(), late.writeBase)
-	late.facts.packages = p.base.facts.packages
+	late.facts.packages = p.packages
 	for _, c := range p.form.beside {
 		if c.packages {
 			// It is known already.
@@ -213,13 +213,9 @@ func (p *ISOPlan) mostBase() int64 {
 // writeBase writes the system's image, and finds its sums.
 func (f *lateFiles) writeBase(ctx context.Context, out io.WriterAt, base int64) (int64, error) {
 	p := f.p
-	m, ok := p.base.make.(*squashMaker)
-	if !ok {
-		return 0, fmt.Errorf("%s: is no SquashFS image", p.form.base)
-	}
 	var err error
 	var facts baseFacts
-	if f.size, facts, err = m.writeAt(ctx, out, base, f.scratch); err != nil {
+	if f.size, facts, err = p.base.writeAt(ctx, out, base, f.scratch); err != nil {
 		return 0, err
 	}
 	f.base, f.facts.content = base, facts.content

@@ -27,6 +27,8 @@ type isoForm struct {
 	hollow []string
 	// kernels and initrds are patterns of where they lie, best first.
 	kernels, initrds []string
+	// machine are arguments that name a disk of the machine that a medium was in.
+	machine []string
 	// arguments are what a kernel is told so that the medium boots.
 	arguments func(volumeID string) []string
 }
@@ -87,6 +89,8 @@ func (AntiX) iso(l *Live) isoForm {
 	}
 	f.kernels = []string{dir + "/vmlinuz", dir + "/vmlinuz[0-9]"}
 	f.initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
+	// init finds another disk by itself, but not where it is told of one.
+	f.machine = []string{"bdev", "bootdev"}
 	f.arguments = func(string) []string { return []string{"quiet"} }
 	return f
 }

@@ -13,7 +13,7 @@ import (
 // menus adapts the boot menus: the volume has another name and time, persistence
 // is not on an ISO, and what the command line asks for.
 func (p *ISOPlan) menus(ctx context.Context, t *template) error {
-	layout := p.live.Layout.Name()
+	layout := p.live.Layout.Traits().Key
 	changed := 0
 	b := &bootEdits{
 		swaps: p.swaps,
@@ -46,11 +46,7 @@ func (p *ISOPlan) menus(ctx context.Context, t *template) error {
 	if !p.o.KeepPersistence {
 		e.Remove = slices.Concat(e.Remove, menu.Persistence(layout))
 	}
-	if _, antix := p.live.Layout.(AntiX); antix {
-		// A disk of the machine that the medium was in. init finds another by
-		// itself, but not where it is told of one.
-		e.Remove = append(slices.Clone(e.Remove), "bdev", "bootdev")
-	}
+	e.Remove = slices.Concat(e.Remove, p.form.machine)
 	if p.form.rename[0] != p.form.rename[1] {
 		e.Paths = map[string]string{"/" + p.form.rename[0]: "/" + p.form.rename[1]}
 		if p.form.rename[0] == "" {

@@ -16,6 +16,7 @@ import (
 	"relive/remaster/accounts"
 	"relive/remaster/exclude"
 	"relive/remaster/newfile"
+	"relive/remaster/packages"
 	"relive/squash/codec"
 	"relive/tree"
 )
@@ -104,7 +105,7 @@ type ISOPlan struct {
 	live *Live
 	env  *Env
 	o    ISOOptions
-	base *CompactPlan // of the system's image
+	base *BasePlan // of the system's image
 	form isoForm
 	sys  *isoSystem
 	// root is the ISO's tree, in which the late files have no content yet.
@@ -117,41 +118,52 @@ type ISOPlan struct {
 	swaps  []fileSwap // of kernel and initrd
 	open   closers
 	beside []sideFile
+	// packages are those of the system, where a file of the ISO lists them.
+	packages []packages.List
 	// taken is what comes from medium or template and has sums there.
 	taken []checkedFile
 
 	Summary ISOSummary
 }
 
+// SystemSummary tells of the system's image.
+type SystemSummary struct {
+	Dir    string `json:"dir"`
+	Layout string `json:"layout"`
+	Mode   string `json:"mode"` // "iso"
+	Output string `json:"output"`
+	BaseSummary
+}
+
 // ISOSummary is the part of a plan that is shown.
 type ISOSummary struct {
-	System   PlanSummary `json:"system"`
-	Output   string      `json:"output"`
-	VolumeID string      `json:"volume_id"`
-	UUID     string      `json:"uuid"`
-	Accounts string      `json:"accounts"`
-	Family   string      `json:"family"` // of the system, as rules for accounts tell it
-	User     string      `json:"user,omitempty"`
-	People   int         `json:"people_taken_out"`
-	Dropped  int         `json:"paths_dropped"`
-	Changed  int         `json:"paths_changed"`
-	Made     int         `json:"paths_made"`
-	Doubtful int         `json:"paths_kept_by_doubt"`
-	Homes    []string    `json:"homes"`
-	Lists    []string    `json:"exclude_lists"`
-	Boot     string      `json:"boot_files"` // where they come from
-	Firmware []string    `json:"firmware"`   // "BIOS", "UEFI"
-	Kernel   string      `json:"kernel"`     // its path on the ISO
-	Initrd   string      `json:"initrd"`
-	Version  string      `json:"kernel_version,omitempty"`
-	Menus    []string    `json:"menu_changes"`
-	Left     []string    `json:"left_on_medium"`
-	Base     string      `json:"base"` // its path on the ISO
-	Size     int64       `json:"size_estimate"`
-	Need     int64       `json:"space_needed"`
-	Free     int64       `json:"space_free"`
-	Beside   []string    `json:"files_beside"`
-	Warnings []string    `json:"warnings"`
+	System   SystemSummary `json:"system"`
+	Output   string        `json:"output"`
+	VolumeID string        `json:"volume_id"`
+	UUID     string        `json:"uuid"`
+	Accounts string        `json:"accounts"`
+	Family   string        `json:"family"` // of the system, as rules for accounts tell it
+	User     string        `json:"user,omitempty"`
+	People   int           `json:"people_taken_out"`
+	Dropped  int           `json:"paths_dropped"`
+	Changed  int           `json:"paths_changed"`
+	Made     int           `json:"paths_made"`
+	Doubtful int           `json:"paths_kept_by_doubt"`
+	Homes    []string      `json:"homes"`
+	Lists    []string      `json:"exclude_lists"`
+	Boot     string        `json:"boot_files"` // where they come from
+	Firmware []string      `json:"firmware"`   // "BIOS", "UEFI"
+	Kernel   string        `json:"kernel"`     // its path on the ISO
+	Initrd   string        `json:"initrd"`
+	Version  string        `json:"kernel_version,omitempty"`
+	Menus    []string      `json:"menu_changes"`
+	Left     []string      `json:"left_on_medium"`
+	Base     string        `json:"base"` // its path on the ISO
+	Size     int64         `json:"size_estimate"`
+	Need     int64         `json:"space_needed"`
+	Free     int64         `json:"space_free"`
+	Beside   []string      `json:"files_beside"`
+	Warnings []string      `json:"warnings"`
 }
 
 func (p *ISOPlan) warn(format string, args ...any) {
@@ -324,28 +336,37 @@ func (p *ISOPlan) planSystem(ctx context.Context) error {
 	if err := p.excludes(); err != nil {
 		return err
 	}
-	c := &CompactPlan{live: p.live, env: p.env, forISO: p.sys, o: CompactOptions{
-		Codec: o.Codec, Level: o.Level, BlockSize: o.BlockSize, Flatten: o.Flatten, KeepFree: o.KeepFree, FullVerify: o.FullVerify,
-		Output: o.Output, Force: o.Force,
-	}}
-	c.Summary = PlanSummary{Dir: p.live.Dir, Layout: p.live.Layout.Name(), Mode: "iso", Output: o.Output, Sums: []SumSource{}, Steps: []string{}, Warnings: []string{}}
-	p.base = c
-	if err := c.checkState(ctx); err != nil {
+	l := p.live
+	if err := l.Check(ctx, p.env, Intent{Force: o.Force, ReadOnly: true}); err != nil {
 		return err
 	}
-	if err := c.planTree(ctx); err != nil {
+	warnings, err := l.overlayWarnings()
+	if err != nil {
+		return err
+	}
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	if err := l.checkOutput(o.Output, p.newFile()); err != nil {
+		return err
+	}
+	if err := l.refuseInUse("what it writes meanwhile would be half in the ISO", l.overlayPaths()...); err != nil {
+		return err
+	}
+	p.base, err = newBase(ctx, p.env, l, BaseOptions{Codec: o.Codec, Level: o.Level, BlockSize: o.BlockSize, Flatten: o.Flatten, KeepFree: o.KeepFree,
+		FullVerify: o.FullVerify, Force: o.Force, Medium: p.sys.medium()}, p.warn)
+	if err != nil {
 		return err
 	}
 	s, r := &p.Summary, p.sys.plan.Report
 	s.Output, s.Base, s.Accounts, s.Family, s.User = o.Output, p.form.base, r.Mode.String(), r.Family, r.User
 	s.People, s.Dropped, s.Changed, s.Made, s.Doubtful = len(r.People), r.Count(accounts.Dropped), r.Count(accounts.Changed), r.Count(accounts.Made), r.Count(accounts.KeptByDoubt)
 	s.Homes = p.sys.homes
-	s.Warnings = append(s.Warnings, c.Summary.Warnings...)
-	c.Summary.Warnings = []string{}
-	var err error
-	c.Summary.Estimate, _, err = c.estimate()
-	s.System = c.Summary
-	return err
+	s.System = SystemSummary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: "iso", Output: o.Output, BaseSummary: p.base.Summary}
+	return nil
+}
+
+// newFile says how the ISO is made.
+func (p *ISOPlan) newFile() newfile.Options {
+	return newfile.Options{Force: p.o.Force, Kinds: isoKinds}
 }
 
 // excludes gathers the rules by which paths are left out of the system.

@@ -98,7 +98,7 @@ func (p *ISOPlan) checkTaken(ctx context.Context, taken *tree.Node, lists []*sum
 // come along, and of arguments that insist on it.
 func (p *ISOPlan) planTied(ctx context.Context) (err error) {
 	l := p.live
-	if p.base.facts.packages, err = p.base.packages(ctx, p.base.shown); err != nil {
+	if p.packages, err = l.packages(ctx, p.base.shown); err != nil {
 		return err
 	}
 	told := false
@@ -126,10 +126,6 @@ func (p *ISOPlan) planTied(ctx context.Context) (err error) {
 // lie in.
 func (p *ISOPlan) planCheck() error {
 	c := p.base
-	c.planCheck()
-	p.Summary.Warnings = append(p.Summary.Warnings, c.Summary.Warnings...)
-	c.Summary.Warnings = []string{}
-	c.check.warn = p.warn
 	addressed := map[string]bool{p.recipe.Catalog: true}
 	for _, b := range p.recipe.Boot {
 		addressed[b.Path] = addressed[b.Path] || b.BootInfo || b.Grub2Info

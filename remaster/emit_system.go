@@ -37,7 +37,12 @@ func (s *isoSystem) salt() string {
 	return text
 }
 
-func (s *isoSystem) system(ctx context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error) {
+// medium is what makes the system.
+func (s *isoSystem) medium() *MediumSystem {
+	return &MediumSystem{System: s.system, Salt: s.salt, NoDead: s.o.Accounts.Mode != accounts.Preserve}
+}
+
+func (s *isoSystem) system(ctx context.Context, p *BasePlan, merged *tree.Node) (*tree.Node, error) {
 	l := p.live
 	root := merged
 	var err error
@@ -62,15 +67,15 @@ func (s *isoSystem) system(ctx context.Context, p *CompactPlan, merged *tree.Nod
 	}
 	root = s.plan.Root()
 	p.touched = p.touched || o.Mode != accounts.Preserve || len(s.homes) > 0
-	if _, antix := l.Layout.(AntiX); antix {
-		return l.Layout.system(ctx, p, root) // for its version id
+	if l.Layout.Traits().VersionIDs {
+		return p.stamped(ctx, root)
 	}
 	return root, nil
 }
 
 // salts gives the salts of passwords: not secret, but others in every snapshot,
 // and the same when the same snapshot is made again.
-func (s *isoSystem) salts(p *CompactPlan) *rand.ChaCha8 {
+func (s *isoSystem) salts(p *BasePlan) *rand.ChaCha8 {
 	h := sha256.New()
 	h.Write(p.state)
 	fmt.Fprint(h, p.now, p.salt(), p.live.Base.Size)
@@ -103,7 +108,7 @@ func (s *isoSystem) withHomes(l *Live, root *tree.Node) (*tree.Node, error) {
 }
 
 // exclude leaves paths out of the tree and counts what each rule took.
-func (s *isoSystem) exclude(p *CompactPlan, root *tree.Node) (*tree.Node, error) {
+func (s *isoSystem) exclude(p *BasePlan, root *tree.Node) (*tree.Node, error) {
 	set, err := exclude.New(s.rules)
 	if err != nil {
 		return nil, err
@@ -119,6 +124,8 @@ func (s *isoSystem) exclude(p *CompactPlan, root *tree.Node) (*tree.Node, error)
 	var u unmatched
 	u.excludes(s.counts, s.listed, "", root)
 	warnings, err := u.check(p.live.Dir, s.o.AllowUnmatched)
-	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	for _, w := range warnings {
+		p.warn("%s", w)
+	}
 	return set.Apply(root), err
 }

@@ -15,6 +15,7 @@ import (
 	"relive/iso"
 	"relive/remaster/checksum"
 	"relive/remaster/newfile"
+	"relive/remaster/probe"
 	"relive/tree/hostfs"
 )
 
@@ -52,7 +53,7 @@ func (p *ISOPlan) Run(ctx context.Context) (*ISOResult, error) {
 
 func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
 	// Two runs on one name would write into each other's file.
-	out, err := newfile.Create(p.o.Output, p.base.newFile())
+	out, err := newfile.Create(p.o.Output, p.newFile())
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func (p *ISOPlan) readBack(ctx context.Context, path string, size int64, implant
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	p.env.phase("reading the ISO back", p.base.make.content())
+	p.env.phase("reading the ISO back", p.base.content())
 	g, ctx := errgroup.WithContext(ctx)
 	if len(p.o.Sums) > 0 {
 		g.Go(func() error {
@@ -184,3 +185,6 @@ func (p *ISOPlan) putBeside(ctx context.Context, s *sideFiles, res *ISOResult) e
 	}
 	return nil
 }
+
+// isoKinds are what an ISO is taken for.
+var isoKinds = []probe.Kind{probe.ISO9660, probe.UDF}

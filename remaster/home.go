@@ -180,11 +180,11 @@ func (p *SyncHomePlan) checkState(ctx context.Context) error {
 		}
 		return p.checkInUse()
 	}
-	if !l.onHost() {
-		return refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
+	if err := l.refuseOnStick(""); err != nil {
+		return err
 	}
 	if l.Overlay != nil {
-		if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: p.o.Force}}); err != nil {
+		if err := l.Check(ctx, p.env, Intent{Force: p.o.Force}); err != nil {
 			return err
 		}
 		warnings, err := l.overlayWarnings()
@@ -199,19 +199,11 @@ func (p *SyncHomePlan) checkState(ctx context.Context) error {
 // checkInUse refuses while one of the sides is mounted.
 func (p *SyncHomePlan) checkInUse() error {
 	l := p.live
-	if l.Overlay != nil {
-		if err := (&RelayerPlan{live: l}).checkInUse(); err != nil {
-			return err
-		}
+	paths := l.overlayPaths()
+	if l.Home != nil {
+		paths = append(paths, l.Home.Path)
 	}
-	if l.Home == nil {
-		return nil
-	}
-	why, err := l.inUse(l.Home.Path)
-	if err == nil && why != "" {
-		err = refuse("shut the live system down and do it from another one, or unmount it", "%s: in use: %s", l.Home.Path, why)
-	}
-	return err
+	return l.refuseInUse("", paths...)
 }
 
 // systemHome is what shows at /home without persistence of homes, nil where

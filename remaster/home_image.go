@@ -1,6 +1,7 @@
 package remaster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -24,15 +25,7 @@ const homeReserve = 64 << 20
 
 // homeLabel is the label of a new image of homes: that by which a boot knows it,
 // or that people expect.
-func homeLabel(l *Live) string {
-	switch l.Layout.(type) {
-	case AntiX:
-		return antixHome
-	case Casper:
-		return l.files.home
-	}
-	return "home"
-}
+func homeLabel(l *Live) string { return cmp.Or(l.Layout.Traits().HomeLabel, "home") }
 
 // planReverse plans that the image of homes holds the homes of the system.
 func (p *SyncHomePlan) planReverse(ctx context.Context, system *tree.Node) error {

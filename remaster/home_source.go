@@ -92,7 +92,7 @@ func (l *Live) homeRoot() (root *tree.Node, nested string, err error) {
 	if root, err = l.Home.FS.Root(); err != nil {
 		return nil, "", err
 	}
-	if _, liveOS := l.Layout.(LiveOS); liveOS {
+	if l.Layout.Traits().HomeInside {
 		// livesys mounts the image's home where it has one.
 		if inner, err := directoryAt(root, homeDir); err != nil || inner != nil {
 			return inner, homeDir, err

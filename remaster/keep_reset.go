@@ -191,7 +191,7 @@ func (p *ResetPlan) count(ctx context.Context, e *Env, l *Live, want *tree.Node)
 // planEmpty plans the overlay that a compaction leaves: one that holds nothing.
 func (p *RelayerPlan) planEmpty(ctx context.Context) error {
 	l, s := p.live, &p.Summary
-	if err := p.checkInUse(); err != nil {
+	if err := p.live.refuseInUse("", p.live.overlayPaths()...); err != nil {
 		return err
 	}
 	lost, err := l.checkBoots(ctx, l.Merged, l.Base.Root, l, p.o.Force)
@@ -199,17 +199,16 @@ func (p *RelayerPlan) planEmpty(ctx context.Context) error {
 		return err
 	}
 	s.Warnings = append(s.Warnings, lost...)
-	_, antix := l.Layout.(AntiX)
-	c := &CompactPlan{live: l, env: p.env, o: CompactOptions{KeepOld: p.o.KeepOld, Force: true}, system: l.Base.Root}
-	if antix {
-		if err := l.Layout.check(ctx, c); err != nil { // that nothing is pending
+	fresh := &freshOverlay{live: l, system: l.Base.Root, warn: p.warn}
+	if l.Layout.Traits().VersionIDs {
+		if err := l.Check(ctx, p.env, Intent{Force: true}); err != nil { // that nothing is pending
 			return err
 		}
 		text, err := readVersionFile(l.Base.Root, baseVIDFile)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.Base.Path, err)
 		}
-		c.version = []byte(text)
+		fresh.version = []byte(text)
 	}
 	_, newest, err := l.state(ctx)
 	if err != nil {
@@ -219,13 +218,12 @@ func (p *RelayerPlan) planEmpty(ctx context.Context) error {
 	if l.Base.Image != nil {
 		built.Sec = int64(l.Base.Image.Superblock().MkfsTime)
 	}
-	c.now = p.env.imageTime(built, newest)
+	fresh.now = p.env.imageTime(built, newest)
 	s.Overlay = l.rel(l.Overlay.Path)
-	if p.parts, err = l.Layout.resets(c); err != nil {
+	if p.parts, err = fresh.parts(); err != nil {
 		return err
 	}
 	slices.Reverse(p.parts) // a work directory first; see planDirectories
-	s.Warnings = append(s.Warnings, c.Summary.Warnings...)
 	if o := l.Overlay; o.Image != nil {
 		s.OldSize, s.Size = o.Image.Size, o.Image.Size
 		s.Before = fillOfImage(o.Image)

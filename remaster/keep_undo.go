@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"relive/remaster/hostdisk"
 	"relive/remaster/swap"
 )
 
@@ -53,17 +52,8 @@ func PlanResetUndo(ctx context.Context, e *Env, dir string, opts ...Option) (*Un
 		}
 	}
 	for _, name := range names {
-		for _, at := range []string{p.path(name), p.path(generation(name, 1))} {
-			if !exists(at) {
-				continue
-			}
-			why, err := hostdisk.InUse("/", at)
-			if err != nil {
-				return nil, err
-			}
-			if why != "" {
-				return nil, refuse("shut the live system down and do it from another one, or unmount it", "%s: in use: %s", at, why)
-			}
+		if err := refuseInUse("", p.path(name), p.path(generation(name, 1))); err != nil {
+			return nil, err
 		}
 	}
 	if err := p.checkFormer(ctx); err != nil {
@@ -105,7 +95,7 @@ func (p *UndoPlan) checkFormer(ctx context.Context) error {
 	if vids.State != VIDNoOverlay && !vids.State.Used() {
 		return refuse("it was written over another linuxfs, and a boot would ignore it", "%s: the version ids of %s (%s) and of linuxfs (%s) do not match", p.Dir, old, orNone(vids.Overlay), orNone(vids.Base))
 	}
-	if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: true}}); err != nil {
+	if err := l.Check(ctx, p.env, Intent{Force: true}); err != nil {
 		return err
 	}
 	if astray, err := l.astray(ctx, l.Base); err != nil {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/exclude"
+	"relive/remaster/probe"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -19,20 +21,21 @@ import (
 type Layout interface {
 	// Name is the layout's name for people.
 	Name() string
+	// Traits are what its boot does.
+	Traits() Traits
 	// find looks whether dir, or what is around it, is laid out in this way, and
 	// gives nil where it is not. generation is appended to the name of the base
 	// that is looked for: "", or ".old" for the former state.
 	find(at place, dir, generation string) (*Found, error)
 	// open fills in l.
 	open(ctx context.Context, e *Env, l *Live) error
-	// check refuses a compaction that would be unsafe for a reason of the
-	// layout's own.
-	check(ctx context.Context, p *CompactPlan) error
-	// system makes the tree of the new base's system from the merged one.
-	system(ctx context.Context, p *CompactPlan, merged *tree.Node) (*tree.Node, error)
-	// resets are what takes the place of an overlay that the new base has taken
-	// up.
-	resets(p *CompactPlan) ([]part, error)
+	// openAlone fills in the base of l from a file that holds that kind.
+	openAlone(e *Env, l *Live, path string, kind probe.Kind) error
+	// check refuses what would be unsafe for a reason of the layout's own.
+	check(ctx context.Context, e *Env, l *Live, to *Intent) error
+	// system makes the tree of a new base's system from the merged one, and the
+	// version that it is stamped with.
+	system(ctx context.Context, l *Live, merged *tree.Node, s Stamp) (*tree.Node, Version, error)
 	// iso tells how the system is laid out on an ISO.
 	iso(l *Live) isoForm
 	// bootDirs are the directories, relative to the live directory, in which
@@ -43,17 +46,70 @@ type Layout interface {
 	belowRoot(f *Found) bool
 }
 
+// Intent is what is about to be done with a live directory, as far as the rules
+// of a layout ask.
+type Intent struct {
+	// Force goes on where the overlay seems to belong to another base.
+	Force bool
+	// ReadOnly: nothing in the live directory changes.
+	ReadOnly bool
+	// Stage: new files are left for the next boot to take up.
+	Stage bool
+	// Excludes leave paths out of what is read.
+	Excludes []exclude.Rule
+	// Repair: the merged image is wanted as it is, broken or not.
+	Repair bool
+}
+
+// Check refuses what would be unsafe for a reason of the layout's own.
+func (l *Live) Check(ctx context.Context, e *Env, to Intent) error {
+	return l.Layout.check(ctx, e, l, &to)
+}
+
+// Stamp is what decides the version of a new base, and the time that it has.
+type Stamp struct {
+	State []byte // of the overlay
+	Salt  string // all else that decides the new base
+	Now   tree.Time
+}
+
+// Version is what a base is told from others by, where the layout has version
+// ids: the id, and the text of the file that holds it.
+type Version struct {
+	ID   VID
+	Text []byte
+}
+
+// System makes the tree of a new base's system from the merged one, and the
+// version that it is stamped with.
+func (l *Live) System(ctx context.Context, merged *tree.Node, s Stamp) (*tree.Node, Version, error) {
+	return l.Layout.system(ctx, l, merged, s)
+}
+
 // stager is a layout whose boot takes new files up by itself.
 type stager interface {
 	// stage gives the steps that leave new files for the next boot.
-	stage(p *CompactPlan, made map[string]string) []swap.Step
+	stage(l *Live, made map[string]string) []swap.Step
 }
 
-// part is a file or directory that a compaction makes anew.
-type part struct {
-	target string // its name in the live directory
-	need   int64  // bytes that it takes on the host
-	make   func(ctx context.Context, path string) error
+// Stage gives the steps that leave new files for the next boot of a layout that
+// stages. made has the temporary name for each target.
+func (l *Live) Stage(made map[string]string) []swap.Step {
+	return l.Layout.(stager).stage(l, made)
+}
+
+// Pending names the first file that waits for the next boot to take it up: one
+// of names with .new; "" where there is none.
+func (l *Live) Pending(names ...string) string {
+	if !l.Layout.Traits().Stages {
+		return ""
+	}
+	for _, name := range names {
+		if name += ".new"; exists(filepath.Join(l.Dir, name)) {
+			return name
+		}
+	}
+	return ""
 }
 
 // layouts are all that Find knows, the first that matches is taken.
@@ -251,7 +307,7 @@ func (l *Live) leftovers() ([]Leftover, error) {
 		".bad": "set aside by a rollback",
 		".bak": "set aside by an earlier rollback",
 	}
-	if _, ok := l.Layout.(AntiX); ok {
+	if l.Layout.Traits().Stages {
 		meaning[".new"] = "staged: the next boot takes it up"
 	}
 	dirs := map[string]bool{}

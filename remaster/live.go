@@ -13,7 +13,6 @@ import (
 
 	"relive/extfs"
 	"relive/overlay"
-	"relive/remaster/hostdisk"
 	"relive/remaster/probe"
 	"relive/remaster/stick"
 	"relive/remaster/swap"
@@ -138,15 +137,6 @@ func (l *Live) allocated(path string, size int64) int64 {
 		return size
 	}
 	return st.Blocks * 512
-}
-
-// inUse tells how the host uses a file of the live directory, "" where it does
-// not. Of what is on a stick it is the stick that is or is not in use.
-func (l *Live) inUse(path string) (string, error) {
-	if l.stick != nil {
-		return l.stick.InUse, nil
-	}
-	return hostdisk.InUse("/", path)
 }
 
 // watch notes the state of a file that is about to be opened.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/probe"
 	"relive/tree"
 )
 
@@ -41,6 +42,14 @@ const (
 
 // Name implements Layout.
 func (LiveBoot) Name() string { return "Debian live" }
+
+// Traits implements Layout.
+func (LiveBoot) Traits() Traits {
+	return Traits{
+		Key: "debian", Unions: true,
+		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; relive takes the one named persistence at the root of the medium",
+	}
+}
 
 func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 	images, err := squashImages(at, filepath.Join(dir, livebootDir), generation)
@@ -330,15 +339,12 @@ func trimPath(path string) string {
 	return strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
 }
 
-func (LiveBoot) check(context.Context, *CompactPlan) error { return nil }
-
-func (LiveBoot) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
-	return merged, nil
+func (LiveBoot) openAlone(e *Env, l *Live, path string, _ probe.Kind) error {
+	return l.openBase(e, path)
 }
 
-func (LiveBoot) resets(p *CompactPlan) ([]part, error) {
-	if len(p.live.Overlay.layers) == 0 {
-		return nil, nil // no union, nothing to empty
-	}
-	return p.freshUnions(p.live.Overlay)
+func (LiveBoot) check(context.Context, *Env, *Live, *Intent) error { return nil }
+
+func (LiveBoot) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
+	return merged, Version{}, nil
 }

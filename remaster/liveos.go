@@ -36,6 +36,14 @@ var liveosImages = []string{"rootfs.img", "ext3fs.img"}
 // Name implements Layout.
 func (LiveOS) Name() string { return "LiveOS" }
 
+// Traits implements Layout.
+func (LiveOS) Traits() Traits {
+	return Traits{
+		Key: "liveos", Sets: SetOverlays, HomeInside: true,
+		NoEntries: "add rd.live.overlay=LABEL=<label of the stick>:/LiveOS/<overlay> to the kernel's arguments by hand",
+	}
+}
+
 // within are the directories of a medium in which a live directory may be.
 func (LiveOS) within() []string { return []string{liveosDir} }
 
@@ -221,25 +229,17 @@ func (l *Live) rel(path string) string {
 	return path
 }
 
-func (LiveOS) check(ctx context.Context, p *CompactPlan) error {
-	return p.live.checkSnapshot(ctx, p.env, &p.o)
+func (LiveOS) openAlone(e *Env, l *Live, path string, kind probe.Kind) error {
+	if kind.IsExt() {
+		return l.openBare(path)
+	}
+	return l.openWrapped(e, path)
 }
 
-func (LiveOS) system(_ context.Context, _ *CompactPlan, merged *tree.Node) (*tree.Node, error) {
-	return merged, nil
+func (LiveOS) check(ctx context.Context, e *Env, l *Live, to *Intent) error {
+	return l.checkSnapshot(ctx, e, to)
 }
 
-func (LiveOS) resets(p *CompactPlan) ([]part, error) {
-	o := p.live.Overlay
-	target := p.live.files.overlay[0]
-	if o.Snapshot != nil && !p.o.Flatten {
-		pt, err := p.freshSnapshot(o, target)
-		return []part{pt}, err
-	}
-	if o.Snapshot != nil {
-		// Above a flattened base only overlayfs works.
-		pt, err := p.flatOverlay(o, target)
-		return []part{pt}, err
-	}
-	return p.freshLayer(o, target, liveosWork)
+func (LiveOS) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
+	return merged, Version{}, nil
 }

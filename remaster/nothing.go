@@ -55,9 +55,8 @@ func (p *CompactPlan) checkNothing(ctx context.Context) error {
 // comes with it: images of a stack that become one.
 func (p *CompactPlan) asked() bool {
 	o := &p.o
-	_, casper := p.live.Layout.(Casper) // whose stack stays
 	return o.Output != "" || o.Codec != nil || o.Level != 0 || o.BlockSize != 0 || len(o.Excludes) > 0 ||
-		o.Flatten && p.live.Base.Inner != nil || len(p.live.stack) > 1 && !casper
+		o.Flatten && p.live.Base.Inner != nil || len(p.live.stack) > 1 && !p.live.Layout.Traits().StackStays
 }
 
 // errDiffers ends a comparison at the first difference.

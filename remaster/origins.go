@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"relive/overlay"
 	"relive/squash"
@@ -134,7 +131,7 @@ func (l *Live) numbers() (*squash.Numbers, error) {
 // boots tells whether a boot lays the overlay over a base of that version id. A
 // boot of antiX does not lay one that has another.
 func (l *Live) boots(base VID) (bool, error) {
-	if _, antix := l.Layout.(AntiX); !antix || l.Overlay == nil {
+	if !l.Layout.Traits().VersionIDs || l.Overlay == nil {
 		return l.Overlay != nil, nil
 	}
 	vids, err := l.VIDs()
@@ -195,117 +192,4 @@ func (b *Base) followed() (id fsUUID, followed bool, err error) {
 		return id, false, errors.New("a base without a file system")
 	}
 	return id, b.Image.Superblock().ExportTableStart != squash.NoTable, nil
-}
-
-// misled tells whether marks of the overlay mean something else over the new
-// base, or keep the kernel from mounting it there.
-func (p *CompactPlan) misled() (bool, error) {
-	switch m := p.make.(type) {
-	case *deviceMaker:
-		return false, nil // the image is the old one with changes
-	case *squashMaker:
-		if m.inner == nil && m.plan.NumbersKept() && len(p.live.stack) < 2 {
-			return false, nil
-		}
-	}
-	// What files are marked with is a number that no inode has, or another file
-	// system.
-	return p.live.rootMarked()
-}
-
-// keepLayer plans an overlay that lies over a base in which its marks would lead
-// to other files: without them. An image is made anew; of a directory the marks
-// are emptied where they are, which changes nothing that it shows over the old
-// base, but for inode numbers.
-func (p *CompactPlan) keepLayer() ([]part, error) {
-	l := p.live
-	o := l.Overlay
-	if o.Image == nil {
-		layers, err := l.marked()
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range layers {
-			if len(m.marks) > 0 {
-				p.emptied = append(p.emptied, m)
-			}
-		}
-		return nil, nil
-	}
-	root, err := o.Image.FS.Root()
-	if err != nil {
-		return nil, err
-	}
-	var edits tree.Edits
-	for _, work := range o.works() {
-		edits.Remove(path.Join(work, "work"))
-		edits.Remove(path.Join(work, "index"))
-	}
-	if root, err = edits.Apply(root); err != nil {
-		return nil, err
-	}
-	pt, err := p.freshImage(o, l.files.overlay[0], overlay.WithoutOrigins(root))
-	pt.need = max(pt.need, o.Image.Allocated)
-	return []part{pt}, err
-}
-
-// emptyMarks empties the marks of layers that are directories of the host and
-// makes that durable. A cut in between leaves some of them as they were, which
-// is as good over the old base.
-func (p *CompactPlan) emptyMarks() error {
-	for _, m := range p.emptied {
-		if err := m.empty(); err != nil {
-			return withHint(err, "nothing was changed but marks that name inodes of the base")
-		}
-	}
-	return nil
-}
-
-func (m *markedLayer) empty() error {
-	top, err := os.OpenRoot(m.at)
-	if err != nil {
-		return err
-	}
-	defer top.Close()
-	name := m.layer.Namespace.Prefix() + "origin"
-	for _, o := range m.marks {
-		if err := setXattrAt(top, o.Path, name, ""); err != nil {
-			return err
-		}
-	}
-	dir, err := top.Open(".")
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := unix.Syncfs(int(dir.Fd())); err != nil {
-		return &os.PathError{Op: "syncfs", Path: m.at, Err: err}
-	}
-	return nil
-}
-
-// setXattrAt sets an attribute of a file below an open directory, without
-// following a symlink.
-func setXattrAt(top *os.Root, name, attr, value string) error {
-	in, err := top.Open(path.Dir("./" + name))
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	at := fmt.Sprintf("/proc/self/fd/%d/%s", in.Fd(), path.Base(name))
-	if name == "" {
-		at = fmt.Sprintf("/proc/self/fd/%d/.", in.Fd())
-	}
-	if err := unix.Lsetxattr(at, attr, []byte(value), 0); err != nil {
-		return &os.PathError{Op: "setxattr " + attr, Path: filepath.Join(top.Name(), name), Err: err}
-	}
-	return nil
-}
-
-// marksEmptied tells of emptyMarks in a plan that is shown.
-func (p *CompactPlan) marksEmptied() (out []string) {
-	for _, m := range p.emptied {
-		out = append(out, fmt.Sprintf("empty the marks in %s that name %d inodes of the old base", p.live.rel(m.at), len(m.marks)))
-	}
-	return out
 }

@@ -156,9 +156,10 @@ func (p *RelayerPlan) warn(format string, args ...any) {
 func (p *RelayerPlan) checkPlace() error {
 	l := p.live
 	o := l.Overlay
+	if err := l.refuseOnStick(""); err != nil {
+		return err
+	}
 	switch {
-	case !l.onHost():
-		return refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
 	case o == nil:
 		return refuse("boot once with persistence, so that there is one", "%s: there is no overlay", l.Dir)
 	case o.Upper == nil && o.Image == nil && o.Snapshot == nil && len(o.laid) == 0, len(o.Kept) > 0 && len(o.laid) == 0:
@@ -180,7 +181,7 @@ func (p *RelayerPlan) checkState(ctx context.Context) error {
 	case o.Image == nil && o.Snapshot == nil && os.Geteuid() != 0:
 		return refuse("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has", o.Path)
 	}
-	if err := l.Layout.check(ctx, &CompactPlan{live: l, env: p.env, o: CompactOptions{Force: p.o.Force}}); err != nil {
+	if err := l.Check(ctx, p.env, Intent{Force: p.o.Force}); err != nil {
 		return err
 	}
 	if p.layer == nil { // of which the present overlay would be no part
@@ -190,32 +191,14 @@ func (p *RelayerPlan) checkState(ctx context.Context) error {
 		}
 		p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 	}
-	return p.checkInUse()
-}
-
-// checkInUse refuses while the overlay is mounted.
-func (p *RelayerPlan) checkInUse() error {
-	l := p.live
-	for _, path := range []string{l.Overlay.Path, l.Overlay.WorkPath} {
-		if path == "" {
-			continue
-		}
-		why, err := l.inUse(path)
-		if err != nil {
-			return err
-		}
-		if why != "" {
-			return refuse("shut the live system down and do it from another one, or unmount it", "%s: in use: %s", path, why)
-		}
-	}
-	return nil
+	return p.live.refuseInUse("", p.live.overlayPaths()...)
 }
 
 // stamp puts the version id that a boot looks for into what antiX's rootfs is to
 // show.
 func (p *RelayerPlan) stamp() error {
 	l := p.live
-	if _, antix := l.Layout.(AntiX); !antix || p.layer != nil {
+	if !l.Layout.Traits().VersionIDs || p.layer != nil {
 		return nil
 	}
 	var was *tree.Node
@@ -291,15 +274,12 @@ func (p *RelayerPlan) layers(ctx context.Context) ([]newLayer, error) {
 		return nil, err
 	}
 	p.env.phase("comparing with the base", 0)
-	// Boots of antiX with dynamic persistence copy rootfs by cp -a, without
-	// attributes.
-	_, plain := p.live.Layout.(AntiX)
 	for i := range out {
 		n := &out[i]
 		// Marks of a nested overlay in the base are no part of either tree; see
 		// Live.lay for their form.
 		n.root, err = overlay.Difference(ctx, n.lower, n.want, overlay.DifferenceOptions{
-			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true, Plain: plain, Flags: p.flagForm()})
+			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true, Plain: p.live.Layout.Traits().CopiesPlain, Flags: p.flagForm()})
 		if err != nil {
 			return nil, fmt.Errorf("the new layer of %s: %w", p.live.Overlay.Name(), err)
 		}
@@ -357,7 +337,7 @@ func (p *RelayerPlan) run(ctx context.Context) (err error) {
 		}
 	}
 	// It may have taken minutes, in which somebody may have mounted the files.
-	if err := p.checkInUse(); err != nil {
+	if err := p.live.refuseInUse("", p.live.overlayPaths()...); err != nil {
 		return err
 	}
 	if err := p.live.unchanged(ctx); err != nil {

@@ -128,7 +128,7 @@ func (l *Live) PlanResize(ctx context.Context, e *Env, o ResizeOptions) (*Resize
 	case o.Overlay != nil && o.Home != nil && o.Overlay.Kind == SizeMax && o.Home.Kind == SizeMax:
 		return nil, withHint(&optionError{errors.New("only one of two images can have all that the disk has room for")}, "give a number for the other")
 	case !l.onHost():
-		return nil, refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
+		return nil, l.refuseOnStick("")
 	}
 	if o.Overlay != nil {
 		if err := p.addOverlay(ctx); err != nil {
@@ -185,7 +185,7 @@ func (p *ResizePlan) addOverlay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.refuseInUse(o.Path); err != nil {
+	if err := l.refuseInUse("", o.Path); err != nil {
 		return err
 	}
 	if o.Snapshot != nil {
@@ -212,7 +212,7 @@ func (p *ResizePlan) addHome(ctx context.Context) error {
 	if !isFile(l.at, path) {
 		return refuse("boot with home persistence once to make it", "%s: there is no %s that could be resized", l.Dir, name)
 	}
-	if err := p.refuseInUse(path); err != nil {
+	if err := l.refuseInUse("", path); err != nil {
 		return err
 	}
 	if l.Home == nil {
@@ -236,11 +236,9 @@ func (p *ResizePlan) checkState() error {
 		if r.make == nil {
 			continue
 		}
-		if _, antix := l.Layout.(AntiX); antix && r.target == l.files.overlay[0] {
-			for _, name := range []string{antixBase + ".new", r.target + ".new"} {
-				if exists(filepath.Join(l.Dir, name)) {
-					return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would set %s aside", l.Dir, name, r.target)
-				}
+		if len(l.files.overlay) > 0 && r.target == l.files.overlay[0] {
+			if name := l.Pending(l.files.base, r.target); name != "" {
+				return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would set %s aside", l.Dir, name, r.target)
 			}
 		}
 		if p.o.KeepOld == 0 {
@@ -277,20 +275,11 @@ func (p *ResizePlan) kept(r *resizing) int {
 // checkInUse refuses while one of the images is mounted.
 func (p *ResizePlan) checkInUse() error {
 	for _, r := range p.images {
-		if err := p.refuseInUse(r.path); err != nil {
+		if err := p.live.refuseInUse("", r.path); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// refuseInUse refuses while an image is mounted.
-func (p *ResizePlan) refuseInUse(path string) error {
-	why, err := p.live.inUse(path)
-	if err != nil || why == "" {
-		return err
-	}
-	return refuse("shut the live system down and resize from another one, or unmount it", "%s: in use: %s", path, why)
 }
 
 // steps gives what is renamed; name gives the new file of an image.

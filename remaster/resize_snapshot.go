@@ -135,7 +135,7 @@ func (c *snapshotResize) fit(ctx context.Context, size int64) error {
 		return nil
 	}
 	// A smaller one leaves chunks out: all of the metadata must be readable.
-	if err := c.p.live.checkSnapshot(ctx, c.p.env, &CompactOptions{}); err != nil {
+	if err := c.p.live.checkSnapshot(ctx, c.p.env, &Intent{}); err != nil {
 		return err
 	}
 	c.How, c.make = ResizeRepack, c.repack

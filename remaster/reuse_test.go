@@ -36,44 +36,44 @@ func TestReuse(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		upper []*tree.Node
-		check func(t *testing.T, s remaster.PlanSummary)
+		check func(t *testing.T, s remaster.CompactSummary)
 	}{
-		{"chmod of a large file", []*tree.Node{dir("usr", executable(file("big", big)))}, func(t *testing.T, s remaster.PlanSummary) {
+		{"chmod of a large file", []*tree.Node{dir("usr", executable(file("big", big)))}, func(t *testing.T, s remaster.CompactSummary) {
 			if s.Compress > versionSize || s.Mixed != 0 {
 				t.Errorf("%d bytes to compress, %d mixed files", s.Compress, s.Mixed)
 			}
 		}},
-		{"chmod of a file in a fragment", []*tree.Node{dir("small", executable(manyFiles(8)[7]))}, func(t *testing.T, s remaster.PlanSummary) {
+		{"chmod of a file in a fragment", []*tree.Node{dir("small", executable(manyFiles(8)[7]))}, func(t *testing.T, s remaster.CompactSummary) {
 			if s.Compress > versionSize {
 				t.Errorf("%d bytes to compress", s.Compress)
 			}
 		}},
-		{"one block of a large file changed", []*tree.Node{dir("usr", file("big", changed))}, func(t *testing.T, s remaster.PlanSummary) {
+		{"one block of a large file changed", []*tree.Node{dir("usr", file("big", changed))}, func(t *testing.T, s remaster.CompactSummary) {
 			if s.Compress > block+versionSize || s.Compress < block || s.Mixed != 1 {
 				t.Errorf("%d bytes to compress, %d mixed files, where one block of one file changed", s.Compress, s.Mixed)
 			}
 		}},
-		{"a large file grown", []*tree.Node{dir("usr", file("big", append(bytes.Clone(big), text(7, 3000)...)))}, func(t *testing.T, s remaster.PlanSummary) {
+		{"a large file grown", []*tree.Node{dir("usr", file("big", append(bytes.Clone(big), text(7, 3000)...)))}, func(t *testing.T, s remaster.CompactSummary) {
 			if s.Compress > block+versionSize || s.Mixed != 1 {
 				t.Errorf("%d bytes to compress, %d mixed files, where only the tail changed", s.Compress, s.Mixed)
 			}
 		}},
-		{"a copy of a large file", []*tree.Node{dir("opt", file("copy", big))}, func(t *testing.T, s remaster.PlanSummary) {
+		{"a copy of a large file", []*tree.Node{dir("opt", file("copy", big))}, func(t *testing.T, s remaster.CompactSummary) {
 			if s.Compress > versionSize || s.Duplicate != 1 {
 				t.Errorf("%d bytes to compress, %d duplicates", s.Compress, s.Duplicate)
 			}
 		}},
-		{"a copy of a small file", []*tree.Node{dir("opt", file("copy", manyFiles(30)[29].Data.(tree.Bytes)))}, func(t *testing.T, s remaster.PlanSummary) {
+		{"a copy of a small file", []*tree.Node{dir("opt", file("copy", manyFiles(30)[29].Data.(tree.Bytes)))}, func(t *testing.T, s remaster.CompactSummary) {
 			if s.Compress > versionSize || s.Duplicate != 1 {
 				t.Errorf("%d bytes to compress, %d duplicates", s.Compress, s.Duplicate)
 			}
 		}},
-		{"two new files that are equal", []*tree.Node{dir("opt", file("one", text(20, 50_000)), file("two", text(20, 50_000)))}, func(t *testing.T, s remaster.PlanSummary) {
+		{"two new files that are equal", []*tree.Node{dir("opt", file("one", text(20, 50_000)), file("two", text(20, 50_000)))}, func(t *testing.T, s remaster.CompactSummary) {
 			if s.Compress > 50_000+versionSize {
 				t.Errorf("%d bytes to compress", s.Compress)
 			}
 		}},
-		{"a large file moved", []*tree.Node{dir("usr", whiteout("big")), dir("opt", file("big", big))}, func(t *testing.T, s remaster.PlanSummary) {
+		{"a large file moved", []*tree.Node{dir("usr", whiteout("big")), dir("opt", file("big", big))}, func(t *testing.T, s remaster.CompactSummary) {
 			// Its old name is gone, so that nothing tells where it came from: it is
 			// new content. No promise is made; the figure must be honest.
 			if s.Compress > int64(len(big))+versionSize {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"relive/remaster/checksum"
-	"relive/remaster/hostdisk"
 	"relive/remaster/swap"
 	"relive/squash"
 	"relive/tree"
@@ -97,26 +96,16 @@ func (p *RollbackPlan) has(name string) bool    { return exists(p.path(name)) }
 
 // checkInUse refuses while one of the files is mounted.
 func (p *RollbackPlan) checkInUse() error {
-	f := &p.found.files
+	f, more := &p.found.files, ""
+	if p.found.Layout.Traits().BootRollback {
+		more = "or boot with the option rollback"
+	}
 	for _, name := range slices.Concat([]string{f.base}, f.overlay, f.follow) {
 		if slices.Contains(antixFollow, name) {
 			continue // small files, which nothing mounts
 		}
-		for _, path := range []string{p.path(name), p.path(name + ".old")} {
-			if !exists(path) {
-				continue
-			}
-			why, err := hostdisk.InUse("/", path)
-			if err != nil {
-				return err
-			}
-			if why != "" {
-				hint := "shut the live system down and roll back from another one"
-				if _, ok := p.found.Layout.(AntiX); ok {
-					hint += ", or boot with the option rollback"
-				}
-				return refuse(hint, "%s: in use: %s", path, why)
-			}
+		if err := refuseInUse(more, p.path(name), p.path(name+".old")); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -143,7 +132,7 @@ func (p *RollbackPlan) mustPart(ctx context.Context, former *Live) (bool, error)
 		return false, err
 	}
 	met, err := former.boots(now.Base)
-	if _, antix := former.Layout.(AntiX); antix || !met || err != nil {
+	if former.Layout.Traits().VersionIDs || !met || err != nil {
 		return met, err
 	}
 	if leans, err := former.Overlay.leans(); leans || err != nil {

@@ -84,7 +84,7 @@ const saveList = "antix-save"
 // was listed is copied aside at one moment, and the plan is made again; one that
 // does not hold still for that is an error that names it.
 func (l *Live) PlanSave(ctx context.Context, e *Env, from string, o SaveOptions) (*SavePlan, error) {
-	if _, antix := l.Layout.(AntiX); !antix {
+	if !l.Layout.Traits().SavesByHand {
 		return nil, refuse("other layouts write to their overlay while they run, and have nothing to save", "%s: is laid out as %s, and only antiX and MX Linux keep what they write in RAM until it is saved", l.Dir, l.Layout.Name())
 	}
 	if l.Overlay == nil {

@@ -44,14 +44,6 @@ type setLayout interface {
 	findSet(at place, dir, generation, set string) (*Found, error)
 }
 
-// noSets says, of layouts whose sets relive cannot tell apart, how a boot finds
-// another one.
-var noSets = map[string]string{
-	Archiso{}.Name():  "the boot arguments cow_label= and cow_directory= name another partition or directory; relive takes the one beside the base",
-	LiveBoot{}.Name(): "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; relive takes the one named persistence at the root of the medium",
-	Casper{}.Name():   "the boot argument persistent-path= names another directory; relive takes the file at the root of the medium",
-}
-
 // findSet looks for a live system of a layout, with the set of that name.
 func findSet(layout Layout, at place, dir, generation, set string) (*Found, error) {
 	if set == "" {
@@ -62,7 +54,7 @@ func findSet(layout Layout, at place, dir, generation, set string) (*Found, erro
 	}
 	f, err := layout.find(at, dir, generation)
 	if f != nil && err == nil && set != DefaultSet && set != anySet {
-		return nil, refuse(noSets[layout.Name()], "%s: relive knows no persistence sets of %s", dir, layout.Name())
+		return nil, refuse(layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, layout.Name())
 	}
 	return f, err
 }
@@ -158,7 +150,7 @@ func (f *Found) checkNewSet(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, antix := f.Layout.(AntiX)
+	overlays := f.Layout.Traits().Sets == SetOverlays
 	parts := strings.Split(strings.TrimPrefix(name, "../"), "/")
 	last := parts[len(parts)-1]
 	switch {
@@ -168,7 +160,7 @@ func (f *Found) checkNewSet(name string) (string, error) {
 		return "", withHint(&optionError{fmt.Errorf("%q: no name for a set", name)}, "letters, digits and ._+@- can stand in a boot's arguments as they are; a set lies in the live directory (work) or beside it (../work)")
 	case setAside(last) || f.files.has(name):
 		return "", refuse("give it another name", "%s: is the name of something else in %s", name, f.Dir)
-	case !antix && (len(parts) > 1 || name != last || !strings.HasPrefix(name, liveosOverlay)):
+	case overlays && (len(parts) > 1 || name != last || !strings.HasPrefix(name, liveosOverlay)):
 		return "", refuse("give it a name that begins with overlay-, as "+liveosOverlay+last, "%s: is no name for an overlay of LiveOS", name)
 	case exists(filepath.Join(f.Dir, name)):
 		return "", refuse("give it another name, or remove that one with relive sets rm", "%s: is there already", filepath.Join(f.Dir, name))

@@ -28,14 +28,14 @@ func PlanSetRemove(ctx context.Context, e *Env, dir, name string, yes bool) (*Se
 	if p.Set, err = p.named(name); err != nil {
 		return nil, err
 	}
-	_, antix := p.found.Layout.(AntiX)
-	if err := p.checkUnused(p.images(p.Set)...); err != nil {
+	directories := p.found.Layout.Traits().Sets == SetDirectories
+	if err := refuseInUse("", p.images(p.Set)...); err != nil {
 		return nil, err
 	}
 	switch {
-	case antix && p.Set == DefaultSet:
+	case directories && p.Set == DefaultSet:
 		err = p.removeDefault()
-	case antix:
+	case directories:
 		err = p.removeDirectory(ctx)
 	default:
 		p.done = []swap.Step{swap.Remove{Path: p.Set}}
@@ -173,7 +173,7 @@ func (p *SetChange) lose(name string) error {
 
 // tellEntries warns of the boot entries that name the set.
 func (p *SetChange) tellEntries(ctx context.Context, then string) {
-	if _, antix := p.found.Layout.(AntiX); !antix || p.Set == DefaultSet {
+	if p.found.Layout.Traits().Sets != SetDirectories || p.Set == DefaultSet {
 		return
 	}
 	v := p.found.bootView(ctx)
@@ -204,11 +204,11 @@ func PlanSetRename(ctx context.Context, e *Env, dir, name, now string) (*SetChan
 		return nil, refuse("give it another name", "%s: lies in the set itself", now)
 	}
 	if err := notLinked(p.path(p.Set), p.Set); err != nil {
-		if _, antix := p.found.Layout.(AntiX); antix {
+		if p.found.Layout.Traits().Sets == SetDirectories {
 			return nil, err
 		}
 	}
-	if err := p.checkUnused(p.images(p.Set)...); err != nil {
+	if err := refuseInUse("", p.images(p.Set)...); err != nil {
 		return nil, err
 	}
 	p.tellEntries(ctx, "finds no persistence files there: change it, or make one with relive sets entry")

@@ -55,8 +55,8 @@ func findForSets(e *Env, verb, dir string) (*SetChange, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := f.Layout.(setLayout); !ok {
-		return nil, refuse(noSets[f.Layout.Name()], "%s: relive knows no persistence sets of %s", dir, f.Layout.Name())
+	if f.Layout.Traits().Sets == NoSets {
+		return nil, refuse(f.Layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, f.Layout.Name())
 	}
 	return &SetChange{found: f, env: e, verb: verb, Dir: f.Dir, Lost: []string{}, Steps: []string{}, Warnings: []string{}}, nil
 }
@@ -64,7 +64,7 @@ func findForSets(e *Env, verb, dir string) (*SetChange, error) {
 // named gives the name of a set that is there.
 func (p *SetChange) named(name string) (string, error) {
 	f := p.found
-	if _, antix := f.Layout.(AntiX); antix {
+	if f.Layout.Traits().Sets == SetDirectories {
 		name, err := setName(f.Dir, name)
 		if err != nil || name == DefaultSet {
 			return name, err
@@ -87,26 +87,9 @@ func (p *SetChange) named(name string) (string, error) {
 
 func (p *SetChange) path(name string) string { return filepath.Join(p.found.Dir, name) }
 
-// checkUnused refuses while a file is mounted, or attached to a loop device.
-func (p *SetChange) checkUnused(paths ...string) error {
-	for _, at := range paths {
-		if !exists(at) {
-			continue
-		}
-		why, err := hostdisk.InUse("/", at)
-		if err != nil {
-			return err
-		}
-		if why != "" {
-			return refuse("shut the live system down, or unmount it", "%s: in use: %s", at, why)
-		}
-	}
-	return nil
-}
-
 // images are the paths of a set's files that are there.
 func (p *SetChange) images(set string) (paths []string) {
-	if _, antix := p.found.Layout.(AntiX); !antix {
+	if p.found.Layout.Traits().Sets != SetDirectories {
 		return []string{p.path(set)}
 	}
 	if set == DefaultSet {
@@ -150,7 +133,7 @@ func PlanSetClone(ctx context.Context, e *Env, dir, name, from string) (*SetChan
 		}
 		p.copies = append(p.copies, setCopy{filepath.Base(at), at, st.Size()})
 	}
-	if err := p.checkUnused(images...); err != nil {
+	if err := refuseInUse("", images...); err != nil {
 		return nil, err
 	}
 	if err := p.checkRoom(); err != nil {
@@ -269,8 +252,8 @@ func (p *SetChange) clone(ctx context.Context, t *transaction) error {
 	if err != nil {
 		return err
 	}
-	_, antix := p.found.Layout.(AntiX)
-	if antix {
+	directories := p.found.Layout.Traits().Sets == SetDirectories
+	if directories {
 		if err := os.Mkdir(at, 0o755); err != nil {
 			return err
 		}
@@ -282,7 +265,7 @@ func (p *SetChange) clone(ctx context.Context, t *transaction) error {
 	}
 	for _, c := range p.copies {
 		to := at
-		if antix {
+		if directories {
 			to = filepath.Join(at, c.name)
 		}
 		if err := p.copy(ctx, c, to); err != nil {
@@ -334,7 +317,7 @@ func (p *SetChange) copy(ctx context.Context, c setCopy, to string) (err error) 
 	} else if after != before {
 		return refuse("see that no live system runs from it, and begin again", "%s: changed while it was read", c.path)
 	}
-	if err := p.checkUnused(c.path); err != nil {
+	if err := refuseInUse("", c.path); err != nil {
 		return err
 	}
 	if shared {

@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,12 +75,8 @@ func PlanSetEntry(ctx context.Context, dir, name string, o EntryOptions) (*SetEn
 	if err != nil {
 		return nil, err
 	}
-	if _, antix := f.Layout.(AntiX); !antix {
-		hint := noSets[f.Layout.Name()]
-		if _, liveos := f.Layout.(LiveOS); liveos {
-			hint = "add rd.live.overlay=LABEL=<label of the stick>:/LiveOS/<overlay> to the kernel's arguments by hand"
-		}
-		return nil, refuse(hint, "%s: boot entries are made for sets of antiX and MX", dir)
+	if t := f.Layout.Traits(); t.Sets != SetDirectories {
+		return nil, refuse(cmp.Or(t.NoEntries, t.OtherSets), "%s: boot entries are made for sets of antiX and MX", dir)
 	}
 	if name, err = setName(f.Dir, name); err != nil {
 		return nil, err
@@ -255,7 +252,7 @@ func (e *SetEntry) arguments(f *Found, v *bootView, model *bootEntry, o *EntryOp
 	if err != nil {
 		return err
 	}
-	edits := menu.Edits{Remove: menu.Persistence(f.Layout.Name()), Add: append(add, o.AddArgs...)}
+	edits := menu.Edits{Remove: menu.Persistence(f.Layout.Traits().Key), Add: append(add, o.AddArgs...)}
 	if text, _, err = edits.Apply(menu.GRUB, "grub.cfg", text); err != nil {
 		return &optionError{err}
 	}

@@ -10,8 +10,8 @@ import (
 // setOverlays names the overlays of all other sets, relative to the live
 // directory. What lies beside it may belong to another live directory.
 func (l *Live) setOverlays(ctx context.Context) (names []string, err error) {
-	switch l.Layout.(type) {
-	case AntiX:
+	switch l.Layout.Traits().Sets {
+	case SetDirectories:
 		f := &Found{Dir: l.Dir, Layout: l.Layout, at: l.at, files: l.files}
 		if names, err = f.setNames(f.bootView(ctx)); err != nil {
 			return nil, err
@@ -19,7 +19,7 @@ func (l *Live) setOverlays(ctx context.Context) (names []string, err error) {
 		for i, name := range names {
 			names[i] = rootOf(name)
 		}
-	case LiveOS:
+	case SetOverlays:
 		if names, err = liveosOverlayNames(l.at, l.Dir, ""); err != nil {
 			return nil, err
 		}
@@ -62,7 +62,7 @@ func (l *Live) keptWith(e *Env, overlays []string, n int) (names []string, err e
 			names = append(names, name)
 		}
 	}
-	if _, antix := l.Layout.(AntiX); !antix || len(names) == 0 {
+	if !l.Layout.Traits().VersionIDs || len(names) == 0 {
 		return names, nil
 	}
 	over := l.baseVID(e, base)
@@ -82,7 +82,7 @@ func (l *Live) keptWith(e *Env, overlays []string, n int) (names []string, err e
 // ofFormer tells whether the n-th generation of an overlay is known to have been
 // written over another base than the present one: antiX's version ids tell.
 func (l *Live) ofFormer(n int) (bool, error) {
-	if _, antix := l.Layout.(AntiX); !antix {
+	if !l.Layout.Traits().VersionIDs {
 		return false, nil
 	}
 	vid, err := rootVID(filepath.Join(l.Dir, generation(l.files.overlay[0], n)))

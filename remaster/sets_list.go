@@ -53,7 +53,7 @@ func (s *SetStatus) Used() bool { return s.Root != nil && s.VIDState.Used() }
 
 // Sets lists the persistence sets of the live directory.
 func (l *Live) Sets(ctx context.Context, e *Env) (*SetList, error) {
-	list := &SetList{Dir: l.Dir, Layout: l.Layout.Name(), Sets: []SetStatus{}, Note: noSets[l.Layout.Name()]}
+	list := &SetList{Dir: l.Dir, Layout: l.Layout.Name(), Sets: []SetStatus{}, Note: l.Layout.Traits().OtherSets}
 	f := &Found{Dir: l.Dir, Layout: l.Layout, Set: l.Set, at: l.at, files: l.files}
 	if f.at == nil {
 		f.at = host{}
@@ -61,9 +61,9 @@ func (l *Live) Sets(ctx context.Context, e *Env) (*SetList, error) {
 	v := f.bootView(ctx)
 	names := []string{DefaultSet}
 	var err error
-	switch l.Layout.(type) {
-	case AntiX:
-		list.HasVIDs = true
+	list.HasVIDs = l.Layout.Traits().VersionIDs
+	switch l.Layout.Traits().Sets {
+	case SetDirectories:
 		vids, err := l.VIDs()
 		if err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func (l *Live) Sets(ctx context.Context, e *Env) (*SetList, error) {
 		if names, err = f.setNames(v); err != nil {
 			return nil, err
 		}
-	case LiveOS:
+	case SetOverlays:
 		if names, err = liveosOverlayNames(f.at, f.Dir, ""); err != nil {
 			return nil, err
 		}
@@ -85,7 +85,7 @@ func (l *Live) Sets(ctx context.Context, e *Env) (*SetList, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, antix := l.Layout.(AntiX); antix {
+		if l.Layout.Traits().Sets == SetDirectories {
 			if p, ok := v.path(name); ok && name != DefaultSet {
 				s.Pdir = p
 			}
@@ -163,7 +163,7 @@ func (l *Live) setStatus(ctx context.Context, e *Env, f *Found, name string) (*S
 		if vids.State == VIDMismatch {
 			s.Fits = l.formerWith(e, vids.Overlay)
 		}
-	} else if _, antix := l.Layout.(AntiX); antix {
+	} else if l.Layout.Traits().VersionIDs {
 		s.VIDState = VIDNoOverlay
 	}
 	if h := set.Home; h != nil {
@@ -183,7 +183,7 @@ func (l *Live) setStatus(ctx context.Context, e *Env, f *Found, name string) (*S
 // with it. Where only its root cannot be read it is there as well.
 func (l *Live) openSet(f *Found, name string) (*Live, error) {
 	found := f
-	if _, ok := l.Layout.(setLayout); ok {
+	if l.Layout.Traits().Sets != NoSets {
 		g, err := findSetAt(f.at, f.Dir, "", name)
 		if err != nil {
 			return nil, err
@@ -195,10 +195,10 @@ func (l *Live) openSet(f *Found, name string) (*Live, error) {
 	}
 	set := &Live{Dir: l.Dir, Layout: l.Layout, Set: found.Set, at: l.at, stick: l.stick, files: found.files, Base: l.Base, Merged: l.Base.Root, stack: l.stack, lowers: l.lowers}
 	var err error
-	switch l.Layout.(type) {
-	case AntiX:
+	switch l.Layout.Traits().Sets {
+	case SetDirectories:
 		err = set.openRootfs()
-	case LiveOS:
+	case SetOverlays:
 		if len(set.files.overlay) > 0 {
 			err = set.openLiveOSOverlay()
 		}
@@ -243,7 +243,7 @@ func (l *Live) formerWith(e *Env, vid VID) string {
 
 // setWarnings tells of the other sets that a boot would ignore.
 func (l *Live) setWarnings(ctx context.Context, e *Env) (out []string, err error) {
-	if _, antix := l.Layout.(AntiX); !antix {
+	if !l.Layout.Traits().VersionIDs {
 		return nil, nil
 	}
 	list, err := l.Sets(ctx, e)
@@ -275,38 +275,6 @@ func (l *Live) setName() string {
 	return l.Set
 }
 
-// checkSets tells of the other sets, which were written over the present base,
-// and refuses where they would destroy what lies over another one.
-func (p *CompactPlan) checkSets(ctx context.Context, force bool) error {
-	l := p.live
-	switch l.Layout.(type) {
-	case AntiX:
-		list, err := l.Sets(ctx, p.env)
-		if err != nil {
-			return err
-		}
-		if p.o.Stage && l.setName() != DefaultSet {
-			p.warn("the next boot has to have pdir= for the set %s: another one takes the linuxfs up, but not the set's rootfs", l.Set)
-		}
-		for i := range list.Sets {
-			if s := &list.Sets[i]; s.Name != l.setName() && s.Used() {
-				p.warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets restamp %s %s carries it over where its changes still apply", s.Name, l.Dir, s.Name)
-			}
-		}
-	case LiveOS:
-		names, err := liveosOverlayNames(l.at, l.Dir, "")
-		if err != nil {
-			return err
-		}
-		names = slices.DeleteFunc(names, func(name string) bool { return len(l.files.overlay) > 0 && name == l.files.overlay[0] })
-		if len(names) > 0 && !force {
-			return refuse("move them away first, or remove them with relive sets rm; --force goes on all the same",
-				"%s: %s lie over the present base, and over another one they show a damaged system", l.Dir, strings.Join(names, ", "))
-		}
-	}
-	return nil
-}
-
 // lastWritten is when a file system was last written to, or made where it never
 // was.
 func lastWritten(fs *extfs.FS) tree.Time {
@@ -314,4 +282,42 @@ func lastWritten(fs *extfs.FS) tree.Time {
 		return info.LastWrite
 	}
 	return fs.Info().Created
+}
+
+// setChecks say what is about to be done to the base that sets lie over.
+type setChecks struct {
+	stage bool // it is left for the next boot
+	force bool // go on where sets are destroyed
+	warn  func(format string, args ...any)
+}
+
+// checkSets tells of the other sets, which were written over the present base,
+// and refuses where they would destroy what lies over another one.
+func checkSets(ctx context.Context, e *Env, l *Live, o setChecks) error {
+	switch l.Layout.Traits().Sets {
+	case SetDirectories:
+		list, err := l.Sets(ctx, e)
+		if err != nil {
+			return err
+		}
+		if o.stage && l.setName() != DefaultSet {
+			o.warn("the next boot has to have pdir= for the set %s: another one takes the linuxfs up, but not the set's rootfs", l.Set)
+		}
+		for i := range list.Sets {
+			if s := &list.Sets[i]; s.Name != l.setName() && s.Used() {
+				o.warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets restamp %s %s carries it over where its changes still apply", s.Name, l.Dir, s.Name)
+			}
+		}
+	case SetOverlays:
+		names, err := liveosOverlayNames(l.at, l.Dir, "")
+		if err != nil {
+			return err
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { return len(l.files.overlay) > 0 && name == l.files.overlay[0] })
+		if len(names) > 0 && !o.force {
+			return refuse("move them away first, or remove them with relive sets rm; --force goes on all the same",
+				"%s: %s lie over the present base, and over another one they show a damaged system", l.Dir, strings.Join(names, ", "))
+		}
+	}
+	return nil
 }

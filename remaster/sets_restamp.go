@@ -25,8 +25,10 @@ type RestampOptions struct {
 
 // RestampPlan is what a restamp will do.
 type RestampPlan struct {
-	c *CompactPlan
-	o RestampOptions
+	live *Live
+	env  *Env
+	o    RestampOptions
+	part part // the new rootfs
 	// former is the base that the set was written over, nil where that does not
 	// matter.
 	former *Live
@@ -57,10 +59,10 @@ type RestampSummary struct {
 // decides that is a RebaseConflicts. It changes nothing. The plan is to be
 // closed.
 func (l *Live) PlanRestamp(ctx context.Context, e *Env, o RestampOptions) (p *RestampPlan, err error) {
-	if _, antix := l.Layout.(AntiX); !antix {
+	if !l.Layout.Traits().VersionIDs {
 		return nil, refuse("relive rebase --onto does it together with the exchange of the base", "%s: boots of %s look at no version id, so that nothing tells which base an overlay was written over", l.Dir, l.Layout.Name())
 	}
-	p = &RestampPlan{c: &CompactPlan{live: l, env: e, o: CompactOptions{KeepOld: o.KeepOld, NoReset: true}}, o: o}
+	p = &RestampPlan{live: l, env: e, o: o}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close())
@@ -83,15 +85,13 @@ func (l *Live) PlanRestamp(ctx context.Context, e *Env, o RestampOptions) (p *Re
 	case VIDBaseMissing:
 		return p, refuse("a compaction gives it one: relive compact "+l.Dir, "%s: linuxfs has no version id that could be stamped", l.Dir)
 	}
-	if !l.onHost() {
-		return p, refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
+	if err := l.refuseOnStick(""); err != nil {
+		return p, err
 	}
-	for _, name := range []string{antixBase + ".new", l.files.overlay[0] + ".new"} {
-		if exists(filepath.Join(l.Dir, name)) {
-			return p, refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
-		}
+	if name := l.Pending(l.files.base, l.files.overlay[0]); name != "" {
+		return p, refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
 	}
-	if err := p.c.checkInUse(false); err != nil {
+	if err := l.refuseInUse("", l.overlayPaths()...); err != nil {
 		return p, err
 	}
 	if err := p.rebase(ctx, vids); err != nil {
@@ -102,15 +102,15 @@ func (l *Live) PlanRestamp(ctx context.Context, e *Env, o RestampOptions) (p *Re
 
 // rebase makes the layer. An empty one needs no former base.
 func (p *RestampPlan) rebase(ctx context.Context, vids VIDs) error {
-	l, s := p.c.live, &p.Summary
+	l, s := p.live, &p.Summary
 	ro := RelayerOptions{KeepOld: p.o.KeepOld, Force: true}
 	if l.Overlay.Empty {
 		ro.Lower, ro.Restamp = l.Base.Root, true
-		r, err := l.planRelayer(ctx, p.c.env, "sets restamp", l.Base.Root, ro)
+		r, err := l.planRelayer(ctx, p.env, "sets restamp", l.Base.Root, ro)
 		if err != nil {
 			return err
 		}
-		p.c.resets, s.Warnings = r.parts, r.Summary.Warnings
+		p.part, s.Warnings = r.parts[0], r.Summary.Warnings
 		return nil
 	}
 	if err := p.openFormer(vids); err != nil {
@@ -123,11 +123,11 @@ func (p *RestampPlan) rebase(ctx context.Context, vids VIDs) error {
 	was, o := *l, *l.Overlay
 	o.Union, o.unions = union, []*overlay.Merged{union}
 	was.Base, was.Merged, was.Overlay = p.former.Base, union.Root(), &o
-	r, rebase, err := was.rebased(ctx, p.c.env, l.Base, "sets restamp", ro, &p.o.Rebase)
+	r, rebase, err := was.rebased(ctx, p.env, l.Base, "sets restamp", ro, &p.o.Rebase)
 	if err != nil {
 		return err
 	}
-	p.c.resets, s.Rebase, s.Warnings = r.parts, rebase, r.Summary.Warnings
+	p.part, s.Rebase, s.Warnings = r.parts[0], rebase, r.Summary.Warnings
 	for i := range rebase.Databases {
 		s.Warnings = append(s.Warnings, rebase.Databases[i].warning())
 	}
@@ -136,13 +136,13 @@ func (p *RestampPlan) rebase(ctx context.Context, vids VIDs) error {
 
 // openFormer opens the base that the set was written over.
 func (p *RestampPlan) openFormer(vids VIDs) (err error) {
-	l, s := p.c.live, &p.Summary
+	l, s := p.live, &p.Summary
 	if vids.Overlay == "" {
 		return refuse("if you know that it belongs to this linuxfs, relive compact --force folds it in", "%s: has no version id, so that nothing tells which linuxfs it was written over", l.Overlay.Path)
 	}
 	path := p.o.Base
 	if path == "" {
-		name := l.formerWith(p.c.env, vids.Overlay)
+		name := l.formerWith(p.env, vids.Overlay)
 		if name == "" {
 			return refuse("give it with --base (it may be on the medium that this system came from)",
 				"%s: the linuxfs that the set %s was written over (%s) is not there, so that nothing tells what has changed below it", l.Dir, s.Set, vids.Overlay)
@@ -150,7 +150,7 @@ func (p *RestampPlan) openFormer(vids VIDs) (err error) {
 		path = filepath.Join(l.Dir, name)
 	}
 	s.Former = path
-	if p.former, err = l.openFormer(p.c.env, path); err != nil {
+	if p.former, err = l.openFormer(p.env, path); err != nil {
 		return err
 	}
 	text, err := readVersionFile(p.former.Base.Root, baseVIDFile)
@@ -165,9 +165,9 @@ func (p *RestampPlan) openFormer(vids VIDs) (err error) {
 
 // finish decides the steps.
 func (p *RestampPlan) finish() (err error) {
-	l, s := p.c.live, &p.Summary
+	l, s := p.live, &p.Summary
 	name := l.files.overlay[0]
-	r := room{dir: filepath.Dir(l.Overlay.Path), need: p.c.resets[0].need, file: name, more: "make room on it", less: "make the image smaller first"}
+	r := room{dir: filepath.Dir(l.Overlay.Path), need: p.part.need, file: name, more: "make room on it", less: "make the image smaller first"}
 	s.Need = r.need
 	if s.Free, err = r.check(); err != nil {
 		return err
@@ -191,7 +191,7 @@ func (p *RestampPlan) Close() error {
 // One that was written over a base that is still there is never removed, since a
 // rollback to that base may need it.
 func (p *RestampPlan) rotation(name string) (steps []swap.Step, err error) {
-	l, keep := p.c.live, p.c.o.KeepOld
+	l, keep := p.live, p.o.KeepOld
 	for n := MaxKeepOld; n >= 1; n-- {
 		old := generation(name, n)
 		if !exists(filepath.Join(l.Dir, old)) {
@@ -202,7 +202,7 @@ func (p *RestampPlan) rotation(name string) (steps []swap.Step, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if l.formerWith(p.c.env, vid) == "" {
+			if l.formerWith(p.env, vid) == "" {
 				steps = append(steps, swap.Remove{Path: old})
 				continue
 			}
@@ -218,8 +218,8 @@ func (p *RestampPlan) rotation(name string) (steps []swap.Step, err error) {
 }
 
 func (p *RestampPlan) steps(made string) []swap.Step {
-	step := swap.Replace{New: made, Target: p.c.live.files.overlay[0]}
-	if p.c.o.KeepOld > 0 {
+	step := swap.Replace{New: made, Target: p.live.files.overlay[0]}
+	if p.o.KeepOld > 0 {
 		step.Keep = generation(step.Target, 1)
 	}
 	return append(slices.Clone(p.rotate), step)
@@ -231,9 +231,8 @@ func (p *RestampPlan) Run(ctx context.Context) (err error) {
 		return nil
 	}
 	start := time.Now()
-	c := p.c
-	pt := c.resets[0]
-	t, err := c.env.begin(c.live.Dir, "sets restamp", p.steps(pt.target))
+	l, pt := p.live, p.part
+	t, err := p.env.begin(l.Dir, "sets restamp", p.steps(pt.target))
 	if err != nil {
 		return err
 	}
@@ -242,11 +241,11 @@ func (p *RestampPlan) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.env.phase("new "+pt.target, 0)
+	p.env.phase("new "+pt.target, 0)
 	if err := pt.make(ctx, at); err != nil {
 		return fmt.Errorf("the new %s: %w", pt.target, err)
 	}
-	if err := c.checkInUse(false); err != nil {
+	if err := l.refuseInUse("", l.overlayPaths()...); err != nil {
 		return err
 	}
 	if p.former != nil {
@@ -254,10 +253,10 @@ func (p *RestampPlan) Run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := c.live.unchanged(ctx); err != nil {
+	if err := l.unchanged(ctx); err != nil {
 		return err
 	}
-	c.env.phase("putting it in place", 0)
+	p.env.phase("putting it in place", 0)
 	if err := t.commit(ctx, p.steps(t.made[pt.target])); err != nil {
 		return err
 	}

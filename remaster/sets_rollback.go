@@ -13,7 +13,7 @@ import (
 // present rootfs was written over it stays.
 func (p *RollbackPlan) planSets(ctx context.Context) error {
 	f := p.found
-	if _, antix := f.Layout.(AntiX); !antix || !f.OnHost() {
+	if !f.Layout.Traits().VersionIDs || !f.OnHost() {
 		return nil
 	}
 	l := &Live{Dir: f.Dir, Layout: f.Layout, at: f.at}

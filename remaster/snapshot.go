@@ -67,7 +67,7 @@ const snapshotCopyHint = "relive compact --image FILE writes base and overlay as
 
 // filesHint tells how an overlay that is a snapshot becomes one of files.
 func (l *Live) filesHint() string {
-	if _, archiso := l.Layout.(Archiso); archiso {
+	if l.Layout.Traits().FlatOverlay != "" {
 		return "do it on the running system; " + snapshotCopyHint // where a flattened base takes its changes from another place
 	}
 	return "relive compact --flatten makes a base of files with all that the overlay holds, and an overlay of files over it"
@@ -132,13 +132,13 @@ func (b begin) NextData(off int64) (start, end int64, err error) {
 // One without a header must be empty, unless forced, and what is left out need not
 // be readable. An image for e2fsck to repair (--image with --force) may hold a
 // broken file system.
-func (l *Live) checkSnapshot(ctx context.Context, e *Env, o *CompactOptions) error {
+func (l *Live) checkSnapshot(ctx context.Context, e *Env, to *Intent) error {
 	s := l.snapshot()
 	if s == nil {
 		return nil
 	}
 	path := l.Overlay.Path
-	if !o.Force {
+	if !to.Force {
 		if err := CheckCOW(ctx, s.content, path, true); err != nil {
 			return err
 		}
@@ -146,13 +146,13 @@ func (l *Live) checkSnapshot(ctx context.Context, e *Env, o *CompactOptions) err
 	if f := s.damaged(); f != nil {
 		return refuse("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)
 	}
-	if o.Force && o.Image != "" {
+	if to.Force && to.Repair {
 		return nil
 	}
 	e.phase("reading the merged file system's metadata", 0)
 	root := l.Merged
-	if len(o.Excludes) > 0 {
-		set, err := exclude.New(o.Excludes)
+	if len(to.Excludes) > 0 {
+		set, err := exclude.New(to.Excludes)
 		if err != nil {
 			return err
 		}

@@ -144,21 +144,3 @@ func (f *checkedFile) differences(sums map[checksum.Kind]string) (facts []string
 	}
 	return facts
 }
-
-// planCheck plans to compare the base's images with their sums while they are
-// copied.
-func (p *CompactPlan) planCheck() {
-	l := p.live
-	names := []string{l.files.base}
-	_, casper := l.Layout.(Casper)
-	if !casper || p.forISO != nil {
-		// Of casper's stack the topmost alone is made anew.
-		for _, name := range l.files.stack {
-			if !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-	}
-	p.check = l.planSourceCheck(names, p.o.Force, p.warn)
-	p.Summary.Sums = p.check.sources()
-}

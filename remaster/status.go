@@ -114,8 +114,7 @@ type CompactOutlook struct {
 // Status gathers what there is to know. It reads the overlay's changed files to
 // tell changes from copies.
 func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
-	_, antix := l.Layout.(AntiX)
-	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Set: l.Set, HasVIDs: antix, Leftovers: []Leftover{}, Warnings: []string{}}
+	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Set: l.Set, HasVIDs: l.Layout.Traits().VersionIDs, Leftovers: []Leftover{}, Warnings: []string{}}
 	vids, err := l.VIDs()
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package remaster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path"
@@ -200,39 +199,4 @@ func under(steps []swap.Step, prefix string) []swap.Step {
 		out = append(out, s)
 	}
 	return out
-}
-
-// transact makes files by fill, and the resets, and puts all of them in place in
-// one transaction.
-func (p *CompactPlan) transact(ctx context.Context, verb string, fill func(t *transaction) error) (err error) {
-	t, err := p.env.begin(p.live.Dir, verb, p.steps(p.placeholders()))
-	if err != nil {
-		return err
-	}
-	defer func() { err = t.end(err) }()
-	if err := fill(t); err != nil {
-		return err
-	}
-	for _, r := range p.resets {
-		path, err := t.temp(r.target)
-		if err != nil {
-			return err
-		}
-		p.env.phase("new "+filepath.Base(r.target), 0)
-		if err := r.make(ctx, path); err != nil {
-			return fmt.Errorf("the new %s: %w", filepath.Base(r.target), err)
-		}
-	}
-	// It may have taken minutes, in which somebody may have mounted the files.
-	if err := p.checkInUse(!p.o.Stage); err != nil {
-		return err
-	}
-	if err := p.live.unchanged(ctx); err != nil {
-		return err
-	}
-	p.env.phase("putting the new files in place", 0)
-	if err := p.emptyMarks(); err != nil {
-		return err
-	}
-	return t.commit(ctx, p.steps(t.made))
 }

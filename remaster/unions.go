@@ -88,31 +88,3 @@ func (l *Live) openUnions(root *tree.Node, unions []union, suffix string) error 
 	}
 	return l.watchLayer(o)
 }
-
-// freshUnions plans a persistence in which the layers are empty and all else is
-// as it was.
-func (p *CompactPlan) freshUnions(o *Overlay) ([]part, error) {
-	if o.Image == nil {
-		var parts []part
-		for _, name := range p.live.files.overlay {
-			if at := p.live.path(name); exists(at) {
-				parts = append(parts, emptyDirectory(name, at))
-			}
-		}
-		return parts, nil
-	}
-	root, err := o.Image.FS.Root()
-	if err != nil {
-		return nil, err
-	}
-	var dirs []string
-	for _, source := range o.layers {
-		dirs = append(dirs, path.Join(source, unionUpper), path.Join(source, unionWork))
-	}
-	if root, err = emptyAt(root, p.now, dirs...); err != nil {
-		return nil, err
-	}
-	pt, err := p.freshImage(o, p.live.files.overlay[0], root)
-	pt.need = max(pt.need, o.Image.Allocated) // what is bound or linked stays in it
-	return []part{pt}, err
-}

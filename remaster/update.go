@@ -40,9 +40,10 @@ const (
 
 // UpdatePlan is what an update will do.
 type UpdatePlan struct {
-	// c is the plan of the swap. The overlays that it makes are those of a
-	// compaction whose new base is the source's.
-	c     *CompactPlan
+	live  *Live
+	env   *Env
+	swap  *Swap
+	fresh *freshOverlay // over the source's base
 	from  *Live
 	o     UpdateOptions
 	base  bool // the base is another one
@@ -96,7 +97,8 @@ type UpdateResult struct {
 // and decides what an update will do. It changes nothing. What makes the update
 // unsafe is a Refusal. from must stay open until the plan has run.
 func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptions) (*UpdatePlan, error) {
-	p := &UpdatePlan{from: from, o: o, c: &CompactPlan{live: l, env: e, o: CompactOptions{KeepOld: o.KeepOld, Stage: o.Stage, Force: true}}}
+	p := &UpdatePlan{live: l, env: e, from: from, o: o}
+	p.swap = &Swap{live: l, env: e, verb: "update", keepOld: o.KeepOld, stage: o.Stage, warn: p.warn}
 	p.Summary = UpdateSummary{Dir: l.Dir, Layout: l.Layout.Name(), Source: from.Base.Path, Mode: "swap", KeepOld: o.KeepOld,
 		Kernel: []UpdateFile{}, Sums: []SumSource{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
 	if o.Stage {
@@ -112,7 +114,7 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 		return nil, err
 	}
 	for _, f := range p.files {
-		p.c.more = append(p.c.more, f.target)
+		p.swap.more = append(p.swap.more, f.target)
 	}
 	p.Summary.stands(!p.base && len(p.files) == 0)
 	if p.Summary.UpToDate {
@@ -137,22 +139,20 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 	if p.base {
 		system = p.from.Base.Root
 	}
-	if err := p.c.planCompanions(ctx, system); err != nil {
+	if err := p.swap.planCompanions(ctx, system); err != nil {
 		return nil, err
 	}
 	if p.base {
-		if err := p.c.checkSets(ctx, p.o.Force); err != nil {
+		if err := checkSets(ctx, e, l, setChecks{stage: o.Stage, force: o.Force, warn: p.warn}); err != nil {
 			return nil, err
 		}
 	}
 	p.tellOfKernels()
-	p.Summary.Steps = append(p.Summary.Steps, p.c.marksEmptied()...)
-	steps, err := shownSteps(l.Dir, p.steps(p.c.placeholders()))
+	steps, err := shownSteps(l.Dir, p.steps(p.swap.placeholders()))
 	if err != nil {
 		return nil, err
 	}
-	p.Summary.Steps = append(p.Summary.Steps, steps...)
-	p.Summary.Warnings = append(p.Summary.Warnings, p.c.Summary.Warnings...)
+	p.Summary.Steps = append(p.swap.marksEmptied(), steps...)
 	return p, nil
 }
 
@@ -166,22 +166,22 @@ func (p *UpdatePlan) note(format string, args ...any) {
 
 // check refuses a source whose base cannot take the place of the present one.
 func (p *UpdatePlan) check() error {
-	l, from := p.c.live, p.from
+	l, from := p.live, p.from
+	if err := l.refuseOnStick(""); err != nil {
+		return err
+	}
 	switch o := p.o.Overlay; {
 	case o != "" && o != OverlayReset && o != OverlayKeep && o != OverlayRebase:
 		return withHint(&optionError{fmt.Errorf("--overlay %s: neither reset nor keep nor rebase", o)}, "without it the overlay is reset where that loses nothing")
-	case !l.onHost():
-		return refuse("mount it and give the directory", "%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
 	case l.Layout.Name() != from.Layout.Name():
 		return refuse("give a source of the same distribution", "%s is laid out as %s, %s as %s", l.Dir, l.Layout.Name(), from.Dir, from.Layout.Name())
 	case (l.Base.Image == nil) != (from.Base.Image == nil):
 		return refuse("compress the one that is not with mksquashfs, or take it over by hand", "%s and %s: only one of them is compressed, and a boot tells them by their names", l.Base.Path, from.Base.Path)
 	}
-	if _, ok := l.Layout.(stager); p.o.Stage && !ok {
+	if p.o.Stage && !l.Layout.Traits().Stages {
 		return withHint(&optionError{errors.New("--stage leaves files for antiX's init to take up, and this is " + l.Layout.Name())}, "update without --stage")
 	}
-	_, archiso := l.Layout.(Archiso)
-	if o := l.Overlay; archiso && o != nil && !o.Empty && (o.Snapshot != nil) != (from.Base.Inner != nil) {
+	if o := l.Overlay; l.Layout.Traits().FlatOverlay != "" && o != nil && !o.Empty && (o.Snapshot != nil) != (from.Base.Inner != nil) {
 		return refuse("move the overlay away", "%s: the new base takes its changes from another file than %s", l.Dir, l.rel(o.Path))
 	}
 	if o := from.Overlay; o != nil && !o.Empty {
@@ -208,15 +208,14 @@ func (p *UpdatePlan) check() error {
 // checkStack refuses a base that is several images over each other, unless only
 // the topmost differs: several cannot be replaced in one step.
 func (p *UpdatePlan) checkStack(ctx context.Context) error {
-	l, from := p.c.live, p.from
+	l, from := p.live, p.from
 	ours, theirs := l.files.stack, from.files.stack
 	if len(ours) <= 1 && len(theirs) <= 1 {
 		return nil
 	}
 	// With Debian live the others count as void over the base, and would be set
 	// aside.
-	_, casper := l.Layout.(Casper)
-	same := casper && slices.Equal(ours, theirs)
+	same := l.Layout.Traits().StackStays && slices.Equal(ours, theirs)
 	for i := 0; same && i < len(ours)-1; i++ {
 		var err error
 		if same, err = p.same(ctx, ours[i], theirs[i]); err != nil {
@@ -237,24 +236,23 @@ func (p *UpdatePlan) checkStack(ctx context.Context) error {
 
 // checkState refuses what would be unsafe for the live directory as it is.
 func (p *UpdatePlan) checkState(ctx context.Context) error {
-	l, c := p.c.live, p.c
-	_, antix := l.Layout.(AntiX)
+	l := p.live
 	// A damaged snapshot need not be read to be set aside.
-	if antix || p.o.Overlay != OverlayReset {
-		if err := l.Layout.check(ctx, c); err != nil {
+	if l.Layout.Traits().VersionIDs || p.o.Overlay != OverlayReset {
+		if err := l.Check(ctx, p.env, Intent{Force: true, Stage: p.o.Stage}); err != nil {
 			return err
 		}
 	}
 	if p.o.Stage && len(p.files) > 0 {
 		return refuse("update without --stage from another system, or with --no-kernel", "%s: %s is another one, and a boot takes up a staged linuxfs, but no kernel", l.Dir, p.files[0].target)
 	}
-	return c.checkInUse(!p.o.Stage)
+	return p.swap.checkInUse()
 }
 
 // checkBoots refuses a base that cannot boot where the present one can, or not
 // with the kernels that are there afterwards.
 func (p *UpdatePlan) checkBoots(ctx context.Context) error {
-	l := p.c.live
+	l := p.live
 	if !p.base {
 		return nil
 	}
@@ -269,7 +267,7 @@ func (p *UpdatePlan) checkBoots(ctx context.Context) error {
 
 // compare tells which files of the source are others.
 func (p *UpdatePlan) compare(ctx context.Context) error {
-	l, from := p.c.live, p.from
+	l, from := p.live, p.from
 	same, err := p.same(ctx, l.files.base, from.files.base)
 	if err != nil {
 		return err
@@ -287,7 +285,7 @@ func (p *UpdatePlan) compare(ctx context.Context) error {
 // same tells whether a file of the live directory and one of the source hold the
 // same.
 func (p *UpdatePlan) same(ctx context.Context, name, from string) (bool, error) {
-	a, err := p.c.live.at.open(filepath.Join(p.c.live.Dir, name))
+	a, err := p.live.at.open(filepath.Join(p.live.Dir, name))
 	if err != nil {
 		return false, err
 	}
@@ -300,7 +298,7 @@ func (p *UpdatePlan) same(ctx context.Context, name, from string) (bool, error) 
 	if a.Size() != b.Size() {
 		return false, nil
 	}
-	p.c.env.phase("comparing "+filepath.Base(name), a.Size())
+	p.env.phase("comparing "+filepath.Base(name), a.Size())
 	x, y := tree.NewFile("", 0, nil), tree.NewFile("", 0, nil)
 	x.Data, x.Size, y.Data, y.Size = shared{a}, a.Size(), shared{b}, b.Size()
 	return tree.SameContent(ctx, x, y)
@@ -310,7 +308,7 @@ func (p *UpdatePlan) same(ctx context.Context, name, from string) (bool, error) 
 // new base over where the present one has some. Signatures that the source lacks
 // are set aside; lists are made.
 func (p *UpdatePlan) planTied() error {
-	l, from := p.c.live, p.from
+	l, from := p.live, p.from
 	var ours, theirs []string
 	for _, t := range l.files.tied {
 		if t.base == l.files.base {
@@ -355,7 +353,7 @@ func (p *UpdatePlan) planTied() error {
 
 // checkSpace refuses where the new files cannot fit.
 func (p *UpdatePlan) checkSpace() (err error) {
-	l, s := p.c.live, &p.Summary
+	l, s := p.live, &p.Summary
 	r := room{dir: l.Dir, file: filepath.Base(l.files.base), old: l.files.base + ".old", more: "use a larger disk", less: "make the source smaller, with a stronger codec"}
 	if p.base {
 		r.need, r.size = p.from.Base.Size, p.from.Base.Size
@@ -363,16 +361,11 @@ func (p *UpdatePlan) checkSpace() (err error) {
 	for _, f := range p.files {
 		r.need += f.size
 	}
-	for _, part := range p.c.resets {
-		r.need += part.need
+	n, err := p.swap.need()
+	if err != nil {
+		return err
 	}
-	for _, name := range p.c.twins() {
-		n, err := treeSize(filepath.Join(l.Dir, name))
-		if err != nil {
-			return err
-		}
-		r.need += n
-	}
+	r.need += n
 	s.Need = r.need
 	s.Free, err = r.check()
 	return err
@@ -381,16 +374,16 @@ func (p *UpdatePlan) checkSpace() (err error) {
 // steps gives what is renamed. Where the base stays, only kernels are.
 func (p *UpdatePlan) steps(made map[string]string) (steps []swap.Step) {
 	if p.base {
-		return p.c.steps(made)
+		return p.swap.steps(made)
 	}
-	dir, keep := p.c.live.Dir, p.o.KeepOld
-	for _, name := range p.c.more {
+	dir, keep := p.live.Dir, p.o.KeepOld
+	for _, name := range p.swap.more {
 		steps = append(steps, rotate(dir, name, keep)...)
 		steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name, keep)})
 	}
-	for _, c := range p.c.companions {
+	for _, c := range p.swap.companions {
 		// The former lists that are kept are those of the former base.
-		if !slices.Contains(p.c.live.files.kernel, c.name) {
+		if !slices.Contains(p.live.files.kernel, c.name) {
 			steps = append(steps, swap.Replace{New: made[c.name], Target: c.name})
 			continue
 		}
@@ -402,7 +395,7 @@ func (p *UpdatePlan) steps(made map[string]string) (steps []swap.Step) {
 // Run does what the plan says.
 func (p *UpdatePlan) Run(ctx context.Context) (*UpdateResult, error) {
 	start := time.Now()
-	res := &UpdateResult{Path: p.c.live.Base.Path}
+	res := &UpdateResult{Path: p.live.Base.Path}
 	if !p.Summary.UpToDate {
 		if err := p.checkImplanted(ctx); err != nil {
 			return nil, err

@@ -17,7 +17,7 @@ import (
 
 // run copies all new files and puts them in place in one transaction.
 func (p *UpdatePlan) run(ctx context.Context, res *UpdateResult) error {
-	l := p.c.live
+	l := p.live
 	fill := func(t *transaction) error {
 		all := map[string]map[checksum.Kind]string{} // the sums of each new file
 		if p.base {
@@ -37,7 +37,7 @@ func (p *UpdatePlan) run(ctx context.Context, res *UpdateResult) error {
 			}
 			all[f.target] = sums
 		}
-		err := p.c.putCompanions(t, all, func(c companion) ([]byte, error) {
+		err := p.swap.putCompanions(t, all, func(c companion) ([]byte, error) {
 			if c.sum != "" {
 				return c.content(l.files.base, baseFacts{}, all[l.files.base]), nil
 			}
@@ -54,16 +54,15 @@ func (p *UpdatePlan) run(ctx context.Context, res *UpdateResult) error {
 // transact puts the new files in place. Where the base stays, no more than them
 // is touched.
 func (p *UpdatePlan) transact(ctx context.Context, fill func(t *transaction) error) error {
-	c := p.c
 	if p.base {
-		return c.transact(ctx, "update", fill)
+		return p.swap.run(ctx, fill)
 	}
-	t, err := c.env.begin(c.live.Dir, "update", p.steps(c.placeholders()))
+	t, err := p.env.begin(p.live.Dir, "update", p.steps(p.swap.placeholders()))
 	if err != nil {
 		return err
 	}
 	if err = fill(t); err == nil {
-		c.env.phase("putting the new files in place", 0)
+		p.env.phase("putting the new files in place", 0)
 		err = t.commit(ctx, p.steps(t.made))
 	}
 	return t.end(err)
@@ -72,7 +71,7 @@ func (p *UpdatePlan) transact(ctx context.Context, fill func(t *transaction) err
 // take copies a file of the source to the temporary file of target, syncs it and
 // reads it back. It gives its sums.
 func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source string, sparse bool) (sums map[checksum.Kind]string, err error) {
-	env, dir := p.c.env, p.c.live.Dir
+	env, dir := p.env, p.live.Dir
 	in, err := p.from.at.open(filepath.Join(p.from.Dir, source))
 	if err != nil {
 		return nil, err
@@ -183,13 +182,13 @@ func (p *UpdatePlan) checkUntold(ctx context.Context, path string) (err error) {
 	if p.hasSum(p.from.files.base) || p.from.Base.Image == nil {
 		return nil
 	}
-	r, size, open, err := p.c.env.openSquash(path)
+	r, size, open, err := p.env.openSquash(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, open.Close()) }()
-	p.c.env.phase("checking "+p.c.live.Base.Name(), size)
-	err = verifyImage(ctx, p.c.env, r, func(done, _ int64) { p.c.env.done(done) })
+	p.env.phase("checking "+p.live.Base.Name(), size)
+	err = verifyImage(ctx, p.env, r, func(done, _ int64) { p.env.done(done) })
 	if errors.Is(err, ErrDamaged) {
 		return p.doubt("%s: %v", p.from.Base.Path, err)
 	}

@@ -21,7 +21,7 @@ type bootFile struct {
 
 // planKernels finds the kernels and initrds of the source that are others.
 func (p *UpdatePlan) planKernels(ctx context.Context) error {
-	l, from := p.c.live, p.from
+	l, from := p.live, p.from
 	pairs, err := (&Found{Dir: l.Dir, Layout: l.Layout, at: l.at, files: l.files}).kernels()
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (p *UpdatePlan) checkModules(ctx context.Context, pairs []kernelPair, stay 
 	}
 	for _, pair := range pairs {
 		name := pair.kernel
-		at, path := p.c.live.at, filepath.Join(p.c.live.Dir, name)
+		at, path := p.live.at, filepath.Join(p.live.Dir, name)
 		if i := slices.IndexFunc(p.files, func(f bootFile) bool { return f.target == name }); i >= 0 {
 			at, path = p.from.at, filepath.Join(p.from.Dir, p.files[i].source)
 		}
@@ -141,7 +141,7 @@ func counterpart(pair kernelPair, ours, theirs []kernelPair) kernelPair {
 // planBootFile plans to take a file over where it is another, and gives what is
 // to be put in the place of what stands beside the present one.
 func (p *UpdatePlan) planBootFile(ctx context.Context, target, source string) (sides []bootFile, err error) {
-	l, from := p.c.live, p.from
+	l, from := p.live, p.from
 	same, err := p.same(ctx, target, source)
 	if err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func (p *UpdatePlan) tellOfKernels() {
 		p.note("the base is the same, so that relive rollback has nothing to bring back; the former %s are kept as .old", strings.Join(names, ", "))
 		return
 	}
-	if _, antix := p.c.live.Layout.(AntiX); antix {
+	if p.live.Layout.Traits().BootRollback {
 		p.note("relive rollback brings the former %s back with linuxfs; the boot option rollback brings back linuxfs and rootfs alone, and relive rollback afterwards the rest: until then name %s.old at the boot menu",
 			strings.Join(names, ", "), names[0])
 	}

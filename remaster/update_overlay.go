@@ -43,7 +43,7 @@ const examplesShown = 5
 
 // planOverlay decides what becomes of the overlay.
 func (p *UpdatePlan) planOverlay(ctx context.Context) error {
-	l, c := p.c.live, p.c
+	l := p.live
 	s := &p.Summary.Overlay
 	if o := l.Overlay; o != nil {
 		s.Name = l.rel(o.Path)
@@ -66,7 +66,7 @@ func (p *UpdatePlan) planOverlay(ctx context.Context) error {
 	case FateFits:
 		return nil
 	case FateKept:
-		c.o.NoReset = true
+		p.fresh.keep = true
 		if err := p.mayLie(); err != nil {
 			return err
 		}
@@ -74,40 +74,40 @@ func (p *UpdatePlan) planOverlay(ctx context.Context) error {
 	case FateRebased:
 		return p.rebase(ctx)
 	}
-	c.o.Flatten = l.snapshot() != nil && p.from.Base.Inner == nil // no snapshot lies over files
-	if c.resets, err = l.Layout.resets(c); err != nil {
+	p.fresh.flatten = l.snapshot() != nil && p.from.Base.Inner == nil // no snapshot lies over files
+	if p.swap.parts, err = p.fresh.parts(); err != nil {
 		return err
 	}
-	c.apart, err = p.mustPart()
+	p.swap.apart, err = p.mustPart()
 	return err
 }
 
 // stamp notes what the new base gives to a new overlay.
 func (p *UpdatePlan) stamp() error {
-	base, c := p.from.Base, p.c
-	c.system = base.Root
+	base := p.from.Base
+	p.fresh = &freshOverlay{live: p.live, system: base.Root, warn: p.warn}
 	built := tree.Time{}
 	if base.Image != nil {
 		built.Sec = int64(base.Image.Superblock().MkfsTime)
 	} else {
 		built = base.Inner.FS.Info().Created
 	}
-	c.now = c.env.imageTime(built)
-	if _, antix := c.live.Layout.(AntiX); !antix {
+	p.fresh.now = p.env.imageTime(built)
+	if !p.live.Layout.Traits().VersionIDs {
 		return nil
 	}
 	text, err := readVersionFile(base.Root, baseVIDFile)
 	if err != nil {
 		return fmt.Errorf("%s: %w", base.Path, err)
 	}
-	c.version = []byte(text)
+	p.fresh.version = []byte(text)
 	p.Summary.VID = string(parseVID(text))
 	return nil
 }
 
 // fate decides what becomes of an overlay that is there.
 func (p *UpdatePlan) fate(ctx context.Context) (Fate, error) {
-	l := p.c.live
+	l := p.live
 	vids, err := l.VIDs()
 	if err != nil {
 		return "", err
@@ -176,25 +176,25 @@ func (p *UpdatePlan) mismatchHint() string {
 // rebase makes the overlay that holds the changes of the present one over the
 // new base.
 func (p *UpdatePlan) rebase(ctx context.Context) error {
-	l, c := p.c.live, p.c
-	r, s, err := l.rebased(ctx, c.env, p.from.Base, "update", RelayerOptions{KeepOld: p.o.KeepOld, Force: true}, &p.o.Rebase)
+	l := p.live
+	r, s, err := l.rebased(ctx, p.env, p.from.Base, "update", RelayerOptions{KeepOld: p.o.KeepOld, Force: true}, &p.o.Rebase)
 	if err != nil {
 		return err
 	}
-	p.Summary.Rebase, c.resets = s, r.parts
+	p.Summary.Rebase, p.swap.parts = s, r.parts
 	p.Summary.Warnings = append(p.Summary.Warnings, r.Summary.Warnings...)
 	for i := range s.Databases {
 		p.Summary.Warnings = append(p.Summary.Warnings, s.Databases[i].warning())
 	}
-	c.apart, err = p.mustPart()
+	p.swap.apart, err = p.mustPart()
 	return err
 }
 
 // missing counts the changes of the overlay, and those that the new base does
 // not show.
 func (p *UpdatePlan) missing(ctx context.Context) error {
-	l, s := p.c.live, &p.Summary.Overlay
-	p.c.env.phase("looking for the changes of "+l.Overlay.Name()+" in the new base", 0)
+	l, s := p.live, &p.Summary.Overlay
+	p.env.phase("looking for the changes of "+l.Overlay.Name()+" in the new base", 0)
 	return l.Changes(ctx, func(c Change) error {
 		s.Changes.Add(&c)
 		shown, err := p.shows(ctx, &c)
@@ -216,7 +216,7 @@ func (p *UpdatePlan) missing(ctx context.Context) error {
 // the old one. Times of directories do not count: they follow from what is in
 // them, and from what was there for a while.
 func (p *UpdatePlan) shows(ctx context.Context, c *Change) (bool, error) {
-	if _, antix := p.c.live.Layout.(AntiX); antix && (slices.Contains(antixDropped, c.Path) || c.Path == baseVIDFile) {
+	if slices.Contains(p.live.Layout.Traits().Stamped, c.Path) {
 		return true, nil // they tell of a base, and no other holds them
 	}
 	n, err := p.from.Base.Root.Lookup(c.Path)
@@ -248,8 +248,8 @@ func (p *UpdatePlan) shows(ctx context.Context, c *Change) (bool, error) {
 // by a boot in between: it was written over another one. With other version ids
 // a boot tells by itself.
 func (p *UpdatePlan) mustPart() (bool, error) {
-	l := p.c.live
-	if len(p.c.resets) == 0 || l.Overlay.Empty && l.snapshot() == nil {
+	l := p.live
+	if len(p.swap.parts) == 0 || l.Overlay.Empty && l.snapshot() == nil {
 		return false, nil
 	}
 	return l.boots(VID(p.Summary.VID))
@@ -258,7 +258,7 @@ func (p *UpdatePlan) mustPart() (bool, error) {
 // mayLie refuses to lay the overlay over the new base where its content only has
 // a meaning over the old one.
 func (p *UpdatePlan) mayLie() error {
-	l := p.c.live
+	l := p.live
 	o := l.Overlay
 	if o.Snapshot != nil {
 		return refuse(snapshotCopyHint+"; --overlay reset then sets it aside",
@@ -295,7 +295,7 @@ func (o *Overlay) tops() []*tree.Node {
 // keep plans the overlay that lies over the new base: the present one without
 // what names inodes of the old base. A directory stays where it is.
 func (p *UpdatePlan) keep(ctx context.Context) (err error) {
-	l, c := p.c.live, p.c
+	l := p.live
 	met, err := l.boots(VID(p.Summary.VID))
 	if err != nil {
 		return err
@@ -306,17 +306,17 @@ func (p *UpdatePlan) keep(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	c.apart = met
-	if _, antix := l.Layout.(AntiX); antix {
-		c.resets, err = l.Layout.resets(c)
+	p.swap.apart = met
+	if l.Layout.Traits().VersionIDs {
+		p.swap.parts, err = p.fresh.parts()
 		return err
 	}
 	if l.Overlay.Image == nil {
 		p.warn("%s stays as it is and is not copied: to go back with relive rollback, move it away first", l.rel(l.Overlay.Path))
-		if c.apart = false; !met {
+		if p.swap.apart = false; !met {
 			return nil
 		}
 	}
-	c.resets, err = c.keepLayer()
+	p.swap.parts, err = p.swap.keepLayer(p.fresh.now)
 	return err
 }

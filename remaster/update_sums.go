@@ -48,7 +48,7 @@ func (p *UpdatePlan) planSums() (err error) {
 // tells and those that are to stand beside it. By the first it is compared after
 // it was written, so that there is one in any case.
 func (p *UpdatePlan) kinds(target, source string) []checksum.Kind {
-	kinds := p.c.sumKinds(target)
+	kinds := p.swap.sumKinds(target)
 	if f := p.sums.of(source); f != nil {
 		for _, k := range f.known {
 			kinds = append(kinds, k.kind)
@@ -123,8 +123,8 @@ func (p *UpdatePlan) checkImplanted(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, close()) }()
 	name, total := p.from.stick.Disk.Path, img.Info().VolumeSize
-	p.c.env.phase("summing "+filepath.Base(name), total)
-	res, err := img.CheckMD5(ctx, func(done, _ int64) { p.c.env.done(done) })
+	p.env.phase("summing "+filepath.Base(name), total)
+	res, err := img.CheckMD5(ctx, func(done, _ int64) { p.env.done(done) })
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (p *UpdatePlan) hasSum(source string) bool {
 // companionText is the text of a companion of the new base that holds no sum.
 func (p *UpdatePlan) companionText(c companion) ([]byte, error) {
 	if c.packages {
-		return packageText(p.c.facts.packages, c.former), nil
+		return packageText(p.swap.packages, c.former), nil
 	}
 	for _, their := range p.from.files.companions {
 		// How large the files are the source may know better.

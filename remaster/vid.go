@@ -156,3 +156,10 @@ func (l *Live) salted(state []byte, more ...string) []byte {
 	}
 	return h.Sum(nil)
 }
+
+func orNone(v VID) string {
+	if v == "" {
+		return "none"
+	}
+	return string(v)
+}

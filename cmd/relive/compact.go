@@ -102,9 +102,9 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 		return a.showNothing(s)
 	}
 	switch s.Form {
-	case "ext":
+	case remaster.BaseExt:
 		a.printf("new image: not compressed, %s of content\n", remaster.Bytes(s.Bytes))
-	case "nested":
+	case remaster.BaseNested:
 		a.printf("new base: %s in blocks of %s, with a file system image inside\n", s.Codec, remaster.Bytes(int64(s.BlockSize)))
 		a.printf("  copied as stored: %s; to compress: %s\n", remaster.Bytes(s.Copy), remaster.Bytes(s.Compress))
 	default:
@@ -134,7 +134,7 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 }
 
 // showNothing tells that there is nothing to fold in.
-func (a *app) showNothing(s *remaster.PlanSummary) error {
+func (a *app) showNothing(s *remaster.CompactSummary) error {
 	a.printf("%s: nothing to do: %s, so that there is nothing to fold in\n", s.Dir, s.Nothing)
 	a.printf("--comp, -b or -e make the base anew all the same; -o writes one to a file of its own\n")
 	return a.showWarnings(s.Warnings, nil)
@@ -158,16 +158,16 @@ func (a *app) showResult(r *remaster.CompactResult) error {
 	if s.Output == "" {
 		a.printf(", was %s", remaster.Bytes(r.OldSize))
 	}
-	if s.Form == "ext" {
+	if s.Form == remaster.BaseExt {
 		a.printf("; not compressed")
 	} else {
 		a.printf("; %s copied as stored, %s compressed", remaster.Bytes(s.Copy), remaster.Bytes(s.Compress))
 	}
 	a.printf(", in %.1f s\n", r.Seconds)
 	switch s.Mode {
-	case "stage":
+	case remaster.ModeStage:
 		a.printf("the next boot takes it up\n")
-	case "swap":
+	case remaster.ModeSwap:
 		if s.KeepOld == 0 {
 			a.printf("the former state is not kept\n")
 			break

@@ -303,7 +303,7 @@ func (a *app) showISOPlan(p *remaster.ISOPlan) error {
 func (a *app) printISOSystem(s *remaster.ISOSummary) {
 	sys := &s.System
 	switch sys.Form {
-	case "nested":
+	case remaster.BaseNested:
 		a.printf("system: %s in blocks of %s, with a file system image inside\n", sys.Codec, remaster.Bytes(int64(sys.BlockSize)))
 	default:
 		a.printf("system: %s in blocks of %s, %d inodes, %s of content\n", sys.Codec, remaster.Bytes(int64(sys.BlockSize)), sys.Inodes, remaster.Bytes(sys.Bytes))

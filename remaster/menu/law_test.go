@@ -48,7 +48,7 @@ func everything() *Edits {
 		Title:  "New title",
 		Titles: []TitleEdit{{"Sample", "Other Sample"}},
 	}
-	for _, l := range []string{"antiX/MX", "LiveOS", "archiso", "casper", "Debian live"} {
+	for _, l := range []string{"antix", "liveos", "archiso", "casper", "debian"} {
 		e.Remove = append(e.Remove, Persistence(l)...)
 	}
 	return e

@@ -40,7 +40,7 @@ var layouts = []struct {
 	// Debian: live-boot's 9990-cmdline-old, live-boot(7); persistent is its former
 	// name.
 	{
-		"debian live",
+		"debian",
 		"persistence persistence-* persistent persistent-* nopersistence nopersistent findiso=* fromiso=*",
 		"",
 	},
@@ -53,7 +53,6 @@ var layouts = []struct {
 }
 
 func patterns(layout string, which func(i int) string) (out []string) {
-	layout, _, _ = strings.Cut(strings.ToLower(layout), "/")
 	for i := range layouts {
 		if layouts[i].name == layout {
 			return strings.Fields(which(i))
@@ -65,8 +64,8 @@ func patterns(layout string, which func(i int) string) (out []string) {
 // Persistence gives the patterns of the arguments by which a system of a layout
 // finds and uses its persistence, a frugal installation, or the file of an ISO
 // that it was booted from: what a medium that begins afresh must not have. They
-// are for Edits.Remove. Layouts are named as remaster.Layout names them, in
-// letters of either case; nil is for one that is not known.
+// are for Edits.Remove. Layouts are named by their keys, as the traits of a layout
+// have them; nil is for one that is not known.
 func Persistence(layout string) []string {
 	return patterns(layout, func(i int) string { return layouts[i].persistence })
 }

@@ -58,7 +58,7 @@ func read(t *testing.T, root *tree.Node, path string) string {
 
 func TestTree(t *testing.T) {
 	root := medium(t)
-	e := &Edits{Remove: Persistence("antiX/MX"), Add: []string{"new"}}
+	e := &Edits{Remove: Persistence("antix"), Add: []string{"new"}}
 	now, changes, err := e.Tree(context.Background(), root)
 	if err != nil {
 		t.Fatal(err)
@@ -208,14 +208,14 @@ func TestKindOf(t *testing.T) {
 
 func TestPersistence(t *testing.T) {
 	for layout, gone := range map[string]string{
-		"antiX/MX":    "persist_all persist_static p_static_root frugal_only pdir=/x puuid=1 fromiso=/a.iso persist=root p=home",
-		"LiveOS":      "rd.live.overlay=LABEL=x rd.live.overlay.reset overlay=UUID=1",
-		"archiso":     "cow_label=x cow_persistent=P img_loop=/a.iso",
-		"Debian live": "persistence persistence-encryption=luks findiso=/a.iso",
-		"casper":      "persistent persistent-path=/x iso-scan/filename=/a.iso",
+		"antix":   "persist_all persist_static p_static_root frugal_only pdir=/x puuid=1 fromiso=/a.iso persist=root p=home",
+		"liveos":  "rd.live.overlay=LABEL=x rd.live.overlay.reset overlay=UUID=1",
+		"archiso": "cow_label=x cow_persistent=P img_loop=/a.iso",
+		"debian":  "persistence persistence-encryption=luks findiso=/a.iso",
+		"casper":  "persistent persistent-path=/x iso-scan/filename=/a.iso",
 	} {
 		keep := "quiet persistently=1 rd.live.image rd.live.overlay.overlayfs=1 rd.live.overlay.size=100 cow_spacesize=1G boot=live toram pdir2=1 findiso=${iso_path} iso-scan/filename=${iso_path} fromiso=$iso_path img_loop=$x"
-		if layout == "antiX/MX" {
+		if layout == "antix" {
 			keep += " noremaster persistence"
 		}
 		e := &Edits{Remove: Persistence(layout)}
@@ -224,8 +224,8 @@ func TestPersistence(t *testing.T) {
 			t.Errorf("%s: %s", layout, got)
 		}
 	}
-	if Persistence("other") != nil || len(Placement("casper")) != 0 || len(Placement("antiX")) == 0 {
-		t.Error(Persistence("other"), Placement("casper"), Placement("antiX"))
+	if Persistence("other") != nil || len(Placement("casper")) != 0 || len(Placement("antix")) == 0 {
+		t.Error(Persistence("other"), Placement("casper"), Placement("antix"))
 	}
 	for i := range layouts {
 		if _, _, err := (&Edits{Remove: append(Persistence(layouts[i].name), Placement(layouts[i].name)...)}).Apply(GRUB, "x", nil); err != nil {

@@ -3,16 +3,15 @@ package remaster
 import (
 	"cmp"
 	"path/filepath"
-	"slices"
-
 	"relive/remaster/swap"
+	"slices"
 )
 
 // twins are the files that change hands together with the base and that are to
 // exist on both sides of a roll-back.
-func (p *CompactPlan) twins() (names []string) {
-	for _, name := range p.live.files.follow {
-		if exists(filepath.Join(p.live.Dir, name)) {
+func (s *Swap) twins() (names []string) {
+	for _, name := range s.live.files.follow {
+		if exists(filepath.Join(s.live.Dir, name)) {
 			names = append(names, name)
 		}
 	}
@@ -22,22 +21,22 @@ func (p *CompactPlan) twins() (names []string) {
 // targets are the files that are made, in the order in which they are put in
 // place: the base first, and the overlay last, so that nothing is emptied
 // before what it held is in the base.
-func (p *CompactPlan) targets() []string {
-	names := []string{p.live.files.base}
-	for _, c := range p.companions {
+func (s *Swap) targets() []string {
+	names := []string{s.live.files.base}
+	for _, c := range s.companions {
 		names = append(names, c.name)
 	}
-	names = append(names, p.more...)
-	for _, r := range p.resets {
+	names = append(names, s.more...)
+	for _, r := range s.parts {
 		names = append(names, r.target)
 	}
 	return names
 }
 
 // placeholders stand for the temporary files in a plan that is shown.
-func (p *CompactPlan) placeholders() map[string]string {
+func (s *Swap) placeholders() map[string]string {
 	made := map[string]string{}
-	for _, name := range p.targets() {
+	for _, name := range s.targets() {
 		made[name] = "(new " + name + ")"
 	}
 	return made
@@ -45,13 +44,13 @@ func (p *CompactPlan) placeholders() map[string]string {
 
 // steps gives what is renamed, in the order in which it is safe. made has the
 // temporary name for each target.
-func (p *CompactPlan) steps(made map[string]string) []swap.Step {
-	if p.o.Stage {
-		return p.live.Layout.(stager).stage(p, made)
+func (s *Swap) steps(made map[string]string) []swap.Step {
+	if s.stage {
+		return s.live.Stage(made)
 	}
 	var steps []swap.Step
-	dir, keep := p.live.Dir, p.o.KeepOld
-	for _, name := range p.live.files.together() {
+	dir, keep := s.live.Dir, s.keepOld
+	for _, name := range s.live.files.together() {
 		steps = append(steps, rotate(dir, name, keep)...)
 	}
 	setAside := func(name string) {
@@ -63,33 +62,33 @@ func (p *CompactPlan) steps(made map[string]string) []swap.Step {
 			steps = append(steps, swap.Remove{Path: name})
 		}
 	}
-	f := &p.live.files
-	if p.apart {
-		for _, r := range p.resets {
+	f := &s.live.files
+	if s.apart {
+		for _, r := range s.parts {
 			setAside(r.target)
 		}
 	}
-	for _, name := range p.targets() {
+	for _, name := range s.targets() {
 		if !slices.Contains(f.overlay, name) {
 			steps = append(steps, swap.Replace{New: made[name], Target: name, Keep: kept(name, keep)})
 		}
 	}
 	// What lies over the base would hide changes that the base has taken up, once
 	// the overlay is empty.
-	for _, name := range p.live.bottomUp(p.void) {
-		if !slices.Contains(p.more, name) {
+	for _, name := range s.live.bottomUp(s.void) {
+		if !slices.Contains(s.more, name) {
 			setAside(name)
 		}
 	}
-	for _, r := range p.resets {
+	for _, r := range s.parts {
 		step := swap.Replace{New: made[r.target], Target: r.target, Keep: kept(r.target, keep)}
-		if p.apart {
+		if s.apart {
 			step.Keep = ""
 		}
 		steps = append(steps, step)
 	}
 	if keep > 0 {
-		for _, name := range p.twins() {
+		for _, name := range s.twins() {
 			steps = append(steps, swap.Copy{From: name, To: generation(name, 1)})
 		}
 	}

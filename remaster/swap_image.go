@@ -33,23 +33,6 @@ func (f *freshImage) losses() (out []string) {
 	return out
 }
 
-// freshImage plans an image of the size, label and features of the overlay's,
-// which boots can mount as ext4 whatever the old was, with that tree in it. One
-// of ext4 without a journal stays without.
-func (p *CompactPlan) freshImage(o *Overlay, target string, root *tree.Node) (part, error) {
-	f, err := planImage(o.Name(), o.Image.FS, root, p.now)
-	if err != nil {
-		return part{}, err
-	}
-	p.Summary.Warnings = append(p.Summary.Warnings, f.losses()...)
-	return part{target: target, need: p.imageNeed(o), make: func(ctx context.Context, path string) error {
-		if err := f.build(ctx, path, o.Path); err != nil {
-			return err
-		}
-		return f.check(ctx, path)
-	}}, nil
-}
-
 // stampedRootfs is the tree of an antiX rootfs in which nothing is written but
 // what a first boot would write: the directories of the layer and the version
 // id of the base.

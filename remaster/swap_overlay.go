@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -18,10 +19,73 @@ import (
 	"relive/tree/hostfs"
 )
 
-// freshSnapshot plans an empty COW of the size and chunk size of the overlay's.
+// part is a file or directory of a live directory that is made anew.
+type part struct {
+	target string // its name in the live directory
+	need   int64  // bytes that it takes on the host
+	make   func(ctx context.Context, path string) error
+}
+
+// freshOverlay says what a new overlay is made for.
+type freshOverlay struct {
+	live    *Live
+	system  *tree.Node // what the base below it shows
+	version []byte     // the text of the version file of that
+	now     tree.Time  // that all that is made carries
+	flatten bool       // a base of files takes the place of one that holds an image
+	keep    bool       // the layer stays, stamped for the base
+	warn    func(format string, args ...any)
+}
+
+// parts are what takes the place of an overlay that a new base has taken up: one
+// of its form that holds nothing, but for what a boot itself puts there.
+func (f *freshOverlay) parts() ([]part, error) {
+	o, names, traits := f.live.Overlay, f.live.files.overlay, f.live.Layout.Traits()
+	switch {
+	case traits.VersionIDs:
+		pt, err := f.stamped(o, names[0])
+		return []part{pt}, err
+	case traits.Unions && len(o.layers) == 0:
+		return nil, nil // no union, nothing to empty
+	case traits.Unions:
+		return f.unions(o)
+	case o.Snapshot == nil:
+		work := ""
+		if len(names) > 1 {
+			work = names[1]
+		}
+		return f.layer(o, names[0], work)
+	case f.flatten && traits.FlatOverlay != "":
+		return nil, refuse("compact without --flatten, or use -o", "%s: a flattened %s base takes its changes from %s, not from %s", f.live.Dir, f.live.Layout.Name(), traits.FlatOverlay, o.Name())
+	case f.flatten:
+		// Above a flattened base only overlayfs works.
+		pt, err := f.flat(o, names[0])
+		return []part{pt}, err
+	}
+	pt, err := f.snapshot(o, names[0])
+	return []part{pt}, err
+}
+
+// stamped plans the image of an overlay that belongs to the new base by its
+// version id: an empty one, or the present one with another stamp.
+func (f *freshOverlay) stamped(o *Overlay, target string) (part, error) {
+	var root *tree.Node
+	var err error
+	if f.keep {
+		root, err = restamped(o, f.version, f.now)
+	} else {
+		root, err = stampedRootfs(o, f.system, f.version, f.now)
+	}
+	if err != nil {
+		return part{}, err
+	}
+	return f.image(o, target, root)
+}
+
+// snapshot plans an empty COW of the size and chunk size of the overlay's.
 // Where the host has set all of the old one's space aside it does so for the
 // new one: a COW that meets a full disk is lost.
-func (p *CompactPlan) freshSnapshot(o *Overlay, target string) (part, error) {
+func (f *freshOverlay) snapshot(o *Overlay, target string) (part, error) {
 	s := o.Snapshot
 	chunk := s.COW.Header().ChunkSectors // 0 where it was never used, and is not again
 	// One that filling up would invalidate is not made again.
@@ -30,10 +94,10 @@ func (p *CompactPlan) freshSnapshot(o *Overlay, target string) (part, error) {
 		return part{}, fmt.Errorf("the new %s: %w", target, err)
 	}
 	if size != s.Size {
-		p.warn("the new %s has %s, since a COW of the size of the old one is invalidated when it fills up", target, Bytes(size))
+		f.warn("the new %s has %s, since a COW of the size of the old one is invalidated when it fills up", target, Bytes(size))
 	}
 	whole := s.Allocated >= s.Size
-	sparse, err := hostdisk.HoldsHoles(p.live.Dir)
+	sparse, err := hostdisk.HoldsHoles(f.live.Dir)
 	if err != nil || !sparse {
 		whole = true
 	}
@@ -90,18 +154,77 @@ func setAsideSpace(f *os.File, size int64) error {
 	}
 }
 
-// freshLayer plans an empty overlay of the kind that the present one is: an
+// layer plans an empty overlay of the kind that the present one is: an
 // image, or a directory and its work directory of that name.
-func (p *CompactPlan) freshLayer(o *Overlay, target, work string) ([]part, error) {
+func (f *freshOverlay) layer(o *Overlay, target, work string) ([]part, error) {
 	if o.Image != nil {
-		root, err := emptied(o, p.now)
+		root, err := emptied(o, f.now)
 		if err != nil {
 			return nil, err
 		}
-		pt, err := p.freshImage(o, target, root)
+		pt, err := f.image(o, target, root)
 		return []part{pt}, err
 	}
 	return []part{emptyDirectory(target, o.Path), emptyDirectory(work, o.WorkPath)}, nil
+}
+
+// unions plans a persistence in which the layers are empty and all else is
+// as it was.
+func (f *freshOverlay) unions(o *Overlay) ([]part, error) {
+	if o.Image == nil {
+		var parts []part
+		for _, name := range f.live.files.overlay {
+			if at := f.live.path(name); exists(at) {
+				parts = append(parts, emptyDirectory(name, at))
+			}
+		}
+		return parts, nil
+	}
+	root, err := o.Image.FS.Root()
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, source := range o.layers {
+		dirs = append(dirs, path.Join(source, unionUpper), path.Join(source, unionWork))
+	}
+	if root, err = emptyAt(root, f.now, dirs...); err != nil {
+		return nil, err
+	}
+	pt, err := f.image(o, f.live.files.overlay[0], root)
+	pt.need = max(pt.need, o.Image.Allocated) // what is bound or linked stays in it
+	return []part{pt}, err
+}
+
+// image plans an image of the size, label and features of the overlay's,
+// which boots can mount as ext4 whatever the old was, with that tree in it. One
+// of ext4 without a journal stays without.
+func (f *freshOverlay) image(o *Overlay, target string, root *tree.Node) (part, error) {
+	img, err := planImage(o.Name(), o.Image.FS, root, f.now)
+	if err != nil {
+		return part{}, err
+	}
+	for _, lost := range img.losses() {
+		f.warn("%s", lost)
+	}
+	return part{target: target, need: f.imageNeed(o), make: func(ctx context.Context, path string) error {
+		if err := img.build(ctx, path, o.Path); err != nil {
+			return err
+		}
+		return img.check(ctx, path)
+	}}, nil
+}
+
+// imageNeed is the space that the overlay's new image takes on the host.
+func (f *freshOverlay) imageNeed(o *Overlay) int64 {
+	sparse, err := hostdisk.HoldsHoles(f.live.Dir)
+	if err != nil || !sparse {
+		return o.Image.Size
+	}
+	if f.keep {
+		return o.Image.Allocated
+	}
+	return min(o.Image.Size, 2<<20+o.Image.Size/16) // the journal, and the tables of a small file system
 }
 
 // emptied is the tree of an overlay's image without the layer: its root and
@@ -139,28 +262,28 @@ func isMark(name string) bool {
 
 const overlayMarks = "trusted.overlay."
 
-// flatOverlay plans the overlay that goes with a flattened base in the place of
+// flat plans the overlay that goes with a flattened base in the place of
 // a COW: an ext4 image of that size that holds the directories that dracut
 // looks for.
-func (p *CompactPlan) flatOverlay(o *Overlay, target string) (part, error) {
+func (f *freshOverlay) flat(o *Overlay, target string) (part, error) {
 	upper, work := tree.NewDir(liveosUpper, 0o755), tree.NewDir(liveosWork, 0o755)
 	root := tree.NewDir("", 0o755, upper, work)
 	for _, n := range []*tree.Node{root, upper, work} {
-		n.Mtime = p.now
+		n.Mtime = f.now
 	}
 	// The root of the layer is that of the system.
-	upper.Meta, upper.Xattrs = p.system.Meta, p.system.Xattrs
-	f := &freshImage{name: filepath.Base(target), root: root, options: extfs.BuildOptions{
-		Name: filepath.Base(target), Size: o.Snapshot.Size >> 10 << 10, Time: p.now}}
-	if _, err := extfs.Measure(context.Background(), root, f.options); err != nil {
+	upper.Meta, upper.Xattrs = f.system.Meta, f.system.Xattrs
+	img := &freshImage{name: filepath.Base(target), root: root, options: extfs.BuildOptions{
+		Name: filepath.Base(target), Size: o.Snapshot.Size >> 10 << 10, Time: f.now}}
+	if _, err := extfs.Measure(context.Background(), root, img.options); err != nil {
 		return part{}, err
 	}
 	need := min(o.Snapshot.Size, 2<<20+o.Snapshot.Size/16)
 	return part{target: target, need: need, make: func(ctx context.Context, path string) error {
-		if err := f.build(ctx, path, o.Path); err != nil {
+		if err := img.build(ctx, path, o.Path); err != nil {
 			return err
 		}
-		return f.check(ctx, path)
+		return img.check(ctx, path)
 	}}, nil
 }
 

@@ -1,0 +1,274 @@
+package remaster
+
+import (
+	"context"
+	"relive/remaster/exclude"
+	"relive/squash"
+	"relive/squash/codec"
+	"relive/tree"
+	"slices"
+)
+
+// BaseOptions say how a new base is made.
+type BaseOptions struct {
+	// Codec is the compressor, nil for that of the base with its options.
+	Codec *codec.ID
+	// Level is the compressor's level, 0 for the base's or its default.
+	Level int
+	// BlockSize in bytes, 0 for the base's.
+	BlockSize int
+	// Excludes leave paths out of the new base.
+	Excludes []exclude.Rule
+	// AllowUnmatched goes on where an exclude matches nothing.
+	AllowUnmatched bool
+	// Bare makes the merged file system image itself, not compressed.
+	Bare bool
+	// Flatten makes a base of the system's files themselves where the present one
+	// holds them in a file system image.
+	Flatten bool
+	// KeepFree keeps what is free in a file system image as it is.
+	KeepFree bool
+	// FullVerify decodes all of the new base, also what was copied as stored.
+	FullVerify bool
+	// Force goes on where the new system cannot boot, most of it is left out, or the
+	// present base has other sums than stand beside it.
+	Force bool
+	// Medium, where not nil, makes the system of a base that is a file of a new
+	// medium.
+	Medium *MediumSystem
+}
+
+// MediumSystem makes the system of a medium of its own: another than base and
+// overlay show.
+type MediumSystem struct {
+	// System makes its tree from what base and overlay show.
+	System func(ctx context.Context, p *BasePlan, merged *tree.Node) (*tree.Node, error)
+	// Salt tells what decides the system besides base and overlay.
+	Salt func() string
+	// NoDead: what was taken out must not lie about in blocks that are copied.
+	NoDead bool
+}
+
+// BasePlan is how a new base is made of what base and overlay of a live
+// directory show.
+type BasePlan struct {
+	live *Live
+	env  *Env
+	o    BaseOptions
+	warn func(format string, args ...any)
+	// system is what the image holds, shown what it shows.
+	system, shown *tree.Node
+	make          maker
+	check         *sourceCheck
+	rules         []exclude.RuleCount
+	// touched: the system differs from what base and overlay show.
+	touched bool
+	// state is the hash of the overlay's state, now the time that all that is
+	// made carries.
+	state   []byte
+	now     tree.Time
+	version Version
+
+	Summary BaseSummary
+}
+
+// BaseSummary is the part of a plan that is shown.
+type BaseSummary struct {
+	Form      BaseForm `json:"form"`
+	Codec     string   `json:"codec"`
+	Library   string   `json:"codec_library"` // that compresses, with its version; "" where nothing is
+	BlockSize int      `json:"block_size"`
+	VID       string   `json:"vid,omitempty"`
+	Inodes    uint64   `json:"inodes"`
+	Bytes     int64    `json:"bytes"`
+	Reused    uint64   `json:"files_reused"`
+	Mixed     uint64   `json:"files_partly_reused"`
+	Duplicate uint64   `json:"files_duplicate"`
+	Copy      int64    `json:"bytes_to_copy"`
+	Compress  int64    `json:"bytes_to_compress"`
+	Repacked  int      `json:"fragment_blocks_repacked"`
+	Dead      int64    `json:"dead_bytes_kept"`
+	Freed     int64    `json:"bytes_free_left_out"` // of a file system image inside, in whole blocks of the base
+	Estimate  int64    `json:"size_estimate"`
+	Excluded  int64    `json:"excluded_entries"`
+	// Sums are those by which the base is checked while it is copied.
+	Sums []SumSource `json:"sums"`
+}
+
+// BaseForm is what a new base is.
+type BaseForm string
+
+// The forms.
+const (
+	BaseSquash BaseForm = "squashfs" // a SquashFS image of the system's files
+	BaseNested BaseForm = "nested"   // one that holds a file system image
+	BaseExt    BaseForm = "ext"      // a file system image, not compressed
+)
+
+// newBase looks at everything that a new base depends on and decides how it is
+// made. It writes nothing. warn is told what a person should know, also while
+// the base is made.
+func newBase(ctx context.Context, e *Env, l *Live, o BaseOptions, warn func(format string, args ...any)) (*BasePlan, error) {
+	p := &BasePlan{live: l, env: e, o: o, warn: warn, Summary: BaseSummary{Sums: []SumSource{}}}
+	if err := p.plan(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.Summary.Estimate, _, err = p.estimate(); err != nil {
+		return nil, err
+	}
+	p.planCheck()
+	return p, nil
+}
+
+// stamped makes the system of a base that takes the place of the present one.
+func (p *BasePlan) stamped(ctx context.Context, merged *tree.Node) (*tree.Node, error) {
+	root, v, err := p.live.System(ctx, merged, Stamp{State: p.state, Salt: p.salt(), Now: p.now})
+	p.version, p.Summary.VID = v, string(v.ID)
+	return root, err
+}
+
+// plan decides what the new base holds and how it is written.
+func (p *BasePlan) plan(ctx context.Context) error {
+	l, e, s := p.live, p.env, &p.Summary
+	var newest tree.Time
+	var err error
+	if p.state, newest, err = l.state(ctx); err != nil {
+		return err
+	}
+	var wo squash.WriteOptions
+	if l.Base.Image != nil || p.o.Medium != nil {
+		if wo, err = p.writeOptions(); err != nil {
+			return err
+		}
+		s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
+		s.Library = e.Library.Implementation(wo.Codec.ID).Name
+	}
+	p.now = e.imageTime(tree.Time{Sec: int64(wo.MkfsTime)}, newest)
+	wo.MkfsTime = uint32(p.now.Sec)
+
+	root := l.Merged
+	if len(p.o.Excludes) > 0 && p.o.Medium == nil {
+		p.touched = true
+		if root, err = p.exclude(root); err != nil {
+			return err
+		}
+	}
+	p.shown = root
+	if p.o.Medium != nil {
+		p.system, err = p.o.Medium.System(ctx, p, root)
+		p.shown = p.system
+	} else {
+		p.system, err = p.stamped(ctx, root)
+	}
+	if err != nil {
+		return err
+	}
+	if p.o.Medium != nil {
+		root = p.system
+	}
+	if err := p.checkResult(ctx, root); err != nil {
+		return err
+	}
+	p.make, err = p.maker(ctx, wo)
+	return err
+}
+
+// checkResult refuses a new system that cannot boot, or of which the excludes
+// leave less than half.
+func (p *BasePlan) checkResult(ctx context.Context, now *tree.Node) error {
+	out, err := p.live.checkLeftOut(ctx, now, p.Summary.Excluded, p.o.Force)
+	if err != nil {
+		return err
+	}
+	lost, err := p.live.checkBoots(ctx, p.live.Base.Root, now, p.live, p.o.Force)
+	for _, w := range slices.Concat(out, lost) {
+		p.warn("%s", w)
+	}
+	return err
+}
+
+// exclude leaves paths out of the tree.
+func (p *BasePlan) exclude(root *tree.Node) (*tree.Node, error) {
+	set, err := exclude.New(p.o.Excludes)
+	if err != nil {
+		return nil, err
+	}
+	p.env.phase("excludes", 0)
+	if p.rules, err = set.Count(root); err != nil {
+		return nil, err
+	}
+	for _, r := range p.rules {
+		p.Summary.Excluded += r.Entries
+	}
+	var u unmatched
+	u.excludes(p.rules, 0, "", root)
+	warnings, err := u.check(p.live.Dir, p.o.AllowUnmatched)
+	for _, w := range warnings {
+		p.warn("%s", w)
+	}
+	return set.Apply(root), err
+}
+
+// planCheck plans to compare the base's images with their sums while they are
+// copied.
+func (p *BasePlan) planCheck() {
+	l := p.live
+	names := []string{l.files.base}
+	if !l.Layout.Traits().StackStays || p.o.Medium != nil {
+		// Of casper's stack the topmost alone is made anew.
+		for _, name := range l.files.stack {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	p.check = l.planSourceCheck(names, p.o.Force, p.warn)
+	p.Summary.Sums = p.check.sources()
+}
+
+// misled tells whether marks of the overlay mean something else over the new
+// base, or keep the kernel from mounting it there.
+func (p *BasePlan) misled() (bool, error) {
+	switch m := p.make.(type) {
+	case *deviceMaker:
+		return false, nil // the image is the old one with changes
+	case *squashMaker:
+		if m.inner == nil && m.plan.NumbersKept() && len(p.live.stack) < 2 {
+			return false, nil
+		}
+	}
+	// What files are marked with is a number that no inode has, or another file
+	// system.
+	return p.live.rootMarked()
+}
+
+// estimate foretells the size of the new base: what is copied, what is
+// compressed at the base's own ratio and a quarter more, the tables at the
+// base's size for each inode. work is what else is needed while it is made.
+func (p *BasePlan) estimate() (size, work int64, err error) {
+	s := &p.Summary
+	if s.Form == BaseExt {
+		return s.Bytes, 0, nil
+	}
+	if m, ok := p.make.(*squashMaker); ok && m.inner != nil {
+		work = m.inner.used
+	}
+	if p.live.Base.Image == nil {
+		return s.Copy + s.Compress/2 + 64<<10, work, nil // nothing tells how it compresses
+	}
+	sb := p.live.Base.Image.Superblock()
+	content, inodes, err := p.live.Base.content()
+	if err != nil {
+		return 0, 0, err
+	}
+	if p.live.Base.Inner != nil {
+		inodes = int64(sb.InodeCount)
+	}
+	ratio := 1.0
+	if content > 0 {
+		ratio = min(1, 1.25*float64(sb.InodeTableStart)/float64(content))
+	}
+	tables := int64(float64(sb.BytesUsed-sb.InodeTableStart) * 1.25 * float64(s.Inodes) / float64(max(inodes, 1)))
+	return s.Copy + int64(float64(s.Compress)*ratio) + tables + 64<<10, work, nil
+}
