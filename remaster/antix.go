@@ -9,6 +9,7 @@ import (
 
 	"relive/overlay"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -264,19 +265,19 @@ func (AntiX) check(_ context.Context, _ *Env, l *Live, to *Intent) error {
 		return err
 	}
 	if !vids.State.Used() && vids.State != VIDNoOverlay && !to.Force {
-		return refuse("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, use --force",
+		return refusal.New("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, use --force",
 			"%s: the version ids of linuxfs (%s) and %s (%s) do not match", l.Dir, orNone(vids.Base), l.files.overlay[0], orNone(vids.Overlay))
 	}
 	if to.ReadOnly {
 		return nil
 	}
 	if name := l.Pending(antixBase, l.files.overlay[0]); name != "" {
-		return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
+		return refusal.New("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
 	}
 	if to.Stage {
 		for _, name := range []string{antixBase + ".old", antixBase + ".bad"} {
 			if exists(filepath.Join(l.Dir, name)) {
-				return refuse("move it away, or compact without --stage", "%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
+				return refusal.New("move it away, or compact without --stage", "%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -62,7 +63,7 @@ func (Archiso) find(at place, dir, generation string) (*Found, error) {
 		return nil, nil
 	}
 	if len(bases) > 1 {
-		return nil, refuse("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases), strings.Join(bases, ", "))
+		return nil, refusal.New("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases), strings.Join(bases, ", "))
 	}
 	in := filepath.Dir(bases[0])
 	f := &Found{Dir: dir, files: fileSet{base: bases[0]}}
@@ -81,7 +82,7 @@ func (Archiso) find(at place, dir, generation string) (*Found, error) {
 		return nil, err
 	}
 	if len(changes) > 1 {
-		return nil, refuse("move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
+		return nil, refusal.New("move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
 			dir, len(changes), strings.Join(changes, ", "))
 	}
 	for _, c := range changes {
@@ -135,7 +136,7 @@ func (Archiso) open(_ context.Context, e *Env, l *Live) error {
 		return l.openDirOverlay(at, l.path(l.files.overlay[1]))
 	}
 	if l.Base.Inner == nil {
-		return refuse("move it away: above a base without one, changes are kept in "+archisoUpper, "%s is a device-mapper snapshot, but %s holds no %s that it could be over", at, l.Base.Path, archisoInner)
+		return refusal.New("move it away: above a base without one, changes are kept in "+archisoUpper, "%s is a device-mapper snapshot, but %s holds no %s that it could be over", at, l.Base.Path, archisoInner)
 	}
 	return l.openSnapshot(at)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/tree"
 )
@@ -19,13 +20,13 @@ func (p *BasePlan) maker(ctx context.Context, wo squash.WriteOptions) (maker, er
 	l, s := p.live, &p.Summary
 	bare := l.Base.Image == nil
 	if bare && p.o.Medium == nil && (p.o.Codec != nil || p.o.Level != 0 || p.o.BlockSize != 0) {
-		return nil, withHint(&optionError{fmt.Errorf("--comp, --level and -b: %s is not compressed", l.Base.Path)}, "compact without them")
+		return nil, refusal.WithHint(refusal.Option(fmt.Errorf("--comp, --level and -b: %s is not compressed", l.Base.Path)), "compact without them")
 	}
 	switch {
 	case bare && p.o.Flatten && p.o.Medium == nil:
-		return nil, refuse("compress it with mksquashfs first", "%s is not compressed, so that there is nothing to flatten it into", l.Base.Path)
+		return nil, refusal.New("compress it with mksquashfs first", "%s is not compressed, so that there is nothing to flatten it into", l.Base.Path)
 	case p.o.Bare && l.Base.Inner == nil:
-		return nil, refuse("-o writes the new base, which holds the files themselves", "%s holds no file system image that --image could write", l.Base.Path)
+		return nil, refusal.New("-o writes the new base, which holds the files themselves", "%s holds no file system image that --image could write", l.Base.Path)
 	case !p.keepsImage():
 		s.Form = BaseSquash
 		return p.squashMaker(ctx, wo, p.system)

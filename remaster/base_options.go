@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"fmt"
+	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -40,7 +41,7 @@ func (p *BasePlan) writeOptions() (squash.WriteOptions, error) {
 		wo.BlockSize = p.o.BlockSize
 	}
 	if wo.BlockSize < squash.MinBlockSize || wo.BlockSize > squash.MaxBlockSize || wo.BlockSize&(wo.BlockSize-1) != 0 {
-		return wo, withHint(&optionError{fmt.Errorf("block size %d", wo.BlockSize)}, "SquashFS knows 4K, 8K, 16K and so on to 1M")
+		return wo, refusal.WithHint(refusal.Option(fmt.Errorf("block size %d", wo.BlockSize)), "SquashFS knows 4K, 8K, 16K and so on to 1M")
 	}
 	switch {
 	case p.o.Codec != nil && *p.o.Codec != wo.Codec.ID:
@@ -54,7 +55,7 @@ func (p *BasePlan) writeOptions() (squash.WriteOptions, error) {
 		wo.Codec.Level = p.o.Level
 	}
 	if err := wo.Codec.Validate(wo.BlockSize); err != nil {
-		return wo, withHint(&optionError{err}, "relive compact --help tells of --comp, --level and --block-size")
+		return wo, refusal.WithHint(refusal.Option(err), "relive compact --help tells of --comp, --level and --block-size")
 	}
 	return wo, nil
 }

@@ -209,15 +209,3 @@ func otherUUID(was [16]byte, state []byte, salt string) (id [16]byte) {
 	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
 	return id
 }
-
-// shared is the Data of a content that is open already and stays so.
-type shared struct{ c tree.Content }
-
-// Open implements tree.Data.
-func (s shared) Open() (tree.Content, error) { return unclosed{s.c}, nil }
-
-// unclosed is a content that another closes.
-type unclosed struct{ tree.Content }
-
-// Close implements tree.Content.
-func (unclosed) Close() error { return nil }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"relive/remaster/bootable"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -40,7 +41,7 @@ func (l *Live) checkBoots(ctx context.Context, former, now *tree.Node, kernels *
 	if force {
 		return []string{fact}, nil
 	}
-	return nil, refuse("the former system has it: see what was deleted (relive diff) or left out; --force goes on", "%s: %s", l.Dir, fact)
+	return nil, refusal.New("the former system has it: see what was deleted (relive diff) or left out; --force goes on", "%s: %s", l.Dir, fact)
 }
 
 // releases are those of the kernels that stand beside the base, nil where they
@@ -96,8 +97,40 @@ func (l *Live) checkLeftOut(ctx context.Context, now *tree.Node, excluded int64,
 	if force {
 		return []string{fact}, nil
 	}
-	return nil, refuse("see with --dry-run --force what each leaves out; --force goes on", "%s: %s", l.Dir, fact)
+	return nil, refusal.New("see with --dry-run --force what each leaves out; --force goes on", "%s: %s", l.Dir, fact)
 }
 
 // fewFiles is a number of files of which it says nothing how many are left out.
 const fewFiles = 16
+
+// bootFindings are what a live system lacks to boot: what the overlay has taken
+// from the base, and what is missing beside. None is told of a base without an
+// init, which is no system that can be judged; judged tells of that.
+func (l *Live) bootFindings(ctx context.Context) (lost, ails []string, judged bool, err error) {
+	base, err := bootable.Look(l.Base.Root)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	now := base
+	if l.Merged != l.Base.Root {
+		if now, err = bootable.Look(l.Merged); err != nil {
+			return nil, nil, false, err
+		}
+	}
+	releases, err := l.releases(ctx)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	lost = bootable.Lost(base, now, releases)
+	for _, a := range now.Ails() {
+		if !slices.Contains(lost, a) {
+			ails = append(ails, a)
+		}
+	}
+	for _, k := range releases {
+		if now.Init != "" && len(base.Modules) > 0 && !slices.Contains(base.Modules, k) && !slices.Contains(now.Modules, k) {
+			ails = append(ails, "there are no modules of the kernel "+k+", which stands beside the base (there are those of "+strings.Join(base.Modules, ", ")+")")
+		}
+	}
+	return lost, ails, base.Init != "" || now.Init != "", nil
+}

@@ -9,6 +9,7 @@ import (
 
 	"relive/overlay"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -63,7 +64,7 @@ func (Casper) find(at place, dir, generation string) (*Found, error) {
 		}
 	}
 	if len(f.files.overlay) > 1 {
-		return nil, refuse("move away the one that is not used", "%s: there are both %s", dir, strings.Join(f.files.overlay, " and "))
+		return nil, refusal.New("move away the one that is not used", "%s: there are both %s", dir, strings.Join(f.files.overlay, " and "))
 	}
 	return f, nil
 }
@@ -98,7 +99,7 @@ func casperTop(at place, dir string, present []string, generation string) (strin
 	case 1:
 		return tops[0], nil
 	}
-	return "", refuse("move the others away, with the images below them that are not shared", "%s: there are %d stacks of images, and only the boot's arguments (layerfs-path=) tell which is used: %s",
+	return "", refusal.New("move the others away, with the images below them that are not shared", "%s: there are %d stacks of images, and only the boot's arguments (layerfs-path=) tell which is used: %s",
 		filepath.Join(dir, casperDir), len(tops), strings.Join(tops, ", "))
 }
 

@@ -2,11 +2,13 @@ package remaster
 
 import (
 	"context"
+	"errors"
 	"path"
 	"sort"
 	"strings"
 
 	"relive/extfs"
+	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/tree"
 )
@@ -152,7 +154,7 @@ func PathFilter(patterns []string) (func(p string) bool, error) {
 	for _, p := range patterns {
 		p = strings.Trim(path.Clean("/"+p), "/")
 		if _, err := path.Match(p, ""); err != nil {
-			return nil, &hinted{err, "the pattern " + p + " is not a shell pattern"}
+			return nil, refusal.WithHint(err, "the pattern "+p+" is not a shell pattern")
 		}
 		clean = append(clean, p)
 	}
@@ -174,4 +176,17 @@ func PathFilter(patterns []string) (func(p string) bool, error) {
 		}
 		return false
 	}, nil
+}
+
+// errDiffers ends a comparison at the first difference.
+var errDiffers = errors.New("differs")
+
+// showsBase reports whether base and overlay show what the base alone shows, but
+// for the traces that a boot itself leaves.
+func (l *Live) showsBase(ctx context.Context) (bool, error) {
+	err := l.Changes(ctx, func(Change) error { return errDiffers })
+	if errors.Is(err, errDiffers) {
+		return false, nil
+	}
+	return err == nil, err
 }

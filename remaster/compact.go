@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"relive/remaster/exclude"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 )
 
@@ -43,9 +44,6 @@ type CompactOptions struct {
 	// FullVerify decodes all of the new base, also what was copied as stored.
 	FullVerify bool
 }
-
-// MaxKeepOld is the most former states that can be kept.
-const MaxKeepOld = 99
 
 // CompactPlan is what a compaction will do.
 type CompactPlan struct {
@@ -110,19 +108,19 @@ func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*Comp
 	s.Sums = []SumSource{}
 	switch {
 	case o.Output != "" && (o.Stage || o.NoReset):
-		return nil, withHint(&optionError{errors.New("--output writes one file and changes nothing, so that --stage and --no-reset have no meaning with it")}, "give one of them")
+		return nil, refusal.WithHint(refusal.Option(errors.New("--output writes one file and changes nothing, so that --stage and --no-reset have no meaning with it")), "give one of them")
 	case o.Output != "" && o.Image != "":
-		return nil, withHint(&optionError{errors.New("--output and --image each write one file and change nothing")}, "give one of them")
+		return nil, refusal.WithHint(refusal.Option(errors.New("--output and --image each write one file and change nothing")), "give one of them")
 	case o.Image != "":
 		if o.Stage || o.NoReset || o.Flatten || o.Codec != nil || o.Level != 0 || o.BlockSize != 0 || len(o.Excludes) > 0 {
-			return nil, withHint(&optionError{errors.New("--image writes the merged image as it is and changes nothing")}, "of the other options only --keep-free and --force have a meaning with it")
+			return nil, refusal.WithHint(refusal.Option(errors.New("--image writes the merged image as it is and changes nothing")), "of the other options only --keep-free and --force have a meaning with it")
 		}
 		p.o.Output, s.Output = o.Image, o.Image
 		s.Mode = ModeImage
 	case o.Output != "":
 		s.Mode = ModeOutput
 	case o.Flatten && o.NoReset && l.snapshot() != nil:
-		return nil, withHint(&optionError{errors.New("a snapshot holds chunks of the image that --flatten does away with, so that it cannot stay as --no-reset has it")}, "give one of them")
+		return nil, refusal.WithHint(refusal.Option(errors.New("a snapshot holds chunks of the image that --flatten does away with, so that it cannot stay as --no-reset has it")), "give one of them")
 	case o.Stage:
 		s.Mode = ModeStage
 	}
@@ -184,7 +182,7 @@ func (p *CompactPlan) planOverlay() (err error) {
 func (p *CompactPlan) planStay() error {
 	if p.live.snapshot() != nil {
 		if len(p.o.Excludes) > 0 {
-			return refuse("compact without --no-reset, or without -e", "%s holds chunks of the image in the present base, and with things left out that is built anew, so that it cannot stay as --no-reset has it", p.live.Overlay.Path)
+			return refusal.New("compact without --no-reset, or without -e", "%s holds chunks of the image in the present base, and with things left out that is built anew, so that it cannot stay as --no-reset has it", p.live.Overlay.Path)
 		}
 		return nil
 	}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
-	"syscall"
 	"time"
 
 	"relive/remaster/checksum"
 	"relive/remaster/newfile"
+	"relive/remaster/refusal"
 )
 
 // Run does what the plan says.
@@ -27,7 +27,7 @@ func (p *CompactPlan) Run(ctx context.Context) (*CompactResult, error) {
 		err = p.runSwap(ctx, res)
 	}
 	if err != nil {
-		return nil, spaceHint(err, nothingChanged, ", or use -o to write the new base to another disk", ". Choose a stronger codec with --comp")
+		return nil, refusal.DiskFull(err, refusal.NothingChanged, ", or use -o to write the new base to another disk", ". Choose a stronger codec with --comp")
 	}
 	res.Seconds = time.Since(start).Seconds()
 	res.Plan, res.Warnings = p.Summary, p.Summary.Warnings // the run may have added some
@@ -93,23 +93,4 @@ func (p *CompactPlan) runSwap(ctx context.Context, res *CompactResult) (err erro
 		res.Path += ".new"
 	}
 	return nil
-}
-
-// createLike makes a new file with the mode and owner of the one that it is to
-// take the place of. Where the file system or the user may not set them, the
-// file has what a new file gets.
-func createLike(path, former string) (*os.File, error) {
-	st, err := os.Stat(former)
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, st.Mode().Perm())
-	if err != nil {
-		return nil, err
-	}
-	if owner, ok := st.Sys().(*syscall.Stat_t); ok {
-		_ = f.Chown(int(owner.Uid), int(owner.Gid))
-	}
-	_ = f.Chmod(st.Mode().Perm()) // past the umask
-	return f, nil
 }

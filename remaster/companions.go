@@ -73,9 +73,6 @@ var ties = []tie{
 	{name: "STEM.zsync", what: "list of blocks for zsync"},
 }
 
-// signatures are the extensions of detached signatures, which any file may have.
-var signatures = []string{".sig", ".cms.sig", ".asc", ".gpg", ".sign", ".p7s", ".minisig"}
-
 // insisting are the kernel arguments by which a boot insists on a companion that
 // is set aside, or holds a hash of the base itself: a name alone, or with the
 // beginning of its value.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -232,7 +233,7 @@ func TestCasperUnsure(t *testing.T) {
 		squashed(t, dir+"/casper/"+name+".squashfs", func(dir string) { write(t, dir+"/x", nil, 0o644) })
 	}
 	_, err := remaster.Find(dir)
-	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "a.squashfs, b.squashfs") || r.Hint == "" {
+	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "a.squashfs, b.squashfs") || r.Hint == "" {
 		t.Errorf("%v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"relive/overlay"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -200,7 +201,7 @@ func (d *doctor) images(context.Context) error {
 		d.tell("beyond-fat", Possible, "keep it on ext4, or compact with a stronger codec", "%s has %s, more than a FAT stick can hold in one file", l.Base.Name(), Bytes(l.Base.Size))
 	}
 	if l.HomeProblem != nil {
-		d.tell("home-unreadable", Certain, cmp.Or(Hint(l.HomeProblem), "look at a copy of it"), "%v", l.HomeProblem)
+		d.tell("home-unreadable", Certain, cmp.Or(refusal.Hint(l.HomeProblem), "look at a copy of it"), "%v", l.HomeProblem)
 	}
 	if o := l.Overlay; o != nil && o.Image != nil {
 		if err := d.image(o.Image, l.Layout.Traits().RootLabel); err != nil {

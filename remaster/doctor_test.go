@@ -185,7 +185,7 @@ func TestDoctorLayer(t *testing.T) {
 		},
 		"interrupted-run": func(dir string) {
 			e, disk := environment(t, codec.Auto), &dying{left: 3}
-			e.OnDisk(disk)
+			e.Disk = disk
 			write(t, y.ram+"/upper/etc/changed", []byte("so that there is something to save"), 0o644)
 			if _, err := save(t, e, dir, y.ram, remaster.SaveOptions{}); !errors.Is(err, errPower) {
 				t.Fatal(err)

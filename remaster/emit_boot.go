@@ -12,6 +12,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/checksum"
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -45,7 +46,7 @@ func (p *ISOPlan) planMedium(ctx context.Context) error {
 	takes := p.form.own
 	if o.Boot == BootMedium {
 		if !medium {
-			return refuse("give an ISO with --template, or take boot files of packages with --boot system or --boot host", "%s: is no medium that boots: there is no directory boot, EFI or isolinux with boot files", p.form.root)
+			return refusal.New("give an ISO with --template, or take boot files of packages with --boot system or --boot host", "%s: is no medium that boots: there is no directory boot, EFI or isolinux with boot files", p.form.root)
 		}
 		takes = slices.Concat(takes, bootTakes, p.form.whole)
 	}
@@ -143,11 +144,11 @@ func (p *ISOPlan) template(ctx context.Context) (*template, error) {
 	l, o := p.live, &p.o
 	if o.Template != "" {
 		if st, err := os.Stat(o.Template); err != nil {
-			return nil, &optionError{fmt.Errorf("--template: %w", err)}
+			return nil, refusal.Option(fmt.Errorf("--template: %w", err))
 		} else if st.IsDir() {
-			return nil, withHint(&optionError{fmt.Errorf("--template %s: is a directory", o.Template)}, "give an ISO, as a file or on a device")
+			return nil, refusal.WithHint(refusal.Option(fmt.Errorf("--template %s: is a directory", o.Template)), "give an ISO, as a file or on a device")
 		} else if own, err := os.Stat(o.Output); err == nil && os.SameFile(st, own) {
-			return nil, refuse("name another file with -o", "%s: is the template itself", o.Output)
+			return nil, refusal.New("name another file with -o", "%s: is the template itself", o.Output)
 		}
 		c, err := hostfs.OpenFile(o.Template)
 		if err != nil {
@@ -156,7 +157,7 @@ func (p *ISOPlan) template(ctx context.Context) (*template, error) {
 		p.open = append(p.open, c)
 		img, err := iso.Open(c, c.Size(), filepath.Base(o.Template))
 		if err != nil {
-			return nil, withHint(err, "--template takes an ISO that boots")
+			return nil, refusal.WithHint(err, "--template takes an ISO that boots")
 		}
 		return p.readTemplate(ctx, img, o.Template)
 	}
@@ -181,7 +182,7 @@ func (p *ISOPlan) readTemplate(ctx context.Context, img *iso.Image, name string)
 		return nil, err
 	}
 	if len(t.recipe.Boot) == 0 {
-		return nil, refuse("name another one, or take boot files of packages with --boot system or --boot host", "%s: does not boot: it has no boot catalogue", name)
+		return nil, refusal.New("name another one, or take boot files of packages with --boot system or --boot host", "%s: does not boot: it has no boot catalogue", name)
 	}
 	root, err := img.Root()
 	if err != nil {
@@ -199,7 +200,7 @@ func (p *ISOPlan) readTemplate(ctx context.Context, img *iso.Image, name string)
 		return t, nil
 	}
 	if found.Layout.Name() != p.live.Layout.Name() {
-		return nil, refuse("name an ISO of the same kind", "%s: boots %s, and the live directory is %s", name, found.Layout.Name(), p.live.Layout.Name())
+		return nil, refusal.New("name an ISO of the same kind", "%s: boots %s, and the live directory is %s", name, found.Layout.Name(), p.live.Layout.Name())
 	}
 	var edits tree.Edits
 	for _, own := range append(found.files.together(), found.files.home) {
@@ -363,7 +364,7 @@ func (p *ISOPlan) kernel(ctx context.Context, mine *tree.Node) error {
 				err = fmt.Errorf("%s: not a regular file", k.file)
 			}
 			if err != nil {
-				return &optionError{fmt.Errorf("%s: %w", k.option, err)}
+				return refusal.Option(fmt.Errorf("%s: %w", k.option, err))
 			}
 			own = rational(n)
 		} else if ours, err := globAll(mine, k.patterns); err != nil {
@@ -378,7 +379,7 @@ func (p *ISOPlan) kernel(ctx context.Context, mine *tree.Node) error {
 		}
 		switch {
 		case len(found) == 0 && own == nil:
-			return refuse(fmt.Sprintf("give one with %s, or an ISO that has one with --template", k.option), "%s: there is no %s on the medium (looked for %s)", p.live.Dir, k.what, strings.Join(k.patterns, ", "))
+			return refusal.New(fmt.Sprintf("give one with %s, or an ISO that has one with --template", k.option), "%s: there is no %s on the medium (looked for %s)", p.live.Dir, k.what, strings.Join(k.patterns, ", "))
 		case len(found) == 0:
 			found = []string{strings.NewReplacer("*", "", "[0-9]", "").Replace(k.patterns[0])}
 			fallthrough
@@ -416,13 +417,6 @@ func (p *ISOPlan) kernel(ctx context.Context, mine *tree.Node) error {
 	return nil
 }
 
-func sameFile(ctx context.Context, a, b *tree.Node) (bool, error) {
-	if a == nil || b == nil || a.Size != b.Size {
-		return false, nil
-	}
-	return tree.SameContent(ctx, a, b)
-}
-
 // globAll is globTree for several patterns, the best first, each path once.
 func globAll(root *tree.Node, patterns []string) (out []string, err error) {
 	for _, pattern := range patterns {
@@ -457,9 +451,6 @@ func (p *ISOPlan) texts(ctx context.Context) error {
 	p.Summary.VolumeID, p.Summary.UUID = r.VolumeID, p.uuid()
 	return nil
 }
-
-// maxVolumeID is the length of a volume's label, in bytes (ECMA-119, 8.4.7).
-const maxVolumeID = 32
 
 // madeLabel is a label of the system's id and the date of what is newest in it.
 func (p *ISOPlan) madeLabel() string {

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/bootfiles"
 	"relive/remaster/menu"
 	"relive/remaster/packages"
+	"relive/remaster/refusal"
 	"relive/tree/hostfs"
 )
 
@@ -31,7 +32,7 @@ func (p *ISOPlan) bootFiles(ctx context.Context) error {
 		if len(setup.Boot) > 0 {
 			return p.setUp(ctx, setup)
 		}
-		return refuse("give an ISO with --template, or take boot files of packages with --boot system or --boot host", "%s: has no loader that an ISO boots with: %s", p.form.root, strings.Join(setup.Notes, "; "))
+		return refusal.New("give an ISO with --template, or take boot files of packages with --boot system or --boot host", "%s: has no loader that an ISO boots with: %s", p.form.root, strings.Join(setup.Notes, "; "))
 	}
 	// The menu names what kernel comes to lie on the ISO.
 	if err := p.kernel(ctx, p.root); err != nil {
@@ -68,7 +69,7 @@ func (p *ISOPlan) bootFiles(ctx context.Context) error {
 		if p.o.Boot == BootHost {
 			hint, where = "install isolinux, syslinux-common and grub-efi-amd64-bin (Debian's names), or give an ISO with --template", "this system"
 		}
-		return refuse(hint, "%s has no loader that an ISO boots with: %s", where, strings.Join(setup.Notes, "; "))
+		return refusal.New(hint, "%s has no loader that an ISO boots with: %s", where, strings.Join(setup.Notes, "; "))
 	}
 	return p.setUp(ctx, setup)
 }

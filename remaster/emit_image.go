@@ -18,6 +18,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/checksum"
+	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/tree"
 )
@@ -258,10 +259,10 @@ func (p *ISOPlan) checkSpace() error {
 		return err
 	}
 	if s.Need > s.Free {
-		return refuse("name a file on another disk with -o, or leave things out with -e", "%s: not enough space: about %s needed, %s free", dir, Bytes(s.Need), Bytes(s.Free))
+		return refusal.New("name a file on another disk with -o, or leave things out with -e", "%s: not enough space: about %s needed, %s free", dir, Bytes(s.Need), Bytes(s.Free))
 	}
 	if s.Size > most {
-		return refuse("name a file on another disk with -o, or choose a stronger codec with --comp",
+		return refusal.New("name a file on another disk with -o, or choose a stronger codec with --comp",
 			"%s: the ISO would have about %s, and a file on this file system cannot have more than %s", dir, Bytes(s.Size), Bytes(most))
 	}
 	return nil

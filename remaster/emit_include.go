@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -18,7 +19,7 @@ func (p *ISOPlan) include(ctx context.Context) error {
 	for _, at := range slices.Sorted(maps.Keys(p.o.Include)) {
 		file := p.o.Include[at]
 		wrong := func(format string, args ...any) error {
-			return &optionError{fmt.Errorf("--include %s=%s: %w", at, file, fmt.Errorf(format, args...))}
+			return refusal.Option(fmt.Errorf("--include %s=%s: %w", at, file, fmt.Errorf(format, args...)))
 		}
 		to := strings.Trim(path.Clean("/"+at), "/")
 		if to == "" || slices.Contains(strings.Split(at, "/"), "..") {
@@ -36,7 +37,7 @@ func (p *ISOPlan) include(ctx context.Context) error {
 		}
 		n, resolved, err := hostNode(file)
 		if err != nil {
-			return &optionError{fmt.Errorf("--include: %w", err)}
+			return refusal.Option(fmt.Errorf("--include: %w", err))
 		}
 		if n.Type == tree.Directory {
 			if err := p.notWithin(resolved, func(string) bool { return true }); err != nil {
@@ -108,7 +109,7 @@ func (p *ISOPlan) notWithin(dir string, goes func(at string) bool) error {
 	}
 	for at := in; at != "."; at = path.Dir(at) {
 		if goes(at) {
-			return refuse("name another place with -o", "%s: lies in %s, which goes along to the ISO", p.o.Output, filepath.Join(dir, at))
+			return refusal.New("name another place with -o", "%s: lies in %s, which goes along to the ISO", p.o.Output, filepath.Join(dir, at))
 		}
 	}
 	return nil

@@ -7,20 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"relive/remaster/hostdisk"
-	"relive/remaster/newfile"
+	"relive/remaster/refusal"
 	"relive/tree"
-	"relive/tree/hostfs"
 )
-
-// plainDirectory shows a directory whose files need no attributes but those
-// that everybody sees.
-func plainDirectory(at place, dir string) (*tree.Node, error) {
-	if at == nil || at == place(host{}) {
-		return hostfs.Open(dir)
-	}
-	return at.directory(dir)
-}
 
 // picked are the files of a medium that go along to an ISO.
 type picked struct {
@@ -73,16 +62,6 @@ func pick(root *tree.Node, takes []string, now tree.Time, skip func(path string)
 	var err error
 	p.root, err = take("", root)
 	return p, err
-}
-
-// isAside tells of names that files get which were set aside, are staged or are
-// being written. On an ISO they would be dead weight.
-func isAside(name string) bool {
-	switch path.Ext(name) {
-	case ".old", ".bad", ".bak", ".new", newfile.Suffix:
-		return true
-	}
-	return oldGeneration(name) != "" || strings.Contains(name, ".relive-") // what a transaction makes
 }
 
 // reach tells whether a pattern matches a path, or something that can be below
@@ -153,7 +132,7 @@ func onlyFiles(ctx context.Context, name string, root *tree.Node) error {
 		case tree.Regular, tree.Directory, tree.Symlink:
 			return nil
 		}
-		return refuse("take it away first", "%s: is a %v, which has no place on an ISO", path.Join(name, tree.Quote(at)), n.Type)
+		return refusal.New("take it away first", "%s: is a %v, which has no place on an ISO", path.Join(name, tree.Quote(at)), n.Type)
 	})
 }
 
@@ -244,14 +223,4 @@ func laid(ctx context.Context, below, above *tree.Node) (*tree.Node, error) {
 		return nil, err
 	}
 	return edits.Apply(below)
-}
-
-// freeAt gives the space that is free where a file is to be, in bytes, and how
-// large it may become.
-func freeAt(dir string) (free, most int64, err error) {
-	if free, err = hostdisk.FreeSpace(dir); err != nil {
-		return 0, 0, err
-	}
-	most, err = hostdisk.MaxFileSize(dir)
-	return free, most, err
 }

@@ -17,6 +17,7 @@ import (
 	"relive/remaster/exclude"
 	"relive/remaster/newfile"
 	"relive/remaster/packages"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 )
@@ -188,7 +189,7 @@ func (l *Live) PlanISO(ctx context.Context, e *Env, o ISOOptions) (_ *ISOPlan, e
 	}
 	p.form = l.Layout.iso(l)
 	if err := p.planSystem(ctx); errors.Is(err, accounts.ErrOptions) {
-		return nil, &optionError{err}
+		return nil, refusal.Option(err)
 	} else if err != nil {
 		return nil, err
 	}
@@ -222,11 +223,11 @@ func (p *ISOPlan) checkOptions() error {
 	o := &p.o
 	switch {
 	case o.Boot == BootTemplate && o.Template == "":
-		return withHint(&optionError{errors.New("--boot template needs an ISO to take boot files from")}, "give it with --template")
+		return refusal.WithHint(refusal.Option(errors.New("--boot template needs an ISO to take boot files from")), "give it with --template")
 	case o.Template != "" && o.Boot != BootAuto && o.Boot != BootTemplate:
-		return withHint(&optionError{fmt.Errorf("--template and --boot %s both say where boot files come from", o.Boot)}, "give one of them")
+		return refusal.WithHint(refusal.Option(fmt.Errorf("--template and --boot %s both say where boot files come from", o.Boot)), "give one of them")
 	case o.Boot != BootAuto && !slices.Contains(BootSources, o.Boot):
-		return withHint(&optionError{fmt.Errorf("--boot %s", o.Boot)}, fmt.Sprintf("one of %v", BootSources))
+		return refusal.WithHint(refusal.Option(fmt.Errorf("--boot %s", o.Boot)), fmt.Sprintf("one of %v", BootSources))
 	}
 	if o.Template != "" {
 		o.Boot = BootTemplate
@@ -238,12 +239,12 @@ func (p *ISOPlan) checkOptions() error {
 	}
 	for _, text := range []struct{ flag, value string }{{"--publisher", o.Publisher}, {"--preparer", o.Preparer}, {"--application", o.Application}} {
 		if len(text.value) > maxVolumeText {
-			return withHint(&optionError{fmt.Errorf("%s: %d bytes", text.flag, len(text.value))}, fmt.Sprintf("there is room for %d", maxVolumeText))
+			return refusal.WithHint(refusal.Option(fmt.Errorf("%s: %d bytes", text.flag, len(text.value))), fmt.Sprintf("there is room for %d", maxVolumeText))
 		}
 	}
 	for _, kind := range o.Sums {
 		if !slices.Contains([]string{"md5", "sha256", "sha512"}, kind) {
-			return withHint(&optionError{fmt.Errorf("--sums %s", kind)}, "md5, sha256, sha512 or none")
+			return refusal.WithHint(refusal.Option(fmt.Errorf("--sums %s", kind)), "md5, sha256, sha512 or none")
 		}
 	}
 	return nil
@@ -264,9 +265,9 @@ func (p *ISOPlan) nameOutput() error {
 		dir = "."
 	case err == nil && st.IsDir():
 	case err == nil && !st.Mode().IsRegular():
-		return refuse("name a file with -o; what is in it can be written to a stick by cp or dd", "%s: is no regular file, but %v", o.Output, st.Mode().Type())
+		return refusal.New("name a file with -o; what is in it can be written to a stick by cp or dd", "%s: is no regular file, but %v", o.Output, st.Mode().Type())
 	case strings.HasSuffix(o.Output, "/"):
-		return withHint(fmt.Errorf("%s: %w", o.Output, fs.ErrNotExist), "make the directory first")
+		return refusal.WithHint(fmt.Errorf("%s: %w", o.Output, fs.ErrNotExist), "make the directory first")
 	default:
 		return nil
 	}

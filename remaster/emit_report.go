@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"relive/remaster/accounts"
+	"relive/remaster/refusal"
 )
 
 // sideSuffixes are behind the names of all files that may be made beside an
@@ -40,7 +41,7 @@ func (p *ISOPlan) planBeside(ctx context.Context) error {
 	for _, suffix := range suffixes {
 		name := p.o.Output + suffix
 		if exists(name) && !p.o.Force {
-			return refuse("name another ISO, or use --force to replace it", "%s: exists already", name)
+			return refusal.New("name another ISO, or use --force to replace it", "%s: exists already", name)
 		}
 		p.Summary.Beside = append(p.Summary.Beside, name)
 	}

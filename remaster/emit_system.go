@@ -8,6 +8,7 @@ import (
 
 	"relive/remaster/accounts"
 	"relive/remaster/exclude"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -85,7 +86,7 @@ func (s *isoSystem) salts(p *BasePlan) *rand.ChaCha8 {
 // withHomes puts what a boot mounts over the system into it.
 func (s *isoSystem) withHomes(l *Live, root *tree.Node) (*tree.Node, error) {
 	if l.HomeProblem != nil {
-		return nil, withHint(fmt.Errorf("the homes: %w", l.HomeProblem), "--no-homes leaves them out, and so does --accounts reset")
+		return nil, refusal.WithHint(fmt.Errorf("the homes: %w", l.HomeProblem), "--no-homes leaves them out, and so does --accounts reset")
 	}
 	var edits tree.Edits
 	put := func(dir string, n *tree.Node) {

@@ -9,6 +9,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -65,7 +66,7 @@ func snapshot(t testing.TB, dir string, o remaster.ISOOptions) *remaster.ISOResu
 	t.Helper()
 	res, err := trySnapshot(t, dir, o)
 	if err != nil {
-		t.Fatalf("snapshot: %v (hint: %s)", err, remaster.Hint(err))
+		t.Fatalf("snapshot: %v (hint: %s)", err, refusal.Hint(err))
 	}
 	return res
 }

@@ -15,7 +15,7 @@ import (
 	"relive/iso"
 	"relive/remaster/checksum"
 	"relive/remaster/newfile"
-	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/tree/hostfs"
 )
 
@@ -44,7 +44,7 @@ func (p *ISOPlan) Run(ctx context.Context) (*ISOResult, error) {
 	start := time.Now()
 	res := &ISOResult{Path: p.o.Output, Sums: map[checksum.Kind]string{}}
 	if err := p.run(ctx, res); err != nil {
-		return nil, isoSpaceHint(err)
+		return nil, refusal.DiskFullForISO(err)
 	}
 	res.Plan, res.Warnings = p.Summary, p.Summary.Warnings // the run may have added some
 	res.Seconds = time.Since(start).Seconds()
@@ -185,6 +185,3 @@ func (p *ISOPlan) putBeside(ctx context.Context, s *sideFiles, res *ISOResult) e
 	}
 	return nil
 }
-
-// isoKinds are what an ISO is taken for.
-var isoKinds = []probe.Kind{probe.ISO9660, probe.UDF}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -86,7 +87,7 @@ func TestFixtureVerbs(t *testing.T) {
 					defer from.Close()
 					p, err := opened.PlanUpdate(t.Context(), e, from, remaster.UpdateOptions{Overlay: remaster.OverlayRebase, Force: true, NoKernel: true})
 					if err != nil {
-						t.Fatalf("%v (hint: %s)", err, remaster.Hint(err))
+						t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
 					}
 					_, err = p.Run(t.Context())
 					systest.Must(t, err)

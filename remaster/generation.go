@@ -2,8 +2,10 @@ package remaster
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 var (
@@ -32,3 +34,20 @@ func oldGeneration(name string) string {
 	}
 	return m[1]
 }
+
+// MaxKeepOld is the most former states that can be kept.
+const MaxKeepOld = 99
+
+// isAside reports whether a name is of a file that was set aside, is staged or
+// is being written.
+func isAside(name string) bool {
+	switch filepath.Ext(name) {
+	case ".old", ".bad", ".bak", ".new":
+		return true
+	}
+	return oldGeneration(name) != "" || strings.Contains(name, ".relive-") // what a transaction makes, or newfile
+}
+
+// isExtra reports whether a name is of a file that is aside, or that holds the
+// sum of another: no file that a boot looks for by itself.
+func isExtra(name string) bool { return isAside(name) || filepath.Ext(name) == ".md5" }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -37,14 +38,14 @@ func probeContent(c tree.Content, path string) (probe.Result, error) {
 // only what reads names can be read. It may be sound: there is no hint to repair
 // it, or to go back to a former state.
 func holdsOther(name string, res probe.Result, reads string) error {
-	return withHint(tree.Unsupported(name, "", "it holds %s; only %s can be read", res.Name(), reads), res.Kind.Hint())
+	return refusal.WithHint(tree.Unsupported(name, "", "it holds %s; only %s can be read", res.Name(), reads), res.Kind.Hint())
 }
 
 // damageHint adds a hint to an error that is one of damage. Others, of what is
 // only not read above all, keep theirs.
 func damageHint(err error, hint string) error {
 	if errors.Is(err, tree.ErrCorrupt) {
-		return withHint(err, hint)
+		return refusal.WithHint(err, hint)
 	}
 	return err
 }

@@ -7,11 +7,9 @@ import (
 	"strings"
 
 	"relive/remaster/exclude"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
-
-// homeDir is where homes lie in a system.
-const homeDir = "home"
 
 // SyncHomeOptions say which homes are brought over, and how.
 type SyncHomeOptions struct {
@@ -146,7 +144,7 @@ func (p *SyncHomePlan) warn(format string, args ...any) {
 
 func (p *SyncHomePlan) checkOptions() (err error) {
 	o := &p.o
-	wrong := func(format string, args ...any) error { return &optionError{fmt.Errorf(format, args...)} }
+	wrong := func(format string, args ...any) error { return refusal.Option(fmt.Errorf(format, args...)) }
 	switch {
 	case o.Mirror && o.NoDelete:
 		return wrong("--mirror removes what --no-delete keeps")
@@ -164,7 +162,7 @@ func (p *SyncHomePlan) checkOptions() (err error) {
 	}
 	if len(o.Excludes) > 0 {
 		if p.rules, err = exclude.New(o.Excludes); err != nil {
-			return &optionError{err}
+			return refusal.Option(err)
 		}
 	}
 	return nil
@@ -213,7 +211,7 @@ func (p *SyncHomePlan) systemHome() (*tree.Node, error) {
 	if err != nil || n == nil || n.Type == tree.Directory {
 		return n, err
 	}
-	return nil, refuse("sync by hand on the running system", "/home: is a %s in this system, not a directory", n.Type)
+	return nil, refusal.New("sync by hand on the running system", "/home: is a %s in this system, not a directory", n.Type)
 }
 
 // planForward plans that the overlay shows the homes of the source.
@@ -246,7 +244,7 @@ func (p *SyncHomePlan) planForward(ctx context.Context, system *tree.Node) error
 	if err != nil {
 		return err
 	}
-	p.relayer, err = l.planRelayer(ctx, p.env, "sync-home", root, RelayerOptions{Grow: p.o.Grow, KeepOld: p.o.KeepOld, Force: p.o.Force})
+	p.relayer, err = l.PlanRelayer(ctx, p.env, "sync-home", root, RelayerOptions{Grow: p.o.Grow, KeepOld: p.o.KeepOld, Force: p.o.Force})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree/systest"
 )
@@ -35,7 +36,7 @@ func TestSyncHomeCrash(t *testing.T) {
 			target := map[string]string{"forward": "rootfs", "reverse": "homefs"}[name]
 			run := func(d string, n int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: true}
-				e.OnDisk(disk)
+				e.Disk = disk
 				_, err := syncHome(t, e, d, o)
 				return disk, err
 			}
@@ -70,9 +71,9 @@ func TestSyncHomeRefused(t *testing.T) {
 		t.Helper()
 		before := hashes(t, dir)
 		_, err := syncHome(t, environment(t, codec.Auto), dir, o)
-		r, ok := remaster.IsRefusal(err)
+		r, ok := refusal.Is(err)
 		if !ok || !strings.Contains(err.Error(), fact) || !strings.Contains(r.Hint, hint) {
-			t.Errorf("%s: %v (hint %q)", fact, err, remaster.Hint(err))
+			t.Errorf("%s: %v (hint %q)", fact, err, refusal.Hint(err))
 		}
 		if hashes(t, dir) != before {
 			t.Error("it was changed")
@@ -93,13 +94,13 @@ func TestSyncHomeRefused(t *testing.T) {
 	mustBeSynced(t, d, out)
 	refused(s.dir, "room for", "--size", remaster.SyncHomeOptions{Reverse: true, Size: 1 << 20})
 	for _, o := range []remaster.SyncHomeOptions{{Mirror: true, NoDelete: true}, {Mirror: true, Users: []string{"anna"}}, {Size: 5}, {Users: []string{"a/b"}}, {Users: []string{"lost+found"}}} {
-		if _, err := syncHome(t, environment(t, codec.Auto), s.dir, o); !errors.Is(err, remaster.ErrOption) {
+		if _, err := syncHome(t, environment(t, codec.Auto), s.dir, o); !errors.Is(err, refusal.ErrOption) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
 	_, drop := systest.Mount(t, "ext4", "loop", s.dir+"/homefs")
 	_, err := syncHome(t, environment(t, codec.Auto), s.dir, remaster.SyncHomeOptions{})
-	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "homefs: in use") {
+	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "homefs: in use") {
 		t.Error(err)
 	}
 	drop()

@@ -9,6 +9,7 @@ import (
 
 	"relive/extfs"
 	"relive/remaster/hostdisk"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -31,14 +32,14 @@ func homeLabel(l *Live) string { return cmp.Or(l.Layout.Traits().HomeLabel, "hom
 func (p *SyncHomePlan) planReverse(ctx context.Context, system *tree.Node) error {
 	l, s := p.live, &p.Summary
 	if l.files.home == "" {
-		return refuse("copy them on the running system", "%s: the homes are where persistence.conf binds them, and not in an image of their own", l.Dir)
+		return refusal.New("copy them on the running system", "%s: the homes are where persistence.conf binds them, and not in an image of their own", l.Dir)
 	}
 	s.From, s.To = l.Base.Name(), l.files.home
 	if l.Overlay != nil {
 		s.From = l.rel(l.Overlay.Path) + " over " + s.From
 	}
 	if system == nil {
-		return refuse("there is nothing to seed homes with", "%s: the system has no /home", l.Dir)
+		return refusal.New("there is nothing to seed homes with", "%s: the system has no /home", l.Dir)
 	}
 	if p.marks() {
 		system = unescaped(system)
@@ -151,7 +152,7 @@ func (p *SyncHomePlan) homeTooSmall(n extfs.Needs, hint string) error {
 		hint += fmt.Sprintf(": it takes at least %s", Bytes(n.MinSize))
 	}
 	unit := int64(n.BlockSize)
-	return refuse(hint, "it would hold %s in %d files, and there is room for %s in %d", Bytes(int64(n.Blocks)*unit), n.Inodes, Bytes(int64(n.FreeBlocks)*unit), n.FreeInodes)
+	return refusal.New(hint, "it would hold %s in %d files, and there is room for %s in %d", Bytes(int64(n.Blocks)*unit), n.Inodes, Bytes(int64(n.FreeBlocks)*unit), n.FreeInodes)
 }
 
 func (p *SyncHomePlan) planHomeSteps() error {
@@ -188,7 +189,7 @@ func (p *SyncHomePlan) steps(made string) (steps []swap.Step, err error) {
 
 // runReverse makes the image and puts it in place.
 func (p *SyncHomePlan) runReverse(ctx context.Context) error {
-	return spaceHint(p.replaceHome(ctx), nothingChanged, "", "")
+	return refusal.DiskFull(p.replaceHome(ctx), refusal.NothingChanged, "", "")
 }
 
 func (p *SyncHomePlan) replaceHome(ctx context.Context) (err error) {
@@ -216,7 +217,7 @@ func (p *SyncHomePlan) replaceHome(ctx context.Context) (err error) {
 		return err
 	}
 	if p.image.former == "" && exists(filepath.Join(l.Dir, name)) {
-		return refuse("begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
+		return refusal.New("begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
 	}
 	if err := l.unchanged(ctx); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -32,7 +33,7 @@ func (p *SyncHomePlan) escape(ctx context.Context) error {
 					return tree.SkipDir
 				}
 			case isWhiteout(n):
-				return refuse("leave it out: --exclude '"+path.Dir(full)+"'",
+				return refusal.New("leave it out: --exclude '"+path.Dir(full)+"'",
 					"%s: %s is a character device 0:0, as layers of containers have them, which would hide a file in an overlay",
 					p.Summary.From, tree.Quote(tree.Join(homeDir, full)))
 			case slices.ContainsFunc(n.Xattrs, func(x tree.Xattr) bool { return isMark(x.Name) }):

@@ -7,11 +7,9 @@ import (
 	"strings"
 
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
-
-// lostAndFound is e2fsck's directory at the top of an ext file system.
-const lostAndFound = "lost+found"
 
 // homeSource is what a boot with persistence of homes mounts at /home or below.
 type homeSource struct {
@@ -40,7 +38,7 @@ func (p *SyncHomePlan) source() (*homeSource, error) {
 	if l.HomeProblem != nil {
 		path := filepath.Join(l.Dir, l.files.home)
 		if res, err := probeFile(l.at, path); err == nil && res.Kind == probe.LUKS {
-			return nil, refuse("boot with it and copy the homes on the running system; relive opens no encrypted images",
+			return nil, refusal.New("boot with it and copy the homes on the running system; relive opens no encrypted images",
 				"%s: is encrypted (LUKS)", path)
 		}
 		return nil, fmt.Errorf("the homes: %w", l.HomeProblem)
@@ -79,26 +77,11 @@ func (p *SyncHomePlan) source() (*homeSource, error) {
 	case p.o.Reverse && l.files.home != "":
 		return h, nil
 	case p.o.Reverse:
-		return nil, refuse("copy them on the running system, once persistence.conf has a line: /home bind", "%s: a live system of this kind (%s) has no image of homes", l.Dir, l.Layout.Name())
+		return nil, refusal.New("copy them on the running system, once persistence.conf has a line: /home bind", "%s: a live system of this kind (%s) has no image of homes", l.Dir, l.Layout.Name())
 	case l.files.home != "":
-		return nil, refuse("relive sync-home --reverse makes one of the homes that the system has", "%s: there is no %s", l.Dir, l.files.home)
+		return nil, refusal.New("relive sync-home --reverse makes one of the homes that the system has", "%s: there is no %s", l.Dir, l.files.home)
 	}
-	return nil, refuse("there is nothing to sync: /home is a part of the system", "%s: no homes beside the system (%s)", l.Dir, l.Layout.Name())
-}
-
-// homeRoot is the directory of the image of homes that a boot mounts, and its
-// path in the image.
-func (l *Live) homeRoot() (root *tree.Node, nested string, err error) {
-	if root, err = l.Home.FS.Root(); err != nil {
-		return nil, "", err
-	}
-	if l.Layout.Traits().HomeInside {
-		// livesys mounts the image's home where it has one.
-		if inner, err := directoryAt(root, homeDir); err != nil || inner != nil {
-			return inner, homeDir, err
-		}
-	}
-	return root, "", nil
+	return nil, refusal.New("there is nothing to sync: /home is a part of the system", "%s: no homes beside the system (%s)", l.Dir, l.Layout.Name())
 }
 
 // over gives the homes as a boot with them shows them, over the system's.
@@ -146,8 +129,8 @@ func (p *SyncHomePlan) picked(homes *tree.Node, users []string) (*tree.Node, err
 			u.name("there is no home of "+tree.Escape(name), name, names)
 		}
 	}
-	if u.hint = joinHints(u.hint, has); len(u.facts) == len(p.o.Users) && len(u.facts) > 0 && p.o.AllowUnmatched {
-		return nil, refuse(has, "%s: there is none of the homes that --user names", p.Summary.From)
+	if u.hint = refusal.JoinHints(u.hint, has); len(u.facts) == len(p.o.Users) && len(u.facts) > 0 && p.o.AllowUnmatched {
+		return nil, refusal.New(has, "%s: there is none of the homes that --user names", p.Summary.From)
 	}
 	warnings, err := u.check(p.Summary.From, p.o.AllowUnmatched)
 	if err != nil {
@@ -155,7 +138,7 @@ func (p *SyncHomePlan) picked(homes *tree.Node, users []string) (*tree.Node, err
 	}
 	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 	if p.o.Mirror && len(kids) == 0 && !p.o.Force {
-		return nil, refuse("see that it is the right one; --force goes on", "%s: holds no homes, and --mirror would remove all others", p.Summary.From)
+		return nil, refusal.New("see that it is the right one; --force goes on", "%s: holds no homes, and --mirror would remove all others", p.Summary.From)
 	}
 	return homes, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"relive/remaster"
 	"relive/remaster/exclude"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -36,7 +37,7 @@ func mustSync(t testing.TB, dir string, o remaster.SyncHomeOptions) *remaster.Sy
 	o.KeepOld = 1
 	s, err := syncHome(t, environment(t, codec.Auto), dir, o)
 	if err != nil {
-		t.Fatalf("%v (hint: %s)", err, remaster.Hint(err))
+		t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
 	}
 	return s
 }
@@ -306,7 +307,7 @@ func TestSyncHomeBinds(t *testing.T) {
 			drop()
 			mustBeSynced(t, d.dir, remaster.SyncHomeOptions{})
 			_, err = syncHome(t, environment(t, codec.Auto), d.dir, remaster.SyncHomeOptions{Reverse: true})
-			if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "persistence.conf") {
+			if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "persistence.conf") {
 				t.Error(err)
 			}
 		})

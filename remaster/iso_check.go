@@ -3,9 +3,7 @@ package remaster
 import (
 	"context"
 	"fmt"
-	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"relive/iso"
@@ -222,19 +220,6 @@ func (c *isoCheck) bootImage(ctx context.Context, r *CheckResult, e *iso.BootEnt
 		r.found("%s: it has no EFI/BOOT/BOOT*.EFI, which firmware looks for", name)
 	}
 	return nil
-}
-
-// isHFS tells whether a boot image holds an HFS or HFS+ file system, by the
-// signature of its volume header (Apple TN1150; Inside Macintosh: Files).
-func isHFS(r *io.SectionReader) (bool, error) {
-	var b [2]byte
-	if r.Size() < 1026 {
-		return false, nil
-	}
-	if err := tree.ReadFull(r, b[:], 1024); err != nil {
-		return false, err
-	}
-	return slices.Contains([]string{"H+", "HX", "BD"}, string(b[:])), nil
 }
 
 // loaders names the programs that UEFI firmware starts of an EFI image.

@@ -7,6 +7,7 @@ import (
 
 	"relive/remaster/extract"
 	"relive/remaster/hostdisk"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -40,7 +41,7 @@ func (o *ISO) Extract(ctx context.Context, e *Env, patterns []string, dir string
 	e.phase("extracting", need)
 	rep, err := extract.Tree(ctx, root, dir, extract.Options{Force: force, Progress: e.done})
 	if errors.Is(err, extract.ErrExists) && (rep == nil || rep.Files+rep.Symlinks+rep.Special+rep.Dirs == 0) {
-		return nil, refuse("name another directory, or use --force to replace files", "%v", err)
+		return nil, refusal.New("name another directory, or use --force to replace files", "%v", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Path, err)
@@ -84,14 +85,14 @@ func roomFor(dir string, need, largest int64, hint string) error {
 		return err
 	}
 	if need > free {
-		return refuse(hint, "%s: not enough space: %s needed, %s free", dir, Bytes(need), Bytes(free))
+		return refusal.New(hint, "%s: not enough space: %s needed, %s free", dir, Bytes(need), Bytes(free))
 	}
 	limit, err := hostdisk.MaxFileSize(dir)
 	if err != nil {
 		return err
 	}
 	if largest > limit {
-		return refuse(hint, "%s: a file of %s is more than the %s that this file system holds", dir, Bytes(largest), Bytes(limit))
+		return refusal.New(hint, "%s: a file of %s is more than the %s that this file system holds", dir, Bytes(largest), Bytes(limit))
 	}
 	return nil
 }

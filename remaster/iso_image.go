@@ -3,14 +3,13 @@ package remaster
 import (
 	"context"
 	"fmt"
-	"io"
 	"path"
 	"path/filepath"
 	"strings"
 
 	"relive/iso"
+	"relive/remaster/refusal"
 	"relive/tree"
-	"relive/tree/hostfs"
 )
 
 // ISO is an ISO image of the host, opened to be read.
@@ -46,7 +45,7 @@ func (o *ISO) open(names iso.Names) (err error) {
 	if !iso.Is(o.content, o.content.Size()) {
 		err := fmt.Errorf("%s: no ISO 9660 image", o.Path)
 		if res, perr := probeContent(o.content, o.Path); perr == nil && res.Kind.Known() {
-			return withHint(fmt.Errorf("%w, but %s", err, res.Name()), "relive ls and relive status look at other images")
+			return refusal.WithHint(fmt.Errorf("%w, but %s", err, res.Name()), "relive ls and relive status look at other images")
 		}
 		return err
 	}
@@ -64,7 +63,7 @@ func (o *ISO) Close() error { return o.content.Close() }
 func (o *ISO) unchanged() error {
 	now, err := stampOf(o.Path)
 	if err == nil && now != o.stamp {
-		err = refuse("begin again when nothing writes to it", "%s: changed while it was read", o.Path)
+		err = refusal.New("begin again when nothing writes to it", "%s: changed while it was read", o.Path)
 	}
 	return err
 }
@@ -86,7 +85,7 @@ func (o *ISO) missing(pattern, fact string, args ...any) error {
 	if hint == "" {
 		hint = u.mild
 	}
-	return refuse(joinHints(hint, "relive iso ls "+o.Path+" lists it; names with other capitals are other names"), "%s: "+fact, append([]any{o.Path}, args...)...)
+	return refusal.New(refusal.JoinHints(hint, "relive iso ls "+o.Path+" lists it; names with other capitals are other names"), "%s: "+fact, append([]any{o.Path}, args...)...)
 }
 
 // Select gives the tree of the paths that patterns name, with the directories
@@ -108,51 +107,6 @@ func (o *ISO) Select(ctx context.Context, patterns []string) (*tree.Node, error)
 		}
 	}
 	return pruned(o.Root, "", keep), nil
-}
-
-// keepMatches marks the paths that a pattern names itself, and gives how many
-// there are. What is below a directory that matches is not looked at.
-func keepMatches(ctx context.Context, root *tree.Node, pattern string, keep map[string]bool) (n int, err error) {
-	exact := strings.Trim(path.Clean("/"+pattern), "/")
-	at, err := root.Lookup(exact)
-	if err != nil {
-		return 0, err
-	}
-	if at != nil {
-		keep[exact] = true
-		return 1, nil
-	}
-	if _, err := path.Match(exact, ""); err != nil {
-		return 0, &optionError{fmt.Errorf("%s: not a shell pattern", tree.Quote(pattern))}
-	}
-	if !strings.ContainsAny(exact, `*?[\`) {
-		return 0, nil
-	}
-	depth := strings.Count(exact, "/")
-	matches := func(p string) bool {
-		ok, _ := path.Match(exact, p)
-		if ok {
-			keep[p] = true
-			n++
-		}
-		return ok
-	}
-	err = tree.WalkReadable(ctx, root, func(p string, at *tree.Node) error {
-		if p == "" {
-			return nil
-		}
-		if matches(p) {
-			return tree.SkipDir
-		}
-		if strings.Count(p, "/") >= depth {
-			return tree.SkipDir
-		}
-		return nil
-	}, func(p string, _ error) error {
-		matches(p) // whoever reads the result meets it
-		return nil
-	})
-	return n, err
 }
 
 // pruned gives the tree of what keep names, with all below, and what leads
@@ -223,15 +177,4 @@ func (o *ISO) Lives(ctx context.Context) (lives []ISOLive, problems []string, er
 		lives = append(lives, l)
 	}, func(err error) { problems = append(problems, err.Error()) })
 	return lives, problems, err
-}
-
-// hostContent is the Data of a file of the host.
-type hostContent string
-
-// Open implements tree.Data.
-func (h hostContent) Open() (tree.Content, error) { return hostfs.OpenFile(string(h)) }
-
-// newSection is a part of a content as a reader.
-func newSection(c tree.Content, at, size int64) *io.SectionReader {
-	return io.NewSectionReader(c, at, size)
 }

@@ -2,7 +2,6 @@ package remaster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -238,10 +237,4 @@ func gptType(g iso.GUID) string {
 		return "HFS+"
 	}
 	return g.String()
-}
-
-// damage tells whether an error says that an image is broken or uses something
-// that is not read, and not that reading failed.
-func damage(err error) bool {
-	return errors.Is(err, tree.ErrCorrupt) || errors.Is(err, tree.ErrUnsupported)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -86,7 +87,7 @@ func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPla
 	*s = ResetSummary{Dir: l.Dir, Layout: l.Layout.Name(), Rules: []KeepCount{}, Notes: []string{}, Warnings: []string{}}
 	s.Kept.First, s.Lost.First = []ResetChange{}, []ResetChange{}
 	if l.snapshot() != nil && len(o.Keep) > 0 {
-		return nil, refuse(snapshotCopyHint+"; without --keep all of it is emptied",
+		return nil, refusal.New(snapshotCopyHint+"; without --keep all of it is emptied",
 			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that none can be kept", l.Overlay.Path)
 	}
 	want := l.Base.Root
@@ -127,7 +128,7 @@ func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPla
 		}
 	}
 	if s.Kept.Sum() > 0 {
-		p.relayer, err = l.planRelayer(ctx, e, "reset", want, RelayerOptions{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force, Restamp: !vids.State.Used(), DropHidden: true})
+		p.relayer, err = l.PlanRelayer(ctx, e, "reset", want, RelayerOptions{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force, Restamp: !vids.State.Used(), DropHidden: true})
 	} else {
 		p.relayer, err = r, r.planEmpty(ctx)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"relive/remaster/refusal"
 	"slices"
 	"strings"
 )
@@ -43,7 +44,7 @@ func ParseKeep(pattern, source string) (KeepRule, error) {
 	}
 	r.dirOnly = strings.HasSuffix(p, "/")
 	fail := func(fact string) (KeepRule, error) {
-		return KeepRule{}, withHint(&optionError{fmt.Errorf("%s: %.80q %s", source, pattern, fact)}, "a pattern is a path from the root of the system, as /etc/ssh/ssh_host_* or /home/**/.ssh")
+		return KeepRule{}, refusal.WithHint(refusal.Option(fmt.Errorf("%s: %.80q %s", source, pattern, fact)), "a pattern is a path from the root of the system, as /etc/ssh/ssh_host_* or /home/**/.ssh")
 	}
 	if len(pattern) > maxKeepLine {
 		return fail("is too long")
@@ -154,7 +155,7 @@ func PresetKeeps(name string) (rules []KeepRule, err error) {
 		for _, p := range all {
 			known = append(known, p.Name)
 		}
-		return nil, withHint(&optionError{fmt.Errorf("there is no preset %q", name)}, "there are "+strings.Join(known, ", ")+"; relive reset --list-presets tells what is in them")
+		return nil, refusal.WithHint(refusal.Option(fmt.Errorf("there is no preset %q", name)), "there are "+strings.Join(known, ", ")+"; relive reset --list-presets tells what is in them")
 	}
 	for _, p := range all[i].Patterns {
 		r, err := ParseKeep(p, "preset "+name)

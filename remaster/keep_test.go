@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -40,7 +41,7 @@ func reset(t testing.TB, dir string, o remaster.ResetOptions) *remaster.ResetRes
 	defer l.Close()
 	p, err := l.PlanReset(t.Context(), e, o)
 	if err != nil {
-		t.Fatalf("plan: %v (hint: %s)", err, remaster.Hint(err))
+		t.Fatalf("plan: %v (hint: %s)", err, refusal.Hint(err))
 	}
 	res, err := p.Run(t.Context())
 	systest.Must(t, err)
@@ -358,7 +359,7 @@ func TestKeepPatterns(t *testing.T) {
 		}
 	}
 	for _, p := range []string{"", "/", "!", "a/../b", "[", "a/[b", `a\`, strings.Repeat("a/", 600), strings.Repeat("a", 20_000)} {
-		if _, err := remaster.ParseKeep(p, "test"); err == nil || remaster.Hint(err) == "" {
+		if _, err := remaster.ParseKeep(p, "test"); err == nil || refusal.Hint(err) == "" {
 			t.Errorf("%.20q is taken: %v", p, err)
 		}
 	}
@@ -407,7 +408,7 @@ func TestResetUndoCrash(t *testing.T) {
 			reset(t, s.dir, remaster.ResetOptions{KeepOld: 1, Keep: keepRules(t, "/etc/new")})
 			run := func(d string, n int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: name == "antiX"}
-				e.OnDisk(disk)
+				e.Disk = disk
 				p, err := remaster.PlanResetUndo(t.Context(), e, d)
 				systest.Must(t, err)
 				return disk, p.Run(t.Context())

@@ -180,3 +180,10 @@ func (k *keeper) mix(path string, b, m *tree.Node, live []keepState, best, depth
 	c.Dir, c.Inode = kids, tree.Inode{}
 	return &c, kept, nil
 }
+
+// KeepTree gives what a reset leaves, and how many names each rule matches.
+func KeepTree(ctx context.Context, base, merged *tree.Node, rules []KeepRule) (*tree.Node, []int64, error) {
+	m := newKeepMatcher(rules)
+	root, _, err := keep(ctx, base, merged, m)
+	return root, m.matches, err
+}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 )
 
@@ -39,16 +40,16 @@ func PlanResetUndo(ctx context.Context, e *Env, dir string, opts ...Option) (*Un
 	}
 	switch {
 	case len(names) == 0 && len(f.overlay) > 0:
-		return nil, refuse("", "%s: there is no %s to bring back", dir, generation(f.overlay[0], 1))
+		return nil, refusal.New("", "%s: there is no %s to bring back", dir, generation(f.overlay[0], 1))
 	case len(names) == 0:
-		return nil, refuse("", "%s: there is no overlay that a former one could take the place of", dir)
+		return nil, refusal.New("", "%s: there is no overlay that a former one could take the place of", dir)
 	case exists(p.path(generation(f.base, 1))):
-		return nil, refuse("relive rollback goes back to both", "%s: %s belongs to %s", dir, generation(names[0], 1), generation(f.base, 1))
+		return nil, refusal.New("relive rollback goes back to both", "%s: %s belongs to %s", dir, generation(names[0], 1), generation(f.base, 1))
 	}
 	p.Overlay = names[0]
 	for _, name := range f.overlay {
 		if exists(p.path(name)) && !exists(p.path(generation(name, 1))) {
-			return nil, refuse("move it away to go back without it", "%s: there is a %s, but no %s to go with it", dir, generation(names[0], 1), generation(name, 1))
+			return nil, refusal.New("move it away to go back without it", "%s: there is a %s, but no %s to go with it", dir, generation(names[0], 1), generation(name, 1))
 		}
 	}
 	for _, name := range names {
@@ -85,7 +86,7 @@ func (p *UndoPlan) checkFormer(ctx context.Context) error {
 	old := generation(p.Overlay, 1)
 	l, err := p.found.openAs(ctx, p.env, "", ".old")
 	if err != nil {
-		return refuse("move "+old+" away if it is of no use", "%s: %s cannot be read: %v", p.Dir, old, err)
+		return refusal.New("move "+old+" away if it is of no use", "%s: %s cannot be read: %v", p.Dir, old, err)
 	}
 	defer l.Close()
 	vids, err := l.VIDs()
@@ -93,15 +94,15 @@ func (p *UndoPlan) checkFormer(ctx context.Context) error {
 		return err
 	}
 	if vids.State != VIDNoOverlay && !vids.State.Used() {
-		return refuse("it was written over another linuxfs, and a boot would ignore it", "%s: the version ids of %s (%s) and of linuxfs (%s) do not match", p.Dir, old, orNone(vids.Overlay), orNone(vids.Base))
+		return refusal.New("it was written over another linuxfs, and a boot would ignore it", "%s: the version ids of %s (%s) and of linuxfs (%s) do not match", p.Dir, old, orNone(vids.Overlay), orNone(vids.Base))
 	}
 	if err := l.Check(ctx, p.env, Intent{Force: true}); err != nil {
 		return err
 	}
-	if astray, err := l.astray(ctx, l.Base); err != nil {
+	if astray, err := l.Astray(ctx, l.Base); err != nil {
 		return err
 	} else if astray && len(l.Base.Below) == 0 {
-		return refuse("bring it back together with that base, or move it away", "%s: %s was written over another base than %s: its marks name other files there", p.Dir, old, l.rel(l.Base.Path))
+		return refusal.New("bring it back together with that base, or move it away", "%s: %s was written over another base than %s: its marks name other files there", p.Dir, old, l.rel(l.Base.Path))
 	}
 	warnings, err := l.overlayWarnings()
 	for _, w := range warnings {

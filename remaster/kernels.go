@@ -1,10 +1,12 @@
 package remaster
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"relive/remaster/kernel"
 	"slices"
 	"strings"
 )
@@ -17,8 +19,8 @@ type kernelPair struct{ kernel, initrd string }
 // older Fedora), a version (Debian), a flavour (Arch) or none.
 var kernelName = regexp.MustCompile(`^(hwe-)?(vmlinuz|linux)([0-9]|-.+)?(\.efi)?$`)
 
-// initrds are the names that the initrd of a kernel may have.
-func initrds(kernel string) []string {
+// Initrds are the names that the initrd of a kernel may have.
+func Initrds(kernel string) []string {
 	m := kernelName.FindStringSubmatch(kernel)
 	if m == nil {
 		return nil
@@ -48,10 +50,10 @@ func (f *Found) kernels() (pairs []kernelPair, err error) {
 			return nil, err
 		}
 		for _, name := range names {
-			if setAside(name) || filepath.Ext(name) == ".ver" || !kernelName.MatchString(name) || !isFile(f.at, filepath.Join(at, name)) {
+			if isExtra(name) || filepath.Ext(name) == ".ver" || !kernelName.MatchString(name) || !isFile(f.at, filepath.Join(at, name)) {
 				continue
 			}
-			for _, initrd := range initrds(name) {
+			for _, initrd := range Initrds(name) {
 				if slices.Contains(names, initrd) && isFile(f.at, filepath.Join(at, initrd)) {
 					pairs = append(pairs, kernelPair{filepath.Join(dir, name), filepath.Join(dir, initrd)})
 					break
@@ -111,3 +113,19 @@ func (Archiso) bootDirs(f *Found) []string {
 func (LiveBoot) bootDirs(*Found) []string { return []string{livebootDir} }
 
 func (Casper) bootDirs(*Found) []string { return []string{casperDir} }
+
+func readKernel(ctx context.Context, at place, path string) (image kernel.Image, err error) {
+	c, err := at.open(path)
+	if err != nil {
+		return image, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return kernel.Read(ctx, c, path)
+}
+
+func kernelsOf(pairs []kernelPair) (names []string) {
+	for _, p := range pairs {
+		names = append(names, p.kernel)
+	}
+	return names
+}

@@ -12,6 +12,7 @@ import (
 
 	"relive/remaster/exclude"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -152,7 +153,7 @@ func findOnHost(dir, generation, set string) (*Found, error) {
 		return nil, err
 	}
 	if !st.IsDir() {
-		return nil, withHint(fmt.Errorf("%s: not a directory", dir), "give the directory that holds the base and the persistence files")
+		return nil, refusal.WithHint(fmt.Errorf("%s: not a directory", dir), "give the directory that holds the base and the persistence files")
 	}
 	f, err := findSetAt(host{}, dir, generation, set)
 	if f != nil || err != nil {
@@ -160,14 +161,14 @@ func findOnHost(dir, generation, set string) (*Found, error) {
 	}
 	if above := filepath.Dir(filepath.Clean(dir)); above != dir {
 		if f, err := findAt(host{}, above, generation); err == nil && f != nil && strings.HasPrefix(filepath.Join(above, f.files.base), filepath.Clean(dir)+"/") {
-			return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "it is a part of one: give "+above)
+			return nil, refusal.WithHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "it is a part of one: give "+above)
 		}
 	}
 	if names, err := (host{}).list(dir); err == nil {
 		for _, name := range names {
 			below := filepath.Join(dir, name)
 			if f, err := findAt(host{}, below, generation); err == nil && f != nil && isDir(host{}, below) {
-				return nil, withHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "there is one in it: give "+below)
+				return nil, refusal.WithHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "there is one in it: give "+below)
 			}
 		}
 	}
@@ -175,7 +176,7 @@ func findOnHost(dir, generation, set string) (*Found, error) {
 	if near := nearBases(dir); near != "" {
 		none = fmt.Errorf("%w; %s", none, near)
 	}
-	return nil, withHint(none, "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
+	return nil, refusal.WithHint(none, "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
 }
 
 // findAt looks for a live system; where there is none it gives nil.

@@ -5,59 +5,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"syscall"
-	"time"
 
 	"relive/extfs"
 	"relive/overlay"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/remaster/stick"
-	"relive/remaster/swap"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
-
-// Env is what the pipelines need from outside.
-type Env struct {
-	Library *codec.Library
-	// Jobs is how many goroutines compress; 0 means one for each CPU.
-	Jobs int
-	// Tool is the name and version that journals and version ids record.
-	Tool string
-	// SourceDate, where not nil, is the time that new images carry, in seconds
-	// since 1970 (the SOURCE_DATE_EPOCH of reproducible builds).
-	SourceDate *int64
-	// Progress is told what is going on; it may be nil.
-	Progress Progress
-
-	disk swap.FS // where tests crash transactions; nil for the real one
-}
-
-// Progress is told of the phases of a pipeline and how far each has come.
-type Progress interface {
-	// Phase begins a phase of total bytes, 0 where that is not known.
-	Phase(name string, total int64)
-	// Done tells how many bytes of the phase are done. Several goroutines may
-	// call it at once.
-	Done(n int64)
-}
-
-func (e *Env) phase(name string, total int64) {
-	if e.Progress != nil {
-		e.Progress.Phase(name, total)
-	}
-}
-
-func (e *Env) done(n int64) {
-	if e.Progress != nil {
-		e.Progress.Done(n)
-	}
-}
 
 // Live is an opened live directory. It is read-only.
 type Live struct {
@@ -155,25 +116,6 @@ func (l *Live) watch(path string) error {
 	return nil
 }
 
-// stamp tells one state of a file from another.
-type stamp struct {
-	dev, inode uint64
-	size       int64
-	mtime      time.Time
-}
-
-func stampOf(path string) (stamp, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return stamp{}, err
-	}
-	s := stamp{size: st.Size(), mtime: st.ModTime()}
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		s.dev, s.inode = uint64(sys.Dev), sys.Ino
-	}
-	return s, nil
-}
-
 // unchanged is an error where a file that was opened has been written to or
 // replaced since: what was made from it may be of two states.
 func (l *Live) unchanged(ctx context.Context) error {
@@ -183,7 +125,7 @@ func (l *Live) unchanged(ctx context.Context) error {
 			return err
 		}
 		if !bytes.Equal(now, l.layerState) {
-			return refuse("see that no live system runs from it, and begin again", "%s: changed while it was read", l.Overlay.Path)
+			return refusal.New("see that no live system runs from it, and begin again", "%s: changed while it was read", l.Overlay.Path)
 		}
 	}
 	for path, then := range l.stamps {
@@ -192,7 +134,7 @@ func (l *Live) unchanged(ctx context.Context) error {
 			return err
 		}
 		if now != then {
-			return refuse("see that no live system runs from it, and begin again", "%s: changed while it was read", path)
+			return refusal.New("see that no live system runs from it, and begin again", "%s: changed while it was read", path)
 		}
 	}
 	return nil
@@ -464,4 +406,26 @@ func (l *Live) openHome(name string) {
 	if l.Home, l.HomeProblem = l.openImage(path); l.HomeProblem != nil {
 		l.Home = nil
 	}
+}
+
+// works are the work directories of an overlay's layers in its image.
+func (o *Overlay) works() (works []string) {
+	switch {
+	case o.work != "":
+		works = append(works, o.work)
+	case len(o.layers) == 0 && o.Form == FormOverlayFS:
+		works = append(works, "work") // antiX's
+	}
+	for _, source := range o.layers {
+		works = append(works, path.Join(source, unionWork))
+	}
+	return works
+}
+
+// tops are the layers of an overlay.
+func (o *Overlay) tops() []*tree.Node {
+	if len(o.uppers) > 0 || o.Upper == nil {
+		return o.uppers
+	}
+	return []*tree.Node{o.Upper}
 }

@@ -9,6 +9,7 @@ import (
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/newfile"
+	"relive/remaster/refusal"
 )
 
 // inUse tells how the host uses a file of the live directory, "" where it does
@@ -58,7 +59,7 @@ func usedRefusal(path, why, more string) error {
 	if more != "" {
 		hint += "; " + more
 	}
-	return refuse(hint, "%s: in use: %s", path, why)
+	return refusal.New(hint, "%s: in use: %s", path, why)
 }
 
 // overlayPaths are the files and directories of the overlay.
@@ -78,7 +79,7 @@ func (l *Live) refuseOnStick(more string) error {
 	if l.onHost() {
 		return nil
 	}
-	return refuse(cmp.Or(more, "mount it and give the directory"),
+	return refusal.New(cmp.Or(more, "mount it and give the directory"),
 		"%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
 }
 
@@ -86,11 +87,11 @@ func (l *Live) refuseOnStick(more string) error {
 // that cannot be made.
 func (l *Live) checkOutput(path string, o newfile.Options) error {
 	if name := l.isPartOf(path); name != "" {
-		return refuse("name another file, or do it without -o", "%s: is the %s of the live directory itself", path, name)
+		return refusal.New("name another file, or do it without -o", "%s: is the %s of the live directory itself", path, name)
 	}
 	err := newfile.Check(path, o)
 	if errors.Is(err, fs.ErrNotExist) {
-		return withHint(err, "make the directory first, or name another file")
+		return refusal.WithHint(err, "make the directory first, or name another file")
 	}
 	return err
 }
@@ -113,9 +114,4 @@ func (l *Live) isPartOf(path string) string {
 		}
 	}
 	return ""
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -62,7 +63,7 @@ func (LiveBoot) find(at place, dir, generation string) (*Found, error) {
 		listed := []string{}
 		for _, name := range strings.Fields(string(b)) {
 			if !slices.Contains(images, name) {
-				return nil, refuse("restore it, or take it out of the list", "%s: %s names %s, which is not there", dir, modules, name)
+				return nil, refusal.New("restore it, or take it out of the list", "%s: %s names %s, which is not there", dir, modules, name)
 			}
 			if !slices.Contains(listed, name) {
 				listed = append(listed, name)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -87,7 +88,7 @@ func liveosOverlays(at place, dir, generation, set string) ([]string, error) {
 		found = found[:1]
 	case set != "" && set != anySet && (set != DefaultSet || len(found) > 1):
 		if !slices.Contains(found, set) {
-			return nil, refuse(joinHints(didYouMean(set, found), "relive sets "+dir+" lists those that are there"), "%s: there is no overlay %s", dir, set)
+			return nil, refusal.New(refusal.JoinHints(didYouMean(set, found), "relive sets "+dir+" lists those that are there"), "%s: there is no overlay %s", dir, set)
 		}
 		found = []string{set}
 	}
@@ -96,7 +97,7 @@ func liveosOverlays(at place, dir, generation, set string) ([]string, error) {
 		return nil, nil
 	case 1:
 	default:
-		return nil, refuse("name the one that is meant with --set, or move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
+		return nil, refusal.New("name the one that is meant with --set, or move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
 			dir, len(found), strings.Join(found, ", "))
 	}
 	if isDir(at, filepath.Join(dir, found[0]+generation)) {
@@ -116,21 +117,12 @@ func liveosOverlayNames(at place, dir, generation string) (found []string, err e
 			// The present names tell what the former ones were.
 			name = strings.TrimSuffix(name, generation)
 		}
-		if !strings.HasPrefix(name, liveosOverlay) || setAside(name) || slices.Contains(found, name) {
+		if !strings.HasPrefix(name, liveosOverlay) || isExtra(name) || slices.Contains(found, name) {
 			continue
 		}
 		found = append(found, name)
 	}
 	return found, nil
-}
-
-// setAside tells whether a name is of a file that was kept or is being made.
-func setAside(name string) bool {
-	switch filepath.Ext(name) {
-	case ".old", ".bad", ".bak", ".new", ".md5":
-		return true
-	}
-	return oldGeneration(name) != "" || strings.Contains(name, ".relive-")
 }
 
 func (LiveOS) open(ctx context.Context, e *Env, l *Live) error {
@@ -214,7 +206,7 @@ func (l *Live) openLiveOSOverlay() error {
 	case !res.Kind.Known(), res.Kind == probe.COW:
 		// dracut takes a file of no known type for a snapshot's.
 		if l.Base.Inner == nil {
-			return refuse("move it away: above a base without one, changes are kept by overlayfs in a directory or a file system", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
+			return refusal.New("move it away: above a base without one, changes are kept by overlayfs in a directory or a file system", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
 		}
 		return l.openSnapshot(path)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/menu"
+	"relive/remaster/refusal"
 	"relive/remaster/stick/fat"
 	"relive/tree"
 )
@@ -350,7 +351,7 @@ func (b *bootEdits) swap(ctx context.Context, root *tree.Node) (*tree.Node, erro
 // menuError tells edits that are wrong in themselves from menus that are.
 func menuError(err error) error {
 	if errors.Is(err, menu.ErrEdits) {
-		return &optionError{err}
+		return refusal.Option(err)
 	}
 	return err
 }

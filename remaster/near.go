@@ -17,7 +17,7 @@ func nearBases(dir string) string {
 			continue // a directory whose name is a pattern
 		}
 		for _, path := range paths {
-			if !isFile(host{}, path) || setAside(path) {
+			if !isFile(host{}, path) || isExtra(path) {
 				continue
 			}
 			res, err := probeFile(host{}, path)

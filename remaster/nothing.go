@@ -2,21 +2,9 @@ package remaster
 
 import (
 	"context"
-	"errors"
 
 	"relive/dmmerge"
 )
-
-// Standing tells in a summary whether a verb finds anything to do. Where it does
-// not, nothing is written, and no former state moves on.
-type Standing struct {
-	UpToDate bool `json:"up_to_date"`
-	// NothingToDo is the same, under the name that every verb has.
-	NothingToDo bool `json:"nothing_to_do"`
-}
-
-// stands notes that all is as it is to be, or not.
-func (s *Standing) stands(is bool) { s.UpToDate, s.NothingToDo = is, is }
 
 // checkNothing finds out whether there is anything to fold in. A compaction that
 // has nothing to do must not do it: it would put a base like the present one in
@@ -57,17 +45,4 @@ func (p *CompactPlan) asked() bool {
 	o := &p.o
 	return o.Output != "" || o.Codec != nil || o.Level != 0 || o.BlockSize != 0 || len(o.Excludes) > 0 ||
 		o.Flatten && p.live.Base.Inner != nil || len(p.live.stack) > 1 && !p.live.Layout.Traits().StackStays
-}
-
-// errDiffers ends a comparison at the first difference.
-var errDiffers = errors.New("differs")
-
-// showsBase reports whether base and overlay show what the base alone shows, but
-// for the traces that a boot itself leaves.
-func (l *Live) showsBase(ctx context.Context) (bool, error) {
-	err := l.Changes(ctx, func(Change) error { return errDiffers })
-	if errors.Is(err, errDiffers) {
-		return false, nil
-	}
-	return err == nil, err
 }

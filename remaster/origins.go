@@ -145,9 +145,9 @@ func (l *Live) boots(base VID) (bool, error) {
 	return looksEmpty(l.Overlay.Upper)
 }
 
-// astray tells whether the overlay's marks may lead to other files of a base
+// Astray reports whether the overlay's marks may lead to other files of a base
 // than those that they are of, so that it must not be laid over it.
-func (l *Live) astray(ctx context.Context, base *Base) (bool, error) {
+func (l *Live) Astray(ctx context.Context, base *Base) (bool, error) {
 	id, followed, err := base.followed()
 	if err != nil || !followed {
 		return false, err

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/squash/codec"
 	"relive/tree"
@@ -359,9 +360,9 @@ func (b *booted) cut(when string, allowed map[string]string, run func(e *remaste
 		}
 	}
 	e := environment(b.t, codec.Auto)
-	e.OnDisk(&watching{look: look})
+	e.Disk = &watching{look: look}
 	if err := run(e, b.livePath()); err != nil {
-		b.t.Fatalf("%s: %v (hint: %s)", when, err, remaster.Hint(err))
+		b.t.Fatalf("%s: %v (hint: %s)", when, err, refusal.Hint(err))
 	}
 	look()
 	if len(seen) < 2 {
@@ -605,7 +606,7 @@ func (b *booted) alone() string {
 	return c.shows()[""]
 }
 
-// astray tells what relive makes of the overlay's marks over a base.
+// Astray reports what relive makes of the overlay's marks over a base.
 func (o *originsCrash) astray(base *booted) bool {
 	o.t.Helper()
 	e := environment(o.t, codec.Auto)
@@ -701,7 +702,7 @@ func (o *originsCrash) run() {
 	stay.NoReset = true
 	if o.leans {
 		err := compact(stay)(environment(t, codec.Auto), c.livePath())
-		if _, ok := remaster.IsRefusal(err); !ok {
+		if _, ok := refusal.Is(err); !ok {
 			t.Errorf("compact --no-reset: %v", err)
 		}
 	} else {
@@ -729,7 +730,7 @@ func (o *originsCrash) run() {
 	for _, how := range kinds {
 		done := o.copy()
 		if err := update(how)(environment(t, codec.Auto), done.livePath()); err != nil {
-			t.Fatalf("update --overlay %s: %v (hint: %s)", how, err, remaster.Hint(err))
+			t.Fatalf("update --overlay %s: %v (hint: %s)", how, err, refusal.Hint(err))
 		}
 		after := maps.Clone(allowed)
 		after[o.foreign.alone()] = "new base alone"

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -105,7 +106,7 @@ func (h host) directory(path string) (*tree.Node, error) { return h.directoryWit
 
 func (host) directoryWith(path string, with *tree.Node) (*tree.Node, error) {
 	if err := hostfs.CheckTrusted(path); errors.Is(err, hostfs.ErrTrustedHidden) {
-		return nil, refuse("run relive as root", "%s: the marks of an overlay that is a directory show to root only", path)
+		return nil, refusal.New("run relive as root", "%s: the marks of an overlay that is a directory show to root only", path)
 	} else if err != nil {
 		return nil, err
 	}
@@ -180,4 +181,13 @@ func (w onStick) directory(p string) (*tree.Node, error) {
 		err = fmt.Errorf("%s: not a directory", p)
 	}
 	return n, err
+}
+
+// plainDirectory shows a directory whose files need no attributes but those
+// that everybody sees.
+func plainDirectory(at place, dir string) (*tree.Node, error) {
+	if at == nil || at == place(host{}) {
+		return hostfs.Open(dir)
+	}
+	return at.directory(dir)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"relive/remaster/refusal"
 	"relive/remaster/threeway"
 	"relive/squash"
 	"relive/tree"
@@ -39,7 +40,7 @@ func (o *RebaseOptions) check() error {
 	case "", PreferOverlay, PreferBase:
 		return nil
 	}
-	return &optionError{fmt.Errorf("--prefer %s: neither ours nor theirs", o.Prefer)}
+	return refusal.Option(fmt.Errorf("--prefer %s: neither ours nor theirs", o.Prefer))
 }
 
 // RebaseConflict is a path that both the overlay and the new base have changed.
@@ -57,7 +58,7 @@ type RebaseConflict struct {
 // new base changes the same paths, and nothing decides between them. It is a
 // Refusal.
 type RebaseConflicts struct {
-	*Refusal
+	*refusal.Refusal
 	Conflicts []RebaseConflict `json:"conflicts"` // those not decided, at most as many as are shown
 	Count     int              `json:"count"`
 }
@@ -94,7 +95,7 @@ func (l *Live) rebased(ctx context.Context, e *Env, onto *Base, verb string, ro 
 		return nil, nil, err
 	}
 	if l.Overlay.Snapshot != nil {
-		return nil, nil, refuse(snapshotCopyHint+"; then relive update --overlay reset takes the new base, without them",
+		return nil, nil, refusal.New(snapshotCopyHint+"; then relive update --overlay reset takes the new base, without them",
 			"%s: holds chunks of the file system in its base and no files, so that its changes cannot come along to another base, not even when they are folded into the present one, which is replaced", l.Overlay.Path)
 	}
 	s := &RebaseSummary{Former: l.Base.Path, Base: onto.Path, Records: []string{}, Databases: []RebaseDatabase{}}
@@ -126,7 +127,7 @@ func (l *Live) rebased(ctx context.Context, e *Env, onto *Base, verb string, ro 
 		return nil, nil, err
 	}
 	ro.Lower, ro.Restamp, ro.Grow = onto.Root, true, o.Grow
-	p, err := l.planRelayer(ctx, e, verb, res.Root, ro)
+	p, err := l.PlanRelayer(ctx, e, verb, res.Root, ro)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -182,7 +183,7 @@ func (d *decider) refusal(l *Live) error {
 	if first.Database != "" {
 		what = "the database of packages in " + what
 	}
-	return &RebaseConflicts{&Refusal{
+	return &RebaseConflicts{&refusal.Refusal{
 		Fact: fmt.Sprintf("%s: %s and the new base both change %s: %s in the overlay, %s in the new base%s", l.Dir, l.rel(l.Overlay.Path), what, first.Overlay, first.Base, more),
 		Hint: "relive rebase decides: --prefer ours takes the overlay's, --prefer theirs the new base's, --prefer ask-file --decisions FILE lists them for you to decide",
 	}, d.open, d.count}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -41,7 +42,7 @@ func ReadDecisions(r io.Reader, name string) (*Decisions, error) {
 			continue
 		}
 		bad := func(fact string) error {
-			return withHint(fmt.Errorf("%s: line %d: %s", name, n, fact), "a line is ours, theirs or ask, and a path")
+			return refusal.WithHint(fmt.Errorf("%s: line %d: %s", name, n, fact), "a line is ours, theirs or ask, and a path")
 		}
 		side := Prefer(fields[0])
 		switch {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -45,7 +46,7 @@ func mustRebase(t testing.TB, dir, onto string, o remaster.RebaseOptions) *remas
 	t.Helper()
 	res, err := tryRebase(t, environment(t, codec.Auto), dir, onto, o)
 	if err != nil {
-		t.Fatalf("rebase: %v (hint: %s)", err, remaster.Hint(err))
+		t.Fatalf("rebase: %v (hint: %s)", err, refusal.Hint(err))
 	}
 	return res
 }
@@ -355,8 +356,8 @@ func TestRebaseRefused(t *testing.T) {
 		t.Helper()
 		before := hashes(t, dir)
 		_, err := tryRebase(t, environment(t, codec.Auto), dir, onto, o)
-		if err == nil || !strings.Contains(err.Error(), fact) || !strings.Contains(remaster.Hint(err), hint) {
-			t.Errorf("%s: %v (hint %q)", fact, err, remaster.Hint(err))
+		if err == nil || !strings.Contains(err.Error(), fact) || !strings.Contains(refusal.Hint(err), hint) {
+			t.Errorf("%s: %v (hint %q)", fact, err, refusal.Hint(err))
 		}
 		if hashes(t, dir) != before {
 			t.Error("it was changed")
@@ -423,7 +424,7 @@ func TestRebaseCrash(t *testing.T) {
 			s.boot(func(mnt string) { useSmall(t, mnt) })
 			run := func(d string, n int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: name == "antiX"}
-				e.OnDisk(disk)
+				e.Disk = disk
 				_, err := tryRebase(t, e, d, onto.dir, remaster.RebaseOptions{Prefer: remaster.PreferOverlay})
 				return disk, err
 			}

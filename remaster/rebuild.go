@@ -11,6 +11,7 @@ import (
 	"relive/iso"
 	"relive/remaster/hostdisk"
 	"relive/remaster/newfile"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -174,7 +175,7 @@ func (p *RebuildPlan) prepare(ctx context.Context) error {
 func (p *RebuildPlan) checkOutput() error {
 	out := p.o.Output
 	if out == "" {
-		return &optionError{errors.New("no output is given")}
+		return refusal.Option(errors.New("no output is given"))
 	}
 	return newfile.Check(out, p.newFile())
 }
@@ -187,7 +188,7 @@ func (p *RebuildPlan) replay(ctx context.Context) error {
 	}
 	recipe, left, err := p.in.Image.Replay(ctx)
 	if err != nil {
-		return withHint(fmt.Errorf("%w, so that it cannot be kept", err), "relive iso info "+p.in.Path+" shows what makes it boot")
+		return refusal.WithHint(fmt.Errorf("%w, so that it cannot be kept", err), "relive iso info "+p.in.Path+" shows what makes it boot")
 	}
 	p.recipe = recipe
 	s.Left = append(s.Left, left...)
@@ -207,23 +208,6 @@ func (p *RebuildPlan) replay(ctx context.Context) error {
 	}
 	if p.o.ImplantMD5 != nil {
 		s.ImplantMD5 = *p.o.ImplantMD5
-	}
-	return nil
-}
-
-// checkVolumeID refuses names that tools do not find a volume by.
-func checkVolumeID(id string) error {
-	const most = 32 // ECMA-119 8.4.6
-	if len(id) > most {
-		return &optionError{fmt.Errorf("the volume id %q has %d bytes, and there is room for %d", id, len(id), most)}
-	}
-	for _, c := range []byte(id) {
-		if c < 0x20 || c >= 0x7F {
-			return &optionError{fmt.Errorf("the volume id %q has a character beyond ASCII, which boot loaders do not find", id)}
-		}
-	}
-	if strings.TrimSpace(id) != id {
-		return &optionError{fmt.Errorf("the volume id %q begins or ends with a space, which is not stored", id)}
 	}
 	return nil
 }
@@ -274,14 +258,14 @@ func (p *RebuildPlan) checkRoom() error {
 	// What an interrupted run has left makes room.
 	s.Free += newfile.Left(p.o.Output)
 	if s.Size > s.Free {
-		return refuse("free some space, or write to another disk", "%s: not enough space: %s needed, %s free", dir, Bytes(s.Size), Bytes(s.Free))
+		return refusal.New("free some space, or write to another disk", "%s: not enough space: %s needed, %s free", dir, Bytes(s.Size), Bytes(s.Free))
 	}
 	limit, err := hostdisk.MaxFileSize(dir)
 	if err != nil {
 		return err
 	}
 	if s.Size > limit {
-		return refuse("write to a disk with another file system", "%s: the image would have %s, and a file on this file system cannot have more than %s", dir, Bytes(s.Size), Bytes(limit))
+		return refusal.New("write to a disk with another file system", "%s: the image would have %s, and a file on this file system cannot have more than %s", dir, Bytes(s.Size), Bytes(limit))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/newfile"
+	"relive/remaster/refusal"
 )
 
 // Run writes the image to a temporary file beside its place, makes it durable,
@@ -22,7 +23,7 @@ func (p *RebuildPlan) Run(ctx context.Context) (*RebuildResult, error) {
 	start := time.Now()
 	res := &RebuildResult{Plan: p.Summary, Path: p.o.Output}
 	if err := p.run(ctx, res); err != nil {
-		return nil, isoSpaceHint(err)
+		return nil, refusal.DiskFullForISO(err)
 	}
 	res.Seconds = time.Since(start).Seconds()
 	return res, nil
@@ -73,7 +74,7 @@ func (p *RebuildPlan) besideInput(ctx context.Context, fn func(ctx context.Conte
 			return err
 		}
 		if damaged = true; !p.o.Force {
-			return refuse("relive iso check "+p.in.Path+" tells more; get the image anew, leave the sum out with --implant-md5=false, or go on with --force",
+			return refusal.New("relive iso check "+p.in.Path+" tells more; get the image anew, leave the sum out with --implant-md5=false, or go on with --force",
 				"%s is damaged, by the sum that is implanted in it", p.in.Path)
 		}
 		return nil
@@ -123,13 +124,8 @@ func (p *RebuildPlan) unchanged() error {
 			return err
 		}
 		if now != then {
-			return refuse("begin again when nothing writes to it", "%s: changed while it was read", path)
+			return refusal.New("begin again when nothing writes to it", "%s: changed while it was read", path)
 		}
 	}
 	return p.in.unchanged()
-}
-
-// isoSpaceHint adds to a full disk's error what can be done.
-func isoSpaceHint(err error) error {
-	return spaceHint(err, nothingChanged, ", or write to another disk", ". Write to another disk")
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -71,7 +72,7 @@ func (p *RebuildPlan) remove(ctx context.Context, e *tree.Edits) error {
 			err = tree.Walk(ctx, n, func(below string, n *tree.Node) error {
 				full := strings.TrimSuffix(at+"/"+below, "/")
 				if what := p.special(full); what != "" {
-					return refuse("an image that is to boot needs it; a boot image can be replaced with --replace", "%s: it is %s", tree.Quote(full), what)
+					return refusal.New("an image that is to boot needs it; a boot image can be replaced with --replace", "%s: it is %s", tree.Quote(full), what)
 				}
 				if n.Type != tree.Directory {
 					files++
@@ -117,17 +118,17 @@ func (p *RebuildPlan) replace(e *tree.Edits, g Graft) error {
 	}
 	switch {
 	case old == nil:
-		return withHint(p.absent(g.Path), "--add puts a file where none is")
+		return refusal.WithHint(p.absent(g.Path), "--add puts a file where none is")
 	case old.Type == tree.Symlink:
-		return refuse("replace what it points to", "%s: a symlink to %s", tree.Quote(g.Path), old.Target)
+		return refusal.New("replace what it points to", "%s: a symlink to %s", tree.Quote(g.Path), old.Target)
 	case old.Type != tree.Regular:
-		return refuse("--remove it and --add another", "%s: a %s, and no file", tree.Quote(g.Path), old.Type)
+		return refusal.New("--remove it and --add another", "%s: a %s, and no file", tree.Quote(g.Path), old.Type)
 	case p.special(g.Path) == "the boot catalogue":
-		return refuse("it is made anew with every image", "%s: it is the boot catalogue", tree.Quote(g.Path))
+		return refusal.New("it is made anew with every image", "%s: it is the boot catalogue", tree.Quote(g.Path))
 	case p.replaced[g.Path]:
-		return &optionError{fmt.Errorf("%s is to be replaced twice", tree.Quote(g.Path))}
+		return refusal.Option(fmt.Errorf("%s is to be replaced twice", tree.Quote(g.Path)))
 	case p.changed[g.Path]:
-		return &optionError{fmt.Errorf("%s is to be removed and replaced", tree.Quote(g.Path))}
+		return refusal.Option(fmt.Errorf("%s is to be removed and replaced", tree.Quote(g.Path)))
 	}
 	st, err := p.source(g)
 	if err != nil {
@@ -204,7 +205,7 @@ func (p *RebuildPlan) put(e *tree.Edits, at string, n *tree.Node) error {
 			return err
 		}
 		if above != nil && above.Type != tree.Directory {
-			return refuse("name another path", "%s: %s is a %s", tree.Quote(at), tree.Quote(at[:i]), above.Type)
+			return refusal.New("name another path", "%s: %s is a %s", tree.Quote(at), tree.Quote(at[:i]), above.Type)
 		}
 	}
 	there, err := p.root.Lookup(at)
@@ -215,7 +216,7 @@ func (p *RebuildPlan) put(e *tree.Edits, at string, n *tree.Node) error {
 		if there.Type == tree.Directory && n.Type == tree.Directory {
 			return nil
 		}
-		return refuse("--replace puts another file in its place", "%s: it is in the image already", tree.Quote(at))
+		return refusal.New("--replace puts another file in its place", "%s: it is in the image already", tree.Quote(at))
 	}
 	e.Put(at, n)
 	p.changed[at], p.replaced[at] = true, true

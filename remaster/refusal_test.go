@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree/systest"
 )
@@ -49,8 +50,8 @@ func TestWrongOptions(t *testing.T) {
 	before := hashes(t, l.dir)
 	for _, o := range []remaster.CompactOptions{{BlockSize: 100_000}, {BlockSize: 2 << 20}, {Level: 99}, {Output: l.path("out"), Stage: true}, {Output: l.path("out"), NoReset: true}} {
 		_, err := l.plan(o)
-		if _, refused := remaster.IsRefusal(err); refused || !errors.Is(err, remaster.ErrOption) || remaster.Hint(err) == "" {
-			t.Errorf("%+v: %v (hint: %s)", o, err, remaster.Hint(err))
+		if _, refused := refusal.Is(err); refused || !errors.Is(err, refusal.ErrOption) || refusal.Hint(err) == "" {
+			t.Errorf("%+v: %v (hint: %s)", o, err, refusal.Hint(err))
 		}
 	}
 	if after := hashes(t, l.dir); after != before {
@@ -192,7 +193,7 @@ func TestRollback(t *testing.T) {
 	}
 	l := small(t)
 	base, root := read(l, "linuxfs"), read(l, "rootfs")
-	if _, ok := remaster.IsRefusal(rollback(l)); !ok {
+	if _, ok := refusal.Is(rollback(l)); !ok {
 		t.Error("a rollback without a former state is not refused")
 	}
 	l.compact(keepOne())
@@ -214,12 +215,12 @@ func TestRollback(t *testing.T) {
 	l.compact(keepOne())
 	systest.Must(t, os.WriteFile(l.path("linuxfs.old"), []byte(base[:len(base)-5000]), 0o644))
 	before := hashes(t, l.dir)
-	if r, ok := remaster.IsRefusal(rollback(l)); !ok || !strings.Contains(r.Fact, "linuxfs") || r.Hint == "" {
+	if r, ok := refusal.Is(rollback(l)); !ok || !strings.Contains(r.Fact, "linuxfs") || r.Hint == "" {
 		t.Errorf("a rollback to a damaged base: %v", r)
 	}
 	systest.Must(t, os.WriteFile(l.path("linuxfs.old"), []byte(base), 0o644))
 	systest.Must(t, os.Remove(l.path("rootfs.old")))
-	if r, ok := remaster.IsRefusal(rollback(l)); !ok || !strings.Contains(r.Fact, "rootfs.old") {
+	if r, ok := refusal.Is(rollback(l)); !ok || !strings.Contains(r.Fact, "rootfs.old") {
 		t.Errorf("a rollback without the former rootfs: %v", r)
 	}
 	_ = before

@@ -10,6 +10,7 @@ import (
 	"relive/extfs"
 	"relive/overlay"
 	"relive/remaster/hostdisk"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -77,25 +78,17 @@ type Fill struct {
 	FreeInodes int64 `json:"free_inodes,omitempty"`
 }
 
-// unionLayer is a layer of an overlay and where it lies.
-type unionLayer struct {
-	dir         string // of the system that it lies over, "" for the root
-	upper, work string // directories in the image or in the persistence directory
-	layer       *tree.Node
-	merged      *tree.Node // what shows at dir, nil for nothing
-}
-
-// planRelayer looks at everything that showing want over the base depends on,
+// PlanRelayer looks at everything that showing want over the base depends on,
 // and decides how the overlay is made anew. It changes nothing. What makes it
 // unsafe is a Refusal. verb is what the journal is to tell of.
 //
 // want is a tree like l.Merged, of which its nodes may be: attributes of nested
 // overlays are escaped. Its root's metadata become those of the layer.
-func (l *Live) planRelayer(ctx context.Context, e *Env, verb string, want *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
+func (l *Live) PlanRelayer(ctx context.Context, e *Env, verb string, want *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
 	return l.planned(ctx, e, verb, want, nil, o)
 }
 
-// planned does as planRelayer, or planLayer where there is a layer.
+// planned does as PlanRelayer, or planLayer where there is a layer.
 func (l *Live) planned(ctx context.Context, e *Env, verb string, want, layer *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
 	p := &RelayerPlan{live: l, env: e, verb: verb, want: want, layer: layer, o: o}
 	p.Summary = RelayerSummary{KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
@@ -161,9 +154,9 @@ func (p *RelayerPlan) checkPlace() error {
 	}
 	switch {
 	case o == nil:
-		return refuse("boot once with persistence, so that there is one", "%s: there is no overlay", l.Dir)
+		return refusal.New("boot once with persistence, so that there is one", "%s: there is no overlay", l.Dir)
 	case o.Upper == nil && o.Image == nil && o.Snapshot == nil && len(o.laid) == 0, len(o.Kept) > 0 && len(o.laid) == 0:
-		return refuse("write a persistence.conf with a line like: / union", "%s: no layer of it lies over the system", o.Path)
+		return refusal.New("write a persistence.conf with a line like: / union", "%s: no layer of it lies over the system", o.Path)
 	}
 	return nil
 }
@@ -176,10 +169,10 @@ func (p *RelayerPlan) checkState(ctx context.Context) error {
 	}
 	switch o := l.Overlay; {
 	case o.Snapshot != nil:
-		return refuse(l.filesHint(),
+		return refusal.New(l.filesHint(),
 			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that files cannot be put into it", o.Path)
 	case o.Image == nil && o.Snapshot == nil && os.Geteuid() != 0:
-		return refuse("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has", o.Path)
+		return refusal.New("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has", o.Path)
 	}
 	if err := l.Check(ctx, p.env, Intent{Force: p.o.Force}); err != nil {
 		return err
@@ -313,7 +306,7 @@ func (p *RelayerPlan) Run(ctx context.Context) error {
 	if p.o.Lower != nil {
 		return errors.New("a layer for another base is put in place together with that")
 	}
-	return spaceHint(p.run(ctx), nothingChanged, "", "")
+	return refusal.DiskFull(p.run(ctx), refusal.NothingChanged, "", "")
 }
 
 func (p *RelayerPlan) run(ctx context.Context) (err error) {
@@ -414,10 +407,10 @@ func (p *RelayerPlan) tooSmall(n extfs.Needs, size int64) error {
 		hint += fmt.Sprintf(": it takes at least %s", Bytes(n.MinSize))
 	}
 	if n.Inodes > n.FreeInodes {
-		return refuse(hint, "%s: the new one would hold %d files, and an image of %s like this one has room for %d", p.live.Overlay.Path, n.Inodes, Bytes(size), n.FreeInodes)
+		return refusal.New(hint, "%s: the new one would hold %d files, and an image of %s like this one has room for %d", p.live.Overlay.Path, n.Inodes, Bytes(size), n.FreeInodes)
 	}
 	unit := int64(n.BlockSize)
-	return refuse(hint, "%s: the new one would hold %s, and an image of %s like this one has room for %s", p.live.Overlay.Path,
+	return refusal.New(hint, "%s: the new one would hold %s, and an image of %s like this one has room for %s", p.live.Overlay.Path,
 		Bytes(int64(n.Blocks)*unit), Bytes(size), Bytes(int64(n.FreeBlocks)*unit))
 }
 
@@ -528,9 +521,4 @@ func (p *RelayerPlan) checkShown(ctx context.Context, path string, layer *tree.N
 		return fmt.Errorf("%s: %w: %w", path, ErrReadBack, err)
 	}
 	return f.err()
-}
-
-// isWhiteout tells the device by which overlayfs hides a name.
-func isWhiteout(n *tree.Node) bool {
-	return n != nil && n.Type == tree.CharDevice && n.Rdev == tree.Rdev{}
 }

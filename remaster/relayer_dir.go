@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster/extract"
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -46,7 +47,7 @@ func (p *RelayerPlan) planDirectories(ctx context.Context, layers []newLayer) er
 				continue
 			}
 			if !isDir(l.at, filepath.Dir(at)) {
-				return refuse("boot once with persistence, so that it is made", "%s: there is no such directory, into which what /%s is to show would go", filepath.Dir(at), n.dir)
+				return refusal.New("boot once with persistence, so that it is made", "%s: there is no such directory, into which what /%s is to show would go", filepath.Dir(at), n.dir)
 			}
 		}
 		// A layer may meet an empty work directory, but not one of another layer.

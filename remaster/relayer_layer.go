@@ -3,6 +3,7 @@ package remaster
 import (
 	"context"
 
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -18,7 +19,7 @@ func (l *Live) planLayer(ctx context.Context, e *Env, verb string, layer, shown 
 // given is the layer that planLayer was given, as the one that is to be made.
 func (p *RelayerPlan) given(ctx context.Context, root *tree.Node) ([]newLayer, error) {
 	if len(p.live.Overlay.laid) > 0 || p.live.Overlay.Image == nil {
-		return nil, refuse("bring the files in as root, through a mount", "%s: is no image of one layer", p.live.Overlay.Path)
+		return nil, refusal.New("bring the files in as root, through a mount", "%s: is no image of one layer", p.live.Overlay.Path)
 	}
 	layers, err := p.shares(ctx)
 	if err != nil {

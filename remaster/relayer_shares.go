@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"strings"
 
+	"relive/remaster/refusal"
 	"relive/tree"
 )
-
-// isBareMark tells an attribute of overlayfs that is not one of a nested overlay.
-func isBareMark(name string) bool {
-	return isMark(name) && !strings.HasPrefix(name, overlayMarks+"overlay.")
-}
 
 // shares tells what of the tree falls to each layer, and what lies below it.
 func (p *RelayerPlan) shares(ctx context.Context) ([]newLayer, error) {
@@ -67,7 +63,7 @@ func (p *RelayerPlan) wanted(u unionLayer) (*tree.Node, error) {
 	case n == nil:
 		return tree.NewDir("", 0o755), nil
 	case n.Type != tree.Directory:
-		return nil, refuse("take the line out of persistence.conf first", "/%s: is to be a %s, and a boot mounts persistence over it", tree.Escape(u.dir), n.Type)
+		return nil, refusal.New("take the line out of persistence.conf first", "/%s: is to be a %s, and a boot mounts persistence over it", tree.Escape(u.dir), n.Type)
 	}
 	return n, nil
 }
@@ -148,7 +144,7 @@ func (p *RelayerPlan) checkOutside(ctx context.Context, base *tree.Node) error {
 		return errFound
 	})
 	if errors.Is(err, errFound) {
-		return refuse("only what lies below the unions of persistence.conf can be changed", "%s: /%s is to be another than in the base, and no union lies over it", o.Path, tree.Escape(first))
+		return refusal.New("only what lies below the unions of persistence.conf can be changed", "%s: /%s is to be another than in the base, and no union lies over it", o.Path, tree.Escape(first))
 	}
 	if err != nil {
 		return fmt.Errorf("comparing with the base: %w", err)

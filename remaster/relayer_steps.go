@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 )
 
@@ -48,7 +49,7 @@ func (p *RelayerPlan) steps(made map[string]string) (steps []swap.Step, err erro
 		}
 	}
 	if len(going) == MaxKeepOld && keep > 0 {
-		return nil, refuse("remove some of them", "%s: there are %d former states already", dir, len(going))
+		return nil, refusal.New("remove some of them", "%s: there are %d former states already", dir, len(going))
 	}
 	if keep > 0 {
 		if err := p.addSets(going); err != nil {

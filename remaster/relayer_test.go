@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -56,7 +57,7 @@ func relayer(t testing.TB, e *remaster.Env, dir string, want func(l *remaster.Li
 		return nil, err
 	}
 	defer l.Close()
-	p, err := l.PlanRelayer(t.Context(), e, want(l), o)
+	p, err := l.PlanRelayer(t.Context(), e, "relayer", want(l), o)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func mustRelayer(t testing.TB, dir string, want func(l *remaster.Live) *tree.Nod
 	t.Helper()
 	s, err := relayer(t, environment(t, codec.Auto), dir, want, o)
 	if err != nil {
-		t.Fatalf("%v (hint: %s)", err, remaster.Hint(err))
+		t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
 	}
 	return s
 }
@@ -392,7 +393,7 @@ func TestRelayerSizes(t *testing.T) {
 	for _, tt := range []struct{ files, size int }{{1, 14 << 20}, {300, 1}} {
 		before := hashes(t, l.dir)
 		_, err := relayer(t, environment(t, codec.Auto), l.dir, with(tt.files, tt.size), remaster.RelayerOptions{KeepOld: 1})
-		r, ok := remaster.IsRefusal(err)
+		r, ok := refusal.Is(err)
 		if !ok || !strings.Contains(r.Fact, "room for") || !strings.Contains(r.Hint, "--grow") || hashes(t, l.dir) != before {
 			t.Errorf("%d files of %d: %v", tt.files, tt.size, err)
 		}
@@ -446,9 +447,9 @@ func TestRelayerRefused(t *testing.T) {
 		t.Helper()
 		before := hashes(t, dir)
 		_, err := relayer(t, environment(t, codec.Auto), dir, want, remaster.RelayerOptions{KeepOld: 1})
-		r, ok := remaster.IsRefusal(err)
+		r, ok := refusal.Is(err)
 		if !ok || !strings.Contains(r.Fact, fact) || r.Hint == "" {
-			t.Errorf("%s: %v (hint %q)", fact, err, remaster.Hint(err))
+			t.Errorf("%s: %v (hint %q)", fact, err, refusal.Hint(err))
 		}
 		if hashes(t, dir) != before {
 			t.Error("it was changed")
@@ -496,7 +497,7 @@ func TestRelayerOutside(t *testing.T) {
 		}
 	}
 	_, err := relayer(t, environment(t, codec.Auto), l.dir, with("opt/x"), remaster.RelayerOptions{})
-	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "/opt") {
+	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "/opt") {
 		t.Error(err)
 	}
 	mustRelayer(t, l.dir, with("srv/data/x"), remaster.RelayerOptions{})
@@ -566,7 +567,7 @@ func TestRelayerCrash(t *testing.T) {
 			}
 			run := func(d string, n int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: name == "antiX"}
-				e.OnDisk(disk)
+				e.Disk = disk
 				_, err := relayer(t, e, d, want, remaster.RelayerOptions{KeepOld: 1})
 				return disk, err
 			}

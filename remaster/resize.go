@@ -10,6 +10,7 @@ import (
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 )
 
@@ -124,9 +125,9 @@ func (l *Live) PlanResize(ctx context.Context, e *Env, o ResizeOptions) (*Resize
 		Images: []ResizedImage{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
 	switch {
 	case o.Overlay == nil && o.Home == nil:
-		return nil, withHint(&optionError{errors.New("there is no size to resize to")}, "give the size of the overlay or of the homes")
+		return nil, refusal.WithHint(refusal.Option(errors.New("there is no size to resize to")), "give the size of the overlay or of the homes")
 	case o.Overlay != nil && o.Home != nil && o.Overlay.Kind == SizeMax && o.Home.Kind == SizeMax:
-		return nil, withHint(&optionError{errors.New("only one of two images can have all that the disk has room for")}, "give a number for the other")
+		return nil, refusal.WithHint(refusal.Option(errors.New("only one of two images can have all that the disk has room for")), "give a number for the other")
 	case !l.onHost():
 		return nil, l.refuseOnStick("")
 	}
@@ -177,9 +178,9 @@ func (p *ResizePlan) addOverlay(ctx context.Context) error {
 	o := l.Overlay
 	switch {
 	case o == nil:
-		return refuse("boot with persistence once to make it", "%s: there is no overlay that could be resized", l.Dir)
+		return refusal.New("boot with persistence once to make it", "%s: there is no overlay that could be resized", l.Dir)
 	case o.Image == nil && o.Snapshot == nil:
-		return refuse("it takes what it needs of the disk that it is on", "%s: is a directory, so that there is nothing to resize", o.Path)
+		return refusal.New("it takes what it needs of the disk that it is on", "%s: is a directory, so that there is nothing to resize", o.Path)
 	}
 	target, err := filepath.Rel(l.Dir, o.Path)
 	if err != nil {
@@ -206,18 +207,18 @@ func (p *ResizePlan) addHome(ctx context.Context) error {
 	l := p.live
 	name := l.files.home
 	if name == "" {
-		return refuse("give the size of the overlay, which holds the homes too", "%s: %s has no image of homes", l.Dir, l.Layout.Name())
+		return refusal.New("give the size of the overlay, which holds the homes too", "%s: %s has no image of homes", l.Dir, l.Layout.Name())
 	}
 	path := filepath.Join(l.Dir, name)
 	if !isFile(l.at, path) {
-		return refuse("boot with home persistence once to make it", "%s: there is no %s that could be resized", l.Dir, name)
+		return refusal.New("boot with home persistence once to make it", "%s: there is no %s that could be resized", l.Dir, name)
 	}
 	if err := l.refuseInUse("", path); err != nil {
 		return err
 	}
 	if l.Home == nil {
 		if res, err := probeFile(l.at, path); err == nil && res.Kind == probe.LUKS {
-			return refuse("unlock it, and resize container and file system with cryptsetup and resize2fs; or make a new one of the right size and copy the homes over",
+			return refusal.New("unlock it, and resize container and file system with cryptsetup and resize2fs; or make a new one of the right size and copy the homes over",
 				"%s: is encrypted (LUKS), and what is in it cannot be read", path)
 		}
 		return l.HomeProblem
@@ -238,7 +239,7 @@ func (p *ResizePlan) checkState() error {
 		}
 		if len(l.files.overlay) > 0 && r.target == l.files.overlay[0] {
 			if name := l.Pending(l.files.base, r.target); name != "" {
-				return refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would set %s aside", l.Dir, name, r.target)
+				return refusal.New("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would set %s aside", l.Dir, name, r.target)
 			}
 		}
 		if p.o.KeepOld == 0 {
@@ -246,7 +247,7 @@ func (p *ResizePlan) checkState() error {
 		}
 		first := p.kept(r)
 		if first+p.o.KeepOld-1 > MaxKeepOld {
-			return refuse("remove some of them, or --keep-old 0", "%s: there are former states up to the %dth already", l.Dir, first-1)
+			return refusal.New("remove some of them, or --keep-old 0", "%s: there are former states up to the %dth already", l.Dir, first-1)
 		}
 		if r.Kept = generation(r.target, first); first > 1 {
 			p.note("%s and its like stay as they are, for relive rollback to go back to; the present %s is kept as %s", generation(l.files.base, first-1), r.target, r.Kept)
@@ -345,7 +346,7 @@ func (p *ResizePlan) explain(err error, grown string) error {
 		err = fmt.Errorf("%s was enlarged, and then: %w", grown, err)
 		state = "the other image is as it was"
 	}
-	return spaceHint(err, state, ", or choose a smaller size", ". Choose a smaller one")
+	return refusal.DiskFull(err, state, ", or choose a smaller size", ". Choose a smaller one")
 }
 
 // growInPlace enlarges what is enlarged where it is, under the lock of the live

@@ -48,7 +48,7 @@ func TestResizeCrash(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			run := func(dir string, left int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: left, noLink: c.noLink}
-				e.OnDisk(disk)
+				e.Disk = disk
 				_, err := tryResize(t, e, dir, remaster.ResizeOptions{Overlay: mebibytes(20), Home: &remaster.NewSize{Kind: remaster.SizeMin}, KeepOld: c.keep})
 				return disk, err
 			}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"relive/extfs"
+	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
 )
@@ -31,7 +32,7 @@ type imageRebuild struct {
 func (p *ResizePlan) addImage(ctx context.Context, target string, img *Image, root *tree.Node, want NewSize) error {
 	info := img.FS.Info()
 	if info.HasErrors || !info.Clean && !info.NeedsRecovery {
-		return refuse("e2fsck -f "+img.Path+" repairs it; make a copy first", "%s: the file system in it was not cleanly unmounted and has no journal, or the kernel met errors in it, so that what it holds may not be whole", img.Path)
+		return refusal.New("e2fsck -f "+img.Path+" repairs it; make a copy first", "%s: the file system in it was not cleanly unmounted and has no journal, or the kernel met errors in it, so that what it holds may not be whole", img.Path)
 	}
 	b := &imageRebuild{p: p, old: img, root: root}
 	b.resizing = &resizing{target: target, path: img.Path, allocated: img.Allocated, fit: b.fit, ResizedImage: &ResizedImage{
@@ -166,7 +167,7 @@ func (b *imageRebuild) fit(ctx context.Context, size int64) error {
 			return nil
 		}
 	}
-	return refuse("give at least "+sizeArg(b.Least)+", or min", "%s: %s is too small for %s, which holds %d inodes and %s of data; there is room for %d and %s",
+	return refusal.New("give at least "+sizeArg(b.Least)+", or min", "%s: %s is too small for %s, which holds %d inodes and %s of data; there is room for %d and %s",
 		b.p.live.Dir, Bytes(size), b.target, last.Inodes, Bytes(int64(last.Blocks)*int64(last.BlockSize)), last.FreeInodes, Bytes(int64(last.FreeBlocks)*int64(last.BlockSize)))
 }
 
@@ -227,20 +228,6 @@ func (c *countedImage) WriteAt(p []byte, off int64) (int, error) {
 	n, err := c.File.WriteAt(p, off)
 	c.done(c.bytes.Add(int64(n)))
 	return n, err
-}
-
-// works are the work directories of an overlay's layers in its image.
-func (o *Overlay) works() (works []string) {
-	switch {
-	case o.work != "":
-		works = append(works, o.work)
-	case len(o.layers) == 0 && o.Form == FormOverlayFS:
-		works = append(works, "work") // antiX's
-	}
-	for _, source := range o.layers {
-		works = append(works, path.Join(source, unionWork))
-	}
-	return works
 }
 
 // upperMark names, by a file handle, the directory of the upper layer that an

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"relive/dmmerge"
+	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
 )
@@ -26,7 +27,7 @@ func (p *ResizePlan) addSnapshot(ctx context.Context, target string) error {
 	l := p.live
 	s := l.snapshot()
 	if f := s.damaged(); f != nil {
-		return refuse("relive dm recover "+l.Overlay.Path+" saves what is whole and lists what is lost", "%s is damaged: %s", l.Overlay.Path, f)
+		return refusal.New("relive dm recover "+l.Overlay.Path+" saves what is whole and lists what is lost", "%s is damaged: %s", l.Overlay.Path, f)
 	}
 	if err := CheckCOW(ctx, s.content, l.Overlay.Path, true); err != nil {
 		return err
@@ -210,7 +211,7 @@ func (c *snapshotResize) repack(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReadBack, err)
 	}
-	dev, err := cow.Over(unclosed{c.p.live.Base.Inner.Content})
+	dev, err := cow.Over(unclosed{Content: c.p.live.Base.Inner.Content})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReadBack, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -35,7 +36,7 @@ func resize(t testing.TB, dir string, o remaster.ResizeOptions) remaster.ResizeS
 	t.Helper()
 	res, err := tryResize(t, environment(t, codec.Auto), dir, o)
 	if err != nil {
-		t.Fatalf("%v (hint: %s)", err, remaster.Hint(err))
+		t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
 	}
 	for _, i := range res.Plan.Images {
 		st, err := os.Stat(filepath.Join(dir, i.Name))
@@ -275,7 +276,7 @@ func TestResizeRefuses(t *testing.T) {
 		t.Helper()
 		before := hashes(t, l.dir)
 		_, err := tryResize(t, environment(t, codec.Auto), l.dir, o)
-		r, ok := remaster.IsRefusal(err)
+		r, ok := refusal.Is(err)
 		if !ok || !strings.Contains(r.Fact, fact) || r.Hint == "" {
 			t.Errorf("%v, not a refusal that says %q and a hint", err, fact)
 		}
@@ -379,7 +380,7 @@ func TestResizeFormer(t *testing.T) {
 			}
 			p, err := remaster.PlanRollback(t.Context(), environment(t, codec.Auto), s.dir)
 			if err != nil {
-				t.Fatal(err, remaster.Hint(err))
+				t.Fatal(err, refusal.Hint(err))
 			}
 			systest.Must(t, p.Run(t.Context()))
 			now = sums(t, s.dir)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -141,11 +142,11 @@ func (l *live) compact(o remaster.CompactOptions) *remaster.CompactResult {
 	l.t.Helper()
 	p, err := l.plan(o)
 	if err != nil {
-		l.t.Fatalf("plan: %v (hint: %s)", err, remaster.Hint(err))
+		l.t.Fatalf("plan: %v (hint: %s)", err, refusal.Hint(err))
 	}
 	res, err := p.Run(l.t.Context())
 	if err != nil {
-		l.t.Fatalf("compact: %v (hint: %s)", err, remaster.Hint(err))
+		l.t.Fatalf("compact: %v (hint: %s)", err, refusal.Hint(err))
 	}
 	return res
 }
@@ -159,7 +160,7 @@ func (l *live) refused(o remaster.CompactOptions, fact string) {
 	l.t.Helper()
 	before := hashes(l.t, l.dir)
 	_, err := l.plan(o)
-	r, ok := remaster.IsRefusal(err)
+	r, ok := refusal.Is(err)
 	switch {
 	case !ok:
 		l.t.Errorf("not refused, but: %v", err)

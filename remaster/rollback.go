@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"relive/remaster/checksum"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/squash"
 	"relive/tree"
@@ -60,14 +61,14 @@ func PlanRollback(ctx context.Context, e *Env, dir string, opts ...Option) (*Rol
 				break
 			}
 		}
-		return nil, refuse(hint, "%s: there is no %s.old to go back to", dir, f.base)
+		return nil, refusal.New(hint, "%s: there is no %s.old to go back to", dir, f.base)
 	}
 	if err := p.planSets(ctx); err != nil {
 		return nil, err
 	}
 	for _, name := range f.overlay {
 		if p.has(name) && !p.has(name+".old") {
-			return nil, refuse("the "+name+" belongs to the present "+f.base+"; move it away first if you want to go back without it",
+			return nil, refusal.New("the "+name+" belongs to the present "+f.base+"; move it away first if you want to go back without it",
 				"%s: there is a %s.old, but no %s.old to go with it", dir, f.base, name)
 		}
 	}
@@ -139,7 +140,7 @@ func (p *RollbackPlan) mustPart(ctx context.Context, former *Live) (bool, error)
 		return leans, err
 	}
 	p.env.phase("comparing the present base with the former state", 0)
-	if astray, err := former.astray(ctx, present.Base); astray || err != nil {
+	if astray, err := former.Astray(ctx, present.Base); astray || err != nil {
 		return astray, err
 	}
 	return unlike(ctx, former.Merged, present.Base.Root)
@@ -241,7 +242,7 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 		l, err = former.open(ctx, p.env, ".old")
 	}
 	if err != nil {
-		return refuse("relive verify "+p.path(old)+" tells more of the base; an overlay's .old can be moved away to go back without it", "the former state cannot be read: %v", err)
+		return refusal.New("relive verify "+p.path(old)+" tells more of the base; an overlay's .old can be moved away to go back without it", "the former state cannot be read: %v", err)
 	}
 	defer l.Close()
 	// A compaction's order backwards. The former overlay over the present base
@@ -268,7 +269,7 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	if c, ok := l.files.sum(); ok {
 		for _, list := range l.files.sums {
 			if why := list.unread(); why != "" && list.name == c.name {
-				return refuse("remove it to go back all the same", "the sum of the former %s cannot be read: %s.old: %s", f.base, c.name, why)
+				return refusal.New("remove it to go back all the same", "the sum of the former %s cannot be read: %s.old: %s", f.base, c.name, why)
 			}
 		}
 	}
@@ -278,11 +279,11 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	vids, err := l.VIDs()
 	if err != nil {
 		name := former.files.overlay[0]
-		return refuse("move "+name+".old away to go back without it", "the former %s cannot be read: %v", name, err)
+		return refusal.New("move "+name+".old away to go back without it", "the former %s cannot be read: %v", name, err)
 	}
 	if vids.State != VIDNoOverlay && !vids.State.Used() {
 		name := former.files.overlay[0] + ".old"
-		return refuse("move "+name+" away to go back without it", "%s does not belong to linuxfs.old: their version ids are %s and %s", name, orNone(vids.Overlay), orNone(vids.Base))
+		return refusal.New("move "+name+" away to go back without it", "%s does not belong to linuxfs.old: their version ids are %s and %s", name, orNone(vids.Overlay), orNone(vids.Base))
 	}
 	return nil
 }
@@ -307,7 +308,7 @@ func (p *RollbackPlan) checkSums(ctx context.Context, l *Live) error {
 			return err
 		}
 		if len(facts) > 0 {
-			return refuse("relive verify "+file.shown+" tells whether it can still be used", "%s", facts[0])
+			return refusal.New("relive verify "+file.shown+" tells whether it can still be used", "%s", facts[0])
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"relive/overlay"
 	"relive/remaster/exclude"
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -85,10 +86,10 @@ const saveList = "antix-save"
 // does not hold still for that is an error that names it.
 func (l *Live) PlanSave(ctx context.Context, e *Env, from string, o SaveOptions) (*SavePlan, error) {
 	if !l.Layout.Traits().SavesByHand {
-		return nil, refuse("other layouts write to their overlay while they run, and have nothing to save", "%s: is laid out as %s, and only antiX and MX Linux keep what they write in RAM until it is saved", l.Dir, l.Layout.Name())
+		return nil, refusal.New("other layouts write to their overlay while they run, and have nothing to save", "%s: is laid out as %s, and only antiX and MX Linux keep what they write in RAM until it is saved", l.Dir, l.Layout.Name())
 	}
 	if l.Overlay == nil {
-		return nil, refuse("make one with antiX's persist-makefs", "%s: there is no %s to save to", l.Dir, l.files.overlay[0])
+		return nil, refusal.New("make one with antiX's persist-makefs", "%s: there is no %s to save to", l.Dir, l.files.overlay[0])
 	}
 	source, err := openSaveSource(from, l.Overlay, l.Dir)
 	if err != nil {
@@ -138,7 +139,7 @@ func (p *SavePlan) make(ctx context.Context) error {
 		s.Notes = append(s.Notes, fmt.Sprintf("the layer has %d opaque marks, redirects and metacopies, which the next boot with dynamic persistence loses, since it copies rootfs without attributes; --plain does without them", marks))
 	}
 	if rep.IndexEntries > 0 || p.o.Plain {
-		p.plan, err = l.planRelayer(ctx, p.env, "save", shown.Root(), o)
+		p.plan, err = l.PlanRelayer(ctx, p.env, "save", shown.Root(), o)
 	} else {
 		p.plan, err = l.planLayer(ctx, p.env, "save", layer.Root, shown.Root(), o)
 	}
@@ -218,10 +219,10 @@ func (p *SavePlan) checkVID(layer *tree.Node) error {
 		p.Summary.Notes = append(p.Summary.Notes, fmt.Sprintf("the version ids of linuxfs (%s) and %s (%s) do not match; a boot ignores such a rootfs", orNone(base), p.from.path, orNone(vid)))
 		return nil
 	case vid == "":
-		return refuse("give the directory that the live system has under /live/aufs-ram; if it is one and you know that it belongs to this linuxfs, use --force",
+		return refusal.New("give the directory that the live system has under /live/aufs-ram; if it is one and you know that it belongs to this linuxfs, use --force",
 			"%s: holds no version id (%s), so that it is unknown whether it was written over %s", p.from.path, rootVIDFile, l.Base.Path)
 	}
-	return refuse("save it to the live directory that it runs from; if you know that it belongs to this one, use --force",
+	return refusal.New("save it to the live directory that it runs from; if you know that it belongs to this one, use --force",
 		"%s: was written over another linuxfs (version id %s) than %s (%s)", p.from.path, vid, l.Base.Path, orNone(base))
 }
 
@@ -295,7 +296,7 @@ func openSaveSource(from string, o *Overlay, scratch string) (*saveSource, error
 		return nil, err
 	}
 	foreign := func(what string) error {
-		return refuse("give the layer of the system that boots from this directory", "%s: is a layer of %s, and the rootfs is one of %s", s.path, what, o.Form)
+		return refusal.New("give the layer of the system that boots from this directory", "%s: is a layer of %s, and the rootfs is one of %s", s.path, what, o.Form)
 	}
 	if o.Form == FormAufs {
 		if s.path != from {
@@ -311,7 +312,7 @@ func openSaveSource(from string, o *Overlay, scratch string) (*saveSource, error
 		}
 	}
 	if err := hostfs.CheckTrusted(s.path); errors.Is(err, hostfs.ErrTrustedHidden) {
-		return nil, refuse("run relive as root", "%s: the marks of a layer show to root only, and without them deleted files would show again", s.path)
+		return nil, refusal.New("run relive as root", "%s: the marks of a layer show to root only, and without them deleted files would show again", s.path)
 	} else if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -47,7 +48,7 @@ func (s *saveSource) steadily(ctx context.Context, step func() error) error {
 			return err
 		}
 	}
-	return withHint(err, "stop the program that writes there, or leave the file out with --exclude; nothing was changed")
+	return refusal.WithHint(err, "stop the program that writes there, or leave the file out with --exclude; nothing was changed")
 }
 
 // freeze lists the layer.
@@ -242,7 +243,7 @@ func (s *saveSource) hold(ctx context.Context, root *tree.Node, path string) (*t
 		case <-time.After(time.Duration(try+1) * 10 * time.Millisecond):
 		}
 	}
-	return nil, refuse("stop the program that writes to it, or leave the file out with --exclude",
+	return nil, refusal.New("stop the program that writes to it, or leave the file out with --exclude",
 		"%s: is written to all the time, and did not hold still for being read (%v)", filepath.Join(s.path, path), err)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"relive/remaster"
 	"relive/remaster/exclude"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/squash/codec"
 	"relive/tree"
@@ -39,7 +40,7 @@ func mustSave(t testing.TB, dir, from string, o remaster.SaveOptions) *remaster.
 	t.Helper()
 	s, err := save(t, environment(t, codec.Auto), dir, from, o)
 	if err != nil {
-		t.Fatalf("%v (hint: %s)", err, remaster.Hint(err))
+		t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
 	}
 	return s
 }
@@ -250,7 +251,7 @@ func TestSaveChanging(t *testing.T) {
 		if err == nil && try < 5 {
 			continue // on a busy machine the writer may rest for long enough
 		}
-		if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "/log/b: is written to all the time") {
+		if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "/log/b: is written to all the time") {
 			t.Errorf("%v", err)
 		}
 		if !maps.Equal(sums(t, d), before) {
@@ -300,7 +301,7 @@ func TestSaveAufs(t *testing.T) {
 	systest.Must(t, os.Mkdir(u, 0o755))
 	systest.Must(t, os.Rename(filepath.Dir(u)+"/upper", u+"/upper"))
 	_, err := save(t, environment(t, codec.Auto), l.dir, u, remaster.SaveOptions{})
-	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "a layer of overlayfs") {
+	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "a layer of overlayfs") {
 		t.Error(err)
 	}
 }
@@ -315,9 +316,9 @@ func TestSaveRefused(t *testing.T) {
 		t.Helper()
 		before := hashes(t, y.dir)
 		_, err := save(t, environment(t, codec.Auto), y.dir, y.ram, o)
-		r, ok := remaster.IsRefusal(err)
+		r, ok := refusal.Is(err)
 		if !ok || !strings.Contains(r.Fact, fact) || r.Hint == "" {
-			t.Errorf("%s: %v (hint %q)", fact, err, remaster.Hint(err))
+			t.Errorf("%s: %v (hint %q)", fact, err, refusal.Hint(err))
 		}
 		if hashes(t, y.dir) != before {
 			t.Error("it was changed")
@@ -351,7 +352,7 @@ func TestSaveCrash(t *testing.T) {
 	y.act()
 	run := func(d string, n int) (*dying, error) {
 		e, disk := environment(t, codec.Auto), &dying{left: n}
-		e.OnDisk(disk)
+		e.Disk = disk
 		_, err := save(t, e, d, y.ram, remaster.SaveOptions{KeepOld: 1})
 		return disk, err
 	}

@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"relive/remaster/refusal"
 	"slices"
 	"strings"
 )
@@ -54,7 +55,7 @@ func findSet(layout Layout, at place, dir, generation, set string) (*Found, erro
 	}
 	f, err := layout.find(at, dir, generation)
 	if f != nil && err == nil && set != DefaultSet && set != anySet {
-		return nil, refuse(layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, layout.Name())
+		return nil, refusal.New(layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, layout.Name())
 	}
 	return f, err
 }
@@ -75,12 +76,12 @@ func (a AntiX) findSet(at place, dir, generation, set string) (*Found, error) {
 	where := filepath.Join(f.Dir, set)
 	switch {
 	case !isDir(at, where):
-		return nil, refuse(joinHints(didYouMean(set, nearSets(at, f.Dir)), "relive sets "+dir+" lists those that are there"), "%s: there is no set %s", dir, set)
+		return nil, refusal.New(refusal.JoinHints(didYouMean(set, nearSets(at, f.Dir)), "relive sets "+dir+" lists those that are there"), "%s: there is no set %s", dir, set)
 	case isFile(at, filepath.Join(where, antixBase)):
-		return nil, refuse("give that directory itself", "%s: holds a linuxfs, and is a live directory of its own", where)
+		return nil, refusal.New("give that directory itself", "%s: holds a linuxfs, and is a live directory of its own", where)
 	case !holdsSet(at, where, ""), generation != "" && !holdsSet(at, where, generation):
 		if !holdsSet(at, where, ".old") {
-			return nil, refuse("relive sets "+dir+" lists the sets that are there", "%s: holds neither rootfs nor homefs", where)
+			return nil, refusal.New("relive sets "+dir+" lists the sets that are there", "%s: holds neither rootfs nor homefs", where)
 		}
 	}
 	f.Set = set
@@ -134,7 +135,7 @@ func setName(dir, name string) (string, error) {
 	case name == ".":
 		return DefaultSet, nil
 	case strings.HasSuffix(name, ".."):
-		return "", refuse("a set is a directory in the live directory or beside it", "%s: the live directory lies in %s", dir, name)
+		return "", refusal.New("a set is a directory in the live directory or beside it", "%s: the live directory lies in %s", dir, name)
 	}
 	return name, nil
 }
@@ -155,18 +156,18 @@ func (f *Found) checkNewSet(name string) (string, error) {
 	last := parts[len(parts)-1]
 	switch {
 	case name == DefaultSet || last == DefaultSet:
-		return "", refuse("give it another name", "%s: is the name of the set beside the base", DefaultSet)
+		return "", refusal.New("give it another name", "%s: is the name of the set beside the base", DefaultSet)
 	case !newSetName.MatchString(name):
-		return "", withHint(&optionError{fmt.Errorf("%q: no name for a set", name)}, "letters, digits and ._+@- can stand in a boot's arguments as they are; a set lies in the live directory (work) or beside it (../work)")
-	case setAside(last) || f.files.has(name):
-		return "", refuse("give it another name", "%s: is the name of something else in %s", name, f.Dir)
+		return "", refusal.WithHint(refusal.Option(fmt.Errorf("%q: no name for a set", name)), "letters, digits and ._+@- can stand in a boot's arguments as they are; a set lies in the live directory (work) or beside it (../work)")
+	case isExtra(last) || f.files.has(name):
+		return "", refusal.New("give it another name", "%s: is the name of something else in %s", name, f.Dir)
 	case overlays && (len(parts) > 1 || name != last || !strings.HasPrefix(name, liveosOverlay)):
-		return "", refuse("give it a name that begins with overlay-, as "+liveosOverlay+last, "%s: is no name for an overlay of LiveOS", name)
+		return "", refusal.New("give it a name that begins with overlay-, as "+liveosOverlay+last, "%s: is no name for an overlay of LiveOS", name)
 	case exists(filepath.Join(f.Dir, name)):
-		return "", refuse("give it another name, or remove that one with relive sets rm", "%s: is there already", filepath.Join(f.Dir, name))
+		return "", refusal.New("give it another name, or remove that one with relive sets rm", "%s: is there already", filepath.Join(f.Dir, name))
 	}
 	if above := filepath.Join(f.Dir, filepath.Dir(name)); !isDir(f.at, above) {
-		return "", refuse("make it first", "%s: there is no such directory", above)
+		return "", refusal.New("make it first", "%s: there is no such directory", above)
 	}
 	return name, nil
 }

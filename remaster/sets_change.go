@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"relive/extfs"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -52,7 +53,7 @@ func PlanSetRemove(ctx context.Context, e *Env, dir, name string, yes bool) (*Se
 		if p.Set == DefaultSet {
 			what = "the default set"
 		}
-		return nil, refuse("give --yes if that is what you want", "%s: removing %s loses %s", dir, what, strings.Join(p.Lost, "; "))
+		return nil, refusal.New("give --yes if that is what you want", "%s: removing %s loses %s", dir, what, strings.Join(p.Lost, "; "))
 	}
 	p.tellEntries(ctx, "boots without persistence then")
 	return p, nil
@@ -71,7 +72,7 @@ func (p *SetChange) removeDefault() error {
 		}
 	}
 	if len(p.done) == 0 {
-		return refuse("", "%s: the default set has neither rootfs nor homefs", p.Dir)
+		return refusal.New("", "%s: the default set has neither rootfs nor homefs", p.Dir)
 	}
 	return nil
 }
@@ -99,7 +100,7 @@ func (p *SetChange) removeDirectory(ctx context.Context) error {
 		}
 	}
 	if len(others) > 0 {
-		return refuse("move them away first", "%s: holds more than persistence files: %s", at, tree.Escape(strings.Join(others, ", ")))
+		return refusal.New("move them away first", "%s: holds more than persistence files: %s", at, tree.Escape(strings.Join(others, ", ")))
 	}
 	v := p.found.bootView(ctx)
 	names, err := p.found.setNames(v)
@@ -107,7 +108,7 @@ func (p *SetChange) removeDirectory(ctx context.Context) error {
 		return err
 	}
 	if i := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, p.Set+"/") }); i >= 0 {
-		return refuse("remove or move that one first", "%s: the set %s lies in it", at, names[i])
+		return refusal.New("remove or move that one first", "%s: the set %s lies in it", at, names[i])
 	}
 	p.done = []swap.Step{swap.Remove{Path: p.Set}}
 	return nil
@@ -122,7 +123,7 @@ func notLinked(at, name string) error {
 			return err
 		}
 		if st.Mode().Type() != fs.ModeDir {
-			return refuse("name the directory that it leads to, or remove the link by hand", "%s: is a symlink, and what it leads to is left alone", at)
+			return refusal.New("name the directory that it leads to, or remove the link by hand", "%s: is a symlink, and what it leads to is left alone", at)
 		}
 		at = filepath.Dir(at)
 	}
@@ -195,13 +196,13 @@ func PlanSetRename(ctx context.Context, e *Env, dir, name, now string) (*SetChan
 		return nil, err
 	}
 	if p.Set == DefaultSet {
-		return nil, refuse("relive sets clone makes a set of its own of it", "%s: the default set is what lies beside the linuxfs, and has no name to change", dir)
+		return nil, refusal.New("relive sets clone makes a set of its own of it", "%s: the default set is what lies beside the linuxfs, and has no name to change", dir)
 	}
 	if now, err = p.found.checkNewSet(now); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(now, p.Set+"/") {
-		return nil, refuse("give it another name", "%s: lies in the set itself", now)
+		return nil, refusal.New("give it another name", "%s: lies in the set itself", now)
 	}
 	if err := notLinked(p.path(p.Set), p.Set); err != nil {
 		if p.found.Layout.Traits().Sets == SetDirectories {

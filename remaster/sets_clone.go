@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster/hostdisk"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/remaster/written"
 	"relive/tree"
@@ -56,7 +57,7 @@ func findForSets(e *Env, verb, dir string) (*SetChange, error) {
 		return nil, err
 	}
 	if f.Layout.Traits().Sets == NoSets {
-		return nil, refuse(f.Layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, f.Layout.Name())
+		return nil, refusal.New(f.Layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, f.Layout.Name())
 	}
 	return &SetChange{found: f, env: e, verb: verb, Dir: f.Dir, Lost: []string{}, Steps: []string{}, Warnings: []string{}}, nil
 }
@@ -80,7 +81,7 @@ func (p *SetChange) named(name string) (string, error) {
 		if name == DefaultSet && len(all) == 1 {
 			return all[0], nil
 		}
-		err = refuse("relive sets "+f.Dir+" lists those that are there", "%s: there is no overlay %s", f.Dir, name)
+		err = refusal.New("relive sets "+f.Dir+" lists those that are there", "%s: there is no overlay %s", f.Dir, name)
 	}
 	return name, err
 }
@@ -121,7 +122,7 @@ func PlanSetClone(ctx context.Context, e *Env, dir, name, from string) (*SetChan
 	}
 	images := p.images(p.from)
 	if len(images) == 0 {
-		return nil, refuse("name another one with --from", "%s: the set %s has neither rootfs nor homefs", dir, p.from)
+		return nil, refusal.New("name another one with --from", "%s: the set %s has neither rootfs nor homefs", dir, p.from)
 	}
 	for _, at := range images {
 		st, err := os.Stat(at)
@@ -129,7 +130,7 @@ func PlanSetClone(ctx context.Context, e *Env, dir, name, from string) (*SetChan
 			return nil, err
 		}
 		if !st.Mode().IsRegular() {
-			return nil, refuse("copy it by hand, as root and with all attributes (cp -a)", "%s: is no file, and only files can be cloned", at)
+			return nil, refusal.New("copy it by hand, as root and with all attributes (cp -a)", "%s: is no file, and only files can be cloned", at)
 		}
 		p.copies = append(p.copies, setCopy{filepath.Base(at), at, st.Size()})
 	}
@@ -234,7 +235,7 @@ func (p *SetChange) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = spaceHint(t.end(err), nothingChanged, "", "") }()
+	defer func() { err = refusal.DiskFull(t.end(err), refusal.NothingChanged, "", "") }()
 	steps := p.done
 	if len(p.copies) > 0 {
 		if err := p.clone(ctx, t); err != nil {
@@ -315,7 +316,7 @@ func (p *SetChange) copy(ctx context.Context, c setCopy, to string) (err error) 
 	if after, err := stampOf(c.path); err != nil {
 		return err
 	} else if after != before {
-		return refuse("see that no live system runs from it, and begin again", "%s: changed while it was read", c.path)
+		return refusal.New("see that no live system runs from it, and begin again", "%s: changed while it was read", c.path)
 	}
 	if err := refuseInUse("", c.path); err != nil {
 		return err

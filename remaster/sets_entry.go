@@ -16,6 +16,7 @@ import (
 
 	"relive/remaster/menu"
 	"relive/remaster/newfile"
+	"relive/remaster/refusal"
 )
 
 // EntryKind is the form of a boot entry.
@@ -76,7 +77,7 @@ func PlanSetEntry(ctx context.Context, dir, name string, o EntryOptions) (*SetEn
 		return nil, err
 	}
 	if t := f.Layout.Traits(); t.Sets != SetDirectories {
-		return nil, refuse(cmp.Or(t.NoEntries, t.OtherSets), "%s: boot entries are made for sets of antiX and MX", dir)
+		return nil, refusal.New(cmp.Or(t.NoEntries, t.OtherSets), "%s: boot entries are made for sets of antiX and MX", dir)
 	}
 	if name, err = setName(f.Dir, name); err != nil {
 		return nil, err
@@ -113,7 +114,7 @@ func PlanSetEntry(ctx context.Context, dir, name string, o EntryOptions) (*SetEn
 // kind decides on the form and reads the menu.
 func (e *SetEntry) kind(v *bootView, o *EntryOptions) error {
 	if o.Kind != "" && !slices.Contains([]EntryKind{EntryGRUB, EntrySyslinux, EntryFrugal}, o.Kind) {
-		return &optionError{fmt.Errorf("--kind %s: neither grub, syslinux nor grub.entry", o.Kind)}
+		return refusal.Option(fmt.Errorf("--kind %s: neither grub, syslinux nor grub.entry", o.Kind))
 	}
 	e.Kind, e.File = o.Kind, o.File
 	if o.File != "" {
@@ -122,7 +123,7 @@ func (e *SetEntry) kind(v *bootView, o *EntryOptions) error {
 			return err
 		}
 		if len(text) > menu.MaxText {
-			return refuse("name another menu", "%s: %d bytes are too many for a menu", o.File, len(text))
+			return refusal.New("name another menu", "%s: %d bytes are too many for a menu", o.File, len(text))
 		}
 		e.menu = text
 		if e.Kind == "" {
@@ -138,7 +139,7 @@ func (e *SetEntry) kind(v *bootView, o *EntryOptions) error {
 			case ok && kind == menu.GRUB:
 				e.Kind = EntryGRUB
 			default:
-				return refuse("say with --kind what it is", "%s: cannot be told for a menu of GRUB or SYSLINUX", o.File)
+				return refusal.New("say with --kind what it is", "%s: cannot be told for a menu of GRUB or SYSLINUX", o.File)
 			}
 		}
 	}
@@ -190,7 +191,7 @@ func (e *SetEntry) base(f *Found, v *bootView) (model *bootEntry, err error) {
 		return nil, err
 	}
 	if !ok || len(pairs) == 0 {
-		return nil, refuse("put its kernel and initrd there, or an entry for it into a menu", "%s: has no vmlinuz with an initrd, and no menu has an entry for it", f.Dir)
+		return nil, refusal.New("put its kernel and initrd there, or an entry for it into a menu", "%s: has no vmlinuz with an initrd, and no menu has an entry for it", f.Dir)
 	}
 	e.Kernel = path.Join("/", own, pairs[0].kernel)
 	e.Initrd = append(e.Initrd, path.Join("/", own, pairs[0].initrd))
@@ -201,7 +202,7 @@ func (e *SetEntry) base(f *Found, v *bootView) (model *bootEntry, err error) {
 func (e *SetEntry) arguments(f *Found, v *bootView, model *bootEntry, o *EntryOptions) error {
 	own, ok := v.path(".")
 	if !ok {
-		return refuse("add the arguments by hand", "%s: where it lies on its file system cannot be told", f.Dir)
+		return refusal.New("add the arguments by hand", "%s: where it lies on its file system cannot be told", f.Dir)
 	}
 	var args []string
 	if model != nil {
@@ -211,7 +212,7 @@ func (e *SetEntry) arguments(f *Found, v *bootView, model *bootEntry, o *EntryOp
 	root, home := has(f.at, filepath.Join(f.Dir, f.files.overlay[0])), has(f.at, filepath.Join(f.Dir, f.files.home))
 	switch {
 	case mode != "" && !slices.Contains(EntryModes, mode):
-		return &optionError{fmt.Errorf("--mode %s: none of %s", mode, strings.Join(EntryModes, ", "))}
+		return refusal.Option(fmt.Errorf("--mode %s: none of %s", mode, strings.Join(EntryModes, ", ")))
 	case mode != "":
 	case root && !home:
 		mode = "persist_root"
@@ -227,10 +228,10 @@ func (e *SetEntry) arguments(f *Found, v *bootView, model *bootEntry, o *EntryOp
 	if e.Set != DefaultSet {
 		pdir, ok := v.path(e.Set)
 		if !ok {
-			return refuse("boot it with pdir= and puuid= by hand", "%s: does not lie on the file system of the live directory", filepath.Join(f.Dir, e.Set))
+			return refusal.New("boot it with pdir= and puuid= by hand", "%s: does not lie on the file system of the live directory", filepath.Join(f.Dir, e.Set))
 		}
 		if strings.ContainsFunc(pdir, func(r rune) bool { return r <= ' ' || strings.ContainsRune("*?[]'\"\\$", r) }) {
-			return refuse("relive sets rename gives it another one", "%s: init would not find a set of that name", pdir)
+			return refusal.New("relive sets rename gives it another one", "%s: init would not find a set of that name", pdir)
 		}
 		add = append(add, "pdir="+pdir)
 		here, err := stampOf(f.Dir)
@@ -242,7 +243,7 @@ func (e *SetEntry) arguments(f *Found, v *bootView, model *bootEntry, o *EntryOp
 			return err
 		}
 		if here.dev != there.dev && !slices.ContainsFunc(o.AddArgs, namesVolume) {
-			return refuse("name it with --add-arg puuid=<UUID> (or plab=, pdev=)", "%s: lies on another file system than the live directory, and a boot has to be told which", filepath.Join(f.Dir, e.Set))
+			return refusal.New("name it with --add-arg puuid=<UUID> (or plab=, pdev=)", "%s: lies on another file system than the live directory, and a boot has to be told which", filepath.Join(f.Dir, e.Set))
 		}
 	}
 	// The rules of arguments are those of menus: what is said of persistence goes,
@@ -254,7 +255,7 @@ func (e *SetEntry) arguments(f *Found, v *bootView, model *bootEntry, o *EntryOp
 	}
 	edits := menu.Edits{Remove: menu.Persistence(f.Layout.Traits().Key), Add: append(add, o.AddArgs...)}
 	if text, _, err = edits.Apply(menu.GRUB, "grub.cfg", text); err != nil {
-		return &optionError{err}
+		return refusal.Option(err)
 	}
 	entries, err := menu.Read(menu.GRUB, "grub.cfg", text)
 	if err != nil || len(entries) != 1 {
@@ -283,7 +284,7 @@ func (e *SetEntry) write(v *bootView, model *bootEntry, taken map[string]bool) e
 	m := menu.Menu{Entries: []menu.Entry{{Title: e.Title, Kernel: e.Kernel, Initrd: e.Initrd, Args: e.Args}}}
 	text, err := m.Text(kind, menu.TextOptions{})
 	if err != nil {
-		return &optionError{err}
+		return refusal.Option(err)
 	}
 	mark := "\nmenuentry "
 	if kind == menu.Syslinux {
@@ -380,7 +381,7 @@ func (e *SetEntry) place(v *bootView, model *bootEntry, o *EntryOptions) error {
 		!slices.EqualFunc(before, after[:len(before)], func(a, b menu.Entry) bool {
 			return a.Title == b.Title && a.Kernel == b.Kernel && slices.Equal(a.Args, b.Args)
 		}) {
-		return refuse("put the entry that relive sets entry prints into it by hand", "%s: what stands at its end would swallow the entry", o.File)
+		return refusal.New("put the entry that relive sets entry prints into it by hand", "%s: what stands at its end would swallow the entry", o.File)
 	}
 	return nil
 }
@@ -415,7 +416,7 @@ func (e *SetEntry) Write() (err error) {
 		return err
 	}
 	if !bytes.Equal(now, e.menu) {
-		return refuse("begin again", "%s: changed while the entry was made", out.Path())
+		return refusal.New("begin again", "%s: changed while the entry was made", out.Path())
 	}
 	if _, err := out.Write(e.out); err != nil {
 		return err

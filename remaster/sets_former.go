@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 	"path/filepath"
+	"relive/overlay"
 	"slices"
 )
 
@@ -91,4 +92,28 @@ func (l *Live) ofFormer(n int) (bool, error) {
 	}
 	text, err := readVersionFile(l.Base.Root, baseVIDFile)
 	return vid != parseVID(text), err
+}
+
+// rootVID gives the version id of a rootfs, "" where there is none that can be
+// read.
+func rootVID(path string) (VID, error) {
+	if !isFile(host{}, path) {
+		return "", nil
+	}
+	var l Live
+	defer l.Close()
+	img, err := l.openImage(path)
+	if err != nil {
+		return "", nil // those who use it tell of it
+	}
+	root, err := img.FS.Root()
+	if err != nil {
+		return "", nil
+	}
+	found, err := overlay.Detect(root)
+	if err != nil {
+		return "", nil
+	}
+	text, err := readVersionFile(found.Upper, rootVIDFile)
+	return parseVID(text), err
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"relive/extfs"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -109,7 +110,7 @@ func (l *Live) setStatus(ctx context.Context, e *Env, f *Found, name string) (*S
 	}
 	set, err := l.openSet(f, name)
 	if err != nil {
-		if r, ok := IsRefusal(err); ok {
+		if r, ok := refusal.Is(err); ok {
 			err = r
 		}
 		s.Problems = append(s.Problems, err.Error())
@@ -315,7 +316,7 @@ func checkSets(ctx context.Context, e *Env, l *Live, o setChecks) error {
 		}
 		names = slices.DeleteFunc(names, func(name string) bool { return len(l.files.overlay) > 0 && name == l.files.overlay[0] })
 		if len(names) > 0 && !o.force {
-			return refuse("move them away first, or remove them with relive sets rm; --force goes on all the same",
+			return refusal.New("move them away first, or remove them with relive sets rm; --force goes on all the same",
 				"%s: %s lie over the present base, and over another one they show a damaged system", l.Dir, strings.Join(names, ", "))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"relive/overlay"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 )
 
@@ -60,7 +61,7 @@ type RestampSummary struct {
 // closed.
 func (l *Live) PlanRestamp(ctx context.Context, e *Env, o RestampOptions) (p *RestampPlan, err error) {
 	if !l.Layout.Traits().VersionIDs {
-		return nil, refuse("relive rebase --onto does it together with the exchange of the base", "%s: boots of %s look at no version id, so that nothing tells which base an overlay was written over", l.Dir, l.Layout.Name())
+		return nil, refusal.New("relive rebase --onto does it together with the exchange of the base", "%s: boots of %s look at no version id, so that nothing tells which base an overlay was written over", l.Dir, l.Layout.Name())
 	}
 	p = &RestampPlan{live: l, env: e, o: o}
 	defer func() {
@@ -78,18 +79,18 @@ func (l *Live) PlanRestamp(ctx context.Context, e *Env, o RestampOptions) (p *Re
 	s.VID, s.OldVID = string(vids.Base), string(vids.Overlay)
 	switch vids.State {
 	case VIDNoOverlay:
-		return p, refuse("", "%s: the set %s has no rootfs, and a homefs fits any linuxfs", l.Dir, s.Set)
+		return p, refusal.New("", "%s: the set %s has no rootfs, and a homefs fits any linuxfs", l.Dir, s.Set)
 	case VIDMatch, VIDNone, VIDUnstamped:
 		s.stands(true)
 		return p, nil
 	case VIDBaseMissing:
-		return p, refuse("a compaction gives it one: relive compact "+l.Dir, "%s: linuxfs has no version id that could be stamped", l.Dir)
+		return p, refusal.New("a compaction gives it one: relive compact "+l.Dir, "%s: linuxfs has no version id that could be stamped", l.Dir)
 	}
 	if err := l.refuseOnStick(""); err != nil {
 		return p, err
 	}
 	if name := l.Pending(l.files.base, l.files.overlay[0]); name != "" {
-		return p, refuse("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
+		return p, refusal.New("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
 	}
 	if err := l.refuseInUse("", l.overlayPaths()...); err != nil {
 		return p, err
@@ -106,7 +107,7 @@ func (p *RestampPlan) rebase(ctx context.Context, vids VIDs) error {
 	ro := RelayerOptions{KeepOld: p.o.KeepOld, Force: true}
 	if l.Overlay.Empty {
 		ro.Lower, ro.Restamp = l.Base.Root, true
-		r, err := l.planRelayer(ctx, p.env, "sets restamp", l.Base.Root, ro)
+		r, err := l.PlanRelayer(ctx, p.env, "sets restamp", l.Base.Root, ro)
 		if err != nil {
 			return err
 		}
@@ -138,13 +139,13 @@ func (p *RestampPlan) rebase(ctx context.Context, vids VIDs) error {
 func (p *RestampPlan) openFormer(vids VIDs) (err error) {
 	l, s := p.live, &p.Summary
 	if vids.Overlay == "" {
-		return refuse("if you know that it belongs to this linuxfs, relive compact --force folds it in", "%s: has no version id, so that nothing tells which linuxfs it was written over", l.Overlay.Path)
+		return refusal.New("if you know that it belongs to this linuxfs, relive compact --force folds it in", "%s: has no version id, so that nothing tells which linuxfs it was written over", l.Overlay.Path)
 	}
 	path := p.o.Base
 	if path == "" {
 		name := l.formerWith(p.env, vids.Overlay)
 		if name == "" {
-			return refuse("give it with --base (it may be on the medium that this system came from)",
+			return refusal.New("give it with --base (it may be on the medium that this system came from)",
 				"%s: the linuxfs that the set %s was written over (%s) is not there, so that nothing tells what has changed below it", l.Dir, s.Set, vids.Overlay)
 		}
 		path = filepath.Join(l.Dir, name)
@@ -158,7 +159,7 @@ func (p *RestampPlan) openFormer(vids VIDs) (err error) {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if id := parseVID(text); id != vids.Overlay {
-		return refuse("give the linuxfs that the set was written over", "%s: its version id is %s, and that of the set %s", path, orNone(id), vids.Overlay)
+		return refusal.New("give the linuxfs that the set was written over", "%s: its version id is %s, and that of the set %s", path, orNone(id), vids.Overlay)
 	}
 	return nil
 }
@@ -209,7 +210,7 @@ func (p *RestampPlan) rotation(name string) (steps []swap.Step, err error) {
 		}
 		switch {
 		case keep > 0 && n == MaxKeepOld:
-			return nil, refuse("remove some of them", "%s: there are %d former states already", l.Dir, n)
+			return nil, refusal.New("remove some of them", "%s: there are %d former states already", l.Dir, n)
 		case keep > 0:
 			steps = append(steps, swap.Move{From: old, To: generation(name, n+1)})
 		}
@@ -236,7 +237,7 @@ func (p *RestampPlan) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = spaceHint(t.end(err), nothingChanged, "", "") }()
+	defer func() { err = refusal.DiskFull(t.end(err), refusal.NothingChanged, "", "") }()
 	at, err := t.temp(pt.target)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -247,7 +248,7 @@ func TestRestampConflicts(t *testing.T) {
 				for _, c := range conflicts.Conflicts {
 					got = append(got, fmt.Sprintf("%s: %s, %s", c.Path, c.Overlay, c.Base))
 				}
-				if _, ok := remaster.IsRefusal(err); !ok || conflicts.Count != len(got) || remaster.Hint(err) == "" {
+				if _, ok := refusal.Is(err); !ok || conflicts.Count != len(got) || refusal.Hint(err) == "" {
 					t.Errorf("no refusal with a hint: %v", err)
 				}
 				if !maps.Equal(before, sums(t, d)) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-
-	"relive/overlay"
 )
 
 // planSets decides what becomes of the sets of antiX: of each that has a former
@@ -51,28 +49,4 @@ func (p *RollbackPlan) planSets(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// rootVID gives the version id of a rootfs, "" where there is none that can be
-// read.
-func rootVID(path string) (VID, error) {
-	if !isFile(host{}, path) {
-		return "", nil
-	}
-	var l Live
-	defer l.Close()
-	img, err := l.openImage(path)
-	if err != nil {
-		return "", nil // those who use it tell of it
-	}
-	root, err := img.FS.Root()
-	if err != nil {
-		return "", nil
-	}
-	found, err := overlay.Detect(root)
-	if err != nil {
-		return "", nil
-	}
-	text, err := readVersionFile(found.Upper, rootVIDFile)
-	return parseVID(text), err
 }

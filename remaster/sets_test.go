@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
+	"relive/remaster/written"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -84,7 +86,7 @@ func TestSetsCrash(t *testing.T) {
 			}
 			try := func(d string, n int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: c.dirs == nil}
-				e.OnDisk(disk)
+				e.Disk = disk
 				return disk, c.run(e, d)
 			}
 			before, d := sums(t, start), copyOf()
@@ -167,17 +169,17 @@ func TestSetCloneSparse(t *testing.T) {
 		t.Errorf("the copy takes %s KiB", n)
 	}
 	for _, off := range []int64{1<<20 + 50, 60 << 20, 150<<20 - 1} {
-		to := systest.TempDir(t) + "/copy"
-		err := p.CopyAnd(t.Context(), l.path("homefs"), to, func() {
-			f, err := os.OpenFile(to, os.O_RDWR, 0)
-			systest.Must(t, err)
+		p, err := remaster.PlanSetClone(t.Context(), e, l.dir, "spoiled", "")
+		systest.Must(t, err)
+		err = p.Run(written.WithFault(t.Context(), func(f *os.File) error {
 			b := make([]byte, 1)
-			_, err = f.ReadAt(b, off)
-			systest.Must(t, err)
+			if _, err := f.ReadAt(b, off); err != nil {
+				return err
+			}
 			b[0] ^= 1
-			_, err = f.WriteAt(b, off)
-			systest.Must(t, errors.Join(err, f.Close()))
-		})
+			_, err := f.WriteAt(b, off)
+			return err
+		}))
 		if !errors.Is(err, remaster.ErrReadBack) {
 			t.Errorf("a changed byte at %d: %v", off, err)
 		}
@@ -220,7 +222,7 @@ func TestSetsOnStick(t *testing.T) {
 		t.Error("the set is not laid over the base")
 	}
 	_, err = l.PlanRestamp(t.Context(), e, remaster.RestampOptions{})
-	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "not mounted") {
+	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "not mounted") {
 		t.Errorf("%v", err)
 	}
 	systest.Must(t, l.Close())

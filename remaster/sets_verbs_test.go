@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -307,7 +308,7 @@ func TestSetFormer(t *testing.T) {
 		fate(then, now, name, name)
 	}
 	_, err = remaster.PlanRollback(t.Context(), e, s.dir)
-	if hint := remaster.Hint(err); err == nil || !strings.Contains(hint, "to go back to linuxfs.old.2") {
+	if hint := refusal.Hint(err); err == nil || !strings.Contains(hint, "to go back to linuxfs.old.2") {
 		t.Errorf("%v (hint: %s)", err, hint)
 	}
 
@@ -321,7 +322,7 @@ func TestSetFormer(t *testing.T) {
 		}
 	}
 	if r, err = remaster.PlanRollback(t.Context(), e, s.dir, remaster.WithSet("work")); err != nil {
-		t.Fatal(err, remaster.Hint(err))
+		t.Fatal(err, refusal.Hint(err))
 	}
 	systest.Must(t, r.Run(t.Context()))
 	now = s.sums()

@@ -9,6 +9,7 @@ import (
 	"relive/dmmerge"
 	"relive/extfs"
 	"relive/remaster/exclude"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -39,9 +40,9 @@ func (l *Live) openSnapshot(path string) error {
 	name := l.rel(path)
 	cow, err := dmmerge.Open(c, c.Size(), name)
 	if err != nil {
-		return withHint(err, "relive dm status "+path+" and relive dm recover "+path+" tell what can be saved")
+		return refusal.WithHint(err, "relive dm status "+path+" and relive dm recover "+path+" tell what can be saved")
 	}
-	dev, err := cow.Over(unclosed{l.Base.Inner.Content})
+	dev, err := cow.Over(unclosed{Content: l.Base.Inner.Content})
 	if err != nil {
 		return err
 	}
@@ -49,13 +50,13 @@ func (l *Live) openSnapshot(path string) error {
 	if check, err := dev.CheckBase(); err != nil {
 		return err
 	} else if check.Verdict == dmmerge.BaseDiffers {
-		return refuse("find the base that it was written over", "%s does not belong to %s: %s", path, l.Base.Path, check.Reason)
+		return refusal.New("find the base that it was written over", "%s does not belong to %s: %s", path, l.Base.Path, check.Reason)
 	}
 	if s.FS, err = extfs.Open(dev, dev.Size(), name+" over "+l.Base.Name()); err != nil {
 		if s.damaged() != nil {
-			return withHint(fmt.Errorf("the merged file system: %w", err), "relive dm recover "+path+" saves what is whole and lists what is lost")
+			return refusal.WithHint(fmt.Errorf("the merged file system: %w", err), "relive dm recover "+path+" saves what is whole and lists what is lost")
 		}
-		return withHint(fmt.Errorf("the merged file system: %w", err), "see with relive dm status that the overlay belongs to this base")
+		return refusal.WithHint(fmt.Errorf("the merged file system: %w", err), "see with relive dm status that the overlay belongs to this base")
 	}
 	l.Overlay = &Overlay{Path: path, Form: FormSnapshot, Snapshot: s, Empty: cow.Exceptions() == 0}
 	l.Merged, err = s.FS.Root()
@@ -144,7 +145,7 @@ func (l *Live) checkSnapshot(ctx context.Context, e *Env, to *Intent) error {
 		}
 	}
 	if f := s.damaged(); f != nil {
-		return refuse("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)
+		return refusal.New("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)
 	}
 	if to.Force && to.Repair {
 		return nil
@@ -170,7 +171,7 @@ func (l *Live) checkSnapshot(ctx context.Context, e *Env, to *Intent) error {
 	})
 	var entry *tree.EntryError
 	if errors.Is(err, tree.ErrCorrupt) && !errors.As(err, &entry) {
-		return refuse("see that the overlay belongs to this base; relive compact --image FILE --force writes the merged image for e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
+		return refusal.New("see that the overlay belongs to this base; relive compact --image FILE --force writes the merged image for e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
 	}
 	return err
 }

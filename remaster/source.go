@@ -10,22 +10,11 @@ import (
 
 	"relive/extfs"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
-
-// closers closes several things, the last opened first.
-type closers []io.Closer
-
-// Close implements io.Closer.
-func (c closers) Close() error {
-	var errs []error
-	for i := len(c) - 1; i >= 0; i-- {
-		errs = append(errs, c[i].Close())
-	}
-	return errors.Join(errs...)
-}
 
 // OpenTree opens anything that can be shown as a tree: a live directory (layer
 // says whether merged, base or overlay; "" is merged), any other directory, a
@@ -48,7 +37,7 @@ func OpenTree(ctx context.Context, e *Env, path, layer, on string, opts ...Optio
 	l, err := OpenOnStick(ctx, e, path, on, opts...)
 	if err != nil {
 		if layer == "" && (errors.Is(err, tree.ErrUnsupported) || errors.Is(err, ErrNoLayout)) {
-			err = withHint(fmt.Errorf("%s: neither a SquashFS nor an ext image, nor a stick with a live system: %w", path, err), Hint(err))
+			err = refusal.WithHint(fmt.Errorf("%s: neither a SquashFS nor an ext image, nor a stick with a live system: %w", path, err), refusal.Hint(err))
 		}
 		return nil, nil, err
 	}
@@ -122,7 +111,7 @@ func (l *Live) layer(path, layer string) (*tree.Node, io.Closer, error) {
 		if l.Overlay == nil || l.Overlay.Upper == nil {
 			err := fmt.Errorf("%s: there is no overlay", path)
 			if l.snapshot() != nil {
-				err = withHint(fmt.Errorf("%s: the overlay holds chunks of a file system, and no tree of its own", path), "relive diff lists what it changes")
+				err = refusal.WithHint(fmt.Errorf("%s: the overlay holds chunks of a file system, and no tree of its own", path), "relive diff lists what it changes")
 			}
 			l.Close()
 			return nil, nil, err

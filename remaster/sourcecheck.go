@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"relive/remaster/checksum"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -101,7 +102,7 @@ func (c *sourceCheck) beside(ctx context.Context, fn func(ctx context.Context) e
 				return err
 			}
 			if len(facts) > 0 && !c.force && !f.changes {
-				return refuse("relive verify "+c.where+" checks all that is there; get the file anew, or where it is known to be whole go on with --force", "%s", facts[0])
+				return refusal.New("relive verify "+c.where+" checks all that is there; get the file anew, or where it is known to be whole go on with --force", "%s", facts[0])
 			}
 			wrong = append(wrong, facts...)
 		}

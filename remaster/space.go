@@ -1,9 +1,7 @@
 package remaster
 
 import (
-	"errors"
 	"fmt"
-	"syscall"
 )
 
 // Bytes shows a number of bytes to a person.
@@ -23,19 +21,4 @@ func Bytes(n int64) string {
 		f /= 1024
 	}
 	return ""
-}
-
-// nothingChanged is the state that most pipelines leave behind a full disk.
-const nothingChanged = "nothing was changed"
-
-// spaceHint adds to the error of a full disk, or of a file that is too large for
-// it, what state that leaves, and what can be done besides freeing space.
-func spaceHint(err error, state, full, large string) error {
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return withHint(err, "the disk is full; "+state+". Free some space"+full)
-	case errors.Is(err, syscall.EFBIG):
-		return withHint(err, "the file system cannot hold a file of this size; "+state+large)
-	}
-	return err
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/tree/systest"
 )
 
@@ -170,7 +171,7 @@ func TestOutputPlaces(t *testing.T) {
 	t.Parallel()
 	l := small(t)
 	l.refused(remaster.CompactOptions{Output: systest.TempDir(t), Force: true}, "is a directory")
-	if _, err := l.plan(remaster.CompactOptions{Output: systest.TempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || remaster.Hint(err) == "" {
+	if _, err := l.plan(remaster.CompactOptions{Output: systest.TempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || refusal.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/remaster/stick"
 	"relive/tree"
 )
@@ -37,7 +38,7 @@ func OpenStick(ctx context.Context, path string) (*Stick, error) {
 	case err != nil:
 		return nil, err
 	case res.Kind == probe.SquashFS, res.Kind == probe.COW:
-		return nil, withHint(fmt.Errorf("%s: %w: it holds %s alone", path, ErrNoLayout, res.Name()),
+		return nil, refusal.WithHint(fmt.Errorf("%s: %w: it holds %s alone", path, ErrNoLayout, res.Name()),
 			"only a live directory, or a stick with one, has a base and an overlay; relive verify and relive ls look at single files")
 	}
 	disk, err := stick.Open(path)
@@ -183,15 +184,15 @@ func (s *Stick) choose(ctx context.Context, e *Env, where string, opts []Option)
 			for _, f := range s.Lives {
 				all = append(all, f.Where())
 			}
-			return nil, refuse(joinHints(didYouMean(where, all), "there are "+strings.Join(all, ", ")), "%s: there is no live system at %s", s.Disk.Path, where)
+			return nil, refusal.New(refusal.JoinHints(didYouMean(where, all), "there are "+strings.Join(all, ", ")), "%s: there is no live system at %s", s.Disk.Path, where)
 		}
-		return nil, withHint(fmt.Errorf("%s: %w", s.Disk.Path, ErrNoLayout), hint)
+		return nil, refusal.WithHint(fmt.Errorf("%s: %w", s.Disk.Path, ErrNoLayout), hint)
 	}
 	var all []string
 	for _, f := range fit {
 		all = append(all, f.Where())
 	}
-	return nil, refuse("name one of them with --on", "%s: there are %d live systems: %s", s.Disk.Path, len(fit), strings.Join(all, ", "))
+	return nil, refusal.New("name one of them with --on", "%s: there are %d live systems: %s", s.Disk.Path, len(fit), strings.Join(all, ", "))
 }
 
 // Where is the path of the live system on the stick: the number of the

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -55,7 +56,7 @@ func TestStick(t *testing.T) {
 
 	e := environment(t, codec.Auto)
 	_, err = remaster.OpenOnStick(t.Context(), e, stick, "")
-	if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, "1/LiveOS, 2/antiX") {
+	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "1/LiveOS, 2/antiX") {
 		t.Errorf("two live systems: %v", err)
 	}
 	for on, want := range map[string]*tree.Node{"1": want, "2/antiX": openTree(t, a.dir, "")} {

@@ -1,7 +1,6 @@
 package remaster
 
 import (
-	"fmt"
 	"testing"
 
 	"relive/tree"
@@ -21,16 +20,6 @@ func TestFollow(t *testing.T) {
 		}
 		if err != nil || got != want {
 			t.Errorf("%s: %q, %v", at, got, err)
-		}
-	}
-}
-
-// TestParseGraft: PATH=FILE.
-func TestParseGraft(t *testing.T) {
-	for in, want := range map[string]string{"a/b=c": "a/b c", "/a/../b=c=d": "b c=d", "a=": "", "=b": "", "/=b": "", "a": "", "..=x": ""} {
-		g, err := ParseGraft(in)
-		if got := fmt.Sprint(g.Path, " ", g.Source); (err == nil) != (want != "") || err == nil && got != want {
-			t.Errorf("%s: %q, %v", in, got, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"relive/overlay"
+	"relive/remaster/refusal"
 	"relive/tree"
 
 	"golang.org/x/sys/unix"
@@ -53,7 +54,7 @@ func (s *Swap) keepLayer(now tree.Time) ([]part, error) {
 func (s *Swap) emptyMarks() error {
 	for _, m := range s.emptied {
 		if err := m.empty(); err != nil {
-			return withHint(err, "nothing was changed but marks that name inodes of the base")
+			return refusal.WithHint(err, "nothing was changed but marks that name inodes of the base")
 		}
 	}
 	return nil

@@ -7,13 +7,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"relive/dmmerge"
 	"relive/extfs"
 	"relive/remaster/hostdisk"
+	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -56,7 +56,7 @@ func (f *freshOverlay) parts() ([]part, error) {
 		}
 		return f.layer(o, names[0], work)
 	case f.flatten && traits.FlatOverlay != "":
-		return nil, refuse("compact without --flatten, or use -o", "%s: a flattened %s base takes its changes from %s, not from %s", f.live.Dir, f.live.Layout.Name(), traits.FlatOverlay, o.Name())
+		return nil, refusal.New("compact without --flatten, or use -o", "%s: a flattened %s base takes its changes from %s, not from %s", f.live.Dir, f.live.Layout.Name(), traits.FlatOverlay, o.Name())
 	case f.flatten:
 		// Above a flattened base only overlayfs works.
 		pt, err := f.flat(o, names[0])
@@ -135,23 +135,6 @@ func (f *freshOverlay) snapshot(o *Overlay, target string) (part, error) {
 		}
 		return nil
 	}}, nil
-}
-
-// setAsideSpace has the host set a file's space aside. A file system that
-// cannot has done so by itself, or has no holes.
-func setAsideSpace(f *os.File, size int64) error {
-	for {
-		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
-			return nil
-		case err != nil:
-			return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
-		default:
-			return nil
-		}
-	}
 }
 
 // layer plans an empty overlay of the kind that the present one is: an
@@ -254,13 +237,6 @@ func emptyAt(root *tree.Node, now tree.Time, dirs ...string) (*tree.Node, error)
 	}
 	return edits.Apply(root)
 }
-
-// isMark tells an attribute that overlayfs itself sets on a layer's directory.
-func isMark(name string) bool {
-	return strings.HasPrefix(name, overlayMarks)
-}
-
-const overlayMarks = "trusted.overlay."
 
 // flat plans the overlay that goes with a flattened base in the place of
 // a COW: an ext4 image of that size that holds the directories that dracut

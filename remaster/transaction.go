@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 )
 
@@ -25,15 +26,15 @@ type transaction struct {
 // out of the live directory it is one of the directory above.
 func (e *Env) begin(dir, verb string, steps []swap.Step) (t *transaction, err error) {
 	var disk swap.FS = swap.OS{}
-	if e.disk != nil {
-		disk = e.disk
+	if e.Disk != nil {
+		disk = e.Disk
 	}
 	if err := followsLinks(dir, steps); err != nil {
 		return nil, err
 	}
 	ground, prefix := groundOf(dir, steps)
 	if strings.Contains(prefix, "/") {
-		return nil, refuse("move it into the live directory or beside it", "%s: what is to change lies further away than in the directory above", dir)
+		return nil, refusal.New("move it into the live directory or beside it", "%s: what is to change lies further away than in the directory above", dir)
 	}
 	t = &transaction{prefix: prefix, made: map[string]string{}}
 	if prefix != "" {
@@ -86,7 +87,7 @@ func followsLinks(dir string, steps []swap.Step) error {
 			if err != nil {
 				continue // no link
 			}
-			return refuse("put the file itself in the place of the link, or give a directory in which it lies; what is only read may be a link",
+			return refusal.New("put the file itself in the place of the link, or give a directory in which it lies; what is only read may be a link",
 				"%s: is a symlink to %s, and a new file in its place would leave what it leads to as it is", filepath.Join(dir, at), target)
 		}
 	}
@@ -96,13 +97,13 @@ func followsLinks(dir string, steps []swap.Step) error {
 // end is to be deferred: it undoes what was begun where err is not nil.
 func (t *transaction) end(err error) error {
 	if err != nil && !errors.Is(err, swap.ErrUnfinished) {
-		err = errors.Join(err, t.Abort())
+		err = errors.Join(err, t.Txn.Abort())
 	}
 	return errors.Join(err, io.Closer(t.locks).Close())
 }
 
 // scratch gives the path of a temporary file beside name.
-func (t *transaction) scratch(name string) (string, error) { return t.Temp(path.Join(t.prefix, name)) }
+func (t *transaction) scratch(name string) (string, error) { return t.Txn.Temp(path.Join(t.prefix, name)) }
 
 // temp gives the path of the temporary file that is to become name.
 func (t *transaction) temp(name string) (string, error) {
@@ -110,7 +111,7 @@ func (t *transaction) temp(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t.made[name], err = filepath.Rel("/"+t.prefix, "/"+t.Name(at))
+	t.made[name], err = filepath.Rel("/"+t.prefix, "/"+t.Txn.Name(at))
 	return at, err
 }
 
@@ -125,8 +126,8 @@ func (t *transaction) text(name string, text []byte) error {
 
 // commit does the steps.
 func (t *transaction) commit(ctx context.Context, steps []swap.Step) error {
-	t.Plan(under(steps, t.prefix)...)
-	return t.Commit(ctx)
+	t.Txn.Plan(under(steps, t.prefix)...)
+	return t.Txn.Commit(ctx)
 }
 
 // groundOf gives the directory that a transaction with these steps is one of,
@@ -148,14 +149,6 @@ func groundOf(dir string, steps []swap.Step) (ground, prefix string) {
 		ground = filepath.Join(ground, "..")
 	}
 	return ground, prefix
-}
-
-// baseName is the last part of a directory's path, also of "." and the like.
-func baseName(dir string) string {
-	if abs, err := filepath.Abs(dir); err == nil {
-		dir = abs
-	}
-	return filepath.Base(dir)
 }
 
 func namesOf(s swap.Step) []string {

@@ -88,3 +88,11 @@ func (l *Live) openUnions(root *tree.Node, unions []union, suffix string) error 
 	}
 	return l.watchLayer(o)
 }
+
+// unionLayer is a layer of an overlay and where it lies.
+type unionLayer struct {
+	dir         string // of the system that it lies over, "" for the root
+	upper, work string // directories in the image or in the persistence directory
+	layer       *tree.Node
+	merged      *tree.Node // what shows at dir, nil for nothing
+}

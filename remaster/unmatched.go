@@ -3,10 +3,12 @@ package remaster
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
 
 	"relive/remaster/exclude"
 	"relive/remaster/nearest"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -44,31 +46,6 @@ func (u *unmatched) name(fact, name string, names []string) {
 	}
 }
 
-// didYouMean asks for the nearest of several names, "" where none is near.
-func didYouMean(name string, names []string) string {
-	if near := nearest.Name(name, names); near != "" {
-		return "did you mean " + tree.Escape(near) + "?"
-	}
-	return ""
-}
-
-// joinHints puts hints into one line; empty ones are left out.
-func joinHints(hints ...string) string {
-	out := ""
-	for _, h := range hints {
-		switch {
-		case h == "":
-		case out == "":
-			out = h
-		case strings.HasSuffix(out, "?"):
-			out += " " + h
-		default:
-			out += "; " + h
-		}
-	}
-	return out
-}
-
 // unmatchedShown is how many names a refusal lists.
 const unmatchedShown = 5
 
@@ -86,7 +63,7 @@ func (u *unmatched) check(where string, allow bool) (warnings []string, err erro
 	if hint == "" {
 		hint = u.mild
 	}
-	return nil, refuse(joinHints(hint, "--allow-unmatched goes on without it"), "%s: %s", where, text)
+	return nil, refusal.New(refusal.JoinHints(hint, "--allow-unmatched goes on without it"), "%s: %s", where, text)
 }
 
 // excludes takes up the rules of excludes that match nothing, from the one with
@@ -112,29 +89,50 @@ func NoSuchPath(source, path string, root *tree.Node) error {
 	if hint == "" {
 		hint = u.mild
 	}
-	return refuse(hint, "%s: no %s in it", source, tree.Quote(path))
+	return refusal.New(hint, "%s: no %s in it", source, tree.Quote(path))
 }
 
-// CheckPaths refuses paths and patterns that match nothing, neither in the base nor in
-// what base and overlay show, unless allow turns that into warnings.
-func (l *Live) CheckPaths(ctx context.Context, paths []string, allow bool) (warnings []string, err error) {
-	var u unmatched
-	trees := []*tree.Node{l.Merged, l.Base.Root}
-	for _, p := range paths {
-		n := 0
-		for _, t := range trees {
-			if n == 0 {
-				if n, err = keepMatches(ctx, t, p, map[string]bool{}); err != nil {
-					return nil, err
-				}
-			}
-		}
-		if n == 0 {
-			u.path(fmt.Sprintf("%q: there is no such path in the system, neither in the base nor in the overlay", p), p, "/", trees...)
-			if isDir(host{}, p) && u.hint == "" {
-				u.mild = "a PATH is one of the system that is looked at, and not of the host: relive diff compares an overlay with its base, not two directories"
-			}
-		}
+// keepMatches marks the paths that a pattern names itself, and gives how many
+// there are. What is below a directory that matches is not looked at.
+func keepMatches(ctx context.Context, root *tree.Node, pattern string, keep map[string]bool) (n int, err error) {
+	exact := strings.Trim(path.Clean("/"+pattern), "/")
+	at, err := root.Lookup(exact)
+	if err != nil {
+		return 0, err
 	}
-	return u.check(l.Dir, allow)
+	if at != nil {
+		keep[exact] = true
+		return 1, nil
+	}
+	if _, err := path.Match(exact, ""); err != nil {
+		return 0, refusal.Option(fmt.Errorf("%s: not a shell pattern", tree.Quote(pattern)))
+	}
+	if !strings.ContainsAny(exact, `*?[\`) {
+		return 0, nil
+	}
+	depth := strings.Count(exact, "/")
+	matches := func(p string) bool {
+		ok, _ := path.Match(exact, p)
+		if ok {
+			keep[p] = true
+			n++
+		}
+		return ok
+	}
+	err = tree.WalkReadable(ctx, root, func(p string, at *tree.Node) error {
+		if p == "" {
+			return nil
+		}
+		if matches(p) {
+			return tree.SkipDir
+		}
+		if strings.Count(p, "/") >= depth {
+			return tree.SkipDir
+		}
+		return nil
+	}, func(p string, _ error) error {
+		matches(p) // whoever reads the result meets it
+		return nil
+	})
+	return n, err
 }

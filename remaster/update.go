@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"relive/remaster/checksum"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -172,17 +173,17 @@ func (p *UpdatePlan) check() error {
 	}
 	switch o := p.o.Overlay; {
 	case o != "" && o != OverlayReset && o != OverlayKeep && o != OverlayRebase:
-		return withHint(&optionError{fmt.Errorf("--overlay %s: neither reset nor keep nor rebase", o)}, "without it the overlay is reset where that loses nothing")
+		return refusal.WithHint(refusal.Option(fmt.Errorf("--overlay %s: neither reset nor keep nor rebase", o)), "without it the overlay is reset where that loses nothing")
 	case l.Layout.Name() != from.Layout.Name():
-		return refuse("give a source of the same distribution", "%s is laid out as %s, %s as %s", l.Dir, l.Layout.Name(), from.Dir, from.Layout.Name())
+		return refusal.New("give a source of the same distribution", "%s is laid out as %s, %s as %s", l.Dir, l.Layout.Name(), from.Dir, from.Layout.Name())
 	case (l.Base.Image == nil) != (from.Base.Image == nil):
-		return refuse("compress the one that is not with mksquashfs, or take it over by hand", "%s and %s: only one of them is compressed, and a boot tells them by their names", l.Base.Path, from.Base.Path)
+		return refusal.New("compress the one that is not with mksquashfs, or take it over by hand", "%s and %s: only one of them is compressed, and a boot tells them by their names", l.Base.Path, from.Base.Path)
 	}
 	if p.o.Stage && !l.Layout.Traits().Stages {
-		return withHint(&optionError{errors.New("--stage leaves files for antiX's init to take up, and this is " + l.Layout.Name())}, "update without --stage")
+		return refusal.WithHint(refusal.Option(errors.New("--stage leaves files for antiX's init to take up, and this is "+l.Layout.Name())), "update without --stage")
 	}
 	if o := l.Overlay; l.Layout.Traits().FlatOverlay != "" && o != nil && !o.Empty && (o.Snapshot != nil) != (from.Base.Inner != nil) {
-		return refuse("move the overlay away", "%s: the new base takes its changes from another file than %s", l.Dir, l.rel(o.Path))
+		return refusal.New("move the overlay away", "%s: the new base takes its changes from another file than %s", l.Dir, l.rel(o.Path))
 	}
 	if o := from.Overlay; o != nil && !o.Empty {
 		p.warn("%s has an overlay, whose changes stay there: only the base is taken over", from.Dir)
@@ -200,7 +201,7 @@ func (p *UpdatePlan) check() error {
 	case p.o.Force:
 		p.warn("%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
 	default:
-		return refuse("give a source for "+was+"; --force goes on all the same", "%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
+		return refusal.New("give a source for "+was+"; --force goes on all the same", "%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
 	}
 	return nil
 }
@@ -227,7 +228,7 @@ func (p *UpdatePlan) checkStack(ctx context.Context) error {
 	}
 	for _, s := range []*Live{l, from} {
 		if n := len(s.files.stack); n > 1 {
-			return refuse("with Debian live, relive compact makes one image of them; otherwise take them over by hand",
+			return refusal.New("with Debian live, relive compact makes one image of them; otherwise take them over by hand",
 				"%s: the base is %d images over each other, of which more than the topmost would change, and that not in one step", s.Dir, n)
 		}
 	}
@@ -244,7 +245,7 @@ func (p *UpdatePlan) checkState(ctx context.Context) error {
 		}
 	}
 	if p.o.Stage && len(p.files) > 0 {
-		return refuse("update without --stage from another system, or with --no-kernel", "%s: %s is another one, and a boot takes up a staged linuxfs, but no kernel", l.Dir, p.files[0].target)
+		return refusal.New("update without --stage from another system, or with --no-kernel", "%s: %s is another one, and a boot takes up a staged linuxfs, but no kernel", l.Dir, p.files[0].target)
 	}
 	return p.swap.checkInUse()
 }
@@ -401,7 +402,7 @@ func (p *UpdatePlan) Run(ctx context.Context) (*UpdateResult, error) {
 			return nil, err
 		}
 		if err := p.run(ctx, res); err != nil {
-			return nil, spaceHint(err, nothingChanged, "", "")
+			return nil, refusal.DiskFull(err, refusal.NothingChanged, "", "")
 		}
 	}
 	if p.o.Stage && p.base {

@@ -267,7 +267,7 @@ func (c *crashing) test(t *testing.T) {
 		met := map[string]int{}
 		run := func(d string, n int) (*dying, error) {
 			e, disk := environment(t, codec.Auto), &dying{left: n, noLink: noLink}
-			e.OnDisk(disk)
+			e.Disk = disk
 			return disk, phase.run(e, d)
 		}
 		d := copyOf(phase.from)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"relive/remaster/kernel"
+	"relive/remaster/refusal"
 	"relive/tree"
 )
 
@@ -58,7 +59,7 @@ func (p *UpdatePlan) planKernels(ctx context.Context) error {
 		p.files = append(p.files, sides...)
 	}
 	if len(pairs) > 0 && len(theirs) > 0 && matched == 0 && p.base {
-		return refuse("--no-kernel leaves them as they are, to be put in place by hand", "%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
+		return refusal.New("--no-kernel leaves them as they are, to be put in place by hand", "%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
 			l.Dir, strings.Join(stay, ", "), strings.Join(kernelsOf(theirs), ", "))
 	}
 	return p.checkModules(ctx, pairs, stay)
@@ -96,22 +97,6 @@ func (p *UpdatePlan) checkModules(ctx context.Context, pairs []kernelPair, stay 
 		}
 	}
 	return nil
-}
-
-func readKernel(ctx context.Context, at place, path string) (image kernel.Image, err error) {
-	c, err := at.open(path)
-	if err != nil {
-		return image, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	return kernel.Read(ctx, c, path)
-}
-
-func kernelsOf(pairs []kernelPair) (names []string) {
-	for _, p := range pairs {
-		names = append(names, p.kernel)
-	}
-	return names
 }
 
 // counterpart finds the pair that is to take the place of another: of the same

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/tree"
 )
@@ -129,7 +130,7 @@ func (p *UpdatePlan) fate(ctx context.Context) (Fate, error) {
 		case vids.Overlay != "" && vids.Overlay == VID(p.Summary.VID) && !p.o.Stage:
 			return FateFits, nil
 		case !p.o.Force:
-			return "", refuse(p.mismatchHint(),
+			return "", refusal.New(p.mismatchHint(),
 				"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match, and a boot ignores the rootfs", l.Dir, orNone(vids.Base), orNone(vids.Overlay))
 		}
 	}
@@ -160,7 +161,7 @@ func (p *UpdatePlan) fate(ctx context.Context) (Fate, error) {
 	if l.snapshot() != nil {
 		hint = "--overlay reset sets them aside in " + s.Name + ".old; chunks cannot be carried over: " + snapshotCopyHint + "; relive diff lists them"
 	}
-	return "", refuse(hint,
+	return "", refusal.New(hint,
 		"%s: of %d changes in %s, %d are not in the new base (%d added, %d changed, %d metadata only, %d replaced by another type, %d deleted): %s",
 		l.Dir, s.Changes.Sum(), s.Name, n, s.Missing.Added, s.Missing.Content, s.Missing.Metadata, s.Missing.Replaced, s.Missing.Deleted, examples)
 }
@@ -261,13 +262,13 @@ func (p *UpdatePlan) mayLie() error {
 	l := p.live
 	o := l.Overlay
 	if o.Snapshot != nil {
-		return refuse(snapshotCopyHint+"; --overlay reset then sets it aside",
+		return refusal.New(snapshotCopyHint+"; --overlay reset then sets it aside",
 			"%s holds chunks of the file system in the present base, which mean nothing over another", o.Path)
 	}
 	if leans, err := o.leans(); err != nil {
 		return err
 	} else if leans {
-		return refuse("--overlay rebase carries over what it shows, --overlay reset sets it aside",
+		return refusal.New("--overlay rebase carries over what it shows, --overlay reset sets it aside",
 			"%s refers to files of the present base (redirects, metacopies or index entries), so that it cannot lie over another", o.Path)
 	}
 	for _, name := range databasePaths() {
@@ -284,14 +285,6 @@ func (p *UpdatePlan) mayLie() error {
 	return nil
 }
 
-// tops are the layers of an overlay.
-func (o *Overlay) tops() []*tree.Node {
-	if len(o.uppers) > 0 || o.Upper == nil {
-		return o.uppers
-	}
-	return []*tree.Node{o.Upper}
-}
-
 // keep plans the overlay that lies over the new base: the present one without
 // what names inodes of the old base. A directory stays where it is.
 func (p *UpdatePlan) keep(ctx context.Context) (err error) {
@@ -302,7 +295,7 @@ func (p *UpdatePlan) keep(ctx context.Context) (err error) {
 	}
 	// By inode number the new base may have anything.
 	if met {
-		if met, err = l.astray(ctx, p.from.Base); err != nil {
+		if met, err = l.Astray(ctx, p.from.Base); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/checksum"
+	"relive/remaster/refusal"
 	"relive/tree/hostfs"
 )
 
@@ -28,7 +29,7 @@ func (p *UpdatePlan) planSums() (err error) {
 	p.sums = from.planSourceCheck(names, p.o.Force, func(format string, args ...any) { unread = append(unread, fmt.Sprintf(format, args...)) })
 	for _, fact := range unread {
 		if !p.o.Force {
-			return refuse("--force goes on without it", "the source's %s", fact)
+			return refusal.New("--force goes on without it", "the source's %s", fact)
 		}
 		p.warn("the source's %s", fact)
 	}
@@ -82,7 +83,7 @@ func (p *UpdatePlan) doubt(format string, args ...any) error {
 		p.warn(format, args...)
 		return nil
 	}
-	return refuse("get the source anew; where it is known to be whole, --force goes on", format, args...)
+	return refusal.New("get the source anew; where it is known to be whole, --force goes on", format, args...)
 }
 
 // implanted opens the source as an ISO image with a sum in it, as implantisomd5

@@ -9,6 +9,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -59,7 +60,7 @@ func (l *live) update(from string, o remaster.UpdateOptions) remaster.UpdateOver
 	o.KeepOld = 1
 	res, err := tryUpdate(l.t, environment(l.t, codec.Auto), l.dir, from, o)
 	if err != nil {
-		l.t.Fatalf("update: %v (hint: %s)", err, remaster.Hint(err))
+		l.t.Fatalf("update: %v (hint: %s)", err, refusal.Hint(err))
 	}
 	return res.Plan.Overlay
 }
@@ -68,7 +69,7 @@ func (l *live) rollback() {
 	l.t.Helper()
 	p, err := remaster.PlanRollback(l.t.Context(), environment(l.t, codec.Auto), l.dir)
 	if err != nil {
-		l.t.Fatalf("rollback: %v (hint: %s)", err, remaster.Hint(err))
+		l.t.Fatalf("rollback: %v (hint: %s)", err, refusal.Hint(err))
 	}
 	systest.Must(l.t, p.Run(l.t.Context()))
 }
@@ -165,7 +166,7 @@ func TestUpdateTruth(t *testing.T) {
 			if c.refused != "" {
 				was := hashes(t, l.dir)
 				_, err := tryUpdate(t, environment(t, codec.Auto), l.dir, from, remaster.UpdateOptions{Overlay: c.overlay, KeepOld: 1})
-				if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, c.refused) || r.Hint == "" {
+				if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, c.refused) || r.Hint == "" {
 					t.Errorf("not refused as it should be, but: %v", err)
 				}
 				if hashes(t, l.dir) != was {
@@ -357,8 +358,8 @@ func TestUpdateRefused(t *testing.T) {
 		t.Helper()
 		was := hashes(t, l.dir)
 		_, err := tryUpdate(t, environment(t, codec.Auto), l.dir, from, remaster.UpdateOptions{NoKernel: true, KeepOld: 1})
-		if r, ok := remaster.IsRefusal(err); !ok || !strings.Contains(r.Fact, fact) || !strings.Contains(r.Hint, hint) {
-			t.Errorf("not refused as it should be, but: %v (hint: %s)", err, remaster.Hint(err))
+		if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, fact) || !strings.Contains(r.Hint, hint) {
+			t.Errorf("not refused as it should be, but: %v (hint: %s)", err, refusal.Hint(err))
 		}
 		if hashes(t, l.dir) != was {
 			t.Error("the directory was changed")

@@ -13,6 +13,7 @@ import (
 	"relive/dmmerge"
 	"relive/remaster/checksum"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -28,9 +29,6 @@ type CheckResult struct {
 	Findings []string `json:"findings,omitempty"`
 }
 
-// ErrDamaged is the error of a check that found something.
-var ErrDamaged = errors.New("damaged")
-
 // VerifyFile checks one file by what it is: a SquashFS image (its structure,
 // every reference, and that every block decodes), an ext image, or the
 // copy-on-write store of a device-mapper snapshot. What is of another kind that
@@ -43,7 +41,7 @@ func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	case res.Kind == probe.COW, res.Kind == probe.Zeros:
 		return verifyCOW(ctx, path)
 	case res.Kind == probe.Unknown:
-		return CheckResult{}, withHint(tree.Unsupported(path, "", "it holds nothing that is known"),
+		return CheckResult{}, refusal.WithHint(tree.Unsupported(path, "", "it holds nothing that is known"),
 			"relive verify checks SquashFS and ext images, COWs, and live directories")
 	}
 	return verifyKnown(ctx, e, path, res)
@@ -123,20 +121,6 @@ func verifyCOW(ctx context.Context, path string) (CheckResult, error) {
 	}
 	res.Detail = fmt.Sprintf("%s sectors, %d exceptions", cow.Status(), cow.Exceptions())
 	return res, nil
-}
-
-// verifyImage is VerifyFile for an opened image, with an error for damage.
-func verifyImage(ctx context.Context, e *Env, r *squash.Reader, progress func(done, total int64)) error {
-	rep, err := squash.Verify(ctx, r, squash.VerifyOptions{Workers: e.Jobs, Progress: progress})
-	if err != nil {
-		return err
-	}
-	for _, f := range rep.Findings {
-		if !f.Warning {
-			return fmt.Errorf("%w: %s (%d findings)", ErrDamaged, f, len(rep.Findings)+rep.More)
-		}
-	}
-	return nil
 }
 
 // VerifyDir checks a live directory: the base, every file that has a sum
@@ -261,7 +245,7 @@ func verifyPersistence(ctx context.Context, e *Env, path string, cow bool) (Chec
 	}
 	e.phase("reading "+filepath.Base(path), 0)
 	root, err := host{}.directory(path)
-	if r, ok := IsRefusal(err); ok {
+	if r, ok := refusal.Is(err); ok {
 		res.Skipped = r.Fact
 		return res, nil
 	}
@@ -276,7 +260,7 @@ func verifyPersistence(ctx context.Context, e *Env, path string, cow bool) (Chec
 // on a merged snapshot.
 func verifyMerged(ctx context.Context, e *Env, found *Found) ([]CheckResult, error) {
 	l, err := found.open(ctx, e, "")
-	if r, ok := IsRefusal(err); ok {
+	if r, ok := refusal.Is(err); ok {
 		return []CheckResult{{Path: found.Dir, What: "merged", Skipped: r.Fact}}, nil
 	}
 	if err != nil {

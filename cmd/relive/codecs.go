@@ -6,7 +6,7 @@ import (
 	"os"
 	"strings"
 
-	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 )
 
@@ -43,5 +43,5 @@ func nativeRefusal(from string, native *codec.NativeError) error {
 		}
 		hint = "install " + strings.Join(packages, " ") + " (Debian's names), or use auto or go"
 	}
-	return &remaster.Refusal{Fact: from + ": " + native.Error(), Hint: hint}
+	return &refusal.Refusal{Fact: from + ": " + native.Error(), Hint: hint}
 }

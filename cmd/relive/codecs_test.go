@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/squash/codec"
 )
 
@@ -21,7 +21,7 @@ func TestNativeRefusal(t *testing.T) {
 			"--codecs native: liblzma.so.5 does not load (no such file); libzstd.so.1 does not load (too old)",
 			"install liblzma5 libzstd1 (Debian's names), or use auto or go"},
 	} {
-		r, ok := remaster.IsRefusal(nativeRefusal("--codecs native", &codec.NativeError{Missing: c.missing}))
+		r, ok := refusal.Is(nativeRefusal("--codecs native", &codec.NativeError{Missing: c.missing}))
 		if !ok || r.Fact != c.fact || r.Hint != c.hint {
 			t.Errorf("%+v", r)
 		}

@@ -15,6 +15,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/newfile"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -39,8 +40,8 @@ squashfs.img:LiveOS/rootfs.img.`,
 }
 
 // refusal makes the error of what is unsafe as things stand.
-func refusal(hint, fact string, args ...any) error {
-	return &remaster.Refusal{Fact: fmt.Sprintf(fact, args...), Hint: hint}
+func refuse(hint, fact string, args ...any) error {
+	return &refusal.Refusal{Fact: fmt.Sprintf(fact, args...), Hint: hint}
 }
 
 // cowFile is a COW of the host.
@@ -82,8 +83,8 @@ func (d *device) Close() error { return errors.Join(d.Device.Close(), d.cow.Clos
 // openDevice opens a COW over an origin, to be read whole.
 func (a *app) openDevice(c *cobra.Command, origin, path string) (*device, error) {
 	cow, err := openCOW(c.Context(), path, true)
-	if r, ok := remaster.IsRefusal(err); ok && swapped(origin) {
-		return nil, refusal("the origin comes before the COW: is it the other way about?", "%s", r.Fact)
+	if r, ok := refusal.Is(err); ok && swapped(origin) {
+		return nil, refuse("the origin comes before the COW: is it the other way about?", "%s", r.Fact)
 	}
 	if err != nil {
 		return nil, err
@@ -129,11 +130,11 @@ func (a *app) openOrigin(c *cobra.Command, origin string) (tree.Content, error) 
 		case err != nil:
 			err = fmt.Errorf("%s: %w", file, err)
 		case res.Kind == probe.SquashFS:
-			err = refusal("name the image inside, such as "+file+":LiveOS/rootfs.img", "%s: a SquashFS is no origin", file)
+			err = refuse("name the image inside, such as "+file+":LiveOS/rootfs.img", "%s: a SquashFS is no origin", file)
 		case res.Kind == probe.COW:
-			err = refusal("the origin comes before the COW: is it the other way about?", "%s: it is a COW, and no origin", file)
+			err = refuse("the origin comes before the COW: is it the other way about?", "%s: it is a COW, and no origin", file)
 		case content.Size() == 0:
-			err = refusal("give the image or device that the COW was written over", "%s: it is empty", file)
+			err = refuse("give the image or device that the COW was written over", "%s: it is empty", file)
 		}
 		if err != nil {
 			content.Close()
@@ -201,7 +202,7 @@ func (a *app) checkBase(d *dmmerge.Device, force bool) error {
 		return nil
 	}
 	if !force {
-		return refusal("is it the right origin? --force-base goes on all the same", "%s: %s", d.COW().Name(), check.Reason)
+		return refuse("is it the right origin? --force-base goes on all the same", "%s: %s", d.COW().Name(), check.Reason)
 	}
 	a.warn("%s: %s", d.COW().Name(), check.Reason)
 	return nil
@@ -217,7 +218,7 @@ func notInUse(path string) error {
 		return err
 	}
 	if why != "" {
-		return refusal("stop what uses it, or work on a copy", "%s: in use: %s", path, why)
+		return refuse("stop what uses it, or work on a copy", "%s: in use: %s", path, why)
 	}
 	return nil
 }
@@ -244,7 +245,7 @@ func openInPlace(path string) (f *os.File, size int64, err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		f.Close()
-		return nil, 0, refusal("wait until the other program is done", "%s: locked by another program", path)
+		return nil, 0, refuse("wait until the other program is done", "%s: locked by another program", path)
 	}
 	if size, err = f.Seek(0, 2); err != nil {
 		f.Close()
@@ -281,7 +282,7 @@ func parseChunk(s string) (uint32, error) {
 func badSize(err error) error {
 	var bad *dmmerge.SizeError
 	if errors.As(err, &bad) {
-		return refusal(fmt.Sprintf("give --size %d", bad.Next), "%v", err)
+		return refuse(fmt.Sprintf("give --size %d", bad.Next), "%v", err)
 	}
 	return err
 }

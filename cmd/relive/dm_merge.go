@@ -12,6 +12,7 @@ import (
 	"relive/dmmerge"
 	"relive/remaster"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -137,7 +138,7 @@ func (a *app) dmReadable(d *dmmerge.Device, forceBase bool) (warnings []string, 
 	const hint = "relive dm recover makes a sound COW of what is whole"
 	for _, f := range cow.Findings() {
 		if f.What == dmmerge.PastEnd {
-			return nil, refusal(hint, "%s: %v", cow.Name(), f)
+			return nil, refuse(hint, "%s: %v", cow.Name(), f)
 		}
 		warnings = append(warnings, fmt.Sprintf("%s: %v", cow.Name(), f))
 	}
@@ -163,7 +164,7 @@ func (a *app) notWritten(cow, origin string) (file string, err error) {
 
 // notWritten refuses a file that the running system may be writing to.
 func notWritten(path string) error {
-	var r *remaster.Refusal
+	var r *refusal.Refusal
 	err := notInUse(path)
 	if errors.As(err, &r) {
 		// A file on a medium that cannot be written, as a live system's own base
@@ -179,7 +180,7 @@ func notWritten(path string) error {
 
 func (a *app) dmMergeInPlace(c *cobra.Command, origin, path string, f *dmMergeFlags) error {
 	if file, inner := splitOrigin(origin); inner != "" {
-		return refusal("write the merged image to a file with -o", "%s: %s inside it cannot be changed in place", file, inner)
+		return refuse("write the merged image to a file with -o", "%s: %s inside it cannot be changed in place", file, inner)
 	}
 	cow, cowSize, err := openInPlace(path)
 	if err != nil {
@@ -224,11 +225,11 @@ func (a *app) checkInPlace(c *cobra.Command, origin, path string, f *dmMergeFlag
 	cow := d.COW()
 	const hint = "write a merged image with -o, or make a sound COW with relive dm recover"
 	if s := cow.State(); s == dmmerge.Invalid || s == dmmerge.Unloadable {
-		return refusal(hint, "%s: %s", path, map[dmmerge.State]string{dmmerge.Invalid: "it is marked invalid", dmmerge.Unloadable: "the kernel refuses to load it"}[s])
+		return refuse(hint, "%s: %s", path, map[dmmerge.State]string{dmmerge.Invalid: "it is marked invalid", dmmerge.Unloadable: "the kernel refuses to load it"}[s])
 	}
 	for _, finding := range append(cow.Findings(), d.Outside()...) {
 		if finding.Severity() == dmmerge.Corruption {
-			return refusal(hint, "%s: %v", path, finding)
+			return refuse(hint, "%s: %v", path, finding)
 		}
 	}
 	return nil

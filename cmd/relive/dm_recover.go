@@ -152,7 +152,7 @@ func (a *app) dmActivate(ctx context.Context, path string) error {
 	}
 	res, err := dmmerge.Activate(f, size, path)
 	if errors.Is(err, tree.ErrCorrupt) {
-		return refusal("write a new COW with -o, or give it room with relive dm grow", "%v", err)
+		return refuse("write a new COW with -o, or give it room with relive dm grow", "%v", err)
 	}
 	if err != nil {
 		return err

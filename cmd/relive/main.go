@@ -19,7 +19,7 @@ import (
 	"strings"
 	"syscall"
 
-	"relive/remaster"
+	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -115,14 +115,14 @@ func (a *app) report(err error) int {
 		return exitWarnings
 	}
 	code := exitFailed
-	hint := remaster.Hint(err)
+	hint := refusal.Hint(err)
 	var usage usageError
-	_, refused := remaster.IsRefusal(err)
+	_, refused := refusal.Is(err)
 	var entry *tree.EntryError
 	var partial *tree.PartialError
 	unreadable := errors.As(err, &entry) || errors.As(err, &partial)
 	switch {
-	case errors.As(err, &usage), errors.Is(err, remaster.ErrOption), isUsage(err):
+	case errors.As(err, &usage), errors.Is(err, refusal.ErrOption), isUsage(err):
 		code = exitUsage
 		if hint == "" {
 			hint = "relive --help and relive VERB --help tell the usage"

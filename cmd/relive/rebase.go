@@ -258,7 +258,7 @@ func (k *askFile) write() (err error) {
 		return err
 	}
 	if !bytes.Equal(now, k.former) {
-		return refusal("begin again", "%s: changed while the conflicts were looked for", k.path)
+		return refuse("begin again", "%s: changed while the conflicts were looked for", k.path)
 	}
 	if _, err := f.Write(append(text, k.asked.Bytes()...)); err != nil {
 		return err

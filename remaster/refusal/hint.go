@@ -1,25 +1,16 @@
-package remaster
+package refusal
 
 import (
 	"errors"
-
-	"relive/remaster/refusal"
+	"strings"
 )
-
-// Refusal is the error of a step that would be unsafe as things stand. Nothing
-// was changed.
-type Refusal = refusal.Refusal
-
-// refuse makes a Refusal.
-func refuse(hint, fact string, args ...any) error { return refusal.New(hint, fact, args...) }
-
-// IsRefusal tells whether an error is a Refusal, and gives it.
-func IsRefusal(err error) (*Refusal, bool) { return refusal.Is(err) }
 
 // ErrOption is the error of options that are wrong whatever the directory holds.
 var ErrOption = errors.New("wrong option")
 
-// optionError is an ErrOption with its own words.
+// Option makes an ErrOption with the words of another error.
+func Option(err error) error { return &optionError{err} }
+
 type optionError struct{ error }
 
 func (o *optionError) Unwrap() []error { return []error{o.error, ErrOption} }
@@ -35,12 +26,12 @@ func (h *hinted) Unwrap() error { return h.error }
 // Hint gives what a person can do.
 func (h *hinted) Hint() string { return h.hint }
 
-// withHint adds a hint to an error.
-func withHint(err error, hint string) error { return &hinted{err, hint} }
+// WithHint adds a hint to an error.
+func WithHint(err error, hint string) error { return &hinted{err, hint} }
 
 // Hint gives the hint that an error carries, or "".
 func Hint(err error) string {
-	if r, ok := IsRefusal(err); ok {
+	if r, ok := Is(err); ok {
 		return r.Hint
 	}
 	var h interface{ Hint() string }
@@ -48,4 +39,21 @@ func Hint(err error) string {
 		return h.Hint()
 	}
 	return ""
+}
+
+// JoinHints puts hints into one line; empty ones are left out.
+func JoinHints(hints ...string) string {
+	out := ""
+	for _, h := range hints {
+		switch {
+		case h == "":
+		case out == "":
+			out = h
+		case strings.HasSuffix(out, "?"):
+			out += " " + h
+		default:
+			out += "; " + h
+		}
+	}
+	return out
 }
