@@ -45,7 +45,7 @@ func (m *deviceMaker) check(ctx context.Context, path string) error {
 	want := tree.NewFile("", 0, nil)
 	want.Data, want.Size = m.data, m.size
 	got := tree.NewFile("", 0, nil)
-	got.Data, got.Size = shared{c}, m.size
+	got.Data, got.Size = shared(c), m.size
 	same, err := tree.SameContent(ctx, want, got)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", path, ErrReadBack, err)

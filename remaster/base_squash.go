@@ -95,7 +95,7 @@ func (m *squashMaker) makeInner(ctx context.Context, scratch func() (string, err
 		return err
 	}
 	m.open = append(m.open, c)
-	if m.root, err = m.p.wrap(shared{c}, c.Size()); err != nil {
+	if m.root, err = m.p.wrap(shared(c), c.Size()); err != nil {
 		return err
 	}
 	return m.look(ctx)

@@ -390,7 +390,7 @@ func (p *ISOPlan) kernel(ctx context.Context, mine *tree.Node) error {
 				return err
 			}
 			if was != nil {
-				p.swaps = append(p.swaps, fileSwap{was, own})
+				p.swaps = append(p.swaps, fileSwap{was: was, now: own})
 			}
 			for _, at := range found {
 				// The same kernel may lie in several places.

@@ -19,10 +19,12 @@ func (c closers) Close() error {
 }
 
 // shared is the Data of a content that is open already and stays so.
-type shared struct{ c tree.Content }
+func shared(c tree.Content) tree.Data { return sharedData{c} }
+
+type sharedData struct{ c tree.Content }
 
 // Open implements tree.Data.
-func (s shared) Open() (tree.Content, error) { return unclosed{Content: s.c}, nil }
+func (s sharedData) Open() (tree.Content, error) { return unclosed{Content: s.c}, nil }
 
 // unclosed is a content that another closes.
 type unclosed struct{ tree.Content }

@@ -301,7 +301,7 @@ func (p *UpdatePlan) same(ctx context.Context, name, from string) (bool, error) 
 	}
 	p.env.phase("comparing "+filepath.Base(name), a.Size())
 	x, y := tree.NewFile("", 0, nil), tree.NewFile("", 0, nil)
-	x.Data, x.Size, y.Data, y.Size = shared{a}, a.Size(), shared{b}, b.Size()
+	x.Data, x.Size, y.Data, y.Size = shared(a), a.Size(), shared(b), b.Size()
 	return tree.SameContent(ctx, x, y)
 }
 
