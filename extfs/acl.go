@@ -45,3 +45,26 @@ func decodeACL(p []byte) (string, error) {
 	}
 	return string(out), nil
 }
+
+// encodeACL turns a POSIX ACL from the form of user space, where all entries
+// have eight bytes, into ext4's, where those without an id have four.
+func encodeACL(v string) (string, error) {
+	p := []byte(v)
+	if len(p) < aclHdrSize || (len(p)-aclHdrSize)%aclXattrSize != 0 || le32(p, 0) != aclXattrVersion {
+		return "", fmt.Errorf("%w: not a POSIX ACL of version %d", tree.ErrCorrupt, aclXattrVersion)
+	}
+	le := binary.LittleEndian
+	out := le.AppendUint32(make([]byte, 0, len(p)), aclVersion)
+	for p = p[aclHdrSize:]; len(p) > 0; p = p[aclXattrSize:] {
+		tag := le16(p, 0)
+		out = append(out, p[:aclShortSize]...)
+		switch tag {
+		case aclUser, aclGroup:
+			out = append(out, p[aclShortSize:aclXattrSize]...)
+		case aclUserObj, aclGroupObj, aclMask, aclOther:
+		default:
+			return "", fmt.Errorf("%w: POSIX ACL entry with tag %#x", tree.ErrCorrupt, tag)
+		}
+	}
+	return string(out), nil
+}

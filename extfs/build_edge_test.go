@@ -389,11 +389,11 @@ func FuzzBuildACL(f *testing.F) {
 	f.Add("")
 	f.Add("\x02\x00\x00\x00\x01")
 	f.Fuzz(func(t *testing.T, v string) {
-		disk, err := aclToDisk(v)
+		stored, err := encodeACL(v)
 		if err != nil {
 			return
 		}
-		back, err := decodeACL([]byte(disk))
+		back, err := decodeACL([]byte(stored))
 		if err != nil {
 			t.Fatal(err)
 		}

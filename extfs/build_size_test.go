@@ -122,7 +122,7 @@ func TestBuildLikeMke2fs(t *testing.T) {
 				}
 			}
 			// The same again from what the reader tells of mke2fs's image.
-			like := openImage(t, theirs).BuildOptions()
+			like := Like(openImage(t, theirs).Info())
 			like.Time = o.Time
 			again, repAgain := buildFile(t, root, like)
 			if repAgain != rep {

@@ -50,7 +50,7 @@ func storeXattr(a tree.Xattr) (storedXattr, error) {
 		return s, fmt.Errorf("extended attribute %q: %w in an ext4 image", a.Name, tree.ErrUnsupported)
 	}
 	if s.index == xaIndexACLAccess || s.index == xaIndexACLDefault {
-		acl, err := aclToDisk(a.Value)
+		acl, err := encodeACL(a.Value)
 		if err != nil {
 			return s, fmt.Errorf("extended attribute %q: %w", a.Name, err)
 		}
@@ -61,30 +61,6 @@ func storeXattr(a tree.Xattr) (storedXattr, error) {
 		return s, fmt.Errorf("extended attribute %q: %w: the name has %d bytes after its prefix or holds a NUL", a.Name, tree.ErrUnsupported, len(s.name))
 	}
 	return s, nil
-}
-
-// aclToDisk turns a POSIX ACL from the form of user space, where all entries
-// have eight bytes, into ext4's, where those without an id have four. Source:
-// Linux fs/ext4/acl.h, include/uapi/linux/posix_acl_xattr.h.
-func aclToDisk(v string) (string, error) {
-	p := []byte(v)
-	if len(p) < aclHdrSize || (len(p)-aclHdrSize)%aclXattrSize != 0 || le32(p, 0) != aclXattrVersion {
-		return "", fmt.Errorf("%w: not a POSIX ACL of version %d", tree.ErrCorrupt, aclXattrVersion)
-	}
-	le := binary.LittleEndian
-	out := le.AppendUint32(make([]byte, 0, len(p)), aclVersion)
-	for p = p[aclHdrSize:]; len(p) > 0; p = p[aclXattrSize:] {
-		tag := le16(p, 0)
-		out = append(out, p[:aclShortSize]...)
-		switch tag {
-		case aclUser, aclGroup:
-			out = append(out, p[aclShortSize:aclXattrSize]...)
-		case aclUserObj, aclGroupObj, aclMask, aclOther:
-		default:
-			return "", fmt.Errorf("%w: POSIX ACL entry with tag %#x", tree.ErrCorrupt, tag)
-		}
-	}
-	return string(out), nil
 }
 
 // xattrSplit is where the attributes of an inode go.

@@ -13,6 +13,7 @@ type Info struct {
 	// features.
 	Kind string
 
+	Size           int64 // of the image in bytes; it may be longer than the file system
 	BlockSize      int64 // bytes
 	ClusterSize    int64 // bytes; BlockSize where blocks are allocated alone
 	Blocks         int64
@@ -63,6 +64,7 @@ type Info struct {
 	Journal JournalInfo
 
 	HashSeed        [16]byte
+	UnsignedHash    bool  // of names: characters count as unsigned
 	HashVersion     uint8 // of new directory indexes: 0 legacy, 1 half MD4, 2 TEA
 	DefaultMount    uint32
 	MountOptions    string
@@ -99,6 +101,7 @@ func (fs *FS) Info() Info {
 	}
 	info := Info{
 		Kind:           g.kind(),
+		Size:           fs.dev.size,
 		BlockSize:      g.blockSize,
 		ClusterSize:    g.blockSize << g.clusterBits,
 		Blocks:         int64(g.blocks),
@@ -137,6 +140,7 @@ func (fs *FS) Info() Info {
 		OnErrors:      int(le16(sb, sbErrors)),
 		Journal:       fs.journal,
 
+		UnsignedHash:    le32(sb, sbFlags)&flagUnsignedHash != 0,
 		HashVersion:     sb[sbDefHashVersion],
 		DefaultMount:    le32(sb, sbDefaultMountOpts),
 		MountOptions:    cString(sb[sbMountOpts:][:64]),

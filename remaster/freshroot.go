@@ -71,7 +71,7 @@ func stampedRootfs(o *Overlay, base *tree.Node, versionText []byte, now tree.Tim
 
 // planImage makes an image like another with another tree in it.
 func planImage(name string, like *extfs.FS, root *tree.Node, now tree.Time) (*freshImage, error) {
-	f := &freshImage{name: name, root: root, options: like.BuildOptions()}
+	f := &freshImage{name: name, root: root, options: extfs.Like(like.Info())}
 	b := &f.options
 	b.Name, b.Time = f.name, now
 	if b.BlockSize > maxBuiltBlock {

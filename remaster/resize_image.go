@@ -79,7 +79,7 @@ func (b *imageRebuild) least(ctx context.Context, o extfs.BuildOptions) (int64, 
 // takeAfter notes what the new image has of the old one: all but its size and
 // what follows from that.
 func (b *imageRebuild) takeAfter() error {
-	o := b.old.FS.BuildOptions()
+	o := extfs.Like(b.old.FS.Info())
 	o.Name = b.target
 	o.BlockSize = min(o.BlockSize, maxBuiltBlock)
 	var dropped []string
