@@ -175,9 +175,9 @@ func (b *writer) keepData(room []byte, at uint32, phys uint64) error {
 
 // appendData adds a mapping, in extents that are not too long.
 func (b *writer) appendData(e extent) {
-	for e.n > extInitMax {
-		b.extents = addExtent(b.extents, extent{e.logical, extInitMax, e.phys})
-		e.logical, e.n, e.phys = e.logical+extInitMax, e.n-extInitMax, e.phys+extInitMax
+	for e.n > ExtInitMax {
+		b.extents = addExtent(b.extents, extent{e.logical, ExtInitMax, e.phys})
+		e.logical, e.n, e.phys = e.logical+ExtInitMax, e.n-ExtInitMax, e.phys+ExtInitMax
 	}
 	b.extents = addExtent(b.extents, e)
 }

@@ -13,7 +13,7 @@ type direntry struct {
 	ftype uint8
 }
 
-func direntSize(name string) int { return (deName + len(name) + deAlign - 1) &^ (deAlign - 1) }
+func direntSize(name string) int { return (DEName + len(name) + DEAlign - 1) &^ (DEAlign - 1) }
 
 // dotsSize is what "." and ".." take together.
 const dotsSize = 24
@@ -62,7 +62,7 @@ func newDirWriter(feat FeatureSet, blockSize int, hash dirHash, seed uint32) *di
 // usable is the room for entries in a block.
 func (d *dirWriter) usable() int {
 	if d.feat.csum() {
-		return d.blockSize - deTailSize
+		return d.blockSize - DETailSize
 	}
 	return d.blockSize
 }
@@ -71,9 +71,9 @@ func (d *dirWriter) usable() int {
 func (d *dirWriter) indexSlots() (root, node int) {
 	tail := 0
 	if d.feat.csum() {
-		tail = dxTailSize
+		tail = DXTailSize
 	}
-	return (d.blockSize - dxRootEntries - tail) / dxEntrySize, (d.blockSize - dxNodeEntries - tail) / dxEntrySize
+	return (d.blockSize - DXRootEntries - tail) / DXEntrySize, (d.blockSize - DXNodeEntries - tail) / DXEntrySize
 }
 
 // plan gives the shape of a directory with these entries and at least
@@ -166,13 +166,13 @@ func (d *dirWriter) cutLeaves() {
 // write encodes the directory as planned; emit gets its blocks in order.
 func (d *dirWriter) write(entries []direntry, minBlocks int, self, parent uint32, emit func([]byte) error) error {
 	p := d.plan(entries, minBlocks)
-	seed := inodeSeed(d.seed, self, 0)
+	seed := InodeSeed(d.seed, self, 0)
 	if p.indexed {
 		return d.writeIndexed(p, seed, self, parent, emit)
 	}
 	block := d.begin()
-	block.add(direntry{".", self, ftDir})
-	block.add(direntry{"..", parent, ftDir})
+	block.add(direntry{".", self, FTDir})
+	block.add(direntry{"..", parent, FTDir})
 	done := 0
 	for _, e := range entries {
 		if !block.fits(e.name) {
@@ -212,13 +212,13 @@ func (b *dirBlock) fits(name string) bool { return b.at+direntSize(name) <= b.d.
 func (b *dirBlock) add(e direntry) {
 	p := b.d.buf[b.at:]
 	n := direntSize(e.name)
-	binary.LittleEndian.PutUint32(p[deInode:], e.ino)
-	binary.LittleEndian.PutUint16(p[deRecLen:], uint16(n))
-	p[deNameLen] = uint8(len(e.name))
+	binary.LittleEndian.PutUint32(p[DEInode:], e.ino)
+	binary.LittleEndian.PutUint16(p[DERecLen:], uint16(n))
+	p[DENameLen] = uint8(len(e.name))
 	if b.d.feat.filetype() {
-		p[deFileType] = e.ftype
+		p[DEFileType] = e.ftype
 	}
-	copy(p[deName:], e.name)
+	copy(p[DEName:], e.name)
 	b.last = b.at
 	b.at += n
 }
@@ -228,12 +228,12 @@ func (b *dirBlock) add(e direntry) {
 func (b *dirBlock) finish(seed uint32, emit func([]byte) error) error {
 	d, usable := b.d, b.d.usable()
 	start := max(b.last, 0)
-	binary.LittleEndian.PutUint16(d.buf[start+deRecLen:], uint16(usable-start))
+	binary.LittleEndian.PutUint16(d.buf[start+DERecLen:], uint16(usable-start))
 	if d.feat.csum() {
 		tail := d.buf[usable:]
-		binary.LittleEndian.PutUint16(tail[deRecLen:], deTailSize)
-		tail[deFileType] = deTailFileType
-		binary.LittleEndian.PutUint32(tail[deTailCsum:], direntTailChecksum(seed, d.buf[:usable]))
+		binary.LittleEndian.PutUint16(tail[DERecLen:], DETailSize)
+		tail[DEFileType] = DETailFileType
+		binary.LittleEndian.PutUint32(tail[DETailCsum:], DirentTailChecksum(seed, d.buf[:usable]))
 	}
 	return emit(d.buf)
 }
@@ -267,22 +267,22 @@ func (d *dirWriter) writeIndexed(p dirPlan, seed, self, parent uint32, emit func
 	rootSlots, nodeSlots := d.indexSlots()
 
 	root := d.begin()
-	root.add(direntry{".", self, ftDir})
-	root.add(direntry{"..", parent, ftDir})
-	binary.LittleEndian.PutUint16(d.buf[12+deRecLen:], uint16(d.blockSize-12))
-	info := d.buf[dxRootInfo:]
-	info[dxInfoHash] = hashHalfMD4
-	info[dxInfoLen] = dxInfoSize
-	info[dxInfoLevels] = uint8(p.levels)
-	if err := d.finishIndex(levels[p.levels], dxRootEntries, rootSlots, seed, emit); err != nil {
+	root.add(direntry{".", self, FTDir})
+	root.add(direntry{"..", parent, FTDir})
+	binary.LittleEndian.PutUint16(d.buf[12+DERecLen:], uint16(d.blockSize-12))
+	info := d.buf[DXRootInfo:]
+	info[DXInfoHash] = HashHalfMD4
+	info[DXInfoLen] = DXInfoSize
+	info[DXInfoLevels] = uint8(p.levels)
+	if err := d.finishIndex(levels[p.levels], DXRootEntries, rootSlots, seed, emit); err != nil {
 		return err
 	}
 	for level := p.levels - 1; level >= 0; level-- {
 		for rest := levels[level]; len(rest) > 0; {
 			n := min(len(rest), p.fanout)
 			clear(d.buf)
-			binary.LittleEndian.PutUint16(d.buf[deRecLen:], uint16(d.blockSize))
-			if err := d.finishIndex(rest[:n], dxNodeEntries, nodeSlots, seed, emit); err != nil {
+			binary.LittleEndian.PutUint16(d.buf[DERecLen:], uint16(d.blockSize))
+			if err := d.finishIndex(rest[:n], DXNodeEntries, nodeSlots, seed, emit); err != nil {
 				return err
 			}
 			rest = rest[n:]
@@ -304,15 +304,15 @@ func (d *dirWriter) writeIndexed(p dirPlan, seed, self, parent uint32, emit func
 func (d *dirWriter) finishIndex(entries []indexEntry, at, slots int, seed uint32, emit func([]byte) error) error {
 	le := binary.LittleEndian
 	for i, e := range entries {
-		le.PutUint32(d.buf[at+i*dxEntrySize:], e.hash)
-		le.PutUint32(d.buf[at+i*dxEntrySize+4:], e.block)
+		le.PutUint32(d.buf[at+i*DXEntrySize:], e.hash)
+		le.PutUint32(d.buf[at+i*DXEntrySize+4:], e.block)
 	}
 	// The first entry has no hash: limit and count stand there.
 	le.PutUint16(d.buf[at:], uint16(slots))
 	le.PutUint16(d.buf[at+2:], uint16(len(entries)))
 	if d.feat.csum() {
-		tail := at + slots*dxEntrySize
-		le.PutUint32(d.buf[tail+4:], dxChecksum(seed, d.buf, at, len(entries), tail))
+		tail := at + slots*DXEntrySize
+		le.PutUint32(d.buf[tail+4:], DXChecksum(seed, d.buf, at, len(entries), tail))
 	}
 	return emit(d.buf)
 }

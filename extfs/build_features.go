@@ -17,9 +17,9 @@ type FeatureSet struct {
 // large_file huge_file dir_nlink extra_isize metadata_csum.
 func DefaultFeatures() FeatureSet {
 	return FeatureSet{
-		Compat:   compatHasJournal | compatExtAttr | compatResizeInode | compatDirIndex,
-		Incompat: incompatFiletype | incompatExtents | incompat64Bit | incompatFlexBG,
-		ROCompat: roSparseSuper | roLargeFile | roHugeFile | roDirNlink | roExtraIsize | roMetadataCsum,
+		Compat:   CompatHasJournal | CompatExtAttr | CompatResizeInode | CompatDirIndex,
+		Incompat: IncompatFiletype | IncompatExtents | Incompat64Bit | IncompatFlexBG,
+		ROCompat: ROSparseSuper | ROLargeFile | ROHugeFile | RODirNlink | ROExtraIsize | ROMetadataCsum,
 	}
 }
 
@@ -29,12 +29,12 @@ func (f FeatureSet) Names() []string {
 	var out []string
 	for _, w := range []struct {
 		bits  uint32
-		names []featureName
+		names []FeatureName
 		word  string
 	}{
-		{f.Compat, compatNames(), "FEATURE_C"},
-		{f.Incompat, incompatNames(), "FEATURE_I"},
-		{f.ROCompat, roCompatNames(), "FEATURE_R"},
+		{f.Compat, CompatNames(), "FEATURE_C"},
+		{f.Incompat, IncompatNames(), "FEATURE_I"},
+		{f.ROCompat, ROCompatNames(), "FEATURE_R"},
 	} {
 		for bit := range 32 {
 			if w.bits&(1<<bit) == 0 {
@@ -46,10 +46,10 @@ func (f FeatureSet) Names() []string {
 	return out
 }
 
-func featureBitName(names []featureName, bit uint32, word string, n int) string {
+func featureBitName(names []FeatureName, bit uint32, word string, n int) string {
 	for _, f := range names {
-		if f.bit == bit {
-			return f.name
+		if f.Bit == bit {
+			return f.Name
 		}
 	}
 	return word + string(rune('0'+n/10)) + string(rune('0'+n%10))
@@ -78,19 +78,19 @@ func (f FeatureSet) ParseFeatures(names ...string) (FeatureSet, error) {
 		found := false
 		for _, w := range []struct {
 			word  *uint32
-			names []featureName
+			names []FeatureName
 		}{
-			{&f.Compat, compatNames()}, {&f.Incompat, incompatNames()}, {&f.ROCompat, roCompatNames()},
+			{&f.Compat, CompatNames()}, {&f.Incompat, IncompatNames()}, {&f.ROCompat, ROCompatNames()},
 		} {
 			for _, n := range w.names {
-				if n.name != plain {
+				if n.Name != plain {
 					continue
 				}
 				found = true
 				if off {
-					*w.word &^= n.bit
+					*w.word &^= n.Bit
 				} else {
-					*w.word |= n.bit
+					*w.word |= n.Bit
 				}
 			}
 		}
@@ -103,17 +103,17 @@ func (f FeatureSet) ParseFeatures(names ...string) (FeatureSet, error) {
 
 // What the builder can make.
 const (
-	buildCompat = compatHasJournal | compatExtAttr | compatResizeInode | compatDirIndex |
-		compatOrphanFile | compatStableInodes
-	buildIncompat = incompatFiletype | incompatExtents | incompat64Bit | incompatFlexBG |
-		incompatEAInode | incompatCsumSeed | incompatLargeDir | incompatInlineData
-	buildROCompat = roSparseSuper | roLargeFile | roHugeFile | roGDTCsum | roDirNlink |
-		roExtraIsize | roMetadataCsum
+	buildCompat = CompatHasJournal | CompatExtAttr | CompatResizeInode | CompatDirIndex |
+		CompatOrphanFile | CompatStableInodes
+	buildIncompat = IncompatFiletype | IncompatExtents | Incompat64Bit | IncompatFlexBG |
+		IncompatEAInode | IncompatCsumSeed | IncompatLargeDir | IncompatInlineData
+	buildROCompat = ROSparseSuper | ROLargeFile | ROHugeFile | ROGDTCsum | RODirNlink |
+		ROExtraIsize | ROMetadataCsum
 
 	// stateIncompat and stateROCompat tell what state a file system is in, not
 	// how it is made, so features taken over from an old image lose them.
-	stateIncompat = incompatRecover
-	stateROCompat = roOrphanPresent
+	stateIncompat = IncompatRecover
+	stateROCompat = ROOrphanPresent
 )
 
 // checkFeatures gives the features to build with, or tells which one cannot be
@@ -125,45 +125,45 @@ func checkFeatures(image string, f FeatureSet, inodeSize int) (FeatureSet, error
 	f.Incompat &^= stateIncompat
 	f.ROCompat &^= stateROCompat
 	// mke2fs does the same: the newer checksum takes the older one's place.
-	if f.ROCompat&roMetadataCsum != 0 {
-		f.ROCompat &^= roGDTCsum
+	if f.ROCompat&ROMetadataCsum != 0 {
+		f.ROCompat &^= ROGDTCsum
 	}
 	bad := FeatureSet{f.Compat &^ buildCompat, f.Incompat &^ buildIncompat, f.ROCompat &^ buildROCompat}
 	if names := bad.Names(); len(names) > 0 {
 		return f, tree.Unsupported(image, "feature "+names[0], "cannot be built")
 	}
 	switch {
-	case f.Compat&compatResizeInode != 0 && f.ROCompat&roSparseSuper == 0:
+	case f.Compat&CompatResizeInode != 0 && f.ROCompat&ROSparseSuper == 0:
 		return f, tree.Unsupported(image, "feature resize_inode", "needs sparse_super")
-	case f.Incompat&incompat64Bit != 0 && f.Incompat&incompatExtents == 0:
+	case f.Incompat&Incompat64Bit != 0 && f.Incompat&IncompatExtents == 0:
 		return f, tree.Unsupported(image, "feature 64bit", "needs extent")
-	case f.Incompat&incompatCsumSeed != 0 && f.ROCompat&roMetadataCsum == 0:
+	case f.Incompat&IncompatCsumSeed != 0 && f.ROCompat&ROMetadataCsum == 0:
 		return f, tree.Unsupported(image, "feature metadata_csum_seed", "needs metadata_csum")
-	case f.Compat&compatOrphanFile != 0 && f.Compat&compatHasJournal == 0:
+	case f.Compat&CompatOrphanFile != 0 && f.Compat&CompatHasJournal == 0:
 		return f, tree.Unsupported(image, "feature orphan_file", "needs has_journal")
-	case f.Incompat&incompatInlineData != 0 && inodeSize == inodeSizeOld:
+	case f.Incompat&IncompatInlineData != 0 && inodeSize == InodeSizeOld:
 		return f, tree.Unsupported(image, "feature inline_data", "needs inodes larger than 128 bytes")
 	}
 	return f, nil
 }
 
-func (f FeatureSet) journal() bool    { return f.Compat&compatHasJournal != 0 }
-func (f FeatureSet) dirIndex() bool   { return f.Compat&compatDirIndex != 0 }
-func (f FeatureSet) resize() bool     { return f.Compat&compatResizeInode != 0 }
-func (f FeatureSet) orphanFile() bool { return f.Compat&compatOrphanFile != 0 }
-func (f FeatureSet) filetype() bool   { return f.Incompat&incompatFiletype != 0 }
-func (f FeatureSet) extents() bool    { return f.Incompat&incompatExtents != 0 }
-func (f FeatureSet) wide() bool       { return f.Incompat&incompat64Bit != 0 }
-func (f FeatureSet) flexBG() bool     { return f.Incompat&incompatFlexBG != 0 }
-func (f FeatureSet) eaInode() bool    { return f.Incompat&incompatEAInode != 0 }
-func (f FeatureSet) largeDir() bool   { return f.Incompat&incompatLargeDir != 0 }
-func (f FeatureSet) csum() bool       { return f.ROCompat&roMetadataCsum != 0 }
-func (f FeatureSet) hugeFile() bool   { return f.ROCompat&roHugeFile != 0 }
-func (f FeatureSet) dirNlink() bool   { return f.ROCompat&roDirNlink != 0 }
+func (f FeatureSet) journal() bool    { return f.Compat&CompatHasJournal != 0 }
+func (f FeatureSet) dirIndex() bool   { return f.Compat&CompatDirIndex != 0 }
+func (f FeatureSet) resize() bool     { return f.Compat&CompatResizeInode != 0 }
+func (f FeatureSet) orphanFile() bool { return f.Compat&CompatOrphanFile != 0 }
+func (f FeatureSet) filetype() bool   { return f.Incompat&IncompatFiletype != 0 }
+func (f FeatureSet) extents() bool    { return f.Incompat&IncompatExtents != 0 }
+func (f FeatureSet) wide() bool       { return f.Incompat&Incompat64Bit != 0 }
+func (f FeatureSet) flexBG() bool     { return f.Incompat&IncompatFlexBG != 0 }
+func (f FeatureSet) eaInode() bool    { return f.Incompat&IncompatEAInode != 0 }
+func (f FeatureSet) largeDir() bool   { return f.Incompat&IncompatLargeDir != 0 }
+func (f FeatureSet) csum() bool       { return f.ROCompat&ROMetadataCsum != 0 }
+func (f FeatureSet) hugeFile() bool   { return f.ROCompat&ROHugeFile != 0 }
+func (f FeatureSet) dirNlink() bool   { return f.ROCompat&RODirNlink != 0 }
 
 // groupCsum tells whether group descriptors have checksums, which is what
 // allows groups to stay uninitialised.
-func (f FeatureSet) groupCsum() bool { return f.ROCompat&(roMetadataCsum|roGDTCsum) != 0 }
+func (f FeatureSet) groupCsum() bool { return f.ROCompat&(ROMetadataCsum|ROGDTCsum) != 0 }
 
 // Buildable gives the features that an image can be built with, and the names
 // of those that it has to do without: unknown ones, and ones whose
@@ -173,17 +173,17 @@ func (f FeatureSet) Buildable() (can FeatureSet, without []string) {
 	f.Incompat &^= stateIncompat
 	f.ROCompat &^= stateROCompat
 	can = FeatureSet{f.Compat & buildCompat, f.Incompat & buildIncompat, f.ROCompat & buildROCompat}
-	if can.ROCompat&roSparseSuper == 0 {
-		can.Compat &^= compatResizeInode
+	if can.ROCompat&ROSparseSuper == 0 {
+		can.Compat &^= CompatResizeInode
 	}
-	if can.Incompat&incompatExtents == 0 {
-		can.Incompat &^= incompat64Bit
+	if can.Incompat&IncompatExtents == 0 {
+		can.Incompat &^= Incompat64Bit
 	}
-	if can.ROCompat&roMetadataCsum == 0 {
-		can.Incompat &^= incompatCsumSeed
+	if can.ROCompat&ROMetadataCsum == 0 {
+		can.Incompat &^= IncompatCsumSeed
 	}
-	if can.Compat&compatHasJournal == 0 {
-		can.Compat &^= compatOrphanFile
+	if can.Compat&CompatHasJournal == 0 {
+		can.Compat &^= CompatOrphanFile
 	}
 	return can, FeatureSet{f.Compat &^ can.Compat, f.Incompat &^ can.Incompat, f.ROCompat &^ can.ROCompat}.Names()
 }

@@ -25,7 +25,7 @@ type freshInode struct {
 	links    uint16
 	blocks   uint64 // data, mapping and attribute blocks
 	flags    uint32
-	iblock   [inBlockSize]byte
+	iblock   [InBlockSize]byte
 	acl      uint64 // the attribute block
 	body     []storedXattr
 
@@ -38,10 +38,10 @@ type freshInode struct {
 // extraSpace is the number of bytes behind the fields of an inode, for
 // attributes.
 func extraSpace(inodeSize int) int {
-	if inodeSize <= inodeSizeOld {
+	if inodeSize <= InodeSizeOld {
 		return 0
 	}
-	return inodeSize - inExtraEnd
+	return inodeSize - InExtraEnd
 }
 
 // attributeSpace is what of that space the attributes of a node may take. None
@@ -49,7 +49,7 @@ func extraSpace(inodeSize int) int {
 // block numbers where i_blocks, which counts the values with inodes of their
 // own, is not zero, unless there is an attribute block.
 func attributeSpace(n *tree.Node, inodeSize int, feat FeatureSet) int {
-	if feat.eaInode() && n.Type == tree.Symlink && len(n.Target) < inBlockSize {
+	if feat.eaInode() && n.Type == tree.Symlink && len(n.Target) < InBlockSize {
 		return 0
 	}
 	return extraSpace(inodeSize)
@@ -62,7 +62,7 @@ func clampTime(t tree.Time, inodeSize int) (tree.Time, bool) {
 		out.Nsec = 999999999
 	}
 	limit := int64(maxInodeSec)
-	if inodeSize <= inodeSizeOld {
+	if inodeSize <= InodeSizeOld {
 		limit = maxShortSec
 		out.Nsec = 0
 	}
@@ -78,8 +78,8 @@ func clampTime(t tree.Time, inodeSize int) (tree.Time, bool) {
 // timeFields splits a time into the seconds field and the extra field.
 func timeFields(t tree.Time) (sec, extra uint32) {
 	lo := int32(t.Sec)
-	epoch := uint32((t.Sec-int64(lo))>>32) & extraEpochMask
-	return uint32(lo), epoch | t.Nsec<<extraEpochBits
+	epoch := uint32((t.Sec-int64(lo))>>32) & ExtraEpochMask
+	return uint32(lo), epoch | t.Nsec<<ExtraEpochBits
 }
 
 // put encodes the inode into raw, which has the file system's inode size, and
@@ -89,44 +89,44 @@ func (n *freshInode) put(raw []byte, ino uint32, g *layout, seed uint32) {
 	le := binary.LittleEndian
 	t, _ := clampTime(n.time, len(raw))
 	sec, extra := timeFields(t)
-	le.PutUint16(raw[inMode:], n.mode)
-	le.PutUint16(raw[inUIDLo:], uint16(n.uid))
-	le.PutUint16(raw[inUIDHi:], uint16(n.uid>>16))
-	le.PutUint16(raw[inGIDLo:], uint16(n.gid))
-	le.PutUint16(raw[inGIDHi:], uint16(n.gid>>16))
-	le.PutUint32(raw[inSizeLo:], uint32(n.size))
-	le.PutUint32(raw[inSizeHi:], uint32(n.size>>32))
-	le.PutUint32(raw[inAtime:], sec)
-	le.PutUint32(raw[inCtime:], sec)
-	le.PutUint32(raw[inMtime:], sec)
-	le.PutUint16(raw[inLinksCount:], n.links)
+	le.PutUint16(raw[InMode:], n.mode)
+	le.PutUint16(raw[InUIDLo:], uint16(n.uid))
+	le.PutUint16(raw[InUIDHi:], uint16(n.uid>>16))
+	le.PutUint16(raw[InGIDLo:], uint16(n.gid))
+	le.PutUint16(raw[InGIDHi:], uint16(n.gid>>16))
+	le.PutUint32(raw[InSizeLo:], uint32(n.size))
+	le.PutUint32(raw[InSizeHi:], uint32(n.size>>32))
+	le.PutUint32(raw[InAtime:], sec)
+	le.PutUint32(raw[InCtime:], sec)
+	le.PutUint32(raw[InMtime:], sec)
+	le.PutUint16(raw[InLinksCount:], n.links)
 	flags := n.flags
 	sectors := n.blocks * uint64(g.blockSize/512)
 	if sectors >= 1<<48 {
-		flags |= flHugeFile
+		flags |= FlHugeFile
 		sectors = n.blocks
 	}
-	le.PutUint32(raw[inBlocksLo:], uint32(sectors))
-	le.PutUint16(raw[inBlocksHi:], uint16(sectors>>32))
-	le.PutUint32(raw[inFlags:], flags)
-	copy(raw[inBlock:], n.iblock[:])
-	le.PutUint32(raw[inFileACLLo:], uint32(n.acl))
-	le.PutUint16(raw[inFileACLHi:], uint16(n.acl>>32))
+	le.PutUint32(raw[InBlocksLo:], uint32(sectors))
+	le.PutUint16(raw[InBlocksHi:], uint16(sectors>>32))
+	le.PutUint32(raw[InFlags:], flags)
+	copy(raw[InBlock:], n.iblock[:])
+	le.PutUint32(raw[InFileACLLo:], uint32(n.acl))
+	le.PutUint16(raw[InFileACLHi:], uint16(n.acl>>32))
 	if n.eaHolder {
-		le.PutUint32(raw[inAtime:], n.eaHash)
-		le.PutUint32(raw[inCtime:], 0)   // high half of the reference count
-		le.PutUint32(raw[inVersion:], 1) // low half
+		le.PutUint32(raw[InAtime:], n.eaHash)
+		le.PutUint32(raw[InCtime:], 0)   // high half of the reference count
+		le.PutUint32(raw[InVersion:], 1) // low half
 	}
-	if len(raw) > inodeSizeOld {
-		le.PutUint16(raw[inExtraIsize:], inExtraIsizeFull)
-		le.PutUint32(raw[inMtimeExtra:], extra)
+	if len(raw) > InodeSizeOld {
+		le.PutUint16(raw[InExtraIsize:], InExtraIsizeFull)
+		le.PutUint32(raw[InMtimeExtra:], extra)
 		if !n.eaHolder {
-			le.PutUint32(raw[inCtimeExtra:], extra)
-			le.PutUint32(raw[inAtimeExtra:], extra)
+			le.PutUint32(raw[InCtimeExtra:], extra)
+			le.PutUint32(raw[InAtimeExtra:], extra)
 		}
-		le.PutUint32(raw[inCrtime:], sec)
-		le.PutUint32(raw[inCrtimeExtra:], extra)
-		putXattrBody(raw[inExtraEnd:], n.body)
+		le.PutUint32(raw[InCrtime:], sec)
+		le.PutUint32(raw[InCrtimeExtra:], extra)
+		putXattrBody(raw[InExtraEnd:], n.body)
 	}
 	sealInode(raw, ino, g, seed)
 }
@@ -136,10 +136,10 @@ func sealInode(raw []byte, ino uint32, g *layout, seed uint32) {
 	if !g.feat.csum() {
 		return
 	}
-	sum, hasHi := inodeChecksum(seed, ino, raw)
-	binary.LittleEndian.PutUint16(raw[inChecksumLo:], uint16(sum))
+	sum, hasHi := InodeChecksum(seed, ino, raw)
+	binary.LittleEndian.PutUint16(raw[InChecksumLo:], uint16(sum))
 	if hasHi {
-		binary.LittleEndian.PutUint16(raw[inChecksumHi:], uint16(sum>>16))
+		binary.LittleEndian.PutUint16(raw[InChecksumHi:], uint16(sum>>16))
 	}
 }
 
@@ -159,19 +159,19 @@ func putDevice(iblock []byte, r tree.Rdev) (ok bool) {
 func fileType(t tree.Type) uint8 {
 	switch t {
 	case tree.Regular:
-		return ftReg
+		return FTReg
 	case tree.Directory:
-		return ftDir
+		return FTDir
 	case tree.Symlink:
-		return ftSymlink
+		return FTSymlink
 	case tree.BlockDevice:
-		return ftBlk
+		return FTBlk
 	case tree.CharDevice:
-		return ftChr
+		return FTChr
 	case tree.FIFO:
-		return ftFIFO
+		return FTFIFO
 	case tree.Socket:
-		return ftSock
+		return FTSock
 	}
-	return ftUnknown
+	return FTUnknown
 }

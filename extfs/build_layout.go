@@ -126,10 +126,10 @@ type layout struct {
 func newLayout(o *resolved, size int64, wantInodes uint64) (*layout, error) {
 	g := &layout{
 		feat: o.feat, size: size, blockSize: o.blockSize, inodeSize: o.inodeSize,
-		descSize: gdSizeMin,
+		descSize: GDSizeMin,
 	}
 	if o.feat.wide() {
-		g.descSize = gdSizeMin64
+		g.descSize = GDSizeMin64
 	}
 	if o.blockSize == 1024 {
 		g.firstData = 1
@@ -234,7 +234,7 @@ func (g *layout) sizeGroups(o *resolved, param, wantInodes uint64) error {
 				ipg--
 				continue
 			}
-			if n*groups < inoFirstOld+1 {
+			if n*groups < InoFirstOld+1 {
 				ipg += 8
 				continue
 			}
@@ -297,7 +297,7 @@ func (g *layout) reservedDescBlocks() uint32 {
 // hasSuper tells whether a group begins with a copy of the superblock and the
 // group descriptors.
 func (g *layout) hasSuper(group uint32) bool {
-	return group <= 1 || g.feat.ROCompat&roSparseSuper == 0 || sparseSuperGroup(group)
+	return group <= 1 || g.feat.ROCompat&ROSparseSuper == 0 || SparseSuperGroup(group)
 }
 
 // groupStart is the first block of a group.
@@ -434,7 +434,7 @@ func (g *layout) placeSpecial(o *resolved) error {
 			return err
 		}
 		if n == 0 {
-			g.feat.Compat &^= compatHasJournal | compatOrphanFile
+			g.feat.Compat &^= CompatHasJournal | CompatOrphanFile
 		} else if g.journal, g.journalTree, err = g.placeFile(o, g.journalGoal(), n); err != nil {
 			return err
 		}
@@ -458,8 +458,8 @@ func (g *layout) journalBlocks(o *resolved) (uint32, error) {
 	if n == 0 {
 		return defaultJournalBlocks(g.blocks), nil
 	}
-	if n < jbdMinBlocks || n > maxJournalBlocks {
-		return 0, tree.Unsupported(o.Name, "journal", "of %d blocks, must be %d to %d", n, jbdMinBlocks, maxJournalBlocks)
+	if n < JBDMinBlocks || n > maxJournalBlocks {
+		return 0, tree.Unsupported(o.Name, "journal", "of %d blocks, must be %d to %d", n, JBDMinBlocks, maxJournalBlocks)
 	}
 	free := g.blocks - g.used.countUsed(0, g.blocks)
 	if uint64(n) > free/2 {

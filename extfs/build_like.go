@@ -37,7 +37,7 @@ func Like(info Info) BuildOptions {
 		}
 	}
 	if o.Features == (FeatureSet{}) {
-		o.Features.Incompat = incompatFiletype
+		o.Features.Incompat = IncompatFiletype
 	}
 	return o
 }

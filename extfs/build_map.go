@@ -10,7 +10,7 @@ import (
 type logicalRun struct{ start, n uint32 }
 
 // extent maps n blocks of a file from logical on to blocks of the image from
-// phys on; n is at most extInitMax.
+// phys on; n is at most ExtInitMax.
 type extent struct {
 	logical uint32
 	n       uint32
@@ -24,7 +24,7 @@ func appendExtents(out []extent, logical []logicalRun, phys []blockRun) []extent
 	for _, l := range logical {
 		at, left := l.start, l.n
 		for left > 0 {
-			n := min(uint64(left), phys[i].n-used, extInitMax)
+			n := min(uint64(left), phys[i].n-used, ExtInitMax)
 			out = addExtent(out, extent{at, uint32(n), phys[i].start + used})
 			at += uint32(n)
 			left -= uint32(n)
@@ -40,8 +40,8 @@ func appendExtents(out []extent, logical []logicalRun, phys []blockRun) []extent
 func addExtent(out []extent, e extent) []extent {
 	if k := len(out); k > 0 {
 		last := &out[k-1]
-		if last.logical+last.n == e.logical && last.phys+uint64(last.n) == e.phys && last.n < extInitMax {
-			n := min(e.n, extInitMax-last.n)
+		if last.logical+last.n == e.logical && last.phys+uint64(last.n) == e.phys && last.n < ExtInitMax {
+			n := min(e.n, ExtInitMax-last.n)
 			last.n += n
 			e.logical, e.n, e.phys = e.logical+n, e.n-n, e.phys+uint64(n)
 			if e.n == 0 {
@@ -53,10 +53,10 @@ func addExtent(out []extent, e extent) []extent {
 }
 
 // The most entries that the inode's i_block holds.
-const extRootMax = (inBlockSize - extHeaderSize) / extEntrySize
+const extRootMax = (InBlockSize - ExtHeaderSize) / ExtEntrySize
 
 // extentSlots is the number of entries in a block of an extent tree.
-func extentSlots(blockSize int) int { return (blockSize - extHeaderSize) / extEntrySize }
+func extentSlots(blockSize int) int { return (blockSize - ExtHeaderSize) / ExtEntrySize }
 
 // extentBlocks is the number of blocks that the tree above n extents takes
 // beside the inode.
@@ -73,13 +73,13 @@ func extentBlocks(n, blockSize int) int {
 // logical runs; ok is false where a block is past what three levels reach.
 func indirectBlocks(logical []logicalRun, blockSize int) (count uint64, ok bool) {
 	perBlock := uint64(blockSize / 4)
-	reach := [...]uint64{directBlocks, perBlock, perBlock * perBlock, perBlock * perBlock * perBlock}
+	reach := [...]uint64{DirectBlocks, perBlock, perBlock * perBlock, perBlock * perBlock * perBlock}
 	// Indirect blocks that neighbouring runs share count once: seen[t][h] is
 	// how many of tree t at height h, in order of their place, were reached.
 	var seen [4][4]uint64
 	for _, r := range logical {
 		start, end := uint64(r.start), uint64(r.start)+uint64(r.n)
-		base := uint64(directBlocks)
+		base := uint64(DirectBlocks)
 		for t := 1; t <= 3; t++ {
 			from, to := max(start, base), min(end, base+reach[t])
 			span := uint64(1)
@@ -121,11 +121,11 @@ func (g *layout) eachExtent(logical []logicalRun, phys []blockRun, f func()) {
 	for _, l := range logical {
 		at, left := l.start, l.n
 		for left > 0 {
-			n := uint32(min(uint64(left), phys[i].n-used, extInitMax))
+			n := uint32(min(uint64(left), phys[i].n-used, ExtInitMax))
 			start := phys[i].start + used
 			grow := uint32(0)
-			if end.n > 0 && end.logical+end.n == at && end.phys+uint64(end.n) == start && end.n < extInitMax {
-				grow = min(n, extInitMax-end.n)
+			if end.n > 0 && end.logical+end.n == at && end.phys+uint64(end.n) == start && end.n < ExtInitMax {
+				grow = min(n, ExtInitMax-end.n)
 				end.n += grow
 			}
 			if grow < n {
@@ -208,32 +208,32 @@ func (m *mapWriter) put(iblock []byte, ino uint32, extents []extent, meta *block
 
 func putExtentHeader(p []byte, entries, limit, depth int) {
 	le := binary.LittleEndian
-	le.PutUint16(p[extHdrMagic:], extMagic)
-	le.PutUint16(p[extHdrEntries:], uint16(entries))
-	le.PutUint16(p[extHdrMax:], uint16(limit))
-	le.PutUint16(p[extHdrDepth:], uint16(depth))
-	le.PutUint32(p[extHdrGen:], 0)
+	le.PutUint16(p[ExtHdrMagic:], ExtMagic)
+	le.PutUint16(p[ExtHdrEntries:], uint16(entries))
+	le.PutUint16(p[ExtHdrMax:], uint16(limit))
+	le.PutUint16(p[ExtHdrDepth:], uint16(depth))
+	le.PutUint32(p[ExtHdrGen:], 0)
 }
 
 func putExtentLeaves(p []byte, extents []extent) {
 	le := binary.LittleEndian
 	for i, e := range extents {
-		q := p[extHeaderSize+i*extEntrySize:]
-		le.PutUint32(q[extBlock:], e.logical)
-		le.PutUint16(q[extLen:], uint16(e.n))
-		le.PutUint16(q[extStartHi:], uint16(e.phys>>32))
-		le.PutUint32(q[extStartLo:], uint32(e.phys))
+		q := p[ExtHeaderSize+i*ExtEntrySize:]
+		le.PutUint32(q[ExtBlock:], e.logical)
+		le.PutUint16(q[ExtLen:], uint16(e.n))
+		le.PutUint16(q[ExtStartHi:], uint16(e.phys>>32))
+		le.PutUint32(q[ExtStartLo:], uint32(e.phys))
 	}
 }
 
 func putExtentIndexes(p []byte, entries []treeEntry) {
 	le := binary.LittleEndian
 	for i, e := range entries {
-		q := p[extHeaderSize+i*extEntrySize:]
-		le.PutUint32(q[extIdxBlock:], e.logical)
-		le.PutUint32(q[extIdxLeafLo:], uint32(e.block))
-		le.PutUint16(q[extIdxLeafHi:], uint16(e.block>>32))
-		le.PutUint16(q[extIdxLeafHi+2:], 0)
+		q := p[ExtHeaderSize+i*ExtEntrySize:]
+		le.PutUint32(q[ExtIdxBlock:], e.logical)
+		le.PutUint32(q[ExtIdxLeafLo:], uint32(e.block))
+		le.PutUint16(q[ExtIdxLeafHi:], uint16(e.block>>32))
+		le.PutUint16(q[ExtIdxLeafHi+2:], 0)
 	}
 }
 
@@ -245,7 +245,7 @@ func (m *mapWriter) putExtents(iblock []byte, ino uint32, extents []extent, meta
 	}
 	used := uint32(0)
 	slots := extentSlots(m.blockSize)
-	seed := inodeSeed(m.seed, ino, 0)
+	seed := InodeSeed(m.seed, ino, 0)
 	emit := func() (uint64, error) {
 		block, ok := meta.next()
 		if !ok {
@@ -253,8 +253,8 @@ func (m *mapWriter) putExtents(iblock []byte, ino uint32, extents []extent, meta
 		}
 		used++
 		if m.feat.csum() {
-			end := extHeaderSize + slots*extEntrySize
-			binary.LittleEndian.PutUint32(m.buf[end:], extentChecksum(seed, m.buf[:end]))
+			end := ExtHeaderSize + slots*ExtEntrySize
+			binary.LittleEndian.PutUint32(m.buf[end:], ExtentChecksum(seed, m.buf[:end]))
 		}
 		return block, m.write(block, m.buf)
 	}
@@ -329,11 +329,11 @@ func (m *mapWriter) putIndirect(iblock []byte, extents []extent, meta *blockList
 		return true, nil
 	}
 	place := func(logical, phys uint64) error {
-		if logical < directBlocks {
+		if logical < DirectBlocks {
 			le.PutUint32(iblock[logical*4:], uint32(phys))
 			return nil
 		}
-		at := logical - directBlocks
+		at := logical - DirectBlocks
 		top := 0
 		span := perBlock
 		for at >= span {
@@ -351,7 +351,7 @@ func (m *mapWriter) putIndirect(iblock []byte, extents []extent, meta *blockList
 			}
 			if fresh {
 				if level == top {
-					le.PutUint32(iblock[(directBlocks+top)*4:], uint32(m.ind[level].block))
+					le.PutUint32(iblock[(DirectBlocks+top)*4:], uint32(m.ind[level].block))
 				} else {
 					slot := at / below % perBlock
 					le.PutUint32(m.ind[level+1].data[slot*4:], uint32(m.ind[level].block))

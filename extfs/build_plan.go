@@ -55,7 +55,7 @@ func (p *placement) next(rec inodeRecord, sparse []logicalRun) (logical []logica
 // inodeAt is the inode number of the record at index i.
 func inodeAt(i int) uint32 {
 	if i == 0 {
-		return inoRoot
+		return InoRoot
 	}
 	return uint32(i) + firstInode - 1
 }

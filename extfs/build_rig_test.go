@@ -160,7 +160,7 @@ func newGenerator(seed uint64, o BuildOptions) *generator {
 	if g.inodeSize == 0 {
 		g.inodeSize = 256
 	}
-	g.eaInode = o.Features.Incompat&incompatEAInode != 0
+	g.eaInode = o.Features.Incompat&IncompatEAInode != 0
 	for range 5 {
 		g.sets = append(g.sets, g.xattrs())
 	}
@@ -199,11 +199,11 @@ func (g *generator) name() string {
 
 func (g *generator) time() tree.Time {
 	limit := int64(1 << 33)
-	if g.inodeSize == inodeSizeOld {
+	if g.inodeSize == InodeSizeOld {
 		limit = 1 << 30
 	}
 	t := tree.Time{Sec: g.Int64N(limit) - 1<<31, Nsec: uint32(g.IntN(1e9))}
-	if g.inodeSize == inodeSizeOld {
+	if g.inodeSize == InodeSizeOld {
 		t.Nsec = 0
 	}
 	return t
@@ -212,22 +212,22 @@ func (g *generator) time() tree.Time {
 // acl makes a POSIX ACL as user space reads it.
 func (g *generator) acl() string {
 	le := binary.LittleEndian
-	p := le.AppendUint32(nil, aclXattrVersion)
+	p := le.AppendUint32(nil, ACLXattrVersion)
 	add := func(tag uint16, id uint32) {
 		p = le.AppendUint16(p, tag)
 		p = le.AppendUint16(p, uint16(g.IntN(8)))
 		p = le.AppendUint32(p, id)
 	}
-	add(aclUserObj, aclUndefinedID)
+	add(ACLUserObj, ACLUndefinedID)
 	for i := range g.IntN(4) {
-		add(aclUser, uint32(1000+i*70000))
+		add(ACLUser, uint32(1000+i*70000))
 	}
-	add(aclGroupObj, aclUndefinedID)
+	add(ACLGroupObj, ACLUndefinedID)
 	for i := range g.IntN(3) {
-		add(aclGroup, uint32(100+i))
+		add(ACLGroup, uint32(100+i))
 	}
-	add(aclMask, aclUndefinedID)
-	add(aclOther, aclUndefinedID)
+	add(ACLMask, ACLUndefinedID)
+	add(ACLOther, ACLUndefinedID)
 	return string(p)
 }
 
@@ -244,10 +244,10 @@ func (g *generator) capability() []byte {
 }
 
 func (g *generator) xattrs() tree.Xattrs {
-	room := g.blockSize - xaHdrSize - 4
+	room := g.blockSize - XAHdrSize - 4
 	var x tree.Xattrs
 	add := func(name string, value []byte) {
-		n := (xaEntrySize+len(name)+3)&^3 + (len(value)+3)&^3
+		n := (XAEntrySize+len(name)+3)&^3 + (len(value)+3)&^3
 		if n > room {
 			return
 		}
@@ -277,7 +277,7 @@ func (g *generator) xattrs() tree.Xattrs {
 		}
 	}
 	if g.eaInode && g.chance(30) {
-		x = append(x, tree.Xattr{Name: "user.own", Value: string(g.bytes(1 + g.IntN(xaMaxValue-1)))})
+		x = append(x, tree.Xattr{Name: "user.own", Value: string(g.bytes(1 + g.IntN(XAMaxValue-1)))})
 		tree.SortXattrs(x)
 	}
 	return x

@@ -7,17 +7,17 @@ import (
 )
 
 // reservedBefore writes the inodes below the root's.
-func (b *writer) reservedBefore() error { return b.emptyInode(inoBad) }
+func (b *writer) reservedBefore() error { return b.emptyInode(InoBad) }
 
 // reservedAfter writes the reserved inodes above the root's: the resize inode,
 // the journal, and those without a use, which have checksums nevertheless.
 func (b *writer) reservedAfter() error {
-	for ino := uint32(inoRoot + 1); ino < firstInode; ino++ {
+	for ino := uint32(InoRoot + 1); ino < firstInode; ino++ {
 		var err error
 		switch {
-		case ino == inoResize && b.g.feat.resize():
+		case ino == InoResize && b.g.feat.resize():
 			err = b.resizeInode()
-		case ino == inoJournal && b.g.feat.journal():
+		case ino == InoJournal && b.g.feat.journal():
 			err = b.journalInode()
 		default:
 			err = b.emptyInode(ino)
@@ -45,10 +45,10 @@ func (b *writer) resizeInode() error {
 	le := binary.LittleEndian
 	perBlock := uint64(b.g.blockSize / 4)
 	in := freshInode{
-		mode: modeReg | 0o600, links: 1, time: b.o.Time, blocks: 1,
-		size: (perBlock*perBlock + perBlock + directBlocks) * uint64(b.g.blockSize),
+		mode: ModeReg | 0o600, links: 1, time: b.o.Time, blocks: 1,
+		size: (perBlock*perBlock + perBlock + DirectBlocks) * uint64(b.g.blockSize),
 	}
-	le.PutUint32(in.iblock[(directBlocks+1)*4:], uint32(b.g.resizeBlock))
+	le.PutUint32(in.iblock[(DirectBlocks+1)*4:], uint32(b.g.resizeBlock))
 	double := make([]byte, b.g.blockSize)
 	for i := range b.g.reservedGDT {
 		place := uint64(b.g.firstData) + 1 + uint64(b.g.descBlocks+i)
@@ -71,7 +71,7 @@ func (b *writer) resizeInode() error {
 	if err := b.dirData.write(double, b.offset(b.g.resizeBlock)); err != nil {
 		return err
 	}
-	return b.putInode(&in, inoResize)
+	return b.putInode(&in, InoResize)
 }
 
 // mapFixed maps a file that the geometry placed.
@@ -83,27 +83,27 @@ func (b *writer) mapFixed(in *freshInode, ino uint32, n uint32, data, meta []blo
 // journalInode writes an empty journal: its superblock, and zeros.
 func (b *writer) journalInode() error {
 	in := freshInode{
-		mode: modeReg | 0o600, links: 1, time: b.o.Time,
+		mode: ModeReg | 0o600, links: 1, time: b.o.Time,
 		size: uint64(b.g.journalLen) * uint64(b.g.blockSize),
 	}
-	if err := b.mapFixed(&in, inoJournal, b.g.journalLen, b.g.journal, b.g.journalTree); err != nil {
+	if err := b.mapFixed(&in, InoJournal, b.g.journalLen, b.g.journal, b.g.journalTree); err != nil {
 		return err
 	}
 	be := binary.BigEndian
 	clear(b.block)
-	be.PutUint32(b.block[jbdHdrMagic:], jbdMagic)
-	be.PutUint32(b.block[jbdHdrType:], jbdSuperblockV2)
-	be.PutUint32(b.block[jsbBlockSize:], uint32(b.g.blockSize))
-	be.PutUint32(b.block[jsbMaxLen:], b.g.journalLen)
-	be.PutUint32(b.block[jsbFirst:], 1)
-	be.PutUint32(b.block[jsbSequence:], 1)
-	be.PutUint32(b.block[jsbNrUsers:], 1)
-	copy(b.block[jsbUUID:], b.o.UUID[:])
+	be.PutUint32(b.block[JBDHdrMagic:], JBDMagic)
+	be.PutUint32(b.block[JBDHdrType:], JBDSuperblockV2)
+	be.PutUint32(b.block[JSBBlockSize:], uint32(b.g.blockSize))
+	be.PutUint32(b.block[JSBMaxLen:], b.g.journalLen)
+	be.PutUint32(b.block[JSBFirst:], 1)
+	be.PutUint32(b.block[JSBSequence:], 1)
+	be.PutUint32(b.block[JSBNrUsers:], 1)
+	copy(b.block[JSBUUID:], b.o.UUID[:])
 	if err := b.data.write(b.block, b.offset(b.g.journal[0].start)); err != nil {
 		return err
 	}
 	b.jnl = in
-	return b.putInode(&in, inoJournal)
+	return b.putInode(&in, InoJournal)
 }
 
 // orphanFile writes the file that holds the numbers of orphans while the file
@@ -112,7 +112,7 @@ func (b *writer) journalInode() error {
 func (b *writer) orphanFile() error {
 	ino := uint32(b.walk.next)
 	in := freshInode{
-		mode: modeReg | 0o600, links: 1, time: b.o.Time,
+		mode: ModeReg | 0o600, links: 1, time: b.o.Time,
 		size: uint64(b.g.orphanBlocks) * uint64(b.g.blockSize),
 	}
 	if err := b.mapFixed(&in, ino, b.g.orphanBlocks, b.g.orphan, b.g.orphanTree); err != nil {
@@ -125,11 +125,11 @@ func (b *writer) orphanFile() error {
 			break
 		}
 		clear(b.block)
-		end := b.g.blockSize - orphanTailSize
-		binary.LittleEndian.PutUint32(b.block[end:], orphanMagic)
+		end := b.g.blockSize - OrphanTailSize
+		binary.LittleEndian.PutUint32(b.block[end:], OrphanMagic)
 		if b.g.feat.csum() {
-			sum := crc32cUint64(inodeSeed(b.seed, ino, 0), block)
-			binary.LittleEndian.PutUint32(b.block[end+4:], crc32c(sum, b.block[:end]))
+			sum := CRC32CUint64(InodeSeed(b.seed, ino, 0), block)
+			binary.LittleEndian.PutUint32(b.block[end+4:], CRC32C(sum, b.block[:end]))
 		}
 		if err := b.data.write(b.block, b.offset(block)); err != nil {
 			return err

@@ -49,13 +49,13 @@ func (b *writer) writeGroup(group uint32, desc []byte) (free uint64, err error) 
 	unused := uint32(0)
 	if g.feat.groupCsum() {
 		// The image was made of zeros, so every inode table is zeroed.
-		flags |= bgInodeZeroed
+		flags |= BGInodeZeroed
 		unused = g.inodesPerGroup - usedInodes
 		if usedInodes == 0 {
-			flags |= bgInodeUninit
+			flags |= BGInodeUninit
 		}
 		if group != 0 && group != g.groups-1 && usedBlocks == b.ownBlocks(group) {
-			flags |= bgBlockUninit
+			flags |= BGBlockUninit
 		}
 	}
 	put := func(block uint64, lo, hi int) {
@@ -70,37 +70,37 @@ func (b *writer) writeGroup(group uint32, desc []byte) (free uint64, err error) 
 			le.PutUint16(desc[hi:], uint16(n>>16))
 		}
 	}
-	put(t.blockBitmap, gdBlockBitmapLo, gdBlockBitmapHi)
-	put(t.inodeBitmap, gdInodeBitmapLo, gdInodeBitmapHi)
-	put(t.inodeTable, gdInodeTableLo, gdInodeTableHi)
-	count(uint32(free), gdFreeBlocksLo, gdFreeBlocksHi)
-	count(g.inodesPerGroup-usedInodes, gdFreeInodesLo, gdFreeInodesHi)
-	count(b.groupDirs[group], gdUsedDirsLo, gdUsedDirsHi)
-	count(unused, gdItableUnusedLo, gdItableUnusedHi)
-	le.PutUint16(desc[gdFlags:], flags)
+	put(t.blockBitmap, GDBlockBitmapLo, GDBlockBitmapHi)
+	put(t.inodeBitmap, GDInodeBitmapLo, GDInodeBitmapHi)
+	put(t.inodeTable, GDInodeTableLo, GDInodeTableHi)
+	count(uint32(free), GDFreeBlocksLo, GDFreeBlocksHi)
+	count(g.inodesPerGroup-usedInodes, GDFreeInodesLo, GDFreeInodesHi)
+	count(b.groupDirs[group], GDUsedDirsLo, GDUsedDirsHi)
+	count(unused, GDItableUnusedLo, GDItableUnusedHi)
+	le.PutUint16(desc[GDFlags:], flags)
 
-	if flags&bgBlockUninit == 0 {
+	if flags&BGBlockUninit == 0 {
 		b.blockBits(start, end)
 		if g.feat.csum() {
-			count(bitmapChecksum(b.seed, b.block, g.blocksPerGroup), gdBlockBitmapCsum, gdBlockBitmapCsumH)
+			count(BitmapChecksum(b.seed, b.block, g.blocksPerGroup), GDBlockBitmapCsum, GDBlockBitmapCsumH)
 		}
 		if err := b.inodes.write(b.block, b.offset(t.blockBitmap)); err != nil {
 			return 0, err
 		}
 	}
-	if flags&bgInodeUninit == 0 {
+	if flags&BGInodeUninit == 0 {
 		clear(b.block)
 		setBits(b.block, 0, int(usedInodes))
 		setBits(b.block, int(g.inodesPerGroup), g.blockSize*8)
 		if g.feat.csum() {
-			count(bitmapChecksum(b.seed, b.block, g.inodesPerGroup), gdInodeBitmapCsum, gdInodeBitmapCsumH)
+			count(BitmapChecksum(b.seed, b.block, g.inodesPerGroup), GDInodeBitmapCsum, GDInodeBitmapCsumH)
 		}
 		if err := b.dirData.write(b.block, b.offset(t.inodeBitmap)); err != nil {
 			return 0, err
 		}
 	}
 	if g.feat.groupCsum() {
-		le.PutUint16(desc[gdChecksum:], groupDescChecksum(g.feat.csum(), b.seed, b.o.UUID[:], group, desc))
+		le.PutUint16(desc[GDChecksum:], GroupDescChecksum(g.feat.csum(), b.seed, b.o.UUID[:], group, desc))
 	}
 	return free, nil
 }
@@ -161,7 +161,7 @@ func setBits(p []byte, from, to int) {
 const (
 	mountXattrACL  = 0x4 | 0x8 // s_default_mount_opts: user_xattr, acl
 	noMountLimit   = 0xffff
-	onErrorDefault = errorsContinue
+	onErrorDefault = ErrorsContinue
 )
 
 // writeSuperblocks writes the backups and then the superblock.
@@ -173,16 +173,16 @@ func (b *writer) writeSuperblocks(freeBlocks uint64, freeInodes uint32) error {
 		if !b.g.hasSuper(group) {
 			continue
 		}
-		le.PutUint16(sb[sbBlockGroupNr:], uint16(group))
+		le.PutUint16(sb[SBBlockGroupNr:], uint16(group))
 		off := b.offset(b.g.groupStart(group))
 		state := uint16(0)
 		if group == 0 {
-			off, state = superblockOffset, stateValid
+			off, state = SuperblockOffset, StateValid
 		}
 		// mke2fs leaves backups without the mark of a clean unmount.
-		le.PutUint16(sb[sbState:], state)
+		le.PutUint16(sb[SBState:], state)
 		if b.g.feat.csum() {
-			le.PutUint32(sb[sbChecksum:], superblockChecksum(sb))
+			le.PutUint32(sb[SBChecksum:], SuperblockChecksum(sb))
 		}
 		if err := writeAt(b.w, sb, off); err != nil {
 			return err
@@ -193,88 +193,88 @@ func (b *writer) writeSuperblocks(freeBlocks uint64, freeInodes uint32) error {
 
 func (b *writer) superblock(freeBlocks uint64, freeInodes uint32) []byte {
 	g, o, le := b.g, b.o, binary.LittleEndian
-	sb := make([]byte, superblockSize)
+	sb := make([]byte, SuperblockSize)
 	u16 := func(off int, v uint16) { le.PutUint16(sb[off:], v) }
 	u32 := func(off int, v uint32) { le.PutUint32(sb[off:], v) }
 
-	u32(sbInodesCount, g.inodes)
-	u32(sbBlocksCountLo, uint32(g.blocks))
-	u32(sbReservedBlocksLo, uint32(g.reserved))
-	u32(sbFreeBlocksLo, uint32(freeBlocks))
+	u32(SBInodesCount, g.inodes)
+	u32(SBBlocksCountLo, uint32(g.blocks))
+	u32(SBReservedBlocksLo, uint32(g.reserved))
+	u32(SBFreeBlocksLo, uint32(freeBlocks))
 	if g.feat.wide() {
-		u32(sbBlocksCountHi, uint32(g.blocks>>32))
-		u32(sbReservedBlocksHi, uint32(g.reserved>>32))
-		u32(sbFreeBlocksHi, uint32(freeBlocks>>32))
-		u16(sbDescSize, uint16(g.descSize))
+		u32(SBBlocksCountHi, uint32(g.blocks>>32))
+		u32(SBReservedBlocksHi, uint32(g.reserved>>32))
+		u32(SBFreeBlocksHi, uint32(freeBlocks>>32))
+		u16(SBDescSize, uint16(g.descSize))
 	}
-	u32(sbFreeInodes, freeInodes)
-	u32(sbFirstDataBlock, g.firstData)
-	u32(sbLogBlockSize, g.logBlockSize())
-	u32(sbLogClusterSize, g.logBlockSize())
-	u32(sbBlocksPerGroup, g.blocksPerGroup)
-	u32(sbClustersPerGroup, g.blocksPerGroup)
-	u32(sbInodesPerGroup, g.inodesPerGroup)
+	u32(SBFreeInodes, freeInodes)
+	u32(SBFirstDataBlock, g.firstData)
+	u32(SBLogBlockSize, g.logBlockSize())
+	u32(SBLogClusterSize, g.logBlockSize())
+	u32(SBBlocksPerGroup, g.blocksPerGroup)
+	u32(SBClustersPerGroup, g.blocksPerGroup)
+	u32(SBInodesPerGroup, g.inodesPerGroup)
 	// Times of the last write and check stay zero, which is never. e2fsck asks
 	// about ones in the future, and the tree's times may be of a clock that was
 	// wrong.
 	made, madeHi := superTime(o.Time)
-	u32(sbMkfsTime, made)
-	sb[sbMkfsTimeHi] = madeHi
-	u16(sbMaxMountCount, noMountLimit)
-	u16(sbMagic, superblockMagic)
+	u32(SBMkfsTime, made)
+	sb[SBMkfsTimeHi] = madeHi
+	u16(SBMaxMountCount, noMountLimit)
+	u16(SBMagic, SuperblockMagic)
 	onErrors := uint16(onErrorDefault)
 	if o.OnErrors != 0 {
 		onErrors = uint16(o.OnErrors)
 	}
-	u16(sbErrors, onErrors)
-	u32(sbRevLevel, revDynamic)
-	u32(sbFirstInode, firstInode)
-	u16(sbInodeSize, uint16(g.inodeSize))
-	u32(sbFeatureCompat, g.feat.Compat)
-	u32(sbFeatureIncompat, g.feat.Incompat)
-	u32(sbFeatureROCompat, g.feat.ROCompat)
-	copy(sb[sbUUID:], o.UUID[:])
-	copy(sb[sbVolumeName:sbVolumeName+16], o.Label)
-	u16(sbReservedGDTBlocks, uint16(g.reservedGDT))
-	copy(sb[sbHashSeed:], o.HashSeed[:])
-	sb[sbDefHashVersion] = hashHalfMD4
+	u16(SBErrors, onErrors)
+	u32(SBRevLevel, RevDynamic)
+	u32(SBFirstInode, firstInode)
+	u16(SBInodeSize, uint16(g.inodeSize))
+	u32(SBFeatureCompat, g.feat.Compat)
+	u32(SBFeatureIncompat, g.feat.Incompat)
+	u32(SBFeatureROCompat, g.feat.ROCompat)
+	copy(sb[SBUUID:], o.UUID[:])
+	copy(sb[SBVolumeName:SBVolumeName+16], o.Label)
+	u16(SBReservedGDTBlocks, uint16(g.reservedGDT))
+	copy(sb[SBHashSeed:], o.HashSeed[:])
+	sb[SBDefHashVersion] = HashHalfMD4
 	mountOptions := uint32(mountXattrACL)
 	if o.MountOptions != nil {
 		mountOptions = *o.MountOptions
 	}
-	u32(sbDefaultMountOpts, mountOptions)
-	if g.inodeSize > inodeSizeOld {
-		u16(sbMinExtraIsize, inExtraIsizeFull)
-		u16(sbWantExtraIsize, inExtraIsizeFull)
+	u32(SBDefaultMountOpts, mountOptions)
+	if g.inodeSize > InodeSizeOld {
+		u16(SBMinExtraIsize, InExtraIsizeFull)
+		u16(SBWantExtraIsize, InExtraIsizeFull)
 	}
 	if o.UnsignedHash {
-		u32(sbFlags, flagUnsignedHash)
+		u32(SBFlags, FlagUnsignedHash)
 	} else {
-		u32(sbFlags, flagSignedHash)
+		u32(SBFlags, FlagSignedHash)
 	}
 	if g.feat.flexBG() {
-		sb[sbLogGroupsPerFlex] = flexLog
+		sb[SBLogGroupsPerFlex] = flexLog
 	}
 	if g.feat.csum() {
-		sb[sbChecksumType] = checksumTypeCRC32C
+		sb[SBChecksumType] = ChecksumTypeCRC32C
 	}
-	if g.feat.Incompat&incompatCsumSeed != 0 {
-		u32(sbChecksumSeed, b.seed)
+	if g.feat.Incompat&IncompatCsumSeed != 0 {
+		u32(SBChecksumSeed, b.seed)
 	}
 	// Features that came with ext4 make the kernel count what it writes.
-	if g.feat.flexBG() || g.feat.ROCompat&(roHugeFile|roGDTCsum|roDirNlink|roMetadataCsum|roExtraIsize) != 0 {
-		le.PutUint64(sb[sbKBytesWritten:], 1)
+	if g.feat.flexBG() || g.feat.ROCompat&(ROHugeFile|ROGDTCsum|RODirNlink|ROMetadataCsum|ROExtraIsize) != 0 {
+		le.PutUint64(sb[SBKBytesWritten:], 1)
 	}
-	u32(sbOverheadBlocks, uint32(g.overhead))
+	u32(SBOverheadBlocks, uint32(g.overhead))
 	if g.feat.journal() {
-		u32(sbJournalInode, inoJournal)
-		sb[sbJournalBackupType] = journalBackupIBlocks
-		copy(sb[sbJournalBlocks:], b.jnl.iblock[:])
-		u32(sbJournalBlocks+inBlockSize, uint32(b.jnl.size>>32))
-		u32(sbJournalBlocks+inBlockSize+4, uint32(b.jnl.size))
+		u32(SBJournalInode, InoJournal)
+		sb[SBJournalBackupType] = JournalBackupIBlocks
+		copy(sb[SBJournalBlocks:], b.jnl.iblock[:])
+		u32(SBJournalBlocks+InBlockSize, uint32(b.jnl.size>>32))
+		u32(SBJournalBlocks+InBlockSize+4, uint32(b.jnl.size))
 	}
 	if b.orphanIno != 0 {
-		u32(sbOrphanFileInode, b.orphanIno)
+		u32(SBOrphanFileInode, b.orphanIno)
 	}
 	return sb
 }

@@ -11,7 +11,7 @@ import (
 const lostFoundName = "lost+found"
 
 // firstInode is the number of the first inode that is not reserved.
-const firstInode = inoFirstOld
+const firstInode = InoFirstOld
 
 // walk goes through a tree in the order in which inodes are numbered and laid
 // out: all children of a directory, then each of its subdirectories. Both
@@ -61,12 +61,12 @@ func (w *walk) run(root *tree.Node, blockSize int) error {
 		return w.wrap("", fmt.Errorf("%w: the root is a %s, not a directory", tree.ErrUnsupported, root.Type))
 	}
 	w.next = firstInode
-	more, err := w.visitor.inode(root, inoRoot)
+	more, err := w.visitor.inode(root, InoRoot)
 	if err != nil {
 		return w.wrap("", err)
 	}
 	w.next += uint64(more)
-	return w.dir(root, inoRoot, inoRoot, 0, blockSize)
+	return w.dir(root, InoRoot, InoRoot, 0, blockSize)
 }
 
 func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) error {
@@ -80,7 +80,7 @@ func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) 
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.image, err)
 	}
-	if self == inoRoot && w.lost != nil {
+	if self == InoRoot && w.lost != nil {
 		kids = withLostFound(kids, w.lost)
 	}
 	type subdir struct {
@@ -117,10 +117,10 @@ func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) 
 	clear(w.entries)
 	for _, sub := range subdirs {
 		least := 0
-		if self == inoRoot && w.lost != nil && sub.node.Name == lostFoundName {
+		if self == InoRoot && w.lost != nil && sub.node.Name == lostFoundName {
 			least = max(lostFoundSize/blockSize, 2)
 			// mke2fs stops at twelve blocks.
-			least = min(least, directBlocks)
+			least = min(least, DirectBlocks)
 		}
 		w.path = append(w.path, sub.node.Name)
 		err := w.dir(sub.node, sub.ino, self, least, blockSize)
@@ -135,7 +135,7 @@ func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) 
 // meet gives the inode number of a child, which is a new one unless it is a
 // further name of a file that was met before.
 func (w *walk) meet(kid *tree.Node) (uint32, error) {
-	if fileType(kid.Type) == ftUnknown {
+	if fileType(kid.Type) == FTUnknown {
 		return 0, fmt.Errorf("%w: file of %s", tree.ErrUnsupported, kid.Type)
 	}
 	if w.next > 1<<32-2 {

@@ -5,9 +5,9 @@ import (
 	"hash/crc32"
 )
 
-// crc32c is the kernel's crc32c(): Castagnoli, without the inversions at both
+// CRC32C is the kernel's crc32c(): Castagnoli, without the inversions at both
 // ends that hash/crc32 applies.
-func crc32c(seed uint32, p []byte) uint32 {
+func CRC32C(seed uint32, p []byte) uint32 {
 	return ^crc32.Update(^seed, castagnoli(), p)
 }
 
@@ -19,21 +19,21 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 func crc32cUint32(seed, v uint32) uint32 {
 	var b [4]byte
 	binary.LittleEndian.PutUint32(b[:], v)
-	return crc32c(seed, b[:])
+	return CRC32C(seed, b[:])
 }
 
-// crc32cUint64 goes on with a little-endian number.
-func crc32cUint64(seed uint32, v uint64) uint32 {
+// CRC32CUint64 goes on with a little-endian number.
+func CRC32CUint64(seed uint32, v uint64) uint32 {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], v)
-	return crc32c(seed, b[:])
+	return CRC32C(seed, b[:])
 }
 
-// crc32cZero goes on with n zero bytes, n at most 4: a checksum field counts
+// CRC32CZero goes on with n zero bytes, n at most 4: a checksum field counts
 // as zero in its own checksum.
-func crc32cZero(seed uint32, n int) uint32 {
+func CRC32CZero(seed uint32, n int) uint32 {
 	var b [4]byte
-	return crc32c(seed, b[:n])
+	return CRC32C(seed, b[:n])
 }
 
 // crc16 is the kernel's crc16(): polynomial 0x8005, reflected.
@@ -51,9 +51,9 @@ func crc16(crc uint16, p []byte) uint16 {
 	return crc
 }
 
-// crc32BE is the kernel's crc32_be(): polynomial 0x04C11DB7, most significant
+// CRC32BE is the kernel's crc32_be(): polynomial 0x04C11DB7, most significant
 // bit first, no inversions. Journals with checksums v1 use it.
-func crc32BE(crc uint32, p []byte) uint32 {
+func CRC32BE(crc uint32, p []byte) uint32 {
 	for _, b := range p {
 		crc = crc<<8 ^ crc32BETable[byte(crc>>24)^b]
 	}
@@ -76,106 +76,106 @@ var crc32BETable = func() (t [256]uint32) {
 	return t
 }()
 
-// checksumSeed is the seed of all metadata checksums of a file system:
+// ChecksumSeed is the seed of all metadata checksums of a file system:
 // s_checksum_seed where the feature metadata_csum_seed is set, else made from
 // the UUID.
-func checksumSeed(sb []byte) uint32 {
-	if le32(sb, sbFeatureIncompat)&incompatCsumSeed != 0 {
-		return le32(sb, sbChecksumSeed)
+func ChecksumSeed(sb []byte) uint32 {
+	if LE32(sb, SBFeatureIncompat)&IncompatCsumSeed != 0 {
+		return LE32(sb, SBChecksumSeed)
 	}
-	return crc32c(^uint32(0), sb[sbUUID:sbUUID+16])
+	return CRC32C(^uint32(0), sb[SBUUID:SBUUID+16])
 }
 
-// superblockChecksum is the s_checksum of a superblock of 1024 bytes.
-func superblockChecksum(sb []byte) uint32 {
-	return crc32c(^uint32(0), sb[:sbChecksum])
+// SuperblockChecksum is the s_checksum of a superblock of 1024 bytes.
+func SuperblockChecksum(sb []byte) uint32 {
+	return CRC32C(^uint32(0), sb[:SBChecksum])
 }
 
-// inodeSeed is the seed of what belongs to one inode: its own checksum, its
+// InodeSeed is the seed of what belongs to one inode: its own checksum, its
 // directory blocks, its extent blocks.
-func inodeSeed(seed, ino, generation uint32) uint32 {
+func InodeSeed(seed, ino, generation uint32) uint32 {
 	return crc32cUint32(crc32cUint32(seed, ino), generation)
 }
 
-// inodeChecksum is the checksum of a raw inode (as long as s_inode_size says);
+// InodeChecksum is the checksum of a raw inode (as long as s_inode_size says);
 // where hasHi does not hold, only the lower 16 bits are stored.
-func inodeChecksum(seed, ino uint32, raw []byte) (sum uint32, hasHi bool) {
-	c := inodeSeed(seed, ino, le32(raw, inGeneration))
-	c = crc32c(c, raw[:inChecksumLo])
-	c = crc32cZero(c, 2)
-	c = crc32c(c, raw[inChecksumLo+2:inodeSizeOld])
-	if len(raw) > inodeSizeOld {
-		c = crc32c(c, raw[inodeSizeOld:inChecksumHi])
-		hasHi = le16(raw, inExtraIsize) >= inChecksumHi+2-inodeSizeOld
+func InodeChecksum(seed, ino uint32, raw []byte) (sum uint32, hasHi bool) {
+	c := InodeSeed(seed, ino, LE32(raw, InGeneration))
+	c = CRC32C(c, raw[:InChecksumLo])
+	c = CRC32CZero(c, 2)
+	c = CRC32C(c, raw[InChecksumLo+2:InodeSizeOld])
+	if len(raw) > InodeSizeOld {
+		c = CRC32C(c, raw[InodeSizeOld:InChecksumHi])
+		hasHi = LE16(raw, InExtraIsize) >= InChecksumHi+2-InodeSizeOld
 		if hasHi {
-			c = crc32cZero(c, 2)
-			c = crc32c(c, raw[inChecksumHi+2:])
+			c = CRC32CZero(c, 2)
+			c = CRC32C(c, raw[InChecksumHi+2:])
 		} else {
-			c = crc32c(c, raw[inChecksumHi:])
+			c = CRC32C(c, raw[InChecksumHi:])
 		}
 	}
 	return c, hasHi
 }
 
-// groupDescChecksum is the bg_checksum of a descriptor (as long as the file
-// system's descriptors are): crc32c with metadata_csum, else the crc16 of
+// GroupDescChecksum is the bg_checksum of a descriptor (as long as the file
+// system's descriptors are): CRC32C with metadata_csum, else the crc16 of
 // uninit_bg, which starts from the UUID.
-func groupDescChecksum(metadataCsum bool, seed uint32, uuid []byte, group uint32, desc []byte) uint16 {
+func GroupDescChecksum(metadataCsum bool, seed uint32, uuid []byte, group uint32, desc []byte) uint16 {
 	if metadataCsum {
 		c := crc32cUint32(seed, group)
-		c = crc32c(c, desc[:gdChecksum])
-		c = crc32cZero(c, 2)
-		c = crc32c(c, desc[gdChecksum+2:])
+		c = CRC32C(c, desc[:GDChecksum])
+		c = CRC32CZero(c, 2)
+		c = CRC32C(c, desc[GDChecksum+2:])
 		return uint16(c)
 	}
 	var g [4]byte
 	binary.LittleEndian.PutUint32(g[:], group)
 	c := crc16(0xFFFF, uuid)
 	c = crc16(c, g[:])
-	c = crc16(c, desc[:gdChecksum])
-	return crc16(c, desc[gdChecksum+2:])
+	c = crc16(c, desc[:GDChecksum])
+	return crc16(c, desc[GDChecksum+2:])
 }
 
-// bitmapChecksum is the checksum of a block or inode bitmap: of the bits that
+// BitmapChecksum is the checksum of a block or inode bitmap: of the bits that
 // a group can have, rounded down to bytes.
-func bitmapChecksum(seed uint32, bitmap []byte, bits uint32) uint32 {
-	return crc32c(seed, bitmap[:bits/8])
+func BitmapChecksum(seed uint32, bitmap []byte, bits uint32) uint32 {
+	return CRC32C(seed, bitmap[:bits/8])
 }
 
-// direntTailChecksum is the checksum in the tail of a directory leaf block;
+// DirentTailChecksum is the checksum in the tail of a directory leaf block;
 // body is the block without the tail.
-func direntTailChecksum(inodeSeed uint32, body []byte) uint32 {
-	return crc32c(inodeSeed, body)
+func DirentTailChecksum(inodeSeed uint32, body []byte) uint32 {
+	return CRC32C(inodeSeed, body)
 }
 
-// dxChecksum is the checksum of an htree block: of everything up to the last
+// DXChecksum is the checksum of an htree block: of everything up to the last
 // entry in use, then of the tail (at tailOffset) with its checksum as zero.
-func dxChecksum(inodeSeed uint32, block []byte, entries, count, tailOffset int) uint32 {
-	c := crc32c(inodeSeed, block[:entries+count*dxEntrySize])
-	c = crc32c(c, block[tailOffset:tailOffset+4])
-	return crc32cZero(c, 4)
+func DXChecksum(inodeSeed uint32, block []byte, entries, count, tailOffset int) uint32 {
+	c := CRC32C(inodeSeed, block[:entries+count*DXEntrySize])
+	c = CRC32C(c, block[tailOffset:tailOffset+4])
+	return CRC32CZero(c, 4)
 }
 
-// extentChecksum is the checksum after the last slot of an extent block; body
+// ExtentChecksum is the checksum after the last slot of an extent block; body
 // is all before it.
-func extentChecksum(inodeSeed uint32, body []byte) uint32 {
-	return crc32c(inodeSeed, body)
+func ExtentChecksum(inodeSeed uint32, body []byte) uint32 {
+	return CRC32C(inodeSeed, body)
 }
 
-// xattrBlockChecksum is the h_checksum of an extended attribute block.
-func xattrBlockChecksum(seed uint32, number uint64, block []byte) uint32 {
-	c := crc32cUint64(seed, number)
-	c = crc32c(c, block[:xaHdrCsum])
-	c = crc32cZero(c, 4)
-	return crc32c(c, block[xaHdrCsum+4:])
+// XattrBlockChecksum is the h_checksum of an extended attribute block.
+func XattrBlockChecksum(seed uint32, number uint64, block []byte) uint32 {
+	c := CRC32CUint64(seed, number)
+	c = CRC32C(c, block[:XAHdrCsum])
+	c = CRC32CZero(c, 4)
+	return CRC32C(c, block[XAHdrCsum+4:])
 }
 
 // Little-endian and big-endian reads at an offset. A slice that is too short
 // panics, so the caller checks lengths once for each structure.
 
-func le16(p []byte, off int) uint16 { return binary.LittleEndian.Uint16(p[off:]) }
-func le32(p []byte, off int) uint32 { return binary.LittleEndian.Uint32(p[off:]) }
-func le64(p []byte, off int) uint64 { return binary.LittleEndian.Uint64(p[off:]) }
-func be16(p []byte, off int) uint16 { return binary.BigEndian.Uint16(p[off:]) }
-func be32(p []byte, off int) uint32 { return binary.BigEndian.Uint32(p[off:]) }
-func be64(p []byte, off int) uint64 { return binary.BigEndian.Uint64(p[off:]) }
+func LE16(p []byte, off int) uint16 { return binary.LittleEndian.Uint16(p[off:]) }
+func LE32(p []byte, off int) uint32 { return binary.LittleEndian.Uint32(p[off:]) }
+func LE64(p []byte, off int) uint64 { return binary.LittleEndian.Uint64(p[off:]) }
+func BE16(p []byte, off int) uint16 { return binary.BigEndian.Uint16(p[off:]) }
+func BE32(p []byte, off int) uint32 { return binary.BigEndian.Uint32(p[off:]) }
+func BE64(p []byte, off int) uint64 { return binary.BigEndian.Uint64(p[off:]) }

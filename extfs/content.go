@@ -16,10 +16,10 @@ type fileData struct {
 
 // Open implements tree.Data.
 func (d fileData) Open() (tree.Content, error) {
-	if d.in.has(flEncrypt) {
+	if d.in.has(FlEncrypt) {
 		return nil, tree.Unsupported(d.fs.name, d.in.place(), "the file is encrypted")
 	}
-	if d.in.has(flInlineData) {
+	if d.in.has(FlInlineData) {
 		p, err := d.fs.inlineData(d.in)
 		if err != nil {
 			return nil, err

@@ -91,7 +91,7 @@ func (d *device) readRaw(p []byte, off int64) error {
 // restoreMagic puts back the journal's magic number at the start of an escaped
 // block, of which p holds what is at in.
 func restoreMagic(p []byte, in int64) {
-	magic := [4]byte{jbdMagic >> 24, jbdMagic >> 16 & 0xFF, jbdMagic >> 8 & 0xFF, jbdMagic & 0xFF}
+	magic := [4]byte{JBDMagic >> 24, JBDMagic >> 16 & 0xFF, JBDMagic >> 8 & 0xFF, JBDMagic & 0xFF}
 	if in < int64(len(magic)) {
 		copy(p, magic[in:])
 	}

@@ -132,11 +132,11 @@ func (d *dir) scan(visit func(name []byte, ino uint32) error) error {
 		return nil
 	}
 	switch {
-	case in.has(flEncrypt):
+	case in.has(FlEncrypt):
 		return tree.Unsupported(fs.name, in.place(), "the directory is encrypted")
-	case in.has(flCasefold):
+	case in.has(FlCasefold):
 		return tree.Unsupported(fs.name, in.place(), "the directory is case-insensitive (casefold)")
-	case in.has(flInlineData):
+	case in.has(FlInlineData):
 		return d.scanInline(visit)
 	}
 	bs := fs.geo.blockSize
@@ -165,7 +165,7 @@ func (d *dir) scan(visit func(name []byte, ino uint32) error) error {
 func (d *dir) scanBlock(p []byte, number int64, visit func([]byte, uint32) error) error {
 	fs, in := d.fs, d.in
 	place := fmt.Sprintf("directory block %d", number)
-	indexed := in.has(flIndex) && fs.geo.hasCompat(compatDirIndex)
+	indexed := in.has(FlIndex) && fs.geo.hasCompat(CompatDirIndex)
 	isIndex := indexed && (number == 0 || d.recLen(p) == len(p))
 	end := len(p)
 	if fs.geo.metadataCsum() {
@@ -177,7 +177,7 @@ func (d *dir) scanBlock(p []byte, number int64, visit func([]byte, uint32) error
 			if err := d.checkTail(p, place); err != nil {
 				return err
 			}
-			end -= deTailSize
+			end -= DETailSize
 		}
 	}
 	dots := 0
@@ -215,7 +215,7 @@ func (d *dir) scanInline(visit func([]byte, uint32) error) error {
 	if d.in.size != int64(len(p)) {
 		return d.fs.corrupt(d.in, "inline directory of %d bytes says %d", len(p), d.in.size)
 	}
-	if err := d.checkParent(le32(p, 0)); err != nil {
+	if err := d.checkParent(LE32(p, 0)); err != nil {
 		return err
 	}
 	return d.scanEntries(p, 4, "inline directory", func(name []byte, ino uint32, at int) error {
@@ -241,25 +241,25 @@ func (d *dir) scanEntries(p []byte, at int, place string, visit func(name []byte
 		return d.fs.corrupt(d.in, "%s: entry at %d: %s", place, at, fmt.Sprintf(fact, args...))
 	}
 	for at < len(p) {
-		if len(p)-at < deName+deAlign {
+		if len(p)-at < DEName+DEAlign {
 			return bad("%d bytes are too short for it", len(p)-at)
 		}
 		length := d.recLen(p[at:])
-		nameLen := int(p[at+deNameLen])
+		nameLen := int(p[at+DENameLen])
 		switch {
-		case length < deName+deAlign || length%deAlign != 0:
+		case length < DEName+DEAlign || length%DEAlign != 0:
 			return bad("length of %d bytes", length)
-		case length < deName+nameLen:
+		case length < DEName+nameLen:
 			return bad("name of %d bytes in %d", nameLen, length)
 		case length > len(p)-at:
 			return bad("length of %d bytes where %d are left", length, len(p)-at)
 		}
-		ino := le32(p, at+deInode)
+		ino := LE32(p, at+DEInode)
 		if ino > d.fs.geo.inodes {
 			return bad("inode %d, the file system has %d", ino, d.fs.geo.inodes)
 		}
 		if ino != 0 {
-			name := p[at+deName : at+deName+nameLen]
+			name := p[at+DEName : at+DEName+nameLen]
 			if s := string(name); s != "." && s != ".." {
 				if err := tree.CheckName(s); err != nil {
 					return bad("%v", err)
@@ -277,8 +277,8 @@ func (d *dir) scanEntries(p []byte, at int, place string, visit func(name []byte
 // recLen decodes an entry's length; in blocks of 64 KiB, where 65536 does not
 // fit, 0 and 65535 stand for the whole block.
 func (d *dir) recLen(p []byte) int {
-	n := int(le16(p, deRecLen))
-	if d.fs.geo.blockSize == 1<<16 && (n == 0 || n == deMaxRecLen) {
+	n := int(LE16(p, DERecLen))
+	if d.fs.geo.blockSize == 1<<16 && (n == 0 || n == DEMaxRecLen) {
 		return 1 << 16
 	}
 	return n
@@ -287,11 +287,11 @@ func (d *dir) recLen(p []byte) int {
 // checkTail checks the checksum of a block of entries, which stands in what
 // looks like an unused entry at its end.
 func (d *dir) checkTail(p []byte, place string) error {
-	body, tail := p[:len(p)-deTailSize], p[len(p)-deTailSize:]
-	if le32(tail, deInode) != 0 || le16(tail, deRecLen) != deTailSize || tail[deNameLen] != 0 || tail[deFileType] != deTailFileType {
+	body, tail := p[:len(p)-DETailSize], p[len(p)-DETailSize:]
+	if LE32(tail, DEInode) != 0 || LE16(tail, DERecLen) != DETailSize || tail[DENameLen] != 0 || tail[DEFileType] != DETailFileType {
 		return d.fs.corrupt(d.in, "%s: has no checksum", place)
 	}
-	want, got := le32(tail, deTailCsum), direntTailChecksum(d.fs.inodeSeed(d.in), body)
+	want, got := LE32(tail, DETailCsum), DirentTailChecksum(d.fs.inodeSeed(d.in), body)
 	if want != got {
 		return d.fs.corrupt(d.in, "%s: checksum is %#08x, the content gives %#08x", place, want, got)
 	}
@@ -301,19 +301,19 @@ func (d *dir) checkTail(p []byte, place string) error {
 // checkIndexChecksum checks the checksum of an htree's root or node, which
 // stands after the last slot for an entry.
 func (d *dir) checkIndexChecksum(p []byte, place string) error {
-	entries := dxNodeEntries
+	entries := DXNodeEntries
 	if d.recLen(p) != len(p) {
-		if p[dxRootInfo+dxInfoLen] != dxInfoSize || le32(p, dxRootInfo) != 0 {
+		if p[DXRootInfo+DXInfoLen] != DXInfoSize || LE32(p, DXRootInfo) != 0 {
 			return d.fs.corrupt(d.in, "%s: not the root of a hash index", place)
 		}
-		entries = dxRootEntries
+		entries = DXRootEntries
 	}
-	limit, count := int(le16(p, entries)), int(le16(p, entries+2))
-	tail := entries + limit*dxEntrySize
-	if count > limit || tail > len(p)-dxTailSize {
+	limit, count := int(LE16(p, entries)), int(LE16(p, entries+2))
+	tail := entries + limit*DXEntrySize
+	if count > limit || tail > len(p)-DXTailSize {
 		return d.fs.corrupt(d.in, "%s: %d of %d index entries in use", place, count, limit)
 	}
-	want, got := le32(p, tail+4), dxChecksum(d.fs.inodeSeed(d.in), p, entries, count, tail)
+	want, got := LE32(p, tail+4), DXChecksum(d.fs.inodeSeed(d.in), p, entries, count, tail)
 	if want != got {
 		return d.fs.corrupt(d.in, "%s: index checksum is %#08x, the content gives %#08x", place, want, got)
 	}

@@ -187,7 +187,7 @@ func checkFree(t testing.TB, fs *FS) (free int64) {
 	}
 	err := tree.Walk(t.Context(), rootOf(t, fs), func(path string, n *tree.Node) error {
 		in, err := fs.inode(uint32(n.Inode.Number))
-		if err != nil || n.Type != tree.Regular && n.Type != tree.Directory || in.has(flInlineData) {
+		if err != nil || n.Type != tree.Regular && n.Type != tree.Directory || in.has(FlInlineData) {
 			return err
 		}
 		end := uint64(in.size+fs.geo.blockSize-1) >> fs.geo.blockBits

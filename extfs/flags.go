@@ -7,5 +7,5 @@ import "relive/tree"
 // (EXT4_FL_USER_MODIFIABLE), without the ones that say how content is stored.
 // Build writes those of regular files and directories; nodes of an image have
 // these and more (tree.FlagsTold).
-const KeptFlags tree.Flags = flSecureRm | flUnrm | flSync | flImmutable | flAppend | flNodump | flNoatime |
-	flJournalData | flNotail | flDirsync | flTopdir
+const KeptFlags tree.Flags = FlSecureRm | FlUnrm | FlSync | FlImmutable | FlAppend | FlNodump | FlNoatime |
+	FlJournalData | FlNotail | FlDirsync | FlTopdir

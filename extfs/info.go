@@ -93,9 +93,9 @@ type ErrorRecord struct {
 func (fs *FS) Info() Info {
 	g, sb := fs.geo, fs.sb
 	wide := func(lo, hi int) int64 {
-		n := uint64(le32(sb, lo))
-		if g.hasIncompat(incompat64Bit) {
-			n |= uint64(le32(sb, hi)) << 32
+		n := uint64(LE32(sb, lo))
+		if g.hasIncompat(Incompat64Bit) {
+			n |= uint64(LE32(sb, hi)) << 32
 		}
 		return int64(n)
 	}
@@ -105,61 +105,61 @@ func (fs *FS) Info() Info {
 		BlockSize:      g.blockSize,
 		ClusterSize:    g.blockSize << g.clusterBits,
 		Blocks:         int64(g.blocks),
-		FreeBlocks:     wide(sbFreeBlocksLo, sbFreeBlocksHi),
-		ReservedBlocks: wide(sbReservedBlocksLo, sbReservedBlocksHi),
+		FreeBlocks:     wide(SBFreeBlocksLo, SBFreeBlocksHi),
+		ReservedBlocks: wide(SBReservedBlocksLo, SBReservedBlocksHi),
 		Inodes:         int64(g.inodes),
-		FreeInodes:     int64(le32(sb, sbFreeInodes)),
+		FreeInodes:     int64(LE32(sb, SBFreeInodes)),
 		InodeSize:      g.inodeSize,
 		BlocksPerGroup: int64(g.blocksPerGroup),
 		InodesPerGroup: int64(g.inodesPerGroup),
 		Groups:         int64(g.groups),
 		FirstInode:     g.firstInode,
 
-		Label:       cString(sb[sbVolumeName:][:16]),
+		Label:       cString(sb[SBVolumeName:][:16]),
 		UUID:        g.uuid,
-		LastMounted: cString(sb[sbLastMounted:][:64]),
-		CreatorOS:   le32(sb, sbCreatorOS),
+		LastMounted: cString(sb[SBLastMounted:][:64]),
+		CreatorOS:   LE32(sb, SBCreatorOS),
 		Features:    g.features(),
 
 		FeatureCompat:   g.compat,
 		FeatureIncompat: g.incompat,
 		FeatureROCompat: g.roCompat,
 
-		Created:   sbTime(sb, sbMkfsTime, sbMkfsTimeHi),
-		LastMount: sbTime(sb, sbMountTime, sbMountTimeHi),
-		LastWrite: sbTime(sb, sbWriteTime, sbWriteTimeHi),
-		LastCheck: sbTime(sb, sbLastCheck, sbLastCheckHi),
+		Created:   sbTime(sb, SBMkfsTime, SBMkfsTimeHi),
+		LastMount: sbTime(sb, SBMountTime, SBMountTimeHi),
+		LastWrite: sbTime(sb, SBWriteTime, SBWriteTimeHi),
+		LastCheck: sbTime(sb, SBLastCheck, SBLastCheckHi),
 
-		MountCount:    int(le16(sb, sbMountCount)),
-		MaxMountCount: int(int16(le16(sb, sbMaxMountCount))),
-		CheckInterval: int64(le32(sb, sbCheckInterval)),
+		MountCount:    int(LE16(sb, SBMountCount)),
+		MaxMountCount: int(int16(LE16(sb, SBMaxMountCount))),
+		CheckInterval: int64(LE32(sb, SBCheckInterval)),
 
 		NeedsRecovery: fs.needsRecovery,
-		HasErrors:     le16(sb, sbState)&stateErrors != 0,
-		ErrorCount:    int64(le32(sb, sbErrorCount)),
-		OnErrors:      int(le16(sb, sbErrors)),
+		HasErrors:     LE16(sb, SBState)&StateErrors != 0,
+		ErrorCount:    int64(LE32(sb, SBErrorCount)),
+		OnErrors:      int(LE16(sb, SBErrors)),
 		Journal:       fs.journal,
 
-		UnsignedHash:    le32(sb, sbFlags)&flagUnsignedHash != 0,
-		HashVersion:     sb[sbDefHashVersion],
-		DefaultMount:    le32(sb, sbDefaultMountOpts),
-		MountOptions:    cString(sb[sbMountOpts:][:64]),
-		ReservedUID:     uint32(le16(sb, sbDefResUID)),
-		ReservedGID:     uint32(le16(sb, sbDefResGID)),
-		MinExtraIsize:   int(le16(sb, sbMinExtraIsize)),
-		WantExtraIsize:  int(le16(sb, sbWantExtraIsize)),
-		RAIDStride:      int(le16(sb, sbRAIDStride)),
-		RAIDStripeWidth: int64(le32(sb, sbRAIDStripeWidth)),
-		KBytesWritten:   int64(le64(sb, sbKBytesWritten)),
+		UnsignedHash:    LE32(sb, SBFlags)&FlagUnsignedHash != 0,
+		HashVersion:     sb[SBDefHashVersion],
+		DefaultMount:    LE32(sb, SBDefaultMountOpts),
+		MountOptions:    cString(sb[SBMountOpts:][:64]),
+		ReservedUID:     uint32(LE16(sb, SBDefResUID)),
+		ReservedGID:     uint32(LE16(sb, SBDefResGID)),
+		MinExtraIsize:   int(LE16(sb, SBMinExtraIsize)),
+		WantExtraIsize:  int(LE16(sb, SBWantExtraIsize)),
+		RAIDStride:      int(LE16(sb, SBRAIDStride)),
+		RAIDStripeWidth: int64(LE32(sb, SBRAIDStripeWidth)),
+		KBytesWritten:   int64(LE64(sb, SBKBytesWritten)),
 	}
-	copy(info.HashSeed[:], sb[sbHashSeed:])
-	info.Clean = le16(sb, sbState)&stateValid != 0 && !info.HasErrors
-	if g.hasIncompat(incompatFlexBG) {
-		info.FlexGroupSize = 1 << min(sb[sbLogGroupsPerFlex], 31)
+	copy(info.HashSeed[:], sb[SBHashSeed:])
+	info.Clean = LE16(sb, SBState)&StateValid != 0 && !info.HasErrors
+	if g.hasIncompat(IncompatFlexBG) {
+		info.FlexGroupSize = 1 << min(sb[SBLogGroupsPerFlex], 31)
 	}
 	if info.ErrorCount > 0 {
-		info.FirstError = errorRecord(sb, sbFirstErrorTime, sbFirstErrorTimeHi, sbFirstErrorInode, sbFirstErrorBlock, sbFirstErrorFunc, sbFirstErrorLine)
-		info.LastError = errorRecord(sb, sbLastErrorTime, sbLastErrorTimeHi, sbLastErrorInode, sbLastErrorBlock, sbLastErrorFunc, sbLastErrorLine)
+		info.FirstError = errorRecord(sb, SBFirstErrorTime, SBFirstErrorTimeHi, SBFirstErrorInode, SBFirstErrorBlock, SBFirstErrorFunc, SBFirstErrorLine)
+		info.LastError = errorRecord(sb, SBLastErrorTime, SBLastErrorTimeHi, SBLastErrorInode, SBLastErrorBlock, SBLastErrorFunc, SBLastErrorLine)
 	}
 	if blocks, inodes, err := fs.countFree(); err == nil {
 		info.FreeBlocks, info.FreeInodes = blocks, inodes
@@ -183,22 +183,22 @@ func (fs *FS) countFree() (blocks, inodes int64, err error) {
 // features lists all features under their e2fsprogs names, in the order of the
 // superblock's fields.
 func (g *geometry) features() []string {
-	out := featureNames(g.compat, compatNames(), "compat")
-	out = append(out, featureNames(g.incompat, incompatNames(), "incompat")...)
-	return append(out, featureNames(g.roCompat, roCompatNames(), "ro_compat")...)
+	out := featureNames(g.compat, CompatNames(), "compat")
+	out = append(out, featureNames(g.incompat, IncompatNames(), "incompat")...)
+	return append(out, featureNames(g.roCompat, ROCompatNames(), "ro_compat")...)
 }
 
 // kind tells which driver was meant, by the features that ext2 and ext3 have.
 func (g *geometry) kind() string {
 	const (
-		compat3   = compatDirPrealloc | compatImagicInodes | compatHasJournal | compatExtAttr | compatResizeInode | compatDirIndex
-		incompat3 = incompatFiletype | incompatRecover | incompatMetaBG
-		ro3       = roSparseSuper | roLargeFile | roBtreeDir
+		compat3   = CompatDirPrealloc | CompatImagicInodes | CompatHasJournal | CompatExtAttr | CompatResizeInode | CompatDirIndex
+		incompat3 = IncompatFiletype | IncompatRecover | IncompatMetaBG
+		ro3       = ROSparseSuper | ROLargeFile | ROBtreeDir
 	)
 	switch {
 	case g.compat&^compat3 != 0, g.incompat&^incompat3 != 0, g.roCompat&^ro3 != 0:
 		return "ext4"
-	case g.hasCompat(compatHasJournal):
+	case g.hasCompat(CompatHasJournal):
 		return "ext3"
 	}
 	return "ext2"
@@ -206,16 +206,16 @@ func (g *geometry) kind() string {
 
 // sbTime decodes a time of the superblock, unsigned seconds of forty bits.
 func sbTime(sb []byte, lo, hi int) tree.Time {
-	return tree.Time{Sec: int64(le32(sb, lo)) | int64(sb[hi])<<32}
+	return tree.Time{Sec: int64(LE32(sb, lo)) | int64(sb[hi])<<32}
 }
 
 func errorRecord(sb []byte, time, timeHi, inode, block, function, line int) ErrorRecord {
 	return ErrorRecord{
 		Time:     sbTime(sb, time, timeHi),
-		Inode:    le32(sb, inode),
-		Block:    le64(sb, block),
+		Inode:    LE32(sb, inode),
+		Block:    LE64(sb, block),
 		Function: cString(sb[function:][:32]),
-		Line:     le32(sb, line),
+		Line:     LE32(sb, line),
 	}
 }
 

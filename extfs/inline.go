@@ -10,13 +10,13 @@ func (fs *FS) inlineData(in *inode) ([]byte, error) {
 	}
 	for i := range entries {
 		e := &entries[i]
-		if e.index != xaIndexSystem || e.name != "data" {
+		if e.index != XAIndexSystem || e.name != "data" {
 			continue
 		}
 		if e.valueInum != 0 {
 			return nil, fs.corrupt(in, "inline data continues in inode %d", e.valueInum)
 		}
-		return append(append(make([]byte, 0, inBlockSize+len(e.value)), in.block[:]...), e.value...), nil
+		return append(append(make([]byte, 0, InBlockSize+len(e.value)), in.block[:]...), e.value...), nil
 	}
 	return nil, fs.corrupt(in, "inline data without the attribute %s", inlineDataName)
 }

@@ -73,14 +73,14 @@ func setJournalSequence(t testing.TB, img string, sequence uint32) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	sb := make([]byte, jbdSBSize)
+	sb := make([]byte, JBDSBSize)
 	off := int64(at) * fs.geo.blockSize
 	if _, err := f.ReadAt(sb, off); err != nil {
 		t.Fatal(err)
 	}
-	binary.BigEndian.PutUint32(sb[jsbSequence:], sequence)
-	binary.BigEndian.PutUint32(sb[jsbChecksum:], 0)
-	binary.BigEndian.PutUint32(sb[jsbChecksum:], crc32c(^uint32(0), sb))
+	binary.BigEndian.PutUint32(sb[JSBSequence:], sequence)
+	binary.BigEndian.PutUint32(sb[JSBChecksum:], 0)
+	binary.BigEndian.PutUint32(sb[JSBChecksum:], CRC32C(^uint32(0), sb))
 	if _, err := f.WriteAt(sb, off); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (fs *FS) mapBlock(in *inode, logical uint64) (run, error) {
 
 // mapStored is mapBlock without what fast commits changed.
 func (fs *FS) mapStored(in *inode, logical uint64) (run, error) {
-	if in.has(flExtents) {
+	if in.has(FlExtents) {
 		return fs.mapExtent(in, logical)
 	}
 	return fs.mapIndirect(in, logical)

@@ -72,10 +72,10 @@ func (r *recovery) step(sequence uint32) (p []byte, kind uint32, err error) {
 	if err := r.advance(1); err != nil {
 		return nil, 0, err
 	}
-	if be32(p, jbdHdrMagic) != jbdMagic || be32(p, jbdHdrSeq) != sequence {
+	if BE32(p, JBDHdrMagic) != JBDMagic || BE32(p, JBDHdrSeq) != sequence {
 		return p, 0, nil
 	}
-	return p, be32(p, jbdHdrType), nil
+	return p, BE32(p, JBDHdrType), nil
 }
 
 func (r *recovery) advance(n int) error {
@@ -102,18 +102,18 @@ func (r *recovery) scan() error {
 	stale := false    // a checksum was wrong in this transaction
 	sum := ^uint32(0) // of the transaction's blocks, with checksums v1
 	ended := false    // r.end is known, only v1 looks further
-	v1 := j.compat&jbdCompatChecksum != 0
+	v1 := j.compat&JBDCompatChecksum != 0
 	for {
 		p, kind, err := r.step(sequence)
 		if err != nil {
 			return err
 		}
 		switch kind {
-		case jbdDescriptor:
+		case JBDDescriptor:
 			stale = stale || !j.checkTail(p)
 			n := j.countTags(p)
 			if v1 && !ended {
-				sum = crc32BE(sum, p)
+				sum = CRC32BE(sum, p)
 				if sum, err = r.sumBlocks(sum, n); err != nil {
 					return err
 				}
@@ -123,11 +123,11 @@ func (r *recovery) scan() error {
 				return err
 			}
 			continue
-		case jbdRevoke:
+		case JBDRevoke:
 			stale = stale || !j.checkTail(p)
 			continue
-		case jbdCommit:
-			time := be64(p, jcbSec)
+		case JBDCommit:
+			time := BE64(p, JCBSec)
 			older := time < lastTime
 			if stale {
 				if !older {
@@ -142,7 +142,7 @@ func (r *recovery) scan() error {
 				if older {
 					break
 				}
-				if j.incompat&jbdIncompatAsyncCommit == 0 {
+				if j.incompat&JBDIncompatAsyncCommit == 0 {
 					return j.corrupt("wrong checksum in the commit of transaction %d", sequence)
 				}
 				if !v1 {
@@ -169,7 +169,7 @@ func (r *recovery) sumBlocks(sum uint32, n int) (uint32, error) {
 		if err != nil {
 			return 0, err
 		}
-		sum = crc32BE(sum, p)
+		sum = CRC32BE(sum, p)
 		if err := r.advance(1); err != nil {
 			return 0, err
 		}
@@ -188,17 +188,17 @@ func (r *recovery) pass(onRevoke func(p []byte, sequence uint32) error, onDescri
 			return err
 		}
 		switch kind {
-		case jbdDescriptor:
+		case JBDDescriptor:
 			if onDescriptor == nil {
 				err = r.advance(r.j.countTags(p))
 			} else {
 				err = onDescriptor(p, sequence)
 			}
-		case jbdRevoke:
+		case JBDRevoke:
 			if onRevoke != nil {
 				err = onRevoke(p, sequence)
 			}
-		case jbdCommit:
+		case JBDCommit:
 			sequence++
 		default:
 			err = r.j.corrupt("transaction %d has no end", sequence)
@@ -215,20 +215,20 @@ func (r *recovery) pass(onRevoke func(p []byte, sequence uint32) error, onDescri
 func (r *recovery) noteRevokes(p []byte, sequence uint32) error {
 	j := r.j
 	size, tail := 4, 0
-	if j.incompat&jbdIncompat64Bit != 0 {
+	if j.incompat&JBDIncompat64Bit != 0 {
 		size = 8
 	}
 	if j.csumV2or3() {
-		tail = jbdTailSize
+		tail = JBDTailSize
 	}
-	used := int64(be32(p, jbdRevokeLen))
+	used := int64(BE32(p, JBDRevokeLen))
 	if used > int64(len(p)-tail) {
 		return j.corrupt("transaction %d: revoke block with %d bytes", sequence, used)
 	}
-	for at := jbdRevokeHdr; int64(at+size) <= used; at += size {
-		block := uint64(be32(p, at))
+	for at := JBDRevokeHdr; int64(at+size) <= used; at += size {
+		block := uint64(BE32(p, at))
 		if size == 8 {
-			block = be64(p, at)
+			block = BE64(p, at)
 		}
 		if last, ok := r.revoked[block]; !ok || sequenceAfter(sequence, last) {
 			r.revoked[block] = sequence
@@ -265,7 +265,7 @@ func (r *recovery) noteBlocks(descriptor []byte, sequence uint32) error {
 		if err != nil {
 			return err
 		}
-		r.blocks[t.block] = overlayBlock{block: t.block, from: from, escaped: t.flags&tagEscape != 0}
+		r.blocks[t.block] = overlayBlock{block: t.block, from: from, escaped: t.flags&TagEscape != 0}
 	}
 	return nil
 }
@@ -294,25 +294,25 @@ func (j *journal) countTags(p []byte) int {
 func (j *journal) eachTag(p []byte, visit func(tag)) {
 	size, end := j.tagBytes(), len(p)
 	if j.csumV2or3() {
-		end -= jbdTailSize
+		end -= JBDTailSize
 	}
-	for at := jbdHdrSize; at+size <= end; {
-		t := tag{block: uint64(be32(p, at+tagBlock))}
-		if j.incompat&jbdIncompatCsumV3 != 0 {
-			t.flags = be32(p, at+tag3Flags)
-			t.checksum = be32(p, at+tag3Checksum)
+	for at := JBDHdrSize; at+size <= end; {
+		t := tag{block: uint64(BE32(p, at+TagBlock))}
+		if j.incompat&JBDIncompatCsumV3 != 0 {
+			t.flags = BE32(p, at+Tag3Flags)
+			t.checksum = BE32(p, at+Tag3Checksum)
 		} else {
-			t.flags = uint32(be16(p, at+tagFlags))
-			t.checksum = uint32(be16(p, at+tagChecksum))
+			t.flags = uint32(BE16(p, at+TagFlags))
+			t.checksum = uint32(BE16(p, at+TagChecksum))
 		}
-		if j.incompat&jbdIncompat64Bit != 0 {
-			t.block |= uint64(be32(p, at+tagBlockHi)) << 32
+		if j.incompat&JBDIncompat64Bit != 0 {
+			t.block |= uint64(BE32(p, at+TagBlockHi)) << 32
 		}
 		visit(t)
-		if at += size; t.flags&tagSameUUID == 0 {
-			at += jbdUUIDSize
+		if at += size; t.flags&TagSameUUID == 0 {
+			at += JBDUUIDSize
 		}
-		if t.flags&tagLast != 0 {
+		if t.flags&TagLast != 0 {
 			return
 		}
 	}
@@ -323,15 +323,15 @@ func (j *journal) checkTail(p []byte) bool {
 	if !j.csumV2or3() {
 		return true
 	}
-	body := len(p) - jbdTailSize
-	return crc32cZero(crc32c(j.seed, p[:body]), 4) == be32(p, body)
+	body := len(p) - JBDTailSize
+	return CRC32CZero(CRC32C(j.seed, p[:body]), 4) == BE32(p, body)
 }
 
 // checkBlock checks the checksum of a copied block, of which v2 keeps only the
 // lower half.
 func (j *journal) checkBlock(t tag, p []byte, sequence uint32) bool {
-	c := crc32c(crc32c(j.seed, []byte{byte(sequence >> 24), byte(sequence >> 16), byte(sequence >> 8), byte(sequence)}), p)
-	if j.incompat&jbdIncompatCsumV3 == 0 {
+	c := CRC32C(CRC32C(j.seed, []byte{byte(sequence >> 24), byte(sequence >> 16), byte(sequence >> 8), byte(sequence)}), p)
+	if j.incompat&JBDIncompatCsumV3 == 0 {
 		c &= 0xFFFF
 	}
 	return c == t.checksum
@@ -341,18 +341,18 @@ func (j *journal) checkBlock(t tag, p []byte, sequence uint32) bool {
 // the transaction's descriptors and blocks, else that of the block itself. One
 // of which only the header reached the disk is right too.
 func (j *journal) checkCommit(p []byte, sum uint32, v1 bool) bool {
-	want := be32(p, jcbChecksum)
+	want := BE32(p, JCBChecksum)
 	if v1 {
-		kind, size := p[jcbChecksumType], p[jcbChecksumSize]
-		return kind == jbdCRC32 && size == jbdCRC32Size && want == sum ||
+		kind, size := p[JCBChecksumType], p[JCBChecksumSize]
+		return kind == JBDCRC32 && size == JBDCRC32Size && want == sum ||
 			kind == 0 && size == 0 && want == 0
 	}
 	if !j.csumV2or3() {
 		return true
 	}
-	header := crc32c(crc32cZero(crc32c(j.seed, p[:jcbChecksum]), 4), p[jcbChecksum+4:jbdCommitSize])
-	if crc32c(header, p[jbdCommitSize:]) == want {
+	header := CRC32C(CRC32CZero(CRC32C(j.seed, p[:JCBChecksum]), 4), p[JCBChecksum+4:JBDCommitSize])
+	if CRC32C(header, p[JBDCommitSize:]) == want {
 		return true
 	}
-	return crc32c(header, make([]byte, len(p)-jbdCommitSize)) == want
+	return CRC32C(header, make([]byte, len(p)-JBDCommitSize)) == want
 }
