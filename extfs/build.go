@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -173,7 +174,7 @@ func (o BuildOptions) resolve() (*resolved, error) {
 	default:
 		return nil, tree.Unsupported(r.Name, "block size", "%d, must be 1024, 2048 or 4096", r.blockSize)
 	}
-	if r.inodeSize < InodeSizeOld || r.inodeSize > r.blockSize || r.inodeSize&(r.inodeSize-1) != 0 {
+	if r.inodeSize < ondisk.InodeSizeOld || r.inodeSize > r.blockSize || r.inodeSize&(r.inodeSize-1) != 0 {
 		return nil, tree.Unsupported(r.Name, "inode size", "%d, must be a power of two from 128 to the block size", r.inodeSize)
 	}
 	if len(o.Label) > 16 {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"strings"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -100,10 +101,10 @@ func takeCensus(ctx context.Context, o *resolved, root *tree.Node) (*census, err
 		c.large = true
 	}
 	if c.large {
-		o.feat.ROCompat |= ROLargeFile
+		o.feat.ROCompat |= ondisk.ROLargeFile
 	}
 	if c.named {
-		o.feat.Compat |= CompatExtAttr
+		o.feat.Compat |= ondisk.CompatExtAttr
 	}
 	return c, nil
 }
@@ -131,7 +132,7 @@ func (c *census) inodesUsed() uint64 {
 
 // recordOf gives the place of an inode's record.
 func recordOf(ino uint32) int {
-	if ino == InoRoot {
+	if ino == ondisk.InoRoot {
 		return 0
 	}
 	return int(ino - firstInode + 1)
@@ -157,11 +158,11 @@ func (c *census) inode(n *tree.Node, ino uint32) (more int, err error) {
 			return 0, fmt.Errorf("%w: symlink target of %d bytes with blocks of %d", tree.ErrUnsupported, len(n.Target), bs)
 		case strings.IndexByte(n.Target, 0) >= 0:
 			return 0, fmt.Errorf("%w: symlink target holds a NUL", tree.ErrUnsupported)
-		case len(n.Target) >= InBlockSize:
+		case len(n.Target) >= ondisk.InBlockSize:
 			rec.kind, rec.blocks = holdsTarget, 1
 		}
 	case tree.BlockDevice, tree.CharDevice:
-		var iblock [InBlockSize]byte
+		var iblock [ondisk.InBlockSize]byte
 		if !putDevice(iblock[:], n.Rdev) {
 			return 0, fmt.Errorf("%w: device number %d:%d", tree.ErrUnsupported, n.Rdev.Major, n.Rdev.Minor)
 		}
@@ -179,8 +180,8 @@ func (c *census) inode(n *tree.Node, ino uint32) (more int, err error) {
 
 func (c *census) link(n *tree.Node, ino uint32) error {
 	rec := &c.records[recordOf(ino)]
-	if rec.links == MaxLinkCount {
-		return fmt.Errorf("%w: more than %d hard links of one file", tree.ErrUnsupported, MaxLinkCount)
+	if rec.links == ondisk.MaxLinkCount {
+		return fmt.Errorf("%w: more than %d hard links of one file", tree.ErrUnsupported, ondisk.MaxLinkCount)
 	}
 	rec.links++
 	c.files++
@@ -197,7 +198,7 @@ func (c *census) directory(self, parent uint32, entries []direntry, subdirs, min
 	rec.blocks = uint32(p.blocks)
 	rec.indexed = p.indexed
 	rec.links = uint32(subdirs) + 2
-	if rec.links > MaxLinkCount {
+	if rec.links > ondisk.MaxLinkCount {
 		if !c.o.feat.dirNlink() {
 			return fmt.Errorf("%w: %d subdirectories without the feature dir_nlink", tree.ErrUnsupported, subdirs)
 		}
@@ -243,7 +244,7 @@ func (c *census) contentBlocks(n *tree.Node, ino uint32) (uint32, error) {
 	if n.Size >= 1<<31 {
 		c.large = true
 	}
-	if n.Size > (ExtMaxLogical)*bs {
+	if n.Size > (ondisk.ExtMaxLogical)*bs {
 		return 0, fmt.Errorf("%w: file of %d bytes with blocks of %d", tree.ErrUnsupported, n.Size, bs)
 	}
 	blocks := uint32(divCeil(n.Size, bs))
@@ -333,7 +334,7 @@ func (c *census) attributes(n *tree.Node, ino uint32) (more int, err error) {
 	putXattrBlock(c.buf, split.block, 0)
 	key := sha256.Sum256(c.buf)
 	number, ok := c.xattrBlock[key]
-	if !ok || c.xattrRefs[number] == XARefcountMax {
+	if !ok || c.xattrRefs[number] == ondisk.XARefcountMax {
 		number = int32(len(c.xattrRefs))
 		c.xattrRefs = append(c.xattrRefs, 0)
 		c.xattrBlock[key] = number

@@ -3,6 +3,7 @@ package extfs
 import (
 	"fmt"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -175,9 +176,9 @@ func (b *writer) keepData(room []byte, at uint32, phys uint64) error {
 
 // appendData adds a mapping, in extents that are not too long.
 func (b *writer) appendData(e extent) {
-	for e.n > ExtInitMax {
-		b.extents = addExtent(b.extents, extent{e.logical, ExtInitMax, e.phys})
-		e.logical, e.n, e.phys = e.logical+ExtInitMax, e.n-ExtInitMax, e.phys+ExtInitMax
+	for e.n > ondisk.ExtInitMax {
+		b.extents = addExtent(b.extents, extent{e.logical, ondisk.ExtInitMax, e.phys})
+		e.logical, e.n, e.phys = e.logical+ondisk.ExtInitMax, e.n-ondisk.ExtInitMax, e.phys+ondisk.ExtInitMax
 	}
 	b.extents = addExtent(b.extents, e)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+
+	"relive/extfs/internal/ondisk"
 )
 
 // direntry is a name to be written into a directory.
@@ -13,7 +15,9 @@ type direntry struct {
 	ftype uint8
 }
 
-func direntSize(name string) int { return (DEName + len(name) + DEAlign - 1) &^ (DEAlign - 1) }
+func direntSize(name string) int {
+	return (ondisk.DEName + len(name) + ondisk.DEAlign - 1) &^ (ondisk.DEAlign - 1)
+}
 
 // dotsSize is what "." and ".." take together.
 const dotsSize = 24
@@ -62,7 +66,7 @@ func newDirWriter(feat FeatureSet, blockSize int, hash dirHash, seed uint32) *di
 // usable is the room for entries in a block.
 func (d *dirWriter) usable() int {
 	if d.feat.csum() {
-		return d.blockSize - DETailSize
+		return d.blockSize - ondisk.DETailSize
 	}
 	return d.blockSize
 }
@@ -71,9 +75,9 @@ func (d *dirWriter) usable() int {
 func (d *dirWriter) indexSlots() (root, node int) {
 	tail := 0
 	if d.feat.csum() {
-		tail = DXTailSize
+		tail = ondisk.DXTailSize
 	}
-	return (d.blockSize - DXRootEntries - tail) / DXEntrySize, (d.blockSize - DXNodeEntries - tail) / DXEntrySize
+	return (d.blockSize - ondisk.DXRootEntries - tail) / ondisk.DXEntrySize, (d.blockSize - ondisk.DXNodeEntries - tail) / ondisk.DXEntrySize
 }
 
 // plan gives the shape of a directory with these entries and at least
@@ -166,13 +170,13 @@ func (d *dirWriter) cutLeaves() {
 // write encodes the directory as planned; emit gets its blocks in order.
 func (d *dirWriter) write(entries []direntry, minBlocks int, self, parent uint32, emit func([]byte) error) error {
 	p := d.plan(entries, minBlocks)
-	seed := InodeSeed(d.seed, self, 0)
+	seed := ondisk.InodeSeed(d.seed, self, 0)
 	if p.indexed {
 		return d.writeIndexed(p, seed, self, parent, emit)
 	}
 	block := d.begin()
-	block.add(direntry{".", self, FTDir})
-	block.add(direntry{"..", parent, FTDir})
+	block.add(direntry{".", self, ondisk.FTDir})
+	block.add(direntry{"..", parent, ondisk.FTDir})
 	done := 0
 	for _, e := range entries {
 		if !block.fits(e.name) {
@@ -212,13 +216,13 @@ func (b *dirBlock) fits(name string) bool { return b.at+direntSize(name) <= b.d.
 func (b *dirBlock) add(e direntry) {
 	p := b.d.buf[b.at:]
 	n := direntSize(e.name)
-	binary.LittleEndian.PutUint32(p[DEInode:], e.ino)
-	binary.LittleEndian.PutUint16(p[DERecLen:], uint16(n))
-	p[DENameLen] = uint8(len(e.name))
+	binary.LittleEndian.PutUint32(p[ondisk.DEInode:], e.ino)
+	binary.LittleEndian.PutUint16(p[ondisk.DERecLen:], uint16(n))
+	p[ondisk.DENameLen] = uint8(len(e.name))
 	if b.d.feat.filetype() {
-		p[DEFileType] = e.ftype
+		p[ondisk.DEFileType] = e.ftype
 	}
-	copy(p[DEName:], e.name)
+	copy(p[ondisk.DEName:], e.name)
 	b.last = b.at
 	b.at += n
 }
@@ -228,12 +232,12 @@ func (b *dirBlock) add(e direntry) {
 func (b *dirBlock) finish(seed uint32, emit func([]byte) error) error {
 	d, usable := b.d, b.d.usable()
 	start := max(b.last, 0)
-	binary.LittleEndian.PutUint16(d.buf[start+DERecLen:], uint16(usable-start))
+	binary.LittleEndian.PutUint16(d.buf[start+ondisk.DERecLen:], uint16(usable-start))
 	if d.feat.csum() {
 		tail := d.buf[usable:]
-		binary.LittleEndian.PutUint16(tail[DERecLen:], DETailSize)
-		tail[DEFileType] = DETailFileType
-		binary.LittleEndian.PutUint32(tail[DETailCsum:], DirentTailChecksum(seed, d.buf[:usable]))
+		binary.LittleEndian.PutUint16(tail[ondisk.DERecLen:], ondisk.DETailSize)
+		tail[ondisk.DEFileType] = ondisk.DETailFileType
+		binary.LittleEndian.PutUint32(tail[ondisk.DETailCsum:], ondisk.DirentTailChecksum(seed, d.buf[:usable]))
 	}
 	return emit(d.buf)
 }
@@ -267,22 +271,22 @@ func (d *dirWriter) writeIndexed(p dirPlan, seed, self, parent uint32, emit func
 	rootSlots, nodeSlots := d.indexSlots()
 
 	root := d.begin()
-	root.add(direntry{".", self, FTDir})
-	root.add(direntry{"..", parent, FTDir})
-	binary.LittleEndian.PutUint16(d.buf[12+DERecLen:], uint16(d.blockSize-12))
-	info := d.buf[DXRootInfo:]
-	info[DXInfoHash] = HashHalfMD4
-	info[DXInfoLen] = DXInfoSize
-	info[DXInfoLevels] = uint8(p.levels)
-	if err := d.finishIndex(levels[p.levels], DXRootEntries, rootSlots, seed, emit); err != nil {
+	root.add(direntry{".", self, ondisk.FTDir})
+	root.add(direntry{"..", parent, ondisk.FTDir})
+	binary.LittleEndian.PutUint16(d.buf[12+ondisk.DERecLen:], uint16(d.blockSize-12))
+	info := d.buf[ondisk.DXRootInfo:]
+	info[ondisk.DXInfoHash] = ondisk.HashHalfMD4
+	info[ondisk.DXInfoLen] = ondisk.DXInfoSize
+	info[ondisk.DXInfoLevels] = uint8(p.levels)
+	if err := d.finishIndex(levels[p.levels], ondisk.DXRootEntries, rootSlots, seed, emit); err != nil {
 		return err
 	}
 	for level := p.levels - 1; level >= 0; level-- {
 		for rest := levels[level]; len(rest) > 0; {
 			n := min(len(rest), p.fanout)
 			clear(d.buf)
-			binary.LittleEndian.PutUint16(d.buf[DERecLen:], uint16(d.blockSize))
-			if err := d.finishIndex(rest[:n], DXNodeEntries, nodeSlots, seed, emit); err != nil {
+			binary.LittleEndian.PutUint16(d.buf[ondisk.DERecLen:], uint16(d.blockSize))
+			if err := d.finishIndex(rest[:n], ondisk.DXNodeEntries, nodeSlots, seed, emit); err != nil {
 				return err
 			}
 			rest = rest[n:]
@@ -304,15 +308,15 @@ func (d *dirWriter) writeIndexed(p dirPlan, seed, self, parent uint32, emit func
 func (d *dirWriter) finishIndex(entries []indexEntry, at, slots int, seed uint32, emit func([]byte) error) error {
 	le := binary.LittleEndian
 	for i, e := range entries {
-		le.PutUint32(d.buf[at+i*DXEntrySize:], e.hash)
-		le.PutUint32(d.buf[at+i*DXEntrySize+4:], e.block)
+		le.PutUint32(d.buf[at+i*ondisk.DXEntrySize:], e.hash)
+		le.PutUint32(d.buf[at+i*ondisk.DXEntrySize+4:], e.block)
 	}
 	// The first entry has no hash: limit and count stand there.
 	le.PutUint16(d.buf[at:], uint16(slots))
 	le.PutUint16(d.buf[at+2:], uint16(len(entries)))
 	if d.feat.csum() {
-		tail := at + slots*DXEntrySize
-		le.PutUint32(d.buf[tail+4:], DXChecksum(seed, d.buf, at, len(entries), tail))
+		tail := at + slots*ondisk.DXEntrySize
+		le.PutUint32(d.buf[tail+4:], ondisk.DXChecksum(seed, d.buf, at, len(entries), tail))
 	}
 	return emit(d.buf)
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -64,7 +65,7 @@ func TestBuildCollisions(t *testing.T) {
 	var entries []direntry
 	for _, name := range names {
 		kids = append(kids, fileOf(name, nil))
-		entries = append(entries, direntry{name, 12, FTReg})
+		entries = append(entries, direntry{name, 12, ondisk.FTReg})
 	}
 	d := newDirWriter(r.feat, r.blockSize, r.hash, 0)
 	d.plan(entries, 0)
@@ -229,7 +230,7 @@ func TestBuildSharedAttributes(t *testing.T) {
 func TestBuildLargeAttributes(t *testing.T) {
 	systest.NeedRoot(t, "mount", "e2fsck")
 	t.Parallel()
-	large := tree.Xattrs{{Name: "user.a", Value: strings.Repeat("a", 5000)}, {Name: "user.b", Value: strings.Repeat("b", XAMaxValue)}}
+	large := tree.Xattrs{{Name: "user.a", Value: strings.Repeat("a", 5000)}, {Name: "user.b", Value: strings.Repeat("b", ondisk.XAMaxValue)}}
 	root := dirOf("", dirOf("d", fileOf("f", []byte("f"))), tree.NewSymlink("l", "target"))
 	root.Xattrs = large
 	d, _ := root.Lookup("d")
@@ -279,7 +280,7 @@ func TestBuildTimes(t *testing.T) {
 		if c.in != c.want {
 			want++
 		}
-		if c.inodeSize == InodeSizeOld {
+		if c.inodeSize == ondisk.InodeSizeOld {
 			want += 2 - 0
 		}
 		if rep.TimesChanged != want {
@@ -369,7 +370,7 @@ func TestParseFeatures(t *testing.T) {
 		t.Error(all, err)
 	}
 	less, err := f.ParseFeatures("^has_journal", "+gdt_csum")
-	if err != nil || less.journal() || less.ROCompat&ROGDTCsum == 0 {
+	if err != nil || less.journal() || less.ROCompat&ondisk.ROGDTCsum == 0 {
 		t.Error(less, err)
 	}
 	if _, err := f.ParseFeatures("extra_sugar"); !errors.Is(err, tree.ErrUnsupported) {
@@ -389,23 +390,23 @@ func FuzzBuildACL(f *testing.F) {
 	f.Add("")
 	f.Add("\x02\x00\x00\x00\x01")
 	f.Fuzz(func(t *testing.T, v string) {
-		stored, err := EncodeACL(v)
+		stored, err := ondisk.EncodeACL(v)
 		if err != nil {
 			return
 		}
-		back, err := DecodeACL([]byte(stored))
+		back, err := ondisk.DecodeACL([]byte(stored))
 		if err != nil {
 			t.Fatal(err)
 		}
 		// The id of an entry that has none is not kept, and an ACL without
 		// entries is none.
 		want := []byte(v)
-		for p := want[ACLHdrSize:]; len(p) > 0; p = p[ACLXattrSize:] {
-			if tag := LE16(p, 0); tag != ACLUser && tag != ACLGroup {
-				binary.LittleEndian.PutUint32(p[4:], ACLUndefinedID)
+		for p := want[ondisk.ACLHdrSize:]; len(p) > 0; p = p[ondisk.ACLXattrSize:] {
+			if tag := ondisk.LE16(p, 0); tag != ondisk.ACLUser && tag != ondisk.ACLGroup {
+				binary.LittleEndian.PutUint32(p[4:], ondisk.ACLUndefinedID)
 			}
 		}
-		if len(want) == ACLHdrSize {
+		if len(want) == ondisk.ACLHdrSize {
 			want = nil
 		}
 		if back != string(want) {
@@ -459,7 +460,7 @@ func TestBuildInTheFuture(t *testing.T) {
 // and those that say how content is stored are not taken over.
 func TestBuildFlags(t *testing.T) {
 	systest.NeedTools(t, "e2fsck", "debugfs")
-	set := map[string]tree.Flags{"": FlNodump, "d": FlImmutable | FlTopdir, "f": FlAppend | FlNoatime | FlInlineData | FlVerity | tree.FlagMarked, "l": FlImmutable}
+	set := map[string]tree.Flags{"": ondisk.FlNodump, "d": ondisk.FlImmutable | ondisk.FlTopdir, "f": ondisk.FlAppend | ondisk.FlNoatime | ondisk.FlInlineData | ondisk.FlVerity | tree.FlagMarked, "l": ondisk.FlImmutable}
 	root := dirOf("", dirOf("d"), fileOf("f", []byte("content")), fileOf("g", nil), tree.NewSymlink("l", "f"))
 	root.Flags = set[""]
 	for name, flags := range set {
@@ -472,7 +473,7 @@ func TestBuildFlags(t *testing.T) {
 	img, _ := buildFile(t, root, BuildOptions{Time: stamp})
 	systest.Fsck(t, img)
 	fs := openImage(t, img)
-	for name, want := range map[string]tree.Flags{"": FlNodump, "d": FlImmutable | FlTopdir, "f": FlAppend | FlNoatime, "g": 0, "l": 0} {
+	for name, want := range map[string]tree.Flags{"": ondisk.FlNodump, "d": ondisk.FlImmutable | ondisk.FlTopdir, "f": ondisk.FlAppend | ondisk.FlNoatime, "g": 0, "l": 0} {
 		n, err := rootOf(t, fs).Lookup(name)
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package extfs
 import (
 	"strings"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -17,9 +18,9 @@ type FeatureSet struct {
 // large_file huge_file dir_nlink extra_isize metadata_csum.
 func DefaultFeatures() FeatureSet {
 	return FeatureSet{
-		Compat:   CompatHasJournal | CompatExtAttr | CompatResizeInode | CompatDirIndex,
-		Incompat: IncompatFiletype | IncompatExtents | Incompat64Bit | IncompatFlexBG,
-		ROCompat: ROSparseSuper | ROLargeFile | ROHugeFile | RODirNlink | ROExtraIsize | ROMetadataCsum,
+		Compat:   ondisk.CompatHasJournal | ondisk.CompatExtAttr | ondisk.CompatResizeInode | ondisk.CompatDirIndex,
+		Incompat: ondisk.IncompatFiletype | ondisk.IncompatExtents | ondisk.Incompat64Bit | ondisk.IncompatFlexBG,
+		ROCompat: ondisk.ROSparseSuper | ondisk.ROLargeFile | ondisk.ROHugeFile | ondisk.RODirNlink | ondisk.ROExtraIsize | ondisk.ROMetadataCsum,
 	}
 }
 
@@ -29,12 +30,12 @@ func (f FeatureSet) Names() []string {
 	var out []string
 	for _, w := range []struct {
 		bits  uint32
-		names []FeatureName
+		names []ondisk.FeatureName
 		word  string
 	}{
-		{f.Compat, CompatNames(), "FEATURE_C"},
-		{f.Incompat, IncompatNames(), "FEATURE_I"},
-		{f.ROCompat, ROCompatNames(), "FEATURE_R"},
+		{f.Compat, ondisk.CompatNames(), "FEATURE_C"},
+		{f.Incompat, ondisk.IncompatNames(), "FEATURE_I"},
+		{f.ROCompat, ondisk.ROCompatNames(), "FEATURE_R"},
 	} {
 		for bit := range 32 {
 			if w.bits&(1<<bit) == 0 {
@@ -46,7 +47,7 @@ func (f FeatureSet) Names() []string {
 	return out
 }
 
-func featureBitName(names []FeatureName, bit uint32, word string, n int) string {
+func featureBitName(names []ondisk.FeatureName, bit uint32, word string, n int) string {
 	for _, f := range names {
 		if f.Bit == bit {
 			return f.Name
@@ -78,9 +79,9 @@ func (f FeatureSet) ParseFeatures(names ...string) (FeatureSet, error) {
 		found := false
 		for _, w := range []struct {
 			word  *uint32
-			names []FeatureName
+			names []ondisk.FeatureName
 		}{
-			{&f.Compat, CompatNames()}, {&f.Incompat, IncompatNames()}, {&f.ROCompat, ROCompatNames()},
+			{&f.Compat, ondisk.CompatNames()}, {&f.Incompat, ondisk.IncompatNames()}, {&f.ROCompat, ondisk.ROCompatNames()},
 		} {
 			for _, n := range w.names {
 				if n.Name != plain {
@@ -103,17 +104,17 @@ func (f FeatureSet) ParseFeatures(names ...string) (FeatureSet, error) {
 
 // What the builder can make.
 const (
-	buildCompat = CompatHasJournal | CompatExtAttr | CompatResizeInode | CompatDirIndex |
-		CompatOrphanFile | CompatStableInodes
-	buildIncompat = IncompatFiletype | IncompatExtents | Incompat64Bit | IncompatFlexBG |
-		IncompatEAInode | IncompatCsumSeed | IncompatLargeDir | IncompatInlineData
-	buildROCompat = ROSparseSuper | ROLargeFile | ROHugeFile | ROGDTCsum | RODirNlink |
-		ROExtraIsize | ROMetadataCsum
+	buildCompat = ondisk.CompatHasJournal | ondisk.CompatExtAttr | ondisk.CompatResizeInode | ondisk.CompatDirIndex |
+		ondisk.CompatOrphanFile | ondisk.CompatStableInodes
+	buildIncompat = ondisk.IncompatFiletype | ondisk.IncompatExtents | ondisk.Incompat64Bit | ondisk.IncompatFlexBG |
+		ondisk.IncompatEAInode | ondisk.IncompatCsumSeed | ondisk.IncompatLargeDir | ondisk.IncompatInlineData
+	buildROCompat = ondisk.ROSparseSuper | ondisk.ROLargeFile | ondisk.ROHugeFile | ondisk.ROGDTCsum | ondisk.RODirNlink |
+		ondisk.ROExtraIsize | ondisk.ROMetadataCsum
 
 	// stateIncompat and stateROCompat tell what state a file system is in, not
 	// how it is made, so features taken over from an old image lose them.
-	stateIncompat = IncompatRecover
-	stateROCompat = ROOrphanPresent
+	stateIncompat = ondisk.IncompatRecover
+	stateROCompat = ondisk.ROOrphanPresent
 )
 
 // checkFeatures gives the features to build with, or tells which one cannot be
@@ -125,45 +126,45 @@ func checkFeatures(image string, f FeatureSet, inodeSize int) (FeatureSet, error
 	f.Incompat &^= stateIncompat
 	f.ROCompat &^= stateROCompat
 	// mke2fs does the same: the newer checksum takes the older one's place.
-	if f.ROCompat&ROMetadataCsum != 0 {
-		f.ROCompat &^= ROGDTCsum
+	if f.ROCompat&ondisk.ROMetadataCsum != 0 {
+		f.ROCompat &^= ondisk.ROGDTCsum
 	}
 	bad := FeatureSet{f.Compat &^ buildCompat, f.Incompat &^ buildIncompat, f.ROCompat &^ buildROCompat}
 	if names := bad.Names(); len(names) > 0 {
 		return f, tree.Unsupported(image, "feature "+names[0], "cannot be built")
 	}
 	switch {
-	case f.Compat&CompatResizeInode != 0 && f.ROCompat&ROSparseSuper == 0:
+	case f.Compat&ondisk.CompatResizeInode != 0 && f.ROCompat&ondisk.ROSparseSuper == 0:
 		return f, tree.Unsupported(image, "feature resize_inode", "needs sparse_super")
-	case f.Incompat&Incompat64Bit != 0 && f.Incompat&IncompatExtents == 0:
+	case f.Incompat&ondisk.Incompat64Bit != 0 && f.Incompat&ondisk.IncompatExtents == 0:
 		return f, tree.Unsupported(image, "feature 64bit", "needs extent")
-	case f.Incompat&IncompatCsumSeed != 0 && f.ROCompat&ROMetadataCsum == 0:
+	case f.Incompat&ondisk.IncompatCsumSeed != 0 && f.ROCompat&ondisk.ROMetadataCsum == 0:
 		return f, tree.Unsupported(image, "feature metadata_csum_seed", "needs metadata_csum")
-	case f.Compat&CompatOrphanFile != 0 && f.Compat&CompatHasJournal == 0:
+	case f.Compat&ondisk.CompatOrphanFile != 0 && f.Compat&ondisk.CompatHasJournal == 0:
 		return f, tree.Unsupported(image, "feature orphan_file", "needs has_journal")
-	case f.Incompat&IncompatInlineData != 0 && inodeSize == InodeSizeOld:
+	case f.Incompat&ondisk.IncompatInlineData != 0 && inodeSize == ondisk.InodeSizeOld:
 		return f, tree.Unsupported(image, "feature inline_data", "needs inodes larger than 128 bytes")
 	}
 	return f, nil
 }
 
-func (f FeatureSet) journal() bool    { return f.Compat&CompatHasJournal != 0 }
-func (f FeatureSet) dirIndex() bool   { return f.Compat&CompatDirIndex != 0 }
-func (f FeatureSet) resize() bool     { return f.Compat&CompatResizeInode != 0 }
-func (f FeatureSet) orphanFile() bool { return f.Compat&CompatOrphanFile != 0 }
-func (f FeatureSet) filetype() bool   { return f.Incompat&IncompatFiletype != 0 }
-func (f FeatureSet) extents() bool    { return f.Incompat&IncompatExtents != 0 }
-func (f FeatureSet) wide() bool       { return f.Incompat&Incompat64Bit != 0 }
-func (f FeatureSet) flexBG() bool     { return f.Incompat&IncompatFlexBG != 0 }
-func (f FeatureSet) eaInode() bool    { return f.Incompat&IncompatEAInode != 0 }
-func (f FeatureSet) largeDir() bool   { return f.Incompat&IncompatLargeDir != 0 }
-func (f FeatureSet) csum() bool       { return f.ROCompat&ROMetadataCsum != 0 }
-func (f FeatureSet) hugeFile() bool   { return f.ROCompat&ROHugeFile != 0 }
-func (f FeatureSet) dirNlink() bool   { return f.ROCompat&RODirNlink != 0 }
+func (f FeatureSet) journal() bool    { return f.Compat&ondisk.CompatHasJournal != 0 }
+func (f FeatureSet) dirIndex() bool   { return f.Compat&ondisk.CompatDirIndex != 0 }
+func (f FeatureSet) resize() bool     { return f.Compat&ondisk.CompatResizeInode != 0 }
+func (f FeatureSet) orphanFile() bool { return f.Compat&ondisk.CompatOrphanFile != 0 }
+func (f FeatureSet) filetype() bool   { return f.Incompat&ondisk.IncompatFiletype != 0 }
+func (f FeatureSet) extents() bool    { return f.Incompat&ondisk.IncompatExtents != 0 }
+func (f FeatureSet) wide() bool       { return f.Incompat&ondisk.Incompat64Bit != 0 }
+func (f FeatureSet) flexBG() bool     { return f.Incompat&ondisk.IncompatFlexBG != 0 }
+func (f FeatureSet) eaInode() bool    { return f.Incompat&ondisk.IncompatEAInode != 0 }
+func (f FeatureSet) largeDir() bool   { return f.Incompat&ondisk.IncompatLargeDir != 0 }
+func (f FeatureSet) csum() bool       { return f.ROCompat&ondisk.ROMetadataCsum != 0 }
+func (f FeatureSet) hugeFile() bool   { return f.ROCompat&ondisk.ROHugeFile != 0 }
+func (f FeatureSet) dirNlink() bool   { return f.ROCompat&ondisk.RODirNlink != 0 }
 
 // groupCsum tells whether group descriptors have checksums, which is what
 // allows groups to stay uninitialised.
-func (f FeatureSet) groupCsum() bool { return f.ROCompat&(ROMetadataCsum|ROGDTCsum) != 0 }
+func (f FeatureSet) groupCsum() bool { return f.ROCompat&(ondisk.ROMetadataCsum|ondisk.ROGDTCsum) != 0 }
 
 // Buildable gives the features that an image can be built with, and the names
 // of those that it has to do without: unknown ones, and ones whose
@@ -173,17 +174,17 @@ func (f FeatureSet) Buildable() (can FeatureSet, without []string) {
 	f.Incompat &^= stateIncompat
 	f.ROCompat &^= stateROCompat
 	can = FeatureSet{f.Compat & buildCompat, f.Incompat & buildIncompat, f.ROCompat & buildROCompat}
-	if can.ROCompat&ROSparseSuper == 0 {
-		can.Compat &^= CompatResizeInode
+	if can.ROCompat&ondisk.ROSparseSuper == 0 {
+		can.Compat &^= ondisk.CompatResizeInode
 	}
-	if can.Incompat&IncompatExtents == 0 {
-		can.Incompat &^= Incompat64Bit
+	if can.Incompat&ondisk.IncompatExtents == 0 {
+		can.Incompat &^= ondisk.Incompat64Bit
 	}
-	if can.ROCompat&ROMetadataCsum == 0 {
-		can.Incompat &^= IncompatCsumSeed
+	if can.ROCompat&ondisk.ROMetadataCsum == 0 {
+		can.Incompat &^= ondisk.IncompatCsumSeed
 	}
-	if can.Compat&CompatHasJournal == 0 {
-		can.Compat &^= CompatOrphanFile
+	if can.Compat&ondisk.CompatHasJournal == 0 {
+		can.Compat &^= ondisk.CompatOrphanFile
 	}
 	return can, FeatureSet{f.Compat &^ can.Compat, f.Incompat &^ can.Incompat, f.ROCompat &^ can.ROCompat}.Names()
 }

@@ -3,6 +3,7 @@ package extfs
 import (
 	"encoding/binary"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -25,7 +26,7 @@ type freshInode struct {
 	links    uint16
 	blocks   uint64 // data, mapping and attribute blocks
 	flags    uint32
-	iblock   [InBlockSize]byte
+	iblock   [ondisk.InBlockSize]byte
 	acl      uint64 // the attribute block
 	body     []storedXattr
 
@@ -38,10 +39,10 @@ type freshInode struct {
 // extraSpace is the number of bytes behind the fields of an inode, for
 // attributes.
 func extraSpace(inodeSize int) int {
-	if inodeSize <= InodeSizeOld {
+	if inodeSize <= ondisk.InodeSizeOld {
 		return 0
 	}
-	return inodeSize - InExtraEnd
+	return inodeSize - ondisk.InExtraEnd
 }
 
 // attributeSpace is what of that space the attributes of a node may take. None
@@ -49,7 +50,7 @@ func extraSpace(inodeSize int) int {
 // block numbers where i_blocks, which counts the values with inodes of their
 // own, is not zero, unless there is an attribute block.
 func attributeSpace(n *tree.Node, inodeSize int, feat FeatureSet) int {
-	if feat.eaInode() && n.Type == tree.Symlink && len(n.Target) < InBlockSize {
+	if feat.eaInode() && n.Type == tree.Symlink && len(n.Target) < ondisk.InBlockSize {
 		return 0
 	}
 	return extraSpace(inodeSize)
@@ -62,7 +63,7 @@ func clampTime(t tree.Time, inodeSize int) (tree.Time, bool) {
 		out.Nsec = 999999999
 	}
 	limit := int64(maxInodeSec)
-	if inodeSize <= InodeSizeOld {
+	if inodeSize <= ondisk.InodeSizeOld {
 		limit = maxShortSec
 		out.Nsec = 0
 	}
@@ -78,8 +79,8 @@ func clampTime(t tree.Time, inodeSize int) (tree.Time, bool) {
 // timeFields splits a time into the seconds field and the extra field.
 func timeFields(t tree.Time) (sec, extra uint32) {
 	lo := int32(t.Sec)
-	epoch := uint32((t.Sec-int64(lo))>>32) & ExtraEpochMask
-	return uint32(lo), epoch | t.Nsec<<ExtraEpochBits
+	epoch := uint32((t.Sec-int64(lo))>>32) & ondisk.ExtraEpochMask
+	return uint32(lo), epoch | t.Nsec<<ondisk.ExtraEpochBits
 }
 
 // put encodes the inode into raw, which has the file system's inode size, and
@@ -89,44 +90,44 @@ func (n *freshInode) put(raw []byte, ino uint32, g *layout, seed uint32) {
 	le := binary.LittleEndian
 	t, _ := clampTime(n.time, len(raw))
 	sec, extra := timeFields(t)
-	le.PutUint16(raw[InMode:], n.mode)
-	le.PutUint16(raw[InUIDLo:], uint16(n.uid))
-	le.PutUint16(raw[InUIDHi:], uint16(n.uid>>16))
-	le.PutUint16(raw[InGIDLo:], uint16(n.gid))
-	le.PutUint16(raw[InGIDHi:], uint16(n.gid>>16))
-	le.PutUint32(raw[InSizeLo:], uint32(n.size))
-	le.PutUint32(raw[InSizeHi:], uint32(n.size>>32))
-	le.PutUint32(raw[InAtime:], sec)
-	le.PutUint32(raw[InCtime:], sec)
-	le.PutUint32(raw[InMtime:], sec)
-	le.PutUint16(raw[InLinksCount:], n.links)
+	le.PutUint16(raw[ondisk.InMode:], n.mode)
+	le.PutUint16(raw[ondisk.InUIDLo:], uint16(n.uid))
+	le.PutUint16(raw[ondisk.InUIDHi:], uint16(n.uid>>16))
+	le.PutUint16(raw[ondisk.InGIDLo:], uint16(n.gid))
+	le.PutUint16(raw[ondisk.InGIDHi:], uint16(n.gid>>16))
+	le.PutUint32(raw[ondisk.InSizeLo:], uint32(n.size))
+	le.PutUint32(raw[ondisk.InSizeHi:], uint32(n.size>>32))
+	le.PutUint32(raw[ondisk.InAtime:], sec)
+	le.PutUint32(raw[ondisk.InCtime:], sec)
+	le.PutUint32(raw[ondisk.InMtime:], sec)
+	le.PutUint16(raw[ondisk.InLinksCount:], n.links)
 	flags := n.flags
 	sectors := n.blocks * uint64(g.blockSize/512)
 	if sectors >= 1<<48 {
-		flags |= FlHugeFile
+		flags |= ondisk.FlHugeFile
 		sectors = n.blocks
 	}
-	le.PutUint32(raw[InBlocksLo:], uint32(sectors))
-	le.PutUint16(raw[InBlocksHi:], uint16(sectors>>32))
-	le.PutUint32(raw[InFlags:], flags)
-	copy(raw[InBlock:], n.iblock[:])
-	le.PutUint32(raw[InFileACLLo:], uint32(n.acl))
-	le.PutUint16(raw[InFileACLHi:], uint16(n.acl>>32))
+	le.PutUint32(raw[ondisk.InBlocksLo:], uint32(sectors))
+	le.PutUint16(raw[ondisk.InBlocksHi:], uint16(sectors>>32))
+	le.PutUint32(raw[ondisk.InFlags:], flags)
+	copy(raw[ondisk.InBlock:], n.iblock[:])
+	le.PutUint32(raw[ondisk.InFileACLLo:], uint32(n.acl))
+	le.PutUint16(raw[ondisk.InFileACLHi:], uint16(n.acl>>32))
 	if n.eaHolder {
-		le.PutUint32(raw[InAtime:], n.eaHash)
-		le.PutUint32(raw[InCtime:], 0)   // high half of the reference count
-		le.PutUint32(raw[InVersion:], 1) // low half
+		le.PutUint32(raw[ondisk.InAtime:], n.eaHash)
+		le.PutUint32(raw[ondisk.InCtime:], 0)   // high half of the reference count
+		le.PutUint32(raw[ondisk.InVersion:], 1) // low half
 	}
-	if len(raw) > InodeSizeOld {
-		le.PutUint16(raw[InExtraIsize:], InExtraIsizeFull)
-		le.PutUint32(raw[InMtimeExtra:], extra)
+	if len(raw) > ondisk.InodeSizeOld {
+		le.PutUint16(raw[ondisk.InExtraIsize:], ondisk.InExtraIsizeFull)
+		le.PutUint32(raw[ondisk.InMtimeExtra:], extra)
 		if !n.eaHolder {
-			le.PutUint32(raw[InCtimeExtra:], extra)
-			le.PutUint32(raw[InAtimeExtra:], extra)
+			le.PutUint32(raw[ondisk.InCtimeExtra:], extra)
+			le.PutUint32(raw[ondisk.InAtimeExtra:], extra)
 		}
-		le.PutUint32(raw[InCrtime:], sec)
-		le.PutUint32(raw[InCrtimeExtra:], extra)
-		putXattrBody(raw[InExtraEnd:], n.body)
+		le.PutUint32(raw[ondisk.InCrtime:], sec)
+		le.PutUint32(raw[ondisk.InCrtimeExtra:], extra)
+		putXattrBody(raw[ondisk.InExtraEnd:], n.body)
 	}
 	sealInode(raw, ino, g, seed)
 }
@@ -136,10 +137,10 @@ func sealInode(raw []byte, ino uint32, g *layout, seed uint32) {
 	if !g.feat.csum() {
 		return
 	}
-	sum, hasHi := InodeChecksum(seed, ino, raw)
-	binary.LittleEndian.PutUint16(raw[InChecksumLo:], uint16(sum))
+	sum, hasHi := ondisk.InodeChecksum(seed, ino, raw)
+	binary.LittleEndian.PutUint16(raw[ondisk.InChecksumLo:], uint16(sum))
 	if hasHi {
-		binary.LittleEndian.PutUint16(raw[InChecksumHi:], uint16(sum>>16))
+		binary.LittleEndian.PutUint16(raw[ondisk.InChecksumHi:], uint16(sum>>16))
 	}
 }
 
@@ -159,19 +160,19 @@ func putDevice(iblock []byte, r tree.Rdev) (ok bool) {
 func fileType(t tree.Type) uint8 {
 	switch t {
 	case tree.Regular:
-		return FTReg
+		return ondisk.FTReg
 	case tree.Directory:
-		return FTDir
+		return ondisk.FTDir
 	case tree.Symlink:
-		return FTSymlink
+		return ondisk.FTSymlink
 	case tree.BlockDevice:
-		return FTBlk
+		return ondisk.FTBlk
 	case tree.CharDevice:
-		return FTChr
+		return ondisk.FTChr
 	case tree.FIFO:
-		return FTFIFO
+		return ondisk.FTFIFO
 	case tree.Socket:
-		return FTSock
+		return ondisk.FTSock
 	}
-	return FTUnknown
+	return ondisk.FTUnknown
 }

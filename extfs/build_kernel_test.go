@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/hostfs"
 	"relive/tree/systest"
@@ -130,7 +131,7 @@ func TestBuildLargeDirectories(t *testing.T) {
 			}
 			var entries []direntry
 			for i := range c.n {
-				entries = append(entries, direntry{fmt.Sprintf("%0*d", c.length, i), 12, FTReg})
+				entries = append(entries, direntry{fmt.Sprintf("%0*d", c.length, i), 12, ondisk.FTReg})
 			}
 			plan := newDirWriter(r.feat, r.blockSize, r.hash, 0).plan(entries, 0)
 			if plan.indexed != (c.levels >= 0) || plan.indexed && plan.levels != c.levels {
@@ -331,7 +332,7 @@ func TestBuildAttributeBlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := raw[block*1024:][:1024]
-	clear(got[XAHdrCsum : XAHdrCsum+4])
+	clear(got[ondisk.XAHdrCsum : ondisk.XAHdrCsum+4])
 	if !bytes.Equal(got, want) {
 		t.Errorf("kernel:\n%x\nbuilt:\n%x", got, want)
 	}

@@ -3,6 +3,7 @@ package extfs
 import (
 	"math/bits"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -126,10 +127,10 @@ type layout struct {
 func newLayout(o *resolved, size int64, wantInodes uint64) (*layout, error) {
 	g := &layout{
 		feat: o.feat, size: size, blockSize: o.blockSize, inodeSize: o.inodeSize,
-		descSize: GDSizeMin,
+		descSize: ondisk.GDSizeMin,
 	}
 	if o.feat.wide() {
-		g.descSize = GDSizeMin64
+		g.descSize = ondisk.GDSizeMin64
 	}
 	if o.blockSize == 1024 {
 		g.firstData = 1
@@ -234,7 +235,7 @@ func (g *layout) sizeGroups(o *resolved, param, wantInodes uint64) error {
 				ipg--
 				continue
 			}
-			if n*groups < InoFirstOld+1 {
+			if n*groups < ondisk.InoFirstOld+1 {
 				ipg += 8
 				continue
 			}
@@ -297,7 +298,7 @@ func (g *layout) reservedDescBlocks() uint32 {
 // hasSuper tells whether a group begins with a copy of the superblock and the
 // group descriptors.
 func (g *layout) hasSuper(group uint32) bool {
-	return group <= 1 || g.feat.ROCompat&ROSparseSuper == 0 || SparseSuperGroup(group)
+	return group <= 1 || g.feat.ROCompat&ondisk.ROSparseSuper == 0 || ondisk.SparseSuperGroup(group)
 }
 
 // groupStart is the first block of a group.
@@ -434,7 +435,7 @@ func (g *layout) placeSpecial(o *resolved) error {
 			return err
 		}
 		if n == 0 {
-			g.feat.Compat &^= CompatHasJournal | CompatOrphanFile
+			g.feat.Compat &^= ondisk.CompatHasJournal | ondisk.CompatOrphanFile
 		} else if g.journal, g.journalTree, err = g.placeFile(o, g.journalGoal(), n); err != nil {
 			return err
 		}
@@ -458,8 +459,8 @@ func (g *layout) journalBlocks(o *resolved) (uint32, error) {
 	if n == 0 {
 		return defaultJournalBlocks(g.blocks), nil
 	}
-	if n < JBDMinBlocks || n > maxJournalBlocks {
-		return 0, tree.Unsupported(o.Name, "journal", "of %d blocks, must be %d to %d", n, JBDMinBlocks, maxJournalBlocks)
+	if n < ondisk.JBDMinBlocks || n > maxJournalBlocks {
+		return 0, tree.Unsupported(o.Name, "journal", "of %d blocks, must be %d to %d", n, ondisk.JBDMinBlocks, maxJournalBlocks)
 	}
 	free := g.blocks - g.used.countUsed(0, g.blocks)
 	if uint64(n) > free/2 {

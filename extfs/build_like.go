@@ -1,5 +1,7 @@
 package extfs
 
+import "relive/extfs/internal/ondisk"
+
 // Like returns the options with which Build makes an empty file system like
 // one that info is of: size of the image, label, UUID, hash seed, sizes of
 // blocks and inodes, number of inodes, reserved blocks, features, journal,
@@ -37,7 +39,7 @@ func Like(info Info) BuildOptions {
 		}
 	}
 	if o.Features == (FeatureSet{}) {
-		o.Features.Incompat = IncompatFiletype
+		o.Features.Incompat = ondisk.IncompatFiletype
 	}
 	return o
 }

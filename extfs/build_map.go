@@ -3,6 +3,7 @@ package extfs
 import (
 	"encoding/binary"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -24,7 +25,7 @@ func appendExtents(out []extent, logical []logicalRun, phys []blockRun) []extent
 	for _, l := range logical {
 		at, left := l.start, l.n
 		for left > 0 {
-			n := min(uint64(left), phys[i].n-used, ExtInitMax)
+			n := min(uint64(left), phys[i].n-used, ondisk.ExtInitMax)
 			out = addExtent(out, extent{at, uint32(n), phys[i].start + used})
 			at += uint32(n)
 			left -= uint32(n)
@@ -40,8 +41,8 @@ func appendExtents(out []extent, logical []logicalRun, phys []blockRun) []extent
 func addExtent(out []extent, e extent) []extent {
 	if k := len(out); k > 0 {
 		last := &out[k-1]
-		if last.logical+last.n == e.logical && last.phys+uint64(last.n) == e.phys && last.n < ExtInitMax {
-			n := min(e.n, ExtInitMax-last.n)
+		if last.logical+last.n == e.logical && last.phys+uint64(last.n) == e.phys && last.n < ondisk.ExtInitMax {
+			n := min(e.n, ondisk.ExtInitMax-last.n)
 			last.n += n
 			e.logical, e.n, e.phys = e.logical+n, e.n-n, e.phys+uint64(n)
 			if e.n == 0 {
@@ -53,10 +54,10 @@ func addExtent(out []extent, e extent) []extent {
 }
 
 // The most entries that the inode's i_block holds.
-const extRootMax = (InBlockSize - ExtHeaderSize) / ExtEntrySize
+const extRootMax = (ondisk.InBlockSize - ondisk.ExtHeaderSize) / ondisk.ExtEntrySize
 
 // extentSlots is the number of entries in a block of an extent tree.
-func extentSlots(blockSize int) int { return (blockSize - ExtHeaderSize) / ExtEntrySize }
+func extentSlots(blockSize int) int { return (blockSize - ondisk.ExtHeaderSize) / ondisk.ExtEntrySize }
 
 // extentBlocks is the number of blocks that the tree above n extents takes
 // beside the inode.
@@ -73,13 +74,13 @@ func extentBlocks(n, blockSize int) int {
 // logical runs; ok is false where a block is past what three levels reach.
 func indirectBlocks(logical []logicalRun, blockSize int) (count uint64, ok bool) {
 	perBlock := uint64(blockSize / 4)
-	reach := [...]uint64{DirectBlocks, perBlock, perBlock * perBlock, perBlock * perBlock * perBlock}
+	reach := [...]uint64{ondisk.DirectBlocks, perBlock, perBlock * perBlock, perBlock * perBlock * perBlock}
 	// Indirect blocks that neighbouring runs share count once: seen[t][h] is
 	// how many of tree t at height h, in order of their place, were reached.
 	var seen [4][4]uint64
 	for _, r := range logical {
 		start, end := uint64(r.start), uint64(r.start)+uint64(r.n)
-		base := uint64(DirectBlocks)
+		base := uint64(ondisk.DirectBlocks)
 		for t := 1; t <= 3; t++ {
 			from, to := max(start, base), min(end, base+reach[t])
 			span := uint64(1)
@@ -121,11 +122,11 @@ func (g *layout) eachExtent(logical []logicalRun, phys []blockRun, f func()) {
 	for _, l := range logical {
 		at, left := l.start, l.n
 		for left > 0 {
-			n := uint32(min(uint64(left), phys[i].n-used, ExtInitMax))
+			n := uint32(min(uint64(left), phys[i].n-used, ondisk.ExtInitMax))
 			start := phys[i].start + used
 			grow := uint32(0)
-			if end.n > 0 && end.logical+end.n == at && end.phys+uint64(end.n) == start && end.n < ExtInitMax {
-				grow = min(n, ExtInitMax-end.n)
+			if end.n > 0 && end.logical+end.n == at && end.phys+uint64(end.n) == start && end.n < ondisk.ExtInitMax {
+				grow = min(n, ondisk.ExtInitMax-end.n)
 				end.n += grow
 			}
 			if grow < n {
@@ -208,32 +209,32 @@ func (m *mapWriter) put(iblock []byte, ino uint32, extents []extent, meta *block
 
 func putExtentHeader(p []byte, entries, limit, depth int) {
 	le := binary.LittleEndian
-	le.PutUint16(p[ExtHdrMagic:], ExtMagic)
-	le.PutUint16(p[ExtHdrEntries:], uint16(entries))
-	le.PutUint16(p[ExtHdrMax:], uint16(limit))
-	le.PutUint16(p[ExtHdrDepth:], uint16(depth))
-	le.PutUint32(p[ExtHdrGen:], 0)
+	le.PutUint16(p[ondisk.ExtHdrMagic:], ondisk.ExtMagic)
+	le.PutUint16(p[ondisk.ExtHdrEntries:], uint16(entries))
+	le.PutUint16(p[ondisk.ExtHdrMax:], uint16(limit))
+	le.PutUint16(p[ondisk.ExtHdrDepth:], uint16(depth))
+	le.PutUint32(p[ondisk.ExtHdrGen:], 0)
 }
 
 func putExtentLeaves(p []byte, extents []extent) {
 	le := binary.LittleEndian
 	for i, e := range extents {
-		q := p[ExtHeaderSize+i*ExtEntrySize:]
-		le.PutUint32(q[ExtBlock:], e.logical)
-		le.PutUint16(q[ExtLen:], uint16(e.n))
-		le.PutUint16(q[ExtStartHi:], uint16(e.phys>>32))
-		le.PutUint32(q[ExtStartLo:], uint32(e.phys))
+		q := p[ondisk.ExtHeaderSize+i*ondisk.ExtEntrySize:]
+		le.PutUint32(q[ondisk.ExtBlock:], e.logical)
+		le.PutUint16(q[ondisk.ExtLen:], uint16(e.n))
+		le.PutUint16(q[ondisk.ExtStartHi:], uint16(e.phys>>32))
+		le.PutUint32(q[ondisk.ExtStartLo:], uint32(e.phys))
 	}
 }
 
 func putExtentIndexes(p []byte, entries []treeEntry) {
 	le := binary.LittleEndian
 	for i, e := range entries {
-		q := p[ExtHeaderSize+i*ExtEntrySize:]
-		le.PutUint32(q[ExtIdxBlock:], e.logical)
-		le.PutUint32(q[ExtIdxLeafLo:], uint32(e.block))
-		le.PutUint16(q[ExtIdxLeafHi:], uint16(e.block>>32))
-		le.PutUint16(q[ExtIdxLeafHi+2:], 0)
+		q := p[ondisk.ExtHeaderSize+i*ondisk.ExtEntrySize:]
+		le.PutUint32(q[ondisk.ExtIdxBlock:], e.logical)
+		le.PutUint32(q[ondisk.ExtIdxLeafLo:], uint32(e.block))
+		le.PutUint16(q[ondisk.ExtIdxLeafHi:], uint16(e.block>>32))
+		le.PutUint16(q[ondisk.ExtIdxLeafHi+2:], 0)
 	}
 }
 
@@ -245,7 +246,7 @@ func (m *mapWriter) putExtents(iblock []byte, ino uint32, extents []extent, meta
 	}
 	used := uint32(0)
 	slots := extentSlots(m.blockSize)
-	seed := InodeSeed(m.seed, ino, 0)
+	seed := ondisk.InodeSeed(m.seed, ino, 0)
 	emit := func() (uint64, error) {
 		block, ok := meta.next()
 		if !ok {
@@ -253,8 +254,8 @@ func (m *mapWriter) putExtents(iblock []byte, ino uint32, extents []extent, meta
 		}
 		used++
 		if m.feat.csum() {
-			end := ExtHeaderSize + slots*ExtEntrySize
-			binary.LittleEndian.PutUint32(m.buf[end:], ExtentChecksum(seed, m.buf[:end]))
+			end := ondisk.ExtHeaderSize + slots*ondisk.ExtEntrySize
+			binary.LittleEndian.PutUint32(m.buf[end:], ondisk.ExtentChecksum(seed, m.buf[:end]))
 		}
 		return block, m.write(block, m.buf)
 	}
@@ -329,11 +330,11 @@ func (m *mapWriter) putIndirect(iblock []byte, extents []extent, meta *blockList
 		return true, nil
 	}
 	place := func(logical, phys uint64) error {
-		if logical < DirectBlocks {
+		if logical < ondisk.DirectBlocks {
 			le.PutUint32(iblock[logical*4:], uint32(phys))
 			return nil
 		}
-		at := logical - DirectBlocks
+		at := logical - ondisk.DirectBlocks
 		top := 0
 		span := perBlock
 		for at >= span {
@@ -351,7 +352,7 @@ func (m *mapWriter) putIndirect(iblock []byte, extents []extent, meta *blockList
 			}
 			if fresh {
 				if level == top {
-					le.PutUint32(iblock[(DirectBlocks+top)*4:], uint32(m.ind[level].block))
+					le.PutUint32(iblock[(ondisk.DirectBlocks+top)*4:], uint32(m.ind[level].block))
 				} else {
 					slot := at / below % perBlock
 					le.PutUint32(m.ind[level+1].data[slot*4:], uint32(m.ind[level].block))

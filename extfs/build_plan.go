@@ -2,6 +2,8 @@ package extfs
 
 import (
 	"errors"
+
+	"relive/extfs/internal/ondisk"
 )
 
 // plan is a geometry with a place for all that the tree holds. Everything is
@@ -55,7 +57,7 @@ func (p *placement) next(rec inodeRecord, sparse []logicalRun) (logical []logica
 // inodeAt is the inode number of the record at index i.
 func inodeAt(i int) uint32 {
 	if i == 0 {
-		return InoRoot
+		return ondisk.InoRoot
 	}
 	return uint32(i) + firstInode - 1
 }

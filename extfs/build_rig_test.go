@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -160,7 +161,7 @@ func newGenerator(seed uint64, o BuildOptions) *generator {
 	if g.inodeSize == 0 {
 		g.inodeSize = 256
 	}
-	g.eaInode = o.Features.Incompat&IncompatEAInode != 0
+	g.eaInode = o.Features.Incompat&ondisk.IncompatEAInode != 0
 	for range 5 {
 		g.sets = append(g.sets, g.xattrs())
 	}
@@ -199,11 +200,11 @@ func (g *generator) name() string {
 
 func (g *generator) time() tree.Time {
 	limit := int64(1 << 33)
-	if g.inodeSize == InodeSizeOld {
+	if g.inodeSize == ondisk.InodeSizeOld {
 		limit = 1 << 30
 	}
 	t := tree.Time{Sec: g.Int64N(limit) - 1<<31, Nsec: uint32(g.IntN(1e9))}
-	if g.inodeSize == InodeSizeOld {
+	if g.inodeSize == ondisk.InodeSizeOld {
 		t.Nsec = 0
 	}
 	return t
@@ -212,22 +213,22 @@ func (g *generator) time() tree.Time {
 // acl makes a POSIX ACL as user space reads it.
 func (g *generator) acl() string {
 	le := binary.LittleEndian
-	p := le.AppendUint32(nil, ACLXattrVersion)
+	p := le.AppendUint32(nil, ondisk.ACLXattrVersion)
 	add := func(tag uint16, id uint32) {
 		p = le.AppendUint16(p, tag)
 		p = le.AppendUint16(p, uint16(g.IntN(8)))
 		p = le.AppendUint32(p, id)
 	}
-	add(ACLUserObj, ACLUndefinedID)
+	add(ondisk.ACLUserObj, ondisk.ACLUndefinedID)
 	for i := range g.IntN(4) {
-		add(ACLUser, uint32(1000+i*70000))
+		add(ondisk.ACLUser, uint32(1000+i*70000))
 	}
-	add(ACLGroupObj, ACLUndefinedID)
+	add(ondisk.ACLGroupObj, ondisk.ACLUndefinedID)
 	for i := range g.IntN(3) {
-		add(ACLGroup, uint32(100+i))
+		add(ondisk.ACLGroup, uint32(100+i))
 	}
-	add(ACLMask, ACLUndefinedID)
-	add(ACLOther, ACLUndefinedID)
+	add(ondisk.ACLMask, ondisk.ACLUndefinedID)
+	add(ondisk.ACLOther, ondisk.ACLUndefinedID)
 	return string(p)
 }
 
@@ -244,10 +245,10 @@ func (g *generator) capability() []byte {
 }
 
 func (g *generator) xattrs() tree.Xattrs {
-	room := g.blockSize - XAHdrSize - 4
+	room := g.blockSize - ondisk.XAHdrSize - 4
 	var x tree.Xattrs
 	add := func(name string, value []byte) {
-		n := (XAEntrySize+len(name)+3)&^3 + (len(value)+3)&^3
+		n := (ondisk.XAEntrySize+len(name)+3)&^3 + (len(value)+3)&^3
 		if n > room {
 			return
 		}
@@ -277,7 +278,7 @@ func (g *generator) xattrs() tree.Xattrs {
 		}
 	}
 	if g.eaInode && g.chance(30) {
-		x = append(x, tree.Xattr{Name: "user.own", Value: string(g.bytes(1 + g.IntN(XAMaxValue-1)))})
+		x = append(x, tree.Xattr{Name: "user.own", Value: string(g.bytes(1 + g.IntN(ondisk.XAMaxValue-1)))})
 		tree.SortXattrs(x)
 	}
 	return x

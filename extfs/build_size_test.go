@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -232,7 +233,7 @@ func TestBuildErrors(t *testing.T) {
 		if _, err := Build(t.Context(), &m, root, o); !errors.Is(err, errDisk) {
 			t.Fatalf("write %d of %d: %v", n, whole.writes, err)
 		}
-		if n > 0 && LE16(m.data, SuperblockOffset+SBMagic) == SuperblockMagic {
+		if n > 0 && ondisk.LE16(m.data, ondisk.SuperblockOffset+ondisk.SBMagic) == ondisk.SuperblockMagic {
 			t.Errorf("write %d failed, but there is a superblock", n)
 		}
 	}
@@ -267,8 +268,8 @@ func TestBuildRefuses(t *testing.T) {
 		want string
 		kind error
 	}{
-		{"feature", dirOf(""), BuildOptions{Features: FeatureSet{ROCompat: ROBigalloc}}, "bigalloc", tree.ErrUnsupported},
-		{"64bit", dirOf(""), BuildOptions{Features: FeatureSet{Incompat: Incompat64Bit}}, "64bit", tree.ErrUnsupported},
+		{"feature", dirOf(""), BuildOptions{Features: FeatureSet{ROCompat: ondisk.ROBigalloc}}, "bigalloc", tree.ErrUnsupported},
+		{"64bit", dirOf(""), BuildOptions{Features: FeatureSet{Incompat: ondisk.Incompat64Bit}}, "64bit", tree.ErrUnsupported},
 		{"label", dirOf(""), BuildOptions{Label: "seventeen letters"}, "label", tree.ErrUnsupported},
 		{"block size", dirOf(""), BuildOptions{BlockSize: 8192}, "block size", tree.ErrUnsupported},
 		{"inode size", dirOf(""), BuildOptions{InodeSize: 200}, "inode size", tree.ErrUnsupported},
@@ -285,7 +286,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"device", with(func(n *tree.Node) { n.Type, n.Rdev = tree.CharDevice, tree.Rdev{Major: 5000} }), BuildOptions{}, "5000", tree.ErrUnsupported},
 		{"name", dirOf("", fileOf("a/b", nil)), BuildOptions{}, "slash", tree.ErrCorrupt},
 		{"order", &tree.Node{Meta: tree.Meta{Type: tree.Directory}, Dir: tree.List{fileOf("b", nil), fileOf("a", nil)}}, BuildOptions{}, "order", tree.ErrCorrupt},
-		{"long file", dirOf("", sparseFile("x", &holey{size: 1 << 40, hide: true})), BuildOptions{BlockSize: 1024, Features: FeatureSet{Compat: CompatExtAttr}}, "extent", tree.ErrUnsupported},
+		{"long file", dirOf("", sparseFile("x", &holey{size: 1 << 40, hide: true})), BuildOptions{BlockSize: 1024, Features: FeatureSet{Compat: ondisk.CompatExtAttr}}, "extent", tree.ErrUnsupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := &memImage{}

@@ -3,21 +3,22 @@ package extfs
 import (
 	"encoding/binary"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
 // reservedBefore writes the inodes below the root's.
-func (b *writer) reservedBefore() error { return b.emptyInode(InoBad) }
+func (b *writer) reservedBefore() error { return b.emptyInode(ondisk.InoBad) }
 
 // reservedAfter writes the reserved inodes above the root's: the resize inode,
 // the journal, and those without a use, which have checksums nevertheless.
 func (b *writer) reservedAfter() error {
-	for ino := uint32(InoRoot + 1); ino < firstInode; ino++ {
+	for ino := uint32(ondisk.InoRoot + 1); ino < firstInode; ino++ {
 		var err error
 		switch {
-		case ino == InoResize && b.g.feat.resize():
+		case ino == ondisk.InoResize && b.g.feat.resize():
 			err = b.resizeInode()
-		case ino == InoJournal && b.g.feat.journal():
+		case ino == ondisk.InoJournal && b.g.feat.journal():
 			err = b.journalInode()
 		default:
 			err = b.emptyInode(ino)
@@ -45,10 +46,10 @@ func (b *writer) resizeInode() error {
 	le := binary.LittleEndian
 	perBlock := uint64(b.g.blockSize / 4)
 	in := freshInode{
-		mode: ModeReg | 0o600, links: 1, time: b.o.Time, blocks: 1,
-		size: (perBlock*perBlock + perBlock + DirectBlocks) * uint64(b.g.blockSize),
+		mode: ondisk.ModeReg | 0o600, links: 1, time: b.o.Time, blocks: 1,
+		size: (perBlock*perBlock + perBlock + ondisk.DirectBlocks) * uint64(b.g.blockSize),
 	}
-	le.PutUint32(in.iblock[(DirectBlocks+1)*4:], uint32(b.g.resizeBlock))
+	le.PutUint32(in.iblock[(ondisk.DirectBlocks+1)*4:], uint32(b.g.resizeBlock))
 	double := make([]byte, b.g.blockSize)
 	for i := range b.g.reservedGDT {
 		place := uint64(b.g.firstData) + 1 + uint64(b.g.descBlocks+i)
@@ -71,7 +72,7 @@ func (b *writer) resizeInode() error {
 	if err := b.dirData.write(double, b.offset(b.g.resizeBlock)); err != nil {
 		return err
 	}
-	return b.putInode(&in, InoResize)
+	return b.putInode(&in, ondisk.InoResize)
 }
 
 // mapFixed maps a file that the geometry placed.
@@ -83,27 +84,27 @@ func (b *writer) mapFixed(in *freshInode, ino uint32, n uint32, data, meta []blo
 // journalInode writes an empty journal: its superblock, and zeros.
 func (b *writer) journalInode() error {
 	in := freshInode{
-		mode: ModeReg | 0o600, links: 1, time: b.o.Time,
+		mode: ondisk.ModeReg | 0o600, links: 1, time: b.o.Time,
 		size: uint64(b.g.journalLen) * uint64(b.g.blockSize),
 	}
-	if err := b.mapFixed(&in, InoJournal, b.g.journalLen, b.g.journal, b.g.journalTree); err != nil {
+	if err := b.mapFixed(&in, ondisk.InoJournal, b.g.journalLen, b.g.journal, b.g.journalTree); err != nil {
 		return err
 	}
 	be := binary.BigEndian
 	clear(b.block)
-	be.PutUint32(b.block[JBDHdrMagic:], JBDMagic)
-	be.PutUint32(b.block[JBDHdrType:], JBDSuperblockV2)
-	be.PutUint32(b.block[JSBBlockSize:], uint32(b.g.blockSize))
-	be.PutUint32(b.block[JSBMaxLen:], b.g.journalLen)
-	be.PutUint32(b.block[JSBFirst:], 1)
-	be.PutUint32(b.block[JSBSequence:], 1)
-	be.PutUint32(b.block[JSBNrUsers:], 1)
-	copy(b.block[JSBUUID:], b.o.UUID[:])
+	be.PutUint32(b.block[ondisk.JBDHdrMagic:], ondisk.JBDMagic)
+	be.PutUint32(b.block[ondisk.JBDHdrType:], ondisk.JBDSuperblockV2)
+	be.PutUint32(b.block[ondisk.JSBBlockSize:], uint32(b.g.blockSize))
+	be.PutUint32(b.block[ondisk.JSBMaxLen:], b.g.journalLen)
+	be.PutUint32(b.block[ondisk.JSBFirst:], 1)
+	be.PutUint32(b.block[ondisk.JSBSequence:], 1)
+	be.PutUint32(b.block[ondisk.JSBNrUsers:], 1)
+	copy(b.block[ondisk.JSBUUID:], b.o.UUID[:])
 	if err := b.data.write(b.block, b.offset(b.g.journal[0].start)); err != nil {
 		return err
 	}
 	b.jnl = in
-	return b.putInode(&in, InoJournal)
+	return b.putInode(&in, ondisk.InoJournal)
 }
 
 // orphanFile writes the file that holds the numbers of orphans while the file
@@ -112,7 +113,7 @@ func (b *writer) journalInode() error {
 func (b *writer) orphanFile() error {
 	ino := uint32(b.walk.next)
 	in := freshInode{
-		mode: ModeReg | 0o600, links: 1, time: b.o.Time,
+		mode: ondisk.ModeReg | 0o600, links: 1, time: b.o.Time,
 		size: uint64(b.g.orphanBlocks) * uint64(b.g.blockSize),
 	}
 	if err := b.mapFixed(&in, ino, b.g.orphanBlocks, b.g.orphan, b.g.orphanTree); err != nil {
@@ -125,11 +126,11 @@ func (b *writer) orphanFile() error {
 			break
 		}
 		clear(b.block)
-		end := b.g.blockSize - OrphanTailSize
-		binary.LittleEndian.PutUint32(b.block[end:], OrphanMagic)
+		end := b.g.blockSize - ondisk.OrphanTailSize
+		binary.LittleEndian.PutUint32(b.block[end:], ondisk.OrphanMagic)
 		if b.g.feat.csum() {
-			sum := CRC32CUint64(InodeSeed(b.seed, ino, 0), block)
-			binary.LittleEndian.PutUint32(b.block[end+4:], CRC32C(sum, b.block[:end]))
+			sum := ondisk.CRC32CUint64(ondisk.InodeSeed(b.seed, ino, 0), block)
+			binary.LittleEndian.PutUint32(b.block[end+4:], ondisk.CRC32C(sum, b.block[:end]))
 		}
 		if err := b.data.write(b.block, b.offset(block)); err != nil {
 			return err

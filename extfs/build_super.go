@@ -2,6 +2,8 @@ package extfs
 
 import (
 	"encoding/binary"
+
+	"relive/extfs/internal/ondisk"
 )
 
 // writeGroups writes bitmaps and makes the group descriptors, which it leaves
@@ -49,13 +51,13 @@ func (b *writer) writeGroup(group uint32, desc []byte) (free uint64, err error) 
 	unused := uint32(0)
 	if g.feat.groupCsum() {
 		// The image was made of zeros, so every inode table is zeroed.
-		flags |= BGInodeZeroed
+		flags |= ondisk.BGInodeZeroed
 		unused = g.inodesPerGroup - usedInodes
 		if usedInodes == 0 {
-			flags |= BGInodeUninit
+			flags |= ondisk.BGInodeUninit
 		}
 		if group != 0 && group != g.groups-1 && usedBlocks == b.ownBlocks(group) {
-			flags |= BGBlockUninit
+			flags |= ondisk.BGBlockUninit
 		}
 	}
 	put := func(block uint64, lo, hi int) {
@@ -70,37 +72,37 @@ func (b *writer) writeGroup(group uint32, desc []byte) (free uint64, err error) 
 			le.PutUint16(desc[hi:], uint16(n>>16))
 		}
 	}
-	put(t.blockBitmap, GDBlockBitmapLo, GDBlockBitmapHi)
-	put(t.inodeBitmap, GDInodeBitmapLo, GDInodeBitmapHi)
-	put(t.inodeTable, GDInodeTableLo, GDInodeTableHi)
-	count(uint32(free), GDFreeBlocksLo, GDFreeBlocksHi)
-	count(g.inodesPerGroup-usedInodes, GDFreeInodesLo, GDFreeInodesHi)
-	count(b.groupDirs[group], GDUsedDirsLo, GDUsedDirsHi)
-	count(unused, GDItableUnusedLo, GDItableUnusedHi)
-	le.PutUint16(desc[GDFlags:], flags)
+	put(t.blockBitmap, ondisk.GDBlockBitmapLo, ondisk.GDBlockBitmapHi)
+	put(t.inodeBitmap, ondisk.GDInodeBitmapLo, ondisk.GDInodeBitmapHi)
+	put(t.inodeTable, ondisk.GDInodeTableLo, ondisk.GDInodeTableHi)
+	count(uint32(free), ondisk.GDFreeBlocksLo, ondisk.GDFreeBlocksHi)
+	count(g.inodesPerGroup-usedInodes, ondisk.GDFreeInodesLo, ondisk.GDFreeInodesHi)
+	count(b.groupDirs[group], ondisk.GDUsedDirsLo, ondisk.GDUsedDirsHi)
+	count(unused, ondisk.GDItableUnusedLo, ondisk.GDItableUnusedHi)
+	le.PutUint16(desc[ondisk.GDFlags:], flags)
 
-	if flags&BGBlockUninit == 0 {
+	if flags&ondisk.BGBlockUninit == 0 {
 		b.blockBits(start, end)
 		if g.feat.csum() {
-			count(BitmapChecksum(b.seed, b.block, g.blocksPerGroup), GDBlockBitmapCsum, GDBlockBitmapCsumH)
+			count(ondisk.BitmapChecksum(b.seed, b.block, g.blocksPerGroup), ondisk.GDBlockBitmapCsum, ondisk.GDBlockBitmapCsumH)
 		}
 		if err := b.inodes.write(b.block, b.offset(t.blockBitmap)); err != nil {
 			return 0, err
 		}
 	}
-	if flags&BGInodeUninit == 0 {
+	if flags&ondisk.BGInodeUninit == 0 {
 		clear(b.block)
 		setBits(b.block, 0, int(usedInodes))
 		setBits(b.block, int(g.inodesPerGroup), g.blockSize*8)
 		if g.feat.csum() {
-			count(BitmapChecksum(b.seed, b.block, g.inodesPerGroup), GDInodeBitmapCsum, GDInodeBitmapCsumH)
+			count(ondisk.BitmapChecksum(b.seed, b.block, g.inodesPerGroup), ondisk.GDInodeBitmapCsum, ondisk.GDInodeBitmapCsumH)
 		}
 		if err := b.dirData.write(b.block, b.offset(t.inodeBitmap)); err != nil {
 			return 0, err
 		}
 	}
 	if g.feat.groupCsum() {
-		le.PutUint16(desc[GDChecksum:], GroupDescChecksum(g.feat.csum(), b.seed, b.o.UUID[:], group, desc))
+		le.PutUint16(desc[ondisk.GDChecksum:], ondisk.GroupDescChecksum(g.feat.csum(), b.seed, b.o.UUID[:], group, desc))
 	}
 	return free, nil
 }
@@ -161,7 +163,7 @@ func setBits(p []byte, from, to int) {
 const (
 	mountXattrACL  = 0x4 | 0x8 // s_default_mount_opts: user_xattr, acl
 	noMountLimit   = 0xffff
-	onErrorDefault = ErrorsContinue
+	onErrorDefault = ondisk.ErrorsContinue
 )
 
 // writeSuperblocks writes the backups and then the superblock.
@@ -173,16 +175,16 @@ func (b *writer) writeSuperblocks(freeBlocks uint64, freeInodes uint32) error {
 		if !b.g.hasSuper(group) {
 			continue
 		}
-		le.PutUint16(sb[SBBlockGroupNr:], uint16(group))
+		le.PutUint16(sb[ondisk.SBBlockGroupNr:], uint16(group))
 		off := b.offset(b.g.groupStart(group))
 		state := uint16(0)
 		if group == 0 {
-			off, state = SuperblockOffset, StateValid
+			off, state = ondisk.SuperblockOffset, ondisk.StateValid
 		}
 		// mke2fs leaves backups without the mark of a clean unmount.
-		le.PutUint16(sb[SBState:], state)
+		le.PutUint16(sb[ondisk.SBState:], state)
 		if b.g.feat.csum() {
-			le.PutUint32(sb[SBChecksum:], SuperblockChecksum(sb))
+			le.PutUint32(sb[ondisk.SBChecksum:], ondisk.SuperblockChecksum(sb))
 		}
 		if err := writeAt(b.w, sb, off); err != nil {
 			return err
@@ -193,88 +195,88 @@ func (b *writer) writeSuperblocks(freeBlocks uint64, freeInodes uint32) error {
 
 func (b *writer) superblock(freeBlocks uint64, freeInodes uint32) []byte {
 	g, o, le := b.g, b.o, binary.LittleEndian
-	sb := make([]byte, SuperblockSize)
+	sb := make([]byte, ondisk.SuperblockSize)
 	u16 := func(off int, v uint16) { le.PutUint16(sb[off:], v) }
 	u32 := func(off int, v uint32) { le.PutUint32(sb[off:], v) }
 
-	u32(SBInodesCount, g.inodes)
-	u32(SBBlocksCountLo, uint32(g.blocks))
-	u32(SBReservedBlocksLo, uint32(g.reserved))
-	u32(SBFreeBlocksLo, uint32(freeBlocks))
+	u32(ondisk.SBInodesCount, g.inodes)
+	u32(ondisk.SBBlocksCountLo, uint32(g.blocks))
+	u32(ondisk.SBReservedBlocksLo, uint32(g.reserved))
+	u32(ondisk.SBFreeBlocksLo, uint32(freeBlocks))
 	if g.feat.wide() {
-		u32(SBBlocksCountHi, uint32(g.blocks>>32))
-		u32(SBReservedBlocksHi, uint32(g.reserved>>32))
-		u32(SBFreeBlocksHi, uint32(freeBlocks>>32))
-		u16(SBDescSize, uint16(g.descSize))
+		u32(ondisk.SBBlocksCountHi, uint32(g.blocks>>32))
+		u32(ondisk.SBReservedBlocksHi, uint32(g.reserved>>32))
+		u32(ondisk.SBFreeBlocksHi, uint32(freeBlocks>>32))
+		u16(ondisk.SBDescSize, uint16(g.descSize))
 	}
-	u32(SBFreeInodes, freeInodes)
-	u32(SBFirstDataBlock, g.firstData)
-	u32(SBLogBlockSize, g.logBlockSize())
-	u32(SBLogClusterSize, g.logBlockSize())
-	u32(SBBlocksPerGroup, g.blocksPerGroup)
-	u32(SBClustersPerGroup, g.blocksPerGroup)
-	u32(SBInodesPerGroup, g.inodesPerGroup)
+	u32(ondisk.SBFreeInodes, freeInodes)
+	u32(ondisk.SBFirstDataBlock, g.firstData)
+	u32(ondisk.SBLogBlockSize, g.logBlockSize())
+	u32(ondisk.SBLogClusterSize, g.logBlockSize())
+	u32(ondisk.SBBlocksPerGroup, g.blocksPerGroup)
+	u32(ondisk.SBClustersPerGroup, g.blocksPerGroup)
+	u32(ondisk.SBInodesPerGroup, g.inodesPerGroup)
 	// Times of the last write and check stay zero, which is never. e2fsck asks
 	// about ones in the future, and the tree's times may be of a clock that was
 	// wrong.
 	made, madeHi := superTime(o.Time)
-	u32(SBMkfsTime, made)
-	sb[SBMkfsTimeHi] = madeHi
-	u16(SBMaxMountCount, noMountLimit)
-	u16(SBMagic, SuperblockMagic)
+	u32(ondisk.SBMkfsTime, made)
+	sb[ondisk.SBMkfsTimeHi] = madeHi
+	u16(ondisk.SBMaxMountCount, noMountLimit)
+	u16(ondisk.SBMagic, ondisk.SuperblockMagic)
 	onErrors := uint16(onErrorDefault)
 	if o.OnErrors != 0 {
 		onErrors = uint16(o.OnErrors)
 	}
-	u16(SBErrors, onErrors)
-	u32(SBRevLevel, RevDynamic)
-	u32(SBFirstInode, firstInode)
-	u16(SBInodeSize, uint16(g.inodeSize))
-	u32(SBFeatureCompat, g.feat.Compat)
-	u32(SBFeatureIncompat, g.feat.Incompat)
-	u32(SBFeatureROCompat, g.feat.ROCompat)
-	copy(sb[SBUUID:], o.UUID[:])
-	copy(sb[SBVolumeName:SBVolumeName+16], o.Label)
-	u16(SBReservedGDTBlocks, uint16(g.reservedGDT))
-	copy(sb[SBHashSeed:], o.HashSeed[:])
-	sb[SBDefHashVersion] = HashHalfMD4
+	u16(ondisk.SBErrors, onErrors)
+	u32(ondisk.SBRevLevel, ondisk.RevDynamic)
+	u32(ondisk.SBFirstInode, firstInode)
+	u16(ondisk.SBInodeSize, uint16(g.inodeSize))
+	u32(ondisk.SBFeatureCompat, g.feat.Compat)
+	u32(ondisk.SBFeatureIncompat, g.feat.Incompat)
+	u32(ondisk.SBFeatureROCompat, g.feat.ROCompat)
+	copy(sb[ondisk.SBUUID:], o.UUID[:])
+	copy(sb[ondisk.SBVolumeName:ondisk.SBVolumeName+16], o.Label)
+	u16(ondisk.SBReservedGDTBlocks, uint16(g.reservedGDT))
+	copy(sb[ondisk.SBHashSeed:], o.HashSeed[:])
+	sb[ondisk.SBDefHashVersion] = ondisk.HashHalfMD4
 	mountOptions := uint32(mountXattrACL)
 	if o.MountOptions != nil {
 		mountOptions = *o.MountOptions
 	}
-	u32(SBDefaultMountOpts, mountOptions)
-	if g.inodeSize > InodeSizeOld {
-		u16(SBMinExtraIsize, InExtraIsizeFull)
-		u16(SBWantExtraIsize, InExtraIsizeFull)
+	u32(ondisk.SBDefaultMountOpts, mountOptions)
+	if g.inodeSize > ondisk.InodeSizeOld {
+		u16(ondisk.SBMinExtraIsize, ondisk.InExtraIsizeFull)
+		u16(ondisk.SBWantExtraIsize, ondisk.InExtraIsizeFull)
 	}
 	if o.UnsignedHash {
-		u32(SBFlags, FlagUnsignedHash)
+		u32(ondisk.SBFlags, ondisk.FlagUnsignedHash)
 	} else {
-		u32(SBFlags, FlagSignedHash)
+		u32(ondisk.SBFlags, ondisk.FlagSignedHash)
 	}
 	if g.feat.flexBG() {
-		sb[SBLogGroupsPerFlex] = flexLog
+		sb[ondisk.SBLogGroupsPerFlex] = flexLog
 	}
 	if g.feat.csum() {
-		sb[SBChecksumType] = ChecksumTypeCRC32C
+		sb[ondisk.SBChecksumType] = ondisk.ChecksumTypeCRC32C
 	}
-	if g.feat.Incompat&IncompatCsumSeed != 0 {
-		u32(SBChecksumSeed, b.seed)
+	if g.feat.Incompat&ondisk.IncompatCsumSeed != 0 {
+		u32(ondisk.SBChecksumSeed, b.seed)
 	}
 	// Features that came with ext4 make the kernel count what it writes.
-	if g.feat.flexBG() || g.feat.ROCompat&(ROHugeFile|ROGDTCsum|RODirNlink|ROMetadataCsum|ROExtraIsize) != 0 {
-		le.PutUint64(sb[SBKBytesWritten:], 1)
+	if g.feat.flexBG() || g.feat.ROCompat&(ondisk.ROHugeFile|ondisk.ROGDTCsum|ondisk.RODirNlink|ondisk.ROMetadataCsum|ondisk.ROExtraIsize) != 0 {
+		le.PutUint64(sb[ondisk.SBKBytesWritten:], 1)
 	}
-	u32(SBOverheadBlocks, uint32(g.overhead))
+	u32(ondisk.SBOverheadBlocks, uint32(g.overhead))
 	if g.feat.journal() {
-		u32(SBJournalInode, InoJournal)
-		sb[SBJournalBackupType] = JournalBackupIBlocks
-		copy(sb[SBJournalBlocks:], b.jnl.iblock[:])
-		u32(SBJournalBlocks+InBlockSize, uint32(b.jnl.size>>32))
-		u32(SBJournalBlocks+InBlockSize+4, uint32(b.jnl.size))
+		u32(ondisk.SBJournalInode, ondisk.InoJournal)
+		sb[ondisk.SBJournalBackupType] = ondisk.JournalBackupIBlocks
+		copy(sb[ondisk.SBJournalBlocks:], b.jnl.iblock[:])
+		u32(ondisk.SBJournalBlocks+ondisk.InBlockSize, uint32(b.jnl.size>>32))
+		u32(ondisk.SBJournalBlocks+ondisk.InBlockSize+4, uint32(b.jnl.size))
 	}
 	if b.orphanIno != 0 {
-		u32(SBOrphanFileInode, b.orphanIno)
+		u32(ondisk.SBOrphanFileInode, b.orphanIno)
 	}
 	return sb
 }

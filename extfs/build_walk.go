@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"strings"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
 const lostFoundName = "lost+found"
 
 // firstInode is the number of the first inode that is not reserved.
-const firstInode = InoFirstOld
+const firstInode = ondisk.InoFirstOld
 
 // walk goes through a tree in the order in which inodes are numbered and laid
 // out: all children of a directory, then each of its subdirectories. Both
@@ -61,12 +62,12 @@ func (w *walk) run(root *tree.Node, blockSize int) error {
 		return w.wrap("", fmt.Errorf("%w: the root is a %s, not a directory", tree.ErrUnsupported, root.Type))
 	}
 	w.next = firstInode
-	more, err := w.visitor.inode(root, InoRoot)
+	more, err := w.visitor.inode(root, ondisk.InoRoot)
 	if err != nil {
 		return w.wrap("", err)
 	}
 	w.next += uint64(more)
-	return w.dir(root, InoRoot, InoRoot, 0, blockSize)
+	return w.dir(root, ondisk.InoRoot, ondisk.InoRoot, 0, blockSize)
 }
 
 func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) error {
@@ -80,7 +81,7 @@ func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) 
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.image, err)
 	}
-	if self == InoRoot && w.lost != nil {
+	if self == ondisk.InoRoot && w.lost != nil {
 		kids = withLostFound(kids, w.lost)
 	}
 	type subdir struct {
@@ -117,10 +118,10 @@ func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) 
 	clear(w.entries)
 	for _, sub := range subdirs {
 		least := 0
-		if self == InoRoot && w.lost != nil && sub.node.Name == lostFoundName {
+		if self == ondisk.InoRoot && w.lost != nil && sub.node.Name == lostFoundName {
 			least = max(lostFoundSize/blockSize, 2)
 			// mke2fs stops at twelve blocks.
-			least = min(least, DirectBlocks)
+			least = min(least, ondisk.DirectBlocks)
 		}
 		w.path = append(w.path, sub.node.Name)
 		err := w.dir(sub.node, sub.ino, self, least, blockSize)
@@ -135,7 +136,7 @@ func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) 
 // meet gives the inode number of a child, which is a new one unless it is a
 // further name of a file that was met before.
 func (w *walk) meet(kid *tree.Node) (uint32, error) {
-	if fileType(kid.Type) == FTUnknown {
+	if fileType(kid.Type) == ondisk.FTUnknown {
 		return 0, fmt.Errorf("%w: file of %s", tree.ErrUnsupported, kid.Type)
 	}
 	if w.next > 1<<32-2 {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -65,7 +66,7 @@ func writeImage(ctx context.Context, w Image, root *tree.Node, o *resolved, c *c
 		dirData: newStream(w, dirBuffer), xattrs: newStream(w, xattrBuffer),
 		groupDirs: make([]uint32, g.groups),
 	}
-	b.seed = CRC32C(^uint32(0), o.UUID[:])
+	b.seed = ondisk.CRC32C(^uint32(0), o.UUID[:])
 	b.inUse = &bitmap{words: append([]uint64(nil), g.used.words...), n: g.used.n}
 	b.inUse.setRange(0, p.end)
 	b.dirs = newDirWriter(g.feat, g.blockSize, o.hash, b.seed)
@@ -124,7 +125,7 @@ func (b *writer) record(ino uint32, kind recordKind) (inodeRecord, error) {
 }
 
 func (b *writer) inode(n *tree.Node, ino uint32) (more int, err error) {
-	if ino == InoRoot {
+	if ino == ondisk.InoRoot {
 		if err := b.reservedBefore(); err != nil {
 			return 0, err
 		}
@@ -135,7 +136,7 @@ func (b *writer) inode(n *tree.Node, ino uint32) (more int, err error) {
 		kind = holdsDirectory
 	case n.Type == tree.Regular:
 		kind = holdsData
-	case n.Type == tree.Symlink && len(n.Target) >= InBlockSize:
+	case n.Type == tree.Symlink && len(n.Target) >= ondisk.InBlockSize:
 		kind = holdsTarget
 	}
 	rec, err := b.record(ino, kind)
@@ -182,7 +183,7 @@ func (b *writer) inode(n *tree.Node, ino uint32) (more int, err error) {
 	if err := b.putInode(&in, ino); err != nil {
 		return 0, err
 	}
-	if ino == InoRoot {
+	if ino == ondisk.InoRoot {
 		if err := b.reservedAfter(); err != nil {
 			return 0, err
 		}
@@ -201,7 +202,7 @@ func (b *writer) link(*tree.Node, uint32) error { return nil }
 // order.
 func (b *writer) putInode(in *freshInode, ino uint32) error {
 	in.put(b.raw, ino, b.g, b.seed)
-	if in.mode&ModeFmt == ModeDir {
+	if in.mode&ondisk.ModeFmt == ondisk.ModeDir {
 		b.groupDirs[(ino-1)/b.g.inodesPerGroup]++
 	}
 	b.last = max(b.last, ino)
@@ -214,7 +215,7 @@ func (b *writer) mapExtents(in *freshInode, ino uint32, extents []extent, meta *
 		in.blocks += uint64(e.n)
 	}
 	if b.g.feat.extents() {
-		in.flags |= FlExtents
+		in.flags |= ondisk.FlExtents
 	}
 	n, err := b.maps.put(in.iblock[:], ino, extents, meta)
 	in.blocks += uint64(n)
@@ -230,7 +231,7 @@ func (b *writer) attributes(n *tree.Node, ino uint32, rec inodeRecord, in *fresh
 	}
 	values := split.values(ino)
 	for _, x := range values {
-		x.vhash = CRC32C(b.seed, []byte(x.value))
+		x.vhash = ondisk.CRC32C(b.seed, []byte(x.value))
 		// The blocks count for the file too, as quota has it.
 		in.blocks += uint64(divCeil(len(x.value), b.g.blockSize))
 	}
@@ -247,7 +248,7 @@ func (b *writer) attributes(n *tree.Node, ino uint32, rec inodeRecord, in *fresh
 		b.xattrPlace = append(b.xattrPlace, place)
 		putXattrBlock(b.block, split.block, b.c.xattrRefs[number])
 		if b.g.feat.csum() {
-			binary.LittleEndian.PutUint32(b.block[XAHdrCsum:], XattrBlockChecksum(b.seed, place, b.block))
+			binary.LittleEndian.PutUint32(b.block[ondisk.XAHdrCsum:], ondisk.XattrBlockChecksum(b.seed, place, b.block))
 		}
 		if err := b.xattrs.write(b.block, b.offset(place)); err != nil {
 			return nil, err
@@ -267,8 +268,8 @@ func (b *writer) value(x *storedXattr) error {
 		return err
 	}
 	in := freshInode{
-		mode: ModeReg | 0o600, size: uint64(len(x.value)), time: b.o.Time, links: 1,
-		flags: FlEAInode, eaHolder: true, eaHash: x.vhash,
+		mode: ondisk.ModeReg | 0o600, size: uint64(len(x.value)), time: b.o.Time, links: 1,
+		flags: ondisk.FlEAInode, eaHolder: true, eaHash: x.vhash,
 	}
 	if err := b.bytes([]byte(x.value), rec, x.inum, &in); err != nil {
 		return err
@@ -286,7 +287,7 @@ func (b *writer) placeDirectory(rec inodeRecord, ino uint32, in *freshInode) err
 	b.extents = appendExtents(b.extents[:0], logical, data)
 	b.dirPlace[ino] = append([]blockRun(nil), data...)
 	if rec.indexed {
-		in.flags |= FlIndex
+		in.flags |= ondisk.FlIndex
 	}
 	return b.mapExtents(in, ino, b.extents, &blockList{runs: meta})
 }

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -21,7 +22,7 @@ type storedXattr struct {
 }
 
 // entrySize is what the entry takes; valueSize what the value takes beside it.
-func (x *storedXattr) entrySize() int { return (XAEntrySize + len(x.name) + 3) &^ 3 }
+func (x *storedXattr) entrySize() int { return (ondisk.XAEntrySize + len(x.name) + 3) &^ 3 }
 
 func (x *storedXattr) valueSize() int {
 	if x.inum != 0 {
@@ -37,20 +38,20 @@ func storeXattr(a tree.Xattr) (storedXattr, error) {
 	s := storedXattr{full: a.Name, value: a.Value}
 	switch {
 	case a.Name == "system.posix_acl_access":
-		s.index = XAIndexACLAccess
+		s.index = ondisk.XAIndexACLAccess
 	case a.Name == "system.posix_acl_default":
-		s.index = XAIndexACLDefault
+		s.index = ondisk.XAIndexACLDefault
 	case strings.HasPrefix(a.Name, "user."):
-		s.index, s.name = XAIndexUser, a.Name[len("user."):]
+		s.index, s.name = ondisk.XAIndexUser, a.Name[len("user."):]
 	case strings.HasPrefix(a.Name, "trusted."):
-		s.index, s.name = XAIndexTrusted, a.Name[len("trusted."):]
+		s.index, s.name = ondisk.XAIndexTrusted, a.Name[len("trusted."):]
 	case strings.HasPrefix(a.Name, "security."):
-		s.index, s.name = XAIndexSecurity, a.Name[len("security."):]
+		s.index, s.name = ondisk.XAIndexSecurity, a.Name[len("security."):]
 	default:
 		return s, fmt.Errorf("extended attribute %q: %w in an ext4 image", a.Name, tree.ErrUnsupported)
 	}
-	if s.index == XAIndexACLAccess || s.index == XAIndexACLDefault {
-		acl, err := EncodeACL(a.Value)
+	if s.index == ondisk.XAIndexACLAccess || s.index == ondisk.XAIndexACLDefault {
+		acl, err := ondisk.EncodeACL(a.Value)
 		if err != nil {
 			return s, fmt.Errorf("extended attribute %q: %w", a.Name, err)
 		}
@@ -73,7 +74,7 @@ type xattrSplit struct {
 // owner on (after the reserved ones where that is the root), and gives those
 // attributes in that order.
 func (s *xattrSplit) values(owner uint32) []*storedXattr {
-	if owner == InoRoot {
+	if owner == ondisk.InoRoot {
 		owner = firstInode - 1
 	}
 	var out []*storedXattr
@@ -99,13 +100,13 @@ func splitXattrs(xs tree.Xattrs, bodySize, blockSize int, eaInode bool) (split x
 		if all[i], err = storeXattr(a); err != nil {
 			return split, err
 		}
-		if len(a.Value) > XAMaxValue {
-			return split, fmt.Errorf("extended attribute %q: %w: %d bytes, more than %d", a.Name, tree.ErrUnsupported, len(a.Value), XAMaxValue)
+		if len(a.Value) > ondisk.XAMaxValue {
+			return split, fmt.Errorf("extended attribute %q: %w: %d bytes, more than %d", a.Name, tree.ErrUnsupported, len(a.Value), ondisk.XAMaxValue)
 		}
 	}
 	sortStored(all)
-	bodyRoom := bodySize - XABodyHdrSize - 4
-	blockRoom := blockSize - XAHdrSize - 4
+	bodyRoom := bodySize - ondisk.XABodyHdrSize - 4
+	blockRoom := blockSize - ondisk.XAHdrSize - 4
 	if split.divide(all, bodyRoom, blockRoom) {
 		return split, nil
 	}
@@ -188,9 +189,9 @@ func sortStored(x []storedXattr) {
 func (x *storedXattr) hash() uint32 {
 	h := uint32(0)
 	for i := 0; i < len(x.name); i++ {
-		h = h<<XAHashNameShift ^ h>>(32-XAHashNameShift) ^ uint32(x.name[i])
+		h = h<<ondisk.XAHashNameShift ^ h>>(32-ondisk.XAHashNameShift) ^ uint32(x.name[i])
 	}
-	mix := func(v uint32) { h = h<<XAHashValueShift ^ h>>(32-XAHashValueShift) ^ v }
+	mix := func(v uint32) { h = h<<ondisk.XAHashValueShift ^ h>>(32-ondisk.XAHashValueShift) ^ v }
 	if x.inum != 0 {
 		mix(x.vhash)
 		return h
@@ -217,22 +218,22 @@ func putXattrEntries(p []byte, base, at int, xs []storedXattr, inBlock bool) {
 	for i := range xs {
 		x := &xs[i]
 		e := p[at:]
-		e[XANameLen] = uint8(len(x.name))
-		e[XANameIndex] = x.index
-		le.PutUint32(e[XAValueSize:], uint32(len(x.value)))
+		e[ondisk.XANameLen] = uint8(len(x.name))
+		e[ondisk.XANameIndex] = x.index
+		le.PutUint32(e[ondisk.XAValueSize:], uint32(len(x.value)))
 		if x.inum != 0 {
-			le.PutUint32(e[XAValueInum:], x.inum)
+			le.PutUint32(e[ondisk.XAValueInum:], x.inum)
 		} else if len(x.value) > 0 {
 			end -= x.valueSize()
 			copy(p[end:], x.value)
-			le.PutUint16(e[XAValueOffs:], uint16(end-base))
+			le.PutUint16(e[ondisk.XAValueOffs:], uint16(end-base))
 		}
 		// The kernel leaves the hash of an entry in the inode zero where the
 		// value is in place.
 		if inBlock || x.inum != 0 {
-			le.PutUint32(e[XAHash:], x.hash())
+			le.PutUint32(e[ondisk.XAHash:], x.hash())
 		}
-		copy(e[XAName:], x.name)
+		copy(e[ondisk.XAName:], x.name)
 		at += x.entrySize()
 	}
 }
@@ -242,18 +243,18 @@ func putXattrBody(p []byte, xs []storedXattr) {
 	if len(xs) == 0 {
 		return
 	}
-	binary.LittleEndian.PutUint32(p, XAMagic)
-	putXattrEntries(p, XABodyHdrSize, XABodyHdrSize, xs, false)
+	binary.LittleEndian.PutUint32(p, ondisk.XAMagic)
+	putXattrEntries(p, ondisk.XABodyHdrSize, ondisk.XABodyHdrSize, xs, false)
 }
 
 // putXattrBlock writes a whole attribute block, without its checksum.
 func putXattrBlock(p []byte, xs []storedXattr, refcount uint32) {
 	clear(p)
 	le := binary.LittleEndian
-	le.PutUint32(p[XAHdrMagic:], XAMagic)
-	le.PutUint32(p[XAHdrRefcount:], refcount)
-	le.PutUint32(p[XAHdrBlocks:], 1)
-	putXattrEntries(p, 0, XAHdrSize, xs, true)
+	le.PutUint32(p[ondisk.XAHdrMagic:], ondisk.XAMagic)
+	le.PutUint32(p[ondisk.XAHdrRefcount:], refcount)
+	le.PutUint32(p[ondisk.XAHdrBlocks:], 1)
+	putXattrEntries(p, 0, ondisk.XAHdrSize, xs, true)
 	h := uint32(0)
 	for i := range xs {
 		e := xs[i].hash()
@@ -264,5 +265,5 @@ func putXattrBlock(p []byte, xs []storedXattr, refcount uint32) {
 		}
 		h = h<<16 ^ h>>16 ^ e
 	}
-	le.PutUint32(p[XAHdrHash:], h)
+	le.PutUint32(p[ondisk.XAHdrHash:], h)
 }

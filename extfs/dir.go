@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -132,11 +133,11 @@ func (d *dir) scan(visit func(name []byte, ino uint32) error) error {
 		return nil
 	}
 	switch {
-	case in.has(FlEncrypt):
+	case in.has(ondisk.FlEncrypt):
 		return tree.Unsupported(fs.name, in.place(), "the directory is encrypted")
-	case in.has(FlCasefold):
+	case in.has(ondisk.FlCasefold):
 		return tree.Unsupported(fs.name, in.place(), "the directory is case-insensitive (casefold)")
-	case in.has(FlInlineData):
+	case in.has(ondisk.FlInlineData):
 		return d.scanInline(visit)
 	}
 	bs := fs.geo.blockSize
@@ -165,7 +166,7 @@ func (d *dir) scan(visit func(name []byte, ino uint32) error) error {
 func (d *dir) scanBlock(p []byte, number int64, visit func([]byte, uint32) error) error {
 	fs, in := d.fs, d.in
 	place := fmt.Sprintf("directory block %d", number)
-	indexed := in.has(FlIndex) && fs.geo.hasCompat(CompatDirIndex)
+	indexed := in.has(ondisk.FlIndex) && fs.geo.hasCompat(ondisk.CompatDirIndex)
 	isIndex := indexed && (number == 0 || d.recLen(p) == len(p))
 	end := len(p)
 	if fs.geo.metadataCsum() {
@@ -177,7 +178,7 @@ func (d *dir) scanBlock(p []byte, number int64, visit func([]byte, uint32) error
 			if err := d.checkTail(p, place); err != nil {
 				return err
 			}
-			end -= DETailSize
+			end -= ondisk.DETailSize
 		}
 	}
 	dots := 0
@@ -215,7 +216,7 @@ func (d *dir) scanInline(visit func([]byte, uint32) error) error {
 	if d.in.size != int64(len(p)) {
 		return d.fs.corrupt(d.in, "inline directory of %d bytes says %d", len(p), d.in.size)
 	}
-	if err := d.checkParent(LE32(p, 0)); err != nil {
+	if err := d.checkParent(ondisk.LE32(p, 0)); err != nil {
 		return err
 	}
 	return d.scanEntries(p, 4, "inline directory", func(name []byte, ino uint32, at int) error {
@@ -241,25 +242,25 @@ func (d *dir) scanEntries(p []byte, at int, place string, visit func(name []byte
 		return d.fs.corrupt(d.in, "%s: entry at %d: %s", place, at, fmt.Sprintf(fact, args...))
 	}
 	for at < len(p) {
-		if len(p)-at < DEName+DEAlign {
+		if len(p)-at < ondisk.DEName+ondisk.DEAlign {
 			return bad("%d bytes are too short for it", len(p)-at)
 		}
 		length := d.recLen(p[at:])
-		nameLen := int(p[at+DENameLen])
+		nameLen := int(p[at+ondisk.DENameLen])
 		switch {
-		case length < DEName+DEAlign || length%DEAlign != 0:
+		case length < ondisk.DEName+ondisk.DEAlign || length%ondisk.DEAlign != 0:
 			return bad("length of %d bytes", length)
-		case length < DEName+nameLen:
+		case length < ondisk.DEName+nameLen:
 			return bad("name of %d bytes in %d", nameLen, length)
 		case length > len(p)-at:
 			return bad("length of %d bytes where %d are left", length, len(p)-at)
 		}
-		ino := LE32(p, at+DEInode)
+		ino := ondisk.LE32(p, at+ondisk.DEInode)
 		if ino > d.fs.geo.inodes {
 			return bad("inode %d, the file system has %d", ino, d.fs.geo.inodes)
 		}
 		if ino != 0 {
-			name := p[at+DEName : at+DEName+nameLen]
+			name := p[at+ondisk.DEName : at+ondisk.DEName+nameLen]
 			if s := string(name); s != "." && s != ".." {
 				if err := tree.CheckName(s); err != nil {
 					return bad("%v", err)
@@ -277,8 +278,8 @@ func (d *dir) scanEntries(p []byte, at int, place string, visit func(name []byte
 // recLen decodes an entry's length; in blocks of 64 KiB, where 65536 does not
 // fit, 0 and 65535 stand for the whole block.
 func (d *dir) recLen(p []byte) int {
-	n := int(LE16(p, DERecLen))
-	if d.fs.geo.blockSize == 1<<16 && (n == 0 || n == DEMaxRecLen) {
+	n := int(ondisk.LE16(p, ondisk.DERecLen))
+	if d.fs.geo.blockSize == 1<<16 && (n == 0 || n == ondisk.DEMaxRecLen) {
 		return 1 << 16
 	}
 	return n
@@ -287,11 +288,11 @@ func (d *dir) recLen(p []byte) int {
 // checkTail checks the checksum of a block of entries, which stands in what
 // looks like an unused entry at its end.
 func (d *dir) checkTail(p []byte, place string) error {
-	body, tail := p[:len(p)-DETailSize], p[len(p)-DETailSize:]
-	if LE32(tail, DEInode) != 0 || LE16(tail, DERecLen) != DETailSize || tail[DENameLen] != 0 || tail[DEFileType] != DETailFileType {
+	body, tail := p[:len(p)-ondisk.DETailSize], p[len(p)-ondisk.DETailSize:]
+	if ondisk.LE32(tail, ondisk.DEInode) != 0 || ondisk.LE16(tail, ondisk.DERecLen) != ondisk.DETailSize || tail[ondisk.DENameLen] != 0 || tail[ondisk.DEFileType] != ondisk.DETailFileType {
 		return d.fs.corrupt(d.in, "%s: has no checksum", place)
 	}
-	want, got := LE32(tail, DETailCsum), DirentTailChecksum(d.fs.inodeSeed(d.in), body)
+	want, got := ondisk.LE32(tail, ondisk.DETailCsum), ondisk.DirentTailChecksum(d.fs.inodeSeed(d.in), body)
 	if want != got {
 		return d.fs.corrupt(d.in, "%s: checksum is %#08x, the content gives %#08x", place, want, got)
 	}
@@ -301,19 +302,19 @@ func (d *dir) checkTail(p []byte, place string) error {
 // checkIndexChecksum checks the checksum of an htree's root or node, which
 // stands after the last slot for an entry.
 func (d *dir) checkIndexChecksum(p []byte, place string) error {
-	entries := DXNodeEntries
+	entries := ondisk.DXNodeEntries
 	if d.recLen(p) != len(p) {
-		if p[DXRootInfo+DXInfoLen] != DXInfoSize || LE32(p, DXRootInfo) != 0 {
+		if p[ondisk.DXRootInfo+ondisk.DXInfoLen] != ondisk.DXInfoSize || ondisk.LE32(p, ondisk.DXRootInfo) != 0 {
 			return d.fs.corrupt(d.in, "%s: not the root of a hash index", place)
 		}
-		entries = DXRootEntries
+		entries = ondisk.DXRootEntries
 	}
-	limit, count := int(LE16(p, entries)), int(LE16(p, entries+2))
-	tail := entries + limit*DXEntrySize
-	if count > limit || tail > len(p)-DXTailSize {
+	limit, count := int(ondisk.LE16(p, entries)), int(ondisk.LE16(p, entries+2))
+	tail := entries + limit*ondisk.DXEntrySize
+	if count > limit || tail > len(p)-ondisk.DXTailSize {
 		return d.fs.corrupt(d.in, "%s: %d of %d index entries in use", place, count, limit)
 	}
-	want, got := LE32(p, tail+4), DXChecksum(d.fs.inodeSeed(d.in), p, entries, count, tail)
+	want, got := ondisk.LE32(p, tail+4), ondisk.DXChecksum(d.fs.inodeSeed(d.in), p, entries, count, tail)
 	if want != got {
 		return d.fs.corrupt(d.in, "%s: index checksum is %#08x, the content gives %#08x", place, want, got)
 	}

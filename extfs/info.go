@@ -3,6 +3,7 @@ package extfs
 import (
 	"bytes"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -93,9 +94,9 @@ type ErrorRecord struct {
 func (fs *FS) Info() Info {
 	g, sb := fs.geo, fs.sb
 	wide := func(lo, hi int) int64 {
-		n := uint64(LE32(sb, lo))
-		if g.hasIncompat(Incompat64Bit) {
-			n |= uint64(LE32(sb, hi)) << 32
+		n := uint64(ondisk.LE32(sb, lo))
+		if g.hasIncompat(ondisk.Incompat64Bit) {
+			n |= uint64(ondisk.LE32(sb, hi)) << 32
 		}
 		return int64(n)
 	}
@@ -105,61 +106,61 @@ func (fs *FS) Info() Info {
 		BlockSize:      g.blockSize,
 		ClusterSize:    g.blockSize << g.clusterBits,
 		Blocks:         int64(g.blocks),
-		FreeBlocks:     wide(SBFreeBlocksLo, SBFreeBlocksHi),
-		ReservedBlocks: wide(SBReservedBlocksLo, SBReservedBlocksHi),
+		FreeBlocks:     wide(ondisk.SBFreeBlocksLo, ondisk.SBFreeBlocksHi),
+		ReservedBlocks: wide(ondisk.SBReservedBlocksLo, ondisk.SBReservedBlocksHi),
 		Inodes:         int64(g.inodes),
-		FreeInodes:     int64(LE32(sb, SBFreeInodes)),
+		FreeInodes:     int64(ondisk.LE32(sb, ondisk.SBFreeInodes)),
 		InodeSize:      g.inodeSize,
 		BlocksPerGroup: int64(g.blocksPerGroup),
 		InodesPerGroup: int64(g.inodesPerGroup),
 		Groups:         int64(g.groups),
 		FirstInode:     g.firstInode,
 
-		Label:       cString(sb[SBVolumeName:][:16]),
+		Label:       cString(sb[ondisk.SBVolumeName:][:16]),
 		UUID:        g.uuid,
-		LastMounted: cString(sb[SBLastMounted:][:64]),
-		CreatorOS:   LE32(sb, SBCreatorOS),
+		LastMounted: cString(sb[ondisk.SBLastMounted:][:64]),
+		CreatorOS:   ondisk.LE32(sb, ondisk.SBCreatorOS),
 		Features:    g.features(),
 
 		FeatureCompat:   g.compat,
 		FeatureIncompat: g.incompat,
 		FeatureROCompat: g.roCompat,
 
-		Created:   sbTime(sb, SBMkfsTime, SBMkfsTimeHi),
-		LastMount: sbTime(sb, SBMountTime, SBMountTimeHi),
-		LastWrite: sbTime(sb, SBWriteTime, SBWriteTimeHi),
-		LastCheck: sbTime(sb, SBLastCheck, SBLastCheckHi),
+		Created:   sbTime(sb, ondisk.SBMkfsTime, ondisk.SBMkfsTimeHi),
+		LastMount: sbTime(sb, ondisk.SBMountTime, ondisk.SBMountTimeHi),
+		LastWrite: sbTime(sb, ondisk.SBWriteTime, ondisk.SBWriteTimeHi),
+		LastCheck: sbTime(sb, ondisk.SBLastCheck, ondisk.SBLastCheckHi),
 
-		MountCount:    int(LE16(sb, SBMountCount)),
-		MaxMountCount: int(int16(LE16(sb, SBMaxMountCount))),
-		CheckInterval: int64(LE32(sb, SBCheckInterval)),
+		MountCount:    int(ondisk.LE16(sb, ondisk.SBMountCount)),
+		MaxMountCount: int(int16(ondisk.LE16(sb, ondisk.SBMaxMountCount))),
+		CheckInterval: int64(ondisk.LE32(sb, ondisk.SBCheckInterval)),
 
 		NeedsRecovery: fs.needsRecovery,
-		HasErrors:     LE16(sb, SBState)&StateErrors != 0,
-		ErrorCount:    int64(LE32(sb, SBErrorCount)),
-		OnErrors:      int(LE16(sb, SBErrors)),
+		HasErrors:     ondisk.LE16(sb, ondisk.SBState)&ondisk.StateErrors != 0,
+		ErrorCount:    int64(ondisk.LE32(sb, ondisk.SBErrorCount)),
+		OnErrors:      int(ondisk.LE16(sb, ondisk.SBErrors)),
 		Journal:       fs.journal,
 
-		UnsignedHash:    LE32(sb, SBFlags)&FlagUnsignedHash != 0,
-		HashVersion:     sb[SBDefHashVersion],
-		DefaultMount:    LE32(sb, SBDefaultMountOpts),
-		MountOptions:    cString(sb[SBMountOpts:][:64]),
-		ReservedUID:     uint32(LE16(sb, SBDefResUID)),
-		ReservedGID:     uint32(LE16(sb, SBDefResGID)),
-		MinExtraIsize:   int(LE16(sb, SBMinExtraIsize)),
-		WantExtraIsize:  int(LE16(sb, SBWantExtraIsize)),
-		RAIDStride:      int(LE16(sb, SBRAIDStride)),
-		RAIDStripeWidth: int64(LE32(sb, SBRAIDStripeWidth)),
-		KBytesWritten:   int64(LE64(sb, SBKBytesWritten)),
+		UnsignedHash:    ondisk.LE32(sb, ondisk.SBFlags)&ondisk.FlagUnsignedHash != 0,
+		HashVersion:     sb[ondisk.SBDefHashVersion],
+		DefaultMount:    ondisk.LE32(sb, ondisk.SBDefaultMountOpts),
+		MountOptions:    cString(sb[ondisk.SBMountOpts:][:64]),
+		ReservedUID:     uint32(ondisk.LE16(sb, ondisk.SBDefResUID)),
+		ReservedGID:     uint32(ondisk.LE16(sb, ondisk.SBDefResGID)),
+		MinExtraIsize:   int(ondisk.LE16(sb, ondisk.SBMinExtraIsize)),
+		WantExtraIsize:  int(ondisk.LE16(sb, ondisk.SBWantExtraIsize)),
+		RAIDStride:      int(ondisk.LE16(sb, ondisk.SBRAIDStride)),
+		RAIDStripeWidth: int64(ondisk.LE32(sb, ondisk.SBRAIDStripeWidth)),
+		KBytesWritten:   int64(ondisk.LE64(sb, ondisk.SBKBytesWritten)),
 	}
-	copy(info.HashSeed[:], sb[SBHashSeed:])
-	info.Clean = LE16(sb, SBState)&StateValid != 0 && !info.HasErrors
-	if g.hasIncompat(IncompatFlexBG) {
-		info.FlexGroupSize = 1 << min(sb[SBLogGroupsPerFlex], 31)
+	copy(info.HashSeed[:], sb[ondisk.SBHashSeed:])
+	info.Clean = ondisk.LE16(sb, ondisk.SBState)&ondisk.StateValid != 0 && !info.HasErrors
+	if g.hasIncompat(ondisk.IncompatFlexBG) {
+		info.FlexGroupSize = 1 << min(sb[ondisk.SBLogGroupsPerFlex], 31)
 	}
 	if info.ErrorCount > 0 {
-		info.FirstError = errorRecord(sb, SBFirstErrorTime, SBFirstErrorTimeHi, SBFirstErrorInode, SBFirstErrorBlock, SBFirstErrorFunc, SBFirstErrorLine)
-		info.LastError = errorRecord(sb, SBLastErrorTime, SBLastErrorTimeHi, SBLastErrorInode, SBLastErrorBlock, SBLastErrorFunc, SBLastErrorLine)
+		info.FirstError = errorRecord(sb, ondisk.SBFirstErrorTime, ondisk.SBFirstErrorTimeHi, ondisk.SBFirstErrorInode, ondisk.SBFirstErrorBlock, ondisk.SBFirstErrorFunc, ondisk.SBFirstErrorLine)
+		info.LastError = errorRecord(sb, ondisk.SBLastErrorTime, ondisk.SBLastErrorTimeHi, ondisk.SBLastErrorInode, ondisk.SBLastErrorBlock, ondisk.SBLastErrorFunc, ondisk.SBLastErrorLine)
 	}
 	if blocks, inodes, err := fs.countFree(); err == nil {
 		info.FreeBlocks, info.FreeInodes = blocks, inodes
@@ -183,22 +184,22 @@ func (fs *FS) countFree() (blocks, inodes int64, err error) {
 // features lists all features under their e2fsprogs names, in the order of the
 // superblock's fields.
 func (g *geometry) features() []string {
-	out := featureNames(g.compat, CompatNames(), "compat")
-	out = append(out, featureNames(g.incompat, IncompatNames(), "incompat")...)
-	return append(out, featureNames(g.roCompat, ROCompatNames(), "ro_compat")...)
+	out := featureNames(g.compat, ondisk.CompatNames(), "compat")
+	out = append(out, featureNames(g.incompat, ondisk.IncompatNames(), "incompat")...)
+	return append(out, featureNames(g.roCompat, ondisk.ROCompatNames(), "ro_compat")...)
 }
 
 // kind tells which driver was meant, by the features that ext2 and ext3 have.
 func (g *geometry) kind() string {
 	const (
-		compat3   = CompatDirPrealloc | CompatImagicInodes | CompatHasJournal | CompatExtAttr | CompatResizeInode | CompatDirIndex
-		incompat3 = IncompatFiletype | IncompatRecover | IncompatMetaBG
-		ro3       = ROSparseSuper | ROLargeFile | ROBtreeDir
+		compat3   = ondisk.CompatDirPrealloc | ondisk.CompatImagicInodes | ondisk.CompatHasJournal | ondisk.CompatExtAttr | ondisk.CompatResizeInode | ondisk.CompatDirIndex
+		incompat3 = ondisk.IncompatFiletype | ondisk.IncompatRecover | ondisk.IncompatMetaBG
+		ro3       = ondisk.ROSparseSuper | ondisk.ROLargeFile | ondisk.ROBtreeDir
 	)
 	switch {
 	case g.compat&^compat3 != 0, g.incompat&^incompat3 != 0, g.roCompat&^ro3 != 0:
 		return "ext4"
-	case g.hasCompat(CompatHasJournal):
+	case g.hasCompat(ondisk.CompatHasJournal):
 		return "ext3"
 	}
 	return "ext2"
@@ -206,16 +207,16 @@ func (g *geometry) kind() string {
 
 // sbTime decodes a time of the superblock, unsigned seconds of forty bits.
 func sbTime(sb []byte, lo, hi int) tree.Time {
-	return tree.Time{Sec: int64(LE32(sb, lo)) | int64(sb[hi])<<32}
+	return tree.Time{Sec: int64(ondisk.LE32(sb, lo)) | int64(sb[hi])<<32}
 }
 
 func errorRecord(sb []byte, time, timeHi, inode, block, function, line int) ErrorRecord {
 	return ErrorRecord{
 		Time:     sbTime(sb, time, timeHi),
-		Inode:    LE32(sb, inode),
-		Block:    LE64(sb, block),
+		Inode:    ondisk.LE32(sb, inode),
+		Block:    ondisk.LE64(sb, block),
 		Function: cString(sb[function:][:32]),
-		Line:     LE32(sb, line),
+		Line:     ondisk.LE32(sb, line),
 	}
 }
 

@@ -1,4 +1,4 @@
-package extfs
+package ondisk
 
 // The numbers of the journal, all big-endian, and of the fast commit area in
 // it, little-endian. Source: Linux include/linux/jbd2.h, fs/ext4/fast_commit.h.
@@ -118,3 +118,20 @@ const (
 	FCTailSize  = 8
 	FCHeadSize  = 8
 )
+
+// JBDCompatNames returns the journal's features that may be ignored.
+func JBDCompatNames() []FeatureName {
+	return []FeatureName{{JBDCompatChecksum, "journal_checksum"}}
+}
+
+// JBDIncompatNames returns the journal's features that must be known.
+func JBDIncompatNames() []FeatureName {
+	return []FeatureName{
+		{JBDIncompatRevoke, "journal_incompat_revoke"},
+		{JBDIncompat64Bit, "journal_64bit"},
+		{JBDIncompatAsyncCommit, "journal_async_commit"},
+		{JBDIncompatCsumV2, "journal_checksum_v2"},
+		{JBDIncompatCsumV3, "journal_checksum_v3"},
+		{JBDIncompatFastCommit, "fast_commit"},
+	}
+}

@@ -1,4 +1,4 @@
-package extfs
+package ondisk
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package extfs
+package ondisk
 
 // The numbers of the format. Offsets are in bytes from the start of the
 // structure that the name begins with. Everything but the journal is
