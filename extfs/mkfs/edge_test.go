@@ -1,6 +1,7 @@
-package extfs
+package mkfs
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/extfs"
 	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
@@ -430,7 +432,11 @@ func FuzzBuild(f *testing.F) {
 		if _, err := Build(t.Context(), &img, root, o); err != nil {
 			t.Fatal(err)
 		}
-		same(t, rootOf(t, openBytes(t, img.data)), root, tree.CompareOptions{Links: true})
+		fs, err := extfs.Open(bytes.NewReader(img.data), int64(len(img.data)), "image")
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, rootOf(t, fs), root, tree.CompareOptions{Links: true})
 	})
 }
 
@@ -478,7 +484,7 @@ func TestBuildFlags(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n.Flags&KeptFlags != want {
+		if n.Flags&extfs.KeptFlags != want {
 			t.Errorf("%s: %#x, not %#x", name, n.Flags, want)
 		}
 	}

@@ -1,10 +1,11 @@
-package extfs
+package mkfs
 
 import (
 	"context"
 	"encoding/binary"
 	"fmt"
 
+	"relive/extfs"
 	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
@@ -151,7 +152,7 @@ func (b *writer) inode(n *tree.Node, ino uint32) (more int, err error) {
 		b.report.TimesChanged++
 	}
 	if kind == holdsDirectory || kind == holdsData {
-		in.flags |= uint32(n.Flags & KeptFlags)
+		in.flags |= uint32(n.Flags & extfs.KeptFlags)
 	}
 	var values []*storedXattr
 	if len(n.Xattrs) > 0 {

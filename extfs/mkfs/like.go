@@ -1,6 +1,9 @@
-package extfs
+package mkfs
 
-import "relive/extfs/internal/ondisk"
+import (
+	"relive/extfs"
+	"relive/extfs/internal/ondisk"
+)
 
 // Like returns the options with which Build makes an empty file system like
 // one that info is of: size of the image, label, UUID, hash seed, sizes of
@@ -9,7 +12,7 @@ import "relive/extfs/internal/ondisk"
 // Features that Build cannot make are among them, so that Build refuses them
 // by name, unless the caller takes them out; an image of revision 0, which has
 // none, gets filetype.
-func Like(info Info) BuildOptions {
+func Like(info extfs.Info) BuildOptions {
 	o := BuildOptions{
 		Size:      info.Size,
 		Label:     info.Label,

@@ -1,4 +1,4 @@
-package extfs
+package mkfs
 
 import (
 	"bytes"

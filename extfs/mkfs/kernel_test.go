@@ -1,4 +1,4 @@
-package extfs
+package mkfs
 
 import (
 	"bytes"
@@ -310,7 +310,8 @@ func TestBuildAttributeBlock(t *testing.T) {
 	want := make([]byte, 1024)
 	putXattrBlock(want, split.block, 1)
 
-	img := mkfs(t, 8, "-t", "ext4", "-b", "1024", "-I", "128")
+	img := systest.Blank(t, 8<<20)
+	systest.Run(t, "mke2fs", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-t", "ext4", "-b", "1024", "-I", "128", img)
 	at, umount := mount(t, img, "rw")
 	f := filepath.Join(at, "f")
 	if err := os.WriteFile(f, nil, 0o600); err != nil {

@@ -1,4 +1,4 @@
-package extfs
+package mkfs
 
 import (
 	"bytes"
@@ -15,8 +15,10 @@ import (
 	"sync"
 	"testing"
 
+	"relive/extfs"
 	"relive/extfs/internal/ondisk"
 	"relive/tree"
+	"relive/tree/systest"
 )
 
 // buildFile builds into a new file and gives its path.
@@ -34,10 +36,32 @@ func buildFile(t testing.TB, root *tree.Node, o BuildOptions) (string, Report) {
 	return f.Name(), rep
 }
 
-// readBack opens an image with this package's reader.
+// openImage opens an image with the project's reader.
+func openImage(t testing.TB, path string) *extfs.FS {
+	t.Helper()
+	f, size := systest.OpenFile(t, path)
+	fs, err := extfs.Open(f, size, "image")
+	systest.Must(t, err)
+	return fs
+}
+
+func rootOf(t testing.TB, fs *extfs.FS) *tree.Node {
+	t.Helper()
+	root, err := fs.Root()
+	systest.Must(t, err)
+	return root
+}
+
+// readBack gives the tree in an image.
 func readBack(t testing.TB, path string) *tree.Node {
 	t.Helper()
 	return rootOf(t, openImage(t, path))
+}
+
+// mount mounts an image.
+func mount(t testing.TB, img, options string) (dir string, umount func()) {
+	t.Helper()
+	return systest.Mount(t, "ext4", "loop,"+options, img)
 }
 
 // same demands that two trees are equal.

@@ -1,4 +1,4 @@
-package extfs
+package mkfs
 
 import (
 	"crypto/sha256"
