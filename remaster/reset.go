@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/dmmerge"
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/remaster/hostdisk"
 	"relive/remaster/written"
 	"relive/tree"
@@ -150,9 +150,9 @@ func (p *CompactPlan) flatOverlay(o *Overlay, target string) (part, error) {
 	}
 	// The root of the layer is that of the system.
 	upper.Meta, upper.Xattrs = p.system.Meta, p.system.Xattrs
-	f := &freshImage{name: filepath.Base(target), root: root, options: extfs.BuildOptions{
+	f := &freshImage{name: filepath.Base(target), root: root, options: mkfs.Options{
 		Name: filepath.Base(target), Size: o.Snapshot.Size >> 10 << 10, Time: p.now}}
-	if _, err := extfs.Measure(context.Background(), root, f.options); err != nil {
+	if _, err := mkfs.Measure(context.Background(), root, f.options); err != nil {
 		return part{}, err
 	}
 	need := min(o.Snapshot.Size, 2<<20+o.Snapshot.Size/16)

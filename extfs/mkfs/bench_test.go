@@ -51,7 +51,7 @@ func BenchmarkBuildHost(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		rep, err := Build(b.Context(), f, root, BuildOptions{Size: benchSize})
+		rep, err := Build(b.Context(), f, root, Options{Size: benchSize})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func BenchmarkBuildManyFiles(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := Build(b.Context(), f, root, BuildOptions{Size: 4 << 30, Time: stamp}); err != nil {
+		if _, err := Build(b.Context(), f, root, Options{Size: 4 << 30, Time: stamp}); err != nil {
 			b.Fatal(err)
 		}
 		f.Close()
@@ -98,7 +98,7 @@ func BenchmarkBuildEmpty(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := Build(b.Context(), f, root, BuildOptions{Size: 40 << 30, Time: stamp}); err != nil {
+		if _, err := Build(b.Context(), f, root, Options{Size: 40 << 30, Time: stamp}); err != nil {
 			b.Fatal(err)
 		}
 		f.Close()

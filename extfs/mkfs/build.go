@@ -21,9 +21,9 @@ type Image interface {
 	Truncate(size int64) error
 }
 
-// BuildOptions say what image to make. The zero value makes what Debian's
+// Options say what image to make. The zero value makes what Debian's
 // mke2fs -t ext4 makes, as large as the tree needs and some more.
-type BuildOptions struct {
+type Options struct {
 	// Name is the image's name in errors, "image" where it is empty.
 	Name string
 	// Size is the size of the image in bytes; 0 is the smallest that holds the
@@ -150,7 +150,7 @@ func (e *NoSpaceError) Is(target error) bool { return target == ErrNoSpace }
 
 // resolved are options with their defaults filled in.
 type resolved struct {
-	BuildOptions
+	Options
 	feat            FeatureSet
 	blockSize       int
 	inodeSize       int
@@ -158,8 +158,8 @@ type resolved struct {
 	hash            dirHash
 }
 
-func (o BuildOptions) resolve() (*resolved, error) {
-	r := &resolved{BuildOptions: o, blockSize: o.BlockSize, inodeSize: o.InodeSize, reservedPercent: o.ReservedPercent}
+func (o Options) resolve() (*resolved, error) {
+	r := &resolved{Options: o, blockSize: o.BlockSize, inodeSize: o.InodeSize, reservedPercent: o.ReservedPercent}
 	if r.Name == "" {
 		r.Name = "image"
 	}
@@ -233,7 +233,7 @@ func derivedUUID(use string, parts ...[]byte) (id [16]byte) {
 // times are set to the time of modification. Blocks full of zeros become
 // holes. The superblock is written last: an image that was interrupted is not
 // a file system.
-func Build(ctx context.Context, w Image, root *tree.Node, o BuildOptions) (Report, error) {
+func Build(ctx context.Context, w Image, root *tree.Node, o Options) (Report, error) {
 	r, err := o.resolve()
 	if err != nil {
 		return Report{}, err
@@ -257,7 +257,7 @@ func Build(ctx context.Context, w Image, root *tree.Node, o BuildOptions) (Repor
 
 // Measure tells how much room the tree takes, without writing anything. Files
 // of more than 64 KiB are opened to learn of their holes.
-func Measure(ctx context.Context, root *tree.Node, o BuildOptions) (Needs, error) {
+func Measure(ctx context.Context, root *tree.Node, o Options) (Needs, error) {
 	r, err := o.resolve()
 	if err != nil {
 		return Needs{}, err

@@ -54,7 +54,7 @@ func collidingNames(h dirHash, tries int) []string {
 func TestBuildCollisions(t *testing.T) {
 	systest.NeedRoot(t, "mount", "e2fsck")
 	t.Parallel()
-	o := BuildOptions{BlockSize: 1024, Time: stamp, NoLostAndFound: true}
+	o := Options{BlockSize: 1024, Time: stamp, NoLostAndFound: true}
 	r, err := o.resolve()
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestBuildUnsignedHash(t *testing.T) {
 	}
 	root := dirOf("", dirOf("d", kids...))
 	for _, unsigned := range []bool{false, true} {
-		img, _ := buildFile(t, root, BuildOptions{Time: stamp, UnsignedHash: unsigned, NoLostAndFound: true})
+		img, _ := buildFile(t, root, Options{Time: stamp, UnsignedHash: unsigned, NoLostAndFound: true})
 		systest.Fsck(t, img)
 		at, umount := mount(t, img, "rw")
 		for _, k := range kids {
@@ -154,7 +154,7 @@ func TestBuildManyExtents(t *testing.T) {
 					t.Skip("large")
 				}
 				f := sparseFile("f", comb(c.n, 1024, hide))
-				img, rep := buildFile(t, dirOf("", f), BuildOptions{BlockSize: 1024, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, c.features)})
+				img, rep := buildFile(t, dirOf("", f), Options{BlockSize: 1024, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, c.features)})
 				if rep.DataBytes != int64(c.n)*1024 {
 					t.Errorf("%d bytes of data", rep.DataBytes)
 				}
@@ -198,7 +198,7 @@ func TestBuildTreeOutgrows(t *testing.T) {
 	h.pieces[len(h.pieces)-1].data[2048] = 1
 	h.size += 4096
 	root := dirOf("", sparseFile("f", h))
-	img, rep := buildFile(t, root, BuildOptions{BlockSize: 1024, Time: stamp, NoLostAndFound: true})
+	img, rep := buildFile(t, root, Options{BlockSize: 1024, Time: stamp, NoLostAndFound: true})
 	systest.Fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
 	if rep.DataBytes != 337*1024 {
@@ -215,14 +215,14 @@ func TestBuildSharedAttributes(t *testing.T) {
 		kids = append(kids, n)
 	}
 	root := dirOf("", kids...)
-	needs, err := Measure(t.Context(), root, BuildOptions{Time: stamp, NoLostAndFound: true})
+	needs, err := Measure(t.Context(), root, Options{Time: stamp, NoLostAndFound: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := uint64(12 + 3); needs.Blocks != want {
 		t.Errorf("%d blocks, want %d", needs.Blocks, want)
 	}
-	img, _ := buildFile(t, root, BuildOptions{Time: stamp, NoLostAndFound: true})
+	img, _ := buildFile(t, root, Options{Time: stamp, NoLostAndFound: true})
 	systest.Fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
 }
@@ -239,7 +239,7 @@ func TestBuildLargeAttributes(t *testing.T) {
 	d.Xattrs = large
 	l, _ := root.Lookup("l")
 	l.Mtime, l.Xattrs = stamp, tree.Xattrs{{Name: "trusted.large", Value: strings.Repeat("c", 9000)}}
-	o := BuildOptions{Size: 32 << 20, BlockSize: 4096, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, "ea_inode")}
+	o := Options{Size: 32 << 20, BlockSize: 4096, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, "ea_inode")}
 	img, _ := buildFile(t, root, o)
 	systest.Fsck(t, img)
 	same(t, readBack(t, img), root, tree.CompareOptions{})
@@ -272,7 +272,7 @@ func TestBuildTimes(t *testing.T) {
 	} {
 		n := fileOf("f", nil)
 		n.Mtime = c.in
-		img, rep := buildFile(t, dirOf("", n), BuildOptions{InodeSize: c.inodeSize, Time: stamp})
+		img, rep := buildFile(t, dirOf("", n), Options{InodeSize: c.inodeSize, Time: stamp})
 		got, err := readBack(t, img).Lookup("f")
 		if err != nil || got.Mtime != c.want {
 			t.Errorf("%v: %v, want %v %v", c.in, got.Mtime, c.want, err)
@@ -305,7 +305,7 @@ func (c *changing) Children() ([]*tree.Node, error) {
 // TestBuildChangingTree: a tree that is another one the second time is an
 // error, whatever the change.
 func TestBuildChangingTree(t *testing.T) {
-	o := BuildOptions{Size: 64 << 20, Time: stamp, BlockSize: 1024, Features: parseFeatures(t, "ea_inode")}
+	o := Options{Size: 64 << 20, Time: stamp, BlockSize: 1024, Features: parseFeatures(t, "ea_inode")}
 	for seed := range uint64(40) {
 		var turns []*tree.Node
 		for i := range uint64(2) {
@@ -335,7 +335,7 @@ func TestBuildCanceled(t *testing.T) {
 	n := fileOf("f", nil)
 	n.Size = 10 << 10
 	n.Data = canceling{&holey{size: n.Size, pieces: []holeyPiece{{0, []byte("x")}}}, cancel}
-	_, err := Build(ctx, &memImage{}, dirOf("", n), BuildOptions{})
+	_, err := Build(ctx, &memImage{}, dirOf("", n), Options{})
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "/f: ") {
 		t.Error(err)
 	}
@@ -347,7 +347,7 @@ func TestBuildGrows(t *testing.T) {
 		if i%5 != 0 {
 			continue
 		}
-		o := BuildOptions{Size: 30 << 20, BlockSize: 1024, InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), Time: stamp, NoLostAndFound: true}
+		o := Options{Size: 30 << 20, BlockSize: 1024, InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), Time: stamp, NoLostAndFound: true}
 		g := newGenerator(uint64(i), o)
 		g.budget = 100
 		root := g.tree(20)
@@ -385,7 +385,7 @@ func TestParseFeatures(t *testing.T) {
 
 // FuzzBuildACL: an ACL that the builder takes is the one that the reader gives.
 func FuzzBuildACL(f *testing.F) {
-	g := newGenerator(1, BuildOptions{})
+	g := newGenerator(1, Options{})
 	for range 5 {
 		f.Add(g.acl())
 	}
@@ -424,7 +424,7 @@ func FuzzBuild(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, pick uint8) {
 		m := matrix[int(pick)%len(matrix)]
-		o := BuildOptions{BlockSize: 1024 << (pick % 3), InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), NoLostAndFound: true}
+		o := Options{BlockSize: 1024 << (pick % 3), InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), NoLostAndFound: true}
 		g := newGenerator(seed, o)
 		g.budget = int(seed % 200)
 		root := g.tree(50)
@@ -447,7 +447,7 @@ func TestBuildInTheFuture(t *testing.T) {
 	for _, sec := range []int64{2_500_000_000, 1<<32 - 1, 1 << 32, maxInodeSec} {
 		n := fileOf("f", []byte("f"))
 		n.Mtime = tree.Time{Sec: sec}
-		for _, o := range []BuildOptions{{}, {Time: n.Mtime}, {Time: n.Mtime, Features: parseFeatures(t, "orphan_file ^metadata_csum")}} {
+		for _, o := range []Options{{}, {Time: n.Mtime}, {Time: n.Mtime, Features: parseFeatures(t, "orphan_file ^metadata_csum")}} {
 			img, rep := buildFile(t, dirOf("", n), o)
 			if out := systest.Run(t, "e2fsck", "-fn", img); strings.Contains(out, "? no") {
 				t.Errorf("%d: %s", sec, out)
@@ -476,7 +476,7 @@ func TestBuildFlags(t *testing.T) {
 		}
 		n.Flags = flags
 	}
-	img, _ := buildFile(t, root, BuildOptions{Time: stamp})
+	img, _ := buildFile(t, root, Options{Time: stamp})
 	systest.Fsck(t, img)
 	fs := openImage(t, img)
 	for name, want := range map[string]tree.Flags{"": ondisk.FlNodump, "d": ondisk.FlImmutable | ondisk.FlTopdir, "f": ondisk.FlAppend | ondisk.FlNoatime, "g": 0, "l": 0} {

@@ -38,7 +38,7 @@ func TestBuildKernel(t *testing.T) {
 		blockSize := []int{1024, 2048, 4096}[i%3]
 		t.Run(fmt.Sprintf("%s/%d", m.name, blockSize), func(t *testing.T) {
 			t.Parallel()
-			o := BuildOptions{
+			o := Options{
 				Size: 64 << 20, BlockSize: blockSize, InodeSize: m.inodeSize, Time: stamp,
 				Features: parseFeatures(t, m.features), NoLostAndFound: true,
 			}
@@ -124,7 +124,7 @@ func TestBuildLargeDirectories(t *testing.T) {
 				t.Skip("large")
 			}
 			root := dirOf("", manyNames("d", c.n, c.length))
-			o := BuildOptions{BlockSize: c.blockSize, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, c.features)}
+			o := Options{BlockSize: c.blockSize, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, c.features)}
 			r, err := o.resolve()
 			if err != nil {
 				t.Fatal(err)
@@ -177,7 +177,7 @@ func TestBuildManySubdirectories(t *testing.T) {
 		kids[i] = dirOf(fmt.Sprint(i))
 	}
 	root := dirOf("", dirOf("d", kids...))
-	o := BuildOptions{Time: stamp, BlockSize: 1024, InodeSize: 128, Features: parseFeatures(t, "^metadata_csum uninit_bg")}
+	o := Options{Time: stamp, BlockSize: 1024, InodeSize: 128, Features: parseFeatures(t, "^metadata_csum uninit_bg")}
 	img, _ := buildFile(t, root, o)
 	systest.Fsck(t, img)
 	d, err := readBack(t, img).Lookup("d")
@@ -203,7 +203,7 @@ func TestBuildSparse(t *testing.T) {
 			}
 			h.pieces = append(h.pieces, holeyPiece{h.size - 5, []byte("end")})
 			root := dirOf("", sparseFile("sparse", h), sparseFile("empty", &holey{size: 3 << 30}))
-			img, rep := buildFile(t, root, BuildOptions{Size: 40 << 30, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, features)})
+			img, rep := buildFile(t, root, Options{Size: 40 << 30, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, features)})
 			// Some pieces lie across two blocks.
 			if blocks := rep.DataBytes / 4096; blocks < 301 || blocks > 310 {
 				t.Errorf("%d bytes of data", rep.DataBytes)
@@ -245,7 +245,7 @@ func TestBuildManyFiles(t *testing.T) {
 	t.Parallel()
 	n := scaled(200000, 20000)
 	root := manyFiles(n)
-	img, rep := buildFile(t, root, BuildOptions{Size: 2 << 30, Time: stamp, NoLostAndFound: true})
+	img, rep := buildFile(t, root, Options{Size: 2 << 30, Time: stamp, NoLostAndFound: true})
 	if rep.Files != n {
 		t.Errorf("%+v", rep)
 	}
@@ -261,7 +261,7 @@ func TestBuildUpper(t *testing.T) {
 	whiteout := &tree.Node{Name: "gone", Meta: tree.Meta{Type: tree.CharDevice, Mtime: stamp}}
 	opaque := dirOf("replaced", fileOf("new", []byte("new")))
 	opaque.Xattrs = tree.Xattrs{{Name: "trusted.overlay.opaque", Value: "y"}}
-	img, _ := buildFile(t, dirOf("", dirOf("upper", whiteout, opaque), dirOf("work")), BuildOptions{Size: 64 << 20, Label: "rootfs", Time: stamp})
+	img, _ := buildFile(t, dirOf("", dirOf("upper", whiteout, opaque), dirOf("work")), Options{Size: 64 << 20, Label: "rootfs", Time: stamp})
 	at, umount := mount(t, img, "rw")
 	lower := systest.TempDir(t)
 	for _, name := range []string{"gone", "stays", "replaced/old"} {

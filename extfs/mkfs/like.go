@@ -12,8 +12,8 @@ import (
 // Features that Build cannot make are among them, so that Build refuses them
 // by name, unless the caller takes them out; an image of revision 0, which has
 // none, gets filetype.
-func Like(info extfs.Info) BuildOptions {
-	o := BuildOptions{
+func Like(info extfs.Info) Options {
+	o := Options{
 		Size:      info.Size,
 		Label:     info.Label,
 		UUID:      info.UUID,

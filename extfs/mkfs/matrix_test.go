@@ -50,7 +50,7 @@ func TestBuildMatrix(t *testing.T) {
 			size := []int64{0, 40 << 20, 300 << 20}[(i+j)%3]
 			t.Run(fmt.Sprintf("%s/%d/%d", m.name, blockSize, size>>20), func(t *testing.T) {
 				t.Parallel()
-				o := BuildOptions{
+				o := Options{
 					Size: size, BlockSize: blockSize, InodeSize: m.inodeSize, Label: "rootfs", Time: stamp,
 					Features: parseFeatures(t, m.features), NoLostAndFound: true,
 				}
@@ -75,7 +75,7 @@ func TestBuildEmpty(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%d/%d", blockSize, size), func(t *testing.T) {
 				t.Parallel()
-				path, _ := buildFile(t, dirOf(""), BuildOptions{Size: size, BlockSize: blockSize})
+				path, _ := buildFile(t, dirOf(""), Options{Size: size, BlockSize: blockSize})
 				systest.Fsck(t, path)
 				root := readBack(t, path)
 				kids, err := root.Children()
@@ -90,7 +90,7 @@ func TestBuildEmpty(t *testing.T) {
 // TestBuildDeterministic: the same tree and options give the same bytes, also
 // over an image that held something else.
 func TestBuildDeterministic(t *testing.T) {
-	o := BuildOptions{Size: 16 << 20, Label: "x"}
+	o := Options{Size: 16 << 20, Label: "x"}
 	root := newGenerator(7, o).tree(50)
 	a := buildBytes(t, root, o)
 	m := memImage{data: bytes.Repeat([]byte{0xff}, 20<<20)}

@@ -22,7 +22,7 @@ import (
 )
 
 // buildFile builds into a new file and gives its path.
-func buildFile(t testing.TB, root *tree.Node, o BuildOptions) (string, Report) {
+func buildFile(t testing.TB, root *tree.Node, o Options) (string, Report) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "image"))
 	if err != nil {
@@ -177,7 +177,7 @@ type generator struct {
 	sets      []tree.Xattrs // to be used by several files
 }
 
-func newGenerator(seed uint64, o BuildOptions) *generator {
+func newGenerator(seed uint64, o Options) *generator {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), blockSize: o.BlockSize, inodeSize: o.InodeSize, maxFile: 100 << 10, budget: 400}
 	if g.blockSize == 0 {
 		g.blockSize = defaultBlockSize(o.Size)
@@ -463,7 +463,7 @@ func (m *memImage) WriteAt(p []byte, off int64) (int, error) {
 
 var errDisk = fmt.Errorf("disk is broken")
 
-func buildBytes(t testing.TB, root *tree.Node, o BuildOptions) []byte {
+func buildBytes(t testing.TB, root *tree.Node, o Options) []byte {
 	t.Helper()
 	var m memImage
 	if _, err := Build(context.Background(), &m, root, o); err != nil {

@@ -129,7 +129,7 @@ func allKinds(name string) *tree.Node {
 		k.Mtime, k.Nlink = stamp, 1
 		k.UID, k.GID = 70000, 1<<31
 	}
-	acl := newGenerator(1, BuildOptions{}).acl()
+	acl := newGenerator(1, Options{}).acl()
 	for i, xs := range []tree.Xattrs{
 		{{Name: "user.empty", Value: ""}},
 		{{Name: "trusted.overlay.opaque", Value: "y"}, {Name: "trusted.overlay.origin", Value: strings.Repeat("\x00o", 20)}},
@@ -228,16 +228,16 @@ func TestScale(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		size int64
-		o    BuildOptions
+		o    Options
 		tree func() []*tree.Node
 	}{
-		{"8 MiB", 8 << 20, BuildOptions{BlockSize: 4096, Features: parseFeatures(t, "ea_inode")}, func() []*tree.Node {
+		{"8 MiB", 8 << 20, Options{BlockSize: 4096, Features: parseFeatures(t, "ea_inode")}, func() []*tree.Node {
 			return []*tree.Node{allKinds("kinds"), manyGrown("many", 200), sparseGrown("sparse", 100)}
 		}},
-		{"6 GiB", 6 << 30, BuildOptions{Features: parseFeatures(t, "ea_inode")}, func() []*tree.Node {
+		{"6 GiB", 6 << 30, Options{Features: parseFeatures(t, "ea_inode")}, func() []*tree.Node {
 			return []*tree.Node{allKinds("kinds"), manyGrown("many", scaled(200000, 4000)), sparseGrown("sparse", 1000), wideGrown("wide", scaled(65536, 2000))}
 		}},
-		{"40 GiB", 40 << 30, BuildOptions{BlockSize: 4096, Features: parseFeatures(t, "ea_inode large_dir orphan_file metadata_csum_seed")}, func() []*tree.Node {
+		{"40 GiB", 40 << 30, Options{BlockSize: 4096, Features: parseFeatures(t, "ea_inode large_dir orphan_file metadata_csum_seed")}, func() []*tree.Node {
 			return []*tree.Node{allKinds("kinds"), manyGrown("many", scaled(200000, 2000)), sparseGrown("sparse", 1000), wideGrown("wide", scaled(131072, 3000))}
 		}},
 	} {
@@ -342,7 +342,7 @@ func TestScaleMemory(t *testing.T) {
 	}
 	for _, n := range []int{scaled(200_000, 20_000), scaled(1_000_000, 60_000)} {
 		root := manyGrown("", n)
-		o := BuildOptions{Size: 16 << 30, BytesPerInode: 8192, Time: stamp}
+		o := Options{Size: 16 << 30, BytesPerInode: 8192, Time: stamp}
 		var first, second summed
 		start := time.Now()
 		var rep Report

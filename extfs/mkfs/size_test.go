@@ -70,30 +70,30 @@ func TestBuildLikeMke2fs(t *testing.T) {
 	for _, c := range []struct {
 		size int64
 		args string
-		o    BuildOptions
+		o    Options
 	}{
-		{8 << 20, "", BuildOptions{}},
-		{2 << 20, "", BuildOptions{}},
-		{100 << 20, "", BuildOptions{}},
-		{511 << 20, "", BuildOptions{}},
-		{512 << 20, "", BuildOptions{}},
-		{2000 << 20, "", BuildOptions{}},
-		{2050<<20 + 4097, "", BuildOptions{}},
-		{12 << 30, "", BuildOptions{}},
-		{40 << 30, "", BuildOptions{}},
-		{129 << 20, "-b 4096", BuildOptions{BlockSize: 4096}},
-		{700 << 20, "-b 1024", BuildOptions{BlockSize: 1024}},
-		{700 << 20, "-b 2048 -m 0", BuildOptions{BlockSize: 2048, ReservedPercent: -1}},
-		{700 << 20, "-m 1.5 -I 512", BuildOptions{ReservedPercent: 1.5, InodeSize: 512}},
-		{700 << 20, "-i 65536", BuildOptions{BytesPerInode: 65536}},
-		{700 << 20, "-N 1000000", BuildOptions{Inodes: 1000000}},
-		{700 << 20, "-J size=8", BuildOptions{JournalBlocks: 2048}},
-		{700 << 20, "-O ^flex_bg", BuildOptions{Features: FeatureSet{1, 1, 1}}},
-		{700 << 20, "-O ^flex_bg,^has_journal -b 1024", BuildOptions{BlockSize: 1024, Features: FeatureSet{1, 1, 1}}},
-		{700 << 20, "-O ^64bit,^metadata_csum,uninit_bg", BuildOptions{Features: FeatureSet{1, 1, 1}}},
-		{700 << 20, "-O ^resize_inode,^sparse_super", BuildOptions{Features: FeatureSet{1, 1, 1}}},
-		{700 << 20, "-O orphan_file,metadata_csum_seed", BuildOptions{Features: FeatureSet{1, 1, 1}}},
-		{700 << 20, "-O ^64bit,^extent,^metadata_csum", BuildOptions{Features: FeatureSet{1, 1, 1}}},
+		{8 << 20, "", Options{}},
+		{2 << 20, "", Options{}},
+		{100 << 20, "", Options{}},
+		{511 << 20, "", Options{}},
+		{512 << 20, "", Options{}},
+		{2000 << 20, "", Options{}},
+		{2050<<20 + 4097, "", Options{}},
+		{12 << 30, "", Options{}},
+		{40 << 30, "", Options{}},
+		{129 << 20, "-b 4096", Options{BlockSize: 4096}},
+		{700 << 20, "-b 1024", Options{BlockSize: 1024}},
+		{700 << 20, "-b 2048 -m 0", Options{BlockSize: 2048, ReservedPercent: -1}},
+		{700 << 20, "-m 1.5 -I 512", Options{ReservedPercent: 1.5, InodeSize: 512}},
+		{700 << 20, "-i 65536", Options{BytesPerInode: 65536}},
+		{700 << 20, "-N 1000000", Options{Inodes: 1000000}},
+		{700 << 20, "-J size=8", Options{JournalBlocks: 2048}},
+		{700 << 20, "-O ^flex_bg", Options{Features: FeatureSet{1, 1, 1}}},
+		{700 << 20, "-O ^flex_bg,^has_journal -b 1024", Options{BlockSize: 1024, Features: FeatureSet{1, 1, 1}}},
+		{700 << 20, "-O ^64bit,^metadata_csum,uninit_bg", Options{Features: FeatureSet{1, 1, 1}}},
+		{700 << 20, "-O ^resize_inode,^sparse_super", Options{Features: FeatureSet{1, 1, 1}}},
+		{700 << 20, "-O orphan_file,metadata_csum_seed", Options{Features: FeatureSet{1, 1, 1}}},
+		{700 << 20, "-O ^64bit,^extent,^metadata_csum", Options{Features: FeatureSet{1, 1, 1}}},
 	} {
 		t.Run(fmt.Sprintf("%d %s", c.size, c.args), func(t *testing.T) {
 			t.Parallel()
@@ -150,7 +150,7 @@ func TestBuildExactFit(t *testing.T) {
 		}
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			o := BuildOptions{BlockSize: 4096 >> (i % 2), InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), Time: stamp}
+			o := Options{BlockSize: 4096 >> (i % 2), InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), Time: stamp}
 			g := newGenerator(uint64(i), o)
 			// Without zeros, so that nothing turns out smaller than it seemed.
 			root := dirOf("", fileOf("full", g.bytes(12<<20)), dirOf("d", fileOf("a", []byte("a")), dirOf("e")), manyNames("names", 500, 30))
@@ -190,27 +190,27 @@ func TestBuildExactFit(t *testing.T) {
 // refused; otherwise there are as many as the tree needs.
 func TestBuildInodes(t *testing.T) {
 	root := manyNames("", 5000, 1)
-	img, rep := buildFile(t, root, BuildOptions{Size: 16 << 20, Time: stamp, BlockSize: 4096})
+	img, rep := buildFile(t, root, Options{Size: 16 << 20, Time: stamp, BlockSize: 4096})
 	systest.Fsck(t, img)
 	if rep.Inodes-rep.FreeInodes != 5011 || rep.Files != 5000 || rep.Directories != 2 {
 		t.Errorf("%+v", rep)
 	}
-	_, rep = buildFile(t, root, BuildOptions{Size: 16 << 20, Inodes: 5024})
+	_, rep = buildFile(t, root, Options{Size: 16 << 20, Inodes: 5024})
 	if rep.Inodes != 5024 {
 		t.Errorf("%d inodes", rep.Inodes)
 	}
-	_, err := Build(t.Context(), &memImage{}, root, BuildOptions{Size: 16 << 20, Inodes: 5000})
+	_, err := Build(t.Context(), &memImage{}, root, Options{Size: 16 << 20, Inodes: 5000})
 	var no *NoSpaceError
 	if !errors.As(err, &no) || no.What != "inodes" || no.Needed != 5011 || no.Available != 4992 {
 		t.Errorf("%v", err)
 	}
 	for _, size := range []int64{0, 16 << 20} {
 		for _, inodes := range []uint32{2000, 5000} {
-			needs, err := Measure(t.Context(), root, BuildOptions{Size: size, Inodes: inodes, BlockSize: 4096})
+			needs, err := Measure(t.Context(), root, Options{Size: size, Inodes: inodes, BlockSize: 4096})
 			if err != nil || needs.Fits || needs.Inodes != 5011 || needs.MinSize != 0 {
 				t.Errorf("%d bytes, %d inodes: %+v %v", size, inodes, needs, err)
 			}
-			if _, err := Build(t.Context(), &memImage{}, root, BuildOptions{Size: size, Inodes: inodes, BlockSize: 4096}); !errors.Is(err, ErrNoSpace) {
+			if _, err := Build(t.Context(), &memImage{}, root, Options{Size: size, Inodes: inodes, BlockSize: 4096}); !errors.Is(err, ErrNoSpace) {
 				t.Error(err)
 			}
 		}
@@ -220,7 +220,7 @@ func TestBuildInodes(t *testing.T) {
 // TestBuildErrors: an error of a write, a read or the context comes through,
 // with its place.
 func TestBuildErrors(t *testing.T) {
-	o := BuildOptions{Size: 8 << 20, Time: stamp}
+	o := Options{Size: 8 << 20, Time: stamp}
 	g := newGenerator(5, o)
 	g.budget = 60
 	root := g.tree(20)
@@ -264,29 +264,29 @@ func TestBuildRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		root *tree.Node
-		o    BuildOptions
+		o    Options
 		want string
 		kind error
 	}{
-		{"feature", dirOf(""), BuildOptions{Features: FeatureSet{ROCompat: ondisk.ROBigalloc}}, "bigalloc", tree.ErrUnsupported},
-		{"64bit", dirOf(""), BuildOptions{Features: FeatureSet{Incompat: ondisk.Incompat64Bit}}, "64bit", tree.ErrUnsupported},
-		{"label", dirOf(""), BuildOptions{Label: "seventeen letters"}, "label", tree.ErrUnsupported},
-		{"block size", dirOf(""), BuildOptions{BlockSize: 8192}, "block size", tree.ErrUnsupported},
-		{"inode size", dirOf(""), BuildOptions{InodeSize: 200}, "inode size", tree.ErrUnsupported},
-		{"reserved", dirOf(""), BuildOptions{ReservedPercent: 51}, "reserved", tree.ErrUnsupported},
-		{"journal", dirOf(""), BuildOptions{Size: 8 << 20, JournalBlocks: 100}, "journal", tree.ErrUnsupported},
-		{"large journal", dirOf(""), BuildOptions{Size: 8 << 20, JournalBlocks: 8000}, "journal", ErrNoSpace},
-		{"tiny", dirOf(""), BuildOptions{Size: 1}, "fit", ErrNoSpace},
-		{"root", fileOf("", nil), BuildOptions{}, "root", tree.ErrUnsupported},
-		{"attribute", attr("os2.x", 1), BuildOptions{}, "/x: ", tree.ErrUnsupported},
-		{"acl", attr("system.posix_acl_access", 5), BuildOptions{}, "/x: ", tree.ErrCorrupt},
-		{"large attribute", attr("user.large", 5000), BuildOptions{}, "ea_inode", tree.ErrUnsupported},
-		{"symlink", dirOf("", tree.NewSymlink("l", strings.Repeat("x", 1024))), BuildOptions{BlockSize: 1024}, "/l: ", tree.ErrUnsupported},
-		{"empty symlink", dirOf("", tree.NewSymlink("l", "")), BuildOptions{}, "/l: ", tree.ErrUnsupported},
-		{"device", with(func(n *tree.Node) { n.Type, n.Rdev = tree.CharDevice, tree.Rdev{Major: 5000} }), BuildOptions{}, "5000", tree.ErrUnsupported},
-		{"name", dirOf("", fileOf("a/b", nil)), BuildOptions{}, "slash", tree.ErrCorrupt},
-		{"order", &tree.Node{Meta: tree.Meta{Type: tree.Directory}, Dir: tree.List{fileOf("b", nil), fileOf("a", nil)}}, BuildOptions{}, "order", tree.ErrCorrupt},
-		{"long file", dirOf("", sparseFile("x", &holey{size: 1 << 40, hide: true})), BuildOptions{BlockSize: 1024, Features: FeatureSet{Compat: ondisk.CompatExtAttr}}, "extent", tree.ErrUnsupported},
+		{"feature", dirOf(""), Options{Features: FeatureSet{ROCompat: ondisk.ROBigalloc}}, "bigalloc", tree.ErrUnsupported},
+		{"64bit", dirOf(""), Options{Features: FeatureSet{Incompat: ondisk.Incompat64Bit}}, "64bit", tree.ErrUnsupported},
+		{"label", dirOf(""), Options{Label: "seventeen letters"}, "label", tree.ErrUnsupported},
+		{"block size", dirOf(""), Options{BlockSize: 8192}, "block size", tree.ErrUnsupported},
+		{"inode size", dirOf(""), Options{InodeSize: 200}, "inode size", tree.ErrUnsupported},
+		{"reserved", dirOf(""), Options{ReservedPercent: 51}, "reserved", tree.ErrUnsupported},
+		{"journal", dirOf(""), Options{Size: 8 << 20, JournalBlocks: 100}, "journal", tree.ErrUnsupported},
+		{"large journal", dirOf(""), Options{Size: 8 << 20, JournalBlocks: 8000}, "journal", ErrNoSpace},
+		{"tiny", dirOf(""), Options{Size: 1}, "fit", ErrNoSpace},
+		{"root", fileOf("", nil), Options{}, "root", tree.ErrUnsupported},
+		{"attribute", attr("os2.x", 1), Options{}, "/x: ", tree.ErrUnsupported},
+		{"acl", attr("system.posix_acl_access", 5), Options{}, "/x: ", tree.ErrCorrupt},
+		{"large attribute", attr("user.large", 5000), Options{}, "ea_inode", tree.ErrUnsupported},
+		{"symlink", dirOf("", tree.NewSymlink("l", strings.Repeat("x", 1024))), Options{BlockSize: 1024}, "/l: ", tree.ErrUnsupported},
+		{"empty symlink", dirOf("", tree.NewSymlink("l", "")), Options{}, "/l: ", tree.ErrUnsupported},
+		{"device", with(func(n *tree.Node) { n.Type, n.Rdev = tree.CharDevice, tree.Rdev{Major: 5000} }), Options{}, "5000", tree.ErrUnsupported},
+		{"name", dirOf("", fileOf("a/b", nil)), Options{}, "slash", tree.ErrCorrupt},
+		{"order", &tree.Node{Meta: tree.Meta{Type: tree.Directory}, Dir: tree.List{fileOf("b", nil), fileOf("a", nil)}}, Options{}, "order", tree.ErrCorrupt},
+		{"long file", dirOf("", sparseFile("x", &holey{size: 1 << 40, hide: true})), Options{BlockSize: 1024, Features: FeatureSet{Compat: ondisk.CompatExtAttr}}, "extent", tree.ErrUnsupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := &memImage{}
