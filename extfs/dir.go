@@ -289,7 +289,8 @@ func (d *dir) recLen(p []byte) int {
 // looks like an unused entry at its end.
 func (d *dir) checkTail(p []byte, place string) error {
 	body, tail := p[:len(p)-ondisk.DETailSize], p[len(p)-ondisk.DETailSize:]
-	if ondisk.LE32(tail, ondisk.DEInode) != 0 || ondisk.LE16(tail, ondisk.DERecLen) != ondisk.DETailSize || tail[ondisk.DENameLen] != 0 || tail[ondisk.DEFileType] != ondisk.DETailFileType {
+	if ondisk.LE32(tail, ondisk.DEInode) != 0 || ondisk.LE16(tail, ondisk.DERecLen) != ondisk.DETailSize ||
+		tail[ondisk.DENameLen] != 0 || tail[ondisk.DEFileType] != ondisk.DETailFileType {
 		return d.fs.corrupt(d.in, "%s: has no checksum", place)
 	}
 	want, got := ondisk.LE32(tail, ondisk.DETailCsum), ondisk.DirentTailChecksum(d.fs.inodeSeed(d.in), body)

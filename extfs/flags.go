@@ -10,5 +10,6 @@ import (
 // (EXT4_FL_USER_MODIFIABLE), without the ones that say how content is stored.
 // Build writes those of regular files and directories; nodes of an image have
 // these and more (tree.FlagsTold).
-const KeptFlags tree.Flags = ondisk.FlSecureRm | ondisk.FlUnrm | ondisk.FlSync | ondisk.FlImmutable | ondisk.FlAppend | ondisk.FlNodump | ondisk.FlNoatime |
+const KeptFlags tree.Flags = ondisk.FlSecureRm | ondisk.FlUnrm | ondisk.FlSync | ondisk.FlImmutable | ondisk.FlAppend |
+	ondisk.FlNodump | ondisk.FlNoatime |
 	ondisk.FlJournalData | ondisk.FlNotail | ondisk.FlDirsync | ondisk.FlTopdir

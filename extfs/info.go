@@ -159,8 +159,10 @@ func (fs *FS) Info() Info {
 		info.FlexGroupSize = 1 << min(sb[ondisk.SBLogGroupsPerFlex], 31)
 	}
 	if info.ErrorCount > 0 {
-		info.FirstError = errorRecord(sb, ondisk.SBFirstErrorTime, ondisk.SBFirstErrorTimeHi, ondisk.SBFirstErrorInode, ondisk.SBFirstErrorBlock, ondisk.SBFirstErrorFunc, ondisk.SBFirstErrorLine)
-		info.LastError = errorRecord(sb, ondisk.SBLastErrorTime, ondisk.SBLastErrorTimeHi, ondisk.SBLastErrorInode, ondisk.SBLastErrorBlock, ondisk.SBLastErrorFunc, ondisk.SBLastErrorLine)
+		info.FirstError = errorRecord(sb, ondisk.SBFirstErrorTime, ondisk.SBFirstErrorTimeHi, ondisk.SBFirstErrorInode,
+			ondisk.SBFirstErrorBlock, ondisk.SBFirstErrorFunc, ondisk.SBFirstErrorLine)
+		info.LastError = errorRecord(sb, ondisk.SBLastErrorTime, ondisk.SBLastErrorTimeHi, ondisk.SBLastErrorInode,
+			ondisk.SBLastErrorBlock, ondisk.SBLastErrorFunc, ondisk.SBLastErrorLine)
 	}
 	if blocks, inodes, err := fs.countFree(); err == nil {
 		info.FreeBlocks, info.FreeInodes = blocks, inodes
@@ -192,7 +194,8 @@ func (g *geometry) features() []string {
 // kind tells which driver was meant, by the features that ext2 and ext3 have.
 func (g *geometry) kind() string {
 	const (
-		compat3   = ondisk.CompatDirPrealloc | ondisk.CompatImagicInodes | ondisk.CompatHasJournal | ondisk.CompatExtAttr | ondisk.CompatResizeInode | ondisk.CompatDirIndex
+		compat3   = ondisk.CompatDirPrealloc | ondisk.CompatImagicInodes | ondisk.CompatHasJournal |
+			ondisk.CompatExtAttr | ondisk.CompatResizeInode | ondisk.CompatDirIndex
 		incompat3 = ondisk.IncompatFiletype | ondisk.IncompatRecover | ondisk.IncompatMetaBG
 		ro3       = ondisk.ROSparseSuper | ondisk.ROLargeFile | ondisk.ROBtreeDir
 	)

@@ -144,7 +144,8 @@ func decodeInode(geo *geometry, number uint32, raw []byte) (*inode, error) {
 		end = ondisk.InExtraEnd
 	}
 	in.mtime = decodeTime(raw, end, ondisk.InMtime, ondisk.InMtimeExtra)
-	if body := raw[min(ondisk.InodeSizeOld+extra, len(raw)):]; extra > 0 && len(body) >= ondisk.XABodyHdrSize && ondisk.LE32(body, 0) == ondisk.XAMagic {
+	if body := raw[min(ondisk.InodeSizeOld+extra, len(raw)):]; extra > 0 && len(body) >= ondisk.XABodyHdrSize &&
+		ondisk.LE32(body, 0) == ondisk.XAMagic {
 		in.body = append([]byte(nil), body...)
 	}
 	return in, nil

@@ -99,13 +99,15 @@ func (fs *FS) orphanFileEmpty() bool {
 		return false
 	}
 	in, err := fs.inode(ondisk.LE32(fs.sb, ondisk.SBOrphanFileInode))
-	if err != nil || in.mode&ondisk.ModeFmt != ondisk.ModeReg || in.has(ondisk.FlEncrypt|ondisk.FlInlineData) || in.size > ondisk.OrphanMaxSize {
+	if err != nil || in.mode&ondisk.ModeFmt != ondisk.ModeReg ||
+		in.has(ondisk.FlEncrypt|ondisk.FlInlineData) || in.size > ondisk.OrphanMaxSize {
 		return false
 	}
 	c := &blockContent{fs: fs, in: in}
 	p := make([]byte, fs.geo.blockSize)
 	for off := int64(0); off < in.size; off += int64(len(p)) {
-		if tree.ReadFull(c, p, off) != nil || ondisk.LE32(p, len(p)-ondisk.OrphanTailSize) != ondisk.OrphanMagic || !tree.IsZero(p[:len(p)-ondisk.OrphanTailSize]) {
+		if tree.ReadFull(c, p, off) != nil || ondisk.LE32(p, len(p)-ondisk.OrphanTailSize) != ondisk.OrphanMagic ||
+			!tree.IsZero(p[:len(p)-ondisk.OrphanTailSize]) {
 			return false
 		}
 	}

@@ -352,7 +352,8 @@ func (j *journal) checkCommit(p []byte, sum uint32, v1 bool) bool {
 	if !j.csumV2or3() {
 		return true
 	}
-	header := ondisk.CRC32C(ondisk.CRC32CZero(ondisk.CRC32C(j.seed, p[:ondisk.JCBChecksum]), 4), p[ondisk.JCBChecksum+4:ondisk.JBDCommitSize])
+	before := ondisk.CRC32C(j.seed, p[:ondisk.JCBChecksum])
+	header := ondisk.CRC32C(ondisk.CRC32CZero(before, 4), p[ondisk.JCBChecksum+4:ondisk.JBDCommitSize])
 	if ondisk.CRC32C(header, p[ondisk.JBDCommitSize:]) == want {
 		return true
 	}

@@ -77,7 +77,8 @@ func (d *dirWriter) indexSlots() (root, node int) {
 	if d.feat.csum() {
 		tail = ondisk.DXTailSize
 	}
-	return (d.blockSize - ondisk.DXRootEntries - tail) / ondisk.DXEntrySize, (d.blockSize - ondisk.DXNodeEntries - tail) / ondisk.DXEntrySize
+	return (d.blockSize - ondisk.DXRootEntries - tail) / ondisk.DXEntrySize,
+		(d.blockSize - ondisk.DXNodeEntries - tail) / ondisk.DXEntrySize
 }
 
 // plan gives the shape of a directory with these entries and at least

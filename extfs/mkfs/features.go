@@ -20,7 +20,8 @@ func DefaultFeatures() FeatureSet {
 	return FeatureSet{
 		Compat:   ondisk.CompatHasJournal | ondisk.CompatExtAttr | ondisk.CompatResizeInode | ondisk.CompatDirIndex,
 		Incompat: ondisk.IncompatFiletype | ondisk.IncompatExtents | ondisk.Incompat64Bit | ondisk.IncompatFlexBG,
-		ROCompat: ondisk.ROSparseSuper | ondisk.ROLargeFile | ondisk.ROHugeFile | ondisk.RODirNlink | ondisk.ROExtraIsize | ondisk.ROMetadataCsum,
+		ROCompat: ondisk.ROSparseSuper | ondisk.ROLargeFile | ondisk.ROHugeFile | ondisk.RODirNlink |
+			ondisk.ROExtraIsize | ondisk.ROMetadataCsum,
 	}
 }
 

@@ -264,7 +264,8 @@ func (b *writer) superblock(freeBlocks uint64, freeInodes uint32) []byte {
 		u32(ondisk.SBChecksumSeed, b.seed)
 	}
 	// Features that came with ext4 make the kernel count what it writes.
-	if g.feat.flexBG() || g.feat.ROCompat&(ondisk.ROHugeFile|ondisk.ROGDTCsum|ondisk.RODirNlink|ondisk.ROMetadataCsum|ondisk.ROExtraIsize) != 0 {
+	const counted = ondisk.ROHugeFile | ondisk.ROGDTCsum | ondisk.RODirNlink | ondisk.ROMetadataCsum | ondisk.ROExtraIsize
+	if g.feat.flexBG() || g.feat.ROCompat&counted != 0 {
 		le.PutUint64(sb[ondisk.SBKBytesWritten:], 1)
 	}
 	u32(ondisk.SBOverheadBlocks, uint32(g.overhead))

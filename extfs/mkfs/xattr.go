@@ -101,7 +101,8 @@ func splitXattrs(xs tree.Xattrs, bodySize, blockSize int, eaInode bool) (split x
 			return split, err
 		}
 		if len(a.Value) > ondisk.XAMaxValue {
-			return split, fmt.Errorf("extended attribute %q: %w: %d bytes, more than %d", a.Name, tree.ErrUnsupported, len(a.Value), ondisk.XAMaxValue)
+			return split, fmt.Errorf("extended attribute %q: %w: %d bytes, more than %d",
+				a.Name, tree.ErrUnsupported, len(a.Value), ondisk.XAMaxValue)
 		}
 	}
 	sortStored(all)
