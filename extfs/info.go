@@ -194,7 +194,7 @@ func (g *geometry) features() []string {
 // kind tells which driver was meant, by the features that ext2 and ext3 have.
 func (g *geometry) kind() string {
 	const (
-		compat3   = ondisk.CompatDirPrealloc | ondisk.CompatImagicInodes | ondisk.CompatHasJournal |
+		compat3 = ondisk.CompatDirPrealloc | ondisk.CompatImagicInodes | ondisk.CompatHasJournal |
 			ondisk.CompatExtAttr | ondisk.CompatResizeInode | ondisk.CompatDirIndex
 		incompat3 = ondisk.IncompatFiletype | ondisk.IncompatRecover | ondisk.IncompatMetaBG
 		ro3       = ondisk.ROSparseSuper | ondisk.ROLargeFile | ondisk.ROBtreeDir
