@@ -53,7 +53,7 @@ func (l *listing) next(e *entry) (ok bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		l.header = decodeDirHeader(b)
+		l.header = DecodeDirHeader(b)
 		if l.header.Count == 0 || l.header.Count > DirEntriesMax {
 			return false, l.c.r.corrupt(fmt.Sprintf("header at %d", l.at-DirHeaderSize), "leads %d entries, more than %d", uint64(l.header.Count-1)+1, DirEntriesMax)
 		}
@@ -64,7 +64,7 @@ func (l *listing) next(e *entry) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	d, nameLen := decodeDirEntry(b)
+	d, nameLen := DecodeDirEntry(b)
 	if nameLen > len(l.name) {
 		return false, l.c.r.corrupt(fmt.Sprintf("entry at %d", e.at), "name of %d bytes", nameLen)
 	}
@@ -277,7 +277,7 @@ func (d *dir) findIndex(name string) (best DirIndex, found bool, err error) {
 
 // nextIndex reads a directory index entry.
 func (r *Reader) nextIndex(c *cursor) (DirIndex, error) {
-	b, err := c.bytes(dirIndexSize)
+	b, err := c.bytes(DirIndexSize)
 	if err != nil {
 		return DirIndex{}, err
 	}

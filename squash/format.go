@@ -19,12 +19,6 @@ const (
 	// VersionMinor goes with VersionMajor.
 	VersionMinor = 0
 
-	// MinBlockSize is the least size of data blocks, in bytes. Sizes are powers
-	// of two.
-	MinBlockSize = 4096
-	// MaxBlockSize is the greatest size of data blocks, in bytes.
-	MaxBlockSize = 1 << 20
-
 	// MetadataSize is the decoded length of a metadata block, in bytes; only
 	// the last block of a table may be shorter.
 	MetadataSize = 8192
@@ -56,22 +50,6 @@ const (
 	NoTable uint64 = 0xffffffffffffffff
 )
 
-// Flags of the superblock (format.adoc, "The Superblock").
-const (
-	FlagUncompressedInodes    uint16 = 1 << 0  // -noI
-	FlagUncompressedData      uint16 = 1 << 1  // -noD
-	FlagCheck                 uint16 = 1 << 2  // unused since 3.0
-	FlagUncompressedFragments uint16 = 1 << 3  // -noF
-	FlagNoFragments           uint16 = 1 << 4  // -no-fragments
-	FlagAlwaysFragments       uint16 = 1 << 5  // -tailends
-	FlagDuplicates            uint16 = 1 << 6  // duplicates are stored once
-	FlagExportable            uint16 = 1 << 7  // there is an export table
-	FlagUncompressedXattrs    uint16 = 1 << 8  // -noX
-	FlagNoXattrs              uint16 = 1 << 9  // -no-xattrs
-	FlagCompressorOptions     uint16 = 1 << 10 // options follow the superblock
-	FlagUncompressedIDs       uint16 = 1 << 11 // -noId
-)
-
 // Superblock is the head of an image (format.adoc, "The Superblock"). Starts
 // are absolute offsets in bytes.
 type Superblock struct {
@@ -96,7 +74,7 @@ type Superblock struct {
 }
 
 // ParseSuperblock decodes the first SuperblockSize bytes of an image. It tells
-// only whether this is a SquashFS 4.0; Check judges the fields. name is the
+// only whether this is a SquashFS 4.0 and does not judge the fields. name is the
 // image's name for errors.
 func ParseSuperblock(b []byte, name string) (Superblock, error) {
 	if len(b) < SuperblockSize {

@@ -102,8 +102,8 @@ func FuzzFormat(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b[:SuperblockSize])
-	for at := 0; at < len(b)-maxHeadSize; at += 997 {
-		f.Add(b[at:][:maxHeadSize])
+	for at := 0; at < len(b)-MaxHeadSize; at += 997 {
+		f.Add(b[at:][:MaxHeadSize])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		same := func(what string, got []byte, used int) {
@@ -114,27 +114,27 @@ func FuzzFormat(f *testing.F) {
 		if s, err := ParseSuperblock(b, "image"); err == nil {
 			same("superblock", s.Append(nil), SuperblockSize)
 		}
-		if len(b) < maxHeadSize {
+		if len(b) < MaxHeadSize {
 			return
 		}
 		var n InodeHead
-		if decodeInodeCommon(&n, b); n.Type.Valid() {
-			decodeInodeRest(&n, b)
+		if DecodeInodeCommon(&n, b); n.Type.Valid() {
+			DecodeInodeRest(&n, b)
 			same(n.Type.String(), n.Append(nil), n.Type.HeadSize())
 		}
-		h := decodeDirHeader(b)
+		h := DecodeDirHeader(b)
 		same("directory header", h.Append(nil), DirHeaderSize)
-		e, nameLen := decodeDirEntry(b)
+		e, nameLen := DecodeDirEntry(b)
 		if DirEntrySize+nameLen <= len(b) {
 			e.Name = string(b[DirEntrySize:][:nameLen])
 			same("directory entry", e.Append(nil), DirEntrySize+nameLen)
 		}
 		clear(b[12:16]) // unused in what follows
-		fragment := decodeFragmentEntry(b)
+		fragment := DecodeFragmentEntry(b)
 		same("fragment", fragment.Append(nil), FragmentEntrySize)
-		header := decodeXattrTableHeader(b)
+		header := DecodeXattrTableHeader(b)
 		same("xattr table", header.Append(nil), XattrTableHeaderSize)
-		id := decodeXattrID(b)
+		id := DecodeXattrID(b)
 		same("xattr id", id.Append(nil), XattrIDSize)
 	})
 }

@@ -54,18 +54,18 @@ func (r *Reader) decodeInode(c *cursor) (inode, error) {
 		return inode{}, err
 	}
 	n.ref = c.tell()
-	var head [maxHeadSize]byte
-	if err := c.read(head[:commonSize]); err != nil {
+	var head [MaxHeadSize]byte
+	if err := c.read(head[:CommonSize]); err != nil {
 		return inode{}, within(err, "inode at %#x", uint64(n.ref))
 	}
-	decodeInodeCommon(&n.InodeHead, head[:])
+	DecodeInodeCommon(&n.InodeHead, head[:])
 	if !n.Type.Valid() {
 		return inode{}, r.corrupt(fmt.Sprintf("inode table: inode at %#x", uint64(n.ref)), "has the unknown type %d", n.Type)
 	}
-	if err := c.read(head[commonSize:n.Type.HeadSize()]); err != nil {
+	if err := c.read(head[CommonSize:n.Type.HeadSize()]); err != nil {
 		return inode{}, within(err, "%s", n.place())
 	}
-	decodeInodeRest(&n.InodeHead, head[:])
+	DecodeInodeRest(&n.InodeHead, head[:])
 	n.tail = c.tell()
 	if n.Type.Basic() != InodeSymlink {
 		return n, nil

@@ -42,8 +42,8 @@ type InodeHead struct {
 	Rdev uint32
 }
 
-// commonSize is the length of the fields that all inodes share.
-const commonSize = 16
+// CommonSize is the length of the fields that all inodes share.
+const CommonSize = 16
 
 // headSizes is the length of an inode before its variable part; the xattr
 // index that follows an extended symlink's target is not counted.
@@ -56,8 +56,8 @@ var headSizes = [...]int{
 // variable part.
 func (t InodeType) HeadSize() int { return headSizes[t] }
 
-// minInodeSize and maxHeadSize are the least and the greatest HeadSize.
-const minInodeSize, maxHeadSize = 20, 56
+// MinInodeSize and MaxHeadSize are the least and the greatest HeadSize.
+const MinInodeSize, MaxHeadSize = 20, 56
 
 // Append encodes the head, which must have a valid type. The variable part is
 // the caller's to append; AppendSymlink does it for symlinks.
@@ -125,8 +125,8 @@ func (n *InodeHead) AppendSymlink(dst []byte, target string) []byte {
 	return dst
 }
 
-// decodeInodeCommon decodes the 16 bytes that all inodes share.
-func decodeInodeCommon(n *InodeHead, b []byte) {
+// DecodeInodeCommon decodes the 16 bytes that all inodes share.
+func DecodeInodeCommon(n *InodeHead, b []byte) {
 	le := binary.LittleEndian
 	*n = InodeHead{
 		Type:     InodeType(le.Uint16(b)),
@@ -140,10 +140,10 @@ func decodeInodeCommon(n *InodeHead, b []byte) {
 	}
 }
 
-// decodeInodeRest decodes what follows the common part, given the whole head
+// DecodeInodeRest decodes what follows the common part, given the whole head
 // of n.Type.HeadSize() bytes. The Xattr of an extended symlink stands after
 // its target and is left at NoXattr.
-func decodeInodeRest(n *InodeHead, b []byte) {
+func DecodeInodeRest(n *InodeHead, b []byte) {
 	le := binary.LittleEndian
 	switch n.Type {
 	case InodeDir:
@@ -199,8 +199,8 @@ type DirIndex struct {
 	Name  string // of the header's first entry, 1 to 256 bytes
 }
 
-// dirIndexSize is the length of a DirIndex before its name.
-const dirIndexSize = 12
+// DirIndexSize is the length of a DirIndex before its name.
+const DirIndexSize = 12
 
 // Append encodes the entry.
 func (d *DirIndex) Append(dst []byte) []byte {

@@ -74,7 +74,7 @@ func Open(r io.ReaderAt, size int64, name string, lib *codec.Library, opts ...Op
 	if rd.super, err = ParseSuperblock(head, name); err != nil {
 		return nil, err
 	}
-	if err := rd.super.check(size, name); err != nil {
+	if err := checkSuperblock(&rd.super, size, name); err != nil {
 		return nil, err
 	}
 	rd.used, rd.blockSize = int64(rd.super.BytesUsed), int(rd.super.BlockSize)
@@ -117,9 +117,9 @@ func (r *Reader) Options() codec.Options { return r.opts }
 // The caller must not modify it.
 func (r *Reader) RawOptions() []byte { return r.rawOpts }
 
-// check judges the fields that everything else stands on. size is the length
-// of the file.
-func (s *Superblock) check(size int64, name string) error {
+// checkSuperblock judges the fields that everything else stands on. size is the
+// length of the file.
+func checkSuperblock(s *Superblock, size int64, name string) error {
 	bad := func(fact string, args ...any) error { return tree.Corrupt(name, "superblock", fact, args...) }
 	switch {
 	case s.BlockSize < MinBlockSize || s.BlockSize > MaxBlockSize || s.BlockSize&(s.BlockSize-1) != 0:
@@ -199,7 +199,7 @@ func (r *Reader) locateTables() error {
 		if err := r.ReadStored(b[:], int64(s.XattrTableStart)); err != nil {
 			return within(err, "xattr table")
 		}
-		h := decodeXattrTableHeader(b[:])
+		h := DecodeXattrTableHeader(b[:])
 		if h.PairsStart < SuperblockSize || h.PairsStart > uint64(r.used) {
 			return r.corrupt("xattr table", "pairs start at %d, outside the image of %d bytes", h.PairsStart, r.used)
 		}
@@ -244,7 +244,7 @@ func (r *Reader) locateTables() error {
 	}
 	r.pairs = region{"xattr pairs", r.pairs.start, endOf(r.pairs.start)}
 	// Where there is an export table, numbers may be missing; see Numbers.
-	if most := r.inodes.maxDecoded() / minInodeSize; r.exports == nil && uint64(s.InodeCount) > most {
+	if most := r.inodes.maxDecoded() / MinInodeSize; r.exports == nil && uint64(s.InodeCount) > most {
 		return r.corrupt("superblock", "%d inodes, where the inode table of %d bytes can hold at most %d", s.InodeCount, r.inodes.end-r.inodes.start, most)
 	}
 	return r.readIDs(r.idIndex)
@@ -253,7 +253,7 @@ func (r *Reader) locateTables() error {
 // readIndex reads the index array of a table of count entries of that size:
 // the absolute offsets of its metadata blocks.
 func (r *Reader) readIndex(table string, start int64, count uint64, entrySize int) ([]int64, error) {
-	n := indexLen(count, entrySize)
+	n := IndexLen(count, entrySize)
 	if n > uint64(max(r.used-start, 0))/IndexSize {
 		return nil, r.corrupt(table, "an index of %d blocks for %d entries reaches past the end of the image at %d", n, count, r.used)
 	}
@@ -311,7 +311,7 @@ func (r *Reader) Fragment(i uint32) (FragmentEntry, error) {
 	if err != nil {
 		return FragmentEntry{}, within(err, "fragment table: entry %d", i)
 	}
-	f := decodeFragmentEntry(b)
+	f := DecodeFragmentEntry(b)
 	if _, err := r.checkBlock(f.Start, f.Word); err != nil {
 		return FragmentEntry{}, within(err, "fragment table: entry %d", i)
 	}

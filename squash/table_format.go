@@ -21,8 +21,8 @@ func (h *DirHeader) Append(dst []byte) []byte {
 	return le.AppendUint32(dst, h.Number)
 }
 
-// decodeDirHeader decodes DirHeaderSize bytes. A Count of 0 stands for 2^32.
-func decodeDirHeader(b []byte) DirHeader {
+// DecodeDirHeader decodes DirHeaderSize bytes. A Count of 0 stands for 2^32.
+func DecodeDirHeader(b []byte) DirHeader {
 	le := binary.LittleEndian
 	return DirHeader{Count: le.Uint32(b) + 1, Block: le.Uint32(b[4:]), Number: le.Uint32(b[8:])}
 }
@@ -48,9 +48,9 @@ func (e *DirEntry) Append(dst []byte) []byte {
 	return append(dst, e.Name...)
 }
 
-// decodeDirEntry decodes DirEntrySize bytes and gives the length of the name
+// DecodeDirEntry decodes DirEntrySize bytes and gives the length of the name
 // that follows.
-func decodeDirEntry(b []byte) (e DirEntry, nameLen int) {
+func DecodeDirEntry(b []byte) (e DirEntry, nameLen int) {
 	le := binary.LittleEndian
 	e = DirEntry{Offset: le.Uint16(b), Delta: int16(le.Uint16(b[2:])), Type: InodeType(le.Uint16(b[4:]))}
 	return e, int(le.Uint16(b[6:])) + 1
@@ -74,7 +74,7 @@ func (f *FragmentEntry) Append(dst []byte) []byte {
 	return le.AppendUint32(dst, 0)
 }
 
-func decodeFragmentEntry(b []byte) FragmentEntry {
+func DecodeFragmentEntry(b []byte) FragmentEntry {
 	le := binary.LittleEndian
 	return FragmentEntry{Start: int64(le.Uint64(b)), Word: le.Uint32(b[8:])}
 }
@@ -98,7 +98,7 @@ func (x *XattrID) Append(dst []byte) []byte {
 	return le.AppendUint32(dst, x.Size)
 }
 
-func decodeXattrID(b []byte) XattrID {
+func DecodeXattrID(b []byte) XattrID {
 	le := binary.LittleEndian
 	return XattrID{Ref: Ref(le.Uint64(b)), Count: le.Uint32(b[8:]), Size: le.Uint32(b[12:])}
 }
@@ -122,7 +122,7 @@ func (h *XattrTableHeader) Append(dst []byte) []byte {
 	return le.AppendUint32(dst, 0)
 }
 
-func decodeXattrTableHeader(b []byte) XattrTableHeader {
+func DecodeXattrTableHeader(b []byte) XattrTableHeader {
 	le := binary.LittleEndian
 	return XattrTableHeader{PairsStart: le.Uint64(b), IDCount: le.Uint32(b[8:])}
 }
@@ -140,8 +140,8 @@ const (
 	XattrOutOfLine uint16 = 0x100
 )
 
-// xattrPrefixes are the texts that the prefix numbers stand for.
-var xattrPrefixes = [...]string{XattrUser: "user.", XattrTrusted: "trusted.", XattrSecurity: "security."}
+// XattrPrefixes are the texts that the prefix numbers stand for.
+var XattrPrefixes = [...]string{XattrUser: "user.", XattrTrusted: "trusted.", XattrSecurity: "security."}
 
 // XattrKeySize is the length of a pair's type and name length; the name
 // without its prefix follows, then the value's length in 32 bits, then the
@@ -168,9 +168,9 @@ const (
 	IndexSize = 8
 )
 
-// indexLen is the number of metadata blocks, and so of index array entries,
+// IndexLen is the number of metadata blocks, and so of index array entries,
 // that count entries of that size take.
-func indexLen(count uint64, entrySize int) uint64 {
+func IndexLen(count uint64, entrySize int) uint64 {
 	perBlock := uint64(MetadataSize / entrySize)
 	return (count + perBlock - 1) / perBlock
 }

@@ -18,7 +18,7 @@ type xattrSets struct {
 // splitXattr splits a full name into the number of its prefix and the rest; ok
 // is false where SquashFS has no such prefix.
 func splitXattr(name string) (prefix uint16, rest string, ok bool) {
-	for i, p := range xattrPrefixes {
+	for i, p := range XattrPrefixes {
 		if rest, ok = strings.CutPrefix(name, p); ok {
 			return uint16(i), rest, true
 		}

@@ -26,7 +26,7 @@ func (r *Reader) xattrID(i uint32) (XattrID, error) {
 	if err != nil {
 		return XattrID{}, err
 	}
-	return decodeXattrID(b), nil
+	return DecodeXattrID(b), nil
 }
 
 // loadXattrs reads the attributes that entry i of the xattr id table names.
@@ -72,7 +72,7 @@ func (r *Reader) readXattrs(i uint32, trace *xattrTrace) (tree.Xattrs, error) {
 			return nil, r.corrupt("", "names take more than %d bytes", xattrListMax)
 		}
 		if trace != nil {
-			trace.pairs += XattrKeySize + len(name) - len(xattrPrefixes[typ&^XattrOutOfLine])
+			trace.pairs += XattrKeySize + len(name) - len(XattrPrefixes[typ&^XattrOutOfLine])
 		}
 		value, err := r.xattrValue(c, values, typ, trace)
 		if err != nil {
@@ -101,16 +101,16 @@ func (r *Reader) xattrKey(c *cursor) (name string, typ uint16, err error) {
 	typ = binary.LittleEndian.Uint16(b)
 	n := int(binary.LittleEndian.Uint16(b[2:]))
 	prefix := typ &^ XattrOutOfLine
-	if int(prefix) >= len(xattrPrefixes) {
+	if int(prefix) >= len(XattrPrefixes) {
 		return "", 0, tree.Unsupported(r.name, "", "attribute prefix %d is unknown", prefix)
 	}
-	if n == 0 || n+len(xattrPrefixes[prefix]) > xattrNameMax {
-		return "", 0, r.corrupt("", "attribute name of %d bytes after %q", n, xattrPrefixes[prefix])
+	if n == 0 || n+len(XattrPrefixes[prefix]) > xattrNameMax {
+		return "", 0, r.corrupt("", "attribute name of %d bytes after %q", n, XattrPrefixes[prefix])
 	}
 	if b, err = c.bytes(n); err != nil {
 		return "", 0, err
 	}
-	name = xattrPrefixes[prefix] + string(b)
+	name = XattrPrefixes[prefix] + string(b)
 	if strings.IndexByte(name, 0) >= 0 {
 		return "", 0, r.corrupt("", "attribute name %q holds a NUL", name)
 	}
