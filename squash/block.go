@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -43,7 +44,7 @@ func (r *Reader) ReadBlock(dst []byte, start int64, word uint32) (n int, err err
 	if err != nil {
 		return 0, err
 	}
-	if word&BlockUncompressed != 0 {
+	if word&ondisk.BlockUncompressed != 0 {
 		if stored > len(dst) {
 			return 0, r.corrupt(blockPlace(start), "stores %d bytes where at most %d belong", stored, len(dst))
 		}
@@ -67,16 +68,16 @@ func (r *Reader) ReadBlock(dst []byte, start int64, word uint32) (n int, err err
 // checkBlock tells why a block cannot be where its word says, and gives its
 // stored length.
 func (r *Reader) checkBlock(start int64, word uint32) (stored int, err error) {
-	if word&^(BlockUncompressed<<1-1) != 0 {
+	if word&^(ondisk.BlockUncompressed<<1-1) != 0 {
 		return 0, r.corrupt(blockPlace(start), "block word %#x has unknown bits", word)
 	}
-	stored = BlockStored(word)
+	stored = ondisk.BlockStored(word)
 	switch {
 	case stored == 0:
 		return 0, r.corrupt(blockPlace(start), "block word %#x names no bytes", word)
 	case stored > r.blockSize:
 		return 0, r.corrupt(blockPlace(start), "stores %d bytes, more than the block size of %d", stored, r.blockSize)
-	case start < SuperblockSize || start > r.used || int64(stored) > r.used-start:
+	case start < ondisk.SuperblockSize || start > r.used || int64(stored) > r.used-start:
 		return 0, r.corrupt(blockPlace(start), "%d bytes reach past the end of the image at %d", stored, r.used)
 	}
 	return stored, nil
@@ -154,7 +155,7 @@ func (p *decoderPool) take() (*decoder, error) {
 		return nil, err
 	}
 	// Also a metadata block with its header must fit.
-	return &decoder{d, make([]byte, max(p.blockSize, MetadataSize+2))}, nil
+	return &decoder{d, make([]byte, max(p.blockSize, ondisk.MetadataSize+2))}, nil
 }
 
 func (p *decoderPool) give(d *decoder) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -36,7 +37,7 @@ const MaxStoredBlocks = 16 << 20
 type fileData struct {
 	r                        *Reader
 	start, size              int64
-	list                     Ref // of the block words, in the inode table
+	list                     ondisk.Ref // of the block words, in the inode table
 	number                   uint32
 	fragment, fragmentOffset uint32
 }
@@ -45,7 +46,7 @@ func (d *fileData) place() string { return inodePlace(d.number) }
 
 // blocks is the number of block words.
 func (d *fileData) blocks() int64 {
-	return int64(BlockCount(uint64(d.size), d.r.super.BlockSize, d.fragment))
+	return int64(ondisk.BlockCount(uint64(d.size), d.r.super.BlockSize, d.fragment))
 }
 
 // Stored gives the stored form of the content: what a writer needs to copy the
@@ -111,11 +112,11 @@ type content struct {
 
 // windowBlocks is the number of block words of a window: as many as a metadata
 // block holds.
-const windowBlocks = MetadataSize / 4
+const windowBlocks = ondisk.MetadataSize / 4
 
 // mark is where a window's first word and first block are.
 type mark struct {
-	list Ref
+	list ondisk.Ref
 	at   int64
 }
 
@@ -226,7 +227,7 @@ func (f *content) readBlock(p []byte, off int64) (n int, err error) {
 		clear(p)
 	case len(p) == size:
 		err = d.r.readExactly(p, start, word)
-	case word&BlockUncompressed != 0 && BlockStored(word) == size:
+	case word&ondisk.BlockUncompressed != 0 && ondisk.BlockStored(word) == size:
 		err = d.r.ReadStored(p, start+int64(skip))
 	default:
 		var b []byte

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -82,7 +83,7 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 		n := min(bs, size-off)
 		if c.kept(i) {
 			was := c.stored.Start + storedLen(c.stored.Blocks[:i])
-			a, b := make([]byte, BlockStored(word)), make([]byte, BlockStored(word))
+			a, b := make([]byte, ondisk.BlockStored(word)), make([]byte, ondisk.BlockStored(word))
 			if word != c.stored.Blocks[i] {
 				t.Errorf("%s: block %d has the word %#x, not %#x", what, i, word, c.stored.Blocks[i])
 			} else if word != 0 {
@@ -98,7 +99,7 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 				wantRead = append(wantRead, extent{src: off, len: n})
 			}
 		}
-		from += int64(BlockStored(word))
+		from += int64(ondisk.BlockStored(word))
 	}
 	if end < size && !(f.keepTail && f.kind != freshFile) {
 		wantRead = append(wantRead, extent{src: end, len: size - end})

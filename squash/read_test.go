@@ -16,6 +16,7 @@ import (
 	"testing/fstest"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -133,7 +134,7 @@ func TestStored(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				at += int64(BlockStored(word))
+				at += int64(ondisk.BlockStored(word))
 				if word == 0 {
 					k = min(len(block), int(s.Size)-len(got))
 					clear(block)

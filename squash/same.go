@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -46,13 +47,13 @@ func (c *StoredComparer) Same(a, b *tree.Node) (bool, error) {
 	}
 	p, q := x.Image.Superblock(), y.Image.Superblock()
 	if p.BlockSize != q.BlockSize || p.Compression != q.Compression || x.Size != y.Size ||
-		!slices.Equal(x.Blocks, y.Blocks) || (x.Fragment == NoFragment) != (y.Fragment == NoFragment) {
+		!slices.Equal(x.Blocks, y.Blocks) || (x.Fragment == ondisk.NoFragment) != (y.Fragment == ondisk.NoFragment) {
 		return false, nil
 	}
 	if x.Image == y.Image && x.Start == y.Start && x.Fragment == y.Fragment && x.FragmentOffset == y.FragmentOffset {
 		return true, nil
 	}
-	if x.Fragment != NoFragment {
+	if x.Fragment != ondisk.NoFragment {
 		if x.FragmentOffset != y.FragmentOffset {
 			return false, nil
 		}
@@ -79,7 +80,7 @@ func (c *StoredComparer) sameFragment(a, b *Reader, ia, ib uint32) (bool, error)
 	}
 	same := fa.Word == fb.Word
 	if same {
-		if same, err = c.sameBytes(a, b, fa.Start, fb.Start, int64(BlockStored(fa.Word))); err != nil {
+		if same, err = c.sameBytes(a, b, fa.Start, fb.Start, int64(ondisk.BlockStored(fa.Word))); err != nil {
 			return false, err
 		}
 	}

@@ -1,12 +1,16 @@
 package squash
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"relive/squash/internal/ondisk"
+)
 
 // InodeInfo is what a scan of the inode table tells of an inode.
 type InodeInfo struct {
-	Ref    Ref
+	Ref    ondisk.Ref
 	Number uint32
-	Type   InodeType
+	Type   ondisk.InodeType
 	Nlink  uint32
 
 	// Of files.
@@ -33,20 +37,20 @@ func (r *Reader) ScanInodes(fn func(InodeInfo) error) error {
 		if err != nil {
 			return err
 		}
-		info := InodeInfo{Ref: n.ref, Number: n.Number, Type: n.Type, Nlink: n.Nlink, Fragment: NoFragment}
+		info := InodeInfo{Ref: n.ref, Number: n.Number, Type: n.Type, Nlink: n.Nlink, Fragment: ondisk.NoFragment}
 		switch n.Type {
-		case InodeFile, InodeExtFile:
+		case ondisk.InodeFile, ondisk.InodeExtFile:
 			info.Size, info.Start = int64(n.FileSize), int64(n.Start)
-			info.Blocks = int64(BlockCount(n.FileSize, r.super.BlockSize, n.Fragment))
+			info.Blocks = int64(ondisk.BlockCount(n.FileSize, r.super.BlockSize, n.Fragment))
 			info.Fragment, info.FragmentOffset = n.Fragment, n.FragmentOffset
 			for range info.Blocks {
 				b, err := c.bytes(4)
 				if err != nil {
 					return within(err, "%s: block list", n.place())
 				}
-				info.StoredBytes += int64(BlockStored(binary.LittleEndian.Uint32(b)))
+				info.StoredBytes += int64(ondisk.BlockStored(binary.LittleEndian.Uint32(b)))
 			}
-		case InodeExtDir:
+		case ondisk.InodeExtDir:
 			if err := r.skipIndex(c, &n); err != nil {
 				return err
 			}

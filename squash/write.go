@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -202,7 +203,7 @@ func (p *Plan) OnProgress(fn func(WriteProgress)) { p.o.Progress = fn }
 
 // dataStart is where the first block may lie.
 func (p *Plan) dataStart() int64 {
-	start := int64(SuperblockSize)
+	start := int64(ondisk.SuperblockSize)
 	if opts := p.o.Codec.Marshal(p.o.BlockSize); opts != nil {
 		start += 2 + int64(len(opts))
 	}

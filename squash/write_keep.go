@@ -3,6 +3,7 @@ package squash
 import (
 	"math/bits"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -68,7 +69,7 @@ func (p *Plan) keepUnchanged(f *file, content tree.Patched, stored *Stored, src 
 		}
 	}
 	tail := f.size % bs
-	keepTail := p.tailInFragment(f.size) && stored.Fragment != NoFragment && stored.Size == f.size && !content.ChangedIn(f.size-tail, tail)
+	keepTail := p.tailInFragment(f.size) && stored.Fragment != ondisk.NoFragment && stored.Size == f.size && !content.ChangedIn(f.size-tail, tail)
 	if some || keepTail {
 		f.kind, f.source, f.keepTail = mixedFile, src, keepTail
 		f.more.stored, f.more.keep = *stored, keep

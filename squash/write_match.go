@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -149,7 +150,7 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	tail := f.size % bs
 	hasTail := p.tailInFragment(f.size)
 	keepTail := false
-	if hasTail && stored.Fragment != NoFragment && stored.Size == f.size {
+	if hasTail && stored.Fragment != ondisk.NoFragment && stored.Size == f.size {
 		if keepTail, err = equal(f.size-tail, tail); err != nil {
 			return err
 		}
@@ -213,7 +214,7 @@ func hashStored(f *file, buf []byte) (digest, error) {
 			}
 			h.block(off, buf[:n])
 		}
-		at += int64(BlockStored(word))
+		at += int64(ondisk.BlockStored(word))
 		off += n
 	}
 	if off < f.size {
@@ -342,7 +343,7 @@ func (p *Plan) duplicateCandidates(fresh map[int64][]int) map[int64][]int {
 	for _, i := range index {
 		f := p.files.at(i)
 		budget -= int64(len(f.words)) * int64(p.o.BlockSize)
-		if b := (block{f.source.img, f.fragment}); b.n != NoFragment && !decoded[b] {
+		if b := (block{f.source.img, f.fragment}); b.n != ondisk.NoFragment && !decoded[b] {
 			decoded[b] = true
 			budget -= int64(p.o.BlockSize)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -105,7 +106,7 @@ func TestWritePrior(t *testing.T) {
 						t.Errorf("%s: block %d kept: %v", name, i, got)
 					}
 				}
-				tail := plan.tailInFragment(int64(len(c.now))) && s.Fragment != NoFragment && len(c.was) == len(c.now) &&
+				tail := plan.tailInFragment(int64(len(c.now))) && s.Fragment != ondisk.NoFragment && len(c.was) == len(c.now) &&
 					bytes.Equal(c.was[len(s.Blocks)*bs:], c.now[len(s.Blocks)*bs:])
 				want := freshFile
 				switch {

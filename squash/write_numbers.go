@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -190,7 +191,7 @@ func (p *Plan) highest() uint32 {
 // noInode is the entry in the export table of a number that no inode has. It
 // names a byte beyond the end of the first metadata block, which Linux answers
 // with an error where a file handle asks for it, without reading anything.
-const noInode Ref = 0xffff
+const noInode ondisk.Ref = 0xffff
 
 // CheckNumbers reads the image that was written and compares its inode numbers
 // with those that the plan gives.

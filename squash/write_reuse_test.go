@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -184,7 +185,7 @@ func TestReuse(t *testing.T) {
 				if fmt.Sprint(w1) != fmt.Sprint(w2) || !bytes.Equal(b1, b2) {
 					t.Errorf("%s: other bytes than in the base", p)
 				}
-				if (s1.Fragment == NoFragment) != (s2.Fragment == NoFragment) {
+				if (s1.Fragment == ondisk.NoFragment) != (s2.Fragment == ondisk.NoFragment) {
 					t.Errorf("%s: fragment %d became %d", p, s1.Fragment, s2.Fragment)
 				}
 				ok, err := same.Same(old, n)

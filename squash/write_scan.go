@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -87,7 +88,7 @@ type link struct {
 	names  uint32 // met in the tree
 	place  int    // among the inodes
 	number uint32 // inode number once it is written, else 0
-	ref    Ref
+	ref    ondisk.Ref
 }
 
 // storer is what the Data of a file in an image offers besides its content.
@@ -180,7 +181,7 @@ func (p *Plan) scan(ctx context.Context) error {
 func (p *Plan) scanFile(path string, n *tree.Node) error {
 	p.Stats.Files++
 	p.Stats.Bytes += n.Size
-	f := file{size: n.Size, fragment: NoFragment}
+	f := file{size: n.Size, fragment: ondisk.NoFragment}
 	if n.Size != 0 {
 		if n.Data == nil {
 			return fmt.Errorf("%s: %w", tree.Quote(path), tree.ErrNoData)

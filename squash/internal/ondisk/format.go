@@ -1,4 +1,4 @@
-package squash
+package ondisk
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package squash
+package ondisk
 
 import "encoding/binary"
 
@@ -209,4 +209,12 @@ func (d *DirIndex) Append(dst []byte) []byte {
 	dst = le.AppendUint32(dst, d.Block)
 	dst = le.AppendUint32(dst, uint32(len(d.Name)-1))
 	return append(dst, d.Name...)
+}
+
+// Listing is the length of a directory's listing in bytes.
+func (n *InodeHead) Listing() uint32 {
+	if n.DirSize <= DirSizeExtra {
+		return 0
+	}
+	return n.DirSize - DirSizeExtra
 }
