@@ -126,7 +126,7 @@ func TestHugeBlockList(t *testing.T) {
 	if k, err := c.ReadAt(p, n.Size-9000); k != 9000 || err != io.EOF || !tree.IsZero(p[:k]) {
 		t.Errorf("ReadAt: %d, %v", k, err)
 	}
-	if _, err := n.Data.(*fileData).Stored(); !errors.Is(err, tree.ErrUnsupported) {
+	if _, err := n.Data.(*fileData).storedForm(); !errors.Is(err, tree.ErrUnsupported) {
 		t.Errorf("Stored: %v", err)
 	}
 	if got := held() - before; got > 16<<20 {

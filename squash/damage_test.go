@@ -61,7 +61,7 @@ func (p *patient) inode(path string) inode {
 		p.t.Fatalf("%s: %v", path, err)
 	}
 	var ref ondisk.Ref
-	p.r.ScanInodes(func(i InodeInfo) error {
+	p.r.scanInodes(func(i inodeInfo) error {
 		if uint64(i.Number) == node.Inode.Number {
 			ref = i.Ref
 		}
@@ -357,10 +357,10 @@ func exercise(r *Reader, nodes int) (first error) {
 			return
 		}
 		if n.Data != nil {
-			s, err := n.Data.(interface{ Stored() (Stored, error) }).Stored()
+			s, err := n.Data.(storer).storedForm()
 			note(err)
 			if err == nil && s.Fragment != ondisk.NoFragment && s.Size%int64(r.blockSize) != 0 {
-				_, err := r.FragmentBlock(s.Fragment)
+				_, err := r.fragmentBlock(s.Fragment)
 				note(err)
 			}
 			c, err := n.Open()
@@ -390,7 +390,7 @@ func exercise(r *Reader, nodes int) (first error) {
 	if err == nil {
 		walk(root)
 	}
-	note(r.ScanInodes(func(InodeInfo) error { return nil }))
+	note(r.scanInodes(func(inodeInfo) error { return nil }))
 	return first
 }
 

@@ -29,7 +29,7 @@ func (r *Reader) loadMeta(pos int64) (metaBlock, int64, error) {
 	// One read of the longest block that can be here, not one for its header
 	// and one for its bytes.
 	src := d.src[:min(ondisk.MetadataSize+2, r.used-pos)]
-	if err := r.ReadStored(src, pos); err != nil {
+	if err := r.readStored(src, pos); err != nil {
 		return metaBlock{}, 0, err
 	}
 	stored, compressed := ondisk.MetadataStored(binary.LittleEndian.Uint16(src))

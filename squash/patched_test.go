@@ -87,7 +87,7 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 			if word != c.stored.Blocks[i] {
 				t.Errorf("%s: block %d has the word %#x, not %#x", what, i, word, c.stored.Blocks[i])
 			} else if word != 0 {
-				if err := errors.Join(c.base.ReadStored(a, was), r.ReadStored(b, from)); err != nil || !bytes.Equal(a, b) {
+				if err := errors.Join(c.base.readStored(a, was), r.readStored(b, from)); err != nil || !bytes.Equal(a, b) {
 					t.Errorf("%s: block %d is stored by other bytes (%v)", what, i, err)
 				}
 			}
@@ -249,7 +249,7 @@ func TestPatchedReadsOnce(t *testing.T) {
 	}
 	defer base.Close()
 	old := lookup(t, rootOf(t, base), "image")
-	s, err := old.Data.(storer).Stored()
+	s, err := old.Data.(storer).storedForm()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,6 @@ type Reader struct {
 	size      int64 // of the file, padding included
 	used      int64 // super.BytesUsed
 	blockSize int
-	rawOpts   []byte
 	opts      codec.Options
 
 	inodes, dirs region // of super's tables
@@ -68,7 +67,7 @@ func Open(r io.ReaderAt, size int64, name string, lib *codec.Library, opts ...Op
 	}
 	head := make([]byte, min(max(size, 0), ondisk.SuperblockSize))
 	rd := &Reader{image: r, name: name, size: size, used: int64(len(head)), dirSeen: make(map[ondisk.Ref]dirPlace)}
-	if err := rd.ReadStored(head, 0); err != nil {
+	if err := rd.readStored(head, 0); err != nil {
 		return nil, err
 	}
 	var err error
@@ -107,16 +106,9 @@ func (r *Reader) Close() error {
 // Name is the image's name as given to Open.
 func (r *Reader) Name() string { return r.name }
 
-// Superblock gives the superblock.
-func (r *Reader) Superblock() ondisk.Superblock { return r.super }
-
 // Options gives the compressor and its options, the defaults where the image
 // stores none.
 func (r *Reader) Options() codec.Options { return r.opts }
-
-// RawOptions gives the payload of the compressor options as stored, or nil.
-// The caller must not modify it.
-func (r *Reader) RawOptions() []byte { return r.rawOpts }
 
 // checkSuperblock judges the fields that everything else stands on. size is the
 // length of the file.
@@ -158,22 +150,23 @@ func checkSuperblock(s *ondisk.Superblock, size int64, name string) error {
 // readOptions reads the compressor options, which an uncompressed metadata
 // block behind the superblock holds (format.adoc, "Compression Options").
 func (r *Reader) readOptions() error {
+	var payload []byte
 	if r.super.Flags&FlagCompressorOptions != 0 {
 		var head [2]byte
-		if err := r.ReadStored(head[:], ondisk.SuperblockSize); err != nil {
+		if err := r.readStored(head[:], ondisk.SuperblockSize); err != nil {
 			return within(err, "compressor options")
 		}
 		n, compressed := ondisk.MetadataStored(binary.LittleEndian.Uint16(head[:]))
 		if compressed || n > ondisk.MetadataSize {
 			return r.corrupt("compressor options", "header %#x does not lead an uncompressed block", binary.LittleEndian.Uint16(head[:]))
 		}
-		r.rawOpts = make([]byte, n)
-		if err := r.ReadStored(r.rawOpts, ondisk.SuperblockSize+2); err != nil {
+		payload = make([]byte, n)
+		if err := r.readStored(payload, ondisk.SuperblockSize+2); err != nil {
 			return within(err, "compressor options")
 		}
 	}
 	var err error
-	r.opts, err = codec.ParseOptions(codec.ID(r.super.Compression), r.rawOpts, r.blockSize)
+	r.opts, err = codec.ParseOptions(codec.ID(r.super.Compression), payload, r.blockSize)
 	return r.named(err)
 }
 
@@ -197,7 +190,7 @@ func (r *Reader) locateTables() error {
 	}
 	if s.XattrTableStart != ondisk.NoTable {
 		var b [ondisk.XattrTableHeaderSize]byte
-		if err := r.ReadStored(b[:], int64(s.XattrTableStart)); err != nil {
+		if err := r.readStored(b[:], int64(s.XattrTableStart)); err != nil {
 			return within(err, "xattr table")
 		}
 		h := ondisk.DecodeXattrTableHeader(b[:])
@@ -259,7 +252,7 @@ func (r *Reader) readIndex(table string, start int64, count uint64, entrySize in
 		return nil, r.corrupt(table, "an index of %d blocks for %d entries reaches past the end of the image at %d", n, count, r.used)
 	}
 	b := make([]byte, n*ondisk.IndexSize)
-	if err := r.ReadStored(b, start); err != nil {
+	if err := r.readStored(b, start); err != nil {
 		return nil, within(err, "%s", table)
 	}
 	index := make([]int64, n)
@@ -300,11 +293,11 @@ func (r *Reader) readIDs(index []int64) error {
 	return nil
 }
 
-// FragmentCount is the number of entries of the fragment table.
-func (r *Reader) FragmentCount() int { return int(r.super.FragmentCount) }
+// fragmentCount is the number of entries of the fragment table.
+func (r *Reader) fragmentCount() int { return int(r.super.FragmentCount) }
 
-// Fragment gives an entry of the fragment table.
-func (r *Reader) Fragment(i uint32) (ondisk.FragmentEntry, error) {
+// fragment gives an entry of the fragment table.
+func (r *Reader) fragment(i uint32) (ondisk.FragmentEntry, error) {
 	if i >= r.super.FragmentCount {
 		return ondisk.FragmentEntry{}, r.corrupt("fragment table", "there is no entry %d, only %d", i, r.super.FragmentCount)
 	}
@@ -319,10 +312,10 @@ func (r *Reader) Fragment(i uint32) (ondisk.FragmentEntry, error) {
 	return f, nil
 }
 
-// FragmentBlock gives a decoded fragment block from a cache. The caller must
+// fragmentBlock gives a decoded fragment block from a cache. The caller must
 // not modify it.
-func (r *Reader) FragmentBlock(i uint32) ([]byte, error) {
-	f, err := r.Fragment(i)
+func (r *Reader) fragmentBlock(i uint32) ([]byte, error) {
+	f, err := r.fragment(i)
 	if err != nil {
 		return nil, err
 	}

@@ -37,15 +37,15 @@ func (c *StoredComparer) Same(a, b *tree.Node) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	x, err := sa.Stored()
+	x, err := sa.storedForm()
 	if err != nil {
 		return false, err
 	}
-	y, err := sb.Stored()
+	y, err := sb.storedForm()
 	if err != nil {
 		return false, err
 	}
-	p, q := x.Image.Superblock(), y.Image.Superblock()
+	p, q := &x.Image.super, &y.Image.super
 	if p.BlockSize != q.BlockSize || p.Compression != q.Compression || x.Size != y.Size ||
 		!slices.Equal(x.Blocks, y.Blocks) || (x.Fragment == ondisk.NoFragment) != (y.Fragment == ondisk.NoFragment) {
 		return false, nil
@@ -70,11 +70,11 @@ func (c *StoredComparer) sameFragment(a, b *Reader, ia, ib uint32) (bool, error)
 	if same, ok := c.fragments[pair]; ok {
 		return same, nil
 	}
-	fa, err := a.Fragment(ia)
+	fa, err := a.fragment(ia)
 	if err != nil {
 		return false, err
 	}
-	fb, err := b.Fragment(ib)
+	fb, err := b.fragment(ib)
 	if err != nil {
 		return false, err
 	}
@@ -98,10 +98,10 @@ func (c *StoredComparer) sameBytes(a, b *Reader, offA, offB, n int64) (bool, err
 	for n > 0 {
 		k := min(n, int64(len(c.bufs[0])))
 		p, q := c.bufs[0][:k], c.bufs[1][:k]
-		if err := a.ReadStored(p, offA); err != nil {
+		if err := a.readStored(p, offA); err != nil {
 			return false, err
 		}
-		if err := b.ReadStored(q, offB); err != nil {
+		if err := b.readStored(q, offB); err != nil {
 			return false, err
 		}
 		if !bytes.Equal(p, q) {

@@ -81,7 +81,7 @@ func (v *verifier) addFragments() {
 		if i%4096 == 0 && v.stop() {
 			return
 		}
-		f, err := v.r.Fragment(i)
+		f, err := v.r.fragment(i)
 		if err != nil {
 			v.err(err)
 			continue
@@ -226,7 +226,7 @@ func (v *verifier) decodeBatch(dst []byte, b *batch) {
 		} else {
 			blocks++
 		}
-		n, err := v.r.ReadBlock(dst, j.start, j.word)
+		n, err := v.r.readBlock(dst, j.start, j.word)
 		decoded += int64(n)
 		switch {
 		case err != nil:

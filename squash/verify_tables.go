@@ -152,7 +152,7 @@ func (v *verifier) walkBlocks(g *region) (chain blockChain) {
 // where its header makes no sense.
 func (v *verifier) behind(pos int64) int64 {
 	var b [2]byte
-	if v.r.ReadStored(b[:], pos) != nil {
+	if v.r.readStored(b[:], pos) != nil {
 		return 0
 	}
 	n, _ := ondisk.MetadataStored(binary.LittleEndian.Uint16(b[:]))

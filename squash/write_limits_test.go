@@ -319,7 +319,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"name ..", named(".."), ".."},
 		{"empty name", named(""), "empty"},
 		{"no data", dir(hollow), "/hollow"},
-		{"too many blocks", dir(sparseFile("s", islands{size: 4096*MaxStoredBlocks + 1})), "more than"},
+		{"too many blocks", dir(sparseFile("s", islands{size: 4096*maxStoredBlocks + 1})), "more than"},
 		{"xattr of 65537", dir(xattr), "/x: attribute"},
 	} {
 		p, err := NewPlan(context.Background(), c.root, lz4Options(t, 4096))
@@ -388,7 +388,7 @@ func TestWriteLosses(t *testing.T) {
 	}
 	o.Flags |= FlagNoXattrs
 	image, plan = writeImage(t, root, o)
-	if r := openImage(t, image, o.Library); r.Superblock().XattrTableStart != ondisk.NoTable || plan.Stats.DroppedXattrs["user.y"] != 1 {
+	if r := openImage(t, image, o.Library); r.super.XattrTableStart != ondisk.NoTable || plan.Stats.DroppedXattrs["user.y"] != 1 {
 		t.Errorf("without attributes: %+v", plan.Stats)
 	}
 }
@@ -406,7 +406,7 @@ func TestWriteReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sb := openImage(t, m.b, o.Library).Superblock()
+	sb := openImage(t, m.b, o.Library).super
 	if rep.Size != int64(len(m.b)) || rep.BytesUsed != int64(sb.BytesUsed) || rep.Fragments != sb.FragmentCount || rep.Inodes != sb.InodeCount ||
 		rep.DataBytes+rep.TableBytes != rep.BytesUsed || uint64(rep.Inodes) != p.Stats.Inodes ||
 		rep.DataBytes != int64(sb.InodeTableStart)-p.dataStart() {

@@ -73,7 +73,7 @@ func (p *Plan) matchPrior(ctx context.Context) error {
 			f.more.was = nil
 			continue
 		}
-		stored, err := s.Stored()
+		stored, err := s.storedForm()
 		if err != nil {
 			return fmt.Errorf("%s: in the layer below: %w", f.describe(), err)
 		}
@@ -161,7 +161,7 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	case kept > 0 || keepTail:
 		f.kind, f.more.keep, f.keepTail = mixedFile, keep, keepTail
 	default:
-		f.more.stored, f.source = Stored{}, nil
+		f.more.stored, f.source = storedContent{}, nil
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func hashStored(f *file, buf []byte) (digest, error) {
 	for _, word := range f.words {
 		n := min(int64(len(buf)), f.size-off)
 		if word != 0 {
-			got, err := img.ReadBlock(buf[:n], at, word)
+			got, err := img.readBlock(buf[:n], at, word)
 			if err != nil {
 				return digest{}, err
 			}
@@ -229,7 +229,7 @@ func hashStored(f *file, buf []byte) (digest, error) {
 
 // readTail reads a tail out of its fragment block.
 func readTail(img *Reader, fragment, offset uint32, p []byte) error {
-	b, err := img.FragmentBlock(fragment)
+	b, err := img.fragmentBlock(fragment)
 	if err != nil {
 		return err
 	}

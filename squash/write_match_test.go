@@ -87,7 +87,7 @@ func TestWritePrior(t *testing.T) {
 				sameTree(t, name, root, rootOf(t, r))
 
 				// What is kept, by the rule.
-				s, err := old.Data.(storer).Stored()
+				s, err := old.Data.(storer).storedForm()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -188,8 +188,8 @@ func TestWriteFragmentUse(t *testing.T) {
 	o := WriteOptions{Library: library(t), Codec: quick(codec.LZ4, 4096), BlockSize: 4096, Flags: FlagDuplicates}
 	image, _ := writeImage(t, tree.NewDir("", 0o755, kids...), o)
 	base := openImage(t, image, o.Library)
-	if base.FragmentCount() != 6 {
-		t.Fatalf("%d fragment blocks", base.FragmentCount())
+	if base.fragmentCount() != 6 {
+		t.Fatalf("%d fragment blocks", base.fragmentCount())
 	}
 	// Dead: all of block 0, five of 1, one of 2, two of 3, none of 4 and 5.
 	root := apply(t, rootOf(t, base), func(e *tree.Edits) {
@@ -271,10 +271,10 @@ func TestWriteNoDead(t *testing.T) {
 // tails that start at one place.
 type partOf struct {
 	tree.Data
-	stored Stored
+	stored storedContent
 }
 
-func (p partOf) Stored() (Stored, error) { return p.stored, nil }
+func (p partOf) Stored() (storedContent, error) { return p.stored, nil }
 
 // Tails that overlap in a fragment block are told apart where it is repacked.
 func TestWriteOverlappingTails(t *testing.T) {
@@ -288,7 +288,7 @@ func TestWriteOverlappingTails(t *testing.T) {
 	o := WriteOptions{Library: library(t), Codec: quick(codec.LZ4, 4096), BlockSize: 4096}
 	image, _ := writeImage(t, tree.NewDir("", 0o755, kids...), o)
 	n := *lookup(t, rootOf(t, openImage(t, image, o.Library)), "f3")
-	s, err := n.Data.(storer).Stored()
+	s, err := n.Data.(storer).storedForm()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func TestWriteDuplicates(t *testing.T) {
 		}
 	})
 	place := func(r *Reader, path string) string {
-		s, err := lookup(t, rootOf(t, r), path).Data.(storer).Stored()
+		s, err := lookup(t, rootOf(t, r), path).Data.(storer).storedForm()
 		if err != nil {
 			t.Fatal(err)
 		}

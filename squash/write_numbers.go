@@ -123,7 +123,7 @@ func (n *numbering) assign(ctx context.Context) (numbers []uint32, kept bool, er
 	}
 	if kept && n.of != nil {
 		// New ones get what neither this image has nor the new one.
-		err := n.of.ScanInodes(func(i InodeInfo) error {
+		err := n.of.scanInodes(func(i inodeInfo) error {
 			if uint64(i.Number) <= most {
 				taken.set(i.Number)
 			}

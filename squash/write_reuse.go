@@ -147,9 +147,9 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 			members = append(members, member{fragment, offset, uint32(f.size % int64(p.o.BlockSize))})
 		}
 	}
-	s.frags = make([]fragmentUse, s.img.FragmentCount())
+	s.frags = make([]fragmentUse, s.img.fragmentCount())
 	for i := range s.frags {
-		entry, err := s.img.Fragment(uint32(i))
+		entry, err := s.img.fragment(uint32(i))
 		if err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 	if len(members) == 0 {
 		return nil
 	}
-	err := s.img.ScanInodes(func(n InodeInfo) error {
+	err := s.img.scanInodes(func(n inodeInfo) error {
 		if n.Fragment != ondisk.NoFragment && int64(n.Fragment) < int64(len(s.frags)) {
 			u := &s.frags[n.Fragment]
 			u.used = max(u.used, n.FragmentOffset+uint32(n.Size%int64(p.o.BlockSize)))
@@ -240,7 +240,7 @@ func (s *source) wholeFragments(ctx context.Context, members []member, workers i
 			}
 			// Members that an earlier writing left behind are known by the block's
 			// length alone.
-			block, err := s.img.FragmentBlock(uint32(i))
+			block, err := s.img.fragmentBlock(uint32(i))
 			whole[i] = int(c) == len(block)
 			return err
 		})

@@ -18,9 +18,6 @@ const (
 	xattrTotalMax = 16 << 20
 )
 
-// XattrCount is the number of entries of the xattr id table.
-func (r *Reader) XattrCount() int { return int(r.xattrCount) }
-
 // xattrID gives an entry of the xattr id table, which must have it.
 func (r *Reader) xattrID(i uint32) (ondisk.XattrID, error) {
 	b, err := r.indexed(r.xattrIDs, i, ondisk.XattrIDSize)
