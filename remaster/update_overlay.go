@@ -88,7 +88,7 @@ func (p *UpdatePlan) stamp() error {
 	c.system = base.Root
 	built := tree.Time{}
 	if base.Image != nil {
-		built.Sec = int64(base.Image.Superblock().MkfsTime)
+		built.Sec = int64(base.Image.Info().MkfsTime)
 	} else {
 		built = base.Inner.FS.Info().Created
 	}
