@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -129,7 +130,7 @@ func (fs *FS) blockBitmap(n uint32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if geo.groupCsum() && g.flags&bgBlockUninit != 0 {
+	if geo.groupCsum() && g.flags&ondisk.BGBlockUninit != 0 {
 		return fs.cache.get(cacheKey{block: uint64(n), kind: kindUninit}, func() ([]byte, error) {
 			return geo.uninitBitmap(n, g), nil
 		})
@@ -138,8 +139,8 @@ func (fs *FS) blockBitmap(n uint32) ([]byte, error) {
 		if !geo.metadataCsum() {
 			return nil
 		}
-		sum := bitmapChecksum(geo.seed, p, uint32(geo.blocksPerGroup>>geo.clusterBits))
-		if geo.descSize < gdBlockBitmapCsumH+2 {
+		sum := ondisk.BitmapChecksum(geo.seed, p, uint32(geo.blocksPerGroup>>geo.clusterBits))
+		if geo.descSize < ondisk.GDBlockBitmapCsumH+2 {
 			sum &= 0xFFFF
 		}
 		if sum != g.blockBitmapCsum {
@@ -183,12 +184,12 @@ func (g *geometry) superBlocks(n uint32) uint64 {
 		}
 	}
 	meta := uint64(n) / perBlock
-	if !g.hasIncompat(incompatMetaBG) || meta < g.firstMetaBG {
+	if !g.hasIncompat(ondisk.IncompatMetaBG) || meta < g.firstMetaBG {
 		if count == 0 {
 			return 0
 		}
 		tables := (uint64(g.groups) + perBlock - 1) / perBlock
-		if g.hasIncompat(incompatMetaBG) {
+		if g.hasIncompat(ondisk.IncompatMetaBG) {
 			tables = g.firstMetaBG
 		}
 		return count + tables + g.reservedGDT

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -75,8 +76,8 @@ func (e *edit) block(in *inode, logical uint64) []byte {
 // entry is the place of a name in a directory.
 func (e *edit) entry(dir *inode, name string) []byte {
 	p := e.block(dir, 0)
-	for at := 0; at < len(p); at += int(le16(p, at+deRecLen)) {
-		if n := int(p[at+deNameLen]); le32(p, at) != 0 && string(p[at+deName:][:n]) == name {
+	for at := 0; at < len(p); at += int(ondisk.LE16(p, at+ondisk.DERecLen)) {
+		if n := int(p[at+ondisk.DENameLen]); ondisk.LE32(p, at) != 0 && string(p[at+ondisk.DEName:][:n]) == name {
 			return p[at:]
 		}
 	}
@@ -90,69 +91,69 @@ var le = binary.LittleEndian
 // image without checksums.
 func TestDamagedStructure(t *testing.T) {
 	whole := fixture(t, "ext2-metacopy")
-	sb := func(e *edit) []byte { return e.img[superblockOffset:] }
+	sb := func(e *edit) []byte { return e.img[ondisk.SuperblockOffset:] }
 	for _, c := range []struct {
 		name string
 		do   func(e *edit)
 		kind error
 		text string
 	}{
-		{"magic", func(e *edit) { sb(e)[sbMagic]++ }, tree.ErrCorrupt, "no ext2, ext3 or ext4"},
-		{"revision", func(e *edit) { sb(e)[sbRevLevel] = 2 }, tree.ErrUnsupported, "revision 2"},
-		{"compression", func(e *edit) { sb(e)[sbFeatureIncompat] |= incompatCompression }, tree.ErrUnsupported, "feature compression "},
-		{"journal device", func(e *edit) { sb(e)[sbFeatureIncompat] |= incompatJournalDev }, tree.ErrUnsupported, "feature journal_dev "},
-		{"dirdata", func(e *edit) { sb(e)[sbFeatureIncompat+1] |= incompatDirData >> 8 }, tree.ErrUnsupported, "feature dirdata "},
-		{"unknown", func(e *edit) { sb(e)[sbFeatureIncompat+3] |= 0x80 }, tree.ErrUnsupported, "feature incompat 0x80000000 "},
-		{"recovery without a journal", func(e *edit) { sb(e)[sbFeatureIncompat] |= incompatRecover }, tree.ErrCorrupt, "no journal"},
+		{"magic", func(e *edit) { sb(e)[ondisk.SBMagic]++ }, tree.ErrCorrupt, "no ext2, ext3 or ext4"},
+		{"revision", func(e *edit) { sb(e)[ondisk.SBRevLevel] = 2 }, tree.ErrUnsupported, "revision 2"},
+		{"compression", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatCompression }, tree.ErrUnsupported, "feature compression "},
+		{"journal device", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatJournalDev }, tree.ErrUnsupported, "feature journal_dev "},
+		{"dirdata", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat+1] |= ondisk.IncompatDirData >> 8 }, tree.ErrUnsupported, "feature dirdata "},
+		{"unknown", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat+3] |= 0x80 }, tree.ErrUnsupported, "feature incompat 0x80000000 "},
+		{"recovery without a journal", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatRecover }, tree.ErrCorrupt, "no journal"},
 		{"external journal", func(e *edit) {
-			sb(e)[sbFeatureIncompat] |= incompatRecover
-			sb(e)[sbFeatureCompat] |= compatHasJournal
-			sb(e)[sbJournalDevice] = 9
+			sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatRecover
+			sb(e)[ondisk.SBFeatureCompat] |= ondisk.CompatHasJournal
+			sb(e)[ondisk.SBJournalDevice] = 9
 		}, tree.ErrUnsupported, "another device"},
-		{"block size", func(e *edit) { sb(e)[sbLogBlockSize] = 7 }, tree.ErrCorrupt, "block size"},
-		{"blocks", func(e *edit) { sb(e)[sbBlocksCountLo+3] = 1 }, tree.ErrCorrupt, "the image has only"},
-		{"inodes", func(e *edit) { sb(e)[sbInodesCount]++ }, tree.ErrCorrupt, "inodes, but"},
-		{"inodes per group", func(e *edit) { clear(sb(e)[sbInodesPerGroup:][:4]) }, tree.ErrCorrupt, "inodes per group"},
-		{"blocks per group", func(e *edit) { clear(sb(e)[sbBlocksPerGroup:][:4]) }, tree.ErrCorrupt, "blocks per group"},
-		{"inode size", func(e *edit) { sb(e)[sbInodeSize+1] = 3 }, tree.ErrCorrupt, "inode size"},
+		{"block size", func(e *edit) { sb(e)[ondisk.SBLogBlockSize] = 7 }, tree.ErrCorrupt, "block size"},
+		{"blocks", func(e *edit) { sb(e)[ondisk.SBBlocksCountLo+3] = 1 }, tree.ErrCorrupt, "the image has only"},
+		{"inodes", func(e *edit) { sb(e)[ondisk.SBInodesCount]++ }, tree.ErrCorrupt, "inodes, but"},
+		{"inodes per group", func(e *edit) { clear(sb(e)[ondisk.SBInodesPerGroup:][:4]) }, tree.ErrCorrupt, "inodes per group"},
+		{"blocks per group", func(e *edit) { clear(sb(e)[ondisk.SBBlocksPerGroup:][:4]) }, tree.ErrCorrupt, "blocks per group"},
+		{"inode size", func(e *edit) { sb(e)[ondisk.SBInodeSize+1] = 3 }, tree.ErrCorrupt, "inode size"},
 		{"inode table", func(e *edit) {
 			block := e.fs.geo.descBlock(0)
-			le.PutUint32(e.img[int64(block)*e.fs.geo.blockSize+gdInodeTableLo:], uint32(e.fs.geo.blocks))
+			le.PutUint32(e.img[int64(block)*e.fs.geo.blockSize+ondisk.GDInodeTableLo:], uint32(e.fs.geo.blocks))
 		}, tree.ErrCorrupt, "group 0: bitmaps in"},
 		{"truncated", func(e *edit) { e.img = e.img[:len(e.img)/2] }, tree.ErrCorrupt, "the image has only"},
 
-		{"record length", func(e *edit) { le.PutUint16(e.entry(e.lookup("upper"), "bin")[deRecLen:], 0) }, tree.ErrCorrupt, "length of 0 bytes"},
-		{"record past the block", func(e *edit) { le.PutUint16(e.entry(e.lookup("upper"), "bin")[deRecLen:], 8192) }, tree.ErrCorrupt, "are left"},
-		{"name length", func(e *edit) { e.entry(e.lookup("upper"), "bin")[deNameLen] = 200 }, tree.ErrCorrupt, "name of 200 bytes"},
-		{"slash", func(e *edit) { e.entry(e.lookup("upper"), "bin")[deName] = '/' }, tree.ErrCorrupt, "slash"},
+		{"record length", func(e *edit) { le.PutUint16(e.entry(e.lookup("upper"), "bin")[ondisk.DERecLen:], 0) }, tree.ErrCorrupt, "length of 0 bytes"},
+		{"record past the block", func(e *edit) { le.PutUint16(e.entry(e.lookup("upper"), "bin")[ondisk.DERecLen:], 8192) }, tree.ErrCorrupt, "are left"},
+		{"name length", func(e *edit) { e.entry(e.lookup("upper"), "bin")[ondisk.DENameLen] = 200 }, tree.ErrCorrupt, "name of 200 bytes"},
+		{"slash", func(e *edit) { e.entry(e.lookup("upper"), "bin")[ondisk.DEName] = '/' }, tree.ErrCorrupt, "slash"},
 		{"entry's inode", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), 1<<30) }, tree.ErrCorrupt, "inode 1073741824"},
 		{"unused inode", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), e.fs.geo.inodes) }, tree.ErrCorrupt, "deleted"},
-		{"reserved inode", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), inoResize) }, tree.ErrCorrupt, "inode 7: the file system's own"},
-		{"same name", func(e *edit) { copy(e.entry(e.lookup("upper"), "bin")[deName:], "etc") }, tree.ErrCorrupt, `"etc" stands there twice`},
+		{"reserved inode", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), ondisk.InoResize) }, tree.ErrCorrupt, "inode 7: the file system's own"},
+		{"same name", func(e *edit) { copy(e.entry(e.lookup("upper"), "bin")[ondisk.DEName:], "etc") }, tree.ErrCorrupt, `"etc" stands there twice`},
 		{"same directory twice", func(e *edit) {
 			le.PutUint32(e.entry(e.lookup("upper"), "bin"), e.lookup("upper/etc").number)
 		}, tree.ErrCorrupt, "stands there twice"},
 		{"loop", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), e.lookup("upper").number) }, tree.ErrCorrupt, "its parent is inode"},
-		{"root in a directory", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), inoRoot) }, tree.ErrCorrupt, "the file system's own"},
+		{"root in a directory", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), ondisk.InoRoot) }, tree.ErrCorrupt, "the file system's own"},
 		{"parent", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper/bin"), ".."), 11) }, tree.ErrCorrupt, "its parent is inode 11"},
 		{"self", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper/bin"), "."), 11) }, tree.ErrCorrupt, `"." at 0 is inode 11`},
 		{"no parent", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper/bin"), ".."), 0) }, tree.ErrCorrupt, "is missing"},
-		{"directory size", func(e *edit) { e.raw(e.lookup("upper/bin"))[inSizeLo]++ }, tree.ErrCorrupt, "directory of 1025 bytes"},
-		{"directory hole", func(e *edit) { clear(e.raw(e.lookup("upper/bin"))[inBlock:][:4]) }, tree.ErrCorrupt, "directory block 0"},
-		{"huge directory", func(e *edit) { e.raw(e.lookup("upper/bin"))[inSizeLo+3] = 0x70 }, tree.ErrCorrupt, "directory of"},
+		{"directory size", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InSizeLo]++ }, tree.ErrCorrupt, "directory of 1025 bytes"},
+		{"directory hole", func(e *edit) { clear(e.raw(e.lookup("upper/bin"))[ondisk.InBlock:][:4]) }, tree.ErrCorrupt, "directory block 0"},
+		{"huge directory", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InSizeLo+3] = 0x70 }, tree.ErrCorrupt, "directory of"},
 
-		{"mode", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[inMode+1] = 0 }, tree.ErrCorrupt, "of no file type"},
-		{"size", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[inSizeHi+3] = 0xFF }, tree.ErrCorrupt, "bytes"},
-		{"pointer", func(e *edit) { le.PutUint32(e.raw(e.lookup("upper/bin/t00"))[inBlock:], 1<<30) }, tree.ErrCorrupt, "outside of the file system"},
-		{"block of attributes", func(e *edit) { le.PutUint32(e.raw(e.lookup("upper/bin/t00"))[inFileACLLo:], 3) }, tree.ErrCorrupt, "attribute block 3: magic"},
-		{"extra size", func(e *edit) { le.PutUint16(e.raw(e.lookup("upper/bin/t00"))[inExtraIsize:], 200) }, tree.ErrCorrupt, "extra size of 200"},
-		{"no extents", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[inFlags+2] |= flExtents >> 16 }, tree.ErrCorrupt, "root of the extent tree: magic"},
-		{"no inline data", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[inFlags+3] |= flInlineData >> 24 }, tree.ErrCorrupt, "system.data"},
-		{"attribute inode", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[inFlags+2] |= flEAInode >> 16 }, tree.ErrCorrupt, "holds an attribute"},
+		{"mode", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InMode+1] = 0 }, tree.ErrCorrupt, "of no file type"},
+		{"size", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InSizeHi+3] = 0xFF }, tree.ErrCorrupt, "bytes"},
+		{"pointer", func(e *edit) { le.PutUint32(e.raw(e.lookup("upper/bin/t00"))[ondisk.InBlock:], 1<<30) }, tree.ErrCorrupt, "outside of the file system"},
+		{"block of attributes", func(e *edit) { le.PutUint32(e.raw(e.lookup("upper/bin/t00"))[ondisk.InFileACLLo:], 3) }, tree.ErrCorrupt, "attribute block 3: magic"},
+		{"extra size", func(e *edit) { le.PutUint16(e.raw(e.lookup("upper/bin/t00"))[ondisk.InExtraIsize:], 200) }, tree.ErrCorrupt, "extra size of 200"},
+		{"no extents", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+2] |= ondisk.FlExtents >> 16 }, tree.ErrCorrupt, "root of the extent tree: magic"},
+		{"no inline data", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+3] |= ondisk.FlInlineData >> 24 }, tree.ErrCorrupt, "system.data"},
+		{"attribute inode", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+2] |= ondisk.FlEAInode >> 16 }, tree.ErrCorrupt, "holds an attribute"},
 
-		{"encrypted directory", func(e *edit) { e.raw(e.lookup("upper/bin"))[inFlags+1] |= flEncrypt >> 8 }, tree.ErrUnsupported, "the directory is encrypted"},
-		{"encrypted file", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[inFlags+1] |= flEncrypt >> 8 }, tree.ErrUnsupported, "the file is encrypted"},
-		{"casefold", func(e *edit) { e.raw(e.lookup("upper/bin"))[inFlags+3] |= flCasefold >> 24 }, tree.ErrUnsupported, "casefold"},
+		{"encrypted directory", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InFlags+1] |= ondisk.FlEncrypt >> 8 }, tree.ErrUnsupported, "the directory is encrypted"},
+		{"encrypted file", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+1] |= ondisk.FlEncrypt >> 8 }, tree.ErrUnsupported, "the file is encrypted"},
+		{"casefold", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InFlags+3] |= ondisk.FlCasefold >> 24 }, tree.ErrUnsupported, "casefold"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -213,7 +214,7 @@ func metadataBlocks(t *testing.T, fs *FS) (out [][2]int64) {
 	bs := fs.geo.blockSize
 	add := func(block uint64) { out = append(out, [2]int64{int64(block) * bs, bs}) }
 	// Bytes that no walk reads are not listed, so that most flips matter.
-	out = append(out, [2]int64{superblockOffset, superblockSize}, [2]int64{int64(fs.geo.descBlock(0)) * bs, int64(fs.geo.descSize)})
+	out = append(out, [2]int64{ondisk.SuperblockOffset, ondisk.SuperblockSize}, [2]int64{int64(fs.geo.descBlock(0)) * bs, int64(fs.geo.descSize)})
 	g, err := fs.group(0)
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +230,7 @@ func metadataBlocks(t *testing.T, fs *FS) (out [][2]int64) {
 		if in.fileACL != 0 {
 			add(in.fileACL)
 		}
-		if n.Type != tree.Directory || in.has(flInlineData) {
+		if n.Type != tree.Directory || in.has(ondisk.FlInlineData) {
 			return nil
 		}
 		for at := uint64(0); at < uint64(in.size)/uint64(bs); at++ {
@@ -282,7 +283,7 @@ func TestDamagedTrees(t *testing.T) {
 	}
 	ea, err := e.fs.inode(value)
 	f.ok(err)
-	used := extHeaderSize + 20*extEntrySize
+	used := ondisk.ExtHeaderSize + 20*ondisk.ExtEntrySize
 	flipped, caught := 0, 0
 	for _, p := range [][]byte{whole[root.child(0)*1024:][:used], e.block(ea, 0), e.block(ea, 2)[:900], e.raw(ea)} {
 		for i := range len(p) * 8 {

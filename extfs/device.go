@@ -5,6 +5,7 @@ import (
 	"io"
 	"sort"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -91,7 +92,7 @@ func (d *device) readRaw(p []byte, off int64) error {
 // restoreMagic puts back the journal's magic number at the start of an escaped
 // block, of which p holds what is at in.
 func restoreMagic(p []byte, in int64) {
-	magic := [4]byte{jbdMagic >> 24, jbdMagic >> 16 & 0xFF, jbdMagic >> 8 & 0xFF, jbdMagic & 0xFF}
+	magic := [4]byte{ondisk.JBDMagic >> 24, ondisk.JBDMagic >> 16 & 0xFF, ondisk.JBDMagic >> 8 & 0xFF, ondisk.JBDMagic & 0xFF}
 	if in < int64(len(magic)) {
 		copy(p, magic[in:])
 	}

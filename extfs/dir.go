@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -132,11 +133,11 @@ func (d *dir) scan(visit func(name []byte, ino uint32) error) error {
 		return nil
 	}
 	switch {
-	case in.has(flEncrypt):
+	case in.has(ondisk.FlEncrypt):
 		return tree.Unsupported(fs.name, in.place(), "the directory is encrypted")
-	case in.has(flCasefold):
+	case in.has(ondisk.FlCasefold):
 		return tree.Unsupported(fs.name, in.place(), "the directory is case-insensitive (casefold)")
-	case in.has(flInlineData):
+	case in.has(ondisk.FlInlineData):
 		return d.scanInline(visit)
 	}
 	bs := fs.geo.blockSize
@@ -165,7 +166,7 @@ func (d *dir) scan(visit func(name []byte, ino uint32) error) error {
 func (d *dir) scanBlock(p []byte, number int64, visit func([]byte, uint32) error) error {
 	fs, in := d.fs, d.in
 	place := fmt.Sprintf("directory block %d", number)
-	indexed := in.has(flIndex) && fs.geo.hasCompat(compatDirIndex)
+	indexed := in.has(ondisk.FlIndex) && fs.geo.hasCompat(ondisk.CompatDirIndex)
 	isIndex := indexed && (number == 0 || d.recLen(p) == len(p))
 	end := len(p)
 	if fs.geo.metadataCsum() {
@@ -177,7 +178,7 @@ func (d *dir) scanBlock(p []byte, number int64, visit func([]byte, uint32) error
 			if err := d.checkTail(p, place); err != nil {
 				return err
 			}
-			end -= deTailSize
+			end -= ondisk.DETailSize
 		}
 	}
 	dots := 0
@@ -215,7 +216,7 @@ func (d *dir) scanInline(visit func([]byte, uint32) error) error {
 	if d.in.size != int64(len(p)) {
 		return d.fs.corrupt(d.in, "inline directory of %d bytes says %d", len(p), d.in.size)
 	}
-	if err := d.checkParent(le32(p, 0)); err != nil {
+	if err := d.checkParent(ondisk.LE32(p, 0)); err != nil {
 		return err
 	}
 	return d.scanEntries(p, 4, "inline directory", func(name []byte, ino uint32, at int) error {
@@ -241,25 +242,25 @@ func (d *dir) scanEntries(p []byte, at int, place string, visit func(name []byte
 		return d.fs.corrupt(d.in, "%s: entry at %d: %s", place, at, fmt.Sprintf(fact, args...))
 	}
 	for at < len(p) {
-		if len(p)-at < deName+deAlign {
+		if len(p)-at < ondisk.DEName+ondisk.DEAlign {
 			return bad("%d bytes are too short for it", len(p)-at)
 		}
 		length := d.recLen(p[at:])
-		nameLen := int(p[at+deNameLen])
+		nameLen := int(p[at+ondisk.DENameLen])
 		switch {
-		case length < deName+deAlign || length%deAlign != 0:
+		case length < ondisk.DEName+ondisk.DEAlign || length%ondisk.DEAlign != 0:
 			return bad("length of %d bytes", length)
-		case length < deName+nameLen:
+		case length < ondisk.DEName+nameLen:
 			return bad("name of %d bytes in %d", nameLen, length)
 		case length > len(p)-at:
 			return bad("length of %d bytes where %d are left", length, len(p)-at)
 		}
-		ino := le32(p, at+deInode)
+		ino := ondisk.LE32(p, at+ondisk.DEInode)
 		if ino > d.fs.geo.inodes {
 			return bad("inode %d, the file system has %d", ino, d.fs.geo.inodes)
 		}
 		if ino != 0 {
-			name := p[at+deName : at+deName+nameLen]
+			name := p[at+ondisk.DEName : at+ondisk.DEName+nameLen]
 			if s := string(name); s != "." && s != ".." {
 				if err := tree.CheckName(s); err != nil {
 					return bad("%v", err)
@@ -277,8 +278,8 @@ func (d *dir) scanEntries(p []byte, at int, place string, visit func(name []byte
 // recLen decodes an entry's length; in blocks of 64 KiB, where 65536 does not
 // fit, 0 and 65535 stand for the whole block.
 func (d *dir) recLen(p []byte) int {
-	n := int(le16(p, deRecLen))
-	if d.fs.geo.blockSize == 1<<16 && (n == 0 || n == deMaxRecLen) {
+	n := int(ondisk.LE16(p, ondisk.DERecLen))
+	if d.fs.geo.blockSize == 1<<16 && (n == 0 || n == ondisk.DEMaxRecLen) {
 		return 1 << 16
 	}
 	return n
@@ -287,11 +288,12 @@ func (d *dir) recLen(p []byte) int {
 // checkTail checks the checksum of a block of entries, which stands in what
 // looks like an unused entry at its end.
 func (d *dir) checkTail(p []byte, place string) error {
-	body, tail := p[:len(p)-deTailSize], p[len(p)-deTailSize:]
-	if le32(tail, deInode) != 0 || le16(tail, deRecLen) != deTailSize || tail[deNameLen] != 0 || tail[deFileType] != deTailFileType {
+	body, tail := p[:len(p)-ondisk.DETailSize], p[len(p)-ondisk.DETailSize:]
+	if ondisk.LE32(tail, ondisk.DEInode) != 0 || ondisk.LE16(tail, ondisk.DERecLen) != ondisk.DETailSize ||
+		tail[ondisk.DENameLen] != 0 || tail[ondisk.DEFileType] != ondisk.DETailFileType {
 		return d.fs.corrupt(d.in, "%s: has no checksum", place)
 	}
-	want, got := le32(tail, deTailCsum), direntTailChecksum(d.fs.inodeSeed(d.in), body)
+	want, got := ondisk.LE32(tail, ondisk.DETailCsum), ondisk.DirentTailChecksum(d.fs.inodeSeed(d.in), body)
 	if want != got {
 		return d.fs.corrupt(d.in, "%s: checksum is %#08x, the content gives %#08x", place, want, got)
 	}
@@ -301,19 +303,19 @@ func (d *dir) checkTail(p []byte, place string) error {
 // checkIndexChecksum checks the checksum of an htree's root or node, which
 // stands after the last slot for an entry.
 func (d *dir) checkIndexChecksum(p []byte, place string) error {
-	entries := dxNodeEntries
+	entries := ondisk.DXNodeEntries
 	if d.recLen(p) != len(p) {
-		if p[dxRootInfo+dxInfoLen] != dxInfoSize || le32(p, dxRootInfo) != 0 {
+		if p[ondisk.DXRootInfo+ondisk.DXInfoLen] != ondisk.DXInfoSize || ondisk.LE32(p, ondisk.DXRootInfo) != 0 {
 			return d.fs.corrupt(d.in, "%s: not the root of a hash index", place)
 		}
-		entries = dxRootEntries
+		entries = ondisk.DXRootEntries
 	}
-	limit, count := int(le16(p, entries)), int(le16(p, entries+2))
-	tail := entries + limit*dxEntrySize
-	if count > limit || tail > len(p)-dxTailSize {
+	limit, count := int(ondisk.LE16(p, entries)), int(ondisk.LE16(p, entries+2))
+	tail := entries + limit*ondisk.DXEntrySize
+	if count > limit || tail > len(p)-ondisk.DXTailSize {
 		return d.fs.corrupt(d.in, "%s: %d of %d index entries in use", place, count, limit)
 	}
-	want, got := le32(p, tail+4), dxChecksum(d.fs.inodeSeed(d.in), p, entries, count, tail)
+	want, got := ondisk.LE32(p, tail+4), ondisk.DXChecksum(d.fs.inodeSeed(d.in), p, entries, count, tail)
 	if want != got {
 		return d.fs.corrupt(d.in, "%s: index checksum is %#08x, the content gives %#08x", place, want, got)
 	}

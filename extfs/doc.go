@@ -1,5 +1,5 @@
-// Package extfs reads ext2, ext3 and ext4 images as a tree and builds fresh
-// ext4 images from one, in user space and without mounting.
+// Package extfs reads ext2, ext3 and ext4 images as a tree, in user space and
+// without mounting. Package mkfs beside it builds images.
 //
 // The reader never writes: a journal that is to be replayed is replayed in
 // memory, as a map from blocks of the file system to blocks of the journal; fast

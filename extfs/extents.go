@@ -3,34 +3,36 @@ package extfs
 import (
 	"fmt"
 	"sort"
+
+	"relive/extfs/internal/ondisk"
 )
 
 // extentNode is one node of an extent tree: a header and its entries.
 type extentNode []byte
 
-func (n extentNode) entries() int { return int(le16(n, extHdrEntries)) }
-func (n extentNode) depth() int   { return int(le16(n, extHdrDepth)) }
+func (n extentNode) entries() int { return int(ondisk.LE16(n, ondisk.ExtHdrEntries)) }
+func (n extentNode) depth() int   { return int(ondisk.LE16(n, ondisk.ExtHdrDepth)) }
 
 // logical is the first logical block of an entry, in leaves and index nodes.
 func (n extentNode) logical(i int) uint64 {
-	return uint64(le32(n, extHeaderSize+i*extEntrySize+extBlock))
+	return uint64(ondisk.LE32(n, ondisk.ExtHeaderSize+i*ondisk.ExtEntrySize+ondisk.ExtBlock))
 }
 
-// leaf decodes an extent; unwritten ones are longer than extInitMax on disk.
+// leaf decodes an extent; unwritten ones are longer than ExtInitMax on disk.
 func (n extentNode) leaf(i int) (physical, length uint64, unwritten bool) {
-	e := n[extHeaderSize+i*extEntrySize:]
-	physical = uint64(le32(e, extStartLo)) | uint64(le16(e, extStartHi))<<32
-	length = uint64(le16(e, extLen))
-	if length > extInitMax {
-		return physical, length - extInitMax, true
+	e := n[ondisk.ExtHeaderSize+i*ondisk.ExtEntrySize:]
+	physical = uint64(ondisk.LE32(e, ondisk.ExtStartLo)) | uint64(ondisk.LE16(e, ondisk.ExtStartHi))<<32
+	length = uint64(ondisk.LE16(e, ondisk.ExtLen))
+	if length > ondisk.ExtInitMax {
+		return physical, length - ondisk.ExtInitMax, true
 	}
 	return physical, length, false
 }
 
 // child is the block of the node below an index entry.
 func (n extentNode) child(i int) uint64 {
-	e := n[extHeaderSize+i*extEntrySize:]
-	return uint64(le32(e, extIdxLeafLo)) | uint64(le16(e, extIdxLeafHi))<<32
+	e := n[ondisk.ExtHeaderSize+i*ondisk.ExtEntrySize:]
+	return uint64(ondisk.LE32(e, ondisk.ExtIdxLeafLo)) | uint64(ondisk.LE16(e, ondisk.ExtIdxLeafHi))<<32
 }
 
 // find gives the last entry that starts at or before a logical block, -1 where
@@ -41,14 +43,14 @@ func (n extentNode) find(logical uint64) int {
 
 // mapExtent looks a logical block up in the extent tree.
 func (fs *FS) mapExtent(in *inode, logical uint64) (run, error) {
-	if logical > extMaxLogical {
+	if logical > ondisk.ExtMaxLogical {
 		return run{logical: logical, length: 1<<63 - logical}, nil
 	}
 	node := extentNode(in.block[:])
 	if err := fs.checkExtentNode(in, node, -1, "root of the extent tree"); err != nil {
 		return run{}, err
 	}
-	low, limit := uint64(0), uint64(extMaxLogical)+1 // what the node covers
+	low, limit := uint64(0), uint64(ondisk.ExtMaxLogical)+1 // what the node covers
 	for {
 		n := node.entries()
 		i := node.find(logical)
@@ -75,7 +77,7 @@ func (fs *FS) mapExtent(in *inode, logical uint64) (run, error) {
 // hole gives the hole from a logical block up to limit; one that reaches the
 // end of what extents can map has no end.
 func (fs *FS) hole(logical, limit uint64) run {
-	if limit > extMaxLogical {
+	if limit > ondisk.ExtMaxLogical {
 		limit = 1 << 63
 	}
 	return run{logical: logical, length: limit - logical}
@@ -106,8 +108,8 @@ func (fs *FS) extentBlock(in *inode, block uint64, depth int) (extentNode, error
 		if !fs.geo.metadataCsum() {
 			return nil
 		}
-		end := extHeaderSize + int(le16(p, extHdrMax))*extEntrySize
-		want, got := le32(p, end), extentChecksum(fs.inodeSeed(in), p[:end])
+		end := ondisk.ExtHeaderSize + int(ondisk.LE16(p, ondisk.ExtHdrMax))*ondisk.ExtEntrySize
+		want, got := ondisk.LE32(p, end), ondisk.ExtentChecksum(fs.inodeSeed(in), p[:end])
 		if want != got {
 			return fs.corrupt(in, "%s: checksum is %#08x, the content gives %#08x", place, want, got)
 		}
@@ -130,19 +132,19 @@ func (fs *FS) checkExtentNode(in *inode, p []byte, depth int, place string) erro
 	bad := func(fact string, args ...any) error {
 		return fs.corrupt(in, "%s: %s", place, fmt.Sprintf(fact, args...))
 	}
-	if m := le16(p, extHdrMagic); m != extMagic {
+	if m := ondisk.LE16(p, ondisk.ExtHdrMagic); m != ondisk.ExtMagic {
 		return bad("magic number %#04x", m)
 	}
 	node := extentNode(p)
-	slots := (len(p) - extHeaderSize) / extEntrySize
-	if len(p) > inBlockSize && fs.geo.metadataCsum() {
-		slots = (len(p) - extHeaderSize - extTailSize) / extEntrySize
+	slots := (len(p) - ondisk.ExtHeaderSize) / ondisk.ExtEntrySize
+	if len(p) > ondisk.InBlockSize && fs.geo.metadataCsum() {
+		slots = (len(p) - ondisk.ExtHeaderSize - ondisk.ExtTailSize) / ondisk.ExtEntrySize
 	}
-	n, most := node.entries(), int(le16(p, extHdrMax))
+	n, most := node.entries(), int(ondisk.LE16(p, ondisk.ExtHdrMax))
 	if most == 0 || most > slots || n > most {
 		return bad("%d of %d entries in use, room for %d", n, most, slots)
 	}
-	if d := node.depth(); d > extMaxDepth || depth >= 0 && d != depth {
+	if d := node.depth(); d > ondisk.ExtMaxDepth || depth >= 0 && d != depth {
 		return bad("depth %d", d)
 	}
 	if n == 0 && node.depth() > 0 {
@@ -163,7 +165,7 @@ func (fs *FS) checkExtentNode(in *inode, p []byte, depth int, place string) erro
 		}
 		physical, length, _ := node.leaf(i)
 		next = logical + length
-		if length == 0 || next > extMaxLogical+1 {
+		if length == 0 || next > ondisk.ExtMaxLogical+1 {
 			return bad("entry %d: %d blocks from logical block %d", i, length, logical)
 		}
 		if !fs.geo.checkBlocks(physical, length) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -21,7 +22,7 @@ type fastCommit struct {
 // good tail is not to be replayed.
 func (r *recovery) fastCommits() ([]fastCommit, error) {
 	j := r.j
-	if j.incompat&jbdIncompatFastCommit == 0 {
+	if j.incompat&ondisk.JBDIncompatFastCommit == 0 {
 		return nil, nil
 	}
 	s := fastCommitScan{j: j, transaction: r.end}
@@ -57,7 +58,7 @@ type fastCommitScan struct {
 func (s *fastCommitScan) block(p []byte) (more bool, err error) {
 	if !s.started {
 		// An area that does not begin with a head was never used.
-		if le16(p, 0) != fcHead {
+		if ondisk.LE16(p, 0) != ondisk.FCHead {
 			return false, nil
 		}
 		s.started = true
@@ -69,38 +70,38 @@ func (s *fastCommitScan) block(p []byte) (more bool, err error) {
 		}
 		return false, s.j.corrupt("fast commit: %s", fmt.Sprintf(fact, args...))
 	}
-	for at := 0; at+fcTagSize <= len(p); {
-		kind, length := le16(p, at), int(le16(p, at+2))
-		if length > len(p)-at-fcTagSize || !fastCommitLength(kind, length) {
-			if kind > fcHead && s.valid == 0 {
+	for at := 0; at+ondisk.FCTagSize <= len(p); {
+		kind, length := ondisk.LE16(p, at), int(ondisk.LE16(p, at+2))
+		if length > len(p)-at-ondisk.FCTagSize || !fastCommitLength(kind, length) {
+			if kind > ondisk.FCHead && s.valid == 0 {
 				return false, tree.Unsupported(s.j.fs.name, "journal", "fast commit with the unknown tag %d is to be replayed; run e2fsck first", kind)
 			}
 			return end("tag %d of %d bytes", kind, length)
 		}
-		value := p[at+fcTagSize:][:length]
+		value := p[at+ondisk.FCTagSize:][:length]
 		switch kind {
-		case fcHead:
-			if f := le32(value, 0); f&^fcFeatures != 0 {
+		case ondisk.FCHead:
+			if f := ondisk.LE32(value, 0); f&^ondisk.FCFeatures != 0 {
 				return false, tree.Unsupported(s.j.fs.name, "journal",
 					"fast commit with features %#x is to be replayed; run e2fsck first", f)
 			}
-			if le32(value, 4) != s.transaction {
+			if ondisk.LE32(value, 4) != s.transaction {
 				return false, nil // left from before the last transaction
 			}
-		case fcTail:
-			crc := crc32c(s.crc, p[at:at+fcTagSize+4])
-			if le32(value, 0) != s.transaction || le32(value, 4) != crc {
+		case ondisk.FCTail:
+			crc := ondisk.CRC32C(s.crc, p[at:at+ondisk.FCTagSize+4])
+			if ondisk.LE32(value, 0) != s.transaction || ondisk.LE32(value, 4) != crc {
 				return end("wrong checksum")
 			}
 			s.crc = 0
 			s.valid = len(s.tags)
 			s.commits++
-			at += fcTagSize + length
+			at += ondisk.FCTagSize + length
 			continue
 		}
-		s.crc = crc32c(s.crc, p[at:at+fcTagSize+length])
+		s.crc = ondisk.CRC32C(s.crc, p[at:at+ondisk.FCTagSize+length])
 		s.tags = append(s.tags, fastCommit{kind, append([]byte(nil), value...)})
-		at += fcTagSize + length
+		at += ondisk.FCTagSize + length
 	}
 	return true, nil
 }
@@ -108,20 +109,20 @@ func (s *fastCommitScan) block(p []byte) (more bool, err error) {
 // fastCommitLength tells whether a tag is known and may have that length.
 func fastCommitLength(kind uint16, n int) bool {
 	switch kind {
-	case fcAddRange:
-		return n == fcAddSize
-	case fcDelRange:
-		return n == fcDelSize
-	case fcCreat, fcLink, fcUnlink:
-		return n > fcDentryMin && n <= fcDentryMin+255
-	case fcInode:
-		return n >= fcInodeMin+inodeSizeOld
-	case fcPad:
+	case ondisk.FCAddRange:
+		return n == ondisk.FCAddSize
+	case ondisk.FCDelRange:
+		return n == ondisk.FCDelSize
+	case ondisk.FCCreat, ondisk.FCLink, ondisk.FCUnlink:
+		return n > ondisk.FCDentryMin && n <= ondisk.FCDentryMin+255
+	case ondisk.FCInode:
+		return n >= ondisk.FCInodeMin+ondisk.InodeSizeOld
+	case ondisk.FCPad:
 		return true
-	case fcTail:
-		return n >= fcTailSize
-	case fcHead:
-		return n == fcHeadSize
+	case ondisk.FCTail:
+		return n >= ondisk.FCTailSize
+	case ondisk.FCHead:
+		return n == ondisk.FCHeadSize
 	}
 	return false
 }
@@ -158,11 +159,11 @@ func (fs *FS) replayFastCommits(tags []fastCommit) error {
 	for _, t := range tags {
 		var err error
 		switch t.kind {
-		case fcInode:
+		case ondisk.FCInode:
 			err = fs.fastInode(t.value)
-		case fcAddRange, fcDelRange:
+		case ondisk.FCAddRange, ondisk.FCDelRange:
 			err = fs.fastRange(t)
-		case fcCreat, fcLink, fcUnlink:
+		case ondisk.FCCreat, ondisk.FCLink, ondisk.FCUnlink:
 			err = fs.fastEntry(t)
 		}
 		if err != nil {
@@ -191,7 +192,7 @@ func (fs *FS) fastInodeOf(number uint32) (*fastInode, error) {
 		}
 		f = &fastInode{raw: append([]byte(nil), raw...)}
 	}
-	if le16(f.raw, inLinksCount) == 0 {
+	if ondisk.LE16(f.raw, ondisk.InLinksCount) == 0 {
 		return nil, nil
 	}
 	fs.fast.inodes[number] = f
@@ -202,7 +203,7 @@ func (fs *FS) fastInodeOf(number uint32) (*fastInode, error) {
 // replaced. Inline data has no ranges and comes with it, and so does what else
 // the place of the mapping can hold, a symlink's target or a device number.
 func (fs *FS) fastInode(value []byte) error {
-	number, raw := le32(value, 0), value[fcInodeMin:]
+	number, raw := ondisk.LE32(value, 0), value[ondisk.FCInodeMin:]
 	f := fs.fast.inodes[number]
 	if f == nil {
 		// One that was never in use before has no checksum yet.
@@ -216,36 +217,36 @@ func (fs *FS) fastInode(value []byte) error {
 		return tree.Corrupt(fs.name, fmt.Sprintf("inode %d", number), "%d bytes long", len(raw))
 	}
 	fs.fast.inodes[number] = f
-	var mapping [inBlockSize]byte
-	copy(mapping[:], f.raw[inBlock:])
+	var mapping [ondisk.InBlockSize]byte
+	copy(mapping[:], f.raw[ondisk.InBlock:])
 	copy(f.raw, raw)
-	if le32(raw, inFlags)&flExtents == 0 {
+	if ondisk.LE32(raw, ondisk.InFlags)&ondisk.FlExtents == 0 {
 		return nil
 	}
-	if le16(mapping[:], extHdrMagic) != extMagic {
-		mapping = [inBlockSize]byte{}
-		binary.LittleEndian.PutUint16(mapping[extHdrMagic:], extMagic)
-		binary.LittleEndian.PutUint16(mapping[extHdrMax:], (inBlockSize-extHeaderSize)/extEntrySize)
+	if ondisk.LE16(mapping[:], ondisk.ExtHdrMagic) != ondisk.ExtMagic {
+		mapping = [ondisk.InBlockSize]byte{}
+		binary.LittleEndian.PutUint16(mapping[ondisk.ExtHdrMagic:], ondisk.ExtMagic)
+		binary.LittleEndian.PutUint16(mapping[ondisk.ExtHdrMax:], (ondisk.InBlockSize-ondisk.ExtHeaderSize)/ondisk.ExtEntrySize)
 	}
-	copy(f.raw[inBlock:], mapping[:])
+	copy(f.raw[ondisk.InBlock:], mapping[:])
 	return nil
 }
 
 // fastRange replays a range that was given to a file or taken from it.
 func (fs *FS) fastRange(t fastCommit) error {
-	number := le32(t.value, 0)
+	number := ondisk.LE32(t.value, 0)
 	f, err := fs.fastInodeOf(number)
 	if f == nil || err != nil {
 		return err
 	}
 	place := fmt.Sprintf("inode %d", number)
-	if le32(f.raw, inFlags)&flExtents == 0 {
+	if ondisk.LE32(f.raw, ondisk.InFlags)&ondisk.FlExtents == 0 {
 		return tree.Unsupported(fs.name, place, "a range for a file without extents is to be replayed; run e2fsck first")
 	}
-	r := run{logical: uint64(le32(t.value, 4)), length: uint64(le32(t.value, 8))}
-	if t.kind == fcAddRange {
+	r := run{logical: uint64(ondisk.LE32(t.value, 4)), length: uint64(ondisk.LE32(t.value, 8))}
+	if t.kind == ondisk.FCAddRange {
 		// The value is an extent, as a leaf of a tree with one entry has it.
-		node := extentNode(append(make([]byte, extHeaderSize), t.value[4:]...))
+		node := extentNode(append(make([]byte, ondisk.ExtHeaderSize), t.value[4:]...))
 		physical, length, unwritten := node.leaf(0)
 		r.length = length
 		if length == 0 || !fs.geo.checkBlocks(physical, length) {
@@ -297,7 +298,7 @@ func (f *fastInode) overlay(logical uint64, base func() (run, error)) (run, erro
 // fastEntry replays a name. The link counts follow, as the kernel has them: an
 // inode in the same commit sets the right one afterwards.
 func (fs *FS) fastEntry(t fastCommit) error {
-	parent, number, name := le32(t.value, 0), le32(t.value, 4), string(t.value[fcDentryMin:])
+	parent, number, name := ondisk.LE32(t.value, 0), ondisk.LE32(t.value, 4), string(t.value[ondisk.FCDentryMin:])
 	if err := tree.CheckName(name); err != nil {
 		return tree.Corrupt(fs.name, fmt.Sprintf("inode %d", parent), "%v", err)
 	}
@@ -306,28 +307,28 @@ func (fs *FS) fastEntry(t fastCommit) error {
 	}
 	f, err := fs.fastInodeOf(number)
 	if f == nil || err != nil {
-		if err == nil && t.kind == fcCreat {
+		if err == nil && t.kind == ondisk.FCCreat {
 			err = tree.Corrupt(fs.name, fmt.Sprintf("inode %d", number), "%q is made of it, but it is not in use", name)
 		}
 		return err
 	}
-	isDir := le16(f.raw, inMode)&modeFmt == modeDir
-	links := le16(f.raw, inLinksCount)
+	isDir := ondisk.LE16(f.raw, ondisk.InMode)&ondisk.ModeFmt == ondisk.ModeDir
+	links := ondisk.LE16(f.raw, ondisk.InLinksCount)
 	switch {
-	case t.kind == fcCreat && isDir:
+	case t.kind == ondisk.FCCreat && isDir:
 		f.newDir = true
 		fs.fast.dirs[number] = nil
-	case t.kind == fcCreat:
+	case t.kind == ondisk.FCCreat:
 		links = 1
-	case t.kind == fcLink:
+	case t.kind == ondisk.FCLink:
 		links++
 	case isDir: // rmdir
 		links = 0
 	case links > 0:
 		links--
 	}
-	binary.LittleEndian.PutUint16(f.raw[inLinksCount:], links)
-	fs.fast.dirs[parent] = append(fs.fast.dirs[parent], fastEntry{name, number, t.kind == fcUnlink})
+	binary.LittleEndian.PutUint16(f.raw[ondisk.InLinksCount:], links)
+	fs.fast.dirs[parent] = append(fs.fast.dirs[parent], fastEntry{name, number, t.kind == ondisk.FCUnlink})
 	return nil
 }
 
@@ -353,7 +354,7 @@ func (fs *FS) fastEntries(number uint32, entries []dirEntry) []dirEntry {
 	}
 	out := entries[:0]
 	for name, ino := range at {
-		if f := fs.fast.inodes[ino]; f != nil && le16(f.raw, inLinksCount) == 0 {
+		if f := fs.fast.inodes[ino]; f != nil && ondisk.LE16(f.raw, ondisk.InLinksCount) == 0 {
 			continue
 		}
 		out = append(out, dirEntry{name, ino})

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/hostfs"
 	"relive/tree/systest"
@@ -187,7 +188,7 @@ func checkFree(t testing.TB, fs *FS) (free int64) {
 	}
 	err := tree.Walk(t.Context(), rootOf(t, fs), func(path string, n *tree.Node) error {
 		in, err := fs.inode(uint32(n.Inode.Number))
-		if err != nil || n.Type != tree.Regular && n.Type != tree.Directory || in.has(flInlineData) {
+		if err != nil || n.Type != tree.Regular && n.Type != tree.Directory || in.has(ondisk.FlInlineData) {
 			return err
 		}
 		end := uint64(in.size+fs.geo.blockSize-1) >> fs.geo.blockBits

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -47,12 +48,12 @@ func (fs *FS) FreeRanges() iter.Seq2[ByteRange, error] {
 
 // trustBitmaps gives an error where the bitmaps may call free what is in use.
 func (fs *FS) trustBitmaps() error {
-	state := le16(fs.sb, sbState)
+	state := ondisk.LE16(fs.sb, ondisk.SBState)
 	const unknown = "which blocks are free is not known; run e2fsck first"
 	switch {
-	case state&stateErrors != 0 || fs.journal.Errno != 0:
+	case state&ondisk.StateErrors != 0 || fs.journal.Errno != 0:
 		return tree.Unsupported(fs.name, "superblock", "the file system has errors: "+unknown)
-	case state&stateValid == 0 && !fs.journal.Present:
+	case state&ondisk.StateValid == 0 && !fs.journal.Present:
 		return tree.Unsupported(fs.name, "superblock", "not cleanly unmounted, and without a journal: "+unknown)
 	}
 	return fs.checkSystemZone()

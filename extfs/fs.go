@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -69,11 +70,11 @@ func Open(r io.ReaderAt, size int64, name string, opts ...Option) (*FS, error) {
 // readSuperblock reads the superblock through the journal's overlay, if there
 // is one yet.
 func (fs *FS) readSuperblock() error {
-	if fs.dev.size < superblockOffset+superblockSize {
+	if fs.dev.size < ondisk.SuperblockOffset+ondisk.SuperblockSize {
 		return tree.Corrupt(fs.name, "superblock", "the image has only %d bytes", fs.dev.size)
 	}
-	sb := make([]byte, superblockSize)
-	if err := fs.dev.readAt(sb, superblockOffset); err != nil {
+	sb := make([]byte, ondisk.SuperblockSize)
+	if err := fs.dev.readAt(sb, ondisk.SuperblockOffset); err != nil {
 		return err
 	}
 	geo, err := decodeSuperblock(fs.name, sb, fs.dev.size)
@@ -87,7 +88,7 @@ func (fs *FS) readSuperblock() error {
 
 // Root gives the root directory.
 func (fs *FS) Root() (*tree.Node, error) {
-	n, err := fs.node("", inoRoot, inoRoot)
+	n, err := fs.node("", ondisk.InoRoot, ondisk.InoRoot)
 	if err != nil {
 		return nil, err
 	}

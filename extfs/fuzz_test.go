@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -245,7 +246,7 @@ func FuzzJournal(f *testing.F) {
 			if err != nil {
 				f.Fatal(err)
 			}
-			if n == 0 || be32(img[at*1024:], 0) == jbdMagic || n > j.last && !tree.IsZero(img[at*1024:][:1024]) {
+			if n == 0 || ondisk.BE32(img[at*1024:], 0) == ondisk.JBDMagic || n > j.last && !tree.IsZero(img[at*1024:][:1024]) {
 				blocks = append(blocks, int64(at))
 			}
 		}
@@ -310,14 +311,14 @@ func FuzzAttributes(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(in.body[xaBodyHdrSize:])
+	f.Add(in.body[ondisk.XABodyHdrSize:])
 	f.Add([]byte{1, 0, 0, 0, 1, 0, 7, 0})
 	f.Add([]byte{1, 0, 0, 0, 1, 0, 7, 0, 2, 0, 5, 0, 0xE8, 3, 0, 0, 4, 0, 4, 0, 0x10, 0, 7, 0, 0x20, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, p []byte) {
 		in := &inode{number: 12, body: append([]byte{0, 0, 2, 0xEA}, p...)}
 		_, err := fs.xattrs(in)
 		checkKind(t, err)
-		if acl, err := decodeACL(p); err == nil && len(acl)%aclXattrSize != aclHdrSize && acl != "" {
+		if acl, err := ondisk.DecodeACL(p); err == nil && len(acl)%ondisk.ACLXattrSize != ondisk.ACLHdrSize && acl != "" {
 			t.Errorf("%x gives %x", p, acl)
 		}
 	})

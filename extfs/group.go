@@ -3,6 +3,7 @@ package extfs
 import (
 	"fmt"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -56,8 +57,8 @@ func (fs *FS) readGroup(n uint32) (*group, error) {
 	}
 	d := data[int(n%perBlock)*geo.descSize:][:geo.descSize]
 	if geo.groupCsum() {
-		want := le16(d, gdChecksum)
-		if got := groupDescChecksum(geo.metadataCsum(), geo.seed, geo.uuid[:], n, d); got != want {
+		want := ondisk.LE16(d, ondisk.GDChecksum)
+		if got := ondisk.GroupDescChecksum(geo.metadataCsum(), geo.seed, geo.uuid[:], n, d); got != want {
 			return nil, tree.Corrupt(fs.name, place, "descriptor checksum is %#04x, the content gives %#04x", want, got)
 		}
 	}
@@ -73,27 +74,27 @@ func (fs *FS) readGroup(n uint32) (*group, error) {
 // decodeGroup decodes a descriptor of 32 bytes, or of 64 and more.
 func decodeGroup(d []byte) *group {
 	g := &group{
-		blockBitmap:     uint64(le32(d, gdBlockBitmapLo)),
-		inodeBitmap:     uint64(le32(d, gdInodeBitmapLo)),
-		inodeTable:      uint64(le32(d, gdInodeTableLo)),
-		freeClusters:    uint32(le16(d, gdFreeBlocksLo)),
-		freeInodes:      uint32(le16(d, gdFreeInodesLo)),
-		usedDirs:        uint32(le16(d, gdUsedDirsLo)),
-		itableUnused:    uint32(le16(d, gdItableUnusedLo)),
-		flags:           le16(d, gdFlags),
-		blockBitmapCsum: uint32(le16(d, gdBlockBitmapCsum)),
-		inodeBitmapCsum: uint32(le16(d, gdInodeBitmapCsum)),
+		blockBitmap:     uint64(ondisk.LE32(d, ondisk.GDBlockBitmapLo)),
+		inodeBitmap:     uint64(ondisk.LE32(d, ondisk.GDInodeBitmapLo)),
+		inodeTable:      uint64(ondisk.LE32(d, ondisk.GDInodeTableLo)),
+		freeClusters:    uint32(ondisk.LE16(d, ondisk.GDFreeBlocksLo)),
+		freeInodes:      uint32(ondisk.LE16(d, ondisk.GDFreeInodesLo)),
+		usedDirs:        uint32(ondisk.LE16(d, ondisk.GDUsedDirsLo)),
+		itableUnused:    uint32(ondisk.LE16(d, ondisk.GDItableUnusedLo)),
+		flags:           ondisk.LE16(d, ondisk.GDFlags),
+		blockBitmapCsum: uint32(ondisk.LE16(d, ondisk.GDBlockBitmapCsum)),
+		inodeBitmapCsum: uint32(ondisk.LE16(d, ondisk.GDInodeBitmapCsum)),
 	}
-	if len(d) >= gdSizeMin64 {
-		g.blockBitmap |= uint64(le32(d, gdBlockBitmapHi)) << 32
-		g.inodeBitmap |= uint64(le32(d, gdInodeBitmapHi)) << 32
-		g.inodeTable |= uint64(le32(d, gdInodeTableHi)) << 32
-		g.freeClusters |= uint32(le16(d, gdFreeBlocksHi)) << 16
-		g.freeInodes |= uint32(le16(d, gdFreeInodesHi)) << 16
-		g.usedDirs |= uint32(le16(d, gdUsedDirsHi)) << 16
-		g.itableUnused |= uint32(le16(d, gdItableUnusedHi)) << 16
-		g.blockBitmapCsum |= uint32(le16(d, gdBlockBitmapCsumH)) << 16
-		g.inodeBitmapCsum |= uint32(le16(d, gdInodeBitmapCsumH)) << 16
+	if len(d) >= ondisk.GDSizeMin64 {
+		g.blockBitmap |= uint64(ondisk.LE32(d, ondisk.GDBlockBitmapHi)) << 32
+		g.inodeBitmap |= uint64(ondisk.LE32(d, ondisk.GDInodeBitmapHi)) << 32
+		g.inodeTable |= uint64(ondisk.LE32(d, ondisk.GDInodeTableHi)) << 32
+		g.freeClusters |= uint32(ondisk.LE16(d, ondisk.GDFreeBlocksHi)) << 16
+		g.freeInodes |= uint32(ondisk.LE16(d, ondisk.GDFreeInodesHi)) << 16
+		g.usedDirs |= uint32(ondisk.LE16(d, ondisk.GDUsedDirsHi)) << 16
+		g.itableUnused |= uint32(ondisk.LE16(d, ondisk.GDItableUnusedHi)) << 16
+		g.blockBitmapCsum |= uint32(ondisk.LE16(d, ondisk.GDBlockBitmapCsumH)) << 16
+		g.inodeBitmapCsum |= uint32(ondisk.LE16(d, ondisk.GDInodeBitmapCsumH)) << 16
 	}
 	return g
 }
@@ -101,8 +102,8 @@ func decodeGroup(d []byte) *group {
 // descBlock is the block that holds the nth block of group descriptors: after
 // the superblock, or with meta_bg in the first group that it describes.
 func (g *geometry) descBlock(n uint64) uint64 {
-	if !g.hasIncompat(incompatMetaBG) || n < g.firstMetaBG {
-		return superblockOffset/uint64(g.blockSize) + 1 + n
+	if !g.hasIncompat(ondisk.IncompatMetaBG) || n < g.firstMetaBG {
+		return ondisk.SuperblockOffset/uint64(g.blockSize) + 1 + n
 	}
 	first := n * (uint64(g.blockSize) / uint64(g.descSize))
 	block := g.groupFirstBlock(uint32(first))

@@ -3,6 +3,7 @@ package extfs
 import (
 	"bytes"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -13,6 +14,7 @@ type Info struct {
 	// features.
 	Kind string
 
+	Size           int64 // of the image in bytes; it may be longer than the file system
 	BlockSize      int64 // bytes
 	ClusterSize    int64 // bytes; BlockSize where blocks are allocated alone
 	Blocks         int64
@@ -63,6 +65,7 @@ type Info struct {
 	Journal JournalInfo
 
 	HashSeed        [16]byte
+	UnsignedHash    bool  // of names: characters count as unsigned
 	HashVersion     uint8 // of new directory indexes: 0 legacy, 1 half MD4, 2 TEA
 	DefaultMount    uint32
 	MountOptions    string
@@ -91,71 +94,75 @@ type ErrorRecord struct {
 func (fs *FS) Info() Info {
 	g, sb := fs.geo, fs.sb
 	wide := func(lo, hi int) int64 {
-		n := uint64(le32(sb, lo))
-		if g.hasIncompat(incompat64Bit) {
-			n |= uint64(le32(sb, hi)) << 32
+		n := uint64(ondisk.LE32(sb, lo))
+		if g.hasIncompat(ondisk.Incompat64Bit) {
+			n |= uint64(ondisk.LE32(sb, hi)) << 32
 		}
 		return int64(n)
 	}
 	info := Info{
 		Kind:           g.kind(),
+		Size:           fs.dev.size,
 		BlockSize:      g.blockSize,
 		ClusterSize:    g.blockSize << g.clusterBits,
 		Blocks:         int64(g.blocks),
-		FreeBlocks:     wide(sbFreeBlocksLo, sbFreeBlocksHi),
-		ReservedBlocks: wide(sbReservedBlocksLo, sbReservedBlocksHi),
+		FreeBlocks:     wide(ondisk.SBFreeBlocksLo, ondisk.SBFreeBlocksHi),
+		ReservedBlocks: wide(ondisk.SBReservedBlocksLo, ondisk.SBReservedBlocksHi),
 		Inodes:         int64(g.inodes),
-		FreeInodes:     int64(le32(sb, sbFreeInodes)),
+		FreeInodes:     int64(ondisk.LE32(sb, ondisk.SBFreeInodes)),
 		InodeSize:      g.inodeSize,
 		BlocksPerGroup: int64(g.blocksPerGroup),
 		InodesPerGroup: int64(g.inodesPerGroup),
 		Groups:         int64(g.groups),
 		FirstInode:     g.firstInode,
 
-		Label:       cString(sb[sbVolumeName:][:16]),
+		Label:       cString(sb[ondisk.SBVolumeName:][:16]),
 		UUID:        g.uuid,
-		LastMounted: cString(sb[sbLastMounted:][:64]),
-		CreatorOS:   le32(sb, sbCreatorOS),
+		LastMounted: cString(sb[ondisk.SBLastMounted:][:64]),
+		CreatorOS:   ondisk.LE32(sb, ondisk.SBCreatorOS),
 		Features:    g.features(),
 
 		FeatureCompat:   g.compat,
 		FeatureIncompat: g.incompat,
 		FeatureROCompat: g.roCompat,
 
-		Created:   sbTime(sb, sbMkfsTime, sbMkfsTimeHi),
-		LastMount: sbTime(sb, sbMountTime, sbMountTimeHi),
-		LastWrite: sbTime(sb, sbWriteTime, sbWriteTimeHi),
-		LastCheck: sbTime(sb, sbLastCheck, sbLastCheckHi),
+		Created:   sbTime(sb, ondisk.SBMkfsTime, ondisk.SBMkfsTimeHi),
+		LastMount: sbTime(sb, ondisk.SBMountTime, ondisk.SBMountTimeHi),
+		LastWrite: sbTime(sb, ondisk.SBWriteTime, ondisk.SBWriteTimeHi),
+		LastCheck: sbTime(sb, ondisk.SBLastCheck, ondisk.SBLastCheckHi),
 
-		MountCount:    int(le16(sb, sbMountCount)),
-		MaxMountCount: int(int16(le16(sb, sbMaxMountCount))),
-		CheckInterval: int64(le32(sb, sbCheckInterval)),
+		MountCount:    int(ondisk.LE16(sb, ondisk.SBMountCount)),
+		MaxMountCount: int(int16(ondisk.LE16(sb, ondisk.SBMaxMountCount))),
+		CheckInterval: int64(ondisk.LE32(sb, ondisk.SBCheckInterval)),
 
 		NeedsRecovery: fs.needsRecovery,
-		HasErrors:     le16(sb, sbState)&stateErrors != 0,
-		ErrorCount:    int64(le32(sb, sbErrorCount)),
-		OnErrors:      int(le16(sb, sbErrors)),
+		HasErrors:     ondisk.LE16(sb, ondisk.SBState)&ondisk.StateErrors != 0,
+		ErrorCount:    int64(ondisk.LE32(sb, ondisk.SBErrorCount)),
+		OnErrors:      int(ondisk.LE16(sb, ondisk.SBErrors)),
 		Journal:       fs.journal,
 
-		HashVersion:     sb[sbDefHashVersion],
-		DefaultMount:    le32(sb, sbDefaultMountOpts),
-		MountOptions:    cString(sb[sbMountOpts:][:64]),
-		ReservedUID:     uint32(le16(sb, sbDefResUID)),
-		ReservedGID:     uint32(le16(sb, sbDefResGID)),
-		MinExtraIsize:   int(le16(sb, sbMinExtraIsize)),
-		WantExtraIsize:  int(le16(sb, sbWantExtraIsize)),
-		RAIDStride:      int(le16(sb, sbRAIDStride)),
-		RAIDStripeWidth: int64(le32(sb, sbRAIDStripeWidth)),
-		KBytesWritten:   int64(le64(sb, sbKBytesWritten)),
+		UnsignedHash:    ondisk.LE32(sb, ondisk.SBFlags)&ondisk.FlagUnsignedHash != 0,
+		HashVersion:     sb[ondisk.SBDefHashVersion],
+		DefaultMount:    ondisk.LE32(sb, ondisk.SBDefaultMountOpts),
+		MountOptions:    cString(sb[ondisk.SBMountOpts:][:64]),
+		ReservedUID:     uint32(ondisk.LE16(sb, ondisk.SBDefResUID)),
+		ReservedGID:     uint32(ondisk.LE16(sb, ondisk.SBDefResGID)),
+		MinExtraIsize:   int(ondisk.LE16(sb, ondisk.SBMinExtraIsize)),
+		WantExtraIsize:  int(ondisk.LE16(sb, ondisk.SBWantExtraIsize)),
+		RAIDStride:      int(ondisk.LE16(sb, ondisk.SBRAIDStride)),
+		RAIDStripeWidth: int64(ondisk.LE32(sb, ondisk.SBRAIDStripeWidth)),
+		KBytesWritten:   int64(ondisk.LE64(sb, ondisk.SBKBytesWritten)),
 	}
-	copy(info.HashSeed[:], sb[sbHashSeed:])
-	info.Clean = le16(sb, sbState)&stateValid != 0 && !info.HasErrors
-	if g.hasIncompat(incompatFlexBG) {
-		info.FlexGroupSize = 1 << min(sb[sbLogGroupsPerFlex], 31)
+	copy(info.HashSeed[:], sb[ondisk.SBHashSeed:])
+	info.Clean = ondisk.LE16(sb, ondisk.SBState)&ondisk.StateValid != 0 && !info.HasErrors
+	if g.hasIncompat(ondisk.IncompatFlexBG) {
+		info.FlexGroupSize = 1 << min(sb[ondisk.SBLogGroupsPerFlex], 31)
 	}
 	if info.ErrorCount > 0 {
-		info.FirstError = errorRecord(sb, sbFirstErrorTime, sbFirstErrorTimeHi, sbFirstErrorInode, sbFirstErrorBlock, sbFirstErrorFunc, sbFirstErrorLine)
-		info.LastError = errorRecord(sb, sbLastErrorTime, sbLastErrorTimeHi, sbLastErrorInode, sbLastErrorBlock, sbLastErrorFunc, sbLastErrorLine)
+		info.FirstError = errorRecord(sb, ondisk.SBFirstErrorTime, ondisk.SBFirstErrorTimeHi, ondisk.SBFirstErrorInode,
+			ondisk.SBFirstErrorBlock, ondisk.SBFirstErrorFunc, ondisk.SBFirstErrorLine)
+		info.LastError = errorRecord(sb, ondisk.SBLastErrorTime, ondisk.SBLastErrorTimeHi, ondisk.SBLastErrorInode,
+			ondisk.SBLastErrorBlock, ondisk.SBLastErrorFunc, ondisk.SBLastErrorLine)
 	}
 	if blocks, inodes, err := fs.countFree(); err == nil {
 		info.FreeBlocks, info.FreeInodes = blocks, inodes
@@ -179,22 +186,23 @@ func (fs *FS) countFree() (blocks, inodes int64, err error) {
 // features lists all features under their e2fsprogs names, in the order of the
 // superblock's fields.
 func (g *geometry) features() []string {
-	out := featureNames(g.compat, compatNames(), "compat")
-	out = append(out, featureNames(g.incompat, incompatNames(), "incompat")...)
-	return append(out, featureNames(g.roCompat, roCompatNames(), "ro_compat")...)
+	out := featureNames(g.compat, ondisk.CompatNames(), "compat")
+	out = append(out, featureNames(g.incompat, ondisk.IncompatNames(), "incompat")...)
+	return append(out, featureNames(g.roCompat, ondisk.ROCompatNames(), "ro_compat")...)
 }
 
 // kind tells which driver was meant, by the features that ext2 and ext3 have.
 func (g *geometry) kind() string {
 	const (
-		compat3   = compatDirPrealloc | compatImagicInodes | compatHasJournal | compatExtAttr | compatResizeInode | compatDirIndex
-		incompat3 = incompatFiletype | incompatRecover | incompatMetaBG
-		ro3       = roSparseSuper | roLargeFile | roBtreeDir
+		compat3 = ondisk.CompatDirPrealloc | ondisk.CompatImagicInodes | ondisk.CompatHasJournal |
+			ondisk.CompatExtAttr | ondisk.CompatResizeInode | ondisk.CompatDirIndex
+		incompat3 = ondisk.IncompatFiletype | ondisk.IncompatRecover | ondisk.IncompatMetaBG
+		ro3       = ondisk.ROSparseSuper | ondisk.ROLargeFile | ondisk.ROBtreeDir
 	)
 	switch {
 	case g.compat&^compat3 != 0, g.incompat&^incompat3 != 0, g.roCompat&^ro3 != 0:
 		return "ext4"
-	case g.hasCompat(compatHasJournal):
+	case g.hasCompat(ondisk.CompatHasJournal):
 		return "ext3"
 	}
 	return "ext2"
@@ -202,16 +210,16 @@ func (g *geometry) kind() string {
 
 // sbTime decodes a time of the superblock, unsigned seconds of forty bits.
 func sbTime(sb []byte, lo, hi int) tree.Time {
-	return tree.Time{Sec: int64(le32(sb, lo)) | int64(sb[hi])<<32}
+	return tree.Time{Sec: int64(ondisk.LE32(sb, lo)) | int64(sb[hi])<<32}
 }
 
 func errorRecord(sb []byte, time, timeHi, inode, block, function, line int) ErrorRecord {
 	return ErrorRecord{
 		Time:     sbTime(sb, time, timeHi),
-		Inode:    le32(sb, inode),
-		Block:    le64(sb, block),
+		Inode:    ondisk.LE32(sb, inode),
+		Block:    ondisk.LE64(sb, block),
 		Function: cString(sb[function:][:32]),
-		Line:     le32(sb, line),
+		Line:     ondisk.LE32(sb, line),
 	}
 }
 

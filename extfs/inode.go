@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -14,7 +15,7 @@ type inode struct {
 	links      uint16
 	uid, gid   uint32
 	size       int64
-	sectors    uint64 // i_blocks as stored: 512-byte sectors, or blocks with flHugeFile
+	sectors    uint64 // i_blocks as stored: 512-byte sectors, or blocks with FlHugeFile
 	flags      uint32
 	generation uint32
 	fileACL    uint64
@@ -22,7 +23,7 @@ type inode struct {
 	atimeRaw   uint32 // an attribute inode keeps its hash here
 	ctimeRaw   uint32 // and its reference count here and in version
 	version    uint32
-	block      [inBlockSize]byte
+	block      [ondisk.InBlockSize]byte
 	// body is what follows the inode's fields when it starts with the magic
 	// number of attributes, that magic included; else nil.
 	body []byte
@@ -34,7 +35,7 @@ func (in *inode) place() string     { return fmt.Sprintf("inode %d", in.number) 
 
 // seed is the seed of the checksums on the inode's own blocks.
 func (fs *FS) inodeSeed(in *inode) uint32 {
-	return inodeSeed(fs.geo.seed, in.number, in.generation)
+	return ondisk.InodeSeed(fs.geo.seed, in.number, in.generation)
 }
 
 // inode reads and checks an inode.
@@ -83,10 +84,10 @@ func (fs *FS) tableInode(number uint32) ([]byte, error) {
 }
 
 func checkInodeChecksum(geo *geometry, number uint32, raw []byte) error {
-	got, hasHi := inodeChecksum(geo.seed, number, raw)
-	want := uint32(le16(raw, inChecksumLo))
+	got, hasHi := ondisk.InodeChecksum(geo.seed, number, raw)
+	want := uint32(ondisk.LE16(raw, ondisk.InChecksumLo))
 	if hasHi {
-		want |= uint32(le16(raw, inChecksumHi)) << 16
+		want |= uint32(ondisk.LE16(raw, ondisk.InChecksumHi)) << 16
 	} else {
 		got &= 0xFFFF
 	}
@@ -100,29 +101,29 @@ func checkInodeChecksum(geo *geometry, number uint32, raw []byte) error {
 func decodeInode(geo *geometry, number uint32, raw []byte) (*inode, error) {
 	in := &inode{
 		number:     number,
-		mode:       le16(raw, inMode),
-		links:      le16(raw, inLinksCount),
-		uid:        uint32(le16(raw, inUIDLo)) | uint32(le16(raw, inUIDHi))<<16,
-		gid:        uint32(le16(raw, inGIDLo)) | uint32(le16(raw, inGIDHi))<<16,
-		sectors:    uint64(le32(raw, inBlocksLo)),
-		flags:      le32(raw, inFlags),
-		generation: le32(raw, inGeneration),
-		fileACL:    uint64(le32(raw, inFileACLLo)),
-		atimeRaw:   le32(raw, inAtime),
-		ctimeRaw:   le32(raw, inCtime),
-		version:    le32(raw, inVersion),
+		mode:       ondisk.LE16(raw, ondisk.InMode),
+		links:      ondisk.LE16(raw, ondisk.InLinksCount),
+		uid:        uint32(ondisk.LE16(raw, ondisk.InUIDLo)) | uint32(ondisk.LE16(raw, ondisk.InUIDHi))<<16,
+		gid:        uint32(ondisk.LE16(raw, ondisk.InGIDLo)) | uint32(ondisk.LE16(raw, ondisk.InGIDHi))<<16,
+		sectors:    uint64(ondisk.LE32(raw, ondisk.InBlocksLo)),
+		flags:      ondisk.LE32(raw, ondisk.InFlags),
+		generation: ondisk.LE32(raw, ondisk.InGeneration),
+		fileACL:    uint64(ondisk.LE32(raw, ondisk.InFileACLLo)),
+		atimeRaw:   ondisk.LE32(raw, ondisk.InAtime),
+		ctimeRaw:   ondisk.LE32(raw, ondisk.InCtime),
+		version:    ondisk.LE32(raw, ondisk.InVersion),
 	}
 	bad := func(fact string, args ...any) error { return tree.Corrupt(geo.name, in.place(), fact, args...) }
-	copy(in.block[:], raw[inBlock:])
-	if geo.hasIncompat(incompat64Bit) {
-		in.fileACL |= uint64(le16(raw, inFileACLHi)) << 32
+	copy(in.block[:], raw[ondisk.InBlock:])
+	if geo.hasIncompat(ondisk.Incompat64Bit) {
+		in.fileACL |= uint64(ondisk.LE16(raw, ondisk.InFileACLHi)) << 32
 	}
-	if geo.hasRO(roHugeFile) {
-		in.sectors |= uint64(le16(raw, inBlocksHi)) << 32
+	if geo.hasRO(ondisk.ROHugeFile) {
+		in.sectors |= uint64(ondisk.LE16(raw, ondisk.InBlocksHi)) << 32
 	}
-	size := uint64(le32(raw, inSizeLo))
-	if in.mode&modeFmt == modeReg || geo.hasIncompat(incompatLargeDir) {
-		size |= uint64(le32(raw, inSizeHi)) << 32
+	size := uint64(ondisk.LE32(raw, ondisk.InSizeLo))
+	if in.mode&ondisk.ModeFmt == ondisk.ModeReg || geo.hasIncompat(ondisk.IncompatLargeDir) {
+		size |= uint64(ondisk.LE32(raw, ondisk.InSizeHi)) << 32
 	}
 	if size > math.MaxInt64-uint64(geo.blockSize) {
 		return nil, bad("size of %d bytes", size)
@@ -130,20 +131,21 @@ func decodeInode(geo *geometry, number uint32, raw []byte) (*inode, error) {
 	in.size = int64(size)
 
 	extra := 0
-	if len(raw) > inodeSizeOld {
-		extra = int(le16(raw, inExtraIsize))
-		if extra%4 != 0 || inodeSizeOld+extra > len(raw) {
+	if len(raw) > ondisk.InodeSizeOld {
+		extra = int(ondisk.LE16(raw, ondisk.InExtraIsize))
+		if extra%4 != 0 || ondisk.InodeSizeOld+extra > len(raw) {
 			return nil, bad("extra size of %d bytes in an inode of %d", extra, len(raw))
 		}
 	}
 	// The kernel reads an extra size of 0 as fields that all fit, and looks for
 	// no attributes in such an inode.
-	end := inodeSizeOld + extra
-	if extra == 0 && len(raw) >= inExtraEnd {
-		end = inExtraEnd
+	end := ondisk.InodeSizeOld + extra
+	if extra == 0 && len(raw) >= ondisk.InExtraEnd {
+		end = ondisk.InExtraEnd
 	}
-	in.mtime = decodeTime(raw, end, inMtime, inMtimeExtra)
-	if body := raw[min(inodeSizeOld+extra, len(raw)):]; extra > 0 && len(body) >= xaBodyHdrSize && le32(body, 0) == xaMagic {
+	in.mtime = decodeTime(raw, end, ondisk.InMtime, ondisk.InMtimeExtra)
+	if body := raw[min(ondisk.InodeSizeOld+extra, len(raw)):]; extra > 0 && len(body) >= ondisk.XABodyHdrSize &&
+		ondisk.LE32(body, 0) == ondisk.XAMagic {
 		in.body = append([]byte(nil), body...)
 	}
 	return in, nil
@@ -153,12 +155,12 @@ func decodeInode(geo *geometry, number uint32, raw []byte) (*inode, error) {
 // the extra field, its two low bits extend the signed 32-bit seconds upward by
 // 2^32 each, and the other thirty are nanoseconds.
 func decodeTime(raw []byte, end, off, extraOff int) tree.Time {
-	t := tree.Time{Sec: int64(int32(le32(raw, off)))}
+	t := tree.Time{Sec: int64(int32(ondisk.LE32(raw, off)))}
 	if extraOff+4 <= end {
-		extra := le32(raw, extraOff)
-		t.Sec += int64(extra&extraEpochMask) << 32
+		extra := ondisk.LE32(raw, extraOff)
+		t.Sec += int64(extra&ondisk.ExtraEpochMask) << 32
 		// Thirty bits hold more than a second has; no kernel writes that.
-		t.Nsec = min(extra>>extraEpochBits, 999_999_999)
+		t.Nsec = min(extra>>ondisk.ExtraEpochBits, 999_999_999)
 	}
 	return t
 }
@@ -166,8 +168,8 @@ func decodeTime(raw []byte, end, off, extraOff int) tree.Time {
 // rdev decodes the device number: the old 16-bit form in the first block
 // pointer, else the new one in the second.
 func (in *inode) rdev() tree.Rdev {
-	if old := le32(in.block[:], 0); old != 0 {
+	if old := ondisk.LE32(in.block[:], 0); old != 0 {
 		return tree.Rdev{Major: old >> 8 & 0xFF, Minor: old & 0xFF}
 	}
-	return tree.RdevFromLinux(le32(in.block[:], 4))
+	return tree.RdevFromLinux(ondisk.LE32(in.block[:], 4))
 }

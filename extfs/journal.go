@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -58,20 +59,20 @@ type journal struct {
 const journalChunk = 256 << 10
 
 func (j *journal) csumV2or3() bool {
-	return j.incompat&(jbdIncompatCsumV2|jbdIncompatCsumV3) != 0
+	return j.incompat&(ondisk.JBDIncompatCsumV2|ondisk.JBDIncompatCsumV3) != 0
 }
 
 // tagBytes is the length of a tag in a descriptor block.
 func (j *journal) tagBytes() int {
-	if j.incompat&jbdIncompatCsumV3 != 0 {
-		return tag3Size
+	if j.incompat&ondisk.JBDIncompatCsumV3 != 0 {
+		return ondisk.Tag3Size
 	}
-	n := tagSize32
-	if j.incompat&jbdIncompat64Bit != 0 {
-		n = tagSize64
+	n := ondisk.TagSize32
+	if j.incompat&ondisk.JBDIncompat64Bit != 0 {
+		n = ondisk.TagSize64
 	}
-	if j.incompat&jbdIncompatCsumV2 != 0 {
-		n += tagSizeCsumV2
+	if j.incompat&ondisk.JBDIncompatCsumV2 != 0 {
+		n += ondisk.TagSizeCsumV2
 	}
 	return n
 }
@@ -84,9 +85,9 @@ func (j *journal) corrupt(fact string, args ...any) error {
 // replays it in memory.
 func (fs *FS) openJournal() error {
 	geo := fs.geo
-	recover := geo.hasIncompat(incompatRecover)
+	recover := geo.hasIncompat(ondisk.IncompatRecover)
 	fs.needsRecovery = recover
-	if !geo.hasCompat(compatHasJournal) {
+	if !geo.hasCompat(ondisk.CompatHasJournal) {
 		if recover {
 			return tree.Corrupt(fs.name, "superblock", "needs recovery, but has no journal")
 		}
@@ -127,9 +128,9 @@ func (fs *FS) loadJournal() (*journal, error) {
 	}
 	j := &journal{fs: fs, in: in}
 	switch {
-	case in.mode&modeFmt != modeReg || in.links == 0:
+	case in.mode&ondisk.ModeFmt != ondisk.ModeReg || in.links == 0:
 		return nil, j.corrupt("inode %d is no file", in.number)
-	case in.has(flEncrypt | flInlineData):
+	case in.has(ondisk.FlEncrypt | ondisk.FlInlineData):
 		return nil, j.corrupt("inode %d is encrypted or inline", in.number)
 	}
 	j.blocks = uint64(in.size) >> fs.geo.blockBits
@@ -140,7 +141,7 @@ func (fs *FS) loadJournal() (*journal, error) {
 	if _, end, err := content.NextData(0); err != nil || end>>fs.geo.blockBits < int64(j.blocks) {
 		return nil, j.corrupt("has holes")
 	}
-	sb := make([]byte, jbdSBSize)
+	sb := make([]byte, ondisk.JBDSBSize)
 	if err := tree.ReadFull(content, sb, 0); err != nil {
 		return nil, err
 	}
@@ -151,31 +152,31 @@ func (fs *FS) loadJournal() (*journal, error) {
 	fs.journal.Blocks = int64(j.blocks)
 	fs.journal.FastCommitBlocks = int64(j.blocks - j.last)
 	fs.journal.Features = j.features()
-	fs.journal.Errno = int32(be32(sb, jsbErrno))
+	fs.journal.Errno = int32(ondisk.BE32(sb, ondisk.JSBErrno))
 	fs.journal.Clean = j.start == 0
 	return j, nil
 }
 
 // decodeSuperblock checks the journal's superblock as jbd2 does.
 func (j *journal) decodeSuperblock(sb []byte) error {
-	if m := be32(sb, jbdHdrMagic); m != jbdMagic {
+	if m := ondisk.BE32(sb, ondisk.JBDHdrMagic); m != ondisk.JBDMagic {
 		return j.corrupt("magic number %#08x", m)
 	}
-	switch t := be32(sb, jbdHdrType); t {
-	case jbdSuperblockV1:
-	case jbdSuperblockV2:
-		j.compat = be32(sb, jsbCompat)
-		j.incompat = be32(sb, jsbIncompat)
-		if ro := be32(sb, jsbROCompat); ro != 0 || j.incompat&^jbdIncompatKnown != 0 {
+	switch t := ondisk.BE32(sb, ondisk.JBDHdrType); t {
+	case ondisk.JBDSuperblockV1:
+	case ondisk.JBDSuperblockV2:
+		j.compat = ondisk.BE32(sb, ondisk.JSBCompat)
+		j.incompat = ondisk.BE32(sb, ondisk.JSBIncompat)
+		if ro := ondisk.BE32(sb, ondisk.JSBROCompat); ro != 0 || j.incompat&^ondisk.JBDIncompatKnown != 0 {
 			return tree.Unsupported(j.fs.name, "journal", "features %#x, %#x", j.incompat, ro)
 		}
 	default:
 		return tree.Unsupported(j.fs.name, "journal", "superblock of type %d", t)
 	}
-	if bs := be32(sb, jsbBlockSize); int64(bs) != j.fs.geo.blockSize {
+	if bs := ondisk.BE32(sb, ondisk.JSBBlockSize); int64(bs) != j.fs.geo.blockSize {
 		return j.corrupt("blocks of %d bytes, the file system's have %d", bs, j.fs.geo.blockSize)
 	}
-	length := uint64(be32(sb, jsbMaxLen))
+	length := uint64(ondisk.BE32(sb, ondisk.JSBMaxLen))
 	if length > j.blocks {
 		return j.corrupt("%d blocks, but its inode holds %d", length, j.blocks)
 	}
@@ -183,20 +184,20 @@ func (j *journal) decodeSuperblock(sb []byte) error {
 	if err := j.checkSuperblockChecksum(sb); err != nil {
 		return err
 	}
-	j.first = uint64(be32(sb, jsbFirst))
+	j.first = uint64(ondisk.BE32(sb, ondisk.JSBFirst))
 	j.last = j.blocks
-	if j.incompat&jbdIncompatFastCommit != 0 {
-		n := uint64(be32(sb, jsbNumFCBlocks))
+	if j.incompat&ondisk.JBDIncompatFastCommit != 0 {
+		n := uint64(ondisk.BE32(sb, ondisk.JSBNumFCBlocks))
 		if n == 0 {
-			n = jbdDefFCBlks
+			n = ondisk.JBDDefFCBlks
 		}
 		// jbd2 leaves the log whole where that would make it too short.
-		if n <= j.blocks && j.blocks-n >= jbdMinBlocks {
+		if n <= j.blocks && j.blocks-n >= ondisk.JBDMinBlocks {
 			j.last = j.blocks - n
 		}
 	}
-	j.start = uint64(be32(sb, jsbStart))
-	j.sequence = be32(sb, jsbSequence)
+	j.start = uint64(ondisk.BE32(sb, ondisk.JSBStart))
+	j.sequence = ondisk.BE32(sb, ondisk.JSBSequence)
 	if j.first == 0 || j.first >= j.last {
 		return j.corrupt("the log begins at block %d of %d", j.first, j.last)
 	}
@@ -209,42 +210,35 @@ func (j *journal) decodeSuperblock(sb []byte) error {
 // checkSuperblockChecksum checks which checksums are in use, and with v2 and
 // v3 the superblock's own.
 func (j *journal) checkSuperblockChecksum(sb []byte) error {
-	v2, v3 := j.incompat&jbdIncompatCsumV2 != 0, j.incompat&jbdIncompatCsumV3 != 0
+	v2, v3 := j.incompat&ondisk.JBDIncompatCsumV2 != 0, j.incompat&ondisk.JBDIncompatCsumV3 != 0
 	switch {
-	case v2 && v3, (v2 || v3) && j.compat&jbdCompatChecksum != 0:
+	case v2 && v3, (v2 || v3) && j.compat&ondisk.JBDCompatChecksum != 0:
 		return j.corrupt("has two kinds of checksums at once")
 	case !v2 && !v3:
 		return nil
 	}
-	if t := sb[jsbChecksumTyp]; t != jbdCRC32C {
+	if t := sb[ondisk.JSBChecksumTyp]; t != ondisk.JBDCRC32C {
 		return tree.Unsupported(j.fs.name, "journal", "checksums of type %d", t)
 	}
 	c := journalSuperblockChecksum(sb)
-	if want := be32(sb, jsbChecksum); want != c {
+	if want := ondisk.BE32(sb, ondisk.JSBChecksum); want != c {
 		return j.corrupt("superblock checksum is %#08x, the content gives %#08x", want, c)
 	}
-	j.seed = crc32c(^uint32(0), sb[jsbUUID:jsbUUID+jbdUUIDSize])
+	j.seed = ondisk.CRC32C(^uint32(0), sb[ondisk.JSBUUID:ondisk.JSBUUID+ondisk.JBDUUIDSize])
 	return nil
 }
 
 // journalSuperblockChecksum is the s_checksum of a journal's superblock of 1024
 // bytes, of which it counts itself as zero.
 func journalSuperblockChecksum(sb []byte) uint32 {
-	c := crc32c(^uint32(0), sb[:jsbChecksum])
-	return crc32c(crc32cZero(c, 4), sb[jsbChecksum+4:])
+	c := ondisk.CRC32C(^uint32(0), sb[:ondisk.JSBChecksum])
+	return ondisk.CRC32C(ondisk.CRC32CZero(c, 4), sb[ondisk.JSBChecksum+4:])
 }
 
 // features lists the names of the journal's features.
 func (j *journal) features() []string {
-	out := featureNames(j.compat, []featureName{{jbdCompatChecksum, "journal_checksum"}}, "journal_compat")
-	return append(out, featureNames(j.incompat, []featureName{
-		{jbdIncompatRevoke, "journal_incompat_revoke"},
-		{jbdIncompat64Bit, "journal_64bit"},
-		{jbdIncompatAsyncCommit, "journal_async_commit"},
-		{jbdIncompatCsumV2, "journal_checksum_v2"},
-		{jbdIncompatCsumV3, "journal_checksum_v3"},
-		{jbdIncompatFastCommit, "fast_commit"},
-	}, "journal_incompat")...)
+	out := featureNames(j.compat, ondisk.JBDCompatNames(), "journal_compat")
+	return append(out, featureNames(j.incompat, ondisk.JBDIncompatNames(), "journal_incompat")...)
 }
 
 // read gives a block of the journal, valid until the next call.
@@ -290,10 +284,10 @@ func (j *journal) wrap(n uint64) uint64 {
 }
 
 // featureNameOf is the name of one bit.
-func featureNameOf(bit uint32, names []featureName, kind string) string {
+func featureNameOf(bit uint32, names []ondisk.FeatureName, kind string) string {
 	for _, n := range names {
-		if n.bit == bit {
-			return n.name
+		if n.Bit == bit {
+			return n.Name
 		}
 	}
 	return fmt.Sprintf("%s %#x", strings.ReplaceAll(kind, "_", " "), bit)

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/hostfs"
 	"relive/tree/systest"
@@ -73,14 +74,14 @@ func setJournalSequence(t testing.TB, img string, sequence uint32) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	sb := make([]byte, jbdSBSize)
+	sb := make([]byte, ondisk.JBDSBSize)
 	off := int64(at) * fs.geo.blockSize
 	if _, err := f.ReadAt(sb, off); err != nil {
 		t.Fatal(err)
 	}
-	binary.BigEndian.PutUint32(sb[jsbSequence:], sequence)
-	binary.BigEndian.PutUint32(sb[jsbChecksum:], 0)
-	binary.BigEndian.PutUint32(sb[jsbChecksum:], crc32c(^uint32(0), sb))
+	binary.BigEndian.PutUint32(sb[ondisk.JSBSequence:], sequence)
+	binary.BigEndian.PutUint32(sb[ondisk.JSBChecksum:], 0)
+	binary.BigEndian.PutUint32(sb[ondisk.JSBChecksum:], ondisk.CRC32C(^uint32(0), sb))
 	if _, err := f.WriteAt(sb, off); err != nil {
 		t.Fatal(err)
 	}

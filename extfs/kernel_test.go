@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/hostfs"
 	"relive/tree/systest"
@@ -272,7 +273,7 @@ func (f *filler) devices() {
 
 // posixACL makes a value of system.posix_acl_*.
 func posixACL(entries ...[3]uint32) []byte {
-	p := binary.LittleEndian.AppendUint32(nil, aclXattrVersion)
+	p := binary.LittleEndian.AppendUint32(nil, ondisk.ACLXattrVersion)
 	for _, e := range entries {
 		p = binary.LittleEndian.AppendUint16(p, uint16(e[0]))
 		p = binary.LittleEndian.AppendUint16(p, uint16(e[1]))
@@ -283,9 +284,9 @@ func posixACL(entries ...[3]uint32) []byte {
 
 func (f *filler) attributes() {
 	f.ok(os.Mkdir(f.path("xattr"), 0o755))
-	none := uint32(aclUndefinedID)
-	acl := posixACL([3]uint32{aclUserObj, 7, none}, [3]uint32{aclUser, 5, 1000}, [3]uint32{aclUser, 4, 100000}, [3]uint32{aclGroupObj, 4, none},
-		[3]uint32{aclGroup, 6, 27}, [3]uint32{aclMask, 7, none}, [3]uint32{aclOther, 0, none})
+	none := uint32(ondisk.ACLUndefinedID)
+	acl := posixACL([3]uint32{ondisk.ACLUserObj, 7, none}, [3]uint32{ondisk.ACLUser, 5, 1000}, [3]uint32{ondisk.ACLUser, 4, 100000}, [3]uint32{ondisk.ACLGroupObj, 4, none},
+		[3]uint32{ondisk.ACLGroup, 6, 27}, [3]uint32{ondisk.ACLMask, 7, none}, [3]uint32{ondisk.ACLOther, 0, none})
 	caps := []byte{1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 	set := func(path, name string, value []byte) { f.maybe(unix.Lsetxattr(path, name, value, 0)) }
 	for i := range 6 { // equal sets share a block

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -43,7 +44,7 @@ var _ Located = fileData{}
 // Ranges implements Located.
 func (d fileData) Ranges() iter.Seq2[Range, error] {
 	return func(yield func(Range, error) bool) {
-		if d.in.has(flInlineData) {
+		if d.in.has(ondisk.FlInlineData) {
 			yield(Range{}, ErrInline)
 			return
 		}
@@ -135,11 +136,11 @@ const sameBlocksRuns = 1 << 20
 func SameBlocks(a, b tree.Data, changed func(off, n int64) bool) (same bool, err error) {
 	da, oka := a.(fileData)
 	db, okb := b.(fileData)
-	if !oka || !okb || da.in.size != db.in.size || da.in.has(flEncrypt) || db.in.has(flEncrypt) {
+	if !oka || !okb || da.in.size != db.in.size || da.in.has(ondisk.FlEncrypt) || db.in.has(ondisk.FlEncrypt) {
 		return false, nil
 	}
-	if inline := da.in.has(flInlineData); inline || db.in.has(flInlineData) {
-		if !inline || !db.in.has(flInlineData) {
+	if inline := da.in.has(ondisk.FlInlineData); inline || db.in.has(ondisk.FlInlineData) {
+		if !inline || !db.in.has(ondisk.FlInlineData) {
 			return false, nil
 		}
 		return sameInline(da, db)

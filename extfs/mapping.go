@@ -1,6 +1,9 @@
 package extfs
 
-import "relive/tree"
+import (
+	"relive/extfs/internal/ondisk"
+	"relive/tree"
+)
 
 // run is a range of a file's blocks that lie one after another, or are a hole.
 type run struct {
@@ -47,7 +50,7 @@ func (fs *FS) mapBlock(in *inode, logical uint64) (run, error) {
 
 // mapStored is mapBlock without what fast commits changed.
 func (fs *FS) mapStored(in *inode, logical uint64) (run, error) {
-	if in.has(flExtents) {
+	if in.has(ondisk.FlExtents) {
 		return fs.mapExtent(in, logical)
 	}
 	return fs.mapIndirect(in, logical)

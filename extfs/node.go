@@ -3,6 +3,7 @@ package extfs
 import (
 	"strings"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -12,14 +13,14 @@ func (fs *FS) node(name string, number, parent uint32) (*tree.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name != "" && (number == inoRoot || number < fs.geo.firstInode) {
+	if name != "" && (number == ondisk.InoRoot || number < fs.geo.firstInode) {
 		return nil, fs.corrupt(in, "the file system's own, but a directory names it")
 	}
 	n := &tree.Node{
 		Name: name,
 		Meta: tree.Meta{
 			Type:  tree.TypeFromMode(uint32(in.mode)),
-			Perm:  in.mode &^ modeFmt,
+			Perm:  in.mode &^ ondisk.ModeFmt,
 			UID:   in.uid,
 			GID:   in.gid,
 			Mtime: in.mtime,
@@ -30,7 +31,7 @@ func (fs *FS) node(name string, number, parent uint32) (*tree.Node, error) {
 	switch {
 	case in.links == 0:
 		return nil, fs.corrupt(in, "deleted, but a directory names it")
-	case in.has(flEAInode):
+	case in.has(ondisk.FlEAInode):
 		return nil, fs.corrupt(in, "holds an attribute, but a directory names it")
 	case n.Type == 0:
 		return nil, fs.corrupt(in, "mode %#o is of no file type", in.mode)
@@ -61,7 +62,7 @@ func (fs *FS) node(name string, number, parent uint32) (*tree.Node, error) {
 // target reads a symlink's target: in the place of the block pointers where
 // the inode has no blocks, else in its first block.
 func (fs *FS) target(in *inode) (string, error) {
-	if in.has(flEncrypt) {
+	if in.has(ondisk.FlEncrypt) {
 		return "", tree.Unsupported(fs.name, in.place(), "the symlink is encrypted")
 	}
 	if in.size == 0 || in.size >= fs.geo.blockSize {
@@ -69,7 +70,7 @@ func (fs *FS) target(in *inode) (string, error) {
 	}
 	p := make([]byte, in.size)
 	switch {
-	case in.has(flInlineData):
+	case in.has(ondisk.FlInlineData):
 		data, err := fs.inlineData(in)
 		if err != nil {
 			return "", err
@@ -78,7 +79,7 @@ func (fs *FS) target(in *inode) (string, error) {
 			return "", fs.corrupt(in, "symlink of %d bytes, inline data of %d", in.size, len(data))
 		}
 	case fs.isFastSymlink(in):
-		if len(p) >= inBlockSize {
+		if len(p) >= ondisk.InBlockSize {
 			return "", fs.corrupt(in, "symlink of %d bytes without a block", in.size)
 		}
 		copy(p, in.block[:])
@@ -97,13 +98,13 @@ func (fs *FS) target(in *inode) (string, error) {
 // isFastSymlink follows the kernel: with ea_inode the count of blocks says
 // nothing, because it counts attributes too.
 func (fs *FS) isFastSymlink(in *inode) bool {
-	if fs.geo.hasIncompat(incompatEAInode) {
-		return in.size < inBlockSize
+	if fs.geo.hasIncompat(ondisk.IncompatEAInode) {
+		return in.size < ondisk.InBlockSize
 	}
 	sectors := in.sectors
 	if in.fileACL != 0 {
 		cluster := uint64(1) << (fs.geo.blockBits + fs.geo.clusterBits - 9)
-		if in.has(flHugeFile) && fs.geo.hasRO(roHugeFile) {
+		if in.has(ondisk.FlHugeFile) && fs.geo.hasRO(ondisk.ROHugeFile) {
 			cluster = 1 << fs.geo.clusterBits
 		}
 		sectors -= cluster

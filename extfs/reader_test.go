@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -25,25 +26,25 @@ func TestDecodeTime(t *testing.T) {
 		end        int
 		want       tree.Time
 	}{
-		{0, 0, inExtraEnd, tree.Time{}},
-		{0x7FFFFFFF, 0, inExtraEnd, tree.Time{Sec: 0x7FFFFFFF}},
-		{0x80000000, 0, inExtraEnd, tree.Time{Sec: -0x80000000}}, // 1901-12-13
-		{0xFFFFFFFF, 0, inExtraEnd, tree.Time{Sec: -1}},          // 1969-12-31
-		{0x80000000, 1, inExtraEnd, tree.Time{Sec: 0x80000000}},  // 2038-01-19
-		{0x00000000, 1, inExtraEnd, tree.Time{Sec: 0x100000000}}, // 2106-02-07
-		{0x80000000, 2, inExtraEnd, tree.Time{Sec: 0x180000000}}, // 2174-02-25
-		{0x80000000, 3, inExtraEnd, tree.Time{Sec: 0x280000000}}, // 2310-04-04
-		{0x7FFFFFFF, 3, inExtraEnd, tree.Time{Sec: 0x37FFFFFFF}}, // 2446-05-10
-		{5, 999_999_999<<2 | 1, inExtraEnd, tree.Time{Sec: 1<<32 + 5, Nsec: 999_999_999}},
-		{5, 0xFFFFFFFC, inExtraEnd, tree.Time{Sec: 5, Nsec: 999_999_999}},
-		{0xFFFFFFFF, 7, inodeSizeOld, tree.Time{Sec: -1}},
-		{0xFFFFFFFF, 7, inMtimeExtra, tree.Time{Sec: -1}},
-		{0xFFFFFFFF, 5, inMtimeExtra + 4, tree.Time{Sec: 0xFFFFFFFF, Nsec: 1}},
+		{0, 0, ondisk.InExtraEnd, tree.Time{}},
+		{0x7FFFFFFF, 0, ondisk.InExtraEnd, tree.Time{Sec: 0x7FFFFFFF}},
+		{0x80000000, 0, ondisk.InExtraEnd, tree.Time{Sec: -0x80000000}}, // 1901-12-13
+		{0xFFFFFFFF, 0, ondisk.InExtraEnd, tree.Time{Sec: -1}},          // 1969-12-31
+		{0x80000000, 1, ondisk.InExtraEnd, tree.Time{Sec: 0x80000000}},  // 2038-01-19
+		{0x00000000, 1, ondisk.InExtraEnd, tree.Time{Sec: 0x100000000}}, // 2106-02-07
+		{0x80000000, 2, ondisk.InExtraEnd, tree.Time{Sec: 0x180000000}}, // 2174-02-25
+		{0x80000000, 3, ondisk.InExtraEnd, tree.Time{Sec: 0x280000000}}, // 2310-04-04
+		{0x7FFFFFFF, 3, ondisk.InExtraEnd, tree.Time{Sec: 0x37FFFFFFF}}, // 2446-05-10
+		{5, 999_999_999<<2 | 1, ondisk.InExtraEnd, tree.Time{Sec: 1<<32 + 5, Nsec: 999_999_999}},
+		{5, 0xFFFFFFFC, ondisk.InExtraEnd, tree.Time{Sec: 5, Nsec: 999_999_999}},
+		{0xFFFFFFFF, 7, ondisk.InodeSizeOld, tree.Time{Sec: -1}},
+		{0xFFFFFFFF, 7, ondisk.InMtimeExtra, tree.Time{Sec: -1}},
+		{0xFFFFFFFF, 5, ondisk.InMtimeExtra + 4, tree.Time{Sec: 0xFFFFFFFF, Nsec: 1}},
 	} {
 		raw := make([]byte, 256)
-		le.PutUint32(raw[inMtime:], c.sec)
-		le.PutUint32(raw[inMtimeExtra:], c.extra)
-		if got := decodeTime(raw, c.end, inMtime, inMtimeExtra); got != c.want {
+		le.PutUint32(raw[ondisk.InMtime:], c.sec)
+		le.PutUint32(raw[ondisk.InMtimeExtra:], c.extra)
+		if got := decodeTime(raw, c.end, ondisk.InMtime, ondisk.InMtimeExtra); got != c.want {
 			t.Errorf("%#x, %#x, fields to %#x: got %+v, want %+v", c.sec, c.extra, c.end, got, c.want)
 		}
 	}
@@ -277,7 +278,7 @@ func checkMapping(t testing.TB, fs *FS) {
 			return nil
 		}
 		in, err := fs.inode(uint32(n.Inode.Number))
-		if err != nil || in.has(flInlineData) {
+		if err != nil || in.has(ondisk.FlInlineData) {
 			return err
 		}
 		var runs []run
@@ -311,10 +312,10 @@ func TestExtentLeaf(t *testing.T) {
 		length    uint64
 		unwritten bool
 	}{{1, 1, false}, {32767, 32767, false}, {32768, 32768, false}, {32769, 1, true}, {65535, 32767, true}} {
-		node := make(extentNode, extHeaderSize+extEntrySize)
-		le.PutUint16(node[extHeaderSize+extLen:], c.stored)
-		le.PutUint16(node[extHeaderSize+extStartHi:], 0x1234)
-		le.PutUint32(node[extHeaderSize+extStartLo:], 0x56789ABC)
+		node := make(extentNode, ondisk.ExtHeaderSize+ondisk.ExtEntrySize)
+		le.PutUint16(node[ondisk.ExtHeaderSize+ondisk.ExtLen:], c.stored)
+		le.PutUint16(node[ondisk.ExtHeaderSize+ondisk.ExtStartHi:], 0x1234)
+		le.PutUint32(node[ondisk.ExtHeaderSize+ondisk.ExtStartLo:], 0x56789ABC)
 		physical, length, unwritten := node.leaf(0)
 		if physical != 0x123456789ABC || length != c.length || unwritten != c.unwritten {
 			t.Errorf("%d: %#x, %d, %v", c.stored, physical, length, unwritten)
@@ -347,11 +348,11 @@ func TestXattrBodyFirst(t *testing.T) {
 	if in.fileACL == 0 {
 		t.Fatal("no attribute block")
 	}
-	body := make([]byte, xaBodyHdrSize+xaEntrySize+8+8)
-	le.PutUint32(body, xaMagic)
-	e := body[xaBodyHdrSize:]
-	e[xaNameLen], e[xaNameIndex], e[xaValueSize], e[xaValueOffs] = 5, xaIndexUser, 3, byte(len(e)-4)
-	copy(e[xaName:], "large")
+	body := make([]byte, ondisk.XABodyHdrSize+ondisk.XAEntrySize+8+8)
+	le.PutUint32(body, ondisk.XAMagic)
+	e := body[ondisk.XABodyHdrSize:]
+	e[ondisk.XANameLen], e[ondisk.XANameIndex], e[ondisk.XAValueSize], e[ondisk.XAValueOffs] = 5, ondisk.XAIndexUser, 3, byte(len(e)-4)
+	copy(e[ondisk.XAName:], "large")
 	copy(e[len(e)-4:], "new")
 	in.body = body
 	got, err := fs.xattrs(in)

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"sort"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -52,7 +53,7 @@ func (fs *FS) Recovered() (*Recovered, error) {
 	if !fs.needsRecovery {
 		return r, nil
 	}
-	r.fixes = append(r.fixes, fix{superblockOffset, fs.recoveredSuperblock()})
+	r.fixes = append(r.fixes, fix{ondisk.SuperblockOffset, fs.recoveredSuperblock()})
 	if fs.replayed != nil {
 		sb, err := fs.emptyJournal()
 		if err != nil {
@@ -71,19 +72,19 @@ func (fs *FS) Recovered() (*Recovered, error) {
 func (fs *FS) recoveredSuperblock() []byte {
 	sb := append([]byte(nil), fs.sb...)
 	put := func(off int, v uint32) { binary.LittleEndian.PutUint32(sb[off:], v) }
-	put(sbFeatureIncompat, le32(sb, sbFeatureIncompat)&^incompatRecover)
-	if fs.geo.hasRO(roOrphanPresent) && fs.orphanFileEmpty() {
-		put(sbFeatureROCompat, le32(sb, sbFeatureROCompat)&^roOrphanPresent)
+	put(ondisk.SBFeatureIncompat, ondisk.LE32(sb, ondisk.SBFeatureIncompat)&^ondisk.IncompatRecover)
+	if fs.geo.hasRO(ondisk.ROOrphanPresent) && fs.orphanFileEmpty() {
+		put(ondisk.SBFeatureROCompat, ondisk.LE32(sb, ondisk.SBFeatureROCompat)&^ondisk.ROOrphanPresent)
 	}
 	if blocks, inodes, err := fs.countFree(); err == nil {
-		put(sbFreeBlocksLo, uint32(blocks))
-		if fs.geo.hasIncompat(incompat64Bit) {
-			put(sbFreeBlocksHi, uint32(blocks>>32))
+		put(ondisk.SBFreeBlocksLo, uint32(blocks))
+		if fs.geo.hasIncompat(ondisk.Incompat64Bit) {
+			put(ondisk.SBFreeBlocksHi, uint32(blocks>>32))
 		}
-		put(sbFreeInodes, uint32(inodes))
+		put(ondisk.SBFreeInodes, uint32(inodes))
 	}
 	if fs.geo.metadataCsum() {
-		put(sbChecksum, superblockChecksum(sb))
+		put(ondisk.SBChecksum, ondisk.SuperblockChecksum(sb))
 	}
 	return sb
 }
@@ -94,17 +95,19 @@ func (fs *FS) recoveredSuperblock() []byte {
 // there are none. Each block of the file is inode numbers, 0 where unused, and
 // a tail.
 func (fs *FS) orphanFileEmpty() bool {
-	if !fs.geo.hasCompat(compatOrphanFile) {
+	if !fs.geo.hasCompat(ondisk.CompatOrphanFile) {
 		return false
 	}
-	in, err := fs.inode(le32(fs.sb, sbOrphanFileInode))
-	if err != nil || in.mode&modeFmt != modeReg || in.has(flEncrypt|flInlineData) || in.size > orphanMaxSize {
+	in, err := fs.inode(ondisk.LE32(fs.sb, ondisk.SBOrphanFileInode))
+	if err != nil || in.mode&ondisk.ModeFmt != ondisk.ModeReg ||
+		in.has(ondisk.FlEncrypt|ondisk.FlInlineData) || in.size > ondisk.OrphanMaxSize {
 		return false
 	}
 	c := &blockContent{fs: fs, in: in}
 	p := make([]byte, fs.geo.blockSize)
 	for off := int64(0); off < in.size; off += int64(len(p)) {
-		if tree.ReadFull(c, p, off) != nil || le32(p, len(p)-orphanTailSize) != orphanMagic || !tree.IsZero(p[:len(p)-orphanTailSize]) {
+		if tree.ReadFull(c, p, off) != nil || ondisk.LE32(p, len(p)-ondisk.OrphanTailSize) != ondisk.OrphanMagic ||
+			!tree.IsZero(p[:len(p)-ondisk.OrphanTailSize]) {
 			return false
 		}
 	}
@@ -116,24 +119,24 @@ func (fs *FS) orphanFileEmpty() bool {
 // the log has, finished or not.
 func (fs *FS) emptyJournal() ([]byte, error) {
 	off := int64(fs.replayed.superblock << fs.geo.blockBits)
-	if off < superblockOffset+superblockSize {
+	if off < ondisk.SuperblockOffset+ondisk.SuperblockSize {
 		return nil, tree.Corrupt(fs.name, "journal", "begins in block %d, where the superblock stands", fs.replayed.superblock)
 	}
-	sb := make([]byte, jbdSBSize)
+	sb := make([]byte, ondisk.JBDSBSize)
 	if err := fs.dev.readAt(sb, off); err != nil {
 		return nil, err
 	}
 	put := func(off int, v uint32) { binary.BigEndian.PutUint32(sb[off:], v) }
-	put(jsbStart, 0)
-	put(jsbSequence, fs.replayed.next+1)
-	if be32(sb, jbdHdrType) != jbdSuperblockV2 {
+	put(ondisk.JSBStart, 0)
+	put(ondisk.JSBSequence, fs.replayed.next+1)
+	if ondisk.BE32(sb, ondisk.JBDHdrType) != ondisk.JBDSuperblockV2 {
 		return sb, nil
 	}
 	// Fast commits are announced only while there may be some.
-	incompat := be32(sb, jsbIncompat) &^ jbdIncompatFastCommit
-	put(jsbIncompat, incompat)
-	if incompat&(jbdIncompatCsumV2|jbdIncompatCsumV3) != 0 {
-		put(jsbChecksum, journalSuperblockChecksum(sb))
+	incompat := ondisk.BE32(sb, ondisk.JSBIncompat) &^ ondisk.JBDIncompatFastCommit
+	put(ondisk.JSBIncompat, incompat)
+	if incompat&(ondisk.JBDIncompatCsumV2|ondisk.JBDIncompatCsumV3) != 0 {
+		put(ondisk.JSBChecksum, journalSuperblockChecksum(sb))
 	}
 	return sb, nil
 }
@@ -255,7 +258,7 @@ func (r *Recovered) NextData(off int64) (start, end int64, err error) {
 // keepErrors brings what the kernel recorded of errors into the superblock of
 // the replay: it writes that past the journal, whose copy is older.
 func keepErrors(sb, device []byte) {
-	copy(sb[sbErrorCount:sbMountOpts], device[sbErrorCount:sbMountOpts])
-	state := le16(sb, sbState) | le16(device, sbState)&stateErrors
-	binary.LittleEndian.PutUint16(sb[sbState:], state)
+	copy(sb[ondisk.SBErrorCount:ondisk.SBMountOpts], device[ondisk.SBErrorCount:ondisk.SBMountOpts])
+	state := ondisk.LE16(sb, ondisk.SBState) | ondisk.LE16(device, ondisk.SBState)&ondisk.StateErrors
+	binary.LittleEndian.PutUint16(sb[ondisk.SBState:], state)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 	"relive/tree/hostfs"
 	"relive/tree/systest"
@@ -137,7 +138,7 @@ func checkRecovered(t testing.TB, img string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if le32(fs.sb, sbLastOrphan) == 0 && !again.geo.hasRO(roOrphanPresent) {
+	if ondisk.LE32(fs.sb, ondisk.SBLastOrphan) == 0 && !again.geo.hasRO(ondisk.ROOrphanPresent) {
 		// Else e2fsck has cleared the orphans away too. And it replays fast
 		// commits that the kernel takes for old ones.
 		if fs.journal.FastCommitBlocks == 0 {
@@ -164,9 +165,9 @@ func checkRecovered(t testing.TB, img string) {
 // mark of an orphan file that it leaves to a full check.
 func compareRecovered(t testing.TB, fs *FS, got, want []byte) {
 	t.Helper()
-	for _, f := range [][2]int{{sbWriteTime, 4}, {sbKBytesWritten, 8}, {sbChecksum, 4}, {sbFreeBlocksLo, 4}, {sbFreeInodes, 4}, {sbFeatureROCompat + 2, 1}} {
-		clear(got[superblockOffset+f[0]:][:f[1]])
-		clear(want[superblockOffset+f[0]:][:f[1]])
+	for _, f := range [][2]int{{ondisk.SBWriteTime, 4}, {ondisk.SBKBytesWritten, 8}, {ondisk.SBChecksum, 4}, {ondisk.SBFreeBlocksLo, 4}, {ondisk.SBFreeInodes, 4}, {ondisk.SBFeatureROCompat + 2, 1}} {
+		clear(got[ondisk.SuperblockOffset+f[0]:][:f[1]])
+		clear(want[ondisk.SuperblockOffset+f[0]:][:f[1]])
 	}
 	wrong := 0
 	for i := range got {
@@ -227,11 +228,11 @@ func TestRecoveredFixtures(t *testing.T) {
 // the journal, are not lost with the journal's older copy of it.
 func TestRecoveredErrors(t *testing.T) {
 	img := fixture(t, "ext4-4k-plain-dirty")
-	sb := img[superblockOffset:][:superblockSize]
-	sb[sbState] |= stateErrors
-	sb[sbErrorCount] = 3
-	copy(sb[sbFirstErrorFunc:], "ext4_lookup")
-	binary.LittleEndian.PutUint32(sb[sbChecksum:], superblockChecksum(sb))
+	sb := img[ondisk.SuperblockOffset:][:ondisk.SuperblockSize]
+	sb[ondisk.SBState] |= ondisk.StateErrors
+	sb[ondisk.SBErrorCount] = 3
+	copy(sb[ondisk.SBFirstErrorFunc:], "ext4_lookup")
+	binary.LittleEndian.PutUint32(sb[ondisk.SBChecksum:], ondisk.SuperblockChecksum(sb))
 	fs := openBytes(t, img)
 	i := fs.dev.overlayFrom(0)
 	if i == len(fs.dev.overlay) || fs.dev.overlay[i].block != 0 {

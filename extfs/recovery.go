@@ -2,6 +2,8 @@ package extfs
 
 import (
 	"sort"
+
+	"relive/extfs/internal/ondisk"
 )
 
 // recovery is one replay of a log: where it ends, which blocks are revoked,
@@ -72,10 +74,10 @@ func (r *recovery) step(sequence uint32) (p []byte, kind uint32, err error) {
 	if err := r.advance(1); err != nil {
 		return nil, 0, err
 	}
-	if be32(p, jbdHdrMagic) != jbdMagic || be32(p, jbdHdrSeq) != sequence {
+	if ondisk.BE32(p, ondisk.JBDHdrMagic) != ondisk.JBDMagic || ondisk.BE32(p, ondisk.JBDHdrSeq) != sequence {
 		return p, 0, nil
 	}
-	return p, be32(p, jbdHdrType), nil
+	return p, ondisk.BE32(p, ondisk.JBDHdrType), nil
 }
 
 func (r *recovery) advance(n int) error {
@@ -102,18 +104,18 @@ func (r *recovery) scan() error {
 	stale := false    // a checksum was wrong in this transaction
 	sum := ^uint32(0) // of the transaction's blocks, with checksums v1
 	ended := false    // r.end is known, only v1 looks further
-	v1 := j.compat&jbdCompatChecksum != 0
+	v1 := j.compat&ondisk.JBDCompatChecksum != 0
 	for {
 		p, kind, err := r.step(sequence)
 		if err != nil {
 			return err
 		}
 		switch kind {
-		case jbdDescriptor:
+		case ondisk.JBDDescriptor:
 			stale = stale || !j.checkTail(p)
 			n := j.countTags(p)
 			if v1 && !ended {
-				sum = crc32BE(sum, p)
+				sum = ondisk.CRC32BE(sum, p)
 				if sum, err = r.sumBlocks(sum, n); err != nil {
 					return err
 				}
@@ -123,11 +125,11 @@ func (r *recovery) scan() error {
 				return err
 			}
 			continue
-		case jbdRevoke:
+		case ondisk.JBDRevoke:
 			stale = stale || !j.checkTail(p)
 			continue
-		case jbdCommit:
-			time := be64(p, jcbSec)
+		case ondisk.JBDCommit:
+			time := ondisk.BE64(p, ondisk.JCBSec)
 			older := time < lastTime
 			if stale {
 				if !older {
@@ -142,7 +144,7 @@ func (r *recovery) scan() error {
 				if older {
 					break
 				}
-				if j.incompat&jbdIncompatAsyncCommit == 0 {
+				if j.incompat&ondisk.JBDIncompatAsyncCommit == 0 {
 					return j.corrupt("wrong checksum in the commit of transaction %d", sequence)
 				}
 				if !v1 {
@@ -169,7 +171,7 @@ func (r *recovery) sumBlocks(sum uint32, n int) (uint32, error) {
 		if err != nil {
 			return 0, err
 		}
-		sum = crc32BE(sum, p)
+		sum = ondisk.CRC32BE(sum, p)
 		if err := r.advance(1); err != nil {
 			return 0, err
 		}
@@ -188,17 +190,17 @@ func (r *recovery) pass(onRevoke func(p []byte, sequence uint32) error, onDescri
 			return err
 		}
 		switch kind {
-		case jbdDescriptor:
+		case ondisk.JBDDescriptor:
 			if onDescriptor == nil {
 				err = r.advance(r.j.countTags(p))
 			} else {
 				err = onDescriptor(p, sequence)
 			}
-		case jbdRevoke:
+		case ondisk.JBDRevoke:
 			if onRevoke != nil {
 				err = onRevoke(p, sequence)
 			}
-		case jbdCommit:
+		case ondisk.JBDCommit:
 			sequence++
 		default:
 			err = r.j.corrupt("transaction %d has no end", sequence)
@@ -215,20 +217,20 @@ func (r *recovery) pass(onRevoke func(p []byte, sequence uint32) error, onDescri
 func (r *recovery) noteRevokes(p []byte, sequence uint32) error {
 	j := r.j
 	size, tail := 4, 0
-	if j.incompat&jbdIncompat64Bit != 0 {
+	if j.incompat&ondisk.JBDIncompat64Bit != 0 {
 		size = 8
 	}
 	if j.csumV2or3() {
-		tail = jbdTailSize
+		tail = ondisk.JBDTailSize
 	}
-	used := int64(be32(p, jbdRevokeLen))
+	used := int64(ondisk.BE32(p, ondisk.JBDRevokeLen))
 	if used > int64(len(p)-tail) {
 		return j.corrupt("transaction %d: revoke block with %d bytes", sequence, used)
 	}
-	for at := jbdRevokeHdr; int64(at+size) <= used; at += size {
-		block := uint64(be32(p, at))
+	for at := ondisk.JBDRevokeHdr; int64(at+size) <= used; at += size {
+		block := uint64(ondisk.BE32(p, at))
 		if size == 8 {
-			block = be64(p, at)
+			block = ondisk.BE64(p, at)
 		}
 		if last, ok := r.revoked[block]; !ok || sequenceAfter(sequence, last) {
 			r.revoked[block] = sequence
@@ -265,7 +267,7 @@ func (r *recovery) noteBlocks(descriptor []byte, sequence uint32) error {
 		if err != nil {
 			return err
 		}
-		r.blocks[t.block] = overlayBlock{block: t.block, from: from, escaped: t.flags&tagEscape != 0}
+		r.blocks[t.block] = overlayBlock{block: t.block, from: from, escaped: t.flags&ondisk.TagEscape != 0}
 	}
 	return nil
 }
@@ -294,25 +296,25 @@ func (j *journal) countTags(p []byte) int {
 func (j *journal) eachTag(p []byte, visit func(tag)) {
 	size, end := j.tagBytes(), len(p)
 	if j.csumV2or3() {
-		end -= jbdTailSize
+		end -= ondisk.JBDTailSize
 	}
-	for at := jbdHdrSize; at+size <= end; {
-		t := tag{block: uint64(be32(p, at+tagBlock))}
-		if j.incompat&jbdIncompatCsumV3 != 0 {
-			t.flags = be32(p, at+tag3Flags)
-			t.checksum = be32(p, at+tag3Checksum)
+	for at := ondisk.JBDHdrSize; at+size <= end; {
+		t := tag{block: uint64(ondisk.BE32(p, at+ondisk.TagBlock))}
+		if j.incompat&ondisk.JBDIncompatCsumV3 != 0 {
+			t.flags = ondisk.BE32(p, at+ondisk.Tag3Flags)
+			t.checksum = ondisk.BE32(p, at+ondisk.Tag3Checksum)
 		} else {
-			t.flags = uint32(be16(p, at+tagFlags))
-			t.checksum = uint32(be16(p, at+tagChecksum))
+			t.flags = uint32(ondisk.BE16(p, at+ondisk.TagFlags))
+			t.checksum = uint32(ondisk.BE16(p, at+ondisk.TagChecksum))
 		}
-		if j.incompat&jbdIncompat64Bit != 0 {
-			t.block |= uint64(be32(p, at+tagBlockHi)) << 32
+		if j.incompat&ondisk.JBDIncompat64Bit != 0 {
+			t.block |= uint64(ondisk.BE32(p, at+ondisk.TagBlockHi)) << 32
 		}
 		visit(t)
-		if at += size; t.flags&tagSameUUID == 0 {
-			at += jbdUUIDSize
+		if at += size; t.flags&ondisk.TagSameUUID == 0 {
+			at += ondisk.JBDUUIDSize
 		}
-		if t.flags&tagLast != 0 {
+		if t.flags&ondisk.TagLast != 0 {
 			return
 		}
 	}
@@ -323,15 +325,15 @@ func (j *journal) checkTail(p []byte) bool {
 	if !j.csumV2or3() {
 		return true
 	}
-	body := len(p) - jbdTailSize
-	return crc32cZero(crc32c(j.seed, p[:body]), 4) == be32(p, body)
+	body := len(p) - ondisk.JBDTailSize
+	return ondisk.CRC32CZero(ondisk.CRC32C(j.seed, p[:body]), 4) == ondisk.BE32(p, body)
 }
 
 // checkBlock checks the checksum of a copied block, of which v2 keeps only the
 // lower half.
 func (j *journal) checkBlock(t tag, p []byte, sequence uint32) bool {
-	c := crc32c(crc32c(j.seed, []byte{byte(sequence >> 24), byte(sequence >> 16), byte(sequence >> 8), byte(sequence)}), p)
-	if j.incompat&jbdIncompatCsumV3 == 0 {
+	c := ondisk.CRC32C(ondisk.CRC32C(j.seed, []byte{byte(sequence >> 24), byte(sequence >> 16), byte(sequence >> 8), byte(sequence)}), p)
+	if j.incompat&ondisk.JBDIncompatCsumV3 == 0 {
 		c &= 0xFFFF
 	}
 	return c == t.checksum
@@ -341,18 +343,19 @@ func (j *journal) checkBlock(t tag, p []byte, sequence uint32) bool {
 // the transaction's descriptors and blocks, else that of the block itself. One
 // of which only the header reached the disk is right too.
 func (j *journal) checkCommit(p []byte, sum uint32, v1 bool) bool {
-	want := be32(p, jcbChecksum)
+	want := ondisk.BE32(p, ondisk.JCBChecksum)
 	if v1 {
-		kind, size := p[jcbChecksumType], p[jcbChecksumSize]
-		return kind == jbdCRC32 && size == jbdCRC32Size && want == sum ||
+		kind, size := p[ondisk.JCBChecksumType], p[ondisk.JCBChecksumSize]
+		return kind == ondisk.JBDCRC32 && size == ondisk.JBDCRC32Size && want == sum ||
 			kind == 0 && size == 0 && want == 0
 	}
 	if !j.csumV2or3() {
 		return true
 	}
-	header := crc32c(crc32cZero(crc32c(j.seed, p[:jcbChecksum]), 4), p[jcbChecksum+4:jbdCommitSize])
-	if crc32c(header, p[jbdCommitSize:]) == want {
+	before := ondisk.CRC32C(j.seed, p[:ondisk.JCBChecksum])
+	header := ondisk.CRC32C(ondisk.CRC32CZero(before, 4), p[ondisk.JCBChecksum+4:ondisk.JBDCommitSize])
+	if ondisk.CRC32C(header, p[ondisk.JBDCommitSize:]) == want {
 		return true
 	}
-	return crc32c(header, make([]byte, len(p)-jbdCommitSize)) == want
+	return ondisk.CRC32C(header, make([]byte, len(p)-ondisk.JBDCommitSize)) == want
 }

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"strings"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -37,11 +38,11 @@ type geometry struct {
 func (g *geometry) hasCompat(f uint32) bool   { return g.compat&f != 0 }
 func (g *geometry) hasIncompat(f uint32) bool { return g.incompat&f != 0 }
 func (g *geometry) hasRO(f uint32) bool       { return g.roCompat&f != 0 }
-func (g *geometry) metadataCsum() bool        { return g.hasRO(roMetadataCsum) }
+func (g *geometry) metadataCsum() bool        { return g.hasRO(ondisk.ROMetadataCsum) }
 
 // groupCsum tells whether group descriptors carry checksums and flags of
 // uninitialised parts.
-func (g *geometry) groupCsum() bool { return g.hasRO(roMetadataCsum | roGDTCsum) }
+func (g *geometry) groupCsum() bool { return g.hasRO(ondisk.ROMetadataCsum | ondisk.ROGDTCsum) }
 
 // decodeSuperblock checks the superblock of 1024 bytes as the kernel does
 // before it mounts one, for an image of size bytes.
@@ -49,79 +50,79 @@ func decodeSuperblock(name string, sb []byte, size int64) (*geometry, error) {
 	const place = "superblock"
 	bad := func(fact string, args ...any) error { return tree.Corrupt(name, place, fact, args...) }
 
-	if m := le16(sb, sbMagic); m != superblockMagic {
+	if m := ondisk.LE16(sb, ondisk.SBMagic); m != ondisk.SuperblockMagic {
 		return nil, bad("no ext2, ext3 or ext4 file system here (magic number %#04x)", m)
 	}
-	g := &geometry{name: name, firstInode: inoFirstOld, inodeSize: inodeSizeOld}
-	switch rev := le32(sb, sbRevLevel); rev {
-	case revGood:
-	case revDynamic:
-		g.compat = le32(sb, sbFeatureCompat)
-		g.incompat = le32(sb, sbFeatureIncompat)
-		g.roCompat = le32(sb, sbFeatureROCompat)
-		g.firstInode = le32(sb, sbFirstInode)
-		g.inodeSize = int(le16(sb, sbInodeSize))
+	g := &geometry{name: name, firstInode: ondisk.InoFirstOld, inodeSize: ondisk.InodeSizeOld}
+	switch rev := ondisk.LE32(sb, ondisk.SBRevLevel); rev {
+	case ondisk.RevGood:
+	case ondisk.RevDynamic:
+		g.compat = ondisk.LE32(sb, ondisk.SBFeatureCompat)
+		g.incompat = ondisk.LE32(sb, ondisk.SBFeatureIncompat)
+		g.roCompat = ondisk.LE32(sb, ondisk.SBFeatureROCompat)
+		g.firstInode = ondisk.LE32(sb, ondisk.SBFirstInode)
+		g.inodeSize = int(ondisk.LE16(sb, ondisk.SBInodeSize))
 	default:
 		return nil, tree.Unsupported(name, place, "revision %d", rev)
 	}
-	if refused := g.incompat &^ incompatKnown; refused != 0 {
+	if refused := g.incompat &^ ondisk.IncompatKnown; refused != 0 {
 		return nil, tree.Unsupported(name, place, "feature %s is not supported",
-			strings.Join(featureNames(refused, incompatNames(), "incompat"), ", "))
+			strings.Join(featureNames(refused, ondisk.IncompatNames(), "incompat"), ", "))
 	}
 	if g.metadataCsum() {
-		if t := sb[sbChecksumType]; t != checksumTypeCRC32C {
+		if t := sb[ondisk.SBChecksumType]; t != ondisk.ChecksumTypeCRC32C {
 			return nil, tree.Unsupported(name, place, "checksums of type %d", t)
 		}
-		if want, got := le32(sb, sbChecksum), superblockChecksum(sb); want != got {
+		if want, got := ondisk.LE32(sb, ondisk.SBChecksum), ondisk.SuperblockChecksum(sb); want != got {
 			return nil, bad("checksum is %#08x, the content gives %#08x", want, got)
 		}
 	}
-	copy(g.uuid[:], sb[sbUUID:])
-	g.seed = checksumSeed(sb)
+	copy(g.uuid[:], sb[ondisk.SBUUID:])
+	g.seed = ondisk.ChecksumSeed(sb)
 
-	logBlock := le32(sb, sbLogBlockSize)
+	logBlock := ondisk.LE32(sb, ondisk.SBLogBlockSize)
 	if logBlock > 6 {
 		return nil, bad("block size of 2^%d KiB", logBlock)
 	}
 	g.blockBits = 10 + uint(logBlock)
 	g.blockSize = 1 << g.blockBits
-	if g.inodeSize < inodeSizeOld || int64(g.inodeSize) > g.blockSize || bits.OnesCount(uint(g.inodeSize)) != 1 {
+	if g.inodeSize < ondisk.InodeSizeOld || int64(g.inodeSize) > g.blockSize || bits.OnesCount(uint(g.inodeSize)) != 1 {
 		return nil, bad("inode size of %d bytes", g.inodeSize)
 	}
-	if g.firstInode < inoFirstOld {
+	if g.firstInode < ondisk.InoFirstOld {
 		return nil, bad("first inode is %d", g.firstInode)
 	}
-	g.descSize = gdSizeMin
-	if g.hasIncompat(incompat64Bit) {
-		g.descSize = int(le16(sb, sbDescSize))
-		if g.descSize < gdSizeMin64 || g.descSize > gdSizeMax || bits.OnesCount(uint(g.descSize)) != 1 {
+	g.descSize = ondisk.GDSizeMin
+	if g.hasIncompat(ondisk.Incompat64Bit) {
+		g.descSize = int(ondisk.LE16(sb, ondisk.SBDescSize))
+		if g.descSize < ondisk.GDSizeMin64 || g.descSize > ondisk.GDSizeMax || bits.OnesCount(uint(g.descSize)) != 1 {
 			return nil, bad("group descriptors of %d bytes", g.descSize)
 		}
 	}
 
-	g.blocks = uint64(le32(sb, sbBlocksCountLo))
-	if g.hasIncompat(incompat64Bit) {
-		g.blocks |= uint64(le32(sb, sbBlocksCountHi)) << 32
+	g.blocks = uint64(ondisk.LE32(sb, ondisk.SBBlocksCountLo))
+	if g.hasIncompat(ondisk.Incompat64Bit) {
+		g.blocks |= uint64(ondisk.LE32(sb, ondisk.SBBlocksCountHi)) << 32
 	}
 	if g.blocks > uint64(size)>>g.blockBits {
 		return nil, bad("%d blocks of %d bytes, but the image has only %d bytes", g.blocks, g.blockSize, size)
 	}
-	g.firstDataBlock = uint64(le32(sb, sbFirstDataBlock))
+	g.firstDataBlock = uint64(ondisk.LE32(sb, ondisk.SBFirstDataBlock))
 	if g.firstDataBlock >= g.blocks || g.firstDataBlock > 1 {
 		return nil, bad("first data block is %d of %d", g.firstDataBlock, g.blocks)
 	}
-	if g.blockSize == 1024 && g.firstDataBlock == 0 && !g.hasRO(roBigalloc) {
+	if g.blockSize == 1024 && g.firstDataBlock == 0 && !g.hasRO(ondisk.ROBigalloc) {
 		return nil, bad("first data block is 0 with blocks of 1024 bytes")
 	}
-	g.blocksPerGroup = uint64(le32(sb, sbBlocksPerGroup))
+	g.blocksPerGroup = uint64(ondisk.LE32(sb, ondisk.SBBlocksPerGroup))
 	perGroup := g.blocksPerGroup
-	if g.hasRO(roBigalloc) {
-		logCluster := le32(sb, sbLogClusterSize)
+	if g.hasRO(ondisk.ROBigalloc) {
+		logCluster := ondisk.LE32(sb, ondisk.SBLogClusterSize)
 		if logCluster < logBlock || logCluster > 20 {
 			return nil, bad("cluster size of 2^%d KiB", logCluster)
 		}
 		g.clusterBits = uint(logCluster - logBlock)
-		perGroup = uint64(le32(sb, sbClustersPerGroup))
+		perGroup = uint64(ondisk.LE32(sb, ondisk.SBClustersPerGroup))
 		if perGroup<<g.clusterBits != g.blocksPerGroup {
 			return nil, bad("%d clusters and %d blocks per group", perGroup, g.blocksPerGroup)
 		}
@@ -134,24 +135,24 @@ func decodeSuperblock(name string, sb []byte, size int64) (*geometry, error) {
 		return nil, bad("%d groups", groups)
 	}
 	g.groups = uint32(groups)
-	g.inodes = le32(sb, sbInodesCount)
-	g.inodesPerGroup = le32(sb, sbInodesPerGroup)
+	g.inodes = ondisk.LE32(sb, ondisk.SBInodesCount)
+	g.inodesPerGroup = ondisk.LE32(sb, ondisk.SBInodesPerGroup)
 	if p := g.inodesPerGroup; p < uint32(g.blockSize)/uint32(g.inodeSize) || p > uint32(g.blockSize)*8 {
 		return nil, bad("%d inodes per group", p)
 	}
 	if want := uint64(g.inodesPerGroup) * groups; want != uint64(g.inodes) {
 		return nil, bad("%d inodes, but %d groups of %d", g.inodes, groups, g.inodesPerGroup)
 	}
-	g.firstMetaBG = uint64(le32(sb, sbFirstMetaBG))
+	g.firstMetaBG = uint64(ondisk.LE32(sb, ondisk.SBFirstMetaBG))
 	perBlock := uint64(g.blockSize) / uint64(g.descSize)
-	if g.hasIncompat(incompatMetaBG) && g.firstMetaBG > (groups+perBlock-1)/perBlock {
+	if g.hasIncompat(ondisk.IncompatMetaBG) && g.firstMetaBG > (groups+perBlock-1)/perBlock {
 		return nil, bad("first meta block group is %d", g.firstMetaBG)
 	}
-	g.reservedGDT = uint64(le16(sb, sbReservedGDTBlocks))
-	g.backupBGs = [2]uint32{le32(sb, sbBackupBGs), le32(sb, sbBackupBGs+4)}
-	if g.hasCompat(compatHasJournal) {
-		g.journalInode = le32(sb, sbJournalInode)
-		g.journalDevice = le32(sb, sbJournalDevice)
+	g.reservedGDT = uint64(ondisk.LE16(sb, ondisk.SBReservedGDTBlocks))
+	g.backupBGs = [2]uint32{ondisk.LE32(sb, ondisk.SBBackupBGs), ondisk.LE32(sb, ondisk.SBBackupBGs+4)}
+	if g.hasCompat(ondisk.CompatHasJournal) {
+		g.journalInode = ondisk.LE32(sb, ondisk.SBJournalInode)
+		g.journalDevice = ondisk.LE32(sb, ondisk.SBJournalDevice)
 	}
 	return g, nil
 }
@@ -177,33 +178,15 @@ func (g *geometry) groupHasSuper(group uint32) bool {
 	switch {
 	case group == 0:
 		return true
-	case g.hasCompat(compatSparseSuper2):
+	case g.hasCompat(ondisk.CompatSparseSuper2):
 		return group == g.backupBGs[0] || group == g.backupBGs[1]
 	}
-	return group == 1 || !g.hasRO(roSparseSuper) || sparseSuperGroup(group)
-}
-
-// sparseSuperGroup tells of a group from 2 on whether sparse_super puts a copy
-// of the superblock there: where its number is a power of 3, 5 or 7.
-func sparseSuperGroup(group uint32) bool {
-	if group&1 == 0 {
-		return false
-	}
-	for _, base := range [...]uint32{3, 5, 7} {
-		n := group
-		for n%base == 0 {
-			n /= base
-		}
-		if n == 1 {
-			return true
-		}
-	}
-	return false
+	return group == 1 || !g.hasRO(ondisk.ROSparseSuper) || ondisk.SparseSuperGroup(group)
 }
 
 // featureNames lists the names of bits; one without a name is given as its set
 // and value.
-func featureNames(set uint32, names []featureName, kind string) []string {
+func featureNames(set uint32, names []ondisk.FeatureName, kind string) []string {
 	var out []string
 	for i := range 32 {
 		bit := uint32(1) << i

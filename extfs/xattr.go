@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"relive/extfs/internal/ondisk"
 	"relive/tree"
 )
 
@@ -32,23 +33,23 @@ type xattrEntry struct {
 // not known. hidden ones are of the file system's own concern.
 func xattrPrefix(index uint8) (prefix string, hidden, ok bool) {
 	switch index {
-	case xaIndexUser:
+	case ondisk.XAIndexUser:
 		return "user.", false, true
-	case xaIndexACLAccess:
+	case ondisk.XAIndexACLAccess:
 		return "system.posix_acl_access", false, true
-	case xaIndexACLDefault:
+	case ondisk.XAIndexACLDefault:
 		return "system.posix_acl_default", false, true
-	case xaIndexTrusted:
+	case ondisk.XAIndexTrusted:
 		return "trusted.", false, true
-	case xaIndexSecurity:
+	case ondisk.XAIndexSecurity:
 		return "security.", false, true
-	case xaIndexSystem:
+	case ondisk.XAIndexSystem:
 		return "system.", false, true
-	case xaIndexRichACL:
+	case ondisk.XAIndexRichACL:
 		return "system.richacl", false, true
-	case xaIndexEncryption:
+	case ondisk.XAIndexEncryption:
 		return "", true, true
-	case xaIndexHurd:
+	case ondisk.XAIndexHurd:
 		return "gnu.", false, true
 	}
 	return "", false, false
@@ -125,7 +126,7 @@ func (fs *FS) xattr(in *inode, e *xattrEntry, place string, total *int) (a tree.
 	if a.Name == prefix && strings.HasSuffix(prefix, ".") {
 		return a, false, fs.corrupt(in, "%s: attribute with an empty name after %q", place, prefix)
 	}
-	if *total += int(e.valueSize); *total > xattrTotalLimit || e.valueSize > xaMaxValue {
+	if *total += int(e.valueSize); *total > xattrTotalLimit || e.valueSize > ondisk.XAMaxValue {
 		return a, false, tree.Unsupported(fs.name, in.place(), "%s: attribute %q of %d bytes is longer than user space can read", place, a.Name, e.valueSize)
 	}
 	value := e.value
@@ -134,8 +135,8 @@ func (fs *FS) xattr(in *inode, e *xattrEntry, place string, total *int) (a tree.
 			return a, false, err
 		}
 	}
-	if e.index == xaIndexACLAccess || e.index == xaIndexACLDefault {
-		acl, err := decodeACL(value)
+	if e.index == ondisk.XAIndexACLAccess || e.index == ondisk.XAIndexACLDefault {
+		acl, err := ondisk.DecodeACL(value)
 		if errors.Is(err, tree.ErrUnsupported) {
 			return a, false, tree.Unsupported(fs.name, in.place(), "%s: %q: %v", place, a.Name, err)
 		}
@@ -155,7 +156,7 @@ func (fs *FS) bodyEntries(in *inode) ([]xattrEntry, error) {
 		return nil, nil
 	}
 	// Offsets of values count from the first entry.
-	return fs.xattrEntries(in, in.body[xaBodyHdrSize:], 0, "attributes in the inode")
+	return fs.xattrEntries(in, in.body[ondisk.XABodyHdrSize:], 0, "attributes in the inode")
 }
 
 // blockEntries lists the attributes in the block that an inode names.
@@ -164,16 +165,16 @@ func (fs *FS) blockEntries(in *inode, place string) ([]xattrEntry, error) {
 		return nil, fs.corrupt(in, "%s is outside of the file system", place)
 	}
 	p, err := fs.block(in.fileACL, kindXattr, 0, func(p []byte) error {
-		if m := le32(p, xaHdrMagic); m != xaMagic {
+		if m := ondisk.LE32(p, ondisk.XAHdrMagic); m != ondisk.XAMagic {
 			return tree.Corrupt(fs.name, place, "magic number %#08x", m)
 		}
-		if n := le32(p, xaHdrBlocks); n != 1 {
+		if n := ondisk.LE32(p, ondisk.XAHdrBlocks); n != 1 {
 			return tree.Corrupt(fs.name, place, "%d blocks long", n)
 		}
 		if !fs.geo.metadataCsum() {
 			return nil
 		}
-		want, got := le32(p, xaHdrCsum), xattrBlockChecksum(fs.geo.seed, in.fileACL, p)
+		want, got := ondisk.LE32(p, ondisk.XAHdrCsum), ondisk.XattrBlockChecksum(fs.geo.seed, in.fileACL, p)
 		if want != got {
 			return tree.Corrupt(fs.name, place, "checksum is %#08x, the content gives %#08x", want, got)
 		}
@@ -183,7 +184,7 @@ func (fs *FS) blockEntries(in *inode, place string) ([]xattrEntry, error) {
 		return nil, err
 	}
 	// Offsets of values count from the start of the block.
-	return fs.xattrEntries(in, p, xaHdrSize, place)
+	return fs.xattrEntries(in, p, ondisk.XAHdrSize, place)
 }
 
 // xattrEntries decodes the entries from first on; offsets of values count from
@@ -199,29 +200,29 @@ func (fs *FS) xattrEntries(in *inode, p []byte, first int, place string) ([]xatt
 		if at+4 > len(p) {
 			return nil, bad("the list of entries has no end")
 		}
-		if le32(p, at) == 0 {
+		if ondisk.LE32(p, at) == 0 {
 			break
 		}
-		if at+xaEntrySize > len(p) {
+		if at+ondisk.XAEntrySize > len(p) {
 			return nil, bad("entry at %d does not fit", at)
 		}
-		nameLen := int(p[at+xaNameLen])
-		next := at + (xaName+nameLen+xaAlign-1)&^(xaAlign-1)
+		nameLen := int(p[at+ondisk.XANameLen])
+		next := at + (ondisk.XAName+nameLen+ondisk.XAAlign-1)&^(ondisk.XAAlign-1)
 		if next > len(p) {
 			return nil, bad("entry at %d does not fit", at)
 		}
 		e := xattrEntry{
-			index:     p[at+xaNameIndex],
-			name:      string(p[at+xaName : at+xaName+nameLen]),
-			valueSize: le32(p, at+xaValueSize),
-			valueInum: le32(p, at+xaValueInum),
-			hash:      le32(p, at+xaHash),
+			index:     p[at+ondisk.XANameIndex],
+			name:      string(p[at+ondisk.XAName : at+ondisk.XAName+nameLen]),
+			valueSize: ondisk.LE32(p, at+ondisk.XAValueSize),
+			valueInum: ondisk.LE32(p, at+ondisk.XAValueInum),
+			hash:      ondisk.LE32(p, at+ondisk.XAHash),
 		}
 		if strings.IndexByte(e.name, 0) >= 0 {
 			return nil, bad("entry at %d: name %q holds a NUL", at, e.name)
 		}
 		if e.valueInum == 0 && e.valueSize > 0 {
-			off := int(le16(p, at+xaValueOffs))
+			off := int(ondisk.LE16(p, at+ondisk.XAValueOffs))
 			if off > len(p) || int64(e.valueSize) > int64(len(p)-off) {
 				return nil, bad("entry at %d: %d bytes of value at %d do not fit", at, e.valueSize, off)
 			}
@@ -244,14 +245,14 @@ func (fs *FS) xattrInodeValue(in *inode, e *xattrEntry, place string) ([]byte, e
 	bad := func(fact string, args ...any) error {
 		return fs.corrupt(in, "%s: attribute %q in inode %d: %s", place, e.name, e.valueInum, fmt.Sprintf(fact, args...))
 	}
-	if !fs.geo.hasIncompat(incompatEAInode) {
+	if !fs.geo.hasIncompat(ondisk.IncompatEAInode) {
 		return nil, bad("the file system does not have the ea_inode feature")
 	}
 	ea, err := fs.inode(e.valueInum)
 	if err != nil {
 		return nil, err
 	}
-	if !ea.has(flEAInode) || ea.has(flInlineData) || ea.mode&modeFmt != modeReg {
+	if !ea.has(ondisk.FlEAInode) || ea.has(ondisk.FlInlineData) || ea.mode&ondisk.ModeFmt != ondisk.ModeReg {
 		return nil, bad("that inode holds no attribute")
 	}
 	if ea.size != int64(e.valueSize) {
@@ -261,7 +262,7 @@ func (fs *FS) xattrInodeValue(in *inode, e *xattrEntry, place string) ([]byte, e
 	if err := tree.ReadFull(&blockContent{fs: fs, in: ea}, value, 0); err != nil {
 		return nil, err
 	}
-	hash := crc32c(fs.geo.seed, value)
+	hash := ondisk.CRC32C(fs.geo.seed, value)
 	if hash != ea.atimeRaw && uint32(ea.mtime.Sec) == in.number && ea.generation == in.generation {
 		// As the kernel tells it (fs/ext4/xattr.c, ext4_xattr_inode_iget): where
 		// others have a hash, Lustre has a way back to the owner.
@@ -286,7 +287,7 @@ func xattrEntryHash(name string, word uint32, signed bool) uint32 {
 		if signed {
 			c = uint32(int32(int8(name[i])))
 		}
-		h = h<<xaHashNameShift ^ h>>(32-xaHashNameShift) ^ c
+		h = h<<ondisk.XAHashNameShift ^ h>>(32-ondisk.XAHashNameShift) ^ c
 	}
-	return h<<xaHashValueShift ^ h>>(32-xaHashValueShift) ^ word
+	return h<<ondisk.XAHashValueShift ^ h>>(32-ondisk.XAHashValueShift) ^ word
 }

@@ -1,10 +1,10 @@
 package iso
 
 import (
-	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"unicode/utf16"
+
+	"relive/internal/parttable"
 )
 
 // GUID is a GUID in the order in which GPT stores it.
@@ -12,10 +12,7 @@ type GUID [16]byte
 
 // String is the form with hyphens, whose first three parts are little-endian
 // numbers.
-func (g GUID) String() string {
-	le := binary.LittleEndian
-	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", le.Uint32(g[0:]), le.Uint16(g[4:]), le.Uint16(g[6:]), g[8:10], g[10:])
-}
+func (g GUID) String() string { return parttable.GUID(g).String() }
 
 // Types of GPT partitions.
 var (
@@ -50,11 +47,8 @@ type GPTPartition struct {
 	Name       string
 }
 
-const (
-	gptHeaderSize = 92
-	// maxGPTEntries bounds the array; isohybrid makes 208.
-	maxGPTEntries = 1024
-)
+// maxGPTEntries bounds the array; isohybrid makes 208.
+const maxGPTEntries = 1024
 
 // readGPT reads the table whose header stands at lba, nil where none does.
 func (img *Image) readGPT(lba int64) (*GPT, error) {
@@ -63,25 +57,24 @@ func (img *Image) readGPT(lba int64) (*GPT, error) {
 	if err := img.readAt(h[:], lba*mbrSize, place); err != nil {
 		return nil, err
 	}
-	if string(h[:8]) != "EFI PART" {
+	head, ok := parttable.DecodeGPTHeader(h[:])
+	if !ok {
 		return nil, nil
 	}
-	le := binary.LittleEndian
 	g := &GPT{
 		LBA:         lba,
-		BackupLBA:   int64(le.Uint64(h[32:])),
-		FirstUsable: int64(le.Uint64(h[40:])),
-		LastUsable:  int64(le.Uint64(h[48:])),
-		DiskGUID:    GUID(h[56:72]),
-		EntriesLBA:  int64(le.Uint64(h[72:])),
-		EntryCount:  int(le.Uint32(h[80:])),
-		EntrySize:   int(le.Uint32(h[84:])),
+		BackupLBA:   int64(head.Other),
+		FirstUsable: int64(head.FirstUsable),
+		LastUsable:  int64(head.LastUsable),
+		DiskGUID:    GUID(head.DiskGUID),
+		EntriesLBA:  int64(head.Entries),
+		EntryCount:  int(head.EntryCount),
+		EntrySize:   int(head.EntrySize),
 	}
-	sum := le.Uint32(h[16:])
-	clear(h[16:20])
-	g.HeaderValid = le.Uint32(h[12:]) == gptHeaderSize && crc32.ChecksumIEEE(h[:gptHeaderSize]) == sum && le.Uint64(h[24:]) == uint64(lba)
+	g.HeaderValid = head.Size == parttable.GPTHeaderSize && head.CRC == parttable.GPTHeaderCRC(h[:], parttable.GPTHeaderSize) &&
+		head.This == uint64(lba)
 	// Neither need be positive where int has 32 bits.
-	if g.EntryCount < 0 || g.EntryCount > maxGPTEntries || g.EntrySize < 128 || g.EntrySize > 4096 || g.EntriesLBA < 2 ||
+	if g.EntryCount < 0 || g.EntryCount > maxGPTEntries || g.EntrySize < parttable.GPTEntrySize || g.EntrySize > 4096 || g.EntriesLBA < 2 ||
 		g.EntriesLBA > (img.size-int64(g.EntryCount*g.EntrySize))/mbrSize {
 		return g, nil
 	}
@@ -89,28 +82,11 @@ func (img *Image) readGPT(lba int64) (*GPT, error) {
 	if err := img.readAt(entries, g.EntriesLBA*mbrSize, place+": entries"); err != nil {
 		return nil, err
 	}
-	g.EntriesValid = crc32.ChecksumIEEE(entries) == le.Uint32(h[88:])
-	for i := range g.EntryCount {
-		e := entries[i*g.EntrySize:][:128]
-		if GUID(e[:16]) == (GUID{}) {
-			continue
-		}
+	g.EntriesValid = crc32.ChecksumIEEE(entries) == head.EntriesCRC
+	for _, e := range parttable.DecodeGPTEntries(entries, g.EntrySize) {
 		g.Partitions = append(g.Partitions, GPTPartition{
-			Number: i + 1, Type: GUID(e[:16]), GUID: GUID(e[16:32]), First: int64(le.Uint64(e[32:])), Last: int64(le.Uint64(e[40:])),
-			Flags: le.Uint64(e[48:]), Name: gptName(e[56:128]),
+			Number: e.Number, Type: GUID(e.Type), GUID: GUID(e.GUID), First: int64(e.First), Last: int64(e.Last), Flags: e.Flags, Name: e.Name,
 		})
 	}
 	return g, nil
-}
-
-func gptName(p []byte) string {
-	var u []uint16
-	for i := 0; i < len(p); i += 2 {
-		c := binary.LittleEndian.Uint16(p[i:])
-		if c == 0 {
-			break
-		}
-		u = append(u, c)
-	}
-	return string(utf16.Decode(u))
 }

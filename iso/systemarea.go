@@ -3,6 +3,8 @@ package iso
 import (
 	"bytes"
 	"encoding/binary"
+
+	"relive/internal/parttable"
 )
 
 // SystemArea is what the first 16 sectors of an image hold for firmware that
@@ -77,13 +79,13 @@ func (img *Image) SystemArea() (*SystemArea, error) {
 }
 
 func decodeMBR(p []byte) *MBR {
-	if p[mbrSignature] != 0x55 || p[mbrSignature+1] != 0xAA {
+	table := parttable.DecodeMBR(p)
+	if !table.Signed {
 		return nil
 	}
-	le := binary.LittleEndian
-	m := &MBR{Code: OtherCode, DiskID: le.Uint32(p[mbrDiskID:])}
-	code := p[:mbrDiskID]
-	at := le.Uint64(p[mbrBootImage:])
+	m := &MBR{Code: OtherCode, DiskID: table.DiskID}
+	code := p[:parttable.MBRDiskID]
+	at := binary.LittleEndian.Uint64(p[mbrBootImage:])
 	switch {
 	case len(bytes.Trim(code, "\x00")) == 0:
 		m.Code = NoCode
@@ -96,14 +98,12 @@ func decodeMBR(p []byte) *MBR {
 		// boot.img loads what follows the first sector of the boot image.
 		m.Code, m.BootImage = GRUB2, uint32(at/4-1)
 	}
-	for i := range 4 {
-		e := p[mbrPartitions+16*i:][:16]
-		if len(bytes.Trim(e, "\x00")) == 0 {
-			continue
+	for i, e := range table.Entries {
+		if !e.Zero {
+			m.Partitions = append(m.Partitions, MBRPartition{
+				Number: i + 1, Active: e.Boot == parttable.MBRActive, Type: e.Type, Start: e.Start, Sectors: e.Count,
+			})
 		}
-		m.Partitions = append(m.Partitions, MBRPartition{
-			Number: i + 1, Active: e[0] == 0x80, Type: e[4], Start: le.Uint32(e[8:]), Sectors: le.Uint32(e[12:]),
-		})
 	}
 	return m
 }

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"unicode/utf16"
 
+	"relive/internal/parttable"
 	"relive/tree"
 )
 
@@ -460,7 +461,7 @@ func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 		le := binary.LittleEndian
 		h := make([]byte, mbrSize)
 		copy(h, "EFI PART\x00\x00\x01\x00")
-		le.PutUint32(h[12:], gptHeaderSize)
+		le.PutUint32(h[12:], parttable.GPTHeaderSize)
 		le.PutUint64(h[24:], uint64(at))
 		le.PutUint64(h[32:], uint64(other))
 		le.PutUint64(h[40:], gptHeadBlocks)
@@ -470,7 +471,7 @@ func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 		le.PutUint32(h[80:], gptEntries)
 		le.PutUint32(h[84:], gptEntrySize)
 		le.PutUint32(h[88:], crc32.ChecksumIEEE(entries))
-		le.PutUint32(h[16:], crc32.ChecksumIEEE(h[:gptHeaderSize]))
+		le.PutUint32(h[16:], crc32.ChecksumIEEE(h[:parttable.GPTHeaderSize]))
 		return h
 	}
 	for _, c := range []struct {

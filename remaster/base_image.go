@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
@@ -66,8 +66,8 @@ func (m *extMaker) content() int64 { return m.inner.size }
 
 func (m *extMaker) write(ctx context.Context, out *written.File, _ func() (string, error)) (int64, baseFacts, error) {
 	m.p.env.phase("building "+m.inner.name, 0)
-	_, err := extfs.Build(ctx, out, m.inner.root, m.inner.options)
-	if errors.Is(err, extfs.ErrNoSpace) {
+	_, err := mkfs.Build(ctx, out, m.inner.root, m.inner.options)
+	if errors.Is(err, mkfs.ErrNoSpace) {
 		err = refusal.WithHint(err, "leave things out with -e")
 	}
 	return m.inner.size, baseFacts{content: m.inner.size}, err

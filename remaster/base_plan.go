@@ -257,18 +257,18 @@ func (p *BasePlan) estimate() (size, work int64, err error) {
 	if p.live.Base.Image == nil {
 		return s.Copy + s.Compress/2 + 64<<10, work, nil // nothing tells how it compresses
 	}
-	sb := p.live.Base.Image.Superblock()
+	info := p.live.Base.Image.Info()
 	content, inodes, err := p.live.Base.content()
 	if err != nil {
 		return 0, 0, err
 	}
 	if p.live.Base.Inner != nil {
-		inodes = int64(sb.InodeCount)
+		inodes = int64(info.Inodes)
 	}
 	ratio := 1.0
 	if content > 0 {
-		ratio = min(1, 1.25*float64(sb.InodeTableStart)/float64(content))
+		ratio = min(1, 1.25*float64(info.TablesStart)/float64(content))
 	}
-	tables := int64(float64(sb.BytesUsed-sb.InodeTableStart) * 1.25 * float64(s.Inodes) / float64(max(inodes, 1)))
+	tables := int64(float64(info.BytesUsed-info.TablesStart) * 1.25 * float64(s.Inodes) / float64(max(inodes, 1)))
 	return s.Copy + int64(float64(s.Compress)*ratio) + tables + 64<<10, work, nil
 }

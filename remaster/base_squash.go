@@ -8,7 +8,7 @@ import (
 	"io"
 	"path/filepath"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/remaster/written"
 	"relive/squash"
 	"relive/tree"
@@ -182,14 +182,14 @@ func (p *BasePlan) planInner(ctx context.Context, root *tree.Node) (*innerImage,
 		p.warn("%s", lost)
 	}
 	p.env.phase("measuring", 0)
-	needs, err := extfs.Measure(ctx, root, f.options)
+	needs, err := mkfs.Measure(ctx, root, f.options)
 	if err != nil {
 		return nil, err
 	}
 	if needs.MinSize == 0 || needs.MinSize > f.options.Size {
 		// What was written need not fit into the image that it was written over.
 		f.options.Inodes, f.options.ReservedBlocks, f.options.JournalBlocks = 0, 0, 0
-		if needs, err = extfs.Measure(ctx, root, f.options); err != nil {
+		if needs, err = mkfs.Measure(ctx, root, f.options); err != nil {
 			return nil, err
 		}
 		f.options.Size = max(f.options.Size, (needs.MinSize+needs.MinSize/10+1<<20-1)>>20<<20)

@@ -6,7 +6,7 @@ import (
 	"os"
 	"testing"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/remaster"
 	"relive/squash"
 	"relive/squash/codec"
@@ -55,7 +55,7 @@ func buildRootfs(t testing.TB, path string, root *tree.Node) {
 	f, err := os.Create(path)
 	systest.Must(t, err)
 	defer f.Close()
-	_, err = extfs.Build(context.Background(), f, root, extfs.BuildOptions{Size: 16 << 20, Label: "rootfs"})
+	_, err = mkfs.Build(context.Background(), f, root, mkfs.Options{Size: 16 << 20, Label: "rootfs"})
 	systest.Must(t, err)
 }
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/remaster"
 	"relive/squash/codec"
 	"relive/tree"
@@ -254,7 +254,7 @@ func TestDoctorACL(t *testing.T) {
 	image := func(path string, size int64, root *tree.Node) {
 		f, err := os.Create(path)
 		systest.Must(t, err)
-		_, err = extfs.Build(t.Context(), f, root, extfs.BuildOptions{Size: size, Label: "rootfs"})
+		_, err = mkfs.Build(t.Context(), f, root, mkfs.Options{Size: size, Label: "rootfs"})
 		systest.Must(t, err)
 		systest.Must(t, f.Close())
 	}

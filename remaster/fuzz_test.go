@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/remaster"
 	"relive/squash"
 	"relive/squash/codec"
@@ -25,7 +25,7 @@ func FuzzLiveDir(f *testing.F) {
 	out, err := os.Create(inner)
 	systest.Must(f, err)
 	system := tree.NewDir("", 0o755, tree.NewDir("usr", 0o755, tree.NewFile("text", 0o644, text(1, 5000))))
-	_, err = extfs.Build(context.Background(), out, system, extfs.BuildOptions{Size: 1 << 20, BlockSize: 4096})
+	_, err = mkfs.Build(context.Background(), out, system, mkfs.Options{Size: 1 << 20, BlockSize: 4096})
 	systest.Must(f, errors.Join(err, out.Close()))
 	image, err := os.ReadFile(inner)
 	systest.Must(f, err)

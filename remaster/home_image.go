@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
@@ -89,18 +89,18 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 	now := p.env.imageTime(newest)
 	p.image = &homeImage{}
 	var f *freshImage
-	var needs extfs.Needs
+	var needs mkfs.Needs
 	if l.Home == nil {
-		f = &freshImage{name: l.files.home, root: root, options: extfs.BuildOptions{Name: l.files.home, Label: homeLabel(l),
+		f = &freshImage{name: l.files.home, root: root, options: mkfs.Options{Name: l.files.home, Label: homeLabel(l),
 			BlockSize: maxBuiltBlock, ReservedPercent: -1, Time: now, Size: p.o.Size}}
 		if p.o.Size == 0 {
-			if needs, err = extfs.Measure(ctx, root, f.options); err != nil {
+			if needs, err = mkfs.Measure(ctx, root, f.options); err != nil {
 				return err
 			}
 			const unit = 1 << 20
 			f.options.Size = (needs.MinSize + max(needs.MinSize/4, homeReserve) + unit - 1) / unit * unit
 		}
-		if needs, err = extfs.Measure(ctx, root, f.options); err != nil {
+		if needs, err = mkfs.Measure(ctx, root, f.options); err != nil {
 			return err
 		}
 		if !needs.Fits {
@@ -119,7 +119,7 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 		if p.o.Size != 0 {
 			f.options = resizedOptions(f.options, info, p.o.Size)
 		}
-		needs, err = extfs.Measure(ctx, root, f.options)
+		needs, err = mkfs.Measure(ctx, root, f.options)
 		if err == nil && !needs.Fits && p.o.Grow {
 			f.options, needs, err = grown(ctx, root, f.options, info)
 		}
@@ -147,7 +147,7 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 	return err
 }
 
-func (p *SyncHomePlan) homeTooSmall(n extfs.Needs, hint string) error {
+func (p *SyncHomePlan) homeTooSmall(n mkfs.Needs, hint string) error {
 	if n.MinSize > 0 {
 		hint += fmt.Sprintf(": it takes at least %s", Bytes(n.MinSize))
 	}

@@ -217,7 +217,7 @@ func (p *RelayerPlan) planEmpty(ctx context.Context) error {
 	}
 	built := tree.Time{}
 	if l.Base.Image != nil {
-		built.Sec = int64(l.Base.Image.Superblock().MkfsTime)
+		built.Sec = int64(l.Base.Image.Info().MkfsTime)
 	}
 	fresh.now = p.env.imageTime(built, newest)
 	s.Overlay = l.rel(l.Overlay.Path)

@@ -344,12 +344,7 @@ func (b *Base) content() (n, inodes int64, err error) {
 		info := b.Inner.FS.Info()
 		return (info.Blocks - info.FreeBlocks) * info.BlockSize, info.Inodes - info.FreeInodes, nil
 	}
-	err = b.Image.ScanInodes(func(i squash.InodeInfo) error {
-		n += i.Size
-		inodes++
-		return nil
-	})
-	return n, inodes, err
+	return b.Image.Content()
 }
 
 // systemDirs are the directories by which dracut knows that an image holds the

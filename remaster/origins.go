@@ -113,7 +113,7 @@ func (l *Live) numbers() (*squash.Numbers, error) {
 			number := uint32(o.Number)
 			file, seen := files[o.Number]
 			switch {
-			case several || o.Number > uint64(l.Base.Image.Superblock().InodeCount):
+			case several || o.Number > uint64(l.Base.Image.Info().Inodes):
 				n.Held[number] = ""
 			case !seen:
 				files[o.Number] = o.File
@@ -191,5 +191,5 @@ func (b *Base) followed() (id fsUUID, followed bool, err error) {
 	case b.Image == nil:
 		return id, false, errors.New("a base without a file system")
 	}
-	return id, b.Image.Superblock().ExportTableStart != squash.NoTable, nil
+	return id, b.Image.Info().Exportable, nil
 }

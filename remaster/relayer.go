@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/overlay"
 	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
@@ -364,7 +365,7 @@ func (p *RelayerPlan) planImage(ctx context.Context, layers []newLayer) error {
 		f.options = resizedOptions(f.options, info, p.o.Size)
 	}
 	p.env.phase("measuring", 0)
-	needs, err := extfs.Measure(ctx, root, f.options)
+	needs, err := mkfs.Measure(ctx, root, f.options)
 	if err == nil && !needs.Fits && p.o.Grow {
 		f.options, needs, err = grown(ctx, root, f.options, info)
 	}
@@ -401,7 +402,7 @@ func fillOfImage(i *Image) Fill {
 }
 
 // tooSmall is the refusal of a tree that does not fit into the image.
-func (p *RelayerPlan) tooSmall(n extfs.Needs, size int64) error {
+func (p *RelayerPlan) tooSmall(n mkfs.Needs, size int64) error {
 	hint := "--grow makes it larger"
 	if n.MinSize > 0 {
 		hint += fmt.Sprintf(": it takes at least %s", Bytes(n.MinSize))
@@ -438,7 +439,7 @@ func (p *RelayerPlan) imageTree(layers []newLayer) (*tree.Node, error) {
 
 // resizedOptions are those of an image of another size: with as many inodes and
 // reserved blocks in proportion.
-func resizedOptions(o extfs.BuildOptions, like extfs.Info, size int64) extfs.BuildOptions {
+func resizedOptions(o mkfs.Options, like extfs.Info, size int64) mkfs.Options {
 	o.ReservedPercent, o.ReservedBlocks = -1, 0
 	if like.ReservedBlocks > 0 {
 		o.ReservedPercent = min(50, 100*float64(like.ReservedBlocks)/float64(like.Blocks))
@@ -450,17 +451,17 @@ func resizedOptions(o extfs.BuildOptions, like extfs.Info, size int64) extfs.Bui
 
 // grown gives the options of an image like another that the tree fits into, with
 // a quarter of its size and a little more to spare.
-func grown(ctx context.Context, root *tree.Node, o extfs.BuildOptions, like extfs.Info) (extfs.BuildOptions, extfs.Needs, error) {
+func grown(ctx context.Context, root *tree.Node, o mkfs.Options, like extfs.Info) (mkfs.Options, mkfs.Needs, error) {
 	const unit = 1 << 20
 	smallest := resizedOptions(o, like, 0)
 	smallest.BlockSize = int(min(like.BlockSize, maxBuiltBlock))
-	n, err := extfs.Measure(ctx, root, smallest)
+	n, err := mkfs.Measure(ctx, root, smallest)
 	if err != nil {
 		return o, n, err
 	}
 	size := max(o.Size, n.MinSize+n.MinSize/4+4*unit)
 	smallest.Size = (size + unit - 1) / unit * unit
-	n, err = extfs.Measure(ctx, root, smallest)
+	n, err = mkfs.Measure(ctx, root, smallest)
 	return smallest, n, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
@@ -23,9 +24,9 @@ type imageRebuild struct {
 	p       *ResizePlan
 	old     *Image
 	root    *tree.Node
-	like    extfs.BuildOptions // as the old one is, of no size
-	options extfs.BuildOptions // of the new one
-	data    int64              // bytes that the tree takes in the new one
+	like    mkfs.Options // as the old one is, of no size
+	options mkfs.Options // of the new one
+	data    int64        // bytes that the tree takes in the new one
 }
 
 // addImage takes an ext image with that tree among what is resized.
@@ -44,7 +45,7 @@ func (p *ResizePlan) addImage(ctx context.Context, target string, img *Image, ro
 	p.env.phase("measuring what "+target+" holds", 0)
 	o := b.like
 	o.Size, o.Inodes, o.JournalBlocks = 0, 0, 0
-	needs, err := extfs.Measure(ctx, root, o)
+	needs, err := mkfs.Measure(ctx, root, o)
 	if err != nil {
 		return err
 	}
@@ -58,13 +59,13 @@ func (p *ResizePlan) addImage(ctx context.Context, target string, img *Image, ro
 
 // least is the size, in whole MiB, at which there is the room that is to be left.
 // A larger file system has a larger journal and larger tables.
-func (b *imageRebuild) least(ctx context.Context, o extfs.BuildOptions) (int64, error) {
+func (b *imageRebuild) least(ctx context.Context, o mkfs.Options) (int64, error) {
 	room := roomLeft(b.Holds)
 	size := b.Holds + room
 	for {
 		size = (size + mib - 1) / mib * mib
 		o.Size = size
-		needs, err := extfs.Measure(ctx, b.root, o)
+		needs, err := mkfs.Measure(ctx, b.root, o)
 		if err != nil {
 			return 0, err
 		}
@@ -80,7 +81,7 @@ func (b *imageRebuild) least(ctx context.Context, o extfs.BuildOptions) (int64, 
 // takeAfter notes what the new image has of the old one: all but its size and
 // what follows from that.
 func (b *imageRebuild) takeAfter() error {
-	o := b.old.FS.BuildOptions()
+	o := mkfs.Like(b.old.FS.Info())
 	o.Name = b.target
 	o.BlockSize = min(o.BlockSize, maxBuiltBlock)
 	var dropped []string
@@ -103,7 +104,7 @@ func (b *imageRebuild) takeAfter() error {
 // sized are the options for an image of that size: as many inodes and as much
 // reserve for its size as the old one has, and its journal if it had another
 // than mke2fs makes.
-func (b *imageRebuild) sized(size int64, blockSize int) extfs.BuildOptions {
+func (b *imageRebuild) sized(size int64, blockSize int) mkfs.Options {
 	o, info := b.like, b.old.FS.Info()
 	scale := float64(size) / float64(b.old.Size)
 	o.Size, o.BlockSize = size, blockSize
@@ -134,13 +135,13 @@ func (b *imageRebuild) blockSizes(size int64) []int {
 
 // fit finds the options with which an image of that size holds the tree.
 func (b *imageRebuild) fit(ctx context.Context, size int64) error {
-	var last extfs.Needs
+	var last mkfs.Needs
 	for _, blockSize := range b.blockSizes(size) {
 		like := b.sized(size, blockSize)
 		plain := like
 		plain.Inodes, plain.JournalBlocks = 0, 0 // where room is short, what mke2fs would choose
-		for i, o := range []extfs.BuildOptions{like, plain} {
-			needs, err := extfs.Measure(ctx, b.root, o)
+		for i, o := range []mkfs.Options{like, plain} {
+			needs, err := mkfs.Measure(ctx, b.root, o)
 			if err != nil {
 				return err
 			}
@@ -182,7 +183,7 @@ func (b *imageRebuild) build(ctx context.Context, path string) (err error) {
 	env := b.p.env
 	env.phase("writing "+b.target, b.data)
 	file := written.New(out)
-	rep, err := extfs.Build(ctx, &countedImage{File: file, done: env.done}, b.root, b.options)
+	rep, err := mkfs.Build(ctx, &countedImage{File: file, done: env.done}, b.root, b.options)
 	if err != nil {
 		return err
 	}

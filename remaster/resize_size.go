@@ -10,7 +10,7 @@ import (
 const mib = 1 << 20
 
 // roomLeft is the room in bytes that an image is to have besides what it holds:
-// a live system needs some to boot. It is what extfs.Build leaves by itself.
+// a live system needs some to boot. It is what mkfs.Build leaves by itself.
 func roomLeft(holds int64) int64 { return max(holds/10, 16*mib) }
 
 // hostMargin is what an image that takes all of the disk leaves of it, in bytes.

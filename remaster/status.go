@@ -163,10 +163,10 @@ func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 		s.Inner, s.InnerSize = b.Inner.Path, b.Inner.Content.Size()
 	}
 	if b.Image != nil {
-		sb := b.Image.Superblock()
-		s.Codec, s.BlockSize = b.Image.Options().ID.String(), int(sb.BlockSize)
-		s.Fragments, s.Exportable = sb.FragmentCount, sb.Flags&squash.FlagExportable != 0
-		s.Built = time.Unix(int64(sb.MkfsTime), 0).UTC()
+		info := b.Image.Info()
+		s.Codec, s.BlockSize = b.Image.Options().ID.String(), info.BlockSize
+		s.Fragments, s.Exportable = info.Fragments, info.Flags&squash.FlagExportable != 0
+		s.Built = time.Unix(int64(info.MkfsTime), 0).UTC()
 	}
 	if b.Image == nil {
 		s.Built = b.Inner.FS.Info().Created.Time().UTC()

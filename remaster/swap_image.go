@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/overlay"
 	"relive/remaster/written"
 	"relive/tree"
@@ -16,7 +17,7 @@ import (
 type freshImage struct {
 	name    string
 	root    *tree.Node
-	options extfs.BuildOptions
+	options mkfs.Options
 	dropped []string // features of the old image that the new one does without
 	former  string   // the old image's kind, where the new one is another: "ext2" or "ext3"
 	file    *written.File
@@ -54,7 +55,7 @@ func stampedRootfs(o *Overlay, base *tree.Node, versionText []byte, now tree.Tim
 
 // planImage makes an image like another with another tree in it.
 func planImage(name string, like *extfs.FS, root *tree.Node, now tree.Time) (*freshImage, error) {
-	f := &freshImage{name: name, root: root, options: like.BuildOptions()}
+	f := &freshImage{name: name, root: root, options: mkfs.Like(like.Info())}
 	b := &f.options
 	b.Name, b.Time = f.name, now
 	if b.BlockSize > maxBuiltBlock {
@@ -64,7 +65,7 @@ func planImage(name string, like *extfs.FS, root *tree.Node, now tree.Time) (*fr
 	if like.Info().Kind != "ext4" {
 		// ext2 and ext3 images date from older tools; init tries ext4 first.
 		f.former = like.Info().Kind
-		b.Features, b.JournalBlocks = extfs.DefaultFeatures(), 0
+		b.Features, b.JournalBlocks = mkfs.DefaultFeatures(), 0
 		b.InodeSize = max(b.InodeSize, 256)
 		return f, nil
 	}
@@ -146,7 +147,7 @@ func (f *freshImage) build(ctx context.Context, path, former string) (err error)
 // write builds the image in a new file and makes it durable.
 func (f *freshImage) write(ctx context.Context, out *os.File) error {
 	f.file = written.New(out)
-	if _, err := extfs.Build(ctx, f.file, f.root, f.options); err != nil {
+	if _, err := mkfs.Build(ctx, f.file, f.root, f.options); err != nil {
 		return err
 	}
 	return written.Settle(ctx, out)

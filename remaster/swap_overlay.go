@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/dmmerge"
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
 	"relive/remaster/written"
@@ -249,9 +249,9 @@ func (f *freshOverlay) flat(o *Overlay, target string) (part, error) {
 	}
 	// The root of the layer is that of the system.
 	upper.Meta, upper.Xattrs = f.system.Meta, f.system.Xattrs
-	img := &freshImage{name: filepath.Base(target), root: root, options: extfs.BuildOptions{
+	img := &freshImage{name: filepath.Base(target), root: root, options: mkfs.Options{
 		Name: filepath.Base(target), Size: o.Snapshot.Size >> 10 << 10, Time: f.now}}
-	if _, err := extfs.Measure(context.Background(), root, img.options); err != nil {
+	if _, err := mkfs.Measure(context.Background(), root, img.options); err != nil {
 		return part{}, err
 	}
 	need := min(o.Snapshot.Size, 2<<20+o.Snapshot.Size/16)

@@ -103,7 +103,9 @@ func (t *transaction) end(err error) error {
 }
 
 // scratch gives the path of a temporary file beside name.
-func (t *transaction) scratch(name string) (string, error) { return t.Txn.Temp(path.Join(t.prefix, name)) }
+func (t *transaction) scratch(name string) (string, error) {
+	return t.Txn.Temp(path.Join(t.prefix, name))
+}
 
 // temp gives the path of the temporary file that is to become name.
 func (t *transaction) temp(name string) (string, error) {

@@ -89,7 +89,7 @@ func (p *UpdatePlan) stamp() error {
 	p.fresh = &freshOverlay{live: p.live, system: base.Root, warn: p.warn}
 	built := tree.Time{}
 	if base.Image != nil {
-		built.Sec = int64(base.Image.Superblock().MkfsTime)
+		built.Sec = int64(base.Image.Info().MkfsTime)
 	} else {
 		built = base.Inner.FS.Info().Created
 	}

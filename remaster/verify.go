@@ -93,8 +93,7 @@ func verifySquash(ctx context.Context, e *Env, path string) (CheckResult, error)
 		res.Findings = append(res.Findings, f.String())
 	}
 	res.OK = !rep.Damaged()
-	sb := r.Superblock()
-	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, rep.Inodes, sb.FragmentCount, Bytes(size))
+	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, rep.Inodes, r.Info().Fragments, Bytes(size))
 	return res, nil
 }
 

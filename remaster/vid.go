@@ -148,8 +148,7 @@ func (l *Live) state(ctx context.Context) (sum []byte, newest tree.Time, err err
 // the new one.
 func (l *Live) salted(state []byte, more ...string) []byte {
 	h := sha256.New()
-	sb := l.Base.Image.Superblock()
-	h.Write(sb.Append(nil))
+	h.Write(l.Base.Image.Superblock())
 	h.Write(state)
 	for _, s := range more {
 		fmt.Fprintf(h, "\n%s", s)

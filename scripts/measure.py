@@ -38,7 +38,7 @@ WHATS = {
     ],
     "ext": [
         ("peer", "mke2fs -d"),
-        ("output", "extfs.Build"),
+        ("output", "mkfs.Build"),
     ],
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -15,9 +16,9 @@ import (
 // came back.
 var errDecoderPanic = errors.New("decoding was cut short")
 
-// ReadStored reads len(p) bytes of the image as they are stored, at the
+// readStored reads len(p) bytes of the image as they are stored, at the
 // absolute offset off. Bytes past the image's used length are an error.
-func (r *Reader) ReadStored(p []byte, off int64) error {
+func (r *Reader) readStored(p []byte, off int64) error {
 	if off < 0 || off > r.used || int64(len(p)) > r.used-off {
 		return r.corrupt(fmt.Sprintf("offset %d", off), "%d bytes reach past the end of the image at %d", len(p), r.used)
 	}
@@ -31,11 +32,11 @@ func (r *Reader) ReadStored(p []byte, off int64) error {
 	return fmt.Errorf("%s: reading %d bytes at offset %d: %w", r.name, len(p), off, err)
 }
 
-// ReadBlock decodes the data or fragment block with that block word at the
+// readBlock decodes the data or fragment block with that block word at the
 // absolute offset start into dst and gives the number of bytes that it decodes
 // to. A block that holds more than dst is corrupt. A hole (word 0) has no
 // bytes. Calls may run at the same time.
-func (r *Reader) ReadBlock(dst []byte, start int64, word uint32) (n int, err error) {
+func (r *Reader) readBlock(dst []byte, start int64, word uint32) (n int, err error) {
 	if word == 0 {
 		return 0, nil
 	}
@@ -43,18 +44,18 @@ func (r *Reader) ReadBlock(dst []byte, start int64, word uint32) (n int, err err
 	if err != nil {
 		return 0, err
 	}
-	if word&BlockUncompressed != 0 {
+	if word&ondisk.BlockUncompressed != 0 {
 		if stored > len(dst) {
 			return 0, r.corrupt(blockPlace(start), "stores %d bytes where at most %d belong", stored, len(dst))
 		}
-		return stored, r.ReadStored(dst[:stored], start)
+		return stored, r.readStored(dst[:stored], start)
 	}
 	d, err := r.decoders.take()
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", r.name, err)
 	}
 	defer r.decoders.give(d)
-	if err := r.ReadStored(d.src[:stored], start); err != nil {
+	if err := r.readStored(d.src[:stored], start); err != nil {
 		return 0, err
 	}
 	n, err = d.Decompress(dst, d.src[:stored])
@@ -67,16 +68,16 @@ func (r *Reader) ReadBlock(dst []byte, start int64, word uint32) (n int, err err
 // checkBlock tells why a block cannot be where its word says, and gives its
 // stored length.
 func (r *Reader) checkBlock(start int64, word uint32) (stored int, err error) {
-	if word&^(BlockUncompressed<<1-1) != 0 {
+	if word&^(ondisk.BlockUncompressed<<1-1) != 0 {
 		return 0, r.corrupt(blockPlace(start), "block word %#x has unknown bits", word)
 	}
-	stored = BlockStored(word)
+	stored = ondisk.BlockStored(word)
 	switch {
 	case stored == 0:
 		return 0, r.corrupt(blockPlace(start), "block word %#x names no bytes", word)
 	case stored > r.blockSize:
 		return 0, r.corrupt(blockPlace(start), "stores %d bytes, more than the block size of %d", stored, r.blockSize)
-	case start < SuperblockSize || start > r.used || int64(stored) > r.used-start:
+	case start < ondisk.SuperblockSize || start > r.used || int64(stored) > r.used-start:
 		return 0, r.corrupt(blockPlace(start), "%d bytes reach past the end of the image at %d", stored, r.used)
 	}
 	return stored, nil
@@ -84,7 +85,7 @@ func (r *Reader) checkBlock(start int64, word uint32) (stored int, err error) {
 
 // readExactly decodes a block that must hold len(dst) bytes.
 func (r *Reader) readExactly(dst []byte, start int64, word uint32) error {
-	n, err := r.ReadBlock(dst, start, word)
+	n, err := r.readBlock(dst, start, word)
 	if err == nil && n != len(dst) {
 		err = r.corrupt(blockPlace(start), "decodes to %d bytes where %d belong", n, len(dst))
 	}
@@ -110,7 +111,7 @@ func (r *Reader) loadBlock(key blockKey) ([]byte, int64, error) {
 		return b, int64(len(b)), r.readExactly(b, key.start, key.word)
 	}
 	b := make([]byte, r.blockSize)
-	n, err := r.ReadBlock(b, key.start, key.word)
+	n, err := r.readBlock(b, key.start, key.word)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -154,7 +155,7 @@ func (p *decoderPool) take() (*decoder, error) {
 		return nil, err
 	}
 	// Also a metadata block with its header must fit.
-	return &decoder{d, make([]byte, max(p.blockSize, MetadataSize+2))}, nil
+	return &decoder{d, make([]byte, max(p.blockSize, ondisk.MetadataSize+2))}, nil
 }
 
 func (p *decoderPool) give(d *decoder) {

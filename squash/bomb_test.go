@@ -11,36 +11,37 @@ import (
 	"testing"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
 // forge puts together images that no tool makes.
 type forge struct {
 	t      testing.TB
-	super  Superblock
+	super  ondisk.Superblock
 	inodes []byte // stored blocks; so are the others
 	dirs   []byte
 	pairs  []byte
-	sets   []XattrID
+	sets   []ondisk.XattrID
 }
 
 // pack stores bytes as metadata blocks, gzipped.
 func (f *forge) pack(b []byte) (out []byte) {
 	f.t.Helper()
-	c, err := library(f.t).NewCompressor(codec.DefaultOptions(codec.Gzip, MetadataSize), MetadataSize)
+	c, err := library(f.t).NewCompressor(codec.DefaultOptions(codec.Gzip, ondisk.MetadataSize), ondisk.MetadataSize)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	defer c.Close()
 	for len(b) > 0 {
-		n := min(len(b), MetadataSize)
+		n := min(len(b), ondisk.MetadataSize)
 		z, ok, err := c.Compress(nil, b[:n])
 		if err != nil {
 			f.t.Fatal(err)
 		}
 		header := uint16(len(z))
 		if !ok {
-			z, header = b[:n], uint16(n)|MetadataUncompressed
+			z, header = b[:n], uint16(n)|ondisk.MetadataUncompressed
 		}
 		out = append(append(out, byte(header), byte(header>>8)), z...)
 		b = b[n:]
@@ -52,8 +53,8 @@ func (f *forge) pack(b []byte) (out []byte) {
 func (f *forge) image() []byte {
 	s := &f.super
 	s.BlockSize, s.BlockLog, s.Compression, s.IDCount, s.Major = 4096, 12, uint16(codec.Gzip), 1, 4
-	s.FragmentTableStart, s.ExportTableStart, s.XattrTableStart = NoTable, NoTable, NoTable
-	b := make([]byte, SuperblockSize)
+	s.FragmentTableStart, s.ExportTableStart, s.XattrTableStart = ondisk.NoTable, ondisk.NoTable, ondisk.NoTable
+	b := make([]byte, ondisk.SuperblockSize)
 	put := func(p []byte) uint64 {
 		at := uint64(len(b))
 		b = append(b, p...)
@@ -66,7 +67,7 @@ func (f *forge) image() []byte {
 	s.DirTableStart = put(f.dirs)
 	s.IDTableStart = put(index(put([]byte{4, 0x80, 0, 0, 0, 0})))
 	if f.sets != nil {
-		h := XattrTableHeader{PairsStart: put(f.pairs), IDCount: uint32(len(f.sets))}
+		h := ondisk.XattrTableHeader{PairsStart: put(f.pairs), IDCount: uint32(len(f.sets))}
 		var ids []byte
 		for _, x := range f.sets {
 			ids = x.Append(ids)
@@ -93,16 +94,16 @@ func held() int64 {
 func TestHugeBlockList(t *testing.T) {
 	const blocks = 17 << 20
 	f := forge{t: t}
-	root := InodeHead{Type: InodeDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: 3 + DirHeaderSize + DirEntrySize + 1, Parent: 3}
-	file := InodeHead{Type: InodeExtFile, Number: 2, Nlink: 1, FileSize: blocks * 4096, Sparse: blocks * 4096, Fragment: NoFragment, Xattr: NoXattr}
+	root := ondisk.InodeHead{Type: ondisk.InodeDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: 3 + ondisk.DirHeaderSize + ondisk.DirEntrySize + 1, Parent: 3}
+	file := ondisk.InodeHead{Type: ondisk.InodeExtFile, Number: 2, Nlink: 1, FileSize: blocks * 4096, Sparse: blocks * 4096, Fragment: ondisk.NoFragment, Xattr: ondisk.NoXattr}
 	first := file.Append(root.Append(nil))
-	f.inodes = f.pack(append(first, make([]byte, MetadataSize-len(first))...))
-	zero := f.pack(make([]byte, MetadataSize))
-	rest := 4*blocks - (MetadataSize - len(first))
-	f.inodes = append(f.inodes, bytes.Repeat(zero, rest/MetadataSize)...)
-	f.inodes = append(f.inodes, f.pack(make([]byte, rest%MetadataSize))...)
-	header := DirHeader{Count: 1, Number: 2}
-	entry := DirEntry{Offset: 32, Type: InodeFile, Name: "f"}
+	f.inodes = f.pack(append(first, make([]byte, ondisk.MetadataSize-len(first))...))
+	zero := f.pack(make([]byte, ondisk.MetadataSize))
+	rest := 4*blocks - (ondisk.MetadataSize - len(first))
+	f.inodes = append(f.inodes, bytes.Repeat(zero, rest/ondisk.MetadataSize)...)
+	f.inodes = append(f.inodes, f.pack(make([]byte, rest%ondisk.MetadataSize))...)
+	header := ondisk.DirHeader{Count: 1, Number: 2}
+	entry := ondisk.DirEntry{Offset: 32, Type: ondisk.InodeFile, Name: "f"}
 	f.dirs = f.pack(entry.Append(header.Append(nil)))
 	f.super.InodeCount = 2
 	image := f.image()
@@ -125,7 +126,7 @@ func TestHugeBlockList(t *testing.T) {
 	if k, err := c.ReadAt(p, n.Size-9000); k != 9000 || err != io.EOF || !tree.IsZero(p[:k]) {
 		t.Errorf("ReadAt: %d, %v", k, err)
 	}
-	if _, err := n.Data.(*fileData).Stored(); !errors.Is(err, tree.ErrUnsupported) {
+	if _, err := n.Data.(*fileData).storedForm(); !errors.Is(err, tree.ErrUnsupported) {
 		t.Errorf("Stored: %v", err)
 	}
 	if got := held() - before; got > 16<<20 {
@@ -139,17 +140,17 @@ func TestHugeBlockList(t *testing.T) {
 func TestListingBomb(t *testing.T) {
 	f := forge{t: t}
 	var listing []byte
-	header := DirHeader{Count: 256, Number: 1}
+	header := ondisk.DirHeader{Count: 256, Number: 1}
 	listing = header.Append(listing)
 	for range 256 {
-		e := DirEntry{Offset: 32, Delta: 1, Type: InodeFIFO, Name: strings.Repeat("x", 24-1)}
+		e := ondisk.DirEntry{Offset: 32, Delta: 1, Type: ondisk.InodeFIFO, Name: strings.Repeat("x", 24-1)}
 		listing = e.Append(listing)
 	}
-	listing = append(listing, make([]byte, MetadataSize-len(listing)%MetadataSize)...)
-	block := f.pack(listing[:MetadataSize])
+	listing = append(listing, make([]byte, ondisk.MetadataSize-len(listing)%ondisk.MetadataSize)...)
+	block := f.pack(listing[:ondisk.MetadataSize])
 	f.dirs = bytes.Repeat(block, 12000)
-	root := InodeHead{Type: InodeExtDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: 12000*MetadataSize + 3, Parent: 3, Xattr: NoXattr}
-	fifo := InodeHead{Type: InodeFIFO, Number: 2, Nlink: 1}
+	root := ondisk.InodeHead{Type: ondisk.InodeExtDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: 12000*ondisk.MetadataSize + 3, Parent: 3, Xattr: ondisk.NoXattr}
+	fifo := ondisk.InodeHead{Type: ondisk.InodeFIFO, Number: 2, Nlink: 1}
 	b := root.Append(nil)
 	fifo2 := fifo.Append(nil)
 	f.super.InodeCount = 2
@@ -179,21 +180,21 @@ func TestXattrBomb(t *testing.T) {
 	pairs := append([]byte{0, 0, 1, 0}, make([]byte, 65536)...) // the value and its length
 	start := len(pairs)
 	for i := range names {
-		pairs = AppendXattrKey(pairs, XattrUser|XattrOutOfLine, fmt.Sprintf("%03d", i))
+		pairs = ondisk.AppendXattrKey(pairs, ondisk.XattrUser|ondisk.XattrOutOfLine, fmt.Sprintf("%03d", i))
 		pairs = append(pairs, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	}
 	f.pairs = f.pack(pairs)
-	at := len(f.pack(pairs[:start&^(MetadataSize-1)]))
+	at := len(f.pack(pairs[:start&^(ondisk.MetadataSize-1)]))
 	var inodes, listing []byte
-	root := InodeHead{Type: InodeDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: uint32(3 + DirHeaderSize + sets*(DirEntrySize+3)), Parent: sets + 2}
+	root := ondisk.InodeHead{Type: ondisk.InodeDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: uint32(3 + ondisk.DirHeaderSize + sets*(ondisk.DirEntrySize+3)), Parent: sets + 2}
 	inodes = root.Append(inodes)
-	header := DirHeader{Count: sets, Number: 2}
+	header := ondisk.DirHeader{Count: sets, Number: 2}
 	listing = header.Append(listing)
 	for i := range sets {
-		f.sets = append(f.sets, XattrID{Ref: MakeRef(int64(at), start%MetadataSize), Count: names, Size: names * (9 + 65536)})
-		e := DirEntry{Offset: uint16(len(inodes)), Delta: int16(i), Type: InodeFIFO, Name: fmt.Sprintf("%03d", i)}
+		f.sets = append(f.sets, ondisk.XattrID{Ref: ondisk.MakeRef(int64(at), start%ondisk.MetadataSize), Count: names, Size: names * (9 + 65536)})
+		e := ondisk.DirEntry{Offset: uint16(len(inodes)), Delta: int16(i), Type: ondisk.InodeFIFO, Name: fmt.Sprintf("%03d", i)}
 		listing = e.Append(listing)
-		n := InodeHead{Type: InodeExtFIFO, Number: uint32(i + 2), Nlink: 1, Xattr: uint32(i)}
+		n := ondisk.InodeHead{Type: ondisk.InodeExtFIFO, Number: uint32(i + 2), Nlink: 1, Xattr: uint32(i)}
 		inodes = n.Append(inodes)
 	}
 	f.inodes, f.dirs, f.super.InodeCount = f.pack(inodes), f.pack(listing), sets+1

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -37,7 +38,7 @@ func (p *patient) put64(at int, v uint64) { binary.LittleEndian.PutUint64(p.b[at
 func (p *patient) get64(at int) uint64    { return binary.LittleEndian.Uint64(p.b[at:]) }
 
 // in gives the offset in the image of a byte that many behind a reference.
-func (p *patient) in(g *region, ref Ref, plus int) int {
+func (p *patient) in(g *region, ref ondisk.Ref, plus int) int {
 	p.t.Helper()
 	c := p.r.cursor(g)
 	if err := c.seek(ref); err != nil {
@@ -59,8 +60,8 @@ func (p *patient) inode(path string) inode {
 	if err != nil || node == nil {
 		p.t.Fatalf("%s: %v", path, err)
 	}
-	var ref Ref
-	p.r.ScanInodes(func(i InodeInfo) error {
+	var ref ondisk.Ref
+	p.r.scanInodes(func(i inodeInfo) error {
 		if uint64(i.Number) == node.Inode.Number {
 			ref = i.Ref
 		}
@@ -89,7 +90,7 @@ func (p *patient) word(path string, i int) int {
 func (p *patient) entry(dirPath, name string) (e entry, at, header int) {
 	p.t.Helper()
 	n := p.inode(dirPath)
-	d := dir{r: p.r, number: n.Number, start: MakeRef(int64(n.DirBlock), int(n.DirOffset)), size: n.listing()}
+	d := dir{r: p.r, number: n.Number, start: ondisk.MakeRef(int64(n.DirBlock), int(n.DirOffset)), size: n.Listing()}
 	l, err := d.open()
 	if err != nil {
 		p.t.Fatal(err)
@@ -162,13 +163,13 @@ var damages = []struct {
 	{"used more", func(p *patient) { p.put64(40, p.get64(40)+64) }, "xattr table: its index ends at"},
 	{"id table start", func(p *patient) { p.put64(48, 1<<62) }, "id table starts at"},
 	{"xattr table start", func(p *patient) { p.put64(56, p.get64(56)-16) }, "xattr"},
-	{"no xattr table", func(p *patient) { p.put64(56, NoTable) }, "xattr index 0 is not in the table of 0"},
+	{"no xattr table", func(p *patient) { p.put64(56, ondisk.NoTable) }, "xattr index 0 is not in the table of 0"},
 	{"inode table start", func(p *patient) { p.put64(64, 0) }, "inode table starts at 0"},
 	{"directory table start", func(p *patient) { p.put64(72, 1<<63) }, "directory table starts at"},
 	{"directory table first", func(p *patient) { p.put64(72, 2000) }, "not before the directory table"},
-	{"fragment table start", func(p *patient) { p.put64(80, NoTable) }, "fragment table starts at"},
+	{"fragment table start", func(p *patient) { p.put64(80, ondisk.NoTable) }, "fragment table starts at"},
 	{"export table start", func(p *patient) { p.put64(88, 97) }, "export table"},
-	{"no export table", func(p *patient) { p.put64(88, NoTable) }, "exportable flag"},
+	{"no export table", func(p *patient) { p.put64(88, ondisk.NoTable) }, "exportable flag"},
 
 	// Index arrays and their tables.
 	{"id index", func(p *patient) { p.put64(int(p.r.super.IDTableStart), 1<<50) }, "id table: index entry 0 points to"},
@@ -180,13 +181,13 @@ var damages = []struct {
 	{"fragment shifted", func(p *patient) { p.put64(meta(p.r.fragments[0]), 100) }, "in the middle of a block"},
 	{"fragment word bits", func(p *patient) { p.put32(meta(p.r.fragments[0])+8, 1<<31|100) }, "unknown bits"},
 	{"fragment word 0", func(p *patient) { p.put32(meta(p.r.fragments[0])+8, 0) }, "names no bytes"},
-	{"fragment short", func(p *patient) { p.put32(meta(p.r.fragments[0])+8, BlockUncompressed|100) }, "decodes to 100 bytes, where the tail of inode"},
+	{"fragment short", func(p *patient) { p.put32(meta(p.r.fragments[0])+8, ondisk.BlockUncompressed|100) }, "decodes to 100 bytes, where the tail of inode"},
 	{"fragment compressed", func(p *patient) { p.put32(meta(p.r.fragments[0])+8, 1000) }, "fragment 0: block at offset"},
 	{"export entry", func(p *patient) { p.put64(meta(p.r.exports[0])+8, p.get64(meta(p.r.exports[0]))) }, "export table: entry 1: is for inode 2 but names inode 1"},
 	{"export wild", func(p *patient) { p.put64(meta(p.r.exports[0])+8, 77) }, "export table: entry 1: names no inode"},
 	{"metadata header", func(p *patient) { p.put16(int(p.r.inodes.start), 0x8000|9000) }, "inode table"},
 	{"metadata compressed", func(p *patient) {
-		p.put16(int(p.r.dirs.start), binary.LittleEndian.Uint16(p.b[p.r.dirs.start:])&^MetadataUncompressed)
+		p.put16(int(p.r.dirs.start), binary.LittleEndian.Uint16(p.b[p.r.dirs.start:])&^ondisk.MetadataUncompressed)
 	}, "directory table: metadata block"},
 	{"metadata short", func(p *patient) {
 		p.put16(int(p.r.exports[0]), 0x8000|(binary.LittleEndian.Uint16(p.b[p.r.exports[0]:])&0x7fff-8))
@@ -203,7 +204,7 @@ var damages = []struct {
 	{"xattr id empty", func(p *patient) { p.put32(meta(p.r.xattrIDs[0])+8, 0) }, "has no attributes"},
 	{"xattr id size", func(p *patient) { p.put32(meta(p.r.xattrIDs[0])+12, 5) }, "records a size of 5 bytes"},
 	{"xattr prefix", func(p *patient) { p.put16(p.pair(1, 0), 7) }, "attribute prefix 7 is unknown"},
-	{"xattr out of line", func(p *patient) { p.put16(p.pair(1, 0), XattrOutOfLine) }, "reference to a value takes"},
+	{"xattr out of line", func(p *patient) { p.put16(p.pair(1, 0), ondisk.XattrOutOfLine) }, "reference to a value takes"},
 	{"xattr name empty", func(p *patient) { p.put16(p.pair(1, 2), 0) }, "attribute name of 0 bytes"},
 	{"xattr name long", func(p *patient) { p.put16(p.pair(1, 2), 60000) }, "attribute name of 60000 bytes"},
 	{"xattr name NUL", func(p *patient) { p.b[p.pair(1, 5)] = 0 }, "holds a NUL"},
@@ -214,7 +215,7 @@ var damages = []struct {
 	// Inodes.
 	{"type 0", func(p *patient) { p.put16(p.field("dir/none", 0), 0) }, "unknown type 0"},
 	{"type 15", func(p *patient) { p.put16(p.field("dir/none", 0), 15) }, "unknown type 15"},
-	{"type other", func(p *patient) { p.put16(p.field("dir/disk", 0), uint16(InodeCharDev)) }, "names a block device, where inode"},
+	{"type other", func(p *patient) { p.put16(p.field("dir/disk", 0), uint16(ondisk.InodeCharDev)) }, "names a block device, where inode"},
 	{"mode", func(p *patient) { p.put16(p.field("dir/disk", 2), 0o100644) }, "mode 0100644"},
 	{"uid", func(p *patient) { p.put16(p.field("dir/tail", 4), 900) }, "owner 900:"},
 	{"gid", func(p *patient) { p.put16(p.field("dir/tail", 6), 901) }, ":901 is not in the id table"},
@@ -242,18 +243,18 @@ var damages = []struct {
 	{"fragment offset inside", func(p *patient) { p.put32(p.field("dir/tail", 48), 3500) }, "reaches to 3800"},
 	{"fragment unused", func(p *patient) {
 		for _, f := range []string{"dir/tail", "index/linked", "dir/blocks", "dir/sparse"} {
-			if n := p.inode(f); n.Type == InodeExtFile && n.Fragment != NoFragment {
+			if n := p.inode(f); n.Type == ondisk.InodeExtFile && n.Fragment != ondisk.NoFragment {
 				p.put64(p.field(f, 24), n.FileSize&^4095)
 			}
 		}
 		p.put32(p.field("dir/sub/both", 28), 4096)
 	}, "holds the tail of no file"},
 	{"word bits", func(p *patient) { p.put32(p.word("dir/blocks", 0), 1<<28|100) }, "unknown bits"},
-	{"word large", func(p *patient) { p.put32(p.word("dir/blocks", 0), BlockUncompressed|5000) }, "more than the block size"},
-	{"word short", func(p *patient) { p.put32(p.word("dir/blocks", 1), BlockUncompressed|4000) }, "block 1: decodes to 4000 bytes where 4096"},
-	{"word bare bit", func(p *patient) { p.put32(p.word("dir/blocks", 0), BlockUncompressed) }, "names no bytes"},
+	{"word large", func(p *patient) { p.put32(p.word("dir/blocks", 0), ondisk.BlockUncompressed|5000) }, "more than the block size"},
+	{"word short", func(p *patient) { p.put32(p.word("dir/blocks", 1), ondisk.BlockUncompressed|4000) }, "block 1: decodes to 4000 bytes where 4096"},
+	{"word bare bit", func(p *patient) { p.put32(p.word("dir/blocks", 0), ondisk.BlockUncompressed) }, "names no bytes"},
 	{"word compressed", func(p *patient) { p.put32(p.word("dir/blocks", 0), 4096) }, "block 0: block at offset"},
-	{"word of a hole", func(p *patient) { p.put32(p.word("dir/sparse", 0), BlockUncompressed|4096) }, "bytes in holes, where"},
+	{"word of a hole", func(p *patient) { p.put32(p.word("dir/sparse", 0), ondisk.BlockUncompressed|4096) }, "bytes in holes, where"},
 
 	// Directories.
 	{"listing start", func(p *patient) { p.put32(p.field("dir", 16), 60000) }, "lies outside the directory table"},
@@ -356,10 +357,10 @@ func exercise(r *Reader, nodes int) (first error) {
 			return
 		}
 		if n.Data != nil {
-			s, err := n.Data.(interface{ Stored() (Stored, error) }).Stored()
+			s, err := n.Data.(storer).storedForm()
 			note(err)
-			if err == nil && s.Fragment != NoFragment && s.Size%int64(r.blockSize) != 0 {
-				_, err := r.FragmentBlock(s.Fragment)
+			if err == nil && s.Fragment != ondisk.NoFragment && s.Size%int64(r.blockSize) != 0 {
+				_, err := r.fragmentBlock(s.Fragment)
 				note(err)
 			}
 			c, err := n.Open()
@@ -389,7 +390,7 @@ func exercise(r *Reader, nodes int) (first error) {
 	if err == nil {
 		walk(root)
 	}
-	note(r.ScanInodes(func(InodeInfo) error { return nil }))
+	note(r.scanInodes(func(inodeInfo) error { return nil }))
 	return first
 }
 
@@ -436,14 +437,14 @@ func TestTruncated(t *testing.T) {
 				continue
 			}
 			want := fmt.Sprintf("uses %d bytes, the file has %d", r.used, cut)
-			if cut < SuperblockSize {
+			if cut < ondisk.SuperblockSize {
 				want = fmt.Sprintf("file of %d bytes is too short", cut)
 			}
 			if told := examine(t, b[:cut:cut]); len(told) != 1 || !strings.Contains(told[0], want) {
 				t.Errorf("%s cut at %d: %q", image, cut, told)
 			}
 			// And where the superblock hides it.
-			if cut > SuperblockSize {
+			if cut > ondisk.SuperblockSize {
 				c := bytes.Clone(b[:cut])
 				binary.LittleEndian.PutUint64(c[40:], uint64(cut))
 				if told := examine(t, c); len(told) == 0 {
@@ -470,7 +471,7 @@ func TestBitFlips(t *testing.T) {
 			examine(t, b)
 			b[bit/8] ^= 1 << (bit % 8)
 		}
-		for bit := range SuperblockSize * 8 {
+		for bit := range ondisk.SuperblockSize * 8 {
 			try(bit)
 		}
 		for bit := int(r.inodes.start) * 8; bit < int(r.used)*8; bit += 1 + bit%307 {

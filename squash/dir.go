@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -11,24 +12,24 @@ import (
 type dir struct {
 	r          *Reader
 	number     uint32
-	ref        Ref    // of the directory's inode
-	start      Ref    // of the listing
-	size       uint32 // of the listing in bytes
+	ref        ondisk.Ref // of the directory's inode
+	start      ondisk.Ref // of the listing
+	size       uint32     // of the listing in bytes
 	indexCount uint16
-	index      Ref // of the index, in the inode table
+	index      ondisk.Ref // of the index, in the inode table
 }
 
 // dirPlace is the one place where a directory is named.
 type dirPlace struct {
-	parent Ref    // the parent's inode
-	at     uint32 // offset of the entry in its listing
+	parent ondisk.Ref // the parent's inode
+	at     uint32     // offset of the entry in its listing
 }
 
 // entry is a directory entry with its header's part resolved.
 type entry struct {
-	ref    Ref // of the inode
+	ref    ondisk.Ref // of the inode
 	number uint32
-	typ    InodeType
+	typ    ondisk.InodeType
 	at     uint32 // offset in the listing
 	name   []byte // valid until the next entry is read
 }
@@ -38,9 +39,9 @@ type listing struct {
 	c      *cursor
 	at     uint32 // bytes of the listing that are read
 	size   uint32
-	header DirHeader
+	header ondisk.DirHeader
 	left   uint32 // entries of the current header that are not read
-	name   [DirNameMax + 1]byte
+	name   [ondisk.DirNameMax + 1]byte
 }
 
 // next reads an entry; ok is false at the end.
@@ -49,22 +50,22 @@ func (l *listing) next(e *entry) (ok bool, err error) {
 		if l.at == l.size {
 			return false, nil
 		}
-		b, err := l.take(DirHeaderSize)
+		b, err := l.take(ondisk.DirHeaderSize)
 		if err != nil {
 			return false, err
 		}
-		l.header = decodeDirHeader(b)
-		if l.header.Count == 0 || l.header.Count > DirEntriesMax {
-			return false, l.c.r.corrupt(fmt.Sprintf("header at %d", l.at-DirHeaderSize), "leads %d entries, more than %d", uint64(l.header.Count-1)+1, DirEntriesMax)
+		l.header = ondisk.DecodeDirHeader(b)
+		if l.header.Count == 0 || l.header.Count > ondisk.DirEntriesMax {
+			return false, l.c.r.corrupt(fmt.Sprintf("header at %d", l.at-ondisk.DirHeaderSize), "leads %d entries, more than %d", uint64(l.header.Count-1)+1, ondisk.DirEntriesMax)
 		}
 		l.left = l.header.Count
 	}
 	e.at = l.at
-	b, err := l.take(DirEntrySize)
+	b, err := l.take(ondisk.DirEntrySize)
 	if err != nil {
 		return false, err
 	}
-	d, nameLen := decodeDirEntry(b)
+	d, nameLen := ondisk.DecodeDirEntry(b)
 	if nameLen > len(l.name) {
 		return false, l.c.r.corrupt(fmt.Sprintf("entry at %d", e.at), "name of %d bytes", nameLen)
 	}
@@ -72,7 +73,7 @@ func (l *listing) next(e *entry) (ok bool, err error) {
 		return false, err
 	}
 	e.name = l.name[:copy(l.name[:], b)]
-	e.ref = MakeRef(int64(l.header.Block), int(d.Offset))
+	e.ref = ondisk.MakeRef(int64(l.header.Block), int(d.Offset))
 	e.number = l.header.Number + uint32(int32(d.Delta))
 	e.typ = d.Type
 	l.left--
@@ -172,7 +173,7 @@ func (d *dir) child(m *nodeMaker, e *entry) (*tree.Node, error) {
 	case n.Type.Basic() != e.typ.Basic():
 		return nil, d.r.corrupt(place(), "names a %s, where inode %d is a %s", e.typ, n.Number, n.Type)
 	}
-	if n.Type.Basic() == InodeDir {
+	if n.Type.Basic() == ondisk.InodeDir {
 		if err := d.claim(n.ref, e.at); err != nil {
 			return nil, within(err, "%s", place())
 		}
@@ -187,7 +188,7 @@ func (d *dir) child(m *nodeMaker, e *entry) (*tree.Node, error) {
 // claim notes where a directory is named. That each is named in one place only
 // is what keeps a walk of the tree finite: no directory is below itself, and
 // none is reached on two ways, which could be exponentially many.
-func (d *dir) claim(ref Ref, at uint32) error {
+func (d *dir) claim(ref ondisk.Ref, at uint32) error {
 	r := d.r
 	if ref == r.super.Root {
 		return r.corrupt("", "is the root directory again")
@@ -247,8 +248,8 @@ func (d *dir) skipByIndex(l *listing, name string) error {
 	}
 	// The listing's bytes run on without gaps, so that a header's place in its
 	// metadata block follows from its place in the listing.
-	offset := (uint64(d.start.Offset()) + uint64(best.Index)) % MetadataSize
-	if err := l.c.seek(MakeRef(int64(best.Block), int(offset))); err != nil {
+	offset := (uint64(d.start.Offset()) + uint64(best.Index)) % ondisk.MetadataSize
+	if err := l.c.seek(ondisk.MakeRef(int64(best.Block), int(offset))); err != nil {
 		return err
 	}
 	l.at = best.Index
@@ -257,7 +258,7 @@ func (d *dir) skipByIndex(l *listing, name string) error {
 
 // findIndex reads the index up to the last entry whose name is not behind
 // name.
-func (d *dir) findIndex(name string) (best DirIndex, found bool, err error) {
+func (d *dir) findIndex(name string) (best ondisk.DirIndex, found bool, err error) {
 	c := d.r.cursor(&d.r.inodes)
 	if err := c.seek(d.index); err != nil {
 		return best, false, err
@@ -276,19 +277,19 @@ func (d *dir) findIndex(name string) (best DirIndex, found bool, err error) {
 }
 
 // nextIndex reads a directory index entry.
-func (r *Reader) nextIndex(c *cursor) (DirIndex, error) {
-	b, err := c.bytes(dirIndexSize)
+func (r *Reader) nextIndex(c *cursor) (ondisk.DirIndex, error) {
+	b, err := c.bytes(ondisk.DirIndexSize)
 	if err != nil {
-		return DirIndex{}, err
+		return ondisk.DirIndex{}, err
 	}
 	le := binary.LittleEndian
-	x := DirIndex{Index: le.Uint32(b), Block: le.Uint32(b[4:])}
+	x := ondisk.DirIndex{Index: le.Uint32(b), Block: le.Uint32(b[4:])}
 	n := uint64(le.Uint32(b[8:])) + 1
-	if n > DirNameMax+1 {
-		return DirIndex{}, r.corrupt("", "name of %d bytes", n)
+	if n > ondisk.DirNameMax+1 {
+		return ondisk.DirIndex{}, r.corrupt("", "name of %d bytes", n)
 	}
 	if b, err = c.bytes(int(n)); err != nil {
-		return DirIndex{}, err
+		return ondisk.DirIndex{}, err
 	}
 	x.Name = string(b)
 	return x, nil

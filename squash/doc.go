@@ -4,9 +4,9 @@
 // [Open] shows an image as a tree of nodes. Nothing but the superblock and the
 // small index arrays is held in memory: directories, inodes, attributes and
 // content are read when asked for, through caches of bounded size. The content
-// of a file also offers its stored form ([Stored]: block words, fragment), so
-// that a writer can copy blocks as they are, still compressed. Of content that
-// is another with changes ([tree.Patched]), such as a huge file system image
+// of a file also has its stored form, block words and fragment, so that [Plan]
+// copies blocks as they are, still compressed. Of content that is another with
+// changes ([tree.Patched]), such as a huge file system image
 // below a snapshot, [Plan] copies the blocks that did not change, and
 // [ComparePatched] compares them, without decoding. [Verify] checks a whole
 // image: all tables, all inodes, all directory entries, all blocks.

@@ -8,12 +8,13 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
-// Stored is a file's content as an image stores it: whole blocks, and the tail
+// storedContent is a file's content as an image stores it: whole blocks, and the tail
 // in a fragment block.
-type Stored struct {
+type storedContent struct {
 	Image *Reader
 	// Start is the absolute offset of the first block; the others follow it
 	// without gaps. It means nothing where no block has bytes.
@@ -29,14 +30,14 @@ type Stored struct {
 	FragmentOffset uint32
 }
 
-// MaxStoredBlocks is the longest block list that Stored gives, 64 MiB of words.
-const MaxStoredBlocks = 16 << 20
+// maxStoredBlocks is the longest block list that storedForm gives, 64 MiB of words.
+const maxStoredBlocks = 16 << 20
 
 // fileData is the tree.Data of a file in an image.
 type fileData struct {
 	r                        *Reader
 	start, size              int64
-	list                     Ref // of the block words, in the inode table
+	list                     ondisk.Ref // of the block words, in the inode table
 	number                   uint32
 	fragment, fragmentOffset uint32
 }
@@ -45,32 +46,32 @@ func (d *fileData) place() string { return inodePlace(d.number) }
 
 // blocks is the number of block words.
 func (d *fileData) blocks() int64 {
-	return int64(BlockCount(uint64(d.size), d.r.super.BlockSize, d.fragment))
+	return int64(ondisk.BlockCount(uint64(d.size), d.r.super.BlockSize, d.fragment))
 }
 
-// Stored gives the stored form of the content: what a writer needs to copy the
-// blocks as they are. A file of more than MaxStoredBlocks blocks is a
+// storedForm gives the stored form of the content: what a writer needs to copy the
+// blocks as they are. A file of more than maxStoredBlocks blocks is a
 // tree.ErrUnsupported.
-func (d *fileData) Stored() (Stored, error) {
-	s := Stored{Image: d.r, Start: d.start, Size: d.size, Fragment: d.fragment, FragmentOffset: d.fragmentOffset}
+func (d *fileData) storedForm() (storedContent, error) {
+	s := storedContent{Image: d.r, Start: d.start, Size: d.size, Fragment: d.fragment, FragmentOffset: d.fragmentOffset}
 	n := d.blocks()
 	if n == 0 {
 		return s, nil
 	}
-	if n > MaxStoredBlocks {
-		return Stored{}, tree.Unsupported(d.r.name, d.place(), "its list of %d blocks is longer than %d", n, MaxStoredBlocks)
+	if n > maxStoredBlocks {
+		return storedContent{}, tree.Unsupported(d.r.name, d.place(), "its list of %d blocks is longer than %d", n, maxStoredBlocks)
 	}
 	// The list grows with what is really there.
 	s.Blocks = make([]uint32, 0, min(n, windowBlocks))
 	c := d.r.cursor(&d.r.inodes)
 	if err := c.seek(d.list); err != nil {
-		return Stored{}, within(err, "%s: block list", d.place())
+		return storedContent{}, within(err, "%s: block list", d.place())
 	}
 	at := d.start
 	for int64(len(s.Blocks)) < n {
 		word, err := d.word(c, int64(len(s.Blocks)), &at)
 		if err != nil {
-			return Stored{}, err
+			return storedContent{}, err
 		}
 		s.Blocks = append(s.Blocks, word)
 	}
@@ -111,11 +112,11 @@ type content struct {
 
 // windowBlocks is the number of block words of a window: as many as a metadata
 // block holds.
-const windowBlocks = MetadataSize / 4
+const windowBlocks = ondisk.MetadataSize / 4
 
 // mark is where a window's first word and first block are.
 type mark struct {
-	list Ref
+	list ondisk.Ref
 	at   int64
 }
 
@@ -207,7 +208,7 @@ func (f *content) readBlock(p []byte, off int64) (n int, err error) {
 	size := int(min(bs, d.size-i*bs)) // of the block, decoded
 	p = p[:min(len(p), size-skip)]
 	if i >= d.blocks() {
-		b, err := d.r.FragmentBlock(d.fragment)
+		b, err := d.r.fragmentBlock(d.fragment)
 		if err != nil {
 			return 0, within(err, "%s", d.place())
 		}
@@ -226,8 +227,8 @@ func (f *content) readBlock(p []byte, off int64) (n int, err error) {
 		clear(p)
 	case len(p) == size:
 		err = d.r.readExactly(p, start, word)
-	case word&BlockUncompressed != 0 && BlockStored(word) == size:
-		err = d.r.ReadStored(p, start+int64(skip))
+	case word&ondisk.BlockUncompressed != 0 && ondisk.BlockStored(word) == size:
+		err = d.r.readStored(p, start+int64(skip))
 	default:
 		var b []byte
 		if b, err = d.r.cachedBlock(blockKey{start, word, uint32(size)}); err == nil {

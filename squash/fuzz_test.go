@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"testing"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -38,7 +39,7 @@ func FuzzImage(f *testing.F) {
 func FuzzTables(f *testing.F) {
 	p := newPatient(f)
 	sound := bytes.Clone(p.b)
-	tables := int(p.r.inodes.start) - SuperblockSize
+	tables := int(p.r.inodes.start) - ondisk.SuperblockSize
 	for _, d := range damages {
 		p.b = bytes.Clone(sound)
 		d.plant(p)
@@ -48,7 +49,7 @@ func FuzzTables(f *testing.F) {
 				continue
 			}
 			place := at
-			if at >= SuperblockSize {
+			if at >= ondisk.SuperblockSize {
 				place = at - tables
 			}
 			patch = append(patch, byte(place), byte(place>>8), p.b[at])
@@ -59,7 +60,7 @@ func FuzzTables(f *testing.F) {
 		b := bytes.Clone(sound)
 		for ; len(patch) >= 3; patch = patch[3:] {
 			at := int(patch[0]) | int(patch[1])<<8
-			if at >= SuperblockSize {
+			if at >= ondisk.SuperblockSize {
 				at += tables
 			}
 			b[at%len(b)] = patch[2]
@@ -101,9 +102,9 @@ func FuzzFormat(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(b[:SuperblockSize])
-	for at := 0; at < len(b)-maxHeadSize; at += 997 {
-		f.Add(b[at:][:maxHeadSize])
+	f.Add(b[:ondisk.SuperblockSize])
+	for at := 0; at < len(b)-ondisk.MaxHeadSize; at += 997 {
+		f.Add(b[at:][:ondisk.MaxHeadSize])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		same := func(what string, got []byte, used int) {
@@ -111,30 +112,30 @@ func FuzzFormat(f *testing.F) {
 				t.Errorf("%s: %x became %x", what, b[:used], got)
 			}
 		}
-		if s, err := ParseSuperblock(b, "image"); err == nil {
-			same("superblock", s.Append(nil), SuperblockSize)
+		if s, err := ondisk.ParseSuperblock(b, "image"); err == nil {
+			same("superblock", s.Append(nil), ondisk.SuperblockSize)
 		}
-		if len(b) < maxHeadSize {
+		if len(b) < ondisk.MaxHeadSize {
 			return
 		}
-		var n InodeHead
-		if decodeInodeCommon(&n, b); n.Type.Valid() {
-			decodeInodeRest(&n, b)
+		var n ondisk.InodeHead
+		if ondisk.DecodeInodeCommon(&n, b); n.Type.Valid() {
+			ondisk.DecodeInodeRest(&n, b)
 			same(n.Type.String(), n.Append(nil), n.Type.HeadSize())
 		}
-		h := decodeDirHeader(b)
-		same("directory header", h.Append(nil), DirHeaderSize)
-		e, nameLen := decodeDirEntry(b)
-		if DirEntrySize+nameLen <= len(b) {
-			e.Name = string(b[DirEntrySize:][:nameLen])
-			same("directory entry", e.Append(nil), DirEntrySize+nameLen)
+		h := ondisk.DecodeDirHeader(b)
+		same("directory header", h.Append(nil), ondisk.DirHeaderSize)
+		e, nameLen := ondisk.DecodeDirEntry(b)
+		if ondisk.DirEntrySize+nameLen <= len(b) {
+			e.Name = string(b[ondisk.DirEntrySize:][:nameLen])
+			same("directory entry", e.Append(nil), ondisk.DirEntrySize+nameLen)
 		}
 		clear(b[12:16]) // unused in what follows
-		fragment := decodeFragmentEntry(b)
-		same("fragment", fragment.Append(nil), FragmentEntrySize)
-		header := decodeXattrTableHeader(b)
-		same("xattr table", header.Append(nil), XattrTableHeaderSize)
-		id := decodeXattrID(b)
-		same("xattr id", id.Append(nil), XattrIDSize)
+		fragment := ondisk.DecodeFragmentEntry(b)
+		same("fragment", fragment.Append(nil), ondisk.FragmentEntrySize)
+		header := ondisk.DecodeXattrTableHeader(b)
+		same("xattr table", header.Append(nil), ondisk.XattrTableHeaderSize)
+		id := ondisk.DecodeXattrID(b)
+		same("xattr id", id.Append(nil), ondisk.XattrIDSize)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -12,9 +13,9 @@ import (
 // follows its head starts (for an extended symlink, and a symlink, there is
 // nothing left: target holds it).
 type inode struct {
-	InodeHead
-	ref    Ref
-	tail   Ref
+	ondisk.InodeHead
+	ref    ondisk.Ref
+	tail   ondisk.Ref
 	target string
 }
 
@@ -25,7 +26,7 @@ func inodePlace(number uint32) string { return fmt.Sprintf("inode %d", number) }
 
 // readInode reads the inode at ref. What it gives has a valid type, and all its
 // references are in the range of their tables.
-func (r *Reader) readInode(c *cursor, ref Ref) (inode, error) {
+func (r *Reader) readInode(c *cursor, ref ondisk.Ref) (inode, error) {
 	if err := c.seek(ref); err != nil {
 		return inode{}, err
 	}
@@ -54,24 +55,24 @@ func (r *Reader) decodeInode(c *cursor) (inode, error) {
 		return inode{}, err
 	}
 	n.ref = c.tell()
-	var head [maxHeadSize]byte
-	if err := c.read(head[:commonSize]); err != nil {
+	var head [ondisk.MaxHeadSize]byte
+	if err := c.read(head[:ondisk.CommonSize]); err != nil {
 		return inode{}, within(err, "inode at %#x", uint64(n.ref))
 	}
-	decodeInodeCommon(&n.InodeHead, head[:])
+	ondisk.DecodeInodeCommon(&n.InodeHead, head[:])
 	if !n.Type.Valid() {
 		return inode{}, r.corrupt(fmt.Sprintf("inode table: inode at %#x", uint64(n.ref)), "has the unknown type %d", n.Type)
 	}
-	if err := c.read(head[commonSize:n.Type.HeadSize()]); err != nil {
+	if err := c.read(head[ondisk.CommonSize:n.Type.HeadSize()]); err != nil {
 		return inode{}, within(err, "%s", n.place())
 	}
-	decodeInodeRest(&n.InodeHead, head[:])
+	ondisk.DecodeInodeRest(&n.InodeHead, head[:])
 	n.tail = c.tell()
-	if n.Type.Basic() != InodeSymlink {
+	if n.Type.Basic() != ondisk.InodeSymlink {
 		return n, nil
 	}
-	if n.TargetSize == 0 || n.TargetSize > SymlinkMax {
-		return inode{}, r.corrupt(n.place(), "symlink target of %d bytes; 1 to %d are allowed", n.TargetSize, SymlinkMax)
+	if n.TargetSize == 0 || n.TargetSize > ondisk.SymlinkMax {
+		return inode{}, r.corrupt(n.place(), "symlink target of %d bytes; 1 to %d are allowed", n.TargetSize, ondisk.SymlinkMax)
 	}
 	target := make([]byte, n.TargetSize)
 	if err := c.read(target); err != nil {
@@ -89,18 +90,18 @@ func (r *Reader) decodeInode(c *cursor) (inode, error) {
 }
 
 // inodeFault tells what is wrong with the head of an inode, or "".
-func (r *Reader) inodeFault(n *InodeHead) string {
+func (r *Reader) inodeFault(n *ondisk.InodeHead) string {
 	switch {
 	case n.Number == 0 || n.Number > r.super.InodeCount:
 		return fmt.Sprintf("its number is not from 1 to %d", r.super.InodeCount)
 	case int(n.UID) >= len(r.ids) || int(n.GID) >= len(r.ids):
 		return fmt.Sprintf("owner %d:%d is not in the id table of %d entries", n.UID, n.GID, len(r.ids))
-	case n.Xattr != NoXattr && n.Xattr >= r.xattrCount:
+	case n.Xattr != ondisk.NoXattr && n.Xattr >= r.xattrCount:
 		return fmt.Sprintf("xattr index %d is not in the table of %d entries", n.Xattr, r.xattrCount)
 	}
 	switch n.Type.Basic() {
-	case InodeFile:
-		blocks := BlockCount(n.FileSize, r.super.BlockSize, n.Fragment)
+	case ondisk.InodeFile:
+		blocks := ondisk.BlockCount(n.FileSize, r.super.BlockSize, n.Fragment)
 		switch {
 		case n.FileSize > math.MaxInt64:
 			return fmt.Sprintf("file size %d", n.FileSize)
@@ -108,34 +109,26 @@ func (r *Reader) inodeFault(n *InodeHead) string {
 			return fmt.Sprintf("%d bytes are %d blocks, more than the inode table can list", n.FileSize, blocks)
 		case n.Start > math.MaxInt64:
 			return fmt.Sprintf("blocks start at %d", n.Start)
-		case n.Fragment == NoFragment:
+		case n.Fragment == ondisk.NoFragment:
 		case n.Fragment >= r.super.FragmentCount:
 			return fmt.Sprintf("fragment %d is not in the table of %d entries", n.Fragment, r.super.FragmentCount)
 		case uint64(n.FragmentOffset)+n.FileSize%uint64(r.blockSize) > uint64(r.blockSize):
 			return fmt.Sprintf("its tail of %d bytes at %d reaches past the end of a fragment block", n.FileSize%uint64(r.blockSize), n.FragmentOffset)
 		}
-	case InodeDir:
-		if n.listing() == 0 {
+	case ondisk.InodeDir:
+		if n.Listing() == 0 {
 			break
 		}
 		switch {
 		case int64(n.DirBlock) >= r.dirs.end-r.dirs.start:
 			return fmt.Sprintf("its listing at %#x lies outside the directory table of %d bytes", n.DirBlock, r.dirs.end-r.dirs.start)
-		case n.DirOffset >= MetadataSize:
+		case n.DirOffset >= ondisk.MetadataSize:
 			return fmt.Sprintf("its listing starts at byte %d of a metadata block", n.DirOffset)
-		case uint64(n.listing()) > r.dirs.maxDecoded():
-			return fmt.Sprintf("its listing of %d bytes is larger than the directory table", n.listing())
+		case uint64(n.Listing()) > r.dirs.maxDecoded():
+			return fmt.Sprintf("its listing of %d bytes is larger than the directory table", n.Listing())
 		}
 	}
 	return ""
-}
-
-// listing is the length of a directory's listing in bytes.
-func (n *InodeHead) listing() uint32 {
-	if n.DirSize <= DirSizeExtra {
-		return 0
-	}
-	return n.DirSize - DirSizeExtra
 }
 
 // Root gives the root directory.
@@ -145,7 +138,7 @@ func (r *Reader) Root() (*tree.Node, error) {
 	if err != nil {
 		return nil, within(err, "root")
 	}
-	if n.Type.Basic() != InodeDir {
+	if n.Type.Basic() != ondisk.InodeDir {
 		return nil, r.corrupt("root", "inode %d is a %s, no directory", n.Number, n.Type)
 	}
 	return m.node("", &n)
@@ -188,27 +181,27 @@ func (m *nodeMaker) node(name string, n *inode) (*tree.Node, error) {
 	r := m.r
 	var node *tree.Node
 	switch n.Type.Basic() {
-	case InodeFile:
+	case ondisk.InodeFile:
 		f := &fileNode{data: fileData{
 			r: r, number: n.Number, start: int64(n.Start), size: int64(n.FileSize),
 			fragment: n.Fragment, fragmentOffset: n.FragmentOffset, list: n.tail,
 		}}
 		node = &f.Node
 		node.Data, node.Size = &f.data, int64(n.FileSize)
-	case InodeDir:
+	case ondisk.InodeDir:
 		d := &dirNode{dir: dir{
 			r: r, number: n.Number, ref: n.ref, index: n.tail, indexCount: n.IndexCount,
-			start: MakeRef(int64(n.DirBlock), int(n.DirOffset)), size: n.listing(),
+			start: ondisk.MakeRef(int64(n.DirBlock), int(n.DirOffset)), size: n.Listing(),
 		}}
 		node = &d.Node
 		node.Dir = &d.dir
-	case InodeSymlink:
+	case ondisk.InodeSymlink:
 		node = &tree.Node{}
 		node.Target, node.Size = n.target, int64(len(n.target))
 		if err := m.charge(n, len(n.target)); err != nil {
 			return nil, err
 		}
-	case InodeBlockDev, InodeCharDev:
+	case ondisk.InodeBlockDev, ondisk.InodeCharDev:
 		node = &tree.Node{}
 		node.Rdev = tree.RdevFromLinux(n.Rdev)
 	default:
@@ -222,7 +215,7 @@ func (m *nodeMaker) node(name string, n *inode) (*tree.Node, error) {
 	node.Nlink = n.Nlink
 	node.Inode = tree.Inode{Source: r, Number: uint64(n.Number)}
 	node.Origin = node.Inode
-	if n.Xattr != NoXattr {
+	if n.Xattr != ondisk.NoXattr {
 		var err error
 		if node.Xattrs, err = m.xattrs(n); err != nil {
 			return nil, within(err, "%s", n.place())

@@ -3,6 +3,8 @@ package squash
 import (
 	"encoding/binary"
 	"fmt"
+
+	"relive/squash/internal/ondisk"
 )
 
 // metaBlock is a decoded metadata block (format.adoc, "Packing Metadata").
@@ -16,7 +18,7 @@ func (r *Reader) meta(pos int64) (metaBlock, error) { return r.metas.get(pos) }
 
 func (r *Reader) loadMeta(pos int64) (metaBlock, int64, error) {
 	place := func() string { return fmt.Sprintf("metadata block at offset %d", pos) }
-	if pos < SuperblockSize || pos > r.used-3 {
+	if pos < ondisk.SuperblockSize || pos > r.used-3 {
 		return metaBlock{}, 0, r.corrupt(place(), "lies outside the image of %d bytes", r.used)
 	}
 	d, err := r.decoders.take()
@@ -26,15 +28,15 @@ func (r *Reader) loadMeta(pos int64) (metaBlock, int64, error) {
 	defer r.decoders.give(d)
 	// One read of the longest block that can be here, not one for its header
 	// and one for its bytes.
-	src := d.src[:min(MetadataSize+2, r.used-pos)]
-	if err := r.ReadStored(src, pos); err != nil {
+	src := d.src[:min(ondisk.MetadataSize+2, r.used-pos)]
+	if err := r.readStored(src, pos); err != nil {
 		return metaBlock{}, 0, err
 	}
-	stored, compressed := MetadataStored(binary.LittleEndian.Uint16(src))
+	stored, compressed := ondisk.MetadataStored(binary.LittleEndian.Uint16(src))
 	src = src[2:]
 	switch {
-	case stored > MetadataSize:
-		return metaBlock{}, 0, r.corrupt(place(), "stores %d bytes, more than %d", stored, MetadataSize)
+	case stored > ondisk.MetadataSize:
+		return metaBlock{}, 0, r.corrupt(place(), "stores %d bytes, more than %d", stored, ondisk.MetadataSize)
 	case stored > len(src):
 		return metaBlock{}, 0, r.corrupt(place(), "%d bytes reach past the end of the image at %d", stored, r.used)
 	}
@@ -43,7 +45,7 @@ func (r *Reader) loadMeta(pos int64) (metaBlock, int64, error) {
 		b.data = append(make([]byte, 0, stored), src[:stored]...)
 		return b, int64(stored), nil
 	}
-	b.data = make([]byte, MetadataSize)
+	b.data = make([]byte, ondisk.MetadataSize)
 	n, err := d.Decompress(b.data, src[:stored])
 	if err != nil {
 		return metaBlock{}, 0, r.undecodable(place(), err)
@@ -52,7 +54,7 @@ func (r *Reader) loadMeta(pos int64) (metaBlock, int64, error) {
 		return metaBlock{}, 0, r.corrupt(place(), "decodes to nothing")
 	}
 	b.data = b.data[:n]
-	return b, MetadataSize, nil
+	return b, ondisk.MetadataSize, nil
 }
 
 // region is the part of the image that the metadata blocks of one table fill.
@@ -63,7 +65,7 @@ type region struct {
 
 // maxDecoded is the most bytes that the region can decode to: its stored
 // blocks take at least three bytes.
-func (g *region) maxDecoded() uint64 { return (uint64(g.end-g.start)/3 + 1) * MetadataSize }
+func (g *region) maxDecoded() uint64 { return (uint64(g.end-g.start)/3 + 1) * ondisk.MetadataSize }
 
 // cursor reads on through the decoded bytes of a table of metadata blocks. It
 // belongs to one goroutine.
@@ -80,7 +82,7 @@ func (r *Reader) cursor(g *region) *cursor { return &cursor{r: r, region: g} }
 
 // seek goes to a position in the table. The offset may be the block's decoded
 // length, which is the start of the next block.
-func (c *cursor) seek(ref Ref) error {
+func (c *cursor) seek(ref ondisk.Ref) error {
 	if ref.Block() >= c.region.end-c.region.start {
 		return c.r.corrupt(c.region.name, "reference to block %d lies outside the table of %d bytes", ref.Block(), c.region.end-c.region.start)
 	}
@@ -95,7 +97,7 @@ func (c *cursor) seek(ref Ref) error {
 }
 
 // tell gives the current position.
-func (c *cursor) tell() Ref { return MakeRef(c.pos-c.region.start, c.off) }
+func (c *cursor) tell() ondisk.Ref { return ondisk.MakeRef(c.pos-c.region.start, c.off) }
 
 func (c *cursor) load(pos int64) error {
 	if pos == c.pos {

@@ -147,7 +147,7 @@ func BenchmarkPatched(b *testing.B) {
 	dir := b.TempDir()
 
 	b.Run("cp", func(b *testing.B) {
-		b.SetBytes(int64(base.Superblock().BytesUsed))
+		b.SetBytes(int64(base.super.BytesUsed))
 		for b.Loop() {
 			systest.Run(b, "cp", "--sparse=never", path, filepath.Join(dir, "cp"))
 		}
@@ -170,7 +170,7 @@ func BenchmarkPatched(b *testing.B) {
 		root := tree.NewDir("", 0o755, &n)
 		out := filepath.Join(dir, c.name)
 		b.Run(c.name+"/write", func(b *testing.B) {
-			b.SetBytes(int64(base.Superblock().BytesUsed))
+			b.SetBytes(int64(base.super.BytesUsed))
 			for b.Loop() {
 				p, err := NewPlan(b.Context(), root, o)
 				if err != nil {
@@ -189,7 +189,7 @@ func BenchmarkPatched(b *testing.B) {
 		})
 		b.Run(c.name+"/compare", func(b *testing.B) {
 			got := lookup(b, rootOf(b, openFile(b, out)), "image")
-			b.SetBytes(int64(base.Superblock().BytesUsed))
+			b.SetBytes(int64(base.super.BytesUsed))
 			for b.Loop() {
 				if same, err := ComparePatched(b.Context(), d, got, 0, nil); !same || err != nil {
 					b.Fatal(same, err)

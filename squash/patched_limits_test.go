@@ -118,7 +118,7 @@ type unlisted struct {
 	err error
 }
 
-func (d unlisted) Stored() (Stored, error) { return Stored{}, d.err }
+func (d unlisted) storedForm() (storedContent, error) { return storedContent{}, d.err }
 
 // A file whose blocks are too many to list is read; a list that is broken is an
 // error.
@@ -158,7 +158,7 @@ func TestPatchedHuge(t *testing.T) {
 		t.Skip("-short")
 	}
 	began := time.Now()
-	const size = (MaxStoredBlocks - 1) * 4096
+	const size = (maxStoredBlocks - 1) * 4096
 	o := lz4Options(t, 4096)
 	image, _ := writeImage(t, tree.NewDir("", 0o755, sparseFile("image", islands{size, []int64{0, 5 << 30, size - 4}, "text"})), o)
 	base := openImage(t, image, o.Library)

@@ -132,7 +132,7 @@ func randomPatched(rnd *rand.Rand, below tree.Data, was []byte, bs int) *patched
 // patchedCase is a base image with a file, and the tree with that file patched.
 type patchedCase struct {
 	base   *Reader
-	stored Stored
+	stored storedContent
 	data   *patchedBytes
 	root   *tree.Node
 	o      WriteOptions
@@ -161,7 +161,7 @@ func randomPatchedCase(t testing.TB, seed uint64, id codec.ID) *patchedCase {
 	below := rootOf(t, c.base)
 	s := lookup(t, below, "image").Data.(storer)
 	var err error
-	if c.stored, err = s.Stored(); err != nil {
+	if c.stored, err = s.storedForm(); err != nil {
 		t.Fatal(err)
 	}
 	c.data = randomPatched(rnd, storedOnly{s}, was, bs)
@@ -193,7 +193,7 @@ func patchedOver(c *patchedCase, now []byte) *patchedBytes {
 // storedWords gives a file's block words and where its first block lies.
 func storedWords(t testing.TB, n *tree.Node) (words []uint32, start int64) {
 	t.Helper()
-	s, err := n.Data.(storer).Stored()
+	s, err := n.Data.(storer).storedForm()
 	if err != nil {
 		t.Fatal(err)
 	}

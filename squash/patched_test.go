@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -82,11 +83,11 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 		n := min(bs, size-off)
 		if c.kept(i) {
 			was := c.stored.Start + storedLen(c.stored.Blocks[:i])
-			a, b := make([]byte, BlockStored(word)), make([]byte, BlockStored(word))
+			a, b := make([]byte, ondisk.BlockStored(word)), make([]byte, ondisk.BlockStored(word))
 			if word != c.stored.Blocks[i] {
 				t.Errorf("%s: block %d has the word %#x, not %#x", what, i, word, c.stored.Blocks[i])
 			} else if word != 0 {
-				if err := errors.Join(c.base.ReadStored(a, was), r.ReadStored(b, from)); err != nil || !bytes.Equal(a, b) {
+				if err := errors.Join(c.base.readStored(a, was), r.readStored(b, from)); err != nil || !bytes.Equal(a, b) {
 					t.Errorf("%s: block %d is stored by other bytes (%v)", what, i, err)
 				}
 			}
@@ -98,7 +99,7 @@ func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int
 				wantRead = append(wantRead, extent{src: off, len: n})
 			}
 		}
-		from += int64(BlockStored(word))
+		from += int64(ondisk.BlockStored(word))
 	}
 	if end < size && !(f.keepTail && f.kind != freshFile) {
 		wantRead = append(wantRead, extent{src: end, len: size - end})
@@ -248,7 +249,7 @@ func TestPatchedReadsOnce(t *testing.T) {
 	}
 	defer base.Close()
 	old := lookup(t, rootOf(t, base), "image")
-	s, err := old.Data.(storer).Stored()
+	s, err := old.Data.(storer).storedForm()
 	if err != nil {
 		t.Fatal(err)
 	}

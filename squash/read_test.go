@@ -16,6 +16,7 @@ import (
 	"testing/fstest"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -122,18 +123,18 @@ func TestStored(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := n.Data.(interface{ Stored() (Stored, error) }).Stored()
+			s, err := n.Data.(storer).storedForm()
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got []byte
 			at := s.Start
 			for _, word := range s.Blocks {
-				k, err := s.Image.ReadBlock(block, at, word)
+				k, err := s.Image.readBlock(block, at, word)
 				if err != nil {
 					t.Fatal(err)
 				}
-				at += int64(BlockStored(word))
+				at += int64(ondisk.BlockStored(word))
 				if word == 0 {
 					k = min(len(block), int(s.Size)-len(got))
 					clear(block)
@@ -141,7 +142,7 @@ func TestStored(t *testing.T) {
 				got = append(got, block[:k]...)
 			}
 			if tail := int(s.Size) - len(got); tail > 0 {
-				f, err := r.FragmentBlock(s.Fragment)
+				f, err := r.fragmentBlock(s.Fragment)
 				if err != nil {
 					t.Fatal(err)
 				}

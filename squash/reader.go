@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -15,11 +16,10 @@ import (
 type Reader struct {
 	image     io.ReaderAt
 	name      string
-	super     Superblock
+	super     ondisk.Superblock
 	size      int64 // of the file, padding included
 	used      int64 // super.BytesUsed
 	blockSize int
-	rawOpts   []byte
 	opts      codec.Options
 
 	inodes, dirs region // of super's tables
@@ -37,7 +37,7 @@ type Reader struct {
 	xattrs   *cache[uint32, tree.Xattrs]
 
 	dirMu   sync.Mutex
-	dirSeen map[Ref]dirPlace
+	dirSeen map[ondisk.Ref]dirPlace
 }
 
 // Option changes how Open sets up a Reader.
@@ -65,16 +65,16 @@ func Open(r io.ReaderAt, size int64, name string, lib *codec.Library, opts ...Op
 	for _, o := range opts {
 		o(&set)
 	}
-	head := make([]byte, min(max(size, 0), SuperblockSize))
-	rd := &Reader{image: r, name: name, size: size, used: int64(len(head)), dirSeen: make(map[Ref]dirPlace)}
-	if err := rd.ReadStored(head, 0); err != nil {
+	head := make([]byte, min(max(size, 0), ondisk.SuperblockSize))
+	rd := &Reader{image: r, name: name, size: size, used: int64(len(head)), dirSeen: make(map[ondisk.Ref]dirPlace)}
+	if err := rd.readStored(head, 0); err != nil {
 		return nil, err
 	}
 	var err error
-	if rd.super, err = ParseSuperblock(head, name); err != nil {
+	if rd.super, err = ondisk.ParseSuperblock(head, name); err != nil {
 		return nil, err
 	}
-	if err := rd.super.check(size, name); err != nil {
+	if err := checkSuperblock(&rd.super, size, name); err != nil {
 		return nil, err
 	}
 	rd.used, rd.blockSize = int64(rd.super.BytesUsed), int(rd.super.BlockSize)
@@ -106,20 +106,13 @@ func (r *Reader) Close() error {
 // Name is the image's name as given to Open.
 func (r *Reader) Name() string { return r.name }
 
-// Superblock gives the superblock.
-func (r *Reader) Superblock() Superblock { return r.super }
-
 // Options gives the compressor and its options, the defaults where the image
 // stores none.
 func (r *Reader) Options() codec.Options { return r.opts }
 
-// RawOptions gives the payload of the compressor options as stored, or nil.
-// The caller must not modify it.
-func (r *Reader) RawOptions() []byte { return r.rawOpts }
-
-// check judges the fields that everything else stands on. size is the length
-// of the file.
-func (s *Superblock) check(size int64, name string) error {
+// checkSuperblock judges the fields that everything else stands on. size is the
+// length of the file.
+func checkSuperblock(s *ondisk.Superblock, size int64, name string) error {
 	bad := func(fact string, args ...any) error { return tree.Corrupt(name, "superblock", fact, args...) }
 	switch {
 	case s.BlockSize < MinBlockSize || s.BlockSize > MaxBlockSize || s.BlockSize&(s.BlockSize-1) != 0:
@@ -128,7 +121,7 @@ func (s *Superblock) check(size int64, name string) error {
 		return bad("block size %d does not go with its logarithm %d", s.BlockSize, s.BlockLog)
 	case s.BytesUsed > uint64(size):
 		return bad("the image uses %d bytes, the file has %d: it is truncated", s.BytesUsed, size)
-	case s.BytesUsed < SuperblockSize:
+	case s.BytesUsed < ondisk.SuperblockSize:
 		return bad("the image uses %d bytes, less than its superblock", s.BytesUsed)
 	case s.InodeCount == 0:
 		return bad("no inodes")
@@ -144,10 +137,10 @@ func (s *Superblock) check(size int64, name string) error {
 		{"directory table", s.DirTableStart, false},
 		{"id table", s.IDTableStart, false},
 		{"fragment table", s.FragmentTableStart, s.FragmentCount == 0},
-		{"export table", s.ExportTableStart, s.ExportTableStart == NoTable},
-		{"xattr table", s.XattrTableStart, s.XattrTableStart == NoTable},
+		{"export table", s.ExportTableStart, s.ExportTableStart == ondisk.NoTable},
+		{"xattr table", s.XattrTableStart, s.XattrTableStart == ondisk.NoTable},
 	} {
-		if !t.optional && (t.start < SuperblockSize || t.start >= s.BytesUsed) {
+		if !t.optional && (t.start < ondisk.SuperblockSize || t.start >= s.BytesUsed) {
 			return bad("the %s starts at %d, outside the image of %d bytes", t.name, t.start, s.BytesUsed)
 		}
 	}
@@ -157,22 +150,23 @@ func (s *Superblock) check(size int64, name string) error {
 // readOptions reads the compressor options, which an uncompressed metadata
 // block behind the superblock holds (format.adoc, "Compression Options").
 func (r *Reader) readOptions() error {
+	var payload []byte
 	if r.super.Flags&FlagCompressorOptions != 0 {
 		var head [2]byte
-		if err := r.ReadStored(head[:], SuperblockSize); err != nil {
+		if err := r.readStored(head[:], ondisk.SuperblockSize); err != nil {
 			return within(err, "compressor options")
 		}
-		n, compressed := MetadataStored(binary.LittleEndian.Uint16(head[:]))
-		if compressed || n > MetadataSize {
+		n, compressed := ondisk.MetadataStored(binary.LittleEndian.Uint16(head[:]))
+		if compressed || n > ondisk.MetadataSize {
 			return r.corrupt("compressor options", "header %#x does not lead an uncompressed block", binary.LittleEndian.Uint16(head[:]))
 		}
-		r.rawOpts = make([]byte, n)
-		if err := r.ReadStored(r.rawOpts, SuperblockSize+2); err != nil {
+		payload = make([]byte, n)
+		if err := r.readStored(payload, ondisk.SuperblockSize+2); err != nil {
 			return within(err, "compressor options")
 		}
 	}
 	var err error
-	r.opts, err = codec.ParseOptions(codec.ID(r.super.Compression), r.rawOpts, r.blockSize)
+	r.opts, err = codec.ParseOptions(codec.ID(r.super.Compression), payload, r.blockSize)
 	return r.named(err)
 }
 
@@ -181,30 +175,30 @@ func (r *Reader) readOptions() error {
 func (r *Reader) locateTables() error {
 	s := &r.super
 	var err error
-	if r.idIndex, err = r.readIndex("id table", int64(s.IDTableStart), uint64(s.IDCount), IDSize); err != nil {
+	if r.idIndex, err = r.readIndex("id table", int64(s.IDTableStart), uint64(s.IDCount), ondisk.IDSize); err != nil {
 		return err
 	}
 	if s.FragmentCount != 0 {
-		if r.fragments, err = r.readIndex("fragment table", int64(s.FragmentTableStart), uint64(s.FragmentCount), FragmentEntrySize); err != nil {
+		if r.fragments, err = r.readIndex("fragment table", int64(s.FragmentTableStart), uint64(s.FragmentCount), ondisk.FragmentEntrySize); err != nil {
 			return err
 		}
 	}
-	if s.ExportTableStart != NoTable {
-		if r.exports, err = r.readIndex("export table", int64(s.ExportTableStart), uint64(s.InodeCount), ExportSize); err != nil {
+	if s.ExportTableStart != ondisk.NoTable {
+		if r.exports, err = r.readIndex("export table", int64(s.ExportTableStart), uint64(s.InodeCount), ondisk.ExportSize); err != nil {
 			return err
 		}
 	}
-	if s.XattrTableStart != NoTable {
-		var b [XattrTableHeaderSize]byte
-		if err := r.ReadStored(b[:], int64(s.XattrTableStart)); err != nil {
+	if s.XattrTableStart != ondisk.NoTable {
+		var b [ondisk.XattrTableHeaderSize]byte
+		if err := r.readStored(b[:], int64(s.XattrTableStart)); err != nil {
 			return within(err, "xattr table")
 		}
-		h := decodeXattrTableHeader(b[:])
-		if h.PairsStart < SuperblockSize || h.PairsStart > uint64(r.used) {
+		h := ondisk.DecodeXattrTableHeader(b[:])
+		if h.PairsStart < ondisk.SuperblockSize || h.PairsStart > uint64(r.used) {
 			return r.corrupt("xattr table", "pairs start at %d, outside the image of %d bytes", h.PairsStart, r.used)
 		}
 		r.xattrCount, r.pairs.start = h.IDCount, int64(h.PairsStart)
-		if r.xattrIDs, err = r.readIndex("xattr table", int64(s.XattrTableStart)+XattrTableHeaderSize, uint64(h.IDCount), XattrIDSize); err != nil {
+		if r.xattrIDs, err = r.readIndex("xattr table", int64(s.XattrTableStart)+ondisk.XattrTableHeaderSize, uint64(h.IDCount), ondisk.XattrIDSize); err != nil {
 			return err
 		}
 	}
@@ -222,7 +216,7 @@ func (r *Reader) locateTables() error {
 	if r.exports != nil {
 		marks = append(marks, int64(s.ExportTableStart))
 	}
-	if s.XattrTableStart != NoTable {
+	if s.XattrTableStart != ondisk.NoTable {
 		marks = append(marks, int64(s.XattrTableStart), r.pairs.start)
 	}
 	endOf := func(start int64) int64 {
@@ -244,7 +238,7 @@ func (r *Reader) locateTables() error {
 	}
 	r.pairs = region{"xattr pairs", r.pairs.start, endOf(r.pairs.start)}
 	// Where there is an export table, numbers may be missing; see Numbers.
-	if most := r.inodes.maxDecoded() / minInodeSize; r.exports == nil && uint64(s.InodeCount) > most {
+	if most := r.inodes.maxDecoded() / ondisk.MinInodeSize; r.exports == nil && uint64(s.InodeCount) > most {
 		return r.corrupt("superblock", "%d inodes, where the inode table of %d bytes can hold at most %d", s.InodeCount, r.inodes.end-r.inodes.start, most)
 	}
 	return r.readIDs(r.idIndex)
@@ -253,18 +247,18 @@ func (r *Reader) locateTables() error {
 // readIndex reads the index array of a table of count entries of that size:
 // the absolute offsets of its metadata blocks.
 func (r *Reader) readIndex(table string, start int64, count uint64, entrySize int) ([]int64, error) {
-	n := indexLen(count, entrySize)
-	if n > uint64(max(r.used-start, 0))/IndexSize {
+	n := ondisk.IndexLen(count, entrySize)
+	if n > uint64(max(r.used-start, 0))/ondisk.IndexSize {
 		return nil, r.corrupt(table, "an index of %d blocks for %d entries reaches past the end of the image at %d", n, count, r.used)
 	}
-	b := make([]byte, n*IndexSize)
-	if err := r.ReadStored(b, start); err != nil {
+	b := make([]byte, n*ondisk.IndexSize)
+	if err := r.readStored(b, start); err != nil {
 		return nil, within(err, "%s", table)
 	}
 	index := make([]int64, n)
 	for i := range index {
-		at := binary.LittleEndian.Uint64(b[i*IndexSize:])
-		if at < SuperblockSize || at >= uint64(r.used) {
+		at := binary.LittleEndian.Uint64(b[i*ondisk.IndexSize:])
+		if at < ondisk.SuperblockSize || at >= uint64(r.used) {
 			return nil, r.corrupt(table, "index entry %d points to %d, outside the image of %d bytes", i, at, r.used)
 		}
 		index[i] = int64(at)
@@ -274,7 +268,7 @@ func (r *Reader) readIndex(table string, start int64, count uint64, entrySize in
 
 // indexed gives entry i of a table that has an index array.
 func (r *Reader) indexed(index []int64, i uint32, entrySize int) ([]byte, error) {
-	perBlock := uint32(MetadataSize / entrySize)
+	perBlock := uint32(ondisk.MetadataSize / entrySize)
 	b, err := r.meta(index[i/perBlock])
 	if err != nil {
 		return nil, err
@@ -290,7 +284,7 @@ func (r *Reader) indexed(index []int64, i uint32, entrySize int) ([]byte, error)
 func (r *Reader) readIDs(index []int64) error {
 	r.ids = make([]uint32, r.super.IDCount)
 	for i := range r.ids {
-		b, err := r.indexed(index, uint32(i), IDSize)
+		b, err := r.indexed(index, uint32(i), ondisk.IDSize)
 		if err != nil {
 			return within(err, "id table: entry %d", i)
 		}
@@ -299,29 +293,29 @@ func (r *Reader) readIDs(index []int64) error {
 	return nil
 }
 
-// FragmentCount is the number of entries of the fragment table.
-func (r *Reader) FragmentCount() int { return int(r.super.FragmentCount) }
+// fragmentCount is the number of entries of the fragment table.
+func (r *Reader) fragmentCount() int { return int(r.super.FragmentCount) }
 
-// Fragment gives an entry of the fragment table.
-func (r *Reader) Fragment(i uint32) (FragmentEntry, error) {
+// fragment gives an entry of the fragment table.
+func (r *Reader) fragment(i uint32) (ondisk.FragmentEntry, error) {
 	if i >= r.super.FragmentCount {
-		return FragmentEntry{}, r.corrupt("fragment table", "there is no entry %d, only %d", i, r.super.FragmentCount)
+		return ondisk.FragmentEntry{}, r.corrupt("fragment table", "there is no entry %d, only %d", i, r.super.FragmentCount)
 	}
-	b, err := r.indexed(r.fragments, i, FragmentEntrySize)
+	b, err := r.indexed(r.fragments, i, ondisk.FragmentEntrySize)
 	if err != nil {
-		return FragmentEntry{}, within(err, "fragment table: entry %d", i)
+		return ondisk.FragmentEntry{}, within(err, "fragment table: entry %d", i)
 	}
-	f := decodeFragmentEntry(b)
+	f := ondisk.DecodeFragmentEntry(b)
 	if _, err := r.checkBlock(f.Start, f.Word); err != nil {
-		return FragmentEntry{}, within(err, "fragment table: entry %d", i)
+		return ondisk.FragmentEntry{}, within(err, "fragment table: entry %d", i)
 	}
 	return f, nil
 }
 
-// FragmentBlock gives a decoded fragment block from a cache. The caller must
+// fragmentBlock gives a decoded fragment block from a cache. The caller must
 // not modify it.
-func (r *Reader) FragmentBlock(i uint32) ([]byte, error) {
-	f, err := r.Fragment(i)
+func (r *Reader) fragmentBlock(i uint32) ([]byte, error) {
+	f, err := r.fragment(i)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -36,23 +37,23 @@ func (c *StoredComparer) Same(a, b *tree.Node) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	x, err := sa.Stored()
+	x, err := sa.storedForm()
 	if err != nil {
 		return false, err
 	}
-	y, err := sb.Stored()
+	y, err := sb.storedForm()
 	if err != nil {
 		return false, err
 	}
-	p, q := x.Image.Superblock(), y.Image.Superblock()
+	p, q := &x.Image.super, &y.Image.super
 	if p.BlockSize != q.BlockSize || p.Compression != q.Compression || x.Size != y.Size ||
-		!slices.Equal(x.Blocks, y.Blocks) || (x.Fragment == NoFragment) != (y.Fragment == NoFragment) {
+		!slices.Equal(x.Blocks, y.Blocks) || (x.Fragment == ondisk.NoFragment) != (y.Fragment == ondisk.NoFragment) {
 		return false, nil
 	}
 	if x.Image == y.Image && x.Start == y.Start && x.Fragment == y.Fragment && x.FragmentOffset == y.FragmentOffset {
 		return true, nil
 	}
-	if x.Fragment != NoFragment {
+	if x.Fragment != ondisk.NoFragment {
 		if x.FragmentOffset != y.FragmentOffset {
 			return false, nil
 		}
@@ -69,17 +70,17 @@ func (c *StoredComparer) sameFragment(a, b *Reader, ia, ib uint32) (bool, error)
 	if same, ok := c.fragments[pair]; ok {
 		return same, nil
 	}
-	fa, err := a.Fragment(ia)
+	fa, err := a.fragment(ia)
 	if err != nil {
 		return false, err
 	}
-	fb, err := b.Fragment(ib)
+	fb, err := b.fragment(ib)
 	if err != nil {
 		return false, err
 	}
 	same := fa.Word == fb.Word
 	if same {
-		if same, err = c.sameBytes(a, b, fa.Start, fb.Start, int64(BlockStored(fa.Word))); err != nil {
+		if same, err = c.sameBytes(a, b, fa.Start, fb.Start, int64(ondisk.BlockStored(fa.Word))); err != nil {
 			return false, err
 		}
 	}
@@ -97,10 +98,10 @@ func (c *StoredComparer) sameBytes(a, b *Reader, offA, offB, n int64) (bool, err
 	for n > 0 {
 		k := min(n, int64(len(c.bufs[0])))
 		p, q := c.bufs[0][:k], c.bufs[1][:k]
-		if err := a.ReadStored(p, offA); err != nil {
+		if err := a.readStored(p, offA); err != nil {
 			return false, err
 		}
-		if err := b.ReadStored(q, offB); err != nil {
+		if err := b.readStored(q, offB); err != nil {
 			return false, err
 		}
 		if !bytes.Equal(p, q) {

@@ -79,7 +79,7 @@ type patchedComparer struct {
 	blockSize int64
 	// below and now are how both images store the file; they have no blocks
 	// where these cannot be compared.
-	below, now Stored
+	below, now storedContent
 	progress   func(int64)
 }
 
@@ -100,11 +100,11 @@ func (c *patchedComparer) findStored(got tree.Data) error {
 	if !ok {
 		return nil
 	}
-	below, err := sa.Stored()
+	below, err := sa.storedForm()
 	if err == nil {
-		var now Stored
-		if now, err = sb.Stored(); err == nil {
-			p, q := below.Image.Superblock(), now.Image.Superblock()
+		var now storedContent
+		if now, err = sb.storedForm(); err == nil {
+			p, q := &below.Image.super, &now.Image.super
 			if p.BlockSize == q.BlockSize && p.Compression == q.Compression {
 				c.below, c.now, c.blockSize = below, now, int64(p.BlockSize)
 			}
@@ -135,7 +135,7 @@ func (c *patchedComparer) divide(ctx context.Context, parts chan<- comparedPart)
 }
 
 // blocksIn gives the words of those of the blocks [first, end) that are listed.
-func blocksIn(s *Stored, first, end int64) []uint32 {
+func blocksIn(s *storedContent, first, end int64) []uint32 {
 	n := int64(len(s.Blocks))
 	return s.Blocks[min(first, n):min(end, n)]
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 )
 
 // Damage of a copied block in the new image shows, whatever it decodes to.
@@ -24,7 +25,7 @@ func TestComparePatchedDamage(t *testing.T) {
 			if word != 0 {
 				found++
 				broken := bytes.Clone(image)
-				broken[at+int64(BlockStored(word)/2)] ^= 4
+				broken[at+int64(ondisk.BlockStored(word)/2)] ^= 4
 				n := lookup(t, rootOf(t, openImage(t, broken, c.o.Library)), "image")
 				want := patchedOver(c, c.data.now)
 				want.below = storedOnly{want.below.(storer)}
@@ -34,7 +35,7 @@ func TestComparePatchedDamage(t *testing.T) {
 					t.Errorf("seed %d: damage of block %d does not show (%v)", seed, i, err)
 				}
 			}
-			at += int64(BlockStored(word))
+			at += int64(ondisk.BlockStored(word))
 		}
 		n := *node
 		n.Size++

@@ -1,12 +1,27 @@
 package squash
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// InodeInfo is what a scan of the inode table tells of an inode.
-type InodeInfo struct {
-	Ref    Ref
+	"relive/squash/internal/ondisk"
+)
+
+// Content returns the size in bytes of all files that the image holds, each
+// inode counted once, and the number of inodes. It reads the whole inode table.
+func (r *Reader) Content() (bytes, inodes int64, err error) {
+	err = r.scanInodes(func(i inodeInfo) error {
+		bytes += i.Size
+		inodes++
+		return nil
+	})
+	return bytes, inodes, err
+}
+
+// inodeInfo is what a scan of the inode table tells of an inode.
+type inodeInfo struct {
+	Ref    ondisk.Ref
 	Number uint32
-	Type   InodeType
+	Type   ondisk.InodeType
 	Nlink  uint32
 
 	// Of files.
@@ -18,9 +33,9 @@ type InodeInfo struct {
 	FragmentOffset uint32
 }
 
-// ScanInodes calls fn for every inode, reachable or not, in the order of the
+// scanInodes calls fn for every inode, reachable or not, in the order of the
 // table. An error of fn ends the scan and is returned.
-func (r *Reader) ScanInodes(fn func(InodeInfo) error) error {
+func (r *Reader) scanInodes(fn func(inodeInfo) error) error {
 	c := r.cursor(&r.inodes)
 	if err := c.seek(0); err != nil {
 		return err
@@ -33,20 +48,20 @@ func (r *Reader) ScanInodes(fn func(InodeInfo) error) error {
 		if err != nil {
 			return err
 		}
-		info := InodeInfo{Ref: n.ref, Number: n.Number, Type: n.Type, Nlink: n.Nlink, Fragment: NoFragment}
+		info := inodeInfo{Ref: n.ref, Number: n.Number, Type: n.Type, Nlink: n.Nlink, Fragment: ondisk.NoFragment}
 		switch n.Type {
-		case InodeFile, InodeExtFile:
+		case ondisk.InodeFile, ondisk.InodeExtFile:
 			info.Size, info.Start = int64(n.FileSize), int64(n.Start)
-			info.Blocks = int64(BlockCount(n.FileSize, r.super.BlockSize, n.Fragment))
+			info.Blocks = int64(ondisk.BlockCount(n.FileSize, r.super.BlockSize, n.Fragment))
 			info.Fragment, info.FragmentOffset = n.Fragment, n.FragmentOffset
 			for range info.Blocks {
 				b, err := c.bytes(4)
 				if err != nil {
 					return within(err, "%s: block list", n.place())
 				}
-				info.StoredBytes += int64(BlockStored(binary.LittleEndian.Uint32(b)))
+				info.StoredBytes += int64(ondisk.BlockStored(binary.LittleEndian.Uint32(b)))
 			}
-		case InodeExtDir:
+		case ondisk.InodeExtDir:
 			if err := r.skipIndex(c, &n); err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -119,7 +120,7 @@ type verifier struct {
 	numbers  map[uint32]uint64 // bitmap of the inode numbers that were seen
 	complete bool              // the scan read the whole inode table
 	listed   int64             // bytes of all listings that were read
-	barrier  Ref               // all of the inode table before it is scanned or lost
+	barrier  ondisk.Ref        // all of the inode table before it is scanned or lost
 	runs     []blockRun
 	needs    map[uint32]tailNeed // by fragment
 	xattrUse []uint64            // bitmap of the xattr ids that inodes name

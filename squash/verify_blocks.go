@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"relive/squash/internal/ondisk"
 )
 
 // blockRun is a row of stored blocks: those of a file, or one fragment block.
 type blockRun struct {
 	start    int64
-	list     Ref    // of the file's block words
-	size     int64  // of the file; -1 is a fragment block
-	fragment uint32 // of the file; the block word of a fragment block
-	number   uint32 // of the inode, or of the fragment
-	stored   int64  // bytes of the blocks, never 0
-	words    uint64 // a hash of the block words
+	list     ondisk.Ref // of the file's block words
+	size     int64      // of the file; -1 is a fragment block
+	fragment uint32     // of the file; the block word of a fragment block
+	number   uint32     // of the inode, or of the fragment
+	stored   int64      // bytes of the blocks, never 0
+	words    uint64     // a hash of the block words
 }
 
 // decodeJob is a block to decode.
@@ -79,19 +81,19 @@ func (v *verifier) addFragments() {
 		if i%4096 == 0 && v.stop() {
 			return
 		}
-		f, err := v.r.Fragment(i)
+		f, err := v.r.fragment(i)
 		if err != nil {
 			v.err(err)
 			continue
 		}
-		if end := f.Start + int64(BlockStored(f.Word)); end > v.r.inodes.start {
+		if end := f.Start + int64(ondisk.BlockStored(f.Word)); end > v.r.inodes.start {
 			v.fault(fmt.Sprintf("fragment %d", i), "reaches to %d, into the inode table at %d", end, v.r.inodes.start)
 		}
 		if _, ok := v.needs[i]; !ok && v.complete {
 			v.warn(fmt.Sprintf("fragment %d", i), "holds the tail of no file")
 		}
-		v.runs = append(v.runs, blockRun{start: f.Start, size: -1, fragment: f.Word, number: i, stored: int64(BlockStored(f.Word))})
-		v.total += int64(BlockStored(f.Word))
+		v.runs = append(v.runs, blockRun{start: f.Start, size: -1, fragment: f.Word, number: i, stored: int64(ondisk.BlockStored(f.Word))})
+		v.total += int64(ondisk.BlockStored(f.Word))
 	}
 }
 
@@ -143,8 +145,8 @@ func (v *verifier) feed(batches chan<- *batch, free <-chan *batch) {
 			seq++
 			j.seq = seq
 			b.jobs = append(b.jobs, j)
-			b.stored += int64(BlockStored(j.word))
-			at = j.start + int64(BlockStored(j.word))
+			b.stored += int64(ondisk.BlockStored(j.word))
+			at = j.start + int64(ondisk.BlockStored(j.word))
 			return len(b.jobs) < batchBlocks && b.stored < 1<<20 || flush()
 		})
 		if err != nil {
@@ -170,7 +172,7 @@ func (run *blockRun) place() string {
 // it.
 func sameBlocks(a, b *blockRun) bool {
 	return a.start == b.start && a.stored == b.stored && a.words == b.words && a.size == b.size &&
-		(a.size < 0 || (a.fragment == NoFragment) == (b.fragment == NoFragment))
+		(a.size < 0 || (a.fragment == ondisk.NoFragment) == (b.fragment == ondisk.NoFragment))
 }
 
 // eachBlock calls fn for the stored blocks of a run until it says no.
@@ -183,7 +185,7 @@ func (v *verifier) eachBlock(c *cursor, run *blockRun, fn func(decodeJob) bool) 
 		return within(err, "%s: block list", run.place())
 	}
 	at, bs := run.start, int64(v.r.blockSize)
-	for i := range int64(BlockCount(uint64(run.size), v.r.super.BlockSize, run.fragment)) {
+	for i := range int64(ondisk.BlockCount(uint64(run.size), v.r.super.BlockSize, run.fragment)) {
 		b, err := c.bytes(4)
 		if err != nil {
 			return within(err, "%s: block list", run.place())
@@ -195,7 +197,7 @@ func (v *verifier) eachBlock(c *cursor, run *blockRun, fn func(decodeJob) bool) 
 		if !fn(decodeJob{start: at, word: word, want: uint32(min(bs, run.size-i*bs)), run: run, number: i}) {
 			return nil
 		}
-		at += int64(BlockStored(word))
+		at += int64(ondisk.BlockStored(word))
 	}
 	return nil
 }
@@ -224,7 +226,7 @@ func (v *verifier) decodeBatch(dst []byte, b *batch) {
 		} else {
 			blocks++
 		}
-		n, err := v.r.ReadBlock(dst, j.start, j.word)
+		n, err := v.r.readBlock(dst, j.start, j.word)
 		decoded += int64(n)
 		switch {
 		case err != nil:

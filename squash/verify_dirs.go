@@ -3,6 +3,7 @@ package squash
 import (
 	"fmt"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -10,7 +11,7 @@ import (
 func (v *verifier) checkDirs() {
 	c := v.r.cursor(&v.r.inodes)
 	for i := range v.inodes {
-		if v.inodes[i].typ.Basic() != InodeDir {
+		if v.inodes[i].typ.Basic() != ondisk.InodeDir {
 			continue
 		}
 		if v.stop() {
@@ -31,7 +32,7 @@ func (v *verifier) checkDirs() {
 
 // checkDir checks a directory's entries and its index. c is at the index.
 func (v *verifier) checkDir(c *cursor, n *inode, self int) {
-	d := dir{r: v.r, number: n.Number, ref: n.ref, start: MakeRef(int64(n.DirBlock), int(n.DirOffset)), size: n.listing()}
+	d := dir{r: v.r, number: n.Number, ref: n.ref, start: ondisk.MakeRef(int64(n.DirBlock), int(n.DirOffset)), size: n.Listing()}
 	heads := v.readHeads(c, n)
 	if d.size == 0 {
 		if len(heads) > 0 {
@@ -98,8 +99,8 @@ func (v *verifier) checkDir(c *cursor, n *inode, self int) {
 }
 
 // readHeads reads the index of a directory.
-func (v *verifier) readHeads(c *cursor, n *inode) []DirIndex {
-	var heads []DirIndex
+func (v *verifier) readHeads(c *cursor, n *inode) []ondisk.DirIndex {
+	var heads []ondisk.DirIndex
 	for i := range n.IndexCount {
 		x, err := v.r.nextIndex(c)
 		if err != nil {
@@ -139,7 +140,7 @@ func (v *verifier) checkEntry(d *dir, e *entry, self int) {
 	if !e.typ.Valid() || n.typ.Basic() != e.typ.Basic() {
 		v.fault(place(), "names a %s, where inode %d is a %s", e.typ, n.number, n.typ)
 	}
-	if n.typ.Basic() != InodeDir {
+	if n.typ.Basic() != ondisk.InodeDir {
 		n.links++
 		return
 	}
@@ -164,7 +165,7 @@ func (v *verifier) checkLinks() {
 		return
 	}
 	root := v.find(v.r.super.Root)
-	if root == nil || root.typ.Basic() != InodeDir {
+	if root == nil || root.typ.Basic() != ondisk.InodeDir {
 		v.fault("superblock", "the root inode at %#x is no directory", uint64(v.r.super.Root))
 		return
 	}
@@ -175,7 +176,7 @@ func (v *verifier) checkLinks() {
 		}
 		n := &v.inodes[i]
 		switch {
-		case n.typ.Basic() == InodeDir:
+		case n.typ.Basic() == ondisk.InodeDir:
 			if n.reach == reachUnknown {
 				v.follow(i)
 			}

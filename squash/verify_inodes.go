@@ -4,18 +4,20 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+
+	"relive/squash/internal/ondisk"
 )
 
 // scannedInode is what Verify keeps of an inode.
 type scannedInode struct {
-	ref    Ref
+	ref    ondisk.Ref
 	number uint32
 	nlink  uint32
 	parent uint32 // inode number that a directory records
 	links  uint32 // names of the inode; in a directory, 2 and its subdirectories
 	kids   uint32 // entries of a directory
 	holder uint32 // 1 + index of the directory that names a directory
-	typ    InodeType
+	typ    ondisk.InodeType
 	reach  reach
 }
 
@@ -36,8 +38,8 @@ type tailNeed struct {
 }
 
 // find gives the scanned inode at ref, or nil.
-func (v *verifier) find(ref Ref) *scannedInode {
-	i, ok := slices.BinarySearchFunc(v.inodes, ref, func(n scannedInode, ref Ref) int {
+func (v *verifier) find(ref ondisk.Ref) *scannedInode {
+	i, ok := slices.BinarySearchFunc(v.inodes, ref, func(n scannedInode, ref ondisk.Ref) int {
 		switch {
 		case n.ref < ref:
 			return -1
@@ -107,19 +109,19 @@ func (v *verifier) scanOn(c *cursor, early bool) error {
 
 // namedRefs walks the directories from the root and gives, in order, the
 // inodes from a place on that they name.
-func (v *verifier) namedRefs(from Ref) []Ref {
+func (v *verifier) namedRefs(from ondisk.Ref) []ondisk.Ref {
 	r := v.r
-	refs, dirs := []Ref{r.super.Root}, []Ref{r.super.Root}
-	seen := map[Ref]bool{r.super.Root: true}
+	refs, dirs := []ondisk.Ref{r.super.Root}, []ondisk.Ref{r.super.Root}
+	seen := map[ondisk.Ref]bool{r.super.Root: true}
 	c := r.cursor(&r.inodes)
 	for listed := int64(0); len(dirs) > 0 && !v.stop(); {
 		n, err := r.readInode(c, dirs[len(dirs)-1])
 		dirs = dirs[:len(dirs)-1]
 		// As in checkDir, no byte of the directory table is read twice.
-		if listed += int64(n.listing()); err != nil || n.Type.Basic() != InodeDir || listed > v.dirChain.decoded {
+		if listed += int64(n.Listing()); err != nil || n.Type.Basic() != ondisk.InodeDir || listed > v.dirChain.decoded {
 			continue
 		}
-		d := dir{r: r, number: n.Number, start: MakeRef(int64(n.DirBlock), int(n.DirOffset)), size: n.listing()}
+		d := dir{r: r, number: n.Number, start: ondisk.MakeRef(int64(n.DirBlock), int(n.DirOffset)), size: n.Listing()}
 		l, err := d.open()
 		if err != nil {
 			continue
@@ -129,7 +131,7 @@ func (v *verifier) namedRefs(from Ref) []Ref {
 			if e.ref >= from {
 				refs = append(refs, e.ref)
 			}
-			if e.typ == InodeDir && !seen[e.ref] {
+			if e.typ == ondisk.InodeDir && !seen[e.ref] {
 				seen[e.ref] = true
 				dirs = append(dirs, e.ref)
 			}
@@ -159,16 +161,16 @@ func (v *verifier) noteInode(n *inode) {
 	if n.TargetSize > 4096 {
 		v.warn(n.place(), "symlink target of %d bytes: Linux shows at most a page", n.TargetSize)
 	}
-	if n.Xattr != NoXattr && n.Xattr < v.r.xattrCount {
+	if n.Xattr != ondisk.NoXattr && n.Xattr < v.r.xattrCount {
 		v.xattrUse = growBitmap(v.xattrUse, n.Xattr)
 		setBit(v.xattrUse, n.Xattr)
 	}
 	s := scannedInode{ref: n.ref, number: n.Number, nlink: n.Nlink, typ: n.Type, parent: n.Parent}
 	switch n.Type.Basic() {
-	case InodeDir:
+	case ondisk.InodeDir:
 		v.report.Dirs++
 		s.links = 2
-	case InodeFile:
+	case ondisk.InodeFile:
 		v.report.Files++
 	}
 	v.inodes = append(v.inodes, s)
@@ -177,9 +179,9 @@ func (v *verifier) noteInode(n *inode) {
 // scanTail passes what follows an inode's head and checks block lists.
 func (v *verifier) scanTail(c *cursor, n *inode) error {
 	switch n.Type {
-	case InodeExtDir:
+	case ondisk.InodeExtDir:
 		return v.r.skipIndex(c, n)
-	case InodeFile, InodeExtFile:
+	case ondisk.InodeFile, ondisk.InodeExtFile:
 		return v.scanBlockList(c, n)
 	}
 	return nil
@@ -188,7 +190,7 @@ func (v *verifier) scanTail(c *cursor, n *inode) error {
 // scanBlockList checks a file's block words and notes where its blocks are.
 func (v *verifier) scanBlockList(c *cursor, n *inode) error {
 	r, bs := v.r, uint64(v.r.blockSize)
-	blocks := BlockCount(n.FileSize, r.super.BlockSize, n.Fragment)
+	blocks := ondisk.BlockCount(n.FileSize, r.super.BlockSize, n.Fragment)
 	run := blockRun{start: int64(n.Start), list: n.tail, size: int64(n.FileSize), fragment: n.Fragment, number: n.Number}
 	at, bad, holes := int64(n.Start), false, uint64(0)
 	for i := range blocks {

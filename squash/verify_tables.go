@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -13,12 +14,12 @@ import (
 func (v *verifier) checkMount() {
 	r, s := v.r, &v.r.super
 	next, nextName := int64(s.BytesUsed), "end of the image"
-	if s.XattrTableStart != NoTable {
-		start := int64(s.XattrTableStart) + XattrTableHeaderSize
+	if s.XattrTableStart != ondisk.NoTable {
+		start := int64(s.XattrTableStart) + ondisk.XattrTableHeaderSize
 		if r.xattrCount == 0 {
 			v.fault("xattr table", "has no entries; an image without xattrs has no table")
 		}
-		if end := start + int64(len(r.xattrIDs))*IndexSize; end != next {
+		if end := start + int64(len(r.xattrIDs))*ondisk.IndexSize; end != next {
 			v.fault("xattr table", "its index ends at %d, not at the %s at %d", end, nextName, next)
 		}
 		v.checkIndex("xattr table", r.xattrIDs, int64(s.XattrTableStart))
@@ -27,23 +28,23 @@ func (v *verifier) checkMount() {
 		}
 		next, nextName = r.pairs.start, "xattr pairs"
 	}
-	if end := int64(s.IDTableStart) + int64(len(r.idIndex))*IndexSize; end != next {
+	if end := int64(s.IDTableStart) + int64(len(r.idIndex))*ondisk.IndexSize; end != next {
 		v.fault("id table", "its index ends at %d, not at the %s at %d", end, nextName, next)
 	}
 	v.checkIndex("id table", r.idIndex, int64(s.IDTableStart))
 	next, nextName = r.idIndex[0], "id table"
 	if len(r.exports) > 0 {
-		if end := int64(s.ExportTableStart) + int64(len(r.exports))*IndexSize; end != next {
+		if end := int64(s.ExportTableStart) + int64(len(r.exports))*ondisk.IndexSize; end != next {
 			v.fault("export table", "its index ends at %d, not at the %s at %d", end, nextName, next)
 		}
 		v.checkIndex("export table", r.exports, int64(s.ExportTableStart))
 		next, nextName = r.exports[0], "export table"
 	}
-	if (s.Flags&FlagExportable != 0) != (s.ExportTableStart != NoTable) {
+	if (s.Flags&FlagExportable != 0) != (s.ExportTableStart != ondisk.NoTable) {
 		v.warn("superblock", "the exportable flag and the export table's start do not agree")
 	}
 	if len(r.fragments) > 0 {
-		if end := int64(s.FragmentTableStart) + int64(len(r.fragments))*IndexSize; end > next {
+		if end := int64(s.FragmentTableStart) + int64(len(r.fragments))*ondisk.IndexSize; end > next {
 			v.fault("fragment table", "its index ends at %d, behind the %s at %d", end, nextName, next)
 		}
 		v.checkIndex("fragment table", r.fragments, int64(s.FragmentTableStart))
@@ -55,7 +56,7 @@ func (v *verifier) checkMount() {
 	if r.inodes.start >= r.dirs.start {
 		v.fault("inode table", "starts at %d, not before the directory table at %d", r.inodes.start, r.dirs.start)
 	}
-	if s.Root.Offset() > MetadataSize {
+	if s.Root.Offset() > ondisk.MetadataSize {
 		v.fault("superblock", "root inode at byte %d of a metadata block", s.Root.Offset())
 	}
 	v.checkPadding()
@@ -82,7 +83,7 @@ func (v *verifier) checkIndex(table string, index []int64, start int64) {
 		if i+1 < len(index) {
 			next = index[i+1]
 		}
-		if at >= next || next-at > MetadataSize+2 {
+		if at >= next || next-at > ondisk.MetadataSize+2 {
 			v.fault(fmt.Sprintf("%s: index entry %d", table, i), "block at %d does not come right before %d", at, next)
 		}
 		if v.stop() {
@@ -96,14 +97,14 @@ func (v *verifier) checkTables() {
 	r, s := v.r, &v.r.super
 	v.walkBlocks(&r.inodes)
 	v.dirChain = v.walkBlocks(&r.dirs)
-	if s.XattrTableStart != NoTable {
+	if s.XattrTableStart != ondisk.NoTable {
 		v.pairs = v.walkBlocks(&r.pairs)
 	}
-	v.checkEntries("id table", r.idIndex, uint64(s.IDCount), IDSize)
-	v.checkEntries("fragment table", r.fragments, uint64(s.FragmentCount), FragmentEntrySize)
-	v.checkEntries("xattr table", r.xattrIDs, uint64(r.xattrCount), XattrIDSize)
+	v.checkEntries("id table", r.idIndex, uint64(s.IDCount), ondisk.IDSize)
+	v.checkEntries("fragment table", r.fragments, uint64(s.FragmentCount), ondisk.FragmentEntrySize)
+	v.checkEntries("xattr table", r.xattrIDs, uint64(r.xattrCount), ondisk.XattrIDSize)
 	if r.exports != nil {
-		v.checkEntries("export table", r.exports, uint64(s.InodeCount), ExportSize)
+		v.checkEntries("export table", r.exports, uint64(s.InodeCount), ondisk.ExportSize)
 	}
 }
 
@@ -114,7 +115,7 @@ type blockChain struct {
 }
 
 // has tells whether a reference into the region names one of the blocks.
-func (c *blockChain) has(g *region, ref Ref) bool {
+func (c *blockChain) has(g *region, ref ondisk.Ref) bool {
 	_, ok := slices.BinarySearch(c.starts, g.start+ref.Block())
 	return ok
 }
@@ -129,13 +130,13 @@ func (v *verifier) walkBlocks(g *region) (chain blockChain) {
 		b, err := v.r.meta(pos)
 		if err != nil {
 			v.err(within(err, "%s", g.name))
-			b.data = make([]byte, MetadataSize) // what may be in it
+			b.data = make([]byte, ondisk.MetadataSize) // what may be in it
 			// The header tells where the next one is, unless it is the damage.
 			if b.next = v.behind(pos); b.next == 0 {
 				return chain
 			}
-		} else if len(b.data) != MetadataSize && b.next < g.end {
-			v.fault(g.name, "metadata block at offset %d decodes to %d bytes, but only the last may be shorter than %d", pos, len(b.data), MetadataSize)
+		} else if len(b.data) != ondisk.MetadataSize && b.next < g.end {
+			v.fault(g.name, "metadata block at offset %d decodes to %d bytes, but only the last may be shorter than %d", pos, len(b.data), ondisk.MetadataSize)
 		}
 		chain.starts = append(chain.starts, pos)
 		chain.decoded += int64(len(b.data))
@@ -151,11 +152,11 @@ func (v *verifier) walkBlocks(g *region) (chain blockChain) {
 // where its header makes no sense.
 func (v *verifier) behind(pos int64) int64 {
 	var b [2]byte
-	if v.r.ReadStored(b[:], pos) != nil {
+	if v.r.readStored(b[:], pos) != nil {
 		return 0
 	}
-	n, _ := MetadataStored(binary.LittleEndian.Uint16(b[:]))
-	if n > MetadataSize {
+	n, _ := ondisk.MetadataStored(binary.LittleEndian.Uint16(b[:]))
+	if n > ondisk.MetadataSize {
 		return 0
 	}
 	return pos + 2 + int64(n)
@@ -168,7 +169,7 @@ func (v *verifier) checkEntries(table string, index []int64, count uint64, entry
 		if v.stop() {
 			return
 		}
-		want := min(left, MetadataSize)
+		want := min(left, ondisk.MetadataSize)
 		left -= want
 		b, err := v.r.meta(at)
 		if err != nil {
@@ -191,15 +192,15 @@ func (v *verifier) checkExports() {
 		if i%4096 == 0 && v.stop() {
 			return
 		}
-		b, err := r.indexed(r.exports, i, ExportSize)
+		b, err := r.indexed(r.exports, i, ondisk.ExportSize)
 		if err != nil {
 			// checkTables has told of the block; pass it.
-			if i%(MetadataSize/ExportSize) == 0 && v.full() {
+			if i%(ondisk.MetadataSize/ondisk.ExportSize) == 0 && v.full() {
 				return
 			}
 			continue
 		}
-		ref := Ref(binary.LittleEndian.Uint64(b))
+		ref := ondisk.Ref(binary.LittleEndian.Uint64(b))
 		n := v.find(ref)
 		switch {
 		case n == nil && v.numbers[(i+1)/64]>>((i+1)%64)&1 == 0:

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree/systest"
 )
 
@@ -21,7 +22,7 @@ func TestVerifyWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := openBytes(t, b)
-	for at := int64(SuperblockSize) + 30; at < r.inodes.start; at += 700 {
+	for at := int64(ondisk.SuperblockSize) + 30; at < r.inodes.start; at += 700 {
 		b[at] ^= 0xff
 	}
 	var first string

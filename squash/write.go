@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -53,8 +54,8 @@ type WriteOptions struct {
 // percent of one made afresh.
 const DefaultMaxDead = 0.005
 
-// ChosenFlags are the superblock's flags that a writer may choose.
-const ChosenFlags = FlagUncompressedInodes | FlagUncompressedData | FlagUncompressedFragments | FlagNoFragments |
+// chosenFlags are the superblock's flags that a writer may choose.
+const chosenFlags = FlagUncompressedInodes | FlagUncompressedData | FlagUncompressedFragments | FlagNoFragments |
 	FlagAlwaysFragments | FlagDuplicates | FlagExportable | FlagUncompressedXattrs | FlagNoXattrs | FlagUncompressedIDs
 
 // imageAlign is what an image is padded to: a loop device does not show the
@@ -66,8 +67,8 @@ const imageAlign = 4096
 // block size and flags. That r was made without extended attributes is no
 // reason to drop those of another tree.
 func WriteOptionsLike(r *Reader) WriteOptions {
-	sb := r.Superblock()
-	return WriteOptions{Codec: r.Options(), BlockSize: int(sb.BlockSize), Flags: sb.Flags & ChosenFlags &^ FlagNoXattrs, MkfsTime: sb.MkfsTime}
+	sb := &r.super
+	return WriteOptions{Codec: r.Options(), BlockSize: int(sb.BlockSize), Flags: sb.Flags & chosenFlags &^ FlagNoXattrs, MkfsTime: sb.MkfsTime}
 }
 
 // WriteProgress tells how far a Plan's Write has come.
@@ -151,8 +152,8 @@ func (o *WriteOptions) check() error {
 	if o.BlockSize < MinBlockSize || o.BlockSize > MaxBlockSize || o.BlockSize&(o.BlockSize-1) != 0 {
 		return fmt.Errorf("block size %d is not a power of two from %d to %d", o.BlockSize, MinBlockSize, MaxBlockSize)
 	}
-	if o.Flags&^ChosenFlags != 0 {
-		return fmt.Errorf("superblock flags %#x cannot be chosen", o.Flags&^ChosenFlags)
+	if o.Flags&^chosenFlags != 0 {
+		return fmt.Errorf("superblock flags %#x cannot be chosen", o.Flags&^chosenFlags)
 	}
 	if o.Library == nil {
 		return fmt.Errorf("no compressor library")
@@ -202,7 +203,7 @@ func (p *Plan) OnProgress(fn func(WriteProgress)) { p.o.Progress = fn }
 
 // dataStart is where the first block may lie.
 func (p *Plan) dataStart() int64 {
-	start := int64(SuperblockSize)
+	start := int64(ondisk.SuperblockSize)
 	if opts := p.o.Codec.Marshal(p.o.BlockSize); opts != nil {
 		start += 2 + int64(len(opts))
 	}

@@ -71,7 +71,7 @@ func (c *copier) some(e extent) (int64, error) {
 		c.buf = make([]byte, 1<<20)
 	}
 	p := c.buf[:min(e.len, int64(len(c.buf)))]
-	if err := c.img.ReadStored(p, e.src); err != nil {
+	if err := c.img.readStored(p, e.src); err != nil {
 		return 0, err
 	}
 	if _, err := c.out.WriteAt(p, c.base+e.dst); err != nil {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -36,7 +37,7 @@ type dataWriter struct {
 	compressors chan codec.Compressor
 	slots       chan *slot
 	runs        chan keptRun // to be copied; their places were found
-	fragments   []FragmentEntry
+	fragments   []ondisk.FragmentEntry
 
 	packed  map[packedTail]fragmentRef // where tails are that were packed anew
 	current *slot                      // fragment block that is being filled
@@ -141,7 +142,7 @@ func (w *dataWriter) startFragments() {
 	for _, s := range w.plan.sources {
 		for i := range s.frags {
 			if u := &s.frags[i]; !u.drop {
-				w.fragments = append(w.fragments, FragmentEntry{
+				w.fragments = append(w.fragments, ondisk.FragmentEntry{
 					Start: s.moved(u.entry.Start, []uint32{u.entry.Word}), Word: u.entry.Word})
 			}
 		}
@@ -175,7 +176,7 @@ func (w *dataWriter) work(j *job, c tree.Content) error {
 // compress sets the job's data and word from slot.raw.
 func (w *dataWriter) compress(j *job, raw uint16) error {
 	s := j.slot
-	j.data, j.word = s.raw, uint32(len(s.raw))|BlockUncompressed
+	j.data, j.word = s.raw, uint32(len(s.raw))|ondisk.BlockUncompressed
 	if w.plan.o.Flags&raw != 0 {
 		return nil
 	}
@@ -351,7 +352,7 @@ func (w *dataWriter) writeFragments(leave int) error {
 		if j.err != nil {
 			return j.err
 		}
-		w.fragments = append(w.fragments, FragmentEntry{Start: w.pos, Word: j.word})
+		w.fragments = append(w.fragments, ondisk.FragmentEntry{Start: w.pos, Word: j.word})
 		w.closed = w.closed[1:]
 		if err := w.write(j.data); err != nil {
 			return err

@@ -3,6 +3,7 @@ package squash
 import (
 	"math/bits"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -39,7 +40,7 @@ func (k keepBits) run(i, n int) (kept bool, end int) {
 // keepUnchanged decides whether f, whose content is that of stored with changes,
 // is fresh, mixed or stored. It reads nothing: what did not change is told by
 // the content itself.
-func (p *Plan) keepUnchanged(f *file, content tree.Patched, stored *Stored, src *source) {
+func (p *Plan) keepUnchanged(f *file, content tree.Patched, stored *storedContent, src *source) {
 	// What a lower layer had would be looked for in vain, block by block.
 	f.more.was = nil
 	if stored.Size == f.size && !content.ChangedIn(0, f.size) {
@@ -68,7 +69,7 @@ func (p *Plan) keepUnchanged(f *file, content tree.Patched, stored *Stored, src 
 		}
 	}
 	tail := f.size % bs
-	keepTail := p.tailInFragment(f.size) && stored.Fragment != NoFragment && stored.Size == f.size && !content.ChangedIn(f.size-tail, tail)
+	keepTail := p.tailInFragment(f.size) && stored.Fragment != ondisk.NoFragment && stored.Size == f.size && !content.ChangedIn(f.size-tail, tail)
 	if some || keepTail {
 		f.kind, f.source, f.keepTail = mixedFile, src, keepTail
 		f.more.stored, f.more.keep = *stored, keep

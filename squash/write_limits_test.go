@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -151,23 +152,23 @@ func TestFileInodeForms(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		f    file
-		h    InodeHead
+		h    ondisk.InodeHead
 		ext  bool
 	}{
-		{"plain", file{size: 10, start: 96}, InodeHead{Nlink: 1}, false},
-		{"largest basic", file{size: 1<<32 - 1, start: 1<<32 - 1}, InodeHead{Nlink: 1}, false},
-		{"far", file{size: 10, start: 1 << 32}, InodeHead{Nlink: 1}, true},
-		{"large", file{size: 1 << 32}, InodeHead{Nlink: 1}, true},
-		{"sparse", file{size: 3 * 4096, words: []uint32{1, 0, 3}}, InodeHead{Nlink: 1, Sparse: 4096}, true},
-		{"linked", file{size: 10}, InodeHead{Nlink: 2}, true},
+		{"plain", file{size: 10, start: 96}, ondisk.InodeHead{Nlink: 1}, false},
+		{"largest basic", file{size: 1<<32 - 1, start: 1<<32 - 1}, ondisk.InodeHead{Nlink: 1}, false},
+		{"far", file{size: 10, start: 1 << 32}, ondisk.InodeHead{Nlink: 1}, true},
+		{"large", file{size: 1 << 32}, ondisk.InodeHead{Nlink: 1}, true},
+		{"sparse", file{size: 3 * 4096, words: []uint32{1, 0, 3}}, ondisk.InodeHead{Nlink: 1, Sparse: 4096}, true},
+		{"linked", file{size: 10}, ondisk.InodeHead{Nlink: 2}, true},
 	} {
 		sparse := c.h.Sparse
-		c.h.Type, c.h.Xattr = InodeFile, NoXattr
+		c.h.Type, c.h.Xattr = ondisk.InodeFile, ondisk.NoXattr
 		if c.f.words == nil {
 			c.f.words = data
 		}
 		b := w.fileInode(nil, &c.h, &c.f)
-		if got := c.h.Type == InodeExtFile; got != c.ext || len(b) != c.h.Type.HeadSize()+12 {
+		if got := c.h.Type == ondisk.InodeExtFile; got != c.ext || len(b) != c.h.Type.HeadSize()+12 {
 			t.Errorf("%s: %v of %d bytes", c.name, c.h.Type, len(b))
 		}
 		if c.h.Start != uint64(c.f.start) || c.h.FileSize != uint64(c.f.size) || c.h.Sparse != sparse {
@@ -318,7 +319,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"name ..", named(".."), ".."},
 		{"empty name", named(""), "empty"},
 		{"no data", dir(hollow), "/hollow"},
-		{"too many blocks", dir(sparseFile("s", islands{size: 4096*MaxStoredBlocks + 1})), "more than"},
+		{"too many blocks", dir(sparseFile("s", islands{size: 4096*maxStoredBlocks + 1})), "more than"},
 		{"xattr of 65537", dir(xattr), "/x: attribute"},
 	} {
 		p, err := NewPlan(context.Background(), c.root, lz4Options(t, 4096))
@@ -387,7 +388,7 @@ func TestWriteLosses(t *testing.T) {
 	}
 	o.Flags |= FlagNoXattrs
 	image, plan = writeImage(t, root, o)
-	if r := openImage(t, image, o.Library); r.Superblock().XattrTableStart != NoTable || plan.Stats.DroppedXattrs["user.y"] != 1 {
+	if r := openImage(t, image, o.Library); r.super.XattrTableStart != ondisk.NoTable || plan.Stats.DroppedXattrs["user.y"] != 1 {
 		t.Errorf("without attributes: %+v", plan.Stats)
 	}
 }
@@ -405,7 +406,7 @@ func TestWriteReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sb := openImage(t, m.b, o.Library).Superblock()
+	sb := openImage(t, m.b, o.Library).super
 	if rep.Size != int64(len(m.b)) || rep.BytesUsed != int64(sb.BytesUsed) || rep.Fragments != sb.FragmentCount || rep.Inodes != sb.InodeCount ||
 		rep.DataBytes+rep.TableBytes != rep.BytesUsed || uint64(rep.Inodes) != p.Stats.Inodes ||
 		rep.DataBytes != int64(sb.InodeTableStart)-p.dataStart() {

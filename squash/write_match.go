@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -72,7 +73,7 @@ func (p *Plan) matchPrior(ctx context.Context) error {
 			f.more.was = nil
 			continue
 		}
-		stored, err := s.Stored()
+		stored, err := s.storedForm()
 		if err != nil {
 			return fmt.Errorf("%s: in the layer below: %w", f.describe(), err)
 		}
@@ -149,7 +150,7 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	tail := f.size % bs
 	hasTail := p.tailInFragment(f.size)
 	keepTail := false
-	if hasTail && stored.Fragment != NoFragment && stored.Size == f.size {
+	if hasTail && stored.Fragment != ondisk.NoFragment && stored.Size == f.size {
 		if keepTail, err = equal(f.size-tail, tail); err != nil {
 			return err
 		}
@@ -160,7 +161,7 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	case kept > 0 || keepTail:
 		f.kind, f.more.keep, f.keepTail = mixedFile, keep, keepTail
 	default:
-		f.more.stored, f.source = Stored{}, nil
+		f.more.stored, f.source = storedContent{}, nil
 	}
 	return nil
 }
@@ -204,7 +205,7 @@ func hashStored(f *file, buf []byte) (digest, error) {
 	for _, word := range f.words {
 		n := min(int64(len(buf)), f.size-off)
 		if word != 0 {
-			got, err := img.ReadBlock(buf[:n], at, word)
+			got, err := img.readBlock(buf[:n], at, word)
 			if err != nil {
 				return digest{}, err
 			}
@@ -213,7 +214,7 @@ func hashStored(f *file, buf []byte) (digest, error) {
 			}
 			h.block(off, buf[:n])
 		}
-		at += int64(BlockStored(word))
+		at += int64(ondisk.BlockStored(word))
 		off += n
 	}
 	if off < f.size {
@@ -228,7 +229,7 @@ func hashStored(f *file, buf []byte) (digest, error) {
 
 // readTail reads a tail out of its fragment block.
 func readTail(img *Reader, fragment, offset uint32, p []byte) error {
-	b, err := img.FragmentBlock(fragment)
+	b, err := img.fragmentBlock(fragment)
 	if err != nil {
 		return err
 	}
@@ -342,7 +343,7 @@ func (p *Plan) duplicateCandidates(fresh map[int64][]int) map[int64][]int {
 	for _, i := range index {
 		f := p.files.at(i)
 		budget -= int64(len(f.words)) * int64(p.o.BlockSize)
-		if b := (block{f.source.img, f.fragment}); b.n != NoFragment && !decoded[b] {
+		if b := (block{f.source.img, f.fragment}); b.n != ondisk.NoFragment && !decoded[b] {
 			decoded[b] = true
 			budget -= int64(p.o.BlockSize)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -86,7 +87,7 @@ func TestWritePrior(t *testing.T) {
 				sameTree(t, name, root, rootOf(t, r))
 
 				// What is kept, by the rule.
-				s, err := old.Data.(storer).Stored()
+				s, err := old.Data.(storer).storedForm()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -105,7 +106,7 @@ func TestWritePrior(t *testing.T) {
 						t.Errorf("%s: block %d kept: %v", name, i, got)
 					}
 				}
-				tail := plan.tailInFragment(int64(len(c.now))) && s.Fragment != NoFragment && len(c.was) == len(c.now) &&
+				tail := plan.tailInFragment(int64(len(c.now))) && s.Fragment != ondisk.NoFragment && len(c.was) == len(c.now) &&
 					bytes.Equal(c.was[len(s.Blocks)*bs:], c.now[len(s.Blocks)*bs:])
 				want := freshFile
 				switch {
@@ -187,8 +188,8 @@ func TestWriteFragmentUse(t *testing.T) {
 	o := WriteOptions{Library: library(t), Codec: quick(codec.LZ4, 4096), BlockSize: 4096, Flags: FlagDuplicates}
 	image, _ := writeImage(t, tree.NewDir("", 0o755, kids...), o)
 	base := openImage(t, image, o.Library)
-	if base.FragmentCount() != 6 {
-		t.Fatalf("%d fragment blocks", base.FragmentCount())
+	if base.fragmentCount() != 6 {
+		t.Fatalf("%d fragment blocks", base.fragmentCount())
 	}
 	// Dead: all of block 0, five of 1, one of 2, two of 3, none of 4 and 5.
 	root := apply(t, rootOf(t, base), func(e *tree.Edits) {
@@ -270,10 +271,10 @@ func TestWriteNoDead(t *testing.T) {
 // tails that start at one place.
 type partOf struct {
 	tree.Data
-	stored Stored
+	stored storedContent
 }
 
-func (p partOf) Stored() (Stored, error) { return p.stored, nil }
+func (p partOf) Stored() (storedContent, error) { return p.stored, nil }
 
 // Tails that overlap in a fragment block are told apart where it is repacked.
 func TestWriteOverlappingTails(t *testing.T) {
@@ -287,7 +288,7 @@ func TestWriteOverlappingTails(t *testing.T) {
 	o := WriteOptions{Library: library(t), Codec: quick(codec.LZ4, 4096), BlockSize: 4096}
 	image, _ := writeImage(t, tree.NewDir("", 0o755, kids...), o)
 	n := *lookup(t, rootOf(t, openImage(t, image, o.Library)), "f3")
-	s, err := n.Data.(storer).Stored()
+	s, err := n.Data.(storer).storedForm()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,7 +331,7 @@ func TestWriteDuplicates(t *testing.T) {
 		}
 	})
 	place := func(r *Reader, path string) string {
-		s, err := lookup(t, rootOf(t, r), path).Data.(storer).Stored()
+		s, err := lookup(t, rootOf(t, r), path).Data.(storer).storedForm()
 		if err != nil {
 			t.Fatal(err)
 		}

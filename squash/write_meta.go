@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -25,7 +26,7 @@ type metaWriter struct {
 	out       io.WriterAt
 	base      int64
 	pos       int64
-	fragments []FragmentEntry
+	fragments []ondisk.FragmentEntry
 	packed    map[packedTail]fragmentRef
 
 	c      codec.Compressor
@@ -33,9 +34,9 @@ type metaWriter struct {
 	dirs   *metadataWriter
 	ids    map[uint32]uint16
 	idList []byte
-	export []Ref  // of each inode, by its number less 1
-	met    uint64 // inodes
-	next   int    // in plan.files
+	export []ondisk.Ref // of each inode, by its number less 1
+	met    uint64       // inodes
+	next   int          // in plan.files
 	buf    []byte
 }
 
@@ -53,17 +54,17 @@ func (w *metaWriter) run() (*WriteReport, error) {
 	var err error
 	// What is packed by 8 KiB wants options of its own, whatever the block size
 	// of the data.
-	if w.c, err = p.o.Library.NewCompressor(p.o.Codec.Metadata(), MetadataSize); err != nil {
+	if w.c, err = p.o.Library.NewCompressor(p.o.Codec.Metadata(), ondisk.MetadataSize); err != nil {
 		return nil, err
 	}
 	defer w.c.Close()
 	for _, l := range p.links {
 		l.number = 0
 	}
-	sb := Superblock{
+	sb := ondisk.Superblock{
 		MkfsTime: p.o.MkfsTime, BlockSize: uint32(p.o.BlockSize), FragmentCount: uint32(len(w.fragments)),
-		Compression: uint16(p.o.Codec.ID), Flags: p.o.Flags, Major: VersionMajor, Minor: VersionMinor,
-		XattrTableStart: NoTable, ExportTableStart: NoTable,
+		Compression: uint16(p.o.Codec.ID), Flags: p.o.Flags, Major: ondisk.VersionMajor, Minor: ondisk.VersionMinor,
+		XattrTableStart: ondisk.NoTable, ExportTableStart: ondisk.NoTable,
 	}
 	for sb.BlockSize>>sb.BlockLog > 1 {
 		sb.BlockLog++
@@ -71,7 +72,7 @@ func (w *metaWriter) run() (*WriteReport, error) {
 
 	sb.InodeTableStart = uint64(w.pos)
 	w.ids = map[uint32]uint16{}
-	w.export = make([]Ref, p.highest())
+	w.export = make([]ondisk.Ref, p.highest())
 	for i := range w.export {
 		w.export[i] = noInode
 	}
@@ -102,7 +103,7 @@ func (w *metaWriter) run() (*WriteReport, error) {
 		return nil, err
 	}
 
-	table := make([]byte, 0, len(w.fragments)*FragmentEntrySize)
+	table := make([]byte, 0, len(w.fragments)*ondisk.FragmentEntrySize)
 	for i := range w.fragments {
 		table = w.fragments[i].Append(table)
 	}
@@ -144,11 +145,11 @@ func (w *metaWriter) run() (*WriteReport, error) {
 
 // superblock writes the compressor's options and then, as the last bytes of
 // all, the superblock: until then the file is no SquashFS image.
-func (w *metaWriter) superblock(sb *Superblock) error {
+func (w *metaWriter) superblock(sb *ondisk.Superblock) error {
 	if opts := w.plan.o.Codec.Marshal(w.plan.o.BlockSize); opts != nil {
 		sb.Flags |= FlagCompressorOptions
-		b := binary.LittleEndian.AppendUint16(nil, uint16(len(opts))|MetadataUncompressed)
-		if _, err := w.out.WriteAt(append(b, opts...), w.base+SuperblockSize); err != nil {
+		b := binary.LittleEndian.AppendUint16(nil, uint16(len(opts))|ondisk.MetadataUncompressed)
+		if _, err := w.out.WriteAt(append(b, opts...), w.base+ondisk.SuperblockSize); err != nil {
 			return err
 		}
 	}
@@ -181,7 +182,7 @@ func appendIndex(dst []byte, start int64, blocks []int64) []byte {
 // xattrTable writes the pairs, the ids and the header that leads to both.
 func (w *metaWriter) xattrTable() (uint64, error) {
 	plain := w.plan.o.Flags&FlagUncompressedXattrs != 0
-	header := XattrTableHeader{PairsStart: uint64(w.pos), IDCount: uint32(len(w.plan.xattrs.sets))}
+	header := ondisk.XattrTableHeader{PairsStart: uint64(w.pos), IDCount: uint32(len(w.plan.xattrs.sets))}
 	m := newMetadataWriter(w.c, plain, w.append)
 	entries, err := w.plan.xattrs.encode(m)
 	if err != nil {
@@ -216,22 +217,22 @@ func (w *metaWriter) id(v uint32) (uint16, error) {
 }
 
 // head fills what all inodes have.
-func (w *metaWriter) head(n *tree.Node, number uint32) (h InodeHead, err error) {
-	h = InodeHead{Type: BasicType(n.Type), Mode: n.Perm, Mtime: uint32(n.Mtime.Whole().Sec), Number: number, Nlink: 1, Fragment: NoFragment}
+func (w *metaWriter) head(n *tree.Node, number uint32) (h ondisk.InodeHead, err error) {
+	h = ondisk.InodeHead{Type: ondisk.BasicType(n.Type), Mode: n.Perm, Mtime: uint32(n.Mtime.Whole().Sec), Number: number, Nlink: 1, Fragment: ondisk.NoFragment}
 	if h.UID, err = w.id(n.UID); err != nil {
 		return h, err
 	}
 	if h.GID, err = w.id(n.GID); err != nil {
 		return h, err
 	}
-	if h.Xattr = w.plan.xattrs.id(n.Xattrs, w.plan.o.Flags&FlagNoXattrs != 0); h.Xattr != NoXattr {
+	if h.Xattr = w.plan.xattrs.id(n.Xattrs, w.plan.o.Flags&FlagNoXattrs != 0); h.Xattr != ondisk.NoXattr {
 		h.Type = h.Type.WithExtended()
 	}
 	return h, nil
 }
 
 // put writes an inode and enters its Ref.
-func (w *metaWriter) put(number uint32, b []byte) (Ref, error) {
+func (w *metaWriter) put(number uint32, b []byte) (ondisk.Ref, error) {
 	ref := w.inodes.ref()
 	if ref.Block() > 1<<32-1 {
 		return 0, errors.New("inode table of more than 4 GiB")
@@ -243,14 +244,14 @@ func (w *metaWriter) put(number uint32, b []byte) (Ref, error) {
 // dirEntry is an entry of the directory that is being written.
 type dirEntry struct {
 	name   string
-	ref    Ref
+	ref    ondisk.Ref
 	number uint32
-	typ    InodeType
+	typ    ondisk.InodeType
 }
 
 // directory writes everything below a directory, then its listing, then its
 // inode.
-func (w *metaWriter) directory(path string, n *tree.Node, number, parent uint32, depth int) (Ref, error) {
+func (w *metaWriter) directory(path string, n *tree.Node, number, parent uint32, depth int) (ondisk.Ref, error) {
 	if depth > tree.MaxDepth {
 		return 0, tree.TooDeep(path)
 	}
@@ -267,7 +268,7 @@ func (w *metaWriter) directory(path string, n *tree.Node, number, parent uint32,
 		if i > 0 && k.Name <= kids[i-1].Name {
 			return 0, fmt.Errorf("%s: %q stands behind %q, out of order", tree.Quote(path), k.Name, kids[i-1].Name)
 		}
-		e := dirEntry{name: k.Name, typ: BasicType(k.Type)}
+		e := dirEntry{name: k.Name, typ: ondisk.BasicType(k.Type)}
 		if k.Type == tree.Directory {
 			nlink++
 			e.number = w.number()
@@ -295,7 +296,7 @@ func (w *metaWriter) directory(path string, n *tree.Node, number, parent uint32,
 	if h.DirSize > 0xffff || len(index) > 0 {
 		h.Type = h.Type.WithExtended()
 	}
-	if h.Type == InodeExtDir {
+	if h.Type == ondisk.InodeExtDir {
 		h.IndexCount = uint16(len(index))
 	}
 	w.buf = h.Append(w.buf[:0])
@@ -308,37 +309,37 @@ func (w *metaWriter) directory(path string, n *tree.Node, number, parent uint32,
 // listing writes a directory's entries and sets its place and size. A listing
 // that crosses into further metadata blocks gets an index of the first name in
 // each, by which a look-up skips the blocks before.
-func (w *metaWriter) listing(entries []dirEntry, h *InodeHead) ([]DirIndex, error) {
+func (w *metaWriter) listing(entries []dirEntry, h *ondisk.InodeHead) ([]ondisk.DirIndex, error) {
 	at := w.dirs.ref()
 	if at.Block() > 0xffffffff {
 		return nil, fmt.Errorf("directory table of more than 4 GiB")
 	}
 	h.DirBlock, h.DirOffset = uint32(at.Block()), uint16(at.Offset())
-	var index []DirIndex
+	var index []ondisk.DirIndex
 	size, block := uint32(0), at.Block()
 	var b []byte
 	for len(entries) > 0 {
 		run := headerRun(entries)
 		if now := w.dirs.ref().Block(); now != block && len(index) < 0xffff {
 			block = now
-			index = append(index, DirIndex{Index: size, Block: uint32(now), Name: entries[0].name})
+			index = append(index, ondisk.DirIndex{Index: size, Block: uint32(now), Name: entries[0].name})
 		}
-		header := DirHeader{Count: uint32(run), Block: uint32(entries[0].ref.Block()), Number: entries[0].number}
+		header := ondisk.DirHeader{Count: uint32(run), Block: uint32(entries[0].ref.Block()), Number: entries[0].number}
 		b = header.Append(b[:0])
 		for _, e := range entries[:run] {
-			entry := DirEntry{Offset: uint16(e.ref.Offset()), Delta: int16(int64(e.number) - int64(header.Number)), Type: e.typ, Name: e.name}
+			entry := ondisk.DirEntry{Offset: uint16(e.ref.Offset()), Delta: int16(int64(e.number) - int64(header.Number)), Type: e.typ, Name: e.name}
 			b = entry.Append(b)
 		}
 		if err := w.dirs.write(b); err != nil {
 			return nil, err
 		}
-		if uint64(size)+uint64(len(b))+DirSizeExtra > 0xffffffff {
+		if uint64(size)+uint64(len(b))+ondisk.DirSizeExtra > 0xffffffff {
 			return nil, fmt.Errorf("directory listing of more than 4 GiB")
 		}
 		size += uint32(len(b))
 		entries = entries[run:]
 	}
-	h.DirSize = size + DirSizeExtra
+	h.DirSize = size + ondisk.DirSizeExtra
 	return index, nil
 }
 
@@ -346,7 +347,7 @@ func (w *metaWriter) listing(entries []dirEntry, h *InodeHead) ([]DirIndex, erro
 // one metadata block, and their numbers within 16 bits of the first.
 func headerRun(entries []dirEntry) int {
 	n := 1
-	for n < len(entries) && n < DirEntriesMax {
+	for n < len(entries) && n < ondisk.DirEntriesMax {
 		delta := int64(entries[n].number) - int64(entries[0].number)
 		if entries[n].ref.Block() != entries[0].ref.Block() || delta < -32768 || delta > 32767 {
 			break
@@ -358,7 +359,7 @@ func headerRun(entries []dirEntry) int {
 
 // leaf writes the inode of anything but a directory, unless another name of it
 // came before.
-func (w *metaWriter) leaf(n *tree.Node) (Ref, uint32, error) {
+func (w *metaWriter) leaf(n *tree.Node) (ondisk.Ref, uint32, error) {
 	p := w.plan
 	var l *link
 	if n.Nlink > 1 {
@@ -401,7 +402,7 @@ func (w *metaWriter) leaf(n *tree.Node) (Ref, uint32, error) {
 }
 
 // fileInode encodes a file's inode: the basic form where it will do.
-func (w *metaWriter) fileInode(b []byte, h *InodeHead, f *file) []byte {
+func (w *metaWriter) fileInode(b []byte, h *ondisk.InodeHead, f *file) []byte {
 	p := w.plan
 	if f.kind == sameFile {
 		f = p.files.at(f.more.same)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -122,7 +123,7 @@ func (n *numbering) assign(ctx context.Context) (numbers []uint32, kept bool, er
 	}
 	if kept && n.of != nil {
 		// New ones get what neither this image has nor the new one.
-		err := n.of.ScanInodes(func(i InodeInfo) error {
+		err := n.of.scanInodes(func(i inodeInfo) error {
 			if uint64(i.Number) <= most {
 				taken.set(i.Number)
 			}
@@ -190,7 +191,7 @@ func (p *Plan) highest() uint32 {
 // noInode is the entry in the export table of a number that no inode has. It
 // names a byte beyond the end of the first metadata block, which Linux answers
 // with an error where a file handle asks for it, without reading anything.
-const noInode Ref = 0xffff
+const noInode ondisk.Ref = 0xffff
 
 // CheckNumbers reads the image that was written and compares its inode numbers
 // with those that the plan gives.

@@ -174,7 +174,7 @@ func TestNumbersBounded(t *testing.T) {
 		image, _ := writeImage(t, root, o)
 		r := openImage(t, image, o.Library)
 		o.Numbers = &Numbers{Of: r}
-		highest = max(highest, r.Superblock().InodeCount)
+		highest = max(highest, r.super.InodeCount)
 	}
 	if highest > 1100 {
 		t.Errorf("numbers up to %d for 501 inodes", highest)
@@ -194,8 +194,8 @@ func TestNumbersNotKept(t *testing.T) {
 	o.Numbers = &Numbers{Of: base, Held: map[uint32]string{taken: "", 1 << 30: ""}}
 	image, plan := writeImage(t, root, o)
 	r := openImage(t, image, o.Library)
-	if plan.NumbersKept() || r.Superblock().InodeCount != 4 {
-		t.Errorf("kept: %v, numbers up to %d", plan.NumbersKept(), r.Superblock().InodeCount)
+	if plan.NumbersKept() || r.super.InodeCount != 4 {
+		t.Errorf("kept: %v, numbers up to %d", plan.NumbersKept(), r.super.InodeCount)
 	}
 	if got := numbersOf(t, r); got["far"] == taken || got["near"] == taken || got[""] == taken {
 		t.Errorf("a number that is held was given away: %v", got)
@@ -210,7 +210,7 @@ func TestNumbersNotKept(t *testing.T) {
 	}
 	o.Flags &^= FlagExportable
 	far.Origin.Number = 1000
-	if image, plan = writeImage(t, root, o); plan.NumbersKept() || openImage(t, image, o.Library).Superblock().InodeCount != 3 {
+	if image, plan = writeImage(t, root, o); plan.NumbersKept() || openImage(t, image, o.Library).super.InodeCount != 3 {
 		t.Error("numbers are kept without an export table")
 	}
 	// A hard link of which a later name is held.
@@ -276,7 +276,7 @@ func TestNumbersKernel(t *testing.T) {
 		}
 	}
 	missing := 0
-	for number := uint32(1); number <= r.Superblock().InodeCount+1; number++ {
+	for number := uint32(1); number <= r.super.InodeCount+1; number++ {
 		if used[number] {
 			continue
 		}

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"relive/squash/internal/ondisk"
 )
 
 // extent is a range of stored bytes that is copied from one image to another.
@@ -18,7 +20,7 @@ type extent struct {
 
 // fragmentUse is what the plan does with one fragment block of a source.
 type fragmentUse struct {
-	entry FragmentEntry
+	entry ondisk.FragmentEntry
 	used  uint32 // bytes that members of the source take
 	live  uint32 // bytes of members that the new image holds
 	drop  bool   // not copied: nothing is live, or its live members are packed anew
@@ -56,7 +58,7 @@ func (p *Plan) relocate(ctx context.Context) error {
 			f.start = f.source.moved(f.start, f.words)
 		}
 		fragment, offset := f.tail()
-		if fragment == NoFragment {
+		if fragment == ondisk.NoFragment {
 			continue
 		}
 		if u := &f.source.frags[fragment]; !u.drop {
@@ -83,7 +85,7 @@ func (f *file) tail() (fragment, offset uint32) {
 	case f.kind == mixedFile:
 		return f.more.stored.Fragment, f.more.stored.FragmentOffset
 	}
-	return NoFragment, 0
+	return ondisk.NoFragment, 0
 }
 
 // packedTail names a member of a fragment block of a source that is packed
@@ -115,7 +117,7 @@ func sparseBytes(words []uint32, size, blockSize int64) (n int64) {
 // storedLen is the number of bytes that blocks take in an image.
 func storedLen(words []uint32) (n int64) {
 	for _, w := range words {
-		n += int64(BlockStored(w))
+		n += int64(ondisk.BlockStored(w))
 	}
 	return n
 }
@@ -141,13 +143,13 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 			n, _ := p.keptBytes(f)
 			copied += n
 		}
-		if fragment, offset := f.tail(); fragment != NoFragment {
+		if fragment, offset := f.tail(); fragment != ondisk.NoFragment {
 			members = append(members, member{fragment, offset, uint32(f.size % int64(p.o.BlockSize))})
 		}
 	}
-	s.frags = make([]fragmentUse, s.img.FragmentCount())
+	s.frags = make([]fragmentUse, s.img.fragmentCount())
 	for i := range s.frags {
-		entry, err := s.img.Fragment(uint32(i))
+		entry, err := s.img.fragment(uint32(i))
 		if err != nil {
 			return err
 		}
@@ -161,8 +163,8 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 	if len(members) == 0 {
 		return nil
 	}
-	err := s.img.ScanInodes(func(n InodeInfo) error {
-		if n.Fragment != NoFragment && int64(n.Fragment) < int64(len(s.frags)) {
+	err := s.img.scanInodes(func(n inodeInfo) error {
+		if n.Fragment != ondisk.NoFragment && int64(n.Fragment) < int64(len(s.frags)) {
 			u := &s.frags[n.Fragment]
 			u.used = max(u.used, n.FragmentOffset+uint32(n.Size%int64(p.o.BlockSize)))
 		}
@@ -197,7 +199,7 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 			continue
 		}
 		u.drop = false
-		copied += int64(BlockStored(u.entry.Word))
+		copied += int64(ondisk.BlockStored(u.entry.Word))
 		dead += u.deadStored()
 		kept = append(kept, i)
 	}
@@ -209,7 +211,7 @@ func (p *Plan) useFragments(ctx context.Context, s *source) error {
 		}
 		u.drop = true
 		dead -= u.deadStored()
-		copied -= int64(BlockStored(u.entry.Word))
+		copied -= int64(ondisk.BlockStored(u.entry.Word))
 		p.Stats.RepackedBlocks++
 	}
 	p.Stats.DeadBytes += int64(dead)
@@ -238,7 +240,7 @@ func (s *source) wholeFragments(ctx context.Context, members []member, workers i
 			}
 			// Members that an earlier writing left behind are known by the block's
 			// length alone.
-			block, err := s.img.FragmentBlock(uint32(i))
+			block, err := s.img.fragmentBlock(uint32(i))
 			whole[i] = int(c) == len(block)
 			return err
 		})
@@ -255,7 +257,9 @@ func (u *fragmentUse) deadShare() float64 {
 }
 
 // deadStored estimates the stored bytes that dead members take.
-func (u *fragmentUse) deadStored() float64 { return u.deadShare() * float64(BlockStored(u.entry.Word)) }
+func (u *fragmentUse) deadStored() float64 {
+	return u.deadShare() * float64(ondisk.BlockStored(u.entry.Word))
+}
 
 // gatherExtents lists what is copied from a source, in its order, with
 // neighbours joined and what several files share listed once.
@@ -270,7 +274,7 @@ func (p *Plan) gatherExtents(s *source) {
 	}
 	for i := range s.frags {
 		if u := &s.frags[i]; !u.drop {
-			all = append(all, extent{src: u.entry.Start, len: int64(BlockStored(u.entry.Word))})
+			all = append(all, extent{src: u.entry.Start, len: int64(ondisk.BlockStored(u.entry.Word))})
 		}
 	}
 	slices.SortFunc(all, func(a, b extent) int { return cmp.Compare(a.src, b.src) })
@@ -371,5 +375,5 @@ func (f *file) dataBytes() (n int64, err error) {
 
 // repacked tells whether the file's blocks are copied, but its tail is not.
 func (f *file) repacked() bool {
-	return f.kind == storedFile && f.fragment != NoFragment && !f.keepTail
+	return f.kind == storedFile && f.fragment != ondisk.NoFragment && !f.keepTail
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -95,14 +96,14 @@ func contentOf(t testing.TB, n *tree.Node) []byte {
 }
 
 // storedBytes gives the bytes that the blocks of a file take in its image.
-func storedBytes(t testing.TB, n *tree.Node) (words []uint32, b []byte, tail Stored) {
+func storedBytes(t testing.TB, n *tree.Node) (words []uint32, b []byte, tail storedContent) {
 	t.Helper()
-	s, err := n.Data.(storer).Stored()
+	s, err := n.Data.(storer).storedForm()
 	if err != nil {
 		t.Fatal(err)
 	}
 	b = make([]byte, storedLen(s.Blocks))
-	if err := s.Image.ReadStored(b, s.Start); len(b) > 0 && err != nil {
+	if err := s.Image.readStored(b, s.Start); len(b) > 0 && err != nil {
 		t.Fatal(err)
 	}
 	return s.Blocks, b, s
@@ -184,7 +185,7 @@ func TestReuse(t *testing.T) {
 				if fmt.Sprint(w1) != fmt.Sprint(w2) || !bytes.Equal(b1, b2) {
 					t.Errorf("%s: other bytes than in the base", p)
 				}
-				if (s1.Fragment == NoFragment) != (s2.Fragment == NoFragment) {
+				if (s1.Fragment == ondisk.NoFragment) != (s2.Fragment == ondisk.NoFragment) {
 					t.Errorf("%s: fragment %d became %d", p, s1.Fragment, s2.Fragment)
 				}
 				ok, err := same.Same(old, n)
@@ -220,13 +221,13 @@ func TestReuseMetadataOnly(t *testing.T) {
 		sameTree(t, args, root, rootOf(t, r))
 		a, b := make([]byte, st.CopyBytes), make([]byte, st.CopyBytes)
 		at := plan.dataStart()
-		if err := base.ReadStored(a, at); err != nil {
+		if err := base.readStored(a, at); err != nil {
 			t.Fatal(err)
 		}
 		if copy(b, image[at:]); !bytes.Equal(a, b) {
 			t.Errorf("%s: other stored bytes", args)
 		}
-		if got, want := int64(r.Superblock().BytesUsed), int64(base.Superblock().BytesUsed); got > want+want/100+500 {
+		if got, want := int64(r.super.BytesUsed), int64(base.super.BytesUsed); got > want+want/100+500 {
 			t.Errorf("%s: grew from %d to %d bytes", args, want, got)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -35,7 +36,7 @@ type reading struct {
 	data tree.Data
 	was  tree.Data // dropped once it has been compared
 	// stored is where the blocks marked in keep are copied from.
-	stored Stored
+	stored storedContent
 	keep   keepBits
 	// same is the index of the file whose layout this one shares.
 	same int
@@ -87,12 +88,12 @@ type link struct {
 	names  uint32 // met in the tree
 	place  int    // among the inodes
 	number uint32 // inode number once it is written, else 0
-	ref    Ref
+	ref    ondisk.Ref
 }
 
 // storer is what the Data of a file in an image offers besides its content.
 type storer interface {
-	Stored() (Stored, error)
+	storedForm() (storedContent, error)
 }
 
 // source is an image that blocks are copied from.
@@ -180,13 +181,13 @@ func (p *Plan) scan(ctx context.Context) error {
 func (p *Plan) scanFile(path string, n *tree.Node) error {
 	p.Stats.Files++
 	p.Stats.Bytes += n.Size
-	f := file{size: n.Size, fragment: NoFragment}
+	f := file{size: n.Size, fragment: ondisk.NoFragment}
 	if n.Size != 0 {
 		if n.Data == nil {
 			return fmt.Errorf("%s: %w", tree.Quote(path), tree.ErrNoData)
 		}
-		if blocks := n.Size / int64(p.o.BlockSize); n.Size < 0 || blocks >= MaxStoredBlocks {
-			return fmt.Errorf("%s: a file of %d bytes has more than %d blocks of %d bytes", tree.Quote(path), n.Size, MaxStoredBlocks, p.o.BlockSize)
+		if blocks := n.Size / int64(p.o.BlockSize); n.Size < 0 || blocks >= maxStoredBlocks {
+			return fmt.Errorf("%s: a file of %d bytes has more than %d blocks of %d bytes", tree.Quote(path), n.Size, maxStoredBlocks, p.o.BlockSize)
 		}
 		f.kind = freshFile
 		f.more = &reading{path: path, data: n.Data, was: n.Was}
@@ -205,7 +206,7 @@ func (p *Plan) scanFile(path string, n *tree.Node) error {
 // to list, as an image of small blocks may hold it, is read instead.
 func (p *Plan) reuse(f *file, d tree.Data) error {
 	if s, ok := d.(storer); ok {
-		stored, err := s.Stored()
+		stored, err := s.storedForm()
 		if errors.Is(err, tree.ErrUnsupported) {
 			return nil
 		}
@@ -226,7 +227,7 @@ func (p *Plan) reuse(f *file, d tree.Data) error {
 	if !ok {
 		return nil
 	}
-	stored, err := s.Stored()
+	stored, err := s.storedForm()
 	if errors.Is(err, tree.ErrUnsupported) {
 		return nil
 	}
@@ -240,7 +241,7 @@ func (p *Plan) reuse(f *file, d tree.Data) error {
 }
 
 // copyAll makes f a file of which all is copied.
-func (f *file) copyAll(s *Stored, src *source) {
+func (f *file) copyAll(s *storedContent, src *source) {
 	f.kind, f.source, f.more = storedFile, src, nil
 	f.start, f.words, f.fragment, f.fragOff, f.keepTail = s.Start, s.Blocks, s.Fragment, s.FragmentOffset, true
 }
@@ -252,7 +253,7 @@ func (p *Plan) sourceOf(img *Reader) *source {
 			return s
 		}
 	}
-	sb, have := img.Superblock(), img.Options()
+	sb, have := &img.super, img.Options()
 	s := &source{img: img}
 	s.usable = int(sb.BlockSize) == p.o.BlockSize && have.ID == p.o.Codec.ID && have.DictSize <= p.o.Codec.DictSize
 	p.sources = append(p.sources, s)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"relive/squash/codec"
+	"relive/squash/internal/ondisk"
 )
 
 // metadataWriter cuts a stream of bytes into metadata blocks, compresses each
@@ -20,19 +21,19 @@ type metadataWriter struct {
 }
 
 func newMetadataWriter(c codec.Compressor, plain bool, sink func([]byte) error) *metadataWriter {
-	return &metadataWriter{c: c, plain: plain, sink: sink, buf: make([]byte, 0, MetadataSize), out: make([]byte, 2, 2+MetadataSize)}
+	return &metadataWriter{c: c, plain: plain, sink: sink, buf: make([]byte, 0, ondisk.MetadataSize), out: make([]byte, 2, 2+ondisk.MetadataSize)}
 }
 
 // ref is the place of the next byte.
-func (m *metadataWriter) ref() Ref { return MakeRef(m.pos, len(m.buf)) }
+func (m *metadataWriter) ref() ondisk.Ref { return ondisk.MakeRef(m.pos, len(m.buf)) }
 
 func (m *metadataWriter) write(p []byte) error {
 	for len(p) > 0 {
-		n := min(len(p), MetadataSize-len(m.buf))
+		n := min(len(p), ondisk.MetadataSize-len(m.buf))
 		m.buf = append(m.buf, p[:n]...)
 		p = p[n:]
 		// A full block is closed at once, so that ref never points behind one.
-		if len(m.buf) == MetadataSize {
+		if len(m.buf) == ondisk.MetadataSize {
 			if err := m.flush(); err != nil {
 				return err
 			}
@@ -46,7 +47,7 @@ func (m *metadataWriter) flush() error {
 	if len(m.buf) == 0 {
 		return nil
 	}
-	block, header := m.buf, uint16(len(m.buf))|MetadataUncompressed
+	block, header := m.buf, uint16(len(m.buf))|ondisk.MetadataUncompressed
 	if !m.plain {
 		out, ok, err := m.c.Compress(m.out[2:2], m.buf)
 		if err != nil {

@@ -204,7 +204,7 @@ func TestReadWriteRoundTrip(t *testing.T) {
 							t.Errorf("Read(Write(t)) differs:\n%s", d)
 						}
 						verifyClean(t, r)
-						if got := r.Superblock().Flags & ChosenFlags; got != flags {
+						if got := r.super.Flags & chosenFlags; got != flags {
 							t.Errorf("flags %#x", got)
 						}
 					})

@@ -236,7 +236,7 @@ func sizeOfWritten(t *testing.T, src string) {
 			systest.Run(t, "mksquashfs", src, theirs, "-comp", c.comp, "-b", fmt.Sprint(c.bs), "-quiet", "-no-progress")
 			ours, _ := writeFile(t, hostTree(t, src), WriteOptions{Library: lib, Codec: codec.DefaultOptions(id, c.bs), BlockSize: c.bs,
 				Flags: FlagDuplicates | FlagExportable})
-			a, b := openFile(t, theirs).Superblock().BytesUsed, openFile(t, ours).Superblock().BytesUsed
+			a, b := openFile(t, theirs).super.BytesUsed, openFile(t, ours).super.BytesUsed
 			if ratio := float64(b) / float64(a); ratio > 1.01 {
 				t.Errorf("%d bytes, mksquashfs takes %d: %.4f of it", b, a, ratio)
 			} else {

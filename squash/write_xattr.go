@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -18,7 +19,7 @@ type xattrSets struct {
 // splitXattr splits a full name into the number of its prefix and the rest; ok
 // is false where SquashFS has no such prefix.
 func splitXattr(name string) (prefix uint16, rest string, ok bool) {
-	for i, p := range xattrPrefixes {
+	for i, p := range ondisk.XattrPrefixes {
 		if rest, ok = strings.CutPrefix(name, p); ok {
 			return uint16(i), rest, true
 		}
@@ -83,11 +84,11 @@ func (s *xattrSets) add(x tree.Xattrs, none bool, dropped map[string]uint64) err
 // id gives the index of a node's set, or NoXattr.
 func (s *xattrSets) id(x tree.Xattrs, none bool) uint32 {
 	if len(x) == 0 || none {
-		return NoXattr
+		return ondisk.NoXattr
 	}
 	keep := storable(x)
 	if len(keep) == 0 {
-		return NoXattr
+		return ondisk.NoXattr
 	}
 	return s.index[xattrKey(keep)]
 }
@@ -98,19 +99,19 @@ const sharedValue = 16
 
 // encode writes all pairs through m and gives the id table's entries.
 func (s *xattrSets) encode(m *metadataWriter) ([]byte, error) {
-	values := map[string]Ref{}
-	ids := make([]byte, 0, len(s.sets)*XattrIDSize)
+	values := map[string]ondisk.Ref{}
+	ids := make([]byte, 0, len(s.sets)*ondisk.XattrIDSize)
 	var b []byte
 	for _, set := range s.sets {
-		id := XattrID{Ref: m.ref(), Count: uint32(len(set))}
+		id := ondisk.XattrID{Ref: m.ref(), Count: uint32(len(set))}
 		for _, a := range set {
 			prefix, rest, _ := splitXattr(a.Name)
 			id.Size += uint32(len(a.Name) + 1 + len(a.Value))
 			ref, shared := values[a.Value]
 			if shared {
-				prefix |= XattrOutOfLine
+				prefix |= ondisk.XattrOutOfLine
 			}
-			b = AppendXattrKey(b[:0], prefix, rest)
+			b = ondisk.AppendXattrKey(b[:0], prefix, rest)
 			if err := m.write(b); err != nil {
 				return nil, err
 			}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
 
@@ -17,16 +18,13 @@ const (
 	xattrTotalMax = 16 << 20
 )
 
-// XattrCount is the number of entries of the xattr id table.
-func (r *Reader) XattrCount() int { return int(r.xattrCount) }
-
 // xattrID gives an entry of the xattr id table, which must have it.
-func (r *Reader) xattrID(i uint32) (XattrID, error) {
-	b, err := r.indexed(r.xattrIDs, i, XattrIDSize)
+func (r *Reader) xattrID(i uint32) (ondisk.XattrID, error) {
+	b, err := r.indexed(r.xattrIDs, i, ondisk.XattrIDSize)
 	if err != nil {
-		return XattrID{}, err
+		return ondisk.XattrID{}, err
 	}
-	return decodeXattrID(b), nil
+	return ondisk.DecodeXattrID(b), nil
 }
 
 // loadXattrs reads the attributes that entry i of the xattr id table names.
@@ -44,8 +42,8 @@ func (r *Reader) loadXattrs(i uint32) (tree.Xattrs, int64, error) {
 
 // xattrTrace is how the attributes of an entry are stored.
 type xattrTrace struct {
-	pairs  int   // bytes of the pairs
-	values []Ref // of the values that are out of line
+	pairs  int          // bytes of the pairs
+	values []ondisk.Ref // of the values that are out of line
 }
 
 // readXattrs reads attributes (format.adoc, "Xattr Table"). trace may be nil.
@@ -72,7 +70,7 @@ func (r *Reader) readXattrs(i uint32, trace *xattrTrace) (tree.Xattrs, error) {
 			return nil, r.corrupt("", "names take more than %d bytes", xattrListMax)
 		}
 		if trace != nil {
-			trace.pairs += XattrKeySize + len(name) - len(xattrPrefixes[typ&^XattrOutOfLine])
+			trace.pairs += ondisk.XattrKeySize + len(name) - len(ondisk.XattrPrefixes[typ&^ondisk.XattrOutOfLine])
 		}
 		value, err := r.xattrValue(c, values, typ, trace)
 		if err != nil {
@@ -94,23 +92,23 @@ func (r *Reader) readXattrs(i uint32, trace *xattrTrace) (tree.Xattrs, error) {
 
 // xattrKey reads the name of an attribute, prefix included, and its type.
 func (r *Reader) xattrKey(c *cursor) (name string, typ uint16, err error) {
-	b, err := c.bytes(XattrKeySize)
+	b, err := c.bytes(ondisk.XattrKeySize)
 	if err != nil {
 		return "", 0, err
 	}
 	typ = binary.LittleEndian.Uint16(b)
 	n := int(binary.LittleEndian.Uint16(b[2:]))
-	prefix := typ &^ XattrOutOfLine
-	if int(prefix) >= len(xattrPrefixes) {
+	prefix := typ &^ ondisk.XattrOutOfLine
+	if int(prefix) >= len(ondisk.XattrPrefixes) {
 		return "", 0, tree.Unsupported(r.name, "", "attribute prefix %d is unknown", prefix)
 	}
-	if n == 0 || n+len(xattrPrefixes[prefix]) > xattrNameMax {
-		return "", 0, r.corrupt("", "attribute name of %d bytes after %q", n, xattrPrefixes[prefix])
+	if n == 0 || n+len(ondisk.XattrPrefixes[prefix]) > xattrNameMax {
+		return "", 0, r.corrupt("", "attribute name of %d bytes after %q", n, ondisk.XattrPrefixes[prefix])
 	}
 	if b, err = c.bytes(n); err != nil {
 		return "", 0, err
 	}
-	name = xattrPrefixes[prefix] + string(b)
+	name = ondisk.XattrPrefixes[prefix] + string(b)
 	if strings.IndexByte(name, 0) >= 0 {
 		return "", 0, r.corrupt("", "attribute name %q holds a NUL", name)
 	}
@@ -125,7 +123,7 @@ func (r *Reader) xattrValue(c, values *cursor, typ uint16, trace *xattrTrace) (s
 		return "", err
 	}
 	n := binary.LittleEndian.Uint32(b)
-	outOfLine := typ&XattrOutOfLine != 0
+	outOfLine := typ&ondisk.XattrOutOfLine != 0
 	if outOfLine {
 		if n != 8 {
 			return "", r.corrupt("", "reference to a value takes %d bytes, not 8", n)
@@ -133,7 +131,7 @@ func (r *Reader) xattrValue(c, values *cursor, typ uint16, trace *xattrTrace) (s
 		if b, err = c.bytes(8); err != nil {
 			return "", err
 		}
-		ref := Ref(binary.LittleEndian.Uint64(b))
+		ref := ondisk.Ref(binary.LittleEndian.Uint64(b))
 		c = values
 		if err := c.seek(ref); err != nil {
 			return "", within(err, "value at %#x", uint64(ref))

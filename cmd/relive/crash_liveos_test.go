@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -26,7 +26,7 @@ func extImage(t testing.TB, root *tree.Node, size int64) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image")
 	systest.Must(t, create(path, func(f *os.File) error {
-		_, err := extfs.Build(context.Background(), f, root, extfs.BuildOptions{Size: size, BlockSize: 4096, Time: epoch})
+		_, err := mkfs.Build(context.Background(), f, root, mkfs.Options{Size: size, BlockSize: 4096, Time: epoch})
 		return err
 	}))
 	b, err := os.ReadFile(path)

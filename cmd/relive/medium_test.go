@@ -11,7 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/tree"
 )
 
@@ -20,7 +20,7 @@ import (
 // whiteouts, the directory PATH a layer as overlayfs leaves it.
 func makeExtCommand(ts *testscript.TestScript, neg bool, args []string) {
 	upper := ""
-	o := extfs.BuildOptions{Size: 8 << 20, Time: epoch, UUID: [16]byte{0x12, 0xab, 15: 1}}
+	o := mkfs.Options{Size: 8 << 20, Time: epoch, UUID: [16]byte{0x12, 0xab, 15: 1}}
 	for ; len(args) > 2; args = args[2:] {
 		switch args[0] {
 		case "-label":
@@ -56,7 +56,7 @@ func makeExtCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 	}
 	ts.Check(create(ts.MkAbs(args[1]), func(f *os.File) error {
-		_, err := extfs.Build(context.Background(), f, root, o)
+		_, err := mkfs.Build(context.Background(), f, root, o)
 		return err
 	}))
 }

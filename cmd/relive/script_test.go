@@ -16,7 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -227,7 +227,7 @@ func (s *liveSpec) make(dir string, base, upper *tree.Node) error {
 		root = tree.NewDir("", 0o755, upper, tree.NewDir("work", 0o755))
 	}
 	return create(filepath.Join(dir, "rootfs"), func(f *os.File) error {
-		_, err := extfs.Build(context.Background(), f, root, extfs.BuildOptions{Size: cmp.Or(s.size, 16<<20), Label: "rootfs", Time: epoch})
+		_, err := mkfs.Build(context.Background(), f, root, mkfs.Options{Size: cmp.Or(s.size, 16<<20), Label: "rootfs", Time: epoch})
 		return err
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz/lzma"
 
+	"relive/squash/codec"
 	"relive/tree"
 )
 
@@ -167,7 +168,7 @@ func (u *unpacker) open(at int64) (io.Reader, form, error) {
 			r, err = lzma.ReaderConfig{DictCap: maxDict}.NewReader(u.in)
 		}
 	case formXZ:
-		r, err = newXZReader(u)
+		r, err = codec.NewXZStream(u.in, maxDict, func(dict int64) error { return u.take(dictCost(dict)) })
 	case formLZO:
 		r, err = newLZOReader(u)
 	case formLZ4:
@@ -215,13 +216,20 @@ func (u *unpacker) close() {
 // failed makes an error of a decoder one of the file's format, with its place.
 func (u *unpacker) failed(f form, at int64, err error) error {
 	var fe *tree.FormatError
-	if errors.As(err, &fe) || u.ctx.Err() != nil {
+	if u.ctx.Err() != nil {
 		return err
+	}
+	kind := tree.ErrCorrupt
+	if errors.As(err, &fe) {
+		if fe.File != "" {
+			return err
+		}
+		kind = fe.Kind // of a decoder, which does not know the file
 	}
 	if f == formNone {
 		return fmt.Errorf("%s: %w", u.name, err)
 	}
-	return &tree.FormatError{File: u.name, Place: fmt.Sprintf("%s at byte %d", f, at), Fact: "does not unpack", Kind: tree.ErrCorrupt, Err: err}
+	return &tree.FormatError{File: u.name, Place: fmt.Sprintf("%s at byte %d", f, at), Fact: "does not unpack", Kind: kind, Err: err}
 }
 
 // stream counts what it unpacks, and names itself in errors.

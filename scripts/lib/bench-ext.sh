@@ -7,10 +7,10 @@
 #           with --quick
 #
 #   peer    mke2fs -d
-#   output  extfs.Build of the same directory, synced
+#   output  mkfs.Build of the same directory, synced
 #
 # What was built is checked by e2fsck, mounted and compared with the directory.
-# In the end extfs's tests run at full scale: 200,000 files with names of 255
+# In the end the tests of extfs/mkfs run at full scale: 200,000 files with names of 255
 # bytes, files of 8 GiB, images of 8 MiB to 40 GiB, and a million files for the
 # memory that they take.
 
@@ -19,7 +19,7 @@ ext_data() {
     CODECS=(files)
     [[ $SIZE != full ]] || CODECS+=(share)
     need go mke2fs
-    go test -c -o "$DATA/extfs.test" ./extfs
+    go test -c -o "$DATA/mkfs.test" ./extfs/mkfs
     if [[ ! -e $DATA/files.made ]]; then
         say "making files"
         rm -rf "$DATA/files"
@@ -68,7 +68,7 @@ ext_limit() { :; }
 ext_output() {
     rm -f "$OUT/work/ours.img"
     measure "$1" output "$OUT/work/ours.img" env RELIVE_BENCH_DIR="$(ext_source "$1")" RELIVE_BENCH_IMAGE="$OUT/work/ours.img" \
-        "$DATA/extfs.test" -test.run '^$' -test.bench '^BenchmarkBuildHost$' -test.benchtime 1x
+        "$DATA/mkfs.test" -test.run '^$' -test.bench '^BenchmarkBuildHost$' -test.benchtime 1x
 }
 
 ext_rest() {
@@ -86,10 +86,10 @@ ext_rest() {
 ext_end() {
     local scale=full
     [[ $SIZE == full ]] || scale=small
-    say "the tests of extfs, $scale scale"
-    (cd extfs && RELIVE_SCALE=$scale "$DATA/extfs.test" -test.run '^TestScale|^TestBuildManyFiles' -test.v) >"$OUT/scale.log" 2>&1 || {
+    say "the tests of extfs/mkfs, $scale scale"
+    (cd extfs/mkfs && RELIVE_SCALE=$scale "$DATA/mkfs.test" -test.run '^TestScale|^TestBuildManyFiles' -test.v) >"$OUT/scale.log" 2>&1 || {
         tail -n 30 "$OUT/scale.log" >&2
-        die "a test of extfs at $scale scale fails, see $OUT/scale.log"
+        die "a test of extfs/mkfs at $scale scale fails, see $OUT/scale.log"
     }
     grep -E 'files.*memory' "$OUT/scale.log"
 }

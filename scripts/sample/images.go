@@ -4,7 +4,7 @@ import (
 	"context"
 	"os"
 
-	"relive/extfs"
+	"relive/extfs/mkfs"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -37,7 +37,7 @@ func writeBase(name string, root *tree.Node, comp codec.ID, level int) error {
 // writeExt writes an ext4 image of 64 MiB of the tree.
 func writeExt(name, label string, root *tree.Node) error {
 	return create(name, func(f *os.File) error {
-		_, err := extfs.Build(context.Background(), f, root, extfs.BuildOptions{Name: name, Size: 64 << 20, BlockSize: 4096,
+		_, err := mkfs.Build(context.Background(), f, root, mkfs.Options{Name: name, Size: 64 << 20, BlockSize: 4096,
 			Label: label, UUID: [16]byte{0x5a, 15: 0x01}, Time: made})
 		return err
 	})

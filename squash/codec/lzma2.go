@@ -4,8 +4,15 @@ import "errors"
 
 var errLZMA2Control = errors.New("LZMA2 chunk of an unknown kind")
 
-// decodeLZMA2 decodes chunks of LZMA2 to the end marker, as the control bytes
-// of lzma2_decoder in XZ Utils have them:
+// lzma2HeadMax is the longest head of a chunk, in bytes, and lzma2ChunkMax the
+// most that one unpacks to.
+const (
+	lzma2HeadMax  = 6
+	lzma2ChunkMax = 2 << 20
+)
+
+// lzma2Chunk is the head of a chunk, as the control bytes of lzma2_decoder in
+// XZ Utils have them:
 //
 //	0x00       end
 //	0x01       stored bytes, with a new dictionary
@@ -14,71 +21,110 @@ var errLZMA2Control = errors.New("LZMA2 chunk of an unknown kind")
 //	0xa0-0xbf  LZMA with a reset state
 //	0xc0-0xdf  LZMA with a reset state and new properties
 //	0xe0-0xff  LZMA with a reset state, new properties and a new dictionary
-//
-// The dictionary begins with begin. It gives what follows the marker in in.
+type lzma2Chunk struct {
+	control  byte
+	head     int // bytes of the head itself
+	packed   int // bytes that follow it
+	unpacked int // bytes that they give
+	props    byte
+}
+
+// lzma2HeadSize is the length of the head of a chunk with that control byte.
+func lzma2HeadSize(control byte) int {
+	switch {
+	case control == 0:
+		return 1
+	case control < 0x80:
+		return 3
+	case control < 0xc0:
+		return 5
+	}
+	return lzma2HeadMax
+}
+
+// parseLZMA2Chunk reads the head at the start of in.
+func parseLZMA2Chunk(in []byte) (c lzma2Chunk, err error) {
+	if len(in) < 1 {
+		return c, errLZMACut
+	}
+	c.control = in[0]
+	c.head = lzma2HeadSize(c.control)
+	if c.control > 2 && c.control < 0x80 {
+		return c, errLZMA2Control
+	}
+	if len(in) < c.head {
+		return c, errLZMACut
+	}
+	switch {
+	case c.control == 0:
+	case c.control < 0x80:
+		c.packed = int(in[1])<<8 + int(in[2]) + 1
+		c.unpacked = c.packed
+	default:
+		c.unpacked = int(c.control&0x1f)<<16 + int(in[1])<<8 + int(in[2]) + 1
+		c.packed = int(in[3])<<8 + int(in[4]) + 1
+		if c.head == lzma2HeadMax {
+			c.props = in[5]
+		}
+	}
+	return c, nil
+}
+
+// lzma2State is what chunks must begin with, given those before them.
+type lzma2State struct{ hasDict, hasProps bool }
+
+// decodeChunk decodes the packed bytes of a chunk to d.out.
+func (d *lzmaDecoder) decodeChunk(s *lzma2State, c lzma2Chunk, packed []byte) error {
+	if c.control >= 0xe0 || c.control == 1 {
+		*s = lzma2State{hasDict: true}
+		d.start = d.pos
+	}
+	if !s.hasDict {
+		return errLZMA2Control
+	}
+	if c.unpacked > len(d.out)-d.pos {
+		return errLZMALength
+	}
+	switch {
+	case c.control < 0x80:
+		d.pos += copy(d.out[d.pos:], packed)
+		return nil
+	case c.control >= 0xc0:
+		if err := d.setProps(c.props); err != nil {
+			return err
+		}
+		s.hasProps = true
+	case !s.hasProps:
+		return errLZMA2Control
+	case c.control >= 0xa0:
+		d.reset()
+	}
+	rest, err := d.decode(packed, d.pos+c.unpacked, false)
+	if err == nil && len(rest) > 0 {
+		err = errLZMARange
+	}
+	return err
+}
+
+// decodeLZMA2 decodes chunks of LZMA2 to the end marker. The dictionary begins
+// with begin. It gives what follows the marker in in.
 func (d *lzmaDecoder) decodeLZMA2(in []byte) (rest []byte, err error) {
-	needDict, needProps := true, true
+	var s lzma2State
 	for {
-		if len(in) < 1 {
-			return nil, errLZMACut
-		}
-		control := in[0]
-		if control == 0 {
-			return in[1:], nil
-		}
-		if control >= 0xe0 || control == 1 {
-			needDict, needProps = false, true
-			d.start = d.pos
-		}
-		if needDict || control > 2 && control < 0x80 {
-			return nil, errLZMA2Control
-		}
-		if control < 0x80 {
-			if len(in) < 3 {
-				return nil, errLZMACut
-			}
-			n := int(in[1])<<8 + int(in[2]) + 1
-			in = in[3:]
-			if n > len(in) {
-				return nil, errLZMACut
-			}
-			if n > len(d.out)-d.pos {
-				return nil, errLZMALength
-			}
-			d.pos += copy(d.out[d.pos:], in[:n])
-			in = in[n:]
-			continue
-		}
-		if len(in) < 6 {
-			return nil, errLZMACut
-		}
-		limit := d.pos + int(control&0x1f)<<16 + int(in[1])<<8 + int(in[2]) + 1
-		packed := int(in[3])<<8 + int(in[4]) + 1
-		switch {
-		case control >= 0xc0:
-			if err := d.setProps(in[5]); err != nil {
-				return nil, err
-			}
-			needProps = false
-			in = in[6:]
-		case needProps:
-			return nil, errLZMA2Control
-		default:
-			if control >= 0xa0 {
-				d.reset()
-			}
-			in = in[5:]
-		}
-		if packed > len(in) {
-			return nil, errLZMACut
-		}
-		rest, err := d.decode(in[:packed], limit, false)
+		c, err := parseLZMA2Chunk(in)
 		if err != nil {
 			return nil, err
 		}
-		if len(rest) > 0 {
-			return nil, errLZMARange
+		in = in[c.head:]
+		if c.control == 0 {
+			return in, nil
 		}
-		in = in[packed:]
+		if c.packed > len(in) {
+			return nil, errLZMACut
+		}
+		if err := d.decodeChunk(&s, c, in[:c.packed]); err != nil {
+			return nil, err
+		}
+		in = in[c.packed:]
 	}
 }

@@ -151,6 +151,20 @@ func (h xzBlockHeader) checkDict(limit int) error {
 	return nil
 }
 
+// checkXZFooter checks a stream's footer (2.1.2), given the length of the index
+// before it.
+func checkXZFooter(b []byte, index int64, check byte) error {
+	le := binary.LittleEndian
+	switch {
+	case string(b[10:12]) != xzFooterMagic,
+		le.Uint32(b) != crc32.ChecksumIEEE(b[4:10]),
+		(int64(le.Uint32(b[4:]))+1)*4 != index,
+		b[8] != 0 || b[9] != check:
+		return corruptf(XZ, "its footer is damaged")
+	}
+	return nil
+}
+
 // xzVLI reads a variable-length integer (1.2).
 func xzVLI(b []byte) (v uint64, rest []byte, err error) {
 	for i, c := range b {
@@ -170,8 +184,11 @@ func appendXZVLI(b []byte, v uint64) []byte { return binary.AppendUvarint(b, v) 
 
 // lzma2DictSize decodes the dictionary size of the LZMA2 filter (5.3.1).
 func lzma2DictSize(b byte) (int, error) {
-	if b > 37 {
-		return 0, corruptf(XZ, "a dictionary of 4 GiB or more, or a damaged size")
+	switch {
+	case b > 40:
+		return 0, corruptf(XZ, "the size of its dictionary is damaged")
+	case b > 37:
+		return 0, unsupportedf(XZ, "a dictionary of 2 GiB or more")
 	}
 	return int(2|b&1) << (b/2 + 11), nil
 }

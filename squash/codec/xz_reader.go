@@ -153,14 +153,5 @@ func (d *pureXZDecompressor) tail(b []byte, check byte) error {
 	if binary.LittleEndian.Uint32(b[size:]) != crc32.ChecksumIEEE(b[:size]) {
 		return corruptf(XZ, "the CRC32 of its index does not match")
 	}
-	footer := b[size+4:]
-	le := binary.LittleEndian
-	switch {
-	case string(footer[10:12]) != xzFooterMagic,
-		le.Uint32(footer) != crc32.ChecksumIEEE(footer[4:10]),
-		(int64(le.Uint32(footer[4:]))+1)*4 != int64(size+4),
-		footer[8] != 0 || footer[9] != check:
-		return corruptf(XZ, "its footer is damaged")
-	}
-	return nil
+	return checkXZFooter(b[size+4:], int64(size+4), check)
 }

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"hash/crc32"
@@ -10,6 +11,58 @@ import (
 
 	"relive/tree"
 	"relive/tree/systest"
+)
+
+var le = binary.LittleEndian
+
+// Fields of the header (UEFI 2.10, table 5-5).
+const (
+	ghSize       = 12
+	ghCRC        = 16
+	ghThis       = 24
+	ghOther      = 32
+	ghFirst      = 40
+	ghLast       = 48
+	ghDiskID     = 56
+	ghEntries    = 72
+	ghCount      = 80
+	ghEntrySize  = 84
+	ghEntriesCRC = 88
+	ghLen        = 92
+
+	gptMagic = "EFI PART"
+)
+
+// Fields of an entry (table 5-6).
+const (
+	geType       = 0
+	geID         = 16
+	geFirst      = 32
+	geLast       = 40
+	geAttributes = 48
+	geName       = 56
+	geNameUnits  = 36
+	geLen        = 128
+
+	// geLegacyBoot is the attribute that stands for the active flag.
+	geLegacyBoot = 1 << 2
+)
+
+// Fields of an MBR and of the boot records of logical partitions.
+const (
+	mbrEntries  = 446
+	mbrMagic    = 510
+	mbrEntryLen = 16
+
+	meBoot  = 0
+	meType  = 4
+	meStart = 8
+	meCount = 12
+
+	bootMagic = 0xAA55
+	bootFlag  = 0x80
+
+	typeProtective = 0xEE
 )
 
 func read(t testing.TB, path string, sector int) (*Table, error) {

@@ -1,10 +1,10 @@
 package partition
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 
+	"relive/internal/parttable"
 	"relive/tree"
 )
 
@@ -51,10 +51,6 @@ type Partition struct {
 	Err error
 }
 
-var le = binary.LittleEndian
-
-const mbrSize = 512
-
 // Read reads the table of a disk of size bytes. sector is the size of a logical
 // sector in bytes, 0 where it is not known, as with an image: 512 is taken then,
 // or 4096 where a GPT says so. name is what errors call the disk.
@@ -63,10 +59,10 @@ const mbrSize = 512
 // are damaged is tree.ErrCorrupt; errors of r are handed on.
 func Read(r io.ReaderAt, size int64, sector int, name string) (*Table, error) {
 	d := &disk{r: r, size: size, sector: int64(sector), name: name}
-	if size < mbrSize {
+	if size < parttable.MBRSize {
 		return &Table{SectorSize: max(d.sector, 512)}, nil
 	}
-	boot := make([]byte, mbrSize)
+	boot := make([]byte, parttable.MBRSize)
 	if err := d.read(boot, 0); err != nil {
 		return nil, err
 	}
@@ -75,7 +71,7 @@ func Read(r io.ReaderAt, size int64, sector int, name string) (*Table, error) {
 		return &Table{SectorSize: max(d.sector, 512)}, nil
 	}
 	for _, e := range primary {
-		if e.kind == typeProtective {
+		if e.Type == parttable.TypeProtective {
 			return d.readGPT(boot)
 		}
 	}
