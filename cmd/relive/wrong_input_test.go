@@ -409,14 +409,13 @@ func TestReadOnlyDirectory(t *testing.T) {
 // layout's name, and nothing is changed.
 func TestAnotherLayout(t *testing.T) {
 	t.Parallel()
-	around := makeSurroundings(t)
+	around, liveos := makeSurroundings(t), systest.MemDir(t)
+	makeLiveOS(t, liveos, "snapshot")
 	for _, call := range []string{"compact --stage X", "save X --from Y", "resize --homefs 64M X", "sync-home X", "sets clone X new", "sets entry X new", "update X --from LIVE/linuxfs", "rebase X --onto ISO"} {
 		work := systest.MemDir(t)
 		words := around.at(t, work)
 		at, upper := filepath.Join(work, "medium", "LiveOS"), filepath.Join(work, "upper")
-		systest.Must(t, os.MkdirAll(at, 0o755))
-		systest.Must(t, os.MkdirAll(filepath.Join(upper, "etc"), 0o755))
-		makeLiveOS(t, at, "snapshot")
+		systest.Must(t, errors.Join(os.CopyFS(at, os.DirFS(liveos)), os.MkdirAll(filepath.Join(upper, "etc"), 0o755)))
 		args := []string{"-q"}
 		for _, word := range strings.Fields(call) {
 			args = append(args, strings.NewReplacer("X", filepath.Dir(at), "Y", upper, "LIVE", words["LIVE"], "ISO", words["ISO"]).Replace(word))
