@@ -80,14 +80,6 @@ func write(t testing.TB, path string, b []byte) {
 	systest.Must(t, os.WriteFile(path, b, 0o644))
 }
 
-// copyOf copies a small file.
-func copyOf(t testing.TB, from, to string) {
-	t.Helper()
-	b, err := os.ReadFile(from)
-	systest.Must(t, err)
-	write(t, to, b)
-}
-
 func writeSquash(t testing.TB, path string, root *tree.Node) {
 	t.Helper()
 	lib, err := codec.Open(codec.Auto)
@@ -293,7 +285,7 @@ func TestWrongKind(t *testing.T) {
 				case "folder":
 					systest.Must(t, os.CopyFS(words["X"], os.DirFS(filepath.Join(things, name))))
 				default:
-					copyOf(t, filepath.Join(things, name), words["X"])
+					systest.CopyFile(t, filepath.Join(things, name), words["X"])
 				}
 				before, err := contents(work)
 				systest.Must(t, err)
@@ -345,10 +337,10 @@ func TestWrongInside(t *testing.T) {
 					systest.Must(t, errors.Join(os.RemoveAll(live), os.RemoveAll(out), os.Mkdir(live, 0o755)))
 					for _, own := range []string{"linuxfs", "rootfs"} {
 						if own != name {
-							copyOf(t, filepath.Join(around.live, own), filepath.Join(live, own))
+							systest.CopyFile(t, filepath.Join(around.live, own), filepath.Join(live, own))
 						}
 					}
-					copyOf(t, filepath.Join(things, k.name), filepath.Join(live, name))
+					systest.CopyFile(t, filepath.Join(things, k.name), filepath.Join(live, name))
 					before, err := contents(work)
 					systest.Must(t, err)
 					code, said := tried(args)
