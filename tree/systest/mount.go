@@ -54,12 +54,18 @@ func mount(kind, options, what, at string) error {
 	var rest []string
 	for o := range strings.SplitSeq(options, ",") {
 		switch o {
-		case "":
+		case "", "rw":
 		case "loop":
 			loop = true
 		case "ro":
 			flags |= unix.MS_RDONLY
-		default:
+		case "noatime":
+			flags |= unix.MS_NOATIME
+		case "strictatime":
+			flags |= unix.MS_STRICTATIME
+		case "sync":
+			flags |= unix.MS_SYNCHRONOUS
+		default: // the file system's own
 			rest = append(rest, o)
 		}
 	}
