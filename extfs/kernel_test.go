@@ -263,7 +263,7 @@ func (f *filler) links() {
 
 func (f *filler) devices() {
 	f.ok(os.Mkdir(f.path("dev"), 0o755))
-	for i, d := range [][2]uint32{{0, 0}, {1, 3}, {8, 1}, {255, 255}, {256, 0}, {4095, 1048575}, {300, 70000}, {0, 256}} {
+	for i, d := range [][2]uint32{{0, 0}, {1, 3}, {8, 1}, {255, 255}, {256, 0}, {4095, systest.LargestMinor}, {300, 70000}, {0, 256}} {
 		f.ok(unix.Mknod(f.path(fmt.Sprintf("dev/c%d", i)), unix.S_IFCHR|0o600, int(unix.Mkdev(d[0], d[1]))))
 		f.ok(unix.Mknod(f.path(fmt.Sprintf("dev/b%d", i)), unix.S_IFBLK|0o640, int(unix.Mkdev(d[0], d[1]))))
 	}

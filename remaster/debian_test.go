@@ -123,6 +123,7 @@ func squashed(t testing.TB, path string, fill func(dir string)) {
 
 func TestLiveBoot(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
 		// live-boot stacks modules below a persistent union the first on top.
 		images: []string{"live/addon.squashfs", "live/filesystem.squashfs"},
@@ -177,6 +178,7 @@ func TestLiveBoot(t *testing.T) {
 
 func TestCasper(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "casper-rw", names: [2]string{"upper", "work"}, unions: []string{"/ ."},
 		images: []string{"casper/minimal.standard.live.squashfs", "casper/minimal.standard.squashfs", "casper/minimal.squashfs"}}
 	squashed(t, d.path("casper/minimal.squashfs"), func(dir string) {
@@ -242,6 +244,7 @@ func TestCasperUnsure(t *testing.T) {
 // their place; and a roll-back brings modules and layers back.
 func TestLiveBootInDirectory(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
 		images: []string{"live/addon.squashfs", "live/filesystem.squashfs"}, unions: []string{"/ root"}}
 	squashed(t, d.path("live/filesystem.squashfs"), func(dir string) {

@@ -39,19 +39,22 @@ func TestFixtureVerbs(t *testing.T) {
 			before := start.view()
 			sameManifest(t, manifestFile(t, filepath.Join(dir, name+".jsonl.gz")), manifestOf(t, openDir(t, before)))
 			base, _ := systest.Mount(t, "squashfs", "loop,ro", start.path("linuxfs"))
-			verbs := map[string]func(t *testing.T, l *live, hand string){
-				"resize": func(t *testing.T, l *live, _ string) {
+			// Each gives the directory that holds what is to be there.
+			verbs := map[string]func(t *testing.T, l *live) string{
+				"resize": func(t *testing.T, l *live) string {
 					resize(t, l.dir, remaster.ResizeOptions{Overlay: &remaster.NewSize{Kind: remaster.SizeMore, Bytes: 16 << 20}})
+					return before
 				},
-				"reset": func(t *testing.T, l *live, hand string) {
+				"reset": func(t *testing.T, l *live) string {
 					reset(t, l.dir, remaster.ResetOptions{Force: true, KeepOld: 1})
-					systest.Must(t, os.RemoveAll(hand))
-					systest.Run(t, "cp", "-a", base, hand)
+					return base
 				},
-				"reset, all kept": func(t *testing.T, l *live, _ string) {
+				"reset, all kept": func(t *testing.T, l *live) string {
 					reset(t, l.dir, remaster.ResetOptions{Force: true, Keep: keepRules(t, "**")})
+					return before
 				},
-				"sync-home": func(t *testing.T, l *live, hand string) {
+				"sync-home": func(t *testing.T, l *live) string {
+					hand := duplicate(t, before)
 					inHomes(t, l.path("homefs"), "", func(mnt string) {
 						write(t, mnt+"/anna/notes", []byte("new"), 0o600)
 						systest.Must(t, os.Link(mnt+"/anna/notes", mnt+"/anna/linked"))
@@ -59,8 +62,9 @@ func TestFixtureVerbs(t *testing.T) {
 					})
 					systest.Must(t, os.RemoveAll(hand+"/home/lost+found"))
 					mustSync(t, l.dir, remaster.SyncHomeOptions{NoDelete: true, Force: true, Grow: true})
+					return hand
 				},
-				"save": func(t *testing.T, l *live, _ string) {
+				"save": func(t *testing.T, l *live) string {
 					ram := systest.MemDir(t)
 					root, drop := systest.Mount(t, "auto", "loop", l.path("rootfs"))
 					systest.Run(t, "cp", "-a", root+"/upper", ram)
@@ -68,10 +72,10 @@ func TestFixtureVerbs(t *testing.T) {
 					systest.Must(t, os.Remove(l.path("rootfs")))
 					l.mkfs("-t", "ext4", "-b", "4096")
 					mustSave(t, l.dir, ram, remaster.SaveOptions{All: true, Force: true})
+					return before
 				},
-				"rebase": func(t *testing.T, l *live, hand string) {
-					newer := systest.TempDir(t)
-					systest.Run(t, "cp", "-a", base+"/.", newer)
+				"rebase": func(t *testing.T, l *live) string {
+					newer, hand := duplicate(t, base), duplicate(t, before)
 					for _, d := range []string{newer, hand} {
 						write(t, d+"/newer/and deeper/file", text(3, 70_000), 0o640)
 						systest.Run(t, "touch", "-d", "@1700000000", d+"/newer/and deeper/file")
@@ -91,6 +95,7 @@ func TestFixtureVerbs(t *testing.T) {
 					}
 					_, err = p.Run(t.Context())
 					systest.Must(t, err)
+					return hand
 				},
 			}
 			var names []string
@@ -100,8 +105,7 @@ func TestFixtureVerbs(t *testing.T) {
 			slices.Sort(names)
 			for _, verb := range names {
 				l := &live{t: t, dir: duplicate(t, start.dir), options: start.options}
-				hand := duplicate(t, before)
-				verbs[verb](t, l, hand)
+				hand := verbs[verb](t, l)
 				systest.Fsck(t, l.path("rootfs"))
 				// Directories that something is made in get another time by hand.
 				timeless := func(root *tree.Node) *tree.Node {

@@ -60,6 +60,7 @@ func TestSyncHomeCrash(t *testing.T) {
 // TestSyncHomeRefused: what cannot be done, or would lose something without a
 // word, is refused, and nothing changes.
 func TestSyncHomeRefused(t *testing.T) {
+	t.Parallel()
 	s := smallHomes(t, func(mnt string) {
 		write(t, mnt+"/anna/notes", []byte("new"), 0o644)
 		write(t, mnt+"/anna/containers/layer/file", nil, 0o644)
@@ -136,6 +137,7 @@ func TestSyncHomeRefused(t *testing.T) {
 // TestSyncHomeMarks: attributes of overlayfs in homes are shown, and do not act
 // on the layer.
 func TestSyncHomeMarks(t *testing.T) {
+	t.Parallel()
 	s := smallHomes(t, func(mnt string) {
 		write(t, mnt+"/anna/.config/other", []byte("x"), 0o644)
 		systest.Run(t, "setfattr", "-n", "trusted.overlay.opaque", "-v", "y", mnt+"/anna/.config")

@@ -194,6 +194,7 @@ func keepOracle(pattern string) *regexp.Regexp {
 // directory above it keeps it, and what the base has elsewhere, but for
 // directories that lead to something kept.
 func TestKeepLaw(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c", ".d"}
 	for seed := range uint64(600) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -358,6 +358,7 @@ func (m *medium) diffTruth(view string) {
 // with it is one that works above it.
 func TestLiveOSFlatten(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	d := systest.TempDir(t)
 	write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
 	m := liveOS(t).fill(d, "dm", false, false, "-comp", "gzip")
@@ -379,6 +380,7 @@ func TestLiveOSFlatten(t *testing.T) {
 // TestLiveOSRollback: the state before comes back whole, osmin.img with it.
 func TestLiveOSRollback(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	for _, kind := range []string{"dm", "dir", "image"} {
 		t.Run(kind, func(t *testing.T) {
 			d := systest.TempDir(t)

@@ -320,6 +320,7 @@ func statusOf(t testing.TB, dir string) *remaster.Status {
 // is the tree that was asked for; of aufs's own files none is left.
 func TestRelayerAufs(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	d := systest.TempDir(t)
 	smallSystem(t, d)
 	base := systest.TempDir(t) + "/base"
@@ -439,6 +440,7 @@ func TestRelayerSizes(t *testing.T) {
 // TestRelayerRefused: what is no layer of files, is in use or belongs to another
 // base is left alone.
 func TestRelayerRefused(t *testing.T) {
+	t.Parallel()
 	all := showings(t, func(dir string) { smallSystem(t, dir) })
 	d := systest.TempDir(t)
 	smallSystem(t, d)

@@ -19,6 +19,7 @@ import (
 // to the state before or after.
 func TestResizeCrash(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	d := systest.TempDir(t)
 	smallSystem(t, d)
 	base := systest.TempDir(t) + "/base"

@@ -270,6 +270,7 @@ func TestResizeSnapshot(t *testing.T) {
 // its inodes; nothing is changed.
 func TestResizeRefuses(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	l := newLive(t, systemImage(t))
 	l.boot(false, func(mnt string) { write(t, mnt+"/etc/new", nil, 0o644) })
 	refused := func(o remaster.ResizeOptions, fact string) {
@@ -306,6 +307,7 @@ func TestResizeRefuses(t *testing.T) {
 // not count the same room twice.
 func TestResizeMax(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	disk := systest.Blank(t, 200<<20)
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", disk)
 	at, _ := systest.Mount(t, "ext4", "loop", disk)

@@ -393,6 +393,7 @@ func TestSaveCrash(t *testing.T) {
 // shows, also after rootfs was copied as a boot with dynamic persistence copies
 // it: without attributes.
 func TestSavePlain(t *testing.T) {
+	t.Parallel()
 	y := newDynamic(t, "redirect_dir=on,metacopy=on")
 	y.live.options = y.options
 	y.act()

@@ -62,6 +62,7 @@ func (d untimedDir) Children() ([]*tree.Node, error) {
 // what was done in the first.
 func TestRestampTruth(t *testing.T) {
 	requireKernel(t)
+	t.Parallel()
 	d := systest.TempDir(t)
 	smallSystem(t, d)
 	for _, name := range []string{"opt/both/one", "opt/both/two", "srv/replaced/a", "srv/shut/a", "srv/shut/b", "srv/emptied/a"} {

@@ -121,7 +121,7 @@ func nasty(t testing.TB) string {
 
 	n.ok(os.Mkdir(n.path("dev"), 0o2755))
 	n.ok(unix.Mknod(n.path("dev/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
-	n.ok(unix.Mknod(n.path("dev/big"), unix.S_IFBLK|0o600, int(unix.Mkdev(4095, 1048575))))
+	n.ok(unix.Mknod(n.path("dev/big"), unix.S_IFBLK|0o600, int(unix.Mkdev(4095, systest.LargestMinor))))
 	n.ok(unix.Mknod(n.path("dev/odd"), unix.S_IFBLK|0o060, int(unix.Mkdev(259, 70000))))
 	n.ok(unix.Mknod(n.path("dev/fifo"), unix.S_IFIFO|0o600, 0))
 	n.ok(os.Link(n.path("dev/fifo"), n.path("dev/fifo2")))

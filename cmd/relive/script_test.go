@@ -21,6 +21,7 @@ import (
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
+	"relive/tree/systest"
 )
 
 // tests removes what the tests share when they are done.
@@ -132,7 +133,17 @@ func contents(dir string) (string, error) {
 	}
 	root.Mtime = tree.Time{}
 	var b bytes.Buffer
-	err = tree.WriteManifest(context.Background(), &b, root, tree.ManifestOptions{})
+	if err := tree.WriteManifest(context.Background(), &b, root, tree.ManifestOptions{NoHash: true}); err != nil {
+		return "", err
+	}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		sum, err := systest.Sum(path)
+		fmt.Fprintf(&b, "%q %x\n", path[len(dir):], sum)
+		return err
+	})
 	return b.String(), err
 }
 

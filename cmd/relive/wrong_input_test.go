@@ -80,14 +80,6 @@ func write(t testing.TB, path string, b []byte) {
 	systest.Must(t, os.WriteFile(path, b, 0o644))
 }
 
-// copyOf copies a small file.
-func copyOf(t testing.TB, from, to string) {
-	t.Helper()
-	b, err := os.ReadFile(from)
-	systest.Must(t, err)
-	write(t, to, b)
-}
-
 func writeSquash(t testing.TB, path string, root *tree.Node) {
 	t.Helper()
 	lib, err := codec.Open(codec.Auto)
@@ -293,7 +285,7 @@ func TestWrongKind(t *testing.T) {
 				case "folder":
 					systest.Must(t, os.CopyFS(words["X"], os.DirFS(filepath.Join(things, name))))
 				default:
-					copyOf(t, filepath.Join(things, name), words["X"])
+					systest.CopyFile(t, filepath.Join(things, name), words["X"])
 				}
 				before, err := contents(work)
 				systest.Must(t, err)
@@ -345,10 +337,10 @@ func TestWrongInside(t *testing.T) {
 					systest.Must(t, errors.Join(os.RemoveAll(live), os.RemoveAll(out), os.Mkdir(live, 0o755)))
 					for _, own := range []string{"linuxfs", "rootfs"} {
 						if own != name {
-							copyOf(t, filepath.Join(around.live, own), filepath.Join(live, own))
+							systest.CopyFile(t, filepath.Join(around.live, own), filepath.Join(live, own))
 						}
 					}
-					copyOf(t, filepath.Join(things, k.name), filepath.Join(live, name))
+					systest.CopyFile(t, filepath.Join(things, k.name), filepath.Join(live, name))
 					before, err := contents(work)
 					systest.Must(t, err)
 					code, said := tried(args)
@@ -409,14 +401,13 @@ func TestReadOnlyDirectory(t *testing.T) {
 // layout's name, and nothing is changed.
 func TestAnotherLayout(t *testing.T) {
 	t.Parallel()
-	around := makeSurroundings(t)
+	around, liveos := makeSurroundings(t), systest.MemDir(t)
+	makeLiveOS(t, liveos, "snapshot")
 	for _, call := range []string{"compact --stage X", "save X --from Y", "resize --homefs 64M X", "sync-home X", "sets clone X new", "sets entry X new", "update X --from LIVE/linuxfs", "rebase X --onto ISO"} {
 		work := systest.MemDir(t)
 		words := around.at(t, work)
 		at, upper := filepath.Join(work, "medium", "LiveOS"), filepath.Join(work, "upper")
-		systest.Must(t, os.MkdirAll(at, 0o755))
-		systest.Must(t, os.MkdirAll(filepath.Join(upper, "etc"), 0o755))
-		makeLiveOS(t, at, "snapshot")
+		systest.Must(t, errors.Join(os.CopyFS(at, os.DirFS(liveos)), os.MkdirAll(filepath.Join(upper, "etc"), 0o755)))
 		args := []string{"-q"}
 		for _, word := range strings.Fields(call) {
 			args = append(args, strings.NewReplacer("X", filepath.Dir(at), "Y", upper, "LIVE", words["LIVE"], "ISO", words["ISO"]).Replace(word))

@@ -109,19 +109,20 @@ func (u *user) device() (string, error) {
 
 // loops looks at the loop devices.
 func (u *user) loops() (string, error) {
-	files, err := fs.Glob(u.host, "sys/block/loop*/loop/backing_file")
+	// Not the pattern of the whole path, for which each device's directory is read.
+	all, err := fs.Glob(u.host, "sys/block/loop*")
 	if err != nil {
 		return "", err
 	}
-	for _, f := range files {
-		b, err := fs.ReadFile(u.host, f)
+	for _, dir := range all {
+		b, err := fs.ReadFile(u.host, dir+"/loop/backing_file")
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO) {
-			continue // detached since
+			continue // nothing is attached
 		}
 		if err != nil {
 			return "", err
 		}
-		device := "/dev/" + strings.Split(f, "/")[2]
+		device := "/dev/" + filepath.Base(dir)
 		backing := strings.TrimSuffix(string(b), "\n")
 		uses, err := u.backs(device, backing)
 		if err != nil {

@@ -2,6 +2,7 @@ package systest
 
 import (
 	"os"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -43,3 +44,8 @@ func Chown(t testing.TB, path string, uid, gid uint32) {
 	t.Helper()
 	Must(t, unix.Lchown(path, int(uid), int(gid)))
 }
+
+// LargestMinor is the largest minor number for which a device with the largest major
+// number, 4095, can be made. On machines of 32 bits it is half of what the kernel
+// takes: QEMU's user emulation takes the device's number as a signed one.
+const LargestMinor = 1<<(strconv.IntSize/32+18) - 1

@@ -2,6 +2,8 @@ package systest
 
 import (
 	"bytes"
+	"errors"
+	"hash/maphash"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 )
 
 // Blank makes a file of that many bytes, all of it a hole, in a directory of its
@@ -40,10 +43,78 @@ func OpenFile(t testing.TB, path string) (f *os.File, size int64) {
 	return f, size
 }
 
-// CopyFile copies a file, which may be mounted, with its holes.
+// CopyFile copies a file, which may be mounted, with its holes, and blocks of zeros
+// as holes.
 func CopyFile(t testing.TB, from, to string) {
 	t.Helper()
-	Run(t, "cp", "--sparse=always", from, to)
+	st, err := os.Stat(from)
+	Must(t, err)
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, st.Mode().Perm())
+	Must(t, err)
+	defer f.Close()
+	size, err := filled(from, func(p []byte, off int64) error {
+		_, err := f.WriteAt(p, off)
+		return err
+	})
+	Must(t, err)
+	Must(t, f.Truncate(size))
+	Must(t, f.Close())
+}
+
+// Sum returns what tells a file's content from others while the process runs.
+// Holes are zeros.
+func Sum(path string) (uint64, error) {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	size, err := filled(path, func(p []byte, off int64) error {
+		maphash.WriteComparable(&h, off)
+		h.Write(p)
+		return nil
+	})
+	maphash.WriteComparable(&h, size)
+	return h.Sum64(), err
+}
+
+var seed = maphash.MakeSeed()
+
+// filled calls fn with each block of a file that is not all zeros, and returns the
+// file's size. Holes are not read.
+func filled(path string, fn func(p []byte, off int64) error) (size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var zeros [4096]byte
+	buf := make([]byte, 256<<10)
+	for end := int64(0); ; {
+		off, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break
+		}
+		if err != nil {
+			return 0, &os.PathError{Op: "seek", Path: path, Err: err}
+		}
+		if end, err = unix.Seek(int(f.Fd()), off, unix.SEEK_HOLE); err != nil {
+			return 0, &os.PathError{Op: "seek", Path: path, Err: err}
+		}
+		for off -= off % int64(len(zeros)); off < end; {
+			n, err := f.ReadAt(buf[:min(int64(len(buf)), end-off)], off)
+			for i := 0; i < n; i += len(zeros) {
+				p := buf[i:min(i+len(zeros), n)]
+				if bytes.Equal(p, zeros[:len(p)]) {
+					continue
+				}
+				if err := fn(p, off+int64(i)); err != nil {
+					return 0, err
+				}
+			}
+			if off += int64(n); err != nil {
+				return 0, err // also where it has become shorter
+			}
+		}
+	}
+	return f.Seek(0, io.SeekEnd)
 }
 
 // Unpack reads a file that zstd has compressed, which fixtures are.

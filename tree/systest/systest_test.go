@@ -203,6 +203,25 @@ func TestHoles(t *testing.T) {
 			t.Errorf("%s: %d bytes on disk", path, n)
 		}
 	}
+	sum := func(b []byte) uint64 {
+		path := filepath.Join(dir, "sum")
+		Must(t, os.WriteFile(path, b, 0o600))
+		n, err := Sum(path)
+		Must(t, err)
+		return n
+	}
+	if n, err := Sum(copied); err != nil || n != sum(b) {
+		t.Errorf("with and without holes the sum is %x and %x, %v", n, sum(b), err)
+	}
+	moved := append(make([]byte, 4096), b[:len(b)-4096]...)
+	for _, other := range [][]byte{append(bytes.Clone(b), 0), b[:len(b)-4096], moved, bytes.Replace(b, []byte{1}, []byte{3}, 1)} {
+		if sum(other) == sum(b) {
+			t.Error("another content has the same sum")
+		}
+	}
+	if _, err := Sum(dir + "/none"); err == nil {
+		t.Error("what is not there has a sum")
+	}
 	if r, _ := record(t, func(t testing.TB) { Unpack(t, unpacked) }); r.how != "failed" {
 		t.Error("what is not packed is unpacked")
 	}
@@ -263,6 +282,43 @@ func TestMount(t *testing.T) {
 	}
 	if r, _ := record(t, func(t testing.TB) { Unmount(t, TempDir(t)) }); r.how != "failed" {
 		t.Error("what is not mounted is unmounted")
+	}
+}
+
+// TestMountImage: an image is mounted as asked for, and its loop device goes with the
+// mount.
+func TestMountImage(t *testing.T) {
+	NeedFilesystems(t, "ext4")
+	NeedTools(t, "mke2fs", "losetup")
+	image := Blank(t, 4<<20)
+	Run(t, "mke2fs", "-q", "-F", "-t", "ext4", image)
+	for _, kind := range []string{"ext4", "auto"} {
+		at, unmount := Mount(t, kind, "loop", image)
+		Must(t, os.WriteFile(at+"/file", nil, 0o600))
+		unmount()
+		Fsck(t, image)
+		at, unmount = Mount(t, kind, "loop,ro,noload", image)
+		if err := os.WriteFile(at+"/other", nil, 0o600); !errors.Is(err, syscall.EROFS) {
+			t.Errorf("%s: ro: %v", kind, err)
+		}
+		if _, err := os.Stat(at + "/file"); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		unmount()
+	}
+	for end := time.Now().Add(Within(5 * time.Second)); Output(t, "losetup", "-n", "-O", "NAME", "-j", image) != ""; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the loop device is left")
+		}
+	}
+	for _, options := range []string{"loop,no-such-option", "loop,ro,no-such-option"} {
+		if r, _ := record(t, func(t testing.TB) { Mount(t, "ext4", options, image) }); r.how != "failed" {
+			t.Errorf("%s does not fail the test", options)
+		}
+	}
+	t.Setenv("CI", "")
+	if r, _ := record(t, func(t testing.TB) { Mount(t, "ext4", "loop", image+".none") }); r.how != "failed" {
+		t.Errorf("an image that is not there: %+v", r)
 	}
 }
 
