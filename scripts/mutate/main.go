@@ -22,6 +22,7 @@ type options struct {
 	files string
 	lines string
 	tests string
+	again string
 	jobs  int
 	nice  int
 	short bool
@@ -34,6 +35,7 @@ func main() {
 	flag.StringVar(&o.files, "files", "", "a regular expression of the names of files to change")
 	flag.StringVar(&o.lines, "lines", "", "a regular expression of FILE:LINE to change")
 	flag.StringVar(&o.tests, "tests", "", "a regular expression of the tests to run")
+	flag.StringVar(&o.again, "again", "", "the output of a former run: try what survived in it")
 	flag.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "how many changes are tried at once")
 	flag.IntVar(&o.nice, "nice", 15, "the niceness of what runs")
 	flag.BoolVar(&o.short, "short", true, "run the tests with -short")
@@ -70,6 +72,10 @@ func run(pkg string, o options) (survived int, err error) {
 		return 0, err
 	}
 
+	known, err := listed("scripts/mutate/equivalent.txt")
+	if err != nil {
+		return 0, err
+	}
 	var mu sync.Mutex
 	count := map[verdict]int{}
 	next := make(chan *mutant)
@@ -93,19 +99,25 @@ func run(pkg string, o options) (survived int, err error) {
 	valid := func() int {
 		mu.Lock()
 		defer mu.Unlock()
-		return count[lived] + count[unseen] + count[killed]
+		return count[lived] + count[unseen] + count[killed] + count[same]
 	}
 	for _, m := range all {
 		if o.n > 0 && valid() >= o.n {
 			break
+		}
+		if known[m.change()] {
+			mu.Lock()
+			count[same]++
+			mu.Unlock()
+			continue
 		}
 		next <- m
 	}
 	close(next)
 	wg.Wait()
 	survived = count[lived] + count[unseen]
-	fmt.Printf("%s: %d changes, %d found, %d survived (of them %d in code that no test runs); %d did not compile\n",
-		pkg, count[killed]+survived, count[killed], survived, count[unseen], count[invalid])
+	fmt.Printf("%s: %d changes, %d found, %d equivalent, %d survived (of them %d in code that no test runs); %d did not compile\n",
+		pkg, count[killed]+count[same]+survived, count[killed], count[same], survived, count[unseen], count[invalid])
 	return survived, err
 }
 
@@ -127,9 +139,11 @@ func candidates(pkg string, o options) ([]*mutant, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := equivalents()
-	if err != nil {
-		return nil, err
+	var again map[change]bool
+	if o.again != "" {
+		if again, err = listed(o.again); err != nil {
+			return nil, err
+		}
 	}
 	var all []*mutant
 	for _, name := range strings.Fields(string(out)) {
@@ -145,7 +159,7 @@ func candidates(pkg string, o options) ([]*mutant, error) {
 			return nil, err
 		}
 		for _, m := range found {
-			if lines.MatchString(fmt.Sprintf("%s:%d", m.file, m.line)) && !known[equivalent{m.file, m.before(), m.after()}] {
+			if lines.MatchString(fmt.Sprintf("%s:%d", m.file, m.line)) && (again == nil || again[m.change()]) {
 				all = append(all, m)
 			}
 		}
@@ -155,29 +169,33 @@ func candidates(pkg string, o options) ([]*mutant, error) {
 	return all, nil
 }
 
-// equivalent names a change that no test can find.
-type equivalent struct{ file, before, after string }
+// change names a change wherever in the file it stands.
+type change struct{ file, before, after string }
 
-// equivalents reads equivalent.txt: entries of four lines, which are a comment
-// that gives the reason, the file, the line as it is and as it becomes.
-func equivalents() (map[equivalent]bool, error) {
-	text, err := os.ReadFile("scripts/mutate/equivalent.txt")
+func (m *mutant) change() change { return change{m.file, m.before(), m.after()} }
+
+// listed reads a list of changes: for each the file, the line as it is, which
+// begins with "- ", and as it becomes, which begins with "+ ". Comments begin
+// with "#", and what follows a file's name and a colon, as in what a run prints,
+// does not count.
+func listed(name string) (map[change]bool, error) {
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	known := map[equivalent]bool{}
-	var e equivalent
+	list := map[change]bool{}
+	var c change
 	for l := range strings.Lines(string(text)) {
 		l = strings.TrimSpace(l)
 		switch {
 		case strings.HasPrefix(l, "- "):
-			e.before = l[2:]
+			c.before = l[2:]
 		case strings.HasPrefix(l, "+ "):
-			e.after = l[2:]
-			known[e] = true
+			c.after = l[2:]
+			list[c] = true
 		case l != "" && !strings.HasPrefix(l, "#"):
-			e.file = l
+			c.file, _, _ = strings.Cut(l, ":")
 		}
 	}
-	return known, nil
+	return list, nil
 }

@@ -17,6 +17,9 @@ type mutant struct {
 	start, end int
 	text       string
 	line       int
+	// runs is the line whose coverage tells whether this place is run: that of the
+	// switch for what a case compares, which no profile counts.
+	runs int
 	// constant is set for a place that coverage does not count.
 	constant bool
 }
@@ -65,6 +68,8 @@ type finder struct {
 	found   []*mutant
 	results [][]string // of the functions around, the innermost last
 	global  bool
+	// choice is the switch whose cases' expressions are looked at, if any are.
+	choice token.Pos
 }
 
 // mutants returns every change that a file offers, in the order of the file.
@@ -100,9 +105,13 @@ func (f *finder) offset(p token.Pos) int { return f.fset.Position(p).Offset }
 func (f *finder) text(n ast.Node) string { return string(f.src[f.offset(n.Pos()):f.offset(n.End())]) }
 
 func (f *finder) add(from, to token.Pos, text string) {
+	runs := from
+	if f.choice.IsValid() {
+		runs = f.choice
+	}
 	f.found = append(f.found, &mutant{
 		file: f.name, src: f.src, start: f.offset(from), end: f.offset(to), text: text,
-		line: f.fset.Position(from).Line, constant: f.global,
+		line: f.fset.Position(from).Line, runs: f.fset.Position(runs).Line, constant: f.global,
 	})
 }
 
@@ -139,6 +148,9 @@ func (f *finder) visit(n ast.Node) bool {
 	case *ast.FuncLit:
 		f.function(n.Type, n.Body)
 		return false
+	case *ast.SwitchStmt:
+		f.choices(n)
+		return false
 	case *ast.BinaryExpr:
 		f.swap(n.OpPos, n.Op)
 	case *ast.UnaryExpr:
@@ -171,6 +183,27 @@ func (f *finder) visit(n ast.Node) bool {
 		f.returned(n)
 	}
 	return true
+}
+
+// choices looks at a switch and at each of its cases.
+func (f *finder) choices(s *ast.SwitchStmt) {
+	if s.Init != nil {
+		ast.Inspect(s.Init, f.visit)
+	}
+	if s.Tag != nil {
+		ast.Inspect(s.Tag, f.visit)
+	}
+	for _, c := range s.Body.List {
+		c := c.(*ast.CaseClause)
+		f.choice = s.Pos()
+		for _, e := range c.List {
+			ast.Inspect(e, f.visit)
+		}
+		f.choice = token.NoPos
+		for _, b := range c.Body {
+			ast.Inspect(b, f.visit)
+		}
+	}
 }
 
 // condition drops the look at an error, and turns any other condition over that

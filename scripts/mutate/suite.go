@@ -26,6 +26,7 @@ const (
 	lived   verdict = "survived"
 	unseen  verdict = "survived, no test runs it"
 	invalid verdict = "does not compile"
+	same    verdict = "equivalent"
 )
 
 // suite is the tests of a package.
@@ -119,7 +120,7 @@ func (s *suite) try(m *mutant, worker string) (verdict, error) {
 	var quick, slow []string
 	var quickTime, slowTime time.Duration
 	for _, t := range s.tests {
-		if !m.constant && !t.lines[fmt.Sprintf("%s:%d", filepath.Base(m.file), m.line)] {
+		if !m.constant && !t.lines[fmt.Sprintf("%s:%d", filepath.Base(m.file), m.runs)] {
 			continue
 		}
 		if quickTime+t.took <= slowest {
