@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -388,9 +389,21 @@ func TestErrorAnywhere(t *testing.T) {
 				last, failed := s.ops, 0
 				for k := 1; k <= last; k++ {
 					s := newLive(feat)
-					s.fault = m.fault(k)
+					var faulty error // the first that a call gave
+					what := ""
+					fault := m.fault(k)
+					s.fault = func(op int, name string) (error, error) {
+						before, after := fault(op, name)
+						if faulty == nil {
+							faulty, what = cmp.Or(before, after), name
+						}
+						return before, after
+					}
 					err := compact(s)
 					s.fault = nil
+					if faulty != nil && !errors.Is(err, faulty) {
+						t.Fatalf("operation %d (%s) failed, but the run says %v", k, what, err)
+					}
 					if err == nil {
 						if st, err := state(s); st != "new" {
 							t.Fatalf("operation %d: no error, but %v", k, err)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -361,5 +363,74 @@ func TestOSErrors(t *testing.T) {
 	}
 	if out, err := Recover(context.Background(), OS{}, dir); out != nil || err != nil {
 		t.Errorf("Recover of a read-only disk: %v, %v", out, err)
+	}
+}
+
+// TestOSTells: what each operation says of a name that is not there, and of one
+// that it must not follow or replace; and what is made is nobody else's before
+// SetMeta opens it.
+func TestOSTells(t *testing.T) {
+	dir := t.TempDir()
+	none, file, link, sub := dir+"/none", dir+"/file", dir+"/link", dir+"/sub"
+	if err := errors.Join(os.WriteFile(file, []byte("text"), 0o666), os.Symlink("file", link), os.Mkdir(sub, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	o := OS{}
+	closed := func(c io.Closer, err error) error {
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	for _, c := range []struct {
+		what string
+		do   func() error
+		want error
+	}{
+		{"Lstat", func() error { _, err := o.Lstat(none); return err }, fs.ErrNotExist},
+		{"ReadDir", func() error { _, err := o.ReadDir(none); return err }, fs.ErrNotExist},
+		{"Readlink", func() error { _, err := o.Readlink(none); return err }, fs.ErrNotExist},
+		{"Open", func() error { f, err := o.Open(none); return closed(f, err) }, fs.ErrNotExist},
+		{"WriteFile", func() error { return o.WriteFile(none+"/x", nil) }, fs.ErrNotExist},
+		{"CopyFile", func() error { return o.CopyFile(none, sub+"/x") }, fs.ErrNotExist},
+		{"CopyFile to", func() error { return o.CopyFile(file, none+"/x") }, fs.ErrNotExist},
+		{"Mkdir", func() error { return o.Mkdir(none + "/x") }, fs.ErrNotExist},
+		{"Symlink", func() error { return o.Symlink("x", none+"/x") }, fs.ErrNotExist},
+		{"SetMeta", func() error { return o.SetMeta(none, FileInfo{}) }, fs.ErrNotExist},
+		{"Rename", func() error { return o.Rename(none, sub+"/x") }, fs.ErrNotExist},
+		{"Exchange", func() error { return o.Exchange(none, file) }, fs.ErrNotExist},
+		{"Link", func() error { return o.Link(none, sub+"/x") }, fs.ErrNotExist},
+		{"Remove", func() error { return o.Remove(none) }, fs.ErrNotExist},
+		{"Sync", func() error { return o.Sync(none) }, fs.ErrNotExist},
+		{"SyncDir", func() error { return o.SyncDir(none) }, fs.ErrNotExist},
+		{"Lock", func() error { l, err := o.Lock(none); return closed(l, err) }, fs.ErrNotExist},
+		{"Open of a symlink", func() error { f, err := o.Open(link); return closed(f, err) }, unix.ELOOP},
+		{"WriteFile to a symlink", func() error { return o.WriteFile(link, nil) }, unix.ELOOP},
+		{"CopyFile of a symlink", func() error { return o.CopyFile(link, sub+"/x") }, unix.ELOOP},
+		{"Sync of a symlink", func() error { return o.Sync(link) }, unix.ELOOP},
+		{"CopyFile over a file", func() error { return o.CopyFile(file, link) }, fs.ErrExist},
+		{"Mkdir over a file", func() error { return o.Mkdir(file) }, fs.ErrExist},
+		{"Symlink over a file", func() error { return o.Symlink("x", file) }, fs.ErrExist},
+		{"Link over a file", func() error { return o.Link(file, link) }, fs.ErrExist},
+		{"SyncDir of a file", func() error { return o.SyncDir(file) }, unix.ENOTDIR},
+		{"Lock of a file", func() error { l, err := o.Lock(file); return closed(l, err) }, unix.ENOTDIR},
+	} {
+		if err := c.do(); !errors.Is(err, c.want) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v, want %v and the name", c.what, err, c.want)
+		}
+	}
+	if err := o.CopyFile(sub, sub+"/x"); err == nil {
+		t.Error("CopyFile copies a directory")
+	}
+	if got := listDisk(t, dir); !maps.Equal(got, map[string]string{"file": "text", "link": "-> file", "sub": "dir"}) {
+		t.Errorf("it changed: %v", got)
+	}
+	if err := errors.Join(o.CopyFile(file, sub+"/copy"), o.Mkdir(sub+"/dir")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]uint32{"copy": 0o600, "dir": 0o700} {
+		if info, err := o.Lstat(sub + "/" + name); err != nil || info.Perm != want {
+			t.Errorf("%s: mode %o, %v", name, info.Perm, err)
+		}
 	}
 }

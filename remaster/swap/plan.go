@@ -67,7 +67,7 @@ type planner struct {
 type pendingCopy struct{ from, temp string }
 
 func planError(s Step, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", ErrPlan, s, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s: %w", ErrPlan, s, fmt.Errorf(format, args...))
 }
 
 // compile makes the actions of all steps.
@@ -94,10 +94,10 @@ func (p *planner) look(s Step, name string) (string, error) {
 		return origin, nil
 	}
 	if err := checkPath(name); err != nil {
-		return "", planError(s, "%v", err)
+		return "", planError(s, "%w", err)
 	}
 	if err := checkParents(p.fsys, p.dir, name); err != nil {
-		return "", planError(s, "%v", err)
+		return "", planError(s, "%w", err)
 	}
 	info, err := p.fsys.Lstat(p.dir + "/" + name)
 	switch {
@@ -108,7 +108,7 @@ func (p *planner) look(s Step, name string) (string, error) {
 			p.start[name] = FileInfo{Kind: Regular}
 		}
 	case err != nil:
-		return "", planError(s, "%v", err)
+		return "", planError(s, "%w", err)
 	case info.Mount:
 		return "", planError(s, "%s is a mount point", name)
 	default:
@@ -218,7 +218,7 @@ func (s Replace) compile(p *planner) error {
 	case kept != "":
 		same, err := p.same(kept, old)
 		if err != nil {
-			return planError(s, "%v", err)
+			return planError(s, "%w", err)
 		}
 		if !same {
 			return planError(s, "%s exists and differs from %s; move or remove it first", s.Keep, s.Target)
@@ -233,7 +233,7 @@ func (s Replace) compile(p *planner) error {
 		if a.Keep == "" && (n.Kind == Directory || t.Kind == Directory) {
 			// A directory cannot be renamed over: it is moved aside.
 			if a.Keep, err = p.goneName(s.Target); err != nil {
-				return planError(s, "%v", err)
+				return planError(s, "%w", err)
 			}
 			a.Drop = true
 		}
@@ -297,7 +297,7 @@ func (s Copy) compile(p *planner) error {
 		return ok || p.pending[n]
 	})
 	if err != nil {
-		return planError(s, "%v", err)
+		return planError(s, "%w", err)
 	}
 	p.copies = append(p.copies, pendingCopy{from: origin, temp: temp})
 	p.start[temp] = p.start[origin]
@@ -313,12 +313,12 @@ func (s Remove) compile(p *planner) error {
 	}
 	if p.start[origin].Kind == Directory {
 		if err := noMounts(p.fsys, p.dir+"/"+origin, 0); err != nil {
-			return planError(s, "%v", err)
+			return planError(s, "%w", err)
 		}
 	}
 	gone, err := p.goneName(s.Path)
 	if err != nil {
-		return planError(s, "%v", err)
+		return planError(s, "%w", err)
 	}
 	p.holds[s.Path] = ""
 	p.actions = append(p.actions, action{Verb: doMove, From: s.Path, To: gone, Step: s.String()})

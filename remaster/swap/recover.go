@@ -109,8 +109,11 @@ func Inspect(fsys FS, dir string) (*State, error) {
 	}
 	s := &State{Info: j.Info, Stage: j.Stage, Running: running}
 	for _, name := range j.Temps {
-		if _, err := fsys.Lstat(dir + "/" + name); err == nil {
+		switch _, err := fsys.Lstat(dir + "/" + name); {
+		case err == nil:
 			s.Temps = append(s.Temps, name)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
 		}
 	}
 	if j.Stage != Committed || running {
@@ -159,10 +162,14 @@ func recoverLocked(ctx context.Context, fsys FS, dir string) (*Outcome, error) {
 	}
 	if j == nil {
 		// Only the unfinished text of a first journal may be there.
-		if _, err := fsys.Lstat(dir + "/" + journalTemp); errors.Is(err, fs.ErrNotExist) {
+		_, err := fsys.Lstat(dir + "/" + journalTemp)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			return nil, nil
+		case err != nil:
+			return nil, err
 		}
-		_, err := clean(fsys, dir, nil)
+		_, err = clean(fsys, dir, nil)
 		return &Outcome{}, err
 	}
 	// The journal that is visible may not be durable yet, if it was the process
@@ -189,7 +196,7 @@ func recoverLocked(ctx context.Context, fsys FS, dir string) (*Outcome, error) {
 	}
 	out := &Outcome{Info: j.Info, Finished: true, Changed: at.changed}
 	if len(at.changed) > 0 {
-		if at, err = e.spare(at); err != nil {
+		if at, out.Kept, err = e.spare(at); err != nil {
 			return nil, err
 		}
 	}
@@ -198,7 +205,7 @@ func recoverLocked(ctx context.Context, fsys FS, dir string) (*Outcome, error) {
 	}
 	for _, a := range e.j.Actions {
 		for _, n := range a.names()[1:] {
-			if strings.Contains(n, keptSuffix) {
+			if strings.Contains(n, keptSuffix) && !slices.Contains(out.Kept, n) {
 				out.Kept = append(out.Kept, n)
 			}
 		}
@@ -361,8 +368,10 @@ func (e *executor) foreign(there map[string]bool, fact string) error {
 
 // spare rewrites what is left of the plan so that no changed file is discarded,
 // takes up the action that is half done, and makes the rest, with the files as
-// they are now, the current journal. The executor goes on with that one.
-func (e *executor) spare(at point) (point, error) {
+// they are now, the current journal. The executor goes on with that one. It gives
+// the names under which changed files are kept.
+func (e *executor) spare(at point) (point, []string, error) {
+	var spares []string
 	j := &journal{Info: e.j.Info, Stage: Committed, Temps: e.j.Temps}
 	changed := map[string]bool{}
 	for _, n := range at.changed {
@@ -372,6 +381,9 @@ func (e *executor) spare(at point) (point, error) {
 	keep := func(name string) (string, error) {
 		kept, err := unused(e.fsys, e.dir, name, keptSuffix, func(n string) bool { return names[n] })
 		names[kept] = true
+		if err == nil {
+			spares = append(spares, kept)
+		}
 		return kept, err
 	}
 	// Follow the changed files through the names that they will have.
@@ -397,7 +409,7 @@ func (e *executor) spare(at point) (point, error) {
 			a.To, err = keep(a.From)
 		}
 		if err != nil {
-			return at, err
+			return at, nil, err
 		}
 		moved := where[a.From]
 		if a.Verb == doReplace && a.Keep != "" {
@@ -418,22 +430,22 @@ func (e *executor) spare(at point) (point, error) {
 		err := half.run(at.next)
 		e.j.Actions[at.next] = old
 		if err != nil {
-			return at, fmt.Errorf("%s: %w: %s: %w", e.dir, ErrUnfinished, old.Step, err)
+			return at, nil, fmt.Errorf("%s: %w: %s: %w", e.dir, ErrUnfinished, old.Step, err)
 		}
 		j.Actions = rest[1:]
 	}
 	if err := j.stamp(e.fsys, e.dir); err != nil {
-		return at, err
+		return at, nil, err
 	}
 	if err := j.write(e.fsys, e.dir); err != nil {
-		return at, fmt.Errorf("%s: %w: %w", e.dir, ErrUnfinished, err)
+		return at, nil, fmt.Errorf("%s: %w: %w", e.dir, ErrUnfinished, err)
 	}
 	next, err := newExecutor(e.fsys, e.dir, j)
 	if err != nil {
-		return at, err
+		return at, nil, err
 	}
 	*e = *next
-	return point{}, nil
+	return point{}, spares, nil
 }
 
 // stamp takes the fingerprints of all files that the actions begin with.

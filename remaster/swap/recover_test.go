@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // committedStates gives what crashes after the commit point leave, one of a
@@ -52,8 +53,13 @@ func TestChangedSince(t *testing.T) {
 					continue
 				}
 				l := c.listing()
-				for _, victim := range []string{"rootfs", "linuxfs.info", "linuxfs.bad", "junk/a", "conf/x", "homefs"} {
+				for _, victim := range []string{"rootfs", "linuxfs.info", "linuxfs.bad", "junk/a", "conf/x", "homefs", "rootfs.relive-tmp", "linuxfs.relive-tmp"} {
 					if _, there := l[victim]; !there {
+						continue
+					}
+					// What is new is changed by nobody while it has that name. A former that
+					// was exchanged to it may still be mounted.
+					if of, temp := strings.CutSuffix(victim, tempSuffix); temp && l[victim] != before[of] {
 						continue
 					}
 					changed := c.crashes()[0]
@@ -63,9 +69,12 @@ func TestChangedSince(t *testing.T) {
 					for k := 1; ; k++ {
 						r := changed.crashes()[0]
 						r.fault = crashAt(k)
-						_, err := Recover(context.Background(), r, "/d")
+						out, err := Recover(context.Background(), r, "/d")
 						if err != nil && !errors.Is(err, errCrash) {
 							t.Fatalf("%s: %v\n%v", where, err, r.listing())
+						}
+						if err == nil {
+							checkOutcome(t, where, r, out)
 						}
 						for _, again := range r.crashes() {
 							key := victim + again.key()
@@ -91,6 +100,28 @@ func TestChangedSince(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// checkOutcome: what is told of a recovery that nothing interrupted is what is
+// there.
+func checkOutcome(t *testing.T, where string, s *simFS, out *Outcome) {
+	t.Helper()
+	var kept []string
+	l := s.listing()
+	for n := range l {
+		if strings.Contains(n, keptSuffix) && !strings.Contains(n, "/") {
+			kept = append(kept, n)
+		}
+	}
+	slices.Sort(kept)
+	if told := slices.Sorted(slices.Values(out.Kept)); !slices.Equal(told, kept) || len(kept) > 0 && len(out.Changed) == 0 {
+		t.Fatalf("%s: kept %v and changed %v are told, there is %v", where, told, out.Changed, kept)
+	}
+	for _, n := range out.Removed {
+		if _, there := l[n]; there {
+			t.Fatalf("%s: %s is said to be removed, and there", where, n)
+		}
 	}
 }
 
@@ -183,6 +214,28 @@ func TestForeign(t *testing.T) {
 				t.Errorf("only %d refused", refused)
 			}
 		})
+	}
+}
+
+// TestStateSays: the sentence for each state.
+func TestStateSays(t *testing.T) {
+	when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	problem := errors.New("no sense")
+	for _, c := range []struct {
+		state State
+		want  string
+	}{
+		{State{Running: true}, "a run is running"},
+		{State{Running: true, Info: Info{Verb: "compact"}}, "compact is running"},
+		{State{Stage: Starting}, "a run was interrupted before its commit point; recovery will undo it"},
+		{State{Stage: Building, Info: Info{Verb: "reset", Started: when}}, "reset of 2026-01-02 03:04:05 was interrupted before its commit point; recovery will undo it"},
+		{State{Stage: Building, Problem: problem}, "a run was interrupted before its commit point; recovery is not possible: no sense"},
+		{State{Stage: Committed, Info: Info{Verb: "save"}, Steps: []string{"a", "b"}, Done: 1}, "save was interrupted after its commit point, with 1 of 2 steps done; recovery will finish it"},
+		{State{Stage: Committed, Steps: []string{"a"}, Problem: problem}, "a run was interrupted after its commit point, with 0 of 1 steps done; recovery is not possible: no sense"},
+	} {
+		if got := c.state.String(); got != c.want {
+			t.Errorf("%+v\ngot  %s\nwant %s", c.state, got, c.want)
+		}
 	}
 }
 

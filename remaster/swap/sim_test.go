@@ -26,6 +26,10 @@ type simFS struct {
 	// fault is asked at every operation: before tells that it fails without
 	// effect, after that it fails having happened.
 	fault func(op int, name string) (before, after error)
+
+	looks int // operations that only read so far
+	// blind is asked at each of those whether it fails.
+	blind func(look int, name string) error
 }
 
 type features struct {
@@ -67,6 +71,14 @@ func (s *simFS) step(name string) (after error, err error) {
 	return after, before
 }
 
+func (s *simFS) look(name string) error {
+	s.looks++
+	if s.blind == nil {
+		return nil
+	}
+	return s.blind(s.looks, name)
+}
+
 func (s *simFS) change(op simOp) {
 	op.apply(s.live)
 	s.pending = append(s.pending, op)
@@ -77,6 +89,9 @@ func clean1(p string) string { return path.Clean(p) }
 func notExist(op, p string) error { return &fs.PathError{Op: op, Path: p, Err: fs.ErrNotExist} }
 
 func (s *simFS) get(op, p string) (*simInode, error) {
+	if err := s.look(op + " " + p); err != nil {
+		return nil, err
+	}
 	n := s.live[clean1(p)]
 	if n == nil {
 		return nil, notExist(op, p)
@@ -118,7 +133,18 @@ func (s *simFS) Readlink(p string) (string, error) {
 	return n.target, nil
 }
 
-type simFile struct{ *bytes.Reader }
+type simFile struct {
+	*bytes.Reader
+	s    *simFS
+	name string
+}
+
+func (f simFile) ReadAt(b []byte, off int64) (int, error) {
+	if err := f.s.look("read " + f.name); err != nil {
+		return 0, err
+	}
+	return f.Reader.ReadAt(b, off)
+}
 
 func (simFile) Close() error { return nil }
 
@@ -127,7 +153,7 @@ func (s *simFS) Open(p string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return simFile{bytes.NewReader(n.data)}, nil
+	return simFile{bytes.NewReader(n.data), s, p}, nil
 }
 
 func (s *simFS) create(p string, n *simInode) error {
@@ -285,15 +311,15 @@ func (s *simFS) Link(from, to string) error {
 }
 
 func (s *simFS) Remove(p string) error {
+	n, err := s.get("remove", p)
+	if err != nil {
+		return err
+	}
 	after, err := s.step("remove " + p)
 	if err != nil {
 		return err
 	}
 	p = clean1(p)
-	n, err := s.get("remove", p)
-	if err != nil {
-		return err
-	}
 	if n.kind == Directory && len(children(s.live, p)) > 0 {
 		return fmt.Errorf("remove %s: directory not empty", p)
 	}
@@ -346,6 +372,9 @@ type simLock struct {
 func (l simLock) Close() error { delete(l.s.locked, l.p); return nil }
 
 func (s *simFS) Lock(p string) (io.Closer, error) {
+	if err := s.look("lock " + p); err != nil {
+		return nil, err
+	}
 	if s.locked[clean1(p)] {
 		return nil, ErrBusy
 	}

@@ -184,8 +184,12 @@ func (t *Txn) journal(ctx context.Context, p *planner) (*journal, error) {
 			return nil, err
 		}
 		file := t.dir + "/" + name
-		if _, err := t.fsys.Lstat(file); errors.Is(err, fs.ErrNotExist) && slices.Contains(t.temps, name) {
+		_, err := t.fsys.Lstat(file)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && slices.Contains(t.temps, name):
 			return nil, fmt.Errorf("%w: %s was never written", ErrPlan, name)
+		case err != nil:
+			return nil, err
 		}
 		// All that takes part is synced: a file that a step makes the live one
 		// need not be a temporary of ours.
