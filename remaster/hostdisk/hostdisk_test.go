@@ -30,6 +30,30 @@ func TestFreeSpace(t *testing.T) {
 	}
 }
 
+// TestAvailable: file systems that have no unit of their own, and such that are
+// larger than any file can be.
+func TestAvailable(t *testing.T) {
+	for _, c := range []struct {
+		frsize, bsize int64
+		blocks        uint64
+		want          int64
+	}{
+		{4096, 512, 3, 12288}, {0, 512, 3, 1536}, {0, 0, 3, 0}, {1, 1, math.MaxInt64, math.MaxInt64}, {1, 1, math.MaxInt64 + 1, math.MaxInt64},
+		{4096, 4096, math.MaxInt64 / 4096, math.MaxInt64 - 4095}, {4096, 4096, math.MaxInt64/4096 + 1, math.MaxInt64}, {4096, 4096, math.MaxUint64, math.MaxInt64},
+	} {
+		var st unix.Statfs_t
+		set(&st.Frsize, c.frsize)
+		set(&st.Bsize, c.bsize)
+		st.Bavail = c.blocks
+		if got := available(&st); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+}
+
+// set sets a field whose width is the machine's.
+func set[T int32 | int64](to *T, v int64) { *to = T(v) }
+
 func TestSpaceOnTmpfs(t *testing.T) {
 	dir, _ := systest.Mount(t, "tmpfs", "size=1m", "none")
 	if free, err := FreeSpace(dir); err != nil || free != 1<<20 {
@@ -50,8 +74,13 @@ func TestSpaceOnTmpfs(t *testing.T) {
 }
 
 func TestTypes(t *testing.T) {
-	for magic, want := range map[int64]string{0xef53: "ext4", 0x4d44: "vfat", 0x2011bab0: "exfat", 0x9123683e: "btrfs", 0x58465342: "xfs",
-		0x01021994: "tmpfs", 0x794c7630: "overlay", 0x65735546: "fuse", 0x5346544e: "ntfs", 0x73717368: "squashfs", 0x9660: "iso9660", 0x12345: "0x12345"} {
+	// As include/uapi/linux/magic.h has them, or where it has not the sources.
+	for magic, want := range map[int64]string{
+		0xef53: "ext4", 0x4d44: "vfat", 0x2011bab0: "exfat", 0x9123683e: "btrfs", 0x58465342: "xfs", 0x01021994: "tmpfs",
+		0x858458f6: "ramfs", 0x794c7630: "overlay", 0x65735546: "fuse", 0x5346544e: "ntfs", 0x7366746e: "ntfs3", 0x73717368: "squashfs",
+		0x9660: "iso9660", 0x15013346: "udf", 0xf2f52010: "f2fs", 0x52654973: "reiserfs", 0x3153464a: "jfs", 0x6969: "nfs",
+		0xff534d42: "cifs", 0xfe534d42: "cifs", 0x01021997: "9p", 0x61756673: "aufs", 0xca451a4e: "bcachefs", 0x2fc12fc1: "zfs", 0x12345: "0x12345",
+	} {
 		if got := typeName(magic); got != want {
 			t.Errorf("%#x: %s, want %s", magic, got, want)
 		}

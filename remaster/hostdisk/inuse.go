@@ -265,19 +265,42 @@ func parseMountinfo(text string) ([]mount, error) {
 	return all, nil
 }
 
-// overlayLayers gives the directories in the options of an overlay mount:
-// upperdir, workdir, and those of lowerdir, which colons separate. A comma
-// within a name is escaped.
+// overlayLayers gives the directories in the options of an overlay mount. The
+// kernel shows them as they were given (fs/overlayfs/params.c): in upperdir,
+// workdir and lowerdir a backslash takes the meaning of what follows it, such as
+// of the colons that separate lower layers; layers that were added one by one,
+// with a plus, have no such thing. All that is escaped once more in octal, also
+// commas and backslashes.
 func overlayLayers(options string) (dirs []string) {
 	for o := range strings.SplitSeq(options, ",") {
 		key, value, _ := strings.Cut(o, "=")
+		value = unescape(value)
 		switch key {
 		case "upperdir", "workdir":
-			dirs = append(dirs, unescape(value))
-		case "lowerdir", "lowerdir+":
-			for d := range strings.SplitSeq(value, ":") {
-				dirs = append(dirs, unescape(d))
-			}
+			dirs = append(dirs, layers(value, "")...)
+		case "lowerdir":
+			dirs = append(dirs, layers(value, ":")...)
+		case "lowerdir+", "datadir+":
+			dirs = append(dirs, value)
+		}
+	}
+	return dirs
+}
+
+// layers splits at the separator, unless a backslash is before it, and drops the
+// backslashes.
+func layers(value, separator string) []string {
+	dirs := []string{""}
+	for i := 0; i < len(value); i++ {
+		last := &dirs[len(dirs)-1]
+		switch {
+		case value[i] == '\\' && i+1 < len(value):
+			i++
+			*last += value[i : i+1]
+		case value[i:i+1] == separator:
+			dirs = append(dirs, "")
+		default:
+			*last += value[i : i+1]
 		}
 	}
 	return dirs

@@ -41,14 +41,20 @@ func FreeSpace(path string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return available(&st), nil
+}
+
+// available is the room in bytes. File systems behind a network give numbers
+// that no disk has.
+func available(st *unix.Statfs_t) int64 {
 	unit := uint64(st.Frsize)
 	if unit == 0 {
 		unit = uint64(st.Bsize)
 	}
 	if unit != 0 && st.Bavail > math.MaxInt64/unit {
-		return math.MaxInt64, nil
+		return math.MaxInt64
 	}
-	return int64(st.Bavail * unit), nil
+	return int64(st.Bavail * unit)
 }
 
 // types are the f_type values of statfs(2), from include/uapi/linux/magic.h and
