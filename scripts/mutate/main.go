@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -105,7 +108,7 @@ func run(pkg string, o options) (survived int, err error) {
 		if o.n > 0 && valid() >= o.n {
 			break
 		}
-		if known[m.change()] {
+		if known[m.change()] != nil {
 			mu.Lock()
 			count[same]++
 			mu.Unlock()
@@ -139,12 +142,6 @@ func candidates(pkg string, o options) ([]*mutant, error) {
 	if err != nil {
 		return nil, err
 	}
-	var again map[change]bool
-	if o.again != "" {
-		if again, err = listed(o.again); err != nil {
-			return nil, err
-		}
-	}
 	var all []*mutant
 	for _, name := range strings.Fields(string(out)) {
 		if !files.MatchString(filepath.Base(name)) {
@@ -159,10 +156,14 @@ func candidates(pkg string, o options) ([]*mutant, error) {
 			return nil, err
 		}
 		for _, m := range found {
-			if lines.MatchString(fmt.Sprintf("%s:%d", m.file, m.line)) && (again == nil || again[m.change()]) {
+			if lines.MatchString(fmt.Sprintf("%s:%d", m.file, m.line)) {
 				all = append(all, m)
 			}
 		}
+	}
+	if o.again != "" {
+		again, err := listed(o.again)
+		return nearest(all, again), err
 	}
 	r := rand.New(rand.NewPCG(o.seed, 0))
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -174,17 +175,17 @@ type change struct{ file, before, after string }
 
 func (m *mutant) change() change { return change{m.file, m.before(), m.after()} }
 
-// listed reads a list of changes: for each the file, the line as it is, which
-// begins with "- ", and as it becomes, which begins with "+ ". Comments begin
-// with "#", and what follows a file's name and a colon, as in what a run prints,
-// does not count.
-func listed(name string) (map[change]bool, error) {
+// listed reads a list of changes, and gives the lines in which they stood: for
+// each the file, or FILE:LINE:, the line as it is, which begins with "- ", and as
+// it becomes, which begins with "+ ". Comments begin with "#".
+func listed(name string) (map[change][]int, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	list := map[change]bool{}
+	list := map[change][]int{}
 	var c change
+	var line int
 	for l := range strings.Lines(string(text)) {
 		l = strings.TrimSpace(l)
 		switch {
@@ -192,10 +193,32 @@ func listed(name string) (map[change]bool, error) {
 			c.before = l[2:]
 		case strings.HasPrefix(l, "+ "):
 			c.after = l[2:]
-			list[c] = true
+			list[c] = append(list[c], line)
 		case l != "" && !strings.HasPrefix(l, "#"):
-			c.file, _, _ = strings.Cut(l, ":")
+			file, at, _ := strings.Cut(l, ":")
+			at, _, _ = strings.Cut(at, ":")
+			c.file = file
+			line, _ = strconv.Atoi(at)
 		}
 	}
 	return list, nil
+}
+
+// nearest chooses for each change of a list the one of that text which is nearest
+// to where it stood: the same text may stand in several places, and lines move.
+func nearest(all []*mutant, list map[change][]int) (chosen []*mutant) {
+	like := map[change][]*mutant{}
+	for _, m := range all {
+		like[m.change()] = append(like[m.change()], m)
+	}
+	for c, lines := range list {
+		for _, line := range lines {
+			if len(like[c]) > 0 {
+				chosen = append(chosen, slices.MinFunc(like[c], func(a, b *mutant) int {
+					return cmp.Compare(max(a.line-line, line-a.line), max(b.line-line, line-b.line))
+				}))
+			}
+		}
+	}
+	return chosen
 }
