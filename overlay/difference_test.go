@@ -84,7 +84,7 @@ func (d unmarkedDir) Children() ([]*tree.Node, error) {
 	return out, err
 }
 
-// lookups: a name that is looked up is the one that is listed.
+// lookups: a name that is looked up is the one that is listed, and no other.
 func lookups(t testing.TB, dir *tree.Node) {
 	t.Helper()
 	kids, err := dir.Children()
@@ -102,8 +102,13 @@ func lookups(t testing.TB, dir *tree.Node) {
 		}
 		lookups(t, n)
 	}
-	if n, err := dir.Child("none"); n != nil || err != nil {
-		t.Errorf("none: %v, %v", n, err)
+	// What is not listed is not there: names that are gone, and marks of others.
+	for _, name := range append([]string{"none"}, modelNames...) {
+		for _, name := range []string{name, aufsWhiteout + name} {
+			if n, err := dir.Child(name); tree.Find(kids, name) == nil && (n != nil || err != nil) {
+				t.Errorf("%q is not listed, and looked up as %s, %v", name, show(n), err)
+			}
+		}
 	}
 }
 
