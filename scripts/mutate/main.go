@@ -75,10 +75,6 @@ func run(pkg string, o options) (survived int, err error) {
 		return 0, err
 	}
 
-	known, err := listed("scripts/mutate/equivalent.txt")
-	if err != nil {
-		return 0, err
-	}
 	var mu sync.Mutex
 	count := map[verdict]int{}
 	next := make(chan *mutant)
@@ -108,7 +104,7 @@ func run(pkg string, o options) (survived int, err error) {
 		if o.n > 0 && valid() >= o.n {
 			break
 		}
-		if known[m.change()] != nil {
+		if m.same {
 			mu.Lock()
 			count[same]++
 			mu.Unlock()
@@ -161,9 +157,16 @@ func candidates(pkg string, o options) ([]*mutant, error) {
 			}
 		}
 	}
+	same, err := listed("scripts/mutate/equivalent.txt")
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range chosen(all, same) {
+		m.same = true
+	}
 	if o.again != "" {
 		again, err := listed(o.again)
-		return nearest(all, again), err
+		return chosen(all, again), err
 	}
 	r := rand.New(rand.NewPCG(o.seed, 0))
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -175,9 +178,9 @@ type change struct{ file, before, after string }
 
 func (m *mutant) change() change { return change{m.file, m.before(), m.after()} }
 
-// listed reads a list of changes, and gives the lines in which they stood: for
-// each the file, or FILE:LINE:, the line as it is, which begins with "- ", and as
-// it becomes, which begins with "+ ". Comments begin with "#".
+// listed reads a list of changes, and gives the lines in which they stood, 0 for
+// any: for each the file or FILE:LINE, the line as it is, which begins with "- ",
+// and as it becomes, which begins with "+ ". Comments begin with "#".
 func listed(name string) (map[change][]int, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -204,21 +207,25 @@ func listed(name string) (map[change][]int, error) {
 	return list, nil
 }
 
-// nearest chooses for each change of a list the one of that text which is nearest
-// to where it stood: the same text may stand in several places, and lines move.
-func nearest(all []*mutant, list map[change][]int) (chosen []*mutant) {
+// chosen gives the changes that a list means: those of a text that may stand
+// anywhere, and else the one that is nearest to where it stood, since lines move.
+func chosen(all []*mutant, list map[change][]int) (out []*mutant) {
 	like := map[change][]*mutant{}
 	for _, m := range all {
 		like[m.change()] = append(like[m.change()], m)
 	}
 	for c, lines := range list {
 		for _, line := range lines {
-			if len(like[c]) > 0 {
-				chosen = append(chosen, slices.MinFunc(like[c], func(a, b *mutant) int {
+			switch {
+			case len(like[c]) == 0:
+			case line == 0:
+				out = append(out, like[c]...)
+			default:
+				out = append(out, slices.MinFunc(like[c], func(a, b *mutant) int {
 					return cmp.Compare(max(a.line-line, line-a.line), max(b.line-line, line-b.line))
 				}))
 			}
 		}
 	}
-	return chosen
+	return out
 }

@@ -22,6 +22,8 @@ type mutant struct {
 	runs int
 	// constant is set for a place that coverage does not count.
 	constant bool
+	// same is set for one that means the same as what it changes.
+	same bool
 }
 
 // apply returns the changed file.
