@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"path"
 	"strings"
 
 	"relive/tree"
@@ -60,16 +61,16 @@ func Origins(l Layer) ([]Origin, error) {
 // below the layer, whose UUID is that of the marks.
 //
 // A mark leads to the inode that has its number in base. That is harmless where
-// nobody else shows that inode: where it has no name but the marked file's own
-// or such as the layer covers, and where no other file of the layer is marked
-// with it. An inode of several names is not looked at by the kernel, which
+// nobody else shows that inode: where it has no name but such as the layer
+// covers, as the marked file covers its own, and where no other file of the layer
+// is marked with it. A directory that is redirected shows what has names
+// elsewhere. An inode of several names is not looked at by the kernel, which
 // copies each name up for itself (inode.c, ovl_hash_bylower), unless there is an
 // index; layers that depend on one are not to be laid over another base at all.
 func Astray(ctx context.Context, l Layer, marks []Origin, base *tree.Node) (*Origin, error) {
 	type carrier struct {
-		mark  *Origin
-		names map[string]bool
-		more  bool // another file is marked with the same inode
+		mark *Origin
+		more bool // another file is marked with the same inode
 	}
 	by := make(map[uint64]*carrier, len(marks))
 	for i := range marks {
@@ -81,28 +82,27 @@ func Astray(ctx context.Context, l Layer, marks []Origin, base *tree.Node) (*Ori
 		case m.Dir:
 			continue
 		case c == nil:
-			c = &carrier{mark: m, names: map[string]bool{}}
-			by[m.Number] = c
+			by[m.Number] = &carrier{mark: m}
 		case m.File == (tree.Inode{}) || m.File != c.mark.File:
 			c.more = true
 		}
-		c.names[m.Path] = true
 	}
 	if len(by) == 0 {
 		return nil, nil
 	}
 	at := &layer{root: l.Root, form: l.Form, prefix: l.Namespace.Prefix()}
+	windows, err := at.windows()
+	if err != nil {
+		return nil, err
+	}
 	var astray *Origin
-	err := tree.Walk(ctx, base, func(path string, n *tree.Node) error {
+	err = tree.Walk(ctx, base, func(path string, n *tree.Node) error {
 		c := by[n.Inode.Number]
 		if n.Type == tree.Directory || c == nil || astray != nil || n.Nlink > 1 {
 			return nil // a mark on a file that leads to a directory is passed over
 		}
 		if !c.more {
-			if c.names[path] {
-				return nil
-			}
-			if covered, err := at.covers(path); covered || err != nil {
+			if shown, err := at.shows(windows, path); !shown || err != nil {
 				return err
 			}
 		}
@@ -112,10 +112,82 @@ func Astray(ctx context.Context, l Layer, marks []Origin, base *tree.Node) (*Ori
 	return astray, err
 }
 
-// covers tells whether the layer hides what a lower one has at a path that is
-// no directory.
-func (l *layer) covers(path string) (bool, error) {
-	at := l.root
+// window is a directory of the layer that shows, beside what it holds itself,
+// what a directory of the lower one holds: the root, and each that is redirected.
+type window struct {
+	dir   *tree.Node
+	lower string // without a slash before or behind
+}
+
+// windows lists those of a layer over one other.
+func (l *layer) windows() ([]window, error) {
+	out := []window{{l.root, ""}}
+	type place struct {
+		window
+		path   string
+		opaque bool // it has nothing below that a name could lead to
+		depth  int
+	}
+	for todo := []place{{window: out[0]}}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if at.depth > tree.MaxDepth {
+			return nil, tooDeep(at.path)
+		}
+		kids, err := at.dir.Children()
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range kids {
+			if n.Type != tree.Directory {
+				continue
+			}
+			next := place{window{n, path.Join(at.lower, n.Name)}, at.path + "/" + n.Name, at.opaque, at.depth + 1}
+			to, redirected, err := l.redirect(n)
+			redirected = redirected && err == nil // a wrong one cannot be looked into
+			if redirected {
+				if rest, absolute := strings.CutPrefix(to, "/"); absolute {
+					next.lower, next.opaque = rest, false
+				} else {
+					next.lower = path.Join(at.lower, to)
+				}
+			}
+			is, err := l.isOpaque(n)
+			if err != nil {
+				return nil, err
+			}
+			next.opaque = next.opaque || is
+			if redirected && !next.opaque {
+				out = append(out, next.window)
+			}
+			todo = append(todo, next)
+		}
+	}
+	return out, nil
+}
+
+// shows tells whether what a lower layer has at a path that is no directory is
+// seen by any name.
+func (l *layer) shows(windows []window, path string) (bool, error) {
+	for _, w := range windows {
+		below := path
+		if w.lower != "" {
+			var ok bool
+			if below, ok = strings.CutPrefix(path, w.lower+"/"); !ok {
+				continue
+			}
+		}
+		covered, err := l.covers(w.dir, below)
+		if !covered || err != nil {
+			return !covered, err
+		}
+	}
+	return false, nil
+}
+
+// covers tells whether a directory of the layer hides what the lower one that it
+// shows has at a path, which is no directory.
+func (l *layer) covers(at *tree.Node, path string) (bool, error) {
 	opaque := false
 	for part := range strings.SplitSeq(path, "/") {
 		n, err := at.Child(part)
