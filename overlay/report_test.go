@@ -160,3 +160,35 @@ func TestWithoutOrigins(t *testing.T) {
 		t.Error("the given tree changed")
 	}
 }
+
+// TestOriginCounts: a directory is told of whose mark is that of another inode
+// than it lies over, where both are known; what the mark says of no inode, or
+// layers of aufs, do not count.
+func TestOriginCounts(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		form   Form
+		number string // of the lower directory
+		mark   string
+		want   int
+	}{
+		{"the same", OverlayFS, " #7", fileHandle(7, 1), 0},
+		{"another", OverlayFS, " #7", fileHandle(8, 1), 1},
+		{"below is one without a number", OverlayFS, " #0", fileHandle(8, 1), 0},
+		{"the kernel did not know it", OverlayFS, " #7", "", 0},
+		{"it cannot be read", OverlayFS, " #7", "rubbish", 0},
+		{"aufs", Aufs, " #7", fileHandle(8, 1), 0},
+	} {
+		upper := build(t, "d/x =1")
+		d := at(t, upper, "d")
+		// Of a layer of aufs no attribute is a mark, with a prefix or without.
+		d.Xattrs = tree.Xattrs{{Name: "origin", Value: tt.mark}, {Name: "trusted.overlay.origin", Value: tt.mark}}
+		m, err := Merge([]Layer{{Root: upper, Form: tt.form}, {Root: build(t, "d/"+tt.number, "d/y =1")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := m.Report(); err != nil || r.OriginMismatches != tt.want {
+			t.Errorf("%s: %d, %v", tt.name, r.OriginMismatches, err)
+		}
+	}
+}
