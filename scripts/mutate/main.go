@@ -58,7 +58,7 @@ func main() {
 }
 
 func run(pkg string, o options) (survived int, err error) {
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, o.nice); err != nil {
+	if err := nice(o.nice); err != nil {
 		return 0, err
 	}
 	all, err := candidates(pkg, o)
@@ -118,6 +118,25 @@ func run(pkg string, o options) (survived int, err error) {
 	fmt.Printf("%s: %d changes, %d found, %d equivalent, %d survived (of them %d in code that no test runs); %d did not compile\n",
 		pkg, count[killed]+count[same]+survived, count[killed], count[same], survived, count[unseen], count[invalid])
 	return survived, err
+}
+
+// nice gives the program, and with it all that it starts, that niceness. Linux
+// has one for each thread, which new ones take over.
+func nice(n int) error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			return err
+		}
+		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, n); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+	}
+	return nil
 }
 
 // candidates returns the changes to try, in a random order that the seed gives.
