@@ -83,8 +83,16 @@ func TestChangedSince(t *testing.T) {
 							}
 							done[key] = true
 							where2 := fmt.Sprintf("%s, crash of recovery before operation %d", where, k)
-							if _, err := Recover(context.Background(), again, "/d"); err != nil {
+							was := again.listing()
+							out, err := Recover(context.Background(), again, "/d")
+							if err != nil {
 								t.Fatalf("%s: %v\n%v", where2, err, again.listing())
+							}
+							// What the first recovery had planned to keep, and this one keeps.
+							for n := range again.listing() {
+								if _, there := was[n]; !there && strings.Contains(n, keptSuffix) && !strings.Contains(n, "/") && !slices.Contains(out.Kept, n) {
+									t.Fatalf("%s: %s is kept and not told of: %v", where2, n, out.Kept)
+								}
 							}
 							checkKept(t, where2, again, victim, kept)
 						}
