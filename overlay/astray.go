@@ -132,7 +132,7 @@ func (l *layer) windows() ([]window, error) {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if at.depth > tree.MaxDepth {
-			return nil, tooDeep(at.path)
+			return nil, tree.TooDeep(at.path)
 		}
 		kids, err := at.dir.Children()
 		if err != nil {
