@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"relive/extfs/internal/ondisk"
 	"slices"
 	"testing"
 )
@@ -42,7 +43,7 @@ func (w *logWriter) put(p []byte) {
 func (w *logWriter) header(kind uint32) []byte {
 	p := make([]byte, w.j.fs.geo.blockSize)
 	be := binary.BigEndian
-	be.PutUint32(p, jbdMagic)
+	be.PutUint32(p, ondisk.JBDMagic)
 	be.PutUint32(p[4:], kind)
 	be.PutUint32(p[8:], w.sequence)
 	return p
@@ -51,14 +52,14 @@ func (w *logWriter) header(kind uint32) []byte {
 func (w *logWriter) crc(parts ...[]byte) uint32 {
 	c := w.j.seed
 	for _, p := range parts {
-		c = crc32c(c, p)
+		c = ondisk.CRC32C(c, p)
 	}
 	return c
 }
 
 // tail is the checksum at the end of a descriptor or revoke block.
 func (w *logWriter) tail(p []byte) {
-	if w.j.incompat&(jbdIncompatCsumV2|jbdIncompatCsumV3) != 0 {
+	if w.j.incompat&(ondisk.JBDIncompatCsumV2|ondisk.JBDIncompatCsumV3) != 0 {
 		binary.BigEndian.PutUint32(p[len(p)-4:], w.crc(p))
 	}
 }
@@ -66,10 +67,10 @@ func (w *logWriter) tail(p []byte) {
 // transaction writes revokes, copies and, where it is whole, the commit.
 func (w *logWriter) transaction(r *rand.Rand, revokes []uint64, writes []logged, whole bool) {
 	be := binary.BigEndian
-	v2, v3, wide := w.j.incompat&jbdIncompatCsumV2 != 0, w.j.incompat&jbdIncompatCsumV3 != 0, w.j.incompat&jbdIncompat64Bit != 0
+	v2, v3, wide := w.j.incompat&ondisk.JBDIncompatCsumV2 != 0, w.j.incompat&ondisk.JBDIncompatCsumV3 != 0, w.j.incompat&ondisk.JBDIncompat64Bit != 0
 	sum := ^uint32(0)
 	if len(revokes) > 0 {
-		p, at := w.header(jbdRevoke), 16
+		p, at := w.header(ondisk.JBDRevoke), 16
 		for _, b := range revokes {
 			if wide {
 				be.PutUint64(p[at:], b)
@@ -89,11 +90,11 @@ func (w *logWriter) transaction(r *rand.Rand, revokes []uint64, writes []logged,
 	seq := binary.BigEndian.AppendUint32(nil, w.sequence)
 	for rest := writes; len(rest) > 0; {
 		n := 1 + r.IntN(min(len(rest), 9))
-		p, at := w.header(jbdDescriptor), 12
+		p, at := w.header(ondisk.JBDDescriptor), 12
 		var blocks [][]byte
 		for i, c := range rest[:n] {
 			stored, flags := bytes.Clone(c.content), uint32(0)
-			if be.Uint32(stored) == jbdMagic {
+			if be.Uint32(stored) == ondisk.JBDMagic {
 				flags |= 1
 				clear(stored[:4])
 			}
@@ -128,10 +129,10 @@ func (w *logWriter) transaction(r *rand.Rand, revokes []uint64, writes []logged,
 		}
 		w.tail(p)
 		w.put(p)
-		sum = crc32BE(sum, p)
+		sum = ondisk.CRC32BE(sum, p)
 		for _, b := range blocks {
 			w.put(b)
-			sum = crc32BE(sum, b)
+			sum = ondisk.CRC32BE(sum, b)
 		}
 		if whole {
 			w.copies = append(w.copies, rest[:n]...)
@@ -141,11 +142,11 @@ func (w *logWriter) transaction(r *rand.Rand, revokes []uint64, writes []logged,
 	if !whole {
 		return
 	}
-	p := w.header(jbdCommit)
+	p := w.header(ondisk.JBDCommit)
 	w.time += uint64(r.IntN(2))
 	be.PutUint64(p[48:], w.time)
 	switch {
-	case w.j.compat&jbdCompatChecksum != 0:
+	case w.j.compat&ondisk.JBDCompatChecksum != 0:
 		p[12], p[13] = 1, 4
 		be.PutUint32(p[16:], sum)
 	case v2 || v3:
@@ -167,11 +168,11 @@ func TestReplayModel(t *testing.T) {
 	}
 	for _, f := range []format{
 		{"plain", 0, 0},
-		{"v1", jbdCompatChecksum, 0},
-		{"v2", 0, jbdIncompatCsumV2},
-		{"v3", 0, jbdIncompatCsumV3},
-		{"v1 async", jbdCompatChecksum, jbdIncompatAsyncCommit},
-		{"v3 async", 0, jbdIncompatCsumV3 | jbdIncompatAsyncCommit},
+		{"v1", ondisk.JBDCompatChecksum, 0},
+		{"v2", 0, ondisk.JBDIncompatCsumV2},
+		{"v3", 0, ondisk.JBDIncompatCsumV3},
+		{"v1 async", ondisk.JBDCompatChecksum, ondisk.JBDIncompatAsyncCommit},
+		{"v3 async", 0, ondisk.JBDIncompatCsumV3 | ondisk.JBDIncompatAsyncCommit},
 	} {
 		for _, wide := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, 64bit %v", f.name, wide), func(t *testing.T) {
@@ -190,31 +191,31 @@ func replayModel(t *testing.T, img []byte, seed uint64, compat, incompat uint32,
 	if err != nil {
 		t.Fatal(err)
 	}
-	incompat |= jbdIncompatRevoke
+	incompat |= ondisk.JBDIncompatRevoke
 	if wide {
-		incompat |= jbdIncompat64Bit
+		incompat |= ondisk.JBDIncompat64Bit
 	}
 	bs := fs.geo.blockSize
 	at, err := j.physical(0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sb := img[int64(at)*bs:][:jbdSBSize]
+	sb := img[int64(at)*bs:][:ondisk.JBDSBSize]
 	be := binary.BigEndian
-	be.PutUint32(sb[jsbCompat:], compat)
-	be.PutUint32(sb[jsbIncompat:], incompat)
-	sb[jsbChecksumTyp] = jbdCRC32C
+	be.PutUint32(sb[ondisk.JSBCompat:], compat)
+	be.PutUint32(sb[ondisk.JSBIncompat:], incompat)
+	sb[ondisk.JSBChecksumTyp] = ondisk.JBDCRC32C
 	// The log may begin anywhere, also just before its end.
 	start := j.first + uint64(r.IntN(int(j.last-j.first)))
 	if r.IntN(2) == 0 {
 		start = j.last - 1 - uint64(r.IntN(20))
 	}
 	sequence := []uint32{1, 0xFFFFFFFE, r.Uint32()}[r.IntN(3)]
-	be.PutUint32(sb[jsbStart:], uint32(start))
-	be.PutUint32(sb[jsbSequence:], sequence)
-	be.PutUint32(sb[jsbChecksum:], journalSuperblockChecksum(sb))
+	be.PutUint32(sb[ondisk.JSBStart:], uint32(start))
+	be.PutUint32(sb[ondisk.JSBSequence:], sequence)
+	be.PutUint32(sb[ondisk.JSBChecksum:], journalSuperblockChecksum(sb))
 	j.compat, j.incompat = compat, incompat
-	j.seed = crc32c(^uint32(0), sb[jsbUUID:jsbUUID+jbdUUIDSize])
+	j.seed = ondisk.CRC32C(^uint32(0), sb[ondisk.JSBUUID:ondisk.JSBUUID+ondisk.JBDUUIDSize])
 	// What is free may be written by a log without the rest being other than it is.
 	var free []uint64
 	for e, err := range fs.FreeExtents() {
@@ -245,16 +246,16 @@ func replayModel(t *testing.T, img []byte, seed uint64, compat, incompat uint32,
 				c.content[k] = byte(r.Uint32())
 			}
 			if r.IntN(3) == 0 {
-				be.PutUint32(c.content, jbdMagic)
+				be.PutUint32(c.content, ondisk.JBDMagic)
 			}
 			writes = append(writes, c)
 		}
 		w.transaction(r, revokes, writes, whole)
 	}
 	w.put(make([]byte, bs)) // what was there before ends it
-	binary.LittleEndian.PutUint32(img[superblockOffset+sbFeatureIncompat:], le32(img[superblockOffset:], sbFeatureIncompat)|incompatRecover)
+	binary.LittleEndian.PutUint32(img[ondisk.SuperblockOffset+ondisk.SBFeatureIncompat:], ondisk.LE32(img[ondisk.SuperblockOffset:], ondisk.SBFeatureIncompat)|ondisk.IncompatRecover)
 	if fs.geo.metadataCsum() {
-		binary.LittleEndian.PutUint32(img[superblockOffset+sbChecksum:], superblockChecksum(img[superblockOffset:][:superblockSize]))
+		binary.LittleEndian.PutUint32(img[ondisk.SuperblockOffset+ondisk.SBChecksum:], ondisk.SuperblockChecksum(img[ondisk.SuperblockOffset:][:ondisk.SuperblockSize]))
 	}
 
 	want, replaced := bytes.Clone(img), map[uint64]bool{}
