@@ -88,7 +88,7 @@ func (s *Snapshot) damaged() *dmmerge.Finding {
 func (s *Snapshot) warnings() (out []string, err error) {
 	// The metadata of a COW whose header is lost is at its beginning; data further
 	// behind is what a reset leaves.
-	head, err := DataBehind(context.Background(), begin{s.content, min(s.Size, dmmerge.ResetBytes)})
+	head, err := DataBehind(context.Background(), beginning{s.content, min(s.Size, dmmerge.ResetBytes)})
 	if err != nil {
 		return nil, err
 	}
@@ -113,14 +113,14 @@ func (s *Snapshot) warnings() (out []string, err error) {
 	return out, nil
 }
 
-// begin is the beginning of content.
-type begin struct {
+// beginning is the beginning of content.
+type beginning struct {
 	tree.Content
 	size int64
 }
 
 // NextData implements tree.Content.
-func (b begin) NextData(off int64) (start, end int64, err error) {
+func (b beginning) NextData(off int64) (start, end int64, err error) {
 	start, end, err = b.Content.NextData(off)
 	if err == nil && start >= b.size {
 		err = io.EOF
