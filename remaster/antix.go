@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"relive/overlay"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
@@ -59,7 +61,7 @@ func (AntiX) find(at place, dir, generation string) (*Found, error) {
 	}}, nil
 }
 
-func (AntiX) open(ctx context.Context, e *Env, l *Live) error {
+func (AntiX) open(ctx context.Context, e *job.Env, l *Live) error {
 	path := l.path(antixBase)
 	if err := l.openBase(e, path, antixBase); err != nil {
 		return damageHint(err, "relive verify "+path+" tells more; if linuxfs.old is sound, relive rollback "+l.Dir+" brings it back")
@@ -255,11 +257,11 @@ func looksEmpty(upper *tree.Node) (bool, error) {
 	return true, nil
 }
 
-func (AntiX) openAlone(e *Env, l *Live, path string, _ probe.Kind) error {
+func (AntiX) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
 	return l.openBase(e, path, antixBase)
 }
 
-func (AntiX) check(_ context.Context, _ *Env, l *Live, to *Intent) error {
+func (AntiX) check(_ context.Context, _ *job.Env, l *Live, to *Intent) error {
 	vids, err := l.VIDs()
 	if err != nil {
 		return err
@@ -276,7 +278,7 @@ func (AntiX) check(_ context.Context, _ *Env, l *Live, to *Intent) error {
 	}
 	if to.Stage {
 		for _, name := range []string{antixBase + ".old", antixBase + ".bad"} {
-			if exists(filepath.Join(l.Dir, name)) {
+			if hostdisk.Exists(filepath.Join(l.Dir, name)) {
 				return refusal.New("move it away, or compact without --stage", "%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
 			}
 		}
@@ -307,8 +309,8 @@ func (AntiX) system(_ context.Context, l *Live, merged *tree.Node, s Stamp) (*tr
 // comes last.
 func (AntiX) stage(l *Live, made map[string]string) []swap.Step {
 	var steps []swap.Step
-	if exists(filepath.Join(l.Dir, "state")) {
-		if exists(filepath.Join(l.Dir, "state.new")) {
+	if hostdisk.Exists(filepath.Join(l.Dir, "state")) {
+		if hostdisk.Exists(filepath.Join(l.Dir, "state.new")) {
 			steps = append(steps, swap.Remove{Path: "state.new"})
 		}
 		steps = append(steps, swap.Copy{From: "state", To: "state.new"})

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -123,7 +124,7 @@ func twoBelow(at place, dir string, name func(first, second string) string) (out
 	return out, nil
 }
 
-func (Archiso) open(_ context.Context, e *Env, l *Live) error {
+func (Archiso) open(_ context.Context, e *job.Env, l *Live) error {
 	path := l.path(l.files.base)
 	if err := l.openBase(e, path, archisoInner); err != nil {
 		return damageHint(err, "relive verify "+path+" tells more")
@@ -141,11 +142,11 @@ func (Archiso) open(_ context.Context, e *Env, l *Live) error {
 	return l.openSnapshot(at)
 }
 
-func (Archiso) openAlone(e *Env, l *Live, path string, _ probe.Kind) error {
+func (Archiso) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
 	return l.openBase(e, path, archisoInner)
 }
 
-func (Archiso) check(ctx context.Context, e *Env, l *Live, to *Intent) error {
+func (Archiso) check(ctx context.Context, e *job.Env, l *Live, to *Intent) error {
 	return l.checkSnapshot(ctx, e, to)
 }
 

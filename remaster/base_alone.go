@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/tree"
 )
 
 // OpenBase opens a file of the host that holds a base of l's layout, without an
 // overlay: one that is to take the place of the present base, or had it.
-func (l *Live) OpenBase(e *Env, path string) (*Live, error) {
+func (l *Live) OpenBase(e *job.Env, path string) (*Live, error) {
 	b, err := l.openBaseAt(e, host{}, path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -27,9 +28,9 @@ func (l *Live) OpenBase(e *Env, path string) (*Live, error) {
 }
 
 // openFormer opens a base that lies where l does.
-func (l *Live) openFormer(e *Env, path string) (*Live, error) { return l.openBaseAt(e, l.at, path) }
+func (l *Live) openFormer(e *job.Env, path string) (*Live, error) { return l.openBaseAt(e, l.at, path) }
 
-func (l *Live) openBaseAt(e *Env, at place, path string) (*Live, error) {
+func (l *Live) openBaseAt(e *job.Env, at place, path string) (*Live, error) {
 	b := &Live{Dir: filepath.Dir(path), Layout: l.Layout, at: at, files: fileSet{base: filepath.Base(path)}}
 	if err := b.openAs(e, path); err != nil {
 		return nil, errors.Join(err, b.Close())
@@ -39,7 +40,7 @@ func (l *Live) openBaseAt(e *Env, at place, path string) (*Live, error) {
 }
 
 // openAs opens a base as the layout has it, whatever it is called.
-func (l *Live) openAs(e *Env, path string) error {
+func (l *Live) openAs(e *job.Env, path string) error {
 	c, err := l.open(path)
 	if err != nil {
 		return err

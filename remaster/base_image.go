@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"relive/extfs/mkfs"
+	"relive/remaster/hostdisk"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
@@ -28,8 +30,8 @@ func (m *deviceMaker) write(ctx context.Context, out *written.File, _ func() (st
 		return 0, baseFacts{}, err
 	}
 	defer c.Close()
-	m.p.env.phase("writing the merged image", m.size)
-	err = copyDevice(ctx, out, c, m.p.env.done)
+	m.p.env.Phase("writing the merged image", m.size)
+	err = hostdisk.CopySparse(ctx, out, c, m.p.env.Done)
 	return m.size, baseFacts{content: m.size}, err
 }
 
@@ -40,18 +42,18 @@ func (m *deviceMaker) check(ctx context.Context, path string) error {
 	}
 	defer c.Close()
 	if c.Size() != m.size {
-		return fmt.Errorf("%s: %w: it has %d bytes, not %d", path, ErrReadBack, c.Size(), m.size)
+		return fmt.Errorf("%s: %w: it has %d bytes, not %d", path, readback.Err, c.Size(), m.size)
 	}
 	want := tree.NewFile("", 0, nil)
 	want.Data, want.Size = m.data, m.size
 	got := tree.NewFile("", 0, nil)
-	got.Data, got.Size = shared(c), m.size
+	got.Data, got.Size = tree.Shared(c), m.size
 	same, err := tree.SameContent(ctx, want, got)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", path, ErrReadBack, err)
+		return fmt.Errorf("%s: %w: %w", path, readback.Err, err)
 	}
 	if !same {
-		return fmt.Errorf("%s: %w", path, ErrReadBack)
+		return fmt.Errorf("%s: %w", path, readback.Err)
 	}
 	return nil
 }
@@ -65,7 +67,7 @@ type extMaker struct {
 func (m *extMaker) content() int64 { return m.inner.size }
 
 func (m *extMaker) write(ctx context.Context, out *written.File, _ func() (string, error)) (int64, baseFacts, error) {
-	m.p.env.phase("building "+m.inner.name, 0)
+	m.p.env.Phase("building "+m.inner.name, 0)
 	_, err := mkfs.Build(ctx, out, m.inner.root, m.inner.options)
 	if errors.Is(err, mkfs.ErrNoSpace) {
 		err = refusal.WithHint(err, "leave things out with -e")

@@ -3,6 +3,8 @@ package remaster
 import (
 	"context"
 	"relive/remaster/exclude"
+	"relive/remaster/job"
+	"relive/remaster/unmatched"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -53,7 +55,7 @@ type MediumSystem struct {
 // directory show.
 type BasePlan struct {
 	live *Live
-	env  *Env
+	env  *job.Env
 	o    BaseOptions
 	warn func(format string, args ...any)
 	// system is what the image holds, shown what it shows.
@@ -108,7 +110,7 @@ const (
 // newBase looks at everything that a new base depends on and decides how it is
 // made. It writes nothing. warn is told what a person should know, also while
 // the base is made.
-func newBase(ctx context.Context, e *Env, l *Live, o BaseOptions, warn func(format string, args ...any)) (*BasePlan, error) {
+func newBase(ctx context.Context, e *job.Env, l *Live, o BaseOptions, warn func(format string, args ...any)) (*BasePlan, error) {
 	p := &BasePlan{live: l, env: e, o: o, warn: warn, Summary: BaseSummary{Sums: []SumSource{}}}
 	if err := p.plan(ctx); err != nil {
 		return nil, err
@@ -144,7 +146,7 @@ func (p *BasePlan) plan(ctx context.Context) error {
 		s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
 		s.Library = e.Library.Implementation(wo.Codec.ID).Name
 	}
-	p.now = e.imageTime(tree.Time{Sec: int64(wo.MkfsTime)}, newest)
+	p.now = e.ImageTime(tree.Time{Sec: int64(wo.MkfsTime)}, newest)
 	wo.MkfsTime = uint32(p.now.Sec)
 
 	root := l.Merged
@@ -194,16 +196,16 @@ func (p *BasePlan) exclude(root *tree.Node) (*tree.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.env.phase("excludes", 0)
+	p.env.Phase("excludes", 0)
 	if p.rules, err = set.Count(root); err != nil {
 		return nil, err
 	}
 	for _, r := range p.rules {
 		p.Summary.Excluded += r.Entries
 	}
-	var u unmatched
-	u.excludes(p.rules, 0, "", root)
-	warnings, err := u.check(p.live.Dir, p.o.AllowUnmatched)
+	var u unmatched.Names
+	u.Excludes(p.rules, 0, "", root)
+	warnings, err := u.Check(p.live.Dir, p.o.AllowUnmatched)
 	for _, w := range warnings {
 		p.warn("%s", w)
 	}

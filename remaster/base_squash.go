@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"relive/extfs/mkfs"
+	"relive/remaster/bytesize"
+	"relive/remaster/readback"
 	"relive/remaster/written"
 	"relive/squash"
 	"relive/tree"
@@ -35,7 +37,7 @@ type squashMaker struct {
 	// inner is not nil where the image is to hold an ext image that is made
 	// first; root and plan are complete only then.
 	inner *innerImage
-	open  closers
+	open  tree.Closers
 }
 
 // innerImage is an ext image that is made anew and that a base holds at path.
@@ -48,7 +50,7 @@ type innerImage struct {
 
 // look plans the image, as far as that can be done without writing.
 func (m *squashMaker) look(ctx context.Context) (err error) {
-	m.p.env.phase("looking for what can be reused", 0)
+	m.p.env.Phase("looking for what can be reused", 0)
 	m.plan, err = squash.NewPlan(ctx, m.root, m.options)
 	return err
 }
@@ -68,8 +70,8 @@ func (m *squashMaker) writeAt(ctx context.Context, out io.WriterAt, base int64, 
 	}
 	st := &m.plan.Stats
 	env := m.p.env
-	env.phase("writing "+m.p.live.Base.Name(), st.CopyBytes+st.CompressBytes)
-	m.plan.OnProgress(func(w squash.WriteProgress) { env.done(w.Copied + w.Compressed) })
+	env.Phase("writing "+m.p.live.Base.Name(), st.CopyBytes+st.CompressBytes)
+	m.plan.OnProgress(func(w squash.WriteProgress) { env.Done(w.Copied + w.Compressed) })
 	rep, err := m.plan.Write(ctx, out, base)
 	if err != nil {
 		return 0, baseFacts{}, err
@@ -83,7 +85,7 @@ func (m *squashMaker) makeInner(ctx context.Context, scratch func() (string, err
 	if err != nil {
 		return err
 	}
-	m.p.env.phase("building "+m.inner.path, 0)
+	m.p.env.Phase("building "+m.inner.path, 0)
 	if err := m.inner.build(ctx, path, m.p.live.Base.Path); err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func (m *squashMaker) makeInner(ctx context.Context, scratch func() (string, err
 		return err
 	}
 	m.open = append(m.open, c)
-	if m.root, err = m.p.wrap(shared(c), c.Size()); err != nil {
+	if m.root, err = m.p.wrap(tree.Shared(c), c.Size()); err != nil {
 		return err
 	}
 	return m.look(ctx)
@@ -104,7 +106,7 @@ func (m *squashMaker) makeInner(ctx context.Context, scratch func() (string, err
 func (m *squashMaker) check(ctx context.Context, path string) (err error) {
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	return m.checkContent(ctx, path, c)
@@ -118,19 +120,19 @@ func (m *squashMaker) checkContent(ctx context.Context, name string, c tree.Cont
 	}()
 	r, err := squash.Open(c, c.Size(), filepath.Base(name), m.p.env.Library)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	defer r.Close()
 	if m.p.o.FullVerify {
 		if err := verifyImage(ctx, m.p.env, r, nil); err != nil {
-			return fmt.Errorf("%w: %w", ErrReadBack, err)
+			return fmt.Errorf("%w: %w", readback.Err, err)
 		}
 	}
-	if err := squashEqual(ctx, name, m.root, r, m.p.env.Jobs, m.p.env.done); err != nil {
+	if err := squashEqual(ctx, name, m.root, r, m.p.env.Jobs, m.p.env.Done); err != nil {
 		return err
 	}
 	if err := m.plan.CheckNumbers(ctx, r); err != nil {
-		return fmt.Errorf("%s: %w: %w", name, ErrReadBack, err)
+		return fmt.Errorf("%s: %w: %w", name, readback.Err, err)
 	}
 	return nil
 }
@@ -181,7 +183,7 @@ func (p *BasePlan) planInner(ctx context.Context, root *tree.Node) (*innerImage,
 	for _, lost := range f.losses() {
 		p.warn("%s", lost)
 	}
-	p.env.phase("measuring", 0)
+	p.env.Phase("measuring", 0)
 	needs, err := mkfs.Measure(ctx, root, f.options)
 	if err != nil {
 		return nil, err
@@ -193,7 +195,7 @@ func (p *BasePlan) planInner(ctx context.Context, root *tree.Node) (*innerImage,
 			return nil, err
 		}
 		f.options.Size = max(f.options.Size, (needs.MinSize+needs.MinSize/10+1<<20-1)>>20<<20)
-		p.warn("%s grows from %s to %s to hold what was written", name, Bytes(in.Content.Size()), Bytes(f.options.Size))
+		p.warn("%s grows from %s to %s to hold what was written", name, bytesize.Format(in.Content.Size()), bytesize.Format(f.options.Size))
 	}
 	return &innerImage{freshImage: *f, path: in.Path, size: f.options.Size, used: int64(needs.Blocks) * int64(needs.BlockSize)}, nil
 }

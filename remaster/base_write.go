@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"relive/remaster/checksum"
+	"relive/remaster/hostdisk"
+	"relive/remaster/readback"
 	"relive/remaster/written"
 	"relive/squash"
 	"relive/tree"
@@ -19,7 +21,7 @@ import (
 // with what it was made from. It gives its size, what companions may tell of it, and its sums
 // of these kinds. scratch gives the path of a temporary file.
 func (p *BasePlan) makeBase(ctx context.Context, path string, scratch func() (string, error), kinds []checksum.Kind) (size int64, f baseFacts, sums map[checksum.Kind]string, err error) {
-	out, err := createLike(path, p.live.Base.Path)
+	out, err := hostdisk.CreateLike(path, p.live.Base.Path)
 	if err != nil {
 		return 0, f, nil, err
 	}
@@ -51,14 +53,14 @@ func (p *BasePlan) writeBase(ctx context.Context, out *os.File, scratch func() (
 	if err != nil {
 		return nil, 0, f, err
 	}
-	p.env.phase("syncing", 0)
+	p.env.Phase("syncing", 0)
 	return file, size, f, nil
 }
 
 // readBack compares a new base, as it is on the disk, with what was written to it
 // and with what it was made from, and gives the sums of the file that stand beside the base.
 func (p *BasePlan) readBack(ctx context.Context, file *written.File, path string, size int64, kinds []checksum.Kind) (sums map[checksum.Kind]string, err error) {
-	p.env.phase("reading "+p.live.Base.Name()+" back", p.make.content())
+	p.env.Phase("reading "+p.live.Base.Name()+" back", p.make.content())
 	g, ctx := errgroup.WithContext(ctx)
 	if len(kinds) > 0 {
 		g.Go(func() (err error) {
@@ -67,7 +69,7 @@ func (p *BasePlan) readBack(ctx context.Context, file *written.File, path string
 		})
 	}
 	g.Go(func() error { return p.make.check(ctx, path) })
-	g.Go(func() error { return holds(ctx, file, path) })
+	g.Go(func() error { return readback.SameBytes(ctx, file, path) })
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
@@ -99,12 +101,12 @@ func (p *BasePlan) content() int64 { return p.make.content() }
 func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Reader, jobs int, progress func(int64)) error {
 	got, err := r.Root()
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", what, ErrReadBack, err)
+		return fmt.Errorf("%s: %w: %w", what, readback.Err, err)
 	}
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)
 	}
-	f := &findings{what: what}
+	f := &readback.Findings{What: what}
 	type pair struct {
 		path string
 		a, b *tree.Node
@@ -125,10 +127,10 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 					same, err = tree.SameContent(ctx, p.a, p.b)
 				}
 				if err != nil {
-					return fmt.Errorf("%s: %w: %s: %w", what, ErrReadBack, tree.Quote(p.path), err)
+					return fmt.Errorf("%s: %w: %s: %w", what, readback.Err, tree.Quote(p.path), err)
 				}
 				if !same {
-					_ = f.add(tree.Change{Path: p.path, Diff: tree.Contents, A: p.a, B: p.b})
+					_ = f.Add(tree.Change{Path: p.path, Diff: tree.Contents, A: p.a, B: p.b})
 				}
 				if !huge {
 					progress(done.Add(p.a.Size))
@@ -153,14 +155,14 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 					return false, context.Cause(ctx)
 				}
 			},
-		}, f.add)
+		}, f.Add)
 		if err != nil {
-			return fmt.Errorf("%s: %w: %w", what, ErrReadBack, err)
+			return fmt.Errorf("%s: %w: %w", what, readback.Err, err)
 		}
 		return nil
 	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return f.err()
+	return f.Err()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"relive/remaster/job"
 	"relive/squash"
 )
 
@@ -11,7 +12,7 @@ import (
 var ErrDamaged = errors.New("damaged")
 
 // verifyImage is VerifyFile for an opened image, with an error for damage.
-func verifyImage(ctx context.Context, e *Env, r *squash.Reader, progress func(done, total int64)) error {
+func verifyImage(ctx context.Context, e *job.Env, r *squash.Reader, progress func(done, total int64)) error {
 	rep, err := squash.Verify(ctx, r, squash.VerifyOptions{Workers: e.Jobs, Progress: progress})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"relive/overlay"
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -103,7 +104,7 @@ func casperTop(at place, dir string, present []string, generation string) (strin
 		filepath.Join(dir, casperDir), len(tops), strings.Join(tops, ", "))
 }
 
-func (Casper) open(_ context.Context, e *Env, l *Live) error {
+func (Casper) open(_ context.Context, e *job.Env, l *Live) error {
 	var paths []string
 	for i, name := range l.files.stack {
 		path := filepath.Join(l.Dir, name)
@@ -146,11 +147,11 @@ func (l *Live) openCasperOverlay(path string) error {
 	return l.openImageOverlay(path, "upper", "work")
 }
 
-func (Casper) openAlone(e *Env, l *Live, path string, _ probe.Kind) error {
+func (Casper) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
 	return l.openBase(e, path)
 }
 
-func (Casper) check(context.Context, *Env, *Live, *Intent) error { return nil }
+func (Casper) check(context.Context, *job.Env, *Live, *Intent) error { return nil }
 
 func (Casper) system(ctx context.Context, l *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
 	if len(l.stack) > 1 {

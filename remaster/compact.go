@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"relive/remaster/exclude"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash/codec"
 )
@@ -48,7 +49,7 @@ type CompactOptions struct {
 // CompactPlan is what a compaction will do.
 type CompactPlan struct {
 	live *Live
-	env  *Env
+	env  *job.Env
 	o    CompactOptions
 	// base and swap are nil where there is nothing to do, swap where the new base
 	// is a file of its own.
@@ -83,7 +84,7 @@ type CompactSummary struct {
 	Warnings []string `json:"warnings"`
 	// Standing: there is nothing to fold in and no other work was asked for, so
 	// that nothing is written. Nothing tells why.
-	Standing
+	job.Standing
 	Nothing string `json:"nothing,omitempty"`
 }
 
@@ -101,7 +102,7 @@ type CompactResult struct {
 // PlanCompact looks at everything that a compaction depends on and decides
 // what it will do. It changes nothing. What makes the compaction unsafe is a
 // Refusal.
-func (l *Live) PlanCompact(ctx context.Context, e *Env, o CompactOptions) (*CompactPlan, error) {
+func (l *Live) PlanCompact(ctx context.Context, e *job.Env, o CompactOptions) (*CompactPlan, error) {
 	p := &CompactPlan{live: l, env: e, o: o}
 	s := &p.Summary
 	*s = CompactSummary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: ModeSwap, Output: o.Output, KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}

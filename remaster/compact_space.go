@@ -3,6 +3,8 @@ package remaster
 import (
 	"fmt"
 	"path/filepath"
+
+	"relive/remaster/bytesize"
 )
 
 // checkSpace refuses where the new files cannot fit.
@@ -49,5 +51,5 @@ func (p *CompactPlan) inPlace() string {
 		need += r.need
 	}
 	return fmt.Sprintf("or do without a second %s, which takes %s of it: relive compact --no-reset %s, then relive verify %s, and when that is well relive dm reset %s, which empties it where it is and cannot be undone",
-		l.Overlay.Name(), Bytes(need), l.Dir, l.Dir, l.Overlay.Path)
+		l.Overlay.Name(), bytesize.Format(need), l.Dir, l.Dir, l.Overlay.Path)
 }

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/checksum"
 	"relive/remaster/menu"
 	"relive/remaster/packages"
+	"relive/remaster/sumlist"
 	"relive/tree"
 )
 
@@ -89,7 +90,7 @@ func (t *tie) made() bool { return t.sum != "" || t.text != nil || t.packages }
 // matches reports whether a file is one that is tied to a base of that name,
 // both in the same directory.
 func (t *tie) matches(base, name string) bool {
-	pattern := strings.NewReplacer("BASE", literally(base), "STEM", literally(stemOf(base))).Replace(t.name)
+	pattern := strings.NewReplacer("BASE", literally(base), "STEM", literally(sumlist.Stem(base))).Replace(t.name)
 	ok, err := path.Match(pattern, name)
 	// The generations of a file are no files of their own.
 	return err == nil && ok && name != base && !isAside(name)
@@ -131,7 +132,7 @@ type companion struct {
 	// packages is a list of the system's packages.
 	sum      checksum.Kind
 	text     func(baseFacts) string
-	list     *sumList
+	list     *sumlist.List
 	packages bool
 	former   []byte // a list of packages as it is
 }
@@ -257,7 +258,7 @@ func packageText(lists []packages.List, former []byte) []byte {
 // read.
 func packageLists(ctx context.Context, root *tree.Node) ([]packages.List, error) {
 	lists, err := packages.Find(ctx, root)
-	if damage(err) {
+	if tree.IsDamage(err) {
 		return nil, nil
 	}
 	return slices.DeleteFunc(lists, func(l packages.List) bool { return l.Unread != "" }), err
@@ -326,8 +327,8 @@ func (f *Found) findCompanions(generation string) error {
 		return err
 	}
 	for _, l := range s.sums {
-		if !slices.ContainsFunc(made, func(c companion) bool { return c.name == l.name }) {
-			s.companions = append(s.companions, companion{name: l.name, list: l})
+		if !slices.ContainsFunc(made, func(c companion) bool { return c.name == l.Name }) {
+			s.companions = append(s.companions, companion{name: l.Name, list: l})
 		}
 	}
 	return nil
@@ -344,9 +345,9 @@ func (s *fileSet) concerned(changed map[string]bool) (out []companion) {
 				continue
 			}
 			is := func(name string) bool { return changed[name] }
-			if about := stemOf(c.name); c.list.Sums() == 0 && changed[about] && c.list.Kind != "" {
-				c.list = blankList(c.list, about)
-			} else if !c.list.lists(is) {
+			if about := sumlist.Stem(c.name); c.list.Sums() == 0 && changed[about] && c.list.Kind != "" {
+				c.list = sumlist.Blank(c.list, about)
+			} else if !c.list.Lists(is) {
 				continue
 			}
 			out = append(out, c)

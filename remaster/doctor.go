@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"relive/overlay"
+	"relive/remaster/bytesize"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/tree"
@@ -96,15 +98,15 @@ func (d *doctor) tell(kind string, sure Sureness, do, what string, args ...any) 
 // Diagnose looks for the traces that lossy saves leave in an overlay, and for
 // other ill health. It changes nothing. What it finds are signs: each tells how
 // sure it is.
-func (l *Live) Diagnose(ctx context.Context, e *Env) (*Diagnosis, error) {
+func (l *Live) Diagnose(ctx context.Context, e *job.Env) (*Diagnosis, error) {
 	d := &doctor{l: l, found: map[string]*Finding{}, told: map[string]bool{}}
 	for _, step := range []struct {
 		name string
 		look func(context.Context) error
 	}{{"looking at the directory", d.directory}, {"looking at the images", d.images}, {"looking at the layers", d.layers}, {"looking at packages", d.packages}, {"looking at what boots", d.system}} {
-		e.phase(step.name, 0)
+		e.Phase(step.name, 0)
 		err := step.look(ctx)
-		if ctx.Err() == nil && damage(err) {
+		if ctx.Err() == nil && tree.IsDamage(err) {
 			d.tell("unreadable", Certain, unreadableDo, "%s: %v", step.name, err)
 			err = nil
 		}
@@ -198,7 +200,7 @@ func (d *doctor) images(context.Context) error {
 	l := d.l
 	const fatMax = 4<<30 - 1
 	if l.Base.Size > fatMax {
-		d.tell("beyond-fat", Possible, "keep it on ext4, or compact with a stronger codec", "%s has %s, more than a FAT stick can hold in one file", l.Base.Name(), Bytes(l.Base.Size))
+		d.tell("beyond-fat", Possible, "keep it on ext4, or compact with a stronger codec", "%s has %s, more than a FAT stick can hold in one file", l.Base.Name(), bytesize.Format(l.Base.Size))
 	}
 	if l.HomeProblem != nil {
 		d.tell("home-unreadable", Certain, cmp.Or(refusal.Hint(l.HomeProblem), "look at a copy of it"), "%v", l.HomeProblem)
@@ -242,7 +244,7 @@ func (d *doctor) image(img *Image, label string) error {
 	}
 	// Of a little image a few per cent are too few for the next package.
 	if free := info.FreeBlocks * info.BlockSize; free < img.Size/20 || free < 4<<20 {
-		d.tell(kind+"-full", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger", "%s is nearly full: %s of %s are free", name, Bytes(free), Bytes(img.Size))
+		d.tell(kind+"-full", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger", "%s is nearly full: %s of %s are free", name, bytesize.Format(free), bytesize.Format(img.Size))
 	}
 	if info.FreeInodes < info.Inodes/50 {
 		d.tell(kind+"-inodes", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger", "%s is nearly out of inodes: %d of %d are free", name, info.FreeInodes, info.Inodes)
@@ -280,7 +282,7 @@ func (d *doctor) work() error {
 			return err
 		}
 		for _, k := range kids {
-			if isWhiteout(k) {
+			if overlay.IsWhiteout(k) {
 				continue // which the kernel keeps there to make others of it by links
 			}
 			d.add(&workLeft, work+"/work/"+tree.Escape(k.Name))

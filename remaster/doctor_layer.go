@@ -128,12 +128,12 @@ func (w *layerWalk) pair(path string, n, below *tree.Node, marked bool) error {
 	for _, b := range bad {
 		w.d.unreadable(tree.Join(path, b.Name), b.Err)
 	}
-	_, opaque := n.Xattrs.Get(overlayMarks + "opaque")
-	_, moved := n.Xattrs.Get(overlayMarks + "redirect")
+	_, opaque := n.Xattrs.Get(overlay.MarkPrefix + "opaque")
+	_, moved := n.Xattrs.Get(overlay.MarkPrefix + "redirect")
 	if w.aufs {
 		opaque = tree.Find(kids, ".wh..wh..opq") != nil
 	}
-	_, marked = n.Xattrs.Get(overlayMarks + "origin")
+	_, marked = n.Xattrs.Get(overlay.MarkPrefix + "origin")
 	marked = marked && !w.aufs
 	if opaque || moved || below != nil && below.Type != tree.Directory {
 		below = nil // what lies below it is elsewhere
@@ -145,7 +145,7 @@ func (w *layerWalk) pair(path string, n, below *tree.Node, marked bool) error {
 		}
 	}
 	for _, k := range kids {
-		if w.aufs && strings.HasPrefix(k.Name, ".wh.") || isWhiteout(k) {
+		if w.aufs && strings.HasPrefix(k.Name, ".wh.") || overlay.IsWhiteout(k) {
 			continue
 		}
 		var b *tree.Node
@@ -205,7 +205,7 @@ func (w *layerWalk) compare(path string, n, below *tree.Node, marked bool) error
 // same tells whether a file of the layer has the content of the one below. One
 // that has metadata only has.
 func (w *layerWalk) same(n, below *tree.Node) (bool, error) {
-	if _, ok := n.Xattrs.Get(overlayMarks + "metacopy"); ok {
+	if _, ok := n.Xattrs.Get(overlay.MarkPrefix + "metacopy"); ok {
 		return true, nil
 	}
 	return tree.SameContent(w.ctx, n, below)

@@ -11,8 +11,10 @@ import (
 	"strings"
 
 	"relive/iso"
+	"relive/remaster/bootedit"
 	"relive/remaster/checksum"
 	"relive/remaster/refusal"
+	"relive/remaster/sumlist"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -24,7 +26,7 @@ type template struct {
 	recipe iso.Recipe
 	info   iso.Info
 	left   []string // what cannot be taken
-	sums   []*sumList
+	sums   []*sumlist.List
 }
 
 // planMedium gathers what lies on the ISO beside the system's image, and how it
@@ -126,7 +128,7 @@ func (p *ISOPlan) bootSums(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		sum, err := hashNode(ctx, n, checksum.MD5, nil)
+		sum, err := sumlist.HashNode(ctx, n, checksum.MD5, nil)
 		if err != nil {
 			return fmt.Errorf("%s: %w", tree.Quote(at), err)
 		}
@@ -188,7 +190,7 @@ func (p *ISOPlan) readTemplate(ctx context.Context, img *iso.Image, name string)
 	if err != nil {
 		return nil, err
 	}
-	if t.sums, err = findSumLists(ctx, root); err != nil {
+	if t.sums, err = sumlist.Find(ctx, root); err != nil {
 		return nil, err
 	}
 	found, err := findInTree(root, name)
@@ -443,7 +445,7 @@ func (p *ISOPlan) texts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	labels = slices.DeleteFunc(labels, func(l string) bool { return len(l) > maxVolumeID })
+	labels = slices.DeleteFunc(labels, func(l string) bool { return len(l) > bootedit.MaxVolumeID })
 	r.VolumeID = cmp.Or(o.VolumeID, r.VolumeID, p.volume.volumeID(), cmp.Or(labels...), p.madeLabel())
 	r.Publisher = cmp.Or(o.Publisher, r.Publisher)
 	r.Preparer = cmp.Or(o.Preparer, p.env.Tool)
@@ -459,8 +461,8 @@ func (p *ISOPlan) madeLabel() string {
 		id = "live"
 	}
 	const day = "-20060102"
-	if len(id) > maxVolumeID-len(day) {
-		id = id[:maxVolumeID-len(day)]
+	if len(id) > bootedit.MaxVolumeID-len(day) {
+		id = id[:bootedit.MaxVolumeID-len(day)]
 	}
 	return strings.ToUpper(id) + p.base.now.Time().UTC().Format(day)
 }

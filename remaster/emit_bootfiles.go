@@ -12,6 +12,7 @@ import (
 	"relive/remaster/menu"
 	"relive/remaster/packages"
 	"relive/remaster/refusal"
+	"relive/tree"
 	"relive/tree/hostfs"
 )
 
@@ -97,7 +98,7 @@ func (p *ISOPlan) setUp(ctx context.Context, setup *bootfiles.Setup) error {
 // packageList plans the list of packages beside the ISO.
 func (p *ISOPlan) packageList(ctx context.Context) error {
 	lists, err := packages.Find(ctx, p.base.system)
-	if damage(err) {
+	if tree.IsDamage(err) {
 		p.warn("there is no list of packages: %v", err)
 		return nil
 	}

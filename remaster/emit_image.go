@@ -17,7 +17,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"relive/iso"
+	"relive/remaster/bytesize"
 	"relive/remaster/checksum"
+	"relive/remaster/hostdisk"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/tree"
@@ -49,7 +52,7 @@ func (f *lateFiles) checks() map[string]func(context.Context, *tree.Node) error 
 				return err
 			}
 			if !bytes.Equal(text, f.texts[at]) {
-				return fmt.Errorf("%w: %s", ErrReadBack, tree.Quote(at))
+				return fmt.Errorf("%w: %s", readback.Err, tree.Quote(at))
 			}
 			return nil
 		}
@@ -63,11 +66,11 @@ func (f *lateFiles) checks() map[string]func(context.Context, *tree.Node) error 
 func (f *lateFiles) checkBase(ctx context.Context, n *tree.Node) (err error) {
 	at := f.p.form.base
 	if n.Size != f.size {
-		return fmt.Errorf("%w: %s has %d bytes, not %d", ErrReadBack, tree.Quote(at), n.Size, f.size)
+		return fmt.Errorf("%w: %s has %d bytes, not %d", readback.Err, tree.Quote(at), n.Size, f.size)
 	}
 	c, err := n.Open()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	g, ctx := errgroup.WithContext(ctx)
@@ -75,7 +78,7 @@ func (f *lateFiles) checkBase(ctx context.Context, n *tree.Node) (err error) {
 		kind := slices.Sorted(maps.Keys(f.sums))[0]
 		sums, err := checksum.Reader(ctx, io.NewSectionReader(c, 0, c.Size()), func(int64) {}, kind)
 		if err == nil && sums[kind] != f.sums[kind] {
-			err = fmt.Errorf("%w: %s has another %s sum than when it was written", ErrReadBack, tree.Quote(at), kind)
+			err = fmt.Errorf("%w: %s has another %s sum than when it was written", readback.Err, tree.Quote(at), kind)
 		}
 		return err
 	})
@@ -232,8 +235,8 @@ func (f *lateFiles) writeBase(ctx context.Context, out io.WriterAt, base int64) 
 	if len(kinds) == 0 {
 		kinds = []checksum.Kind{checksum.SHA256} // for the read-back
 	}
-	p.env.phase("sums", f.size)
-	f.sums, err = checksum.Reader(ctx, io.NewSectionReader(f.out, base, f.size), p.env.done, kinds...)
+	p.env.Phase("sums", f.size)
+	f.sums, err = checksum.Reader(ctx, io.NewSectionReader(f.out, base, f.size), p.env.Done, kinds...)
 	return f.size, err
 }
 
@@ -255,15 +258,15 @@ func (p *ISOPlan) checkSpace() error {
 	s.Need = s.Size + work + 1<<20
 	dir := filepath.Dir(p.o.Output)
 	var most int64
-	if s.Free, most, err = freeAt(dir); err != nil {
+	if s.Free, most, err = hostdisk.FreeAt(dir); err != nil {
 		return err
 	}
 	if s.Need > s.Free {
-		return refusal.New("name a file on another disk with -o, or leave things out with -e", "%s: not enough space: about %s needed, %s free", dir, Bytes(s.Need), Bytes(s.Free))
+		return refusal.New("name a file on another disk with -o, or leave things out with -e", "%s: not enough space: about %s needed, %s free", dir, bytesize.Format(s.Need), bytesize.Format(s.Free))
 	}
 	if s.Size > most {
 		return refusal.New("name a file on another disk with -o, or choose a stronger codec with --comp",
-			"%s: the ISO would have about %s, and a file on this file system cannot have more than %s", dir, Bytes(s.Size), Bytes(most))
+			"%s: the ISO would have about %s, and a file on this file system cannot have more than %s", dir, bytesize.Format(s.Size), bytesize.Format(most))
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"relive/remaster/sumlist"
 )
 
 // isoForm is how the system of a live directory is laid out on an ISO. Paths
@@ -162,8 +164,8 @@ func besideBase(l *Live, base string) (out []companion) {
 		if c.list != nil {
 			continue // lists of sums are made of all that is on the ISO
 		}
-		if rest, ok := strings.CutPrefix(c.name, stemOf(l.files.base)); ok {
-			c.name = stemOf(base) + rest
+		if rest, ok := strings.CutPrefix(c.name, sumlist.Stem(l.files.base)); ok {
+			c.name = sumlist.Stem(base) + rest
 		}
 		if filepath.Base(c.name) == livebootModules {
 			own := filepath.Base(base)

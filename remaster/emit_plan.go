@@ -14,9 +14,13 @@ import (
 
 	"relive/iso"
 	"relive/remaster/accounts"
+	"relive/remaster/bootedit"
 	"relive/remaster/exclude"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/newfile"
 	"relive/remaster/packages"
+	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
@@ -104,7 +108,7 @@ type ISOOptions struct {
 // ISOPlan is what making a snapshot ISO will do.
 type ISOPlan struct {
 	live *Live
-	env  *Env
+	env  *job.Env
 	o    ISOOptions
 	base *BasePlan // of the system's image
 	form isoForm
@@ -117,7 +121,7 @@ type ISOPlan struct {
 	late   *lateFiles
 	volume volume     // that the medium is
 	swaps  []fileSwap // of kernel and initrd
-	open   closers
+	open   tree.Closers
 	beside []sideFile
 	// packages are those of the system, where a file of the ISO lists them.
 	packages []packages.List
@@ -173,7 +177,7 @@ func (p *ISOPlan) warn(format string, args ...any) {
 
 // PlanISO looks at everything that a snapshot depends on and decides what it
 // will hold. It writes nothing. The plan is closed with Close.
-func (l *Live) PlanISO(ctx context.Context, e *Env, o ISOOptions) (_ *ISOPlan, err error) {
+func (l *Live) PlanISO(ctx context.Context, e *job.Env, o ISOOptions) (_ *ISOPlan, err error) {
 	p := &ISOPlan{live: l, env: e, o: o, sys: &isoSystem{}}
 	p.sys.o = &p.o
 	defer func() {
@@ -233,7 +237,7 @@ func (p *ISOPlan) checkOptions() error {
 		o.Boot = BootTemplate
 	}
 	if o.VolumeID != "" {
-		if err := checkVolumeID(o.VolumeID); err != nil {
+		if err := bootedit.CheckVolumeID(o.VolumeID); err != nil {
 			return err
 		}
 	}
@@ -287,9 +291,9 @@ func (p *ISOPlan) nameOutput() error {
 		if i > 1 {
 			o.Output = filepath.Join(dir, fmt.Sprintf("%s-%d.iso", name, i))
 		}
-		taken := exists(o.Output) || exists(newfile.TempName(o.Output))
+		taken := hostdisk.Exists(o.Output) || hostdisk.Exists(newfile.TempName(o.Output))
 		for _, suffix := range sideSuffixes {
-			taken = taken || exists(o.Output+suffix)
+			taken = taken || hostdisk.Exists(o.Output+suffix)
 		}
 		if !taken {
 			return nil
@@ -367,7 +371,7 @@ func (p *ISOPlan) planSystem(ctx context.Context) error {
 
 // newFile says how the ISO is made.
 func (p *ISOPlan) newFile() newfile.Options {
-	return newfile.Options{Force: p.o.Force, Kinds: isoKinds}
+	return newfile.Options{Force: p.o.Force, Kinds: probe.IsoKinds}
 }
 
 // excludes gathers the rules by which paths are left out of the system.

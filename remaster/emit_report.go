@@ -11,6 +11,8 @@ import (
 	"unicode"
 
 	"relive/remaster/accounts"
+	"relive/remaster/bytesize"
+	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
 )
 
@@ -40,7 +42,7 @@ func (p *ISOPlan) planBeside(ctx context.Context) error {
 	}
 	for _, suffix := range suffixes {
 		name := p.o.Output + suffix
-		if exists(name) && !p.o.Force {
+		if hostdisk.Exists(name) && !p.o.Force {
 			return refusal.New("name another ISO, or use --force to replace it", "%s: exists already", name)
 		}
 		p.Summary.Beside = append(p.Summary.Beside, name)
@@ -93,11 +95,11 @@ func (r *ISOReport) Text() ([]byte, error) {
 	for _, e := range r.Excludes {
 		// What an earlier rule took out is counted there.
 		if e.Entries > 0 {
-			fmt.Fprintf(&b, "%8d %12s  %s (%s)\n", e.Entries, Bytes(e.Bytes), shown(e.Pattern), shown(e.Source))
+			fmt.Fprintf(&b, "%8d %12s  %s (%s)\n", e.Entries, bytesize.Format(e.Bytes), shown(e.Pattern), shown(e.Source))
 			entries, size = entries+e.Entries, size+e.Bytes
 		}
 	}
-	fmt.Fprintf(&b, "%8d %12s  in all, of %d rules\n", entries, Bytes(size), len(r.Excludes))
+	fmt.Fprintf(&b, "%8d %12s  in all, of %d rules\n", entries, bytesize.Format(size), len(r.Excludes))
 	for _, part := range []struct {
 		title string
 		lines []string

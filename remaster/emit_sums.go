@@ -10,12 +10,13 @@ import (
 
 	"relive/remaster/checksum"
 	"relive/remaster/menu"
+	"relive/remaster/sumlist"
 	"relive/tree"
 )
 
 // mediumList is a list of sums that is written when what it is of is known.
 type mediumList struct {
-	*sumList
+	*sumlist.List
 	kind checksum.Kind
 	// alone: it is a list of one file, whose line keeps its form. Others are made
 	// anew of all files below the directory that their names are relative to.
@@ -62,16 +63,16 @@ func (p *ISOPlan) onISO(at string) string {
 // checkTaken plans to compare what is taken from the medium with the sums that
 // there are of it. A kernel or an initrd that is another one is refused, other
 // files are told; menus and what loaders write are changed by whoever uses them.
-func (p *ISOPlan) checkTaken(ctx context.Context, taken *tree.Node, lists []*sumList, name func(at string) string, where string) error {
+func (p *ISOPlan) checkTaken(ctx context.Context, taken *tree.Node, lists []*sumlist.List, name func(at string) string, where string) error {
 	kernels, err := globAll(taken, slices.Concat(p.form.kernels, p.form.initrds))
 	if err != nil {
 		return err
 	}
-	byName := map[string][]knownSum{}
+	byName := map[string][]sumlist.Known{}
 	for _, l := range lists {
-		for _, target := range l.targets {
+		for _, target := range l.Targets {
 			if _, ok := byName[target]; !ok && target != "" {
-				byName[target] = knownSums(lists, target)
+				byName[target] = sumlist.KnownOf(lists, target)
 			}
 		}
 	}
@@ -148,7 +149,7 @@ func (p *ISOPlan) planCheck() error {
 // ISO's tree: those of one file follow it; others are made anew for all files
 // but the lists, and the boot images that change as the ISO is written.
 func (p *ISOPlan) sumLists(ctx context.Context) (out []mediumList, err error) {
-	lists, err := findSumLists(ctx, p.root)
+	lists, err := sumlist.Find(ctx, p.root)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +172,7 @@ func (p *ISOPlan) sumLists(ctx context.Context) (out []mediumList, err error) {
 		if !keep {
 			continue
 		}
-		sig, err := signatureOf(p.root, l.Path)
+		sig, err := sumlist.SignatureOf(p.root, l.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -189,30 +190,30 @@ func (p *ISOPlan) sumLists(ctx context.Context) (out []mediumList, err error) {
 
 // sumList plans one list. One of a single file that does not depend on the base
 // is written here; keep is false where that is all.
-func (p *ISOPlan) sumList(ctx context.Context, l *sumList, late map[string]bool, edits *tree.Edits) (m mediumList, keep bool, err error) {
-	m = mediumList{sumList: l, kind: l.Kind}
+func (p *ISOPlan) sumList(ctx context.Context, l *sumlist.List, late map[string]bool, edits *tree.Edits) (m mediumList, keep bool, err error) {
+	m = mediumList{List: l, kind: l.Kind}
 	if l.Sums() == 0 {
 		if l.Kind == "" {
 			p.warn("%s: not a list of sums in a form that is known; it stays as it is", tree.Quote(l.Path))
 			return m, false, nil
 		}
 		// What it was to tell is told.
-		about := stemOf(l.Path)
+		about := sumlist.Stem(l.Path)
 		if n, err := p.root.Lookup(about); err != nil {
 			return m, false, err
 		} else if n == nil && !late[about] {
 			m.dir, m.dot = p.namedFrom(l)
 			return m, true, nil
 		}
-		l = blankList(l, about)
-		m.sumList = l
+		l = sumlist.Blank(l, about)
+		m.List = l
 	}
 	i := slices.IndexFunc(l.Lines, func(line checksum.Line) bool { return line.Kind != "" })
 	if m.kind == "" {
 		m.kind = l.Lines[i].Kind
 	}
-	target := l.targets[i]
-	if m.alone = l.Sums() == 1 && (stemOf(l.Path) == target || stemOf(l.Path) == stemOf(target)); !m.alone {
+	target := l.Targets[i]
+	if m.alone = l.Sums() == 1 && (sumlist.Stem(l.Path) == target || sumlist.Stem(l.Path) == sumlist.Stem(target)); !m.alone {
 		m.dir, m.dot = p.namedFrom(l)
 		return m, true, nil
 	}
@@ -228,7 +229,7 @@ func (p *ISOPlan) sumList(ctx context.Context, l *sumList, late map[string]bool,
 		edits.Remove(l.Path)
 		return m, false, nil
 	}
-	sum, err := hashNode(ctx, n, l.Lines[i].Kind, nil)
+	sum, err := sumlist.HashNode(ctx, n, l.Lines[i].Kind, nil)
 	if err != nil {
 		return m, false, fmt.Errorf("%s: %w", tree.Quote(target), err)
 	}
@@ -241,17 +242,17 @@ func (p *ISOPlan) sumList(ctx context.Context, l *sumList, late map[string]bool,
 
 // namedFrom gives the directory that a list's names are relative to, and what
 // they begin with.
-func (p *ISOPlan) namedFrom(l *sumList) (dir, dot string) {
+func (p *ISOPlan) namedFrom(l *sumlist.List) (dir, dot string) {
 	dot = "./"
 	for i := range l.Lines {
 		name := l.Lines[i].Name
-		if name == "" || l.targets[i] == "" {
+		if name == "" || l.Targets[i] == "" {
 			continue
 		}
 		if !strings.HasPrefix(name, "./") {
 			dot = ""
 		}
-		if rest, ok := strings.CutSuffix("/"+l.targets[i], "/"+strings.TrimPrefix(path.Clean("/"+name), "/")); ok {
+		if rest, ok := strings.CutSuffix("/"+l.Targets[i], "/"+strings.TrimPrefix(path.Clean("/"+name), "/")); ok {
 			return strings.Trim(rest, "/"), dot
 		}
 	}
@@ -263,16 +264,16 @@ func (p *ISOPlan) namedFrom(l *sumList) (dir, dot string) {
 
 // listsOfMedium are those of the medium that did not come along by themselves,
 // but tell of files that do, by where they are to lie.
-func (p *ISOPlan) listsOfMedium(present []*sumList) (out []*sumList) {
+func (p *ISOPlan) listsOfMedium(present []*sumlist.List) (out []*sumlist.List) {
 	own := p.ownDir()
 	for _, l := range p.live.files.sums {
-		at := p.onISO(strings.Trim(path.Clean("/"+path.Join(own, l.name)), "/"))
-		if strings.HasPrefix(l.name, "../") && own == "" || slices.ContainsFunc(present, func(o *sumList) bool { return o.Path == at }) {
+		at := p.onISO(strings.Trim(path.Clean("/"+path.Join(own, l.Name)), "/"))
+		if strings.HasPrefix(l.Name, "../") && own == "" || slices.ContainsFunc(present, func(o *sumlist.List) bool { return o.Path == at }) {
 			continue
 		}
-		c := l.clone()
-		c.Path, c.name = at, at
-		for i, target := range c.targets {
+		c := l.Copy()
+		c.Path, c.Name = at, at
+		for i, target := range c.Targets {
 			if target == "" {
 				continue
 			}
@@ -281,7 +282,7 @@ func (p *ISOPlan) listsOfMedium(present []*sumList) (out []*sumList) {
 			} else {
 				target = p.onISO(strings.Trim(path.Clean("/"+path.Join(own, target)), "/"))
 			}
-			c.targets[i] = target
+			c.Targets[i] = target
 		}
 		out = append(out, c)
 	}
@@ -349,12 +350,12 @@ func (f *lateFiles) writeList(ctx context.Context, l mediumList, out io.WriterAt
 			if err != nil {
 				return 0, err
 			}
-			if sum, err = hashNode(ctx, n, l.kind, nil); err != nil {
+			if sum, err = sumlist.HashNode(ctx, n, l.kind, nil); err != nil {
 				return 0, fmt.Errorf("%s: %w", tree.Quote(name), err)
 			}
 		}
 		if l.alone {
-			c := l.clone()
+			c := l.Copy()
 			for i := range c.Lines {
 				if c.Lines[i].Kind == l.kind {
 					c.Lines[i].Set(sum)

@@ -9,6 +9,7 @@ import (
 	"relive/remaster/accounts"
 	"relive/remaster/exclude"
 	"relive/remaster/refusal"
+	"relive/remaster/unmatched"
 	"relive/tree"
 )
 
@@ -62,7 +63,7 @@ func (s *isoSystem) system(ctx context.Context, p *BasePlan, merged *tree.Node) 
 	if o.Rand == nil {
 		o.Rand = s.salts(p)
 	}
-	p.env.phase("accounts", 0)
+	p.env.Phase("accounts", 0)
 	if s.plan, err = accounts.New(ctx, root, o); err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func (s *isoSystem) exclude(p *BasePlan, root *tree.Node) (*tree.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.env.phase("excludes", 0)
+	p.env.Phase("excludes", 0)
 	if s.counts, err = set.Count(root); err != nil {
 		return nil, err
 	}
@@ -122,9 +123,9 @@ func (s *isoSystem) exclude(p *BasePlan, root *tree.Node) (*tree.Node, error) {
 		p.Summary.Excluded += c.Entries
 		p.touched = p.touched || c.Entries > 0
 	}
-	var u unmatched
-	u.excludes(s.counts, s.listed, "", root)
-	warnings, err := u.check(p.live.Dir, s.o.AllowUnmatched)
+	var u unmatched.Names
+	u.Excludes(s.counts, s.listed, "", root)
+	warnings, err := u.Check(p.live.Dir, s.o.AllowUnmatched)
 	for _, w := range warnings {
 		p.warn("%s", w)
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"relive/remaster/bootedit"
 	"relive/remaster/menu"
 )
 
@@ -13,7 +14,7 @@ type volume struct{ label, uuid string }
 
 // volumeID is the label, where an ISO can have it.
 func (v volume) volumeID() string {
-	if checkVolumeID(v.label) != nil {
+	if bootedit.CheckVolumeID(v.label) != nil {
 		return ""
 	}
 	return v.label

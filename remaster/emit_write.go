@@ -75,14 +75,14 @@ func (p *ISOPlan) run(ctx context.Context, res *ISOResult) (err error) {
 	}
 	var implanted *iso.ImplantedMD5
 	if p.o.ImplantMD5 {
-		p.env.phase("implanting the sum", rep.Size)
-		m, err := iso.ImplantMD5(ctx, out, rep.Size, filepath.Base(p.o.Output), false, func(done, _ int64) { p.env.done(done) })
+		p.env.Phase("implanting the sum", rep.Size)
+		m, err := iso.ImplantMD5(ctx, out, rep.Size, filepath.Base(p.o.Output), false, func(done, _ int64) { p.env.Done(done) })
 		if err != nil {
 			return err
 		}
 		res.Implant, implanted = m.Sum, m
 	}
-	p.env.phase("syncing", 0)
+	p.env.Phase("syncing", 0)
 	var beside sideFiles
 	defer func() { err = errors.Join(err, beside.discard()) }()
 	err = out.Commit(ctx, func(f *os.File) error {
@@ -110,7 +110,7 @@ func (p *ISOPlan) readBack(ctx context.Context, path string, size int64, implant
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	p.env.phase("reading the ISO back", p.base.content())
+	p.env.Phase("reading the ISO back", p.base.content())
 	g, ctx := errgroup.WithContext(ctx)
 	if len(p.o.Sums) > 0 {
 		g.Go(func() error {

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
+	"relive/remaster/job"
+	"relive/remaster/readback"
 	"relive/remaster/written"
 	"relive/squash/codec"
 	"relive/tree/systest"
@@ -176,7 +178,7 @@ type flipped struct {
 	// every is the file, counted from 1, of which a byte of each region is
 	// flipped. Of the others it is some that differ from verb to verb.
 	every int
-	run   func(ctx context.Context, e *remaster.Env, dir string) error
+	run   func(ctx context.Context, e *job.Env, dir string) error
 }
 
 // test flips a byte of each file that the verb writes, region by region, after
@@ -223,7 +225,7 @@ func (v *flipped) test(t *testing.T, met map[string]bool) {
 				_, err := f.WriteAt(b[:], places[name])
 				return err
 			})
-			if !errors.Is(err, remaster.ErrReadBack) {
+			if !errors.Is(err, readback.Err) {
 				t.Errorf("file %d, %s (byte %d): %v", i+1, name, places[name], err)
 			}
 			if stats(t, v.dir) != before {
@@ -257,8 +259,8 @@ func flips(t *testing.T) []*flipped {
 		systest.Must(t, os.Symlink(strings.Repeat("far/", 40), mnt+"/etc/link"))
 	})
 	inHomes(t, antix.dir+"/homefs", "", func(mnt string) { write(t, mnt+"/anna/notes", []byte("new"), 0o600) })
-	opened := func(fn func(ctx context.Context, e *remaster.Env, l *remaster.Live) error) func(ctx context.Context, e *remaster.Env, dir string) error {
-		return func(ctx context.Context, e *remaster.Env, dir string) error {
+	opened := func(fn func(ctx context.Context, e *job.Env, l *remaster.Live) error) func(ctx context.Context, e *job.Env, dir string) error {
+		return func(ctx context.Context, e *job.Env, dir string) error {
 			l, err := remaster.Open(ctx, e, dir)
 			if err != nil {
 				return err
@@ -267,8 +269,8 @@ func flips(t *testing.T) []*flipped {
 			return fn(ctx, e, l)
 		}
 	}
-	compactAt := func(level int) func(ctx context.Context, e *remaster.Env, dir string) error {
-		return opened(func(ctx context.Context, e *remaster.Env, l *remaster.Live) error {
+	compactAt := func(level int) func(ctx context.Context, e *job.Env, dir string) error {
+		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
 			p, err := l.PlanCompact(ctx, e, remaster.CompactOptions{KeepOld: 1, Level: level})
 			if err != nil {
 				return err
@@ -278,8 +280,8 @@ func flips(t *testing.T) []*flipped {
 		})
 	}
 	compact := compactAt(0)
-	reset := func(o remaster.ResetOptions) func(ctx context.Context, e *remaster.Env, dir string) error {
-		return opened(func(ctx context.Context, e *remaster.Env, l *remaster.Live) error {
+	reset := func(o remaster.ResetOptions) func(ctx context.Context, e *job.Env, dir string) error {
+		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
 			p, err := l.PlanReset(ctx, e, o)
 			if err != nil {
 				return err
@@ -288,8 +290,8 @@ func flips(t *testing.T) []*flipped {
 			return err
 		})
 	}
-	resize := func(o remaster.ResizeOptions) func(ctx context.Context, e *remaster.Env, dir string) error {
-		return opened(func(ctx context.Context, e *remaster.Env, l *remaster.Live) error {
+	resize := func(o remaster.ResizeOptions) func(ctx context.Context, e *job.Env, dir string) error {
+		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
 			p, err := l.PlanResize(ctx, e, o)
 			if err != nil {
 				return err
@@ -298,8 +300,8 @@ func flips(t *testing.T) []*flipped {
 			return err
 		})
 	}
-	homes := func(o remaster.SyncHomeOptions) func(ctx context.Context, e *remaster.Env, dir string) error {
-		return opened(func(ctx context.Context, e *remaster.Env, l *remaster.Live) error {
+	homes := func(o remaster.SyncHomeOptions) func(ctx context.Context, e *job.Env, dir string) error {
+		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
 			p, err := l.PlanSyncHome(ctx, e, o)
 			if err != nil {
 				return err
@@ -312,8 +314,8 @@ func flips(t *testing.T) []*flipped {
 	smallSystem(t, newer)
 	write(t, newer+"/usr/share/since", text(11, 40_000), 0o644)
 	systest.Run(t, "mksquashfs", newer, onto, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	update := func(o remaster.UpdateOptions) func(ctx context.Context, e *remaster.Env, dir string) error {
-		return opened(func(ctx context.Context, e *remaster.Env, l *remaster.Live) error {
+	update := func(o remaster.UpdateOptions) func(ctx context.Context, e *job.Env, dir string) error {
+		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
 			from, err := l.OpenBase(e, onto)
 			if err != nil {
 				return err
@@ -334,7 +336,7 @@ func flips(t *testing.T) []*flipped {
 	drop()
 	write(t, ram+"/upper/etc/newest", []byte("newest\n"), 0o644)
 	systest.Must(t, os.Mkdir(ram+"/work", 0o755))
-	save := opened(func(ctx context.Context, e *remaster.Env, l *remaster.Live) error {
+	save := opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
 		p, err := l.PlanSave(ctx, e, ram, remaster.SaveOptions{KeepOld: 1, All: true, Force: true})
 		if err != nil {
 			return err
@@ -370,7 +372,7 @@ func flips(t *testing.T) []*flipped {
 		{"save", antix.dir, 0, save},
 		{"update, the overlay reset", antix.dir, 0, update(remaster.UpdateOptions{Overlay: remaster.OverlayReset})},
 		{"rebase", antix.dir, 0, update(remaster.UpdateOptions{Overlay: remaster.OverlayRebase, Rebase: remaster.RebaseOptions{Prefer: remaster.PreferOverlay}})},
-		{"sets clone", medium, 0, func(ctx context.Context, e *remaster.Env, dir string) error {
+		{"sets clone", medium, 0, func(ctx context.Context, e *job.Env, dir string) error {
 			p, err := remaster.PlanSetClone(ctx, e, dir+"/antiX", "new", "default")
 			if err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"relive/remaster/exclude"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/tree"
 )
@@ -42,7 +43,7 @@ type SyncHomeOptions struct {
 // SyncHomePlan is what it takes to bring homes from one side to the other.
 type SyncHomePlan struct {
 	live  *Live
-	env   *Env
+	env   *job.Env
 	o     SyncHomeOptions
 	homes *homeSource
 	rules *exclude.Set
@@ -60,7 +61,7 @@ type SyncHomeSummary struct {
 	Reverse bool   `json:"reverse"`
 	From    string `json:"from"` // what holds the homes, in the live directory
 	To      string `json:"to"`   // what is made anew
-	Standing
+	job.Standing
 	// Users are the homes that are synced, and those that are removed.
 	Users []HomeChanges `json:"users"`
 	Total HomeChanges   `json:"total"`
@@ -114,7 +115,7 @@ func (t *HomeTally) take(n *tree.Node) {
 
 // PlanSyncHome compares the homes of both sides and decides how the one that is
 // written to is made anew. It changes nothing. What makes it unsafe is a Refusal.
-func (l *Live) PlanSyncHome(ctx context.Context, e *Env, o SyncHomeOptions) (*SyncHomePlan, error) {
+func (l *Live) PlanSyncHome(ctx context.Context, e *job.Env, o SyncHomeOptions) (*SyncHomePlan, error) {
 	p := &SyncHomePlan{live: l, env: e, o: o}
 	p.Summary = SyncHomeSummary{Dir: l.Dir, Layout: l.Layout.Name(), Reverse: o.Reverse, KeepOld: o.KeepOld,
 		Users: []HomeChanges{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}

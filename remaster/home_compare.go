@@ -8,6 +8,7 @@ import (
 
 	"relive/extfs"
 	"relive/remaster/exclude"
+	"relive/remaster/unmatched"
 	"relive/tree"
 )
 
@@ -25,7 +26,7 @@ func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users [
 	if to == nil {
 		to, s.Home = tree.NewDir("", 0o755), true
 	}
-	p.env.phase("comparing the homes", 0)
+	p.env.Phase("comparing the homes", 0)
 	by := map[string]*HomeChanges{}
 	of := func(path string) *HomeChanges {
 		user, _, _ := strings.Cut(path, "/")
@@ -85,7 +86,7 @@ func (p *SyncHomePlan) compare(ctx context.Context, to, from *tree.Node, users [
 		s.Users = append(s.Users, *c)
 		s.Total.sum(c)
 	}
-	s.stands(!s.Home && !s.Total.Any())
+	s.Stands(!s.Home && !s.Total.Any())
 	return want, nil
 }
 
@@ -118,9 +119,9 @@ func (p *SyncHomePlan) checkExcludes(sides ...*tree.Node) error {
 			all[i].Matches += counts[i].Matches
 		}
 	}
-	var u unmatched
-	u.excludes(all, 0, "", sides...)
-	warnings, err := u.check(p.Summary.From, p.o.AllowUnmatched)
+	var u unmatched.Names
+	u.Excludes(all, 0, "", sides...)
+	warnings, err := u.Check(p.Summary.From, p.o.AllowUnmatched)
 	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 	return err
 }

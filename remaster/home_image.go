@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"relive/extfs/mkfs"
+	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
@@ -57,7 +58,7 @@ func (p *SyncHomePlan) planReverse(ctx context.Context, system *tree.Node) error
 		return err
 	}
 	resized := l.Home != nil && p.o.Size != 0 && p.o.Size != l.Home.Size
-	if s.stands(s.UpToDate && !resized); s.UpToDate {
+	if s.Stands(s.UpToDate && !resized); s.UpToDate {
 		return nil
 	}
 	if p.homes.nested != "" {
@@ -72,7 +73,7 @@ func (p *SyncHomePlan) planReverse(ctx context.Context, system *tree.Node) error
 			return err
 		}
 	}
-	p.env.phase("measuring", 0)
+	p.env.Phase("measuring", 0)
 	if err := p.planHomeImage(ctx, want); err != nil {
 		return fmt.Errorf("the new %s: %w", l.files.home, err)
 	}
@@ -86,7 +87,7 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 	if err != nil {
 		return err
 	}
-	now := p.env.imageTime(newest)
+	now := p.env.ImageTime(newest)
 	p.image = &homeImage{}
 	var f *freshImage
 	var needs mkfs.Needs
@@ -149,10 +150,10 @@ func (p *SyncHomePlan) planHomeImage(ctx context.Context, root *tree.Node) error
 
 func (p *SyncHomePlan) homeTooSmall(n mkfs.Needs, hint string) error {
 	if n.MinSize > 0 {
-		hint += fmt.Sprintf(": it takes at least %s", Bytes(n.MinSize))
+		hint += fmt.Sprintf(": it takes at least %s", bytesize.Format(n.MinSize))
 	}
 	unit := int64(n.BlockSize)
-	return refusal.New(hint, "it would hold %s in %d files, and there is room for %s in %d", Bytes(int64(n.Blocks)*unit), n.Inodes, Bytes(int64(n.FreeBlocks)*unit), n.FreeInodes)
+	return refusal.New(hint, "it would hold %s in %d files, and there is room for %s in %d", bytesize.Format(int64(n.Blocks)*unit), n.Inodes, bytesize.Format(int64(n.FreeBlocks)*unit), n.FreeInodes)
 }
 
 func (p *SyncHomePlan) planHomeSteps() error {
@@ -167,7 +168,7 @@ func (p *SyncHomePlan) planHomeSteps() error {
 // base, and are counted by themselves.
 func (p *SyncHomePlan) steps(made string) (steps []swap.Step, err error) {
 	name, keep := p.live.files.home, p.o.KeepOld
-	held := func(n int) bool { return exists(filepath.Join(p.live.Dir, generation(name, n))) }
+	held := func(n int) bool { return hostdisk.Exists(filepath.Join(p.live.Dir, generation(name, n))) }
 	run, gap := 0, false // all up to the first gap
 	for n := 1; n <= MaxKeepOld; n++ {
 		if held(n) && n >= keep {
@@ -178,7 +179,7 @@ func (p *SyncHomePlan) steps(made string) (steps []swap.Step, err error) {
 		}
 	}
 	replace := swap.Replace{New: made, Target: name}
-	if keep > 0 && exists(filepath.Join(p.live.Dir, name)) {
+	if keep > 0 && hostdisk.Exists(filepath.Join(p.live.Dir, name)) {
 		for n := run; n > 0; n-- {
 			steps = append(steps, swap.Move{From: generation(name, n), To: generation(name, n+1)})
 		}
@@ -199,7 +200,7 @@ func (p *SyncHomePlan) replaceHome(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	t, err := p.env.begin(l.Dir, "sync-home", steps)
+	t, err := begin(p.env, l.Dir, "sync-home", steps)
 	if err != nil {
 		return err
 	}
@@ -208,7 +209,7 @@ func (p *SyncHomePlan) replaceHome(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.env.phase("new "+name, 0)
+	p.env.Phase("new "+name, 0)
 	if err := p.image.build(ctx, at); err != nil {
 		return fmt.Errorf("the new %s: %w", name, err)
 	}
@@ -216,7 +217,7 @@ func (p *SyncHomePlan) replaceHome(ctx context.Context) (err error) {
 	if err := p.checkInUse(); err != nil {
 		return err
 	}
-	if p.image.former == "" && exists(filepath.Join(l.Dir, name)) {
+	if p.image.former == "" && hostdisk.Exists(filepath.Join(l.Dir, name)) {
 		return refusal.New("begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
 	}
 	if err := l.unchanged(ctx); err != nil {
@@ -225,7 +226,7 @@ func (p *SyncHomePlan) replaceHome(ctx context.Context) (err error) {
 	if steps, err = p.steps(t.made[name]); err != nil {
 		return err
 	}
-	p.env.phase("putting the new homes in place", 0)
+	p.env.Phase("putting the new homes in place", 0)
 	return t.commit(ctx, steps)
 }
 

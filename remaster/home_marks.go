@@ -6,13 +6,14 @@ import (
 	"slices"
 	"strings"
 
+	"relive/overlay"
 	"relive/remaster/refusal"
 	"relive/tree"
 )
 
 // escapedMarks is what attributes begin with that belong to an overlay within
 // another.
-const escapedMarks = overlayMarks + "overlay."
+const escapedMarks = overlay.MarkPrefix + "overlay."
 
 // escape gives the homes the form that they have in a layer, in which
 // attributes of overlayfs would be taken for the layer's own. A whiteout has no
@@ -32,11 +33,11 @@ func (p *SyncHomePlan) escape(ctx context.Context) error {
 				if n.Type == tree.Directory {
 					return tree.SkipDir
 				}
-			case isWhiteout(n):
+			case overlay.IsWhiteout(n):
 				return refusal.New("leave it out: --exclude '"+path.Dir(full)+"'",
 					"%s: %s is a character device 0:0, as layers of containers have them, which would hide a file in an overlay",
 					p.Summary.From, tree.Quote(tree.Join(homeDir, full)))
-			case slices.ContainsFunc(n.Xattrs, func(x tree.Xattr) bool { return isMark(x.Name) }):
+			case slices.ContainsFunc(n.Xattrs, func(x tree.Xattr) bool { return overlay.IsMark(x.Name) }):
 				marked = true
 			}
 			return nil
@@ -47,7 +48,7 @@ func (p *SyncHomePlan) escape(ctx context.Context) error {
 		if marked {
 			p.homes.mounts[i].root = viewed(m.root, func(n *tree.Node) *tree.Node {
 				return renamed(n, func(name string) string {
-					if rest, ok := strings.CutPrefix(name, overlayMarks); ok {
+					if rest, ok := strings.CutPrefix(name, overlay.MarkPrefix); ok {
 						return escapedMarks + rest
 					}
 					return name
@@ -61,14 +62,14 @@ func (p *SyncHomePlan) escape(ctx context.Context) error {
 // unescaped gives a tree in the form of a layer as a mount shows it.
 func unescaped(root *tree.Node) *tree.Node {
 	return viewed(root, func(n *tree.Node) *tree.Node {
-		if isWhiteout(n) {
+		if overlay.IsWhiteout(n) {
 			return nil
 		}
 		return renamed(n, func(name string) string {
 			if rest, ok := strings.CutPrefix(name, escapedMarks); ok {
-				return overlayMarks + rest
+				return overlay.MarkPrefix + rest
 			}
-			if isMark(name) {
+			if overlay.IsMark(name) {
 				return ""
 			}
 			return name
@@ -79,7 +80,7 @@ func unescaped(root *tree.Node) *tree.Node {
 // renamed gives a node whose attributes have other names; those that get none
 // are left out.
 func renamed(n *tree.Node, name func(string) string) *tree.Node {
-	if !slices.ContainsFunc(n.Xattrs, func(x tree.Xattr) bool { return isMark(x.Name) }) {
+	if !slices.ContainsFunc(n.Xattrs, func(x tree.Xattr) bool { return overlay.IsMark(x.Name) }) {
 		return n
 	}
 	c := *n

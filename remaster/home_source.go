@@ -8,6 +8,7 @@ import (
 
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/unmatched"
 	"relive/tree"
 )
 
@@ -123,16 +124,16 @@ func (p *SyncHomePlan) picked(homes *tree.Node, users []string) (*tree.Node, err
 	if len(names) > 0 {
 		has = "it holds those of " + strings.Join(names[:min(len(names), 20)], ", ")
 	}
-	var u unmatched
+	var u unmatched.Names
 	for _, name := range p.o.Users {
 		if !slices.Contains(names, tree.Escape(name)) {
-			u.name("there is no home of "+tree.Escape(name), name, names)
+			u.Name("there is no home of "+tree.Escape(name), name, names)
 		}
 	}
-	if u.hint = refusal.JoinHints(u.hint, has); len(u.facts) == len(p.o.Users) && len(u.facts) > 0 && p.o.AllowUnmatched {
+	if u.Hint = refusal.JoinHints(u.Hint, has); len(u.Facts) == len(p.o.Users) && len(u.Facts) > 0 && p.o.AllowUnmatched {
 		return nil, refusal.New(has, "%s: there is none of the homes that --user names", p.Summary.From)
 	}
-	warnings, err := u.check(p.Summary.From, p.o.AllowUnmatched)
+	warnings, err := u.Check(p.Summary.From, p.o.AllowUnmatched)
 	if err != nil {
 		return nil, err
 	}

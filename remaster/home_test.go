@@ -11,6 +11,7 @@ import (
 
 	"relive/remaster"
 	"relive/remaster/exclude"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
@@ -18,7 +19,7 @@ import (
 )
 
 // syncHome syncs the homes of a live directory.
-func syncHome(t testing.TB, e *remaster.Env, dir string, o remaster.SyncHomeOptions) (*remaster.SyncHomeSummary, error) {
+func syncHome(t testing.TB, e *job.Env, dir string, o remaster.SyncHomeOptions) (*remaster.SyncHomeSummary, error) {
 	t.Helper()
 	l, err := remaster.Open(t.Context(), e, dir)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"relive/iso"
+	"relive/remaster/job"
 	"relive/remaster/stick/fat"
 	"relive/tree"
 )
@@ -17,17 +18,17 @@ const checkFindings = 50
 // isoCheck is a check of an image on its way.
 type isoCheck struct {
 	o       *ISO
-	env     *Env
+	env     *job.Env
 	results []CheckResult
 }
 
 // CheckISO checks an image: its directories and where files lie, what makes it
 // boot, the sum that implantisomd5 left, and, unless quick, the lists of sums in
 // it and the sums beside it. What is damaged is a result and no error.
-func CheckISO(ctx context.Context, e *Env, file string, quick bool) ([]CheckResult, error) {
+func CheckISO(ctx context.Context, e *job.Env, file string, quick bool) ([]CheckResult, error) {
 	o, err := OpenISO(file, iso.Best)
 	if err != nil {
-		if damage(err) {
+		if tree.IsDamage(err) {
 			return []CheckResult{{Path: file, What: "structure", Findings: []string{err.Error()}}}, nil
 		}
 		return nil, err
@@ -71,7 +72,7 @@ func (c *isoCheck) structure(ctx context.Context) error {
 	if info.VolumeSize > info.ImageSize {
 		r.found("the image has %d bytes, and its volume %d: it is cut short", info.ImageSize, info.VolumeSize)
 	}
-	c.env.phase("reading the directories", 0)
+	c.env.Phase("reading the directories", 0)
 	files, dirs, err := c.walk(ctx, r, c.o.Root)
 	if err != nil {
 		return err
@@ -86,7 +87,7 @@ func (c *isoCheck) structure(ctx context.Context) error {
 		if err == nil {
 			_, _, err = c.walk(ctx, r, root)
 		}
-		if err != nil && !damage(err) {
+		if err != nil && !tree.IsDamage(err) {
 			return err
 		}
 		if err != nil {
@@ -109,7 +110,7 @@ func (c *isoCheck) walk(ctx context.Context, r *CheckResult, root *tree.Node) (f
 		}
 		kids, err := n.Children()
 		if err != nil {
-			if !damage(err) {
+			if !tree.IsDamage(err) {
 				return err
 			}
 			r.found("%v", err)
@@ -130,7 +131,7 @@ func (c *isoCheck) walk(ctx context.Context, r *CheckResult, root *tree.Node) (f
 			}
 			content, err := k.Open()
 			if err != nil {
-				if !damage(err) {
+				if !tree.IsDamage(err) {
 					return err
 				}
 				r.found("%v", err)
@@ -147,7 +148,7 @@ func (c *isoCheck) walk(ctx context.Context, r *CheckResult, root *tree.Node) (f
 // boot checks the boot catalogue and its images.
 func (c *isoCheck) boot(ctx context.Context) error {
 	cat, err := c.o.Image.ElTorito()
-	if err != nil && !damage(err) {
+	if err != nil && !tree.IsDamage(err) {
 		return err
 	}
 	if err == nil && cat == nil {
@@ -166,7 +167,7 @@ func (c *isoCheck) boot(ctx context.Context) error {
 		sectors = append(sectors, e.Block)
 	}
 	paths, err := c.o.Image.PathsAt(ctx, sectors...)
-	if err != nil && !damage(err) {
+	if err != nil && !tree.IsDamage(err) {
 		return err
 	}
 	var words []string
@@ -212,7 +213,7 @@ func (c *isoCheck) bootImage(ctx context.Context, r *CheckResult, e *iso.BootEnt
 	}
 	loaders, err := c.loaders(ctx, e, size)
 	switch {
-	case err != nil && !damage(err):
+	case err != nil && !tree.IsDamage(err):
 		return err
 	case err != nil:
 		r.found("%s: %v", name, err)
@@ -249,7 +250,7 @@ func (c *isoCheck) loaders(_ context.Context, e *iso.BootEntry, size int64) (nam
 // disk checks the partition tables.
 func (c *isoCheck) disk(context.Context) error {
 	a, err := c.o.Image.SystemArea()
-	if err != nil && !damage(err) {
+	if err != nil && !tree.IsDamage(err) {
 		return err
 	}
 	if err == nil && a.MBR == nil && a.GPT == nil && a.APM == nil {
@@ -265,7 +266,7 @@ func (c *isoCheck) disk(context.Context) error {
 	if m := a.MBR; m != nil {
 		words = append(words, fmt.Sprintf("MBR, code: %s", m.Code))
 		cat, err := c.o.Image.ElTorito()
-		if err != nil && !damage(err) {
+		if err != nil && !tree.IsDamage(err) {
 			return err
 		}
 		if (m.Code == iso.Isohybrid || m.Code == iso.GRUB2) && err == nil {

@@ -11,7 +11,9 @@ import (
 	"strings"
 
 	"relive/iso"
+	"relive/remaster/bytesize"
 	"relive/remaster/checksum"
+	"relive/remaster/sumlist"
 	"relive/tree"
 )
 
@@ -21,21 +23,21 @@ func (c *isoCheck) implanted(ctx context.Context) error {
 	started := false
 	res, err := c.o.Image.CheckMD5(ctx, func(done, total int64) {
 		if !started {
-			c.env.phase("checking the implanted sum", total)
+			c.env.Phase("checking the implanted sum", total)
 			started = true
 		}
-		c.env.done(done)
+		c.env.Done(done)
 	})
 	switch {
 	case errors.Is(err, iso.ErrNoMD5):
 		r.Detail = "none is implanted"
 		return nil
-	case err != nil && !damage(err):
+	case err != nil && !tree.IsDamage(err):
 		return err
 	case err != nil:
 		r.found("%v", err)
 	case res.Pass:
-		r.Detail = fmt.Sprintf("%s of %s", res.Sum, Bytes(res.Total))
+		r.Detail = fmt.Sprintf("%s of %s", res.Sum, bytesize.Format(res.Total))
 	case res.Fragment > 0:
 		r.found("it is wrong: the damage lies between bytes %d and %d", res.DamageFrom, res.Checked)
 	case res.Checked < res.Total:
@@ -48,9 +50,9 @@ func (c *isoCheck) implanted(ctx context.Context) error {
 
 // inside verifies the lists of sums in the image.
 func (c *isoCheck) inside(ctx context.Context) error {
-	lists, err := findSumLists(ctx, c.o.Root)
+	lists, err := sumlist.Find(ctx, c.o.Root)
 	if err != nil {
-		if damage(err) {
+		if tree.IsDamage(err) {
 			c.report("lists of sums").found("%v", err)
 			return nil
 		}
@@ -62,22 +64,22 @@ func (c *isoCheck) inside(ctx context.Context) error {
 	}
 	var total int64
 	for _, l := range lists {
-		for _, target := range l.targets {
+		for _, target := range l.Targets {
 			if n, err := c.o.Root.Lookup(target); target != "" && err == nil && n != nil {
 				total += n.Size
 			}
 		}
 	}
 	if total > 0 {
-		c.env.phase("checking the lists of sums", total)
+		c.env.Phase("checking the lists of sums", total)
 	}
 	var done int64
 	progress := func(n int64) {
 		done += n
-		c.env.done(done)
+		c.env.Done(done)
 	}
 	for _, l := range lists {
-		r := c.report(strings.TrimSpace(string(l.Kind) + " sums of " + tree.Quote(l.name)))
+		r := c.report(strings.TrimSpace(string(l.Kind) + " sums of " + tree.Quote(l.Name)))
 		n, err := c.list(ctx, r, l, addressed, progress)
 		if err != nil {
 			return err
@@ -99,24 +101,24 @@ func (c *isoCheck) inside(ctx context.Context) error {
 }
 
 // list verifies one list, and gives how many files it is of.
-func (c *isoCheck) list(ctx context.Context, r *CheckResult, l *sumList, addressed map[string]bool, progress func(int64)) (n int, err error) {
-	for i, target := range l.targets {
+func (c *isoCheck) list(ctx context.Context, r *CheckResult, l *sumlist.List, addressed map[string]bool, progress func(int64)) (n int, err error) {
+	for i, target := range l.Targets {
 		line := &l.Lines[i]
-		if target == "" || target == l.name {
+		if target == "" || target == l.Name {
 			continue // no list can have its own sum
 		}
 		n++
-		f, err := follow(c.o.Root, target)
-		if err != nil && !damage(err) {
+		f, err := sumlist.Resolve(c.o.Root, target)
+		if err != nil && !tree.IsDamage(err) {
 			return n, err
 		}
 		if err != nil || f == nil || f.Type != tree.Regular {
 			r.found("%s: it is listed, and not there", tree.Quote(target))
 			continue
 		}
-		sum, err := hashNode(ctx, f, line.Kind, progress)
+		sum, err := sumlist.HashNode(ctx, f, line.Kind, progress)
 		if err != nil {
-			if !damage(err) {
+			if !tree.IsDamage(err) {
 				return n, err
 			}
 			r.found("%v", err)
@@ -141,7 +143,7 @@ func (c *isoCheck) addressed(ctx context.Context) (map[string]bool, error) {
 	out := map[string]bool{}
 	cat, err := c.o.Image.ElTorito()
 	if err != nil || cat == nil {
-		if err != nil && damage(err) {
+		if err != nil && tree.IsDamage(err) {
 			err = nil
 		}
 		return out, err
@@ -153,7 +155,7 @@ func (c *isoCheck) addressed(ctx context.Context) (map[string]bool, error) {
 		}
 	}
 	paths, err := c.o.Image.PathsAt(ctx, sectors...)
-	if err != nil && !damage(err) {
+	if err != nil && !tree.IsDamage(err) {
 		return nil, err
 	}
 	for _, p := range paths {
@@ -185,11 +187,11 @@ func (c *isoCheck) beside(ctx context.Context) error {
 			continue
 		}
 		r := c.report(string(line.Kind) + " sum in " + d.Name())
-		c.env.phase("checking "+d.Name(), c.o.content.Size())
+		c.env.Phase("checking "+d.Name(), c.o.content.Size())
 		var done int64
-		sum, err := hashNode(ctx, &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: c.o.content.Size()}, Data: hostContent(c.o.Path)}, line.Kind, func(n int64) {
+		sum, err := sumlist.HashNode(ctx, &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: c.o.content.Size()}, Data: hostContent(c.o.Path)}, line.Kind, func(n int64) {
 			done += n
-			c.env.done(done)
+			c.env.Done(done)
 		})
 		if err != nil {
 			return err
@@ -217,7 +219,7 @@ func lineBeside(list string, kind checksum.Kind, name string) (*checksum.Line, e
 	}
 	l := checksum.Parse(filepath.Base(list), kind, b)
 	// A list of this file alone may name it by a path that it once had.
-	alone := l.Sums() == 1 && strings.HasPrefix(filepath.Base(list), stemOf(name))
+	alone := l.Sums() == 1 && strings.HasPrefix(filepath.Base(list), sumlist.Stem(name))
 	for i := range l.Lines {
 		line := &l.Lines[i]
 		if at := l.Target(line, func(at string) bool { return at == name }); at != "" && path.Base(at) == name || line.Kind != "" && alone {

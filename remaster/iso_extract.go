@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 
+	"relive/remaster/bytesize"
 	"relive/remaster/extract"
 	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/tree"
 )
@@ -26,7 +28,7 @@ type ExtractResult struct {
 // Extract writes what patterns name (see Select), or all, into a directory of
 // the host, which is made where it is not there. Where something is there
 // already, and force is not set, that is a Refusal, and nothing is written.
-func (o *ISO) Extract(ctx context.Context, e *Env, patterns []string, dir string, force bool) (*ExtractResult, error) {
+func (o *ISO) Extract(ctx context.Context, e *job.Env, patterns []string, dir string, force bool) (*ExtractResult, error) {
 	root, err := o.Select(ctx, patterns)
 	if err != nil {
 		return nil, err
@@ -38,8 +40,8 @@ func (o *ISO) Extract(ctx context.Context, e *Env, patterns []string, dir string
 	if err := roomFor(dir, need, largest.Size, "extract less with PATH, or to another disk"); err != nil {
 		return nil, err
 	}
-	e.phase("extracting", need)
-	rep, err := extract.Tree(ctx, root, dir, extract.Options{Force: force, Progress: e.done})
+	e.Phase("extracting", need)
+	rep, err := extract.Tree(ctx, root, dir, extract.Options{Force: force, Progress: e.Done})
 	if errors.Is(err, extract.ErrExists) && (rep == nil || rep.Files+rep.Symlinks+rep.Special+rep.Dirs == 0) {
 		return nil, refusal.New("name another directory, or use --force to replace files", "%v", err)
 	}
@@ -85,14 +87,14 @@ func roomFor(dir string, need, largest int64, hint string) error {
 		return err
 	}
 	if need > free {
-		return refusal.New(hint, "%s: not enough space: %s needed, %s free", dir, Bytes(need), Bytes(free))
+		return refusal.New(hint, "%s: not enough space: %s needed, %s free", dir, bytesize.Format(need), bytesize.Format(free))
 	}
 	limit, err := hostdisk.MaxFileSize(dir)
 	if err != nil {
 		return err
 	}
 	if largest > limit {
-		return refusal.New(hint, "%s: a file of %s is more than the %s that this file system holds", dir, Bytes(largest), Bytes(limit))
+		return refusal.New(hint, "%s: a file of %s is more than the %s that this file system holds", dir, bytesize.Format(largest), bytesize.Format(limit))
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 
 	"relive/iso"
 	"relive/remaster"
+	"relive/remaster/job"
+	"relive/remaster/readback"
 	"relive/remaster/stick/fat"
 	"relive/squash/codec"
 	"relive/tree"
@@ -176,13 +178,13 @@ func flipAt(t testing.TB, path string, at int64) phases {
 
 // mustFind has an ISO written again and again, with one byte of it changed before
 // it is read back, and checks that this is found.
-func mustFind(t *testing.T, out string, places map[string]int64, write func(e *remaster.Env) error) {
+func mustFind(t *testing.T, out string, places map[string]int64, write func(e *job.Env) error) {
 	t.Helper()
 	for _, what := range slices.Sorted(maps.Keys(places)) {
 		e := environment(t, codec.Auto)
 		e.Progress = flipAt(t, out+".relive-part", places[what])
 		err := write(e)
-		if !errors.Is(err, remaster.ErrReadBack) && !errors.Is(err, tree.ErrCorrupt) {
+		if !errors.Is(err, readback.Err) && !errors.Is(err, tree.ErrCorrupt) {
 			t.Errorf("%s, byte %d: %v", what, places[what], err)
 		}
 		for _, name := range []string{out, out + ".relive-part"} {
@@ -201,7 +203,7 @@ func TestRebuildReadBack(t *testing.T) {
 	in, out := faultyTemplate(t), systest.MemDir(t)+"/out.iso"
 	implant := false
 	o := remaster.RebuildOptions{Output: out, AddArgs: []string{"toram"}, VolumeID: "NEW", ImplantMD5: &implant}
-	write := func(e *remaster.Env) error {
+	write := func(e *job.Env) error {
 		p, err := remaster.PlanRebuild(t.Context(), e, in, o)
 		systest.Must(t, err)
 		defer p.Close()
@@ -222,7 +224,7 @@ func TestISOReadBack(t *testing.T) {
 	base := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, []byte("ID=test\n"))), tree.NewDir("usr", 0o755, tree.NewFile("big", 0o644, noise(70, 300_000))))
 	l := craft(t, base, nil, likeMksquashfs(codec.Gzip, 128<<10))
 	o := remaster.ISOOptions{Output: out, Template: template, NoDefaultExcludes: true, ImplantMD5: true, Force: true}
-	write := func(e *remaster.Env) error {
+	write := func(e *job.Env) error {
 		live, err := remaster.Open(t.Context(), e, l.dir)
 		systest.Must(t, err)
 		defer live.Close()

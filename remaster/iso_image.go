@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"relive/iso"
+	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
+	"relive/remaster/unmatched"
 	"relive/tree"
 )
 
@@ -20,12 +22,12 @@ type ISO struct {
 	Root *tree.Node
 
 	content tree.Content
-	stamp   stamp
+	stamp   hostdisk.Stamp
 }
 
 // OpenISO opens an image, or a device that holds one.
 func OpenISO(file string, names iso.Names) (*ISO, error) {
-	st, err := stampOf(file)
+	st, err := hostdisk.StampOf(file)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +63,7 @@ func (o *ISO) Close() error { return o.content.Close() }
 
 // unchanged is an error where the file was written to since it was opened.
 func (o *ISO) unchanged() error {
-	now, err := stampOf(o.Path)
+	now, err := hostdisk.StampOf(o.Path)
 	if err == nil && now != o.stamp {
 		err = refusal.New("begin again when nothing writes to it", "%s: changed while it was read", o.Path)
 	}
@@ -79,11 +81,11 @@ func (o *ISO) Node(p string) (*tree.Node, error) {
 
 // missing is the refusal of a path or pattern that the image does not have.
 func (o *ISO) missing(pattern, fact string, args ...any) error {
-	var u unmatched
-	u.path("", pattern, "", o.Root)
-	hint := u.hint
+	var u unmatched.Names
+	u.Path("", pattern, "", o.Root)
+	hint := u.Hint
 	if hint == "" {
-		hint = u.mild
+		hint = u.Mild
 	}
 	return refusal.New(refusal.JoinHints(hint, "relive iso ls "+o.Path+" lists it; names with other capitals are other names"), "%s: "+fact, append([]any{o.Path}, args...)...)
 }
@@ -98,7 +100,7 @@ func (o *ISO) Select(ctx context.Context, patterns []string) (*tree.Node, error)
 	}
 	keep := map[string]bool{}
 	for _, pattern := range patterns {
-		n, err := keepMatches(ctx, o.Root, pattern, keep)
+		n, err := unmatched.KeepMatches(ctx, o.Root, pattern, keep)
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"relive/iso"
+	"relive/remaster/job"
+	"relive/remaster/readback"
 	"relive/tree"
 )
 
@@ -21,7 +23,7 @@ import (
 // else with what the plan wrote, and what makes it boot is read once more as iso
 // info and iso rebuild read it.
 type isoReadBack struct {
-	env    *Env
+	env    *job.Env
 	name   string // what errors call the image
 	plan   *iso.Plan
 	recipe iso.Recipe
@@ -69,7 +71,7 @@ func (b *isoReadBack) run(ctx context.Context, r io.ReaderAt, size int64) error 
 }
 
 func (b *isoReadBack) wrong(err error) error {
-	return fmt.Errorf("%s: %w: %w", b.name, ErrReadBack, err)
+	return fmt.Errorf("%s: %w: %w", b.name, readback.Err, err)
 }
 
 // sameTree compares the image's tree, with the content of all files that are not
@@ -89,7 +91,7 @@ func (b *isoReadBack) sameTree(ctx context.Context, got *tree.Node) error {
 			return b.wrong(err)
 		}
 		if now == nil {
-			return fmt.Errorf("%s: %w: %s is not there", b.name, ErrReadBack, tree.Quote(at))
+			return fmt.Errorf("%s: %w: %s is not there", b.name, readback.Err, tree.Quote(at))
 		}
 		n := *want
 		n.Size = now.Size // as large as it came to
@@ -112,7 +114,7 @@ func (b *isoReadBack) sameTree(ctx context.Context, got *tree.Node) error {
 		return err
 	}
 	var done int64
-	return mustEqual(ctx, b.name, want, got, tree.CompareOptions{
+	return readback.Equal(ctx, b.name, want, got, tree.CompareOptions{
 		WholeSeconds: true, Links: true, IgnoreXattr: func(string) bool { return true },
 		SameContent: func(at string, x, y *tree.Node) (same bool, err error) {
 			if same = other[at]; !same {
@@ -121,7 +123,7 @@ func (b *isoReadBack) sameTree(ctx context.Context, got *tree.Node) error {
 				}
 			}
 			done += x.Size
-			b.env.done(done)
+			b.env.Done(done)
 			return same, nil
 		},
 	})
@@ -150,7 +152,7 @@ func (b *isoReadBack) sameSum(ctx context.Context, img *iso.Image) error {
 		return b.wrong(err)
 	}
 	if !res.Pass || res.Sum != b.implanted.Sum {
-		return fmt.Errorf("%s: %w: the implanted MD5 sum is wrong from byte %d on", b.name, ErrReadBack, res.DamageFrom)
+		return fmt.Errorf("%s: %w: the implanted MD5 sum is wrong from byte %d on", b.name, readback.Err, res.DamageFrom)
 	}
 	return nil
 }
@@ -168,10 +170,10 @@ func (b *isoReadBack) sameRecipe(ctx context.Context, img *iso.Image) error {
 		return slices.Contains(b.left, s) || b.recipe.Disk != nil && b.recipe.Disk.Kind == iso.OtherCode && strings.HasPrefix(s, "the certainty")
 	})
 	if len(left) > 0 {
-		return fmt.Errorf("%s: %w: it has %s", b.name, ErrReadBack, strings.Join(left, ", "))
+		return fmt.Errorf("%s: %w: it has %s", b.name, readback.Err, strings.Join(left, ", "))
 	}
 	for _, what := range recipeDifferences(b.recipe, got) {
-		return fmt.Errorf("%s: %w: another %s", b.name, ErrReadBack, what)
+		return fmt.Errorf("%s: %w: another %s", b.name, readback.Err, what)
 	}
 	a, err := img.SystemArea()
 	if err != nil {
@@ -180,7 +182,7 @@ func (b *isoReadBack) sameRecipe(ctx context.Context, img *iso.Image) error {
 	if d := b.recipe.Disk; d != nil && d.Table != iso.TableMBR {
 		for _, g := range []*iso.GPT{a.GPT, a.BackupGPT} {
 			if g == nil || !g.HeaderValid || !g.EntriesValid {
-				return fmt.Errorf("%s: %w: the GPT is wrong", b.name, ErrReadBack)
+				return fmt.Errorf("%s: %w: the GPT is wrong", b.name, readback.Err)
 			}
 		}
 	}

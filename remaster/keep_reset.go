@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"relive/remaster/job"
 	"relive/remaster/refusal"
+	"relive/remaster/unmatched"
 	"relive/tree"
 )
 
@@ -35,9 +37,9 @@ type ResetPlan struct {
 
 // ResetSummary is the part of a plan that is shown.
 type ResetSummary struct {
-	Dir      string `json:"dir"`
-	Layout   string `json:"layout"`
-	Standing        // nothing would be lost, so that nothing is done
+	Dir          string `json:"dir"`
+	Layout       string `json:"layout"`
+	job.Standing        // nothing would be lost, so that nothing is done
 	// Kept and Lost are the changes of the overlay against the base.
 	Kept ResetShare `json:"kept"`
 	Lost ResetShare `json:"lost"`
@@ -81,7 +83,7 @@ type ResetResult struct {
 
 // PlanReset looks at what an overlay holds and decides what a reset keeps of
 // it. It changes nothing. What makes the reset unsafe is a Refusal.
-func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPlan, error) {
+func (l *Live) PlanReset(ctx context.Context, e *job.Env, o ResetOptions) (*ResetPlan, error) {
 	p := &ResetPlan{}
 	s := &p.Summary
 	*s = ResetSummary{Dir: l.Dir, Layout: l.Layout.Name(), Rules: []KeepCount{}, Notes: []string{}, Warnings: []string{}}
@@ -92,7 +94,7 @@ func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPla
 	}
 	want := l.Base.Root
 	if len(o.Keep) > 0 && l.Overlay != nil {
-		e.phase("looking for what is kept", 0)
+		e.Phase("looking for what is kept", 0)
 		m := newKeepMatcher(o.Keep)
 		var err error
 		if want, s.Warnings, err = keep(ctx, l.Base.Root, l.Merged, m); err != nil {
@@ -120,7 +122,7 @@ func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPla
 	if empty := l.Overlay.Empty; s.Lost.Sum() == 0 && vids.State.Used() && (l.snapshot() == nil || empty) {
 		// Files of the overlay that are equal to the base's take room all the same.
 		if !o.Force || empty || s.Kept.Sum() > 0 {
-			s.stands(true)
+			s.Stands(true)
 			if !empty && s.Kept.Sum() == 0 {
 				s.Notes = append(s.Notes, l.Overlay.Name()+" holds files that are equal to the base's; --force makes an empty one")
 			}
@@ -143,7 +145,7 @@ func (l *Live) PlanReset(ctx context.Context, e *Env, o ResetOptions) (*ResetPla
 // tellMatches refuses rules that match nothing. A preset knows many places, of
 // which no system has all.
 func (p *ResetPlan) tellMatches(m *keepMatcher, l *Live, allow bool) error {
-	var u unmatched
+	var u unmatched.Names
 	s := &p.Summary
 	var presets []string
 	met := map[string]bool{}
@@ -156,7 +158,7 @@ func (p *ResetPlan) tellMatches(m *keepMatcher, l *Live, allow bool) error {
 			}
 			met[r.Source] = met[r.Source] || m.matches[i] > 0
 		case m.matches[i] == 0:
-			u.path(fmt.Sprintf("the pattern %q (%s) matches nothing", r.Pattern, r.Source), strings.TrimPrefix(r.Pattern, "!"), "/", l.Merged, l.Base.Root)
+			u.Path(fmt.Sprintf("the pattern %q (%s) matches nothing", r.Pattern, r.Source), strings.TrimPrefix(r.Pattern, "!"), "/", l.Merged, l.Base.Root)
 		}
 	}
 	for _, name := range presets {
@@ -164,14 +166,14 @@ func (p *ResetPlan) tellMatches(m *keepMatcher, l *Live, allow bool) error {
 			s.Notes = append(s.Notes, "the "+name+" matches nothing")
 		}
 	}
-	warnings, err := u.check(l.Dir, allow)
+	warnings, err := u.Check(l.Dir, allow)
 	s.Warnings = append(s.Warnings, warnings...)
 	return err
 }
 
 // count tells what of the overlay is kept and what is lost.
-func (p *ResetPlan) count(ctx context.Context, e *Env, l *Live, want *tree.Node) error {
-	e.phase("counting", 0)
+func (p *ResetPlan) count(ctx context.Context, e *job.Env, l *Live, want *tree.Node) error {
+	e.Phase("counting", 0)
 	share := func(to *ResetShare) func(Change) error {
 		return func(c Change) error {
 			to.Add(&c)
@@ -219,7 +221,7 @@ func (p *RelayerPlan) planEmpty(ctx context.Context) error {
 	if l.Base.Image != nil {
 		built.Sec = int64(l.Base.Image.Info().MkfsTime)
 	}
-	fresh.now = p.env.imageTime(built, newest)
+	fresh.now = p.env.ImageTime(built, newest)
 	s.Overlay = l.rel(l.Overlay.Path)
 	if p.parts, err = fresh.parts(); err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
 )
@@ -13,7 +15,7 @@ import (
 // UndoPlan brings a former overlay back, and keeps the present one in its place.
 type UndoPlan struct {
 	found *Found
-	env   *Env
+	env   *job.Env
 	steps []swap.Step
 
 	Dir      string   `json:"dir"`
@@ -25,7 +27,7 @@ type UndoPlan struct {
 // PlanResetUndo looks whether there is a former overlay that belongs to the
 // present base. Where there is none that is a Refusal. Undoing twice changes
 // nothing.
-func PlanResetUndo(ctx context.Context, e *Env, dir string, opts ...Option) (*UndoPlan, error) {
+func PlanResetUndo(ctx context.Context, e *job.Env, dir string, opts ...Option) (*UndoPlan, error) {
 	found, err := Find(dir, opts...)
 	if err != nil {
 		return nil, err
@@ -34,7 +36,7 @@ func PlanResetUndo(ctx context.Context, e *Env, dir string, opts ...Option) (*Un
 	f := &found.files
 	var names []string
 	for _, name := range f.overlay {
-		if exists(p.path(generation(name, 1))) {
+		if hostdisk.Exists(p.path(generation(name, 1))) {
 			names = append(names, name)
 		}
 	}
@@ -43,12 +45,12 @@ func PlanResetUndo(ctx context.Context, e *Env, dir string, opts ...Option) (*Un
 		return nil, refusal.New("", "%s: there is no %s to bring back", dir, generation(f.overlay[0], 1))
 	case len(names) == 0:
 		return nil, refusal.New("", "%s: there is no overlay that a former one could take the place of", dir)
-	case exists(p.path(generation(f.base, 1))):
+	case hostdisk.Exists(p.path(generation(f.base, 1))):
 		return nil, refusal.New("relive rollback goes back to both", "%s: %s belongs to %s", dir, generation(names[0], 1), generation(f.base, 1))
 	}
 	p.Overlay = names[0]
 	for _, name := range f.overlay {
-		if exists(p.path(name)) && !exists(p.path(generation(name, 1))) {
+		if hostdisk.Exists(p.path(name)) && !hostdisk.Exists(p.path(generation(name, 1))) {
 			return nil, refusal.New("move it away to go back without it", "%s: there is a %s, but no %s to go with it", dir, generation(names[0], 1), generation(name, 1))
 		}
 	}
@@ -64,7 +66,7 @@ func PlanResetUndo(ctx context.Context, e *Env, dir string, opts ...Option) (*Un
 	// may meet the former one's, and not the other way about.
 	for i := len(names) - 1; i >= 0; i-- {
 		name, old := names[i], generation(names[i], 1)
-		if !exists(p.path(name)) {
+		if !hostdisk.Exists(p.path(name)) {
 			p.steps = append(p.steps, swap.Move{From: old, To: name})
 			continue
 		}
@@ -116,7 +118,7 @@ func (p *UndoPlan) checkFormer(ctx context.Context) error {
 
 // Run does what the plan says.
 func (p *UndoPlan) Run(ctx context.Context) (err error) {
-	t, err := p.env.begin(p.found.Dir, "reset", p.steps)
+	t, err := begin(p.env, p.found.Dir, "reset", p.steps)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"relive/remaster/hostdisk"
 	"relive/remaster/kernel"
 	"slices"
 	"strings"
@@ -82,7 +83,7 @@ func kernelNames(pairs []kernelPair) (names []string) {
 // mediumOf is the directory above a LiveOS directory, where kernels are; "" of
 // any other directory.
 func mediumOf(dir string) string {
-	if baseName(dir) != liveosDir {
+	if hostdisk.BaseName(dir) != liveosDir {
 		return ""
 	}
 	return filepath.Join(dir, "..")

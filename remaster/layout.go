@@ -11,8 +11,11 @@ import (
 	"strings"
 
 	"relive/remaster/exclude"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/sumlist"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -29,11 +32,11 @@ type Layout interface {
 	// that is looked for: "", or ".old" for the former state.
 	find(at place, dir, generation string) (*Found, error)
 	// open fills in l.
-	open(ctx context.Context, e *Env, l *Live) error
+	open(ctx context.Context, e *job.Env, l *Live) error
 	// openAlone fills in the base of l from a file that holds that kind.
-	openAlone(e *Env, l *Live, path string, kind probe.Kind) error
+	openAlone(e *job.Env, l *Live, path string, kind probe.Kind) error
 	// check refuses what would be unsafe for a reason of the layout's own.
-	check(ctx context.Context, e *Env, l *Live, to *Intent) error
+	check(ctx context.Context, e *job.Env, l *Live, to *Intent) error
 	// system makes the tree of a new base's system from the merged one, and the
 	// version that it is stamped with.
 	system(ctx context.Context, l *Live, merged *tree.Node, s Stamp) (*tree.Node, Version, error)
@@ -63,7 +66,7 @@ type Intent struct {
 }
 
 // Check refuses what would be unsafe for a reason of the layout's own.
-func (l *Live) Check(ctx context.Context, e *Env, to Intent) error {
+func (l *Live) Check(ctx context.Context, e *job.Env, to Intent) error {
 	return l.Layout.check(ctx, e, l, &to)
 }
 
@@ -106,7 +109,7 @@ func (l *Live) Pending(names ...string) string {
 		return ""
 	}
 	for _, name := range names {
-		if name += ".new"; exists(filepath.Join(l.Dir, name)) {
+		if name += ".new"; hostdisk.Exists(filepath.Join(l.Dir, name)) {
 			return name
 		}
 	}
@@ -224,12 +227,12 @@ func JournalDirs(dir string) []string {
 }
 
 // open opens the state of that generation: "" is the present one.
-func (f *Found) open(ctx context.Context, e *Env, generation string) (*Live, error) {
+func (f *Found) open(ctx context.Context, e *job.Env, generation string) (*Live, error) {
 	return f.openAs(ctx, e, generation, "")
 }
 
 // openAs is open with the overlay of another generation.
-func (f *Found) openAs(ctx context.Context, e *Env, generation, overlayOf string) (*Live, error) {
+func (f *Found) openAs(ctx context.Context, e *job.Env, generation, overlayOf string) (*Live, error) {
 	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, at: f.at, files: f.files, generation: generation, overlayOf: overlayOf}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
@@ -255,7 +258,7 @@ type fileSet struct {
 	tied []tied
 	// sums are all lists that have a sum of a file of the set, foreign those of
 	// digests that are not known.
-	sums    []*sumList
+	sums    []*sumlist.List
 	foreign []string
 	// overlay are the files and directories that are emptied when the base takes
 	// their changes up.
@@ -348,7 +351,7 @@ func (l *Live) leftovers() ([]Leftover, error) {
 			}
 			st, err := l.at.stat(filepath.Join(l.Dir, dir, name))
 			if err == nil && st.dir && l.onHost() {
-				st.size, err = treeSize(filepath.Join(l.Dir, dir, name))
+				st.size, err = hostdisk.TreeSize(filepath.Join(l.Dir, dir, name))
 			}
 			if err != nil {
 				return nil, err

@@ -12,6 +12,8 @@ import (
 
 	"relive/extfs"
 	"relive/overlay"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/stick"
@@ -49,11 +51,11 @@ type Live struct {
 	stick      *Stick // where the files are not the host's
 	partition  *stick.Partition
 	files      fileSet
-	stamps     map[string]stamp // of the files, as they were opened
-	layerState []byte           // state of an overlay that is a directory
-	stack      []*Base          // of a base that is several, the bottom first
-	lowers     []overlay.Layer  // of the stack, the uppermost first
-	closers    closers
+	stamps     map[string]hostdisk.Stamp // of the files, as they were opened
+	layerState []byte                    // state of an overlay that is a directory
+	stack      []*Base                   // of a base that is several, the bottom first
+	lowers     []overlay.Layer           // of the stack, the uppermost first
+	closers    tree.Closers
 }
 
 // bind is a directory that a boot mounts over one of the system's.
@@ -105,12 +107,12 @@ func (l *Live) watch(path string) error {
 	if !l.onHost() {
 		return nil // nothing there is replaced
 	}
-	s, err := stampOf(path)
+	s, err := hostdisk.StampOf(path)
 	if err != nil {
 		return err
 	}
 	if l.stamps == nil {
-		l.stamps = map[string]stamp{}
+		l.stamps = map[string]hostdisk.Stamp{}
 	}
 	l.stamps[path] = s
 	return nil
@@ -129,7 +131,7 @@ func (l *Live) unchanged(ctx context.Context) error {
 		}
 	}
 	for path, then := range l.stamps {
-		now, err := stampOf(path)
+		now, err := hostdisk.StampOf(path)
 		if err != nil {
 			return err
 		}
@@ -247,7 +249,7 @@ const (
 var ErrNoLayout = errors.New("no live system found")
 
 // Open opens the live directory.
-func Open(ctx context.Context, e *Env, dir string, opts ...Option) (*Live, error) {
+func Open(ctx context.Context, e *job.Env, dir string, opts ...Option) (*Live, error) {
 	found, err := Find(dir, opts...)
 	if err != nil {
 		return nil, err
@@ -263,7 +265,7 @@ func (l *Live) Close() error {
 }
 
 // openSquash opens a SquashFS image of the host, to be closed by close.
-func (e *Env) openSquash(path string) (r *squash.Reader, size int64, open closers, err error) {
+func openSquash(e *job.Env, path string) (r *squash.Reader, size int64, open tree.Closers, err error) {
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
 		return nil, 0, nil, err
@@ -273,7 +275,7 @@ func (e *Env) openSquash(path string) (r *squash.Reader, size int64, open closer
 		c.Close()
 		return nil, 0, nil, err
 	}
-	return r, c.Size(), closers{c, r}, nil
+	return r, c.Size(), tree.Closers{c, r}, nil
 }
 
 // openImage opens an ext image of the host.
@@ -302,7 +304,7 @@ func (l *Live) openImage(path string) (*Image, error) {
 
 // openBase opens the base, and the ext image inside where it wraps one under
 // one of these paths.
-func (l *Live) openBase(e *Env, path string, inner ...string) error {
+func (l *Live) openBase(e *job.Env, path string, inner ...string) error {
 	c, err := l.open(path)
 	if err != nil {
 		return err

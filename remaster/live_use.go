@@ -40,7 +40,7 @@ func (l *Live) refuseInUse(more string, paths ...string) error {
 // there are in nobody's use.
 func refuseInUse(more string, paths ...string) error {
 	for _, path := range paths {
-		if !exists(path) {
+		if !hostdisk.Exists(path) {
 			continue
 		}
 		why, err := hostdisk.InUse("/", path)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -163,7 +164,7 @@ func squashImages(at place, dir, generation string) (names []string, err error) 
 	return names, nil
 }
 
-func (LiveBoot) open(_ context.Context, e *Env, l *Live) error {
+func (LiveBoot) open(_ context.Context, e *job.Env, l *Live) error {
 	var unions []union
 	over, inside := l.path(livebootPersistence), ""
 	if dir := filepath.Join(l.Dir, livebootPersistence); isDir(l.at, dir) {
@@ -340,11 +341,11 @@ func trimPath(path string) string {
 	return strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
 }
 
-func (LiveBoot) openAlone(e *Env, l *Live, path string, _ probe.Kind) error {
+func (LiveBoot) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
 	return l.openBase(e, path)
 }
 
-func (LiveBoot) check(context.Context, *Env, *Live, *Intent) error { return nil }
+func (LiveBoot) check(context.Context, *job.Env, *Live, *Intent) error { return nil }
 
 func (LiveBoot) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
 	return merged, Version{}, nil

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/job"
+	"relive/remaster/nearest"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -88,7 +90,7 @@ func liveosOverlays(at place, dir, generation, set string) ([]string, error) {
 		found = found[:1]
 	case set != "" && set != anySet && (set != DefaultSet || len(found) > 1):
 		if !slices.Contains(found, set) {
-			return nil, refusal.New(refusal.JoinHints(didYouMean(set, found), "relive sets "+dir+" lists those that are there"), "%s: there is no overlay %s", dir, set)
+			return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(set, found), "relive sets "+dir+" lists those that are there"), "%s: there is no overlay %s", dir, set)
 		}
 		found = []string{set}
 	}
@@ -125,7 +127,7 @@ func liveosOverlayNames(at place, dir, generation string) (found []string, err e
 	return found, nil
 }
 
-func (LiveOS) open(ctx context.Context, e *Env, l *Live) error {
+func (LiveOS) open(ctx context.Context, e *job.Env, l *Live) error {
 	path := l.path(l.files.base)
 	if err := l.openLiveOSBase(e, path); err != nil {
 		return damageHint(err, "relive verify "+path+" tells more; if the .old beside it is sound, relive rollback "+l.Dir+" brings it back")
@@ -141,7 +143,7 @@ func (LiveOS) open(ctx context.Context, e *Env, l *Live) error {
 	return nil
 }
 
-func (l *Live) openLiveOSBase(e *Env, path string) error {
+func (l *Live) openLiveOSBase(e *job.Env, path string) error {
 	if slices.Contains(liveosImages, l.files.base) {
 		return l.openBare(path)
 	}
@@ -150,7 +152,7 @@ func (l *Live) openLiveOSBase(e *Env, path string) error {
 
 // openWrapped opens a base that is compressed, with or without a file system
 // image inside.
-func (l *Live) openWrapped(e *Env, path string) error {
+func (l *Live) openWrapped(e *job.Env, path string) error {
 	var inner []string
 	for _, name := range liveosImages {
 		inner = append(inner, liveosDir+"/"+name)
@@ -221,14 +223,14 @@ func (l *Live) rel(path string) string {
 	return path
 }
 
-func (LiveOS) openAlone(e *Env, l *Live, path string, kind probe.Kind) error {
+func (LiveOS) openAlone(e *job.Env, l *Live, path string, kind probe.Kind) error {
 	if kind.IsExt() {
 		return l.openBare(path)
 	}
 	return l.openWrapped(e, path)
 }
 
-func (LiveOS) check(ctx context.Context, e *Env, l *Live, to *Intent) error {
+func (LiveOS) check(ctx context.Context, e *job.Env, l *Live, to *Intent) error {
 	return l.checkSnapshot(ctx, e, to)
 }
 

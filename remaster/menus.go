@@ -35,7 +35,7 @@ type bootEdits struct {
 	// mention is told of lines that name a volume as it was called before, in a place
 	// or a form that is not edited; image is as for menus.
 	mention func(image string, m menu.Mention)
-	open    closers
+	open    tree.Closers
 }
 
 // fileSwap is a file and the one that takes its place.
@@ -247,7 +247,7 @@ func (b *bootEdits) rewrite(ctx context.Context, n *tree.Node, name string) (dat
 			data, size = n.Data, n.Size
 		}
 		return data, size, changed, nil
-	case damage(err):
+	case tree.IsDamage(err):
 		b.stays(name, err)
 		return n.Data, n.Size, false, nil
 	}

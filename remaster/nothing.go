@@ -35,7 +35,7 @@ func (p *CompactPlan) checkNothing(ctx context.Context) error {
 		}
 		s.Nothing = o.Name() + " changes nothing (relive reset --force " + l.Dir + " empties it all the same)"
 	}
-	s.stands(true)
+	s.Stands(true)
 	return nil
 }
 

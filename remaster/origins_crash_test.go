@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/squash/codec"
@@ -338,7 +339,7 @@ func (b *booted) named() string {
 
 // cut runs a verb and mounts, under all options, what every power cut would
 // leave. It must show one of the allowed texts; cut counts which.
-func (b *booted) cut(when string, allowed map[string]string, run func(e *remaster.Env, live string) error) map[string]int {
+func (b *booted) cut(when string, allowed map[string]string, run func(e *job.Env, live string) error) map[string]int {
 	b.t.Helper()
 	met := map[string]int{}
 	seen := map[string]bool{}
@@ -641,8 +642,8 @@ func (o *originsCrash) run() {
 	if !strings.Contains(o.kind, "modules") && (o.astray(o.booted) || !o.leans && !strings.Contains(o.kind, "nested") && !o.astray(o.foreign)) {
 		t.Errorf("marks are said to lead astray in their own base: %v, in a foreign one: %v", o.astray(o.booted), o.astray(o.foreign))
 	}
-	compact := func(co remaster.CompactOptions) func(e *remaster.Env, live string) error {
-		return func(e *remaster.Env, live string) error {
+	compact := func(co remaster.CompactOptions) func(e *job.Env, live string) error {
+		return func(e *job.Env, live string) error {
 			l, err := remaster.Open(t.Context(), e, live)
 			if err != nil {
 				return err
@@ -656,15 +657,15 @@ func (o *originsCrash) run() {
 			return err
 		}
 	}
-	rollback := func(e *remaster.Env, live string) error {
+	rollback := func(e *job.Env, live string) error {
 		p, err := remaster.PlanRollback(t.Context(), e, live)
 		if err != nil {
 			return err
 		}
 		return p.Run(t.Context())
 	}
-	update := func(how string) func(e *remaster.Env, live string) error {
-		return func(e *remaster.Env, live string) error {
+	update := func(how string) func(e *job.Env, live string) error {
+		return func(e *job.Env, live string) error {
 			_, err := tryUpdate(t, e, live, o.foreign.livePath(), remaster.UpdateOptions{Overlay: how, KeepOld: 1,
 				Rebase: remaster.RebaseOptions{Prefer: remaster.PreferOverlay, Grow: true}})
 			return err

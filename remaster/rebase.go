@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/remaster/threeway"
 	"relive/squash"
@@ -90,7 +91,7 @@ type RebaseSummary struct {
 //
 // It is a merge of three trees by path; see threeway. That files of antiX which
 // tell of a base are those of the new one is taken care of.
-func (l *Live) rebased(ctx context.Context, e *Env, onto *Base, verb string, ro RelayerOptions, o *RebaseOptions) (*RelayerPlan, *RebaseSummary, error) {
+func (l *Live) rebased(ctx context.Context, e *job.Env, onto *Base, verb string, ro RelayerOptions, o *RebaseOptions) (*RelayerPlan, *RebaseSummary, error) {
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
@@ -101,7 +102,7 @@ func (l *Live) rebased(ctx context.Context, e *Env, onto *Base, verb string, ro 
 	s := &RebaseSummary{Former: l.Base.Path, Base: onto.Path, Records: []string{}, Databases: []RebaseDatabase{}}
 	d := &decider{o: o}
 	stored := squash.NewStoredComparer()
-	e.phase("merging the changes of "+l.Overlay.Name()+" with the new base", 0)
+	e.Phase("merging the changes of "+l.Overlay.Name()+" with the new base", 0)
 	res, err := threeway.Merge(ctx, l.Base.Root, l.Merged, onto.Root, threeway.Options{
 		Decide: d.decide, Units: packageDatabases, Theirs: []string{rootVIDFile, baseVIDFile},
 		Content: func(path string, base, ours, theirs *tree.Node) ([]byte, bool, error) {

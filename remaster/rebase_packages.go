@@ -78,7 +78,7 @@ func databasesOf(ctx context.Context, decided map[string]decidedUnit, base, ours
 		var err error
 		lists[i], err = packages.Find(ctx, root)
 		switch {
-		case damage(err):
+		case tree.IsDamage(err):
 			damaged = err.Error() // which is no worse than it was
 		case err != nil:
 			return nil, err

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
@@ -18,7 +19,7 @@ import (
 )
 
 // tryRebase carries the overlay of a live directory over to another base.
-func tryRebase(t testing.TB, e *remaster.Env, dir, onto string, o remaster.RebaseOptions) (*remaster.UpdateResult, error) {
+func tryRebase(t testing.TB, e *job.Env, dir, onto string, o remaster.RebaseOptions) (*remaster.UpdateResult, error) {
 	t.Helper()
 	l, err := remaster.Open(t.Context(), e, dir)
 	systest.Must(t, err)

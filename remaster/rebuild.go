@@ -9,7 +9,10 @@ import (
 	"strings"
 
 	"relive/iso"
+	"relive/remaster/bootedit"
+	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/newfile"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -90,7 +93,7 @@ type RebuildSummary struct {
 type RebuildPlan struct {
 	Summary RebuildSummary
 
-	env       *Env
+	env       *job.Env
 	o         RebuildOptions
 	in        *ISO
 	recipe    iso.Recipe
@@ -99,8 +102,8 @@ type RebuildPlan struct {
 	supported bool       // the flag of the implanted sum
 	changed   map[string]bool
 	replaced  map[string]bool // by the caller, with content that nothing else changes
-	stamps    map[string]stamp
-	opened    closers
+	stamps    map[string]hostdisk.Stamp
+	opened    tree.Closers
 }
 
 // RebuildResult tells of an image that was written.
@@ -117,12 +120,12 @@ type RebuildResult struct {
 // partitions, wherever they come to lie. Nothing is written. What cannot be kept
 // and what a person should know stands in the Summary; what would be unsafe is a
 // Refusal.
-func PlanRebuild(ctx context.Context, e *Env, in string, o RebuildOptions) (*RebuildPlan, error) {
+func PlanRebuild(ctx context.Context, e *job.Env, in string, o RebuildOptions) (*RebuildPlan, error) {
 	image, err := OpenISO(in, iso.Best)
 	if err != nil {
 		return nil, err
 	}
-	p := &RebuildPlan{env: e, o: o, in: image, root: image.Root, changed: map[string]bool{}, replaced: map[string]bool{}, stamps: map[string]stamp{}}
+	p := &RebuildPlan{env: e, o: o, in: image, root: image.Root, changed: map[string]bool{}, replaced: map[string]bool{}, stamps: map[string]hostdisk.Stamp{}}
 	if err := p.prepare(ctx); err != nil {
 		p.Close()
 		return nil, err
@@ -142,7 +145,7 @@ func (p *RebuildPlan) prepare(ctx context.Context) error {
 	if err := p.replay(ctx); err != nil {
 		return err
 	}
-	p.env.phase("reading the directories", 0)
+	p.env.Phase("reading the directories", 0)
 	if err := p.noteLosses(ctx); err != nil {
 		return err
 	}
@@ -162,9 +165,9 @@ func (p *RebuildPlan) prepare(ctx context.Context) error {
 		where := "/" + b.Path
 		switch {
 		case b.Hidden != nil:
-			where = fmt.Sprintf("hidden image of %s", Bytes(b.Size))
+			where = fmt.Sprintf("hidden image of %s", bytesize.Format(b.Size))
 		case b.Path == "":
-			where = fmt.Sprintf("appended partition of %s", Bytes(p.recipe.Appended[b.Appended-1].Size))
+			where = fmt.Sprintf("appended partition of %s", bytesize.Format(p.recipe.Appended[b.Appended-1].Size))
 		}
 		s.Boot = append(s.Boot, platformName(b.Platform)+": "+where)
 	}
@@ -194,7 +197,7 @@ func (p *RebuildPlan) replay(ctx context.Context) error {
 	s.Left = append(s.Left, left...)
 	s.OldVolumeID, s.VolumeID = recipe.VolumeID, recipe.VolumeID
 	if id := p.o.VolumeID; id != "" {
-		if err := checkVolumeID(id); err != nil {
+		if err := bootedit.CheckVolumeID(id); err != nil {
 			return err
 		}
 		s.VolumeID, p.recipe.VolumeID = id, id
@@ -258,14 +261,14 @@ func (p *RebuildPlan) checkRoom() error {
 	// What an interrupted run has left makes room.
 	s.Free += newfile.Left(p.o.Output)
 	if s.Size > s.Free {
-		return refusal.New("free some space, or write to another disk", "%s: not enough space: %s needed, %s free", dir, Bytes(s.Size), Bytes(s.Free))
+		return refusal.New("free some space, or write to another disk", "%s: not enough space: %s needed, %s free", dir, bytesize.Format(s.Size), bytesize.Format(s.Free))
 	}
 	limit, err := hostdisk.MaxFileSize(dir)
 	if err != nil {
 		return err
 	}
 	if s.Size > limit {
-		return refusal.New("write to a disk with another file system", "%s: the image would have %s, and a file on this file system cannot have more than %s", dir, Bytes(s.Size), Bytes(limit))
+		return refusal.New("write to a disk with another file system", "%s: the image would have %s, and a file on this file system cannot have more than %s", dir, bytesize.Format(s.Size), bytesize.Format(limit))
 	}
 	return nil
 }

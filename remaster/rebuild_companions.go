@@ -43,7 +43,7 @@ func (p *RebuildPlan) followCompanions(ctx context.Context) error {
 				continue
 			}
 			facts, err := p.factsOf(base)
-			if damage(err) {
+			if tree.IsDamage(err) {
 				continue // it stays, which is told below
 			}
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster"
+	"relive/remaster/readback"
 	"relive/remaster/stick/fat"
 	"relive/squash/codec"
 	"relive/tree"
@@ -85,7 +86,7 @@ func FuzzRebuild(f *testing.F) {
 			return err
 		}()
 		if err != nil {
-			if errors.Is(err, remaster.ErrReadBack) || errors.Is(err, io.EOF) {
+			if errors.Is(err, readback.Err) || errors.Is(err, io.EOF) {
 				t.Errorf("%v", err)
 			}
 			if left, _ := os.ReadDir(dir); len(left) != 1 {

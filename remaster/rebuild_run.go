@@ -12,7 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"relive/iso"
+	"relive/remaster/hostdisk"
 	"relive/remaster/newfile"
+	"relive/remaster/probe"
 	"relive/remaster/refusal"
 )
 
@@ -46,7 +48,7 @@ func (p *RebuildPlan) run(ctx context.Context, res *RebuildResult) (err error) {
 	res.Plan = p.Summary // with what the check of the input has told
 	return out.Commit(ctx, func(f *os.File) error {
 		name := filepath.Base(p.o.Output)
-		p.env.phase("reading "+name+" back", res.Size)
+		p.env.Phase("reading "+name+" back", res.Size)
 		back := isoReadBack{env: p.env, name: name, plan: p.plan, recipe: p.recipe, root: p.root, left: p.Summary.Left, implanted: implanted}
 		if err := back.run(ctx, f, res.Size); err != nil {
 			return err
@@ -88,7 +90,7 @@ func (p *RebuildPlan) besideInput(ctx context.Context, fn func(ctx context.Conte
 
 // newFile says how the image is made.
 func (p *RebuildPlan) newFile() newfile.Options {
-	o := newfile.Options{Force: p.o.Force, Kinds: isoKinds, Inputs: []string{p.in.Path}}
+	o := newfile.Options{Force: p.o.Force, Kinds: probe.IsoKinds, Inputs: []string{p.in.Path}}
 	for _, g := range append(slices.Clone(p.o.Replace), p.o.Add...) {
 		o.Inputs = append(o.Inputs, g.Source)
 	}
@@ -98,28 +100,28 @@ func (p *RebuildPlan) newFile() newfile.Options {
 // write writes the image and implants its sum.
 func (p *RebuildPlan) write(ctx context.Context, out *os.File, res *RebuildResult) (implanted *iso.ImplantedMD5, err error) {
 	name := filepath.Base(p.o.Output)
-	p.env.phase("writing "+name, p.Summary.Size)
-	rep, err := p.plan.Write(ctx, out, p.env.done)
+	p.env.Phase("writing "+name, p.Summary.Size)
+	rep, err := p.plan.Write(ctx, out, p.env.Done)
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", p.o.Output, err)
 	}
 	res.Size = rep.Size
 	if p.Summary.ImplantMD5 {
-		p.env.phase("implanting the MD5 sum", rep.Size)
-		implanted, err = iso.ImplantMD5(ctx, out, rep.Size, name, p.supported, func(done, _ int64) { p.env.done(done) })
+		p.env.Phase("implanting the MD5 sum", rep.Size)
+		implanted, err = iso.ImplantMD5(ctx, out, rep.Size, name, p.supported, func(done, _ int64) { p.env.Done(done) })
 		if err != nil {
 			return nil, err
 		}
 		res.MD5 = implanted.Sum
 	}
-	p.env.phase("syncing", 0)
+	p.env.Phase("syncing", 0)
 	return implanted, nil
 }
 
 // unchanged is an error where a file that was read is not any more what it was.
 func (p *RebuildPlan) unchanged() error {
 	for path, then := range p.stamps {
-		now, err := stampOf(path)
+		now, err := hostdisk.StampOf(path)
 		if err != nil {
 			return err
 		}

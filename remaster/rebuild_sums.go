@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"relive/remaster/checksum"
+	"relive/remaster/sumlist"
 	"relive/tree"
 )
 
@@ -18,18 +19,18 @@ func (p *RebuildPlan) followLists(ctx context.Context) error {
 	if len(p.changed) == 0 {
 		return nil
 	}
-	all, err := findSumLists(ctx, p.root)
+	all, err := sumlist.Find(ctx, p.root)
 	if err != nil {
 		return err
 	}
-	var lists []*sumList
+	var lists []*sumlist.List
 	for _, l := range all {
-		if !p.replaced[l.name] {
+		if !p.replaced[l.Name] {
 			lists = append(lists, l)
 		}
 	}
 	known := map[string]string{} // by digest and path
-	lines, circle, err := followSums(lists, p.changed, func(at string, kind checksum.Kind) (string, bool, error) {
+	lines, circle, err := sumlist.Follow(lists, p.changed, func(at string, kind checksum.Kind) (string, bool, error) {
 		key := string(kind) + " " + at
 		if sum, ok := known[key]; ok {
 			return sum, false, nil
@@ -38,11 +39,11 @@ func (p *RebuildPlan) followLists(ctx context.Context) error {
 		if err != nil || n == nil {
 			return "", err == nil, err // it was removed
 		}
-		p.env.phase("summing "+tree.Quote(at), n.Size)
+		p.env.Phase("summing "+tree.Quote(at), n.Size)
 		var done int64
-		sum, err := hashNode(ctx, n, kind, func(k int64) {
+		sum, err := sumlist.HashNode(ctx, n, kind, func(k int64) {
 			done += k
-			p.env.done(done)
+			p.env.Done(done)
 		})
 		if err != nil {
 			return "", false, fmt.Errorf("%s: %w", tree.Quote(at), err)
@@ -59,18 +60,18 @@ func (p *RebuildPlan) followLists(ctx context.Context) error {
 	var e tree.Edits
 	for _, l := range lists {
 		if n := lines[l]; n > 0 {
-			old, err := p.root.Lookup(l.name)
+			old, err := p.root.Lookup(l.Name)
 			if err != nil {
 				return err
 			}
-			e.Put(l.name, edited(old, l.Bytes()))
-			p.changed[l.name] = true
-			p.note(l.name, changeSums, plural(n, "line"))
+			e.Put(l.Name, edited(old, l.Bytes()))
+			p.changed[l.Name] = true
+			p.note(l.Name, changeSums, plural(n, "line"))
 			if l.Signed {
-				p.warn("%s: the signature in it is of the former text, and does not hold any more", tree.Quote(l.name))
+				p.warn("%s: the signature in it is of the former text, and does not hold any more", tree.Quote(l.Name))
 			}
 		} else if l.Unknown > 0 && l.Sums() == 0 {
-			p.warn("%s: not a list of sums in a form that is known; it stays as it is", tree.Quote(l.name))
+			p.warn("%s: not a list of sums in a form that is known; it stays as it is", tree.Quote(l.Name))
 		}
 	}
 	if p.root, err = e.Apply(p.root); err != nil {
@@ -114,7 +115,7 @@ func edited(n *tree.Node, content []byte) *tree.Node {
 
 // warnFollowers warns of what tells of changed files and does not follow:
 // signatures, sums of what holds its own address, linuxfs.info.
-func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumList) error {
+func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumlist.List) error {
 	changed := make([]string, 0, len(p.changed))
 	for at := range p.changed {
 		changed = append(changed, at)
@@ -126,7 +127,7 @@ func (p *RebuildPlan) warnFollowers(ctx context.Context, lists []*sumList) error
 		} else if n == nil || n.Type != tree.Regular {
 			continue
 		}
-		sig, err := signatureOf(p.root, at)
+		sig, err := sumlist.SignatureOf(p.root, at)
 		if err != nil {
 			return err
 		}
@@ -160,7 +161,7 @@ func (p *RebuildPlan) warnTied(at string) error {
 	}
 	for _, k := range kids {
 		i := slices.IndexFunc(ties, func(t tie) bool { return t.sum == "" && t.matches(name, k.Name) })
-		if i < 0 || p.changed[dir+k.Name] || slices.Contains(signatures, strings.TrimPrefix(k.Name, name)) {
+		if i < 0 || p.changed[dir+k.Name] || slices.Contains(sumlist.Signatures, strings.TrimPrefix(k.Name, name)) {
 			continue
 		}
 		if ties[i].made() {
@@ -174,7 +175,7 @@ func (p *RebuildPlan) warnTied(at string) error {
 
 // warnAddressed warns of lists with the sums of boot images that hold their
 // address, where they were right: the address changes.
-func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumList) error {
+func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumlist.List) error {
 	addressed := map[string]bool{}
 	for _, b := range p.recipe.Boot {
 		if b.Path != "" && (b.BootInfo || b.Grub2Info) {
@@ -182,7 +183,7 @@ func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumList) error
 		}
 	}
 	for _, l := range lists {
-		for i, target := range l.targets {
+		for i, target := range l.Targets {
 			if !addressed[target] {
 				continue
 			}
@@ -193,12 +194,12 @@ func (p *RebuildPlan) warnAddressed(ctx context.Context, lists []*sumList) error
 			if n == nil {
 				continue
 			}
-			sum, err := hashNode(ctx, n, l.Lines[i].Kind, nil)
+			sum, err := sumlist.HashNode(ctx, n, l.Lines[i].Kind, nil)
 			if err != nil {
 				return fmt.Errorf("%s: %w", tree.Quote(target), err)
 			}
 			if l.Lines[i].Is(sum) {
-				p.warn("%s: its sum of %s will be wrong, since that file holds its own address in the image", tree.Quote(l.name), tree.Quote(target))
+				p.warn("%s: its sum of %s will be wrong, since that file holds its own address in the image", tree.Quote(l.Name), tree.Quote(target))
 			}
 		}
 	}

@@ -6,7 +6,10 @@ import (
 	"os"
 	"strings"
 
+	"relive/remaster/bytesize"
+	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
+	"relive/remaster/unmatched"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -56,7 +59,7 @@ func (p *RebuildPlan) special(at string) string {
 func (p *RebuildPlan) remove(ctx context.Context, e *tree.Edits) error {
 	for _, pattern := range p.o.Remove {
 		keep := map[string]bool{}
-		n, err := keepMatches(ctx, p.root, pattern, keep)
+		n, err := unmatched.KeepMatches(ctx, p.root, pattern, keep)
 		if err != nil {
 			return err
 		}
@@ -104,7 +107,7 @@ func (p *RebuildPlan) source(g Graft) (os.FileInfo, error) {
 		return nil, err
 	}
 	if st.Mode().IsRegular() {
-		if p.stamps[g.Source], err = stampOf(g.Source); err != nil {
+		if p.stamps[g.Source], err = hostdisk.StampOf(g.Source); err != nil {
 			return nil, err
 		}
 	}
@@ -142,7 +145,7 @@ func (p *RebuildPlan) replace(e *tree.Edits, g Graft) error {
 	n.Inode, n.Nlink, n.Was = tree.Inode{}, 1, nil
 	e.Put(g.Path, &n)
 	p.changed[g.Path], p.replaced[g.Path] = true, true
-	p.note(g.Path, changeReplaced, fmt.Sprintf("%s, was %s", Bytes(st.Size()), Bytes(old.Size)))
+	p.note(g.Path, changeReplaced, fmt.Sprintf("%s, was %s", bytesize.Format(st.Size()), bytesize.Format(old.Size)))
 	if old.Nlink > 1 && old.Inode != (tree.Inode{}) {
 		p.warn("%s: it has other names, which keep the former content", tree.Quote(g.Path))
 	}
@@ -164,7 +167,7 @@ func (p *RebuildPlan) add(ctx context.Context, e *tree.Edits, g Graft) error {
 		if err := p.put(e, g.Path, n); err != nil {
 			return err
 		}
-		p.note(g.Path, changeAdded, Bytes(st.Size()))
+		p.note(g.Path, changeAdded, bytesize.Format(st.Size()))
 		return nil
 	}
 	root, err := hostfs.Open(g.Source)

@@ -10,7 +10,10 @@ import (
 	"relive/extfs"
 	"relive/extfs/mkfs"
 	"relive/overlay"
+	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
+	"relive/remaster/job"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/tree"
 )
@@ -40,7 +43,7 @@ type RelayerOptions struct {
 // RelayerPlan is what it takes to make an overlay show another tree.
 type RelayerPlan struct {
 	live *Live
-	env  *Env
+	env  *job.Env
 	verb string
 	want *tree.Node
 	// layer is the very layer that is to be made, nil for the least one that shows
@@ -85,12 +88,12 @@ type Fill struct {
 //
 // want is a tree like l.Merged, of which its nodes may be: attributes of nested
 // overlays are escaped. Its root's metadata become those of the layer.
-func (l *Live) PlanRelayer(ctx context.Context, e *Env, verb string, want *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
+func (l *Live) PlanRelayer(ctx context.Context, e *job.Env, verb string, want *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
 	return l.planned(ctx, e, verb, want, nil, o)
 }
 
 // planned does as PlanRelayer, or planLayer where there is a layer.
-func (l *Live) planned(ctx context.Context, e *Env, verb string, want, layer *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
+func (l *Live) planned(ctx context.Context, e *job.Env, verb string, want, layer *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
 	p := &RelayerPlan{live: l, env: e, verb: verb, want: want, layer: layer, o: o}
 	p.Summary = RelayerSummary{KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
 	if err := p.checkState(ctx); err != nil {
@@ -106,7 +109,7 @@ func (l *Live) planned(ctx context.Context, e *Env, verb string, want, layer *tr
 	if err != nil {
 		return nil, err
 	}
-	p.now = e.imageTime(newest)
+	p.now = e.ImageTime(newest)
 	if err := p.stamp(); err != nil {
 		return nil, err
 	}
@@ -267,7 +270,7 @@ func (p *RelayerPlan) layers(ctx context.Context) ([]newLayer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.env.phase("comparing with the base", 0)
+	p.env.Phase("comparing with the base", 0)
 	for i := range out {
 		n := &out[i]
 		// Marks of a nested overlay in the base are no part of either tree; see
@@ -315,7 +318,7 @@ func (p *RelayerPlan) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	t, err := p.env.begin(p.live.Dir, p.verb, steps)
+	t, err := begin(p.env, p.live.Dir, p.verb, steps)
 	if err != nil {
 		return err
 	}
@@ -325,7 +328,7 @@ func (p *RelayerPlan) run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		p.env.phase("new "+filepath.Base(r.target), 0)
+		p.env.Phase("new "+filepath.Base(r.target), 0)
 		if err := r.make(ctx, at); err != nil {
 			return fmt.Errorf("the new %s: %w", filepath.Base(r.target), err)
 		}
@@ -340,7 +343,7 @@ func (p *RelayerPlan) run(ctx context.Context) (err error) {
 	if steps, err = p.steps(t.made); err != nil {
 		return err
 	}
-	p.env.phase("putting the new overlay in place", 0)
+	p.env.Phase("putting the new overlay in place", 0)
 	return t.commit(ctx, steps)
 }
 
@@ -364,7 +367,7 @@ func (p *RelayerPlan) planImage(ctx context.Context, layers []newLayer) error {
 	if p.o.Size != 0 {
 		f.options = resizedOptions(f.options, info, p.o.Size)
 	}
-	p.env.phase("measuring", 0)
+	p.env.Phase("measuring", 0)
 	needs, err := mkfs.Measure(ctx, root, f.options)
 	if err == nil && !needs.Fits && p.o.Grow {
 		f.options, needs, err = grown(ctx, root, f.options, info)
@@ -405,14 +408,14 @@ func fillOfImage(i *Image) Fill {
 func (p *RelayerPlan) tooSmall(n mkfs.Needs, size int64) error {
 	hint := "--grow makes it larger"
 	if n.MinSize > 0 {
-		hint += fmt.Sprintf(": it takes at least %s", Bytes(n.MinSize))
+		hint += fmt.Sprintf(": it takes at least %s", bytesize.Format(n.MinSize))
 	}
 	if n.Inodes > n.FreeInodes {
-		return refusal.New(hint, "%s: the new one would hold %d files, and an image of %s like this one has room for %d", p.live.Overlay.Path, n.Inodes, Bytes(size), n.FreeInodes)
+		return refusal.New(hint, "%s: the new one would hold %d files, and an image of %s like this one has room for %d", p.live.Overlay.Path, n.Inodes, bytesize.Format(size), n.FreeInodes)
 	}
 	unit := int64(n.BlockSize)
 	return refusal.New(hint, "%s: the new one would hold %s, and an image of %s like this one has room for %s", p.live.Overlay.Path,
-		Bytes(int64(n.Blocks)*unit), Bytes(size), Bytes(int64(n.FreeBlocks)*unit))
+		bytesize.Format(int64(n.Blocks)*unit), bytesize.Format(size), bytesize.Format(int64(n.FreeBlocks)*unit))
 }
 
 // imageTree is the tree of the new image: the layers, and all else as it is.
@@ -500,26 +503,26 @@ func (p *RelayerPlan) checkImage(ctx context.Context, path string, layers []newL
 // checkShown compares what a layer shows over its base with what it is to show.
 func (p *RelayerPlan) checkShown(ctx context.Context, path string, layer *tree.Node, n newLayer) error {
 	if layer == nil {
-		return fmt.Errorf("%s: %w: %s is missing", path, ErrReadBack, n.upper)
+		return fmt.Errorf("%s: %w: %s is missing", path, readback.Err, n.upper)
 	}
 	form := p.form()
 	merged, err := overlay.Merge([]overlay.Layer{{Root: layer, Form: form, Namespace: overlay.Trusted}, {Root: n.lower}}, overlay.KeepEscaped())
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", path, ErrReadBack, err)
+		return fmt.Errorf("%s: %w: %w", path, readback.Err, err)
 	}
-	f := &findings{what: path}
+	f := &readback.Findings{What: path}
 	o := tree.CompareOptions{TrustInode: true, Links: true, Flags: p.shownFlags(), SameContent: func(string, *tree.Node, *tree.Node) (bool, error) { return true, nil }}
 	if form == overlay.OverlayFS {
-		o.IgnoreXattr = isBareMark
+		o.IgnoreXattr = overlay.IsBareMark
 	}
 	err = tree.Compare(ctx, n.want, merged.Root(), o, func(c tree.Change) error {
-		if form == overlay.OverlayFS && (isWhiteout(c.A) && c.B == nil || c.A == nil && isWhiteout(c.B)) {
+		if form == overlay.OverlayFS && (overlay.IsWhiteout(c.A) && c.B == nil || c.A == nil && overlay.IsWhiteout(c.B)) {
 			return nil // of a nested overlay in the base, which a mount does not show
 		}
-		return f.add(c)
+		return f.Add(c)
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", path, ErrReadBack, err)
+		return fmt.Errorf("%s: %w: %w", path, readback.Err, err)
 	}
-	return f.err()
+	return f.Err()
 }

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster/extract"
+	"relive/remaster/hostdisk"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -51,7 +53,7 @@ func (p *RelayerPlan) planDirectories(ctx context.Context, layers []newLayer) er
 			}
 		}
 		// A layer may meet an empty work directory, but not one of another layer.
-		if exists(filepath.Join(l.Dir, work)) {
+		if hostdisk.Exists(filepath.Join(l.Dir, work)) {
 			p.parts = append(p.parts, emptyDirectory(work, filepath.Join(l.Dir, work)))
 		}
 		p.parts = append(p.parts, part{target: upper, need: need, make: func(ctx context.Context, at string) error {
@@ -62,7 +64,7 @@ func (p *RelayerPlan) planDirectories(ctx context.Context, layers []newLayer) er
 			if err != nil {
 				return err
 			}
-			if err := mustEqual(ctx, at, n.root, root, tree.CompareOptions{Links: true}); err != nil {
+			if err := readback.Equal(ctx, at, n.root, root, tree.CompareOptions{Links: true}); err != nil {
 				return err
 			}
 			return p.checkShown(ctx, at, root, n)

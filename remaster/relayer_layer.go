@@ -3,6 +3,7 @@ package remaster
 import (
 	"context"
 
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/tree"
 )
@@ -12,7 +13,7 @@ import (
 // refers to there still means the same. shown is what it shows over the base,
 // merged with the options of Live.lay. The layer must not depend on an index.
 // The overlay must be an image of one layer of the same form.
-func (l *Live) planLayer(ctx context.Context, e *Env, verb string, layer, shown *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
+func (l *Live) planLayer(ctx context.Context, e *job.Env, verb string, layer, shown *tree.Node, o RelayerOptions) (*RelayerPlan, error) {
 	return l.planned(ctx, e, verb, shown, layer, o)
 }
 

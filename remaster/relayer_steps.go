@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
 )
@@ -19,7 +20,7 @@ func (p *RelayerPlan) steps(made map[string]string) (steps []swap.Step, err erro
 	f, dir, keep := &p.live.files, p.live.Dir, p.o.KeepOld
 	held := func(n int) (names []string) {
 		for _, name := range append(f.together(), p.targets()...) {
-			if exists(filepath.Join(dir, generation(name, n))) && !slices.Contains(names, name) {
+			if hostdisk.Exists(filepath.Join(dir, generation(name, n))) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
@@ -69,7 +70,7 @@ func (p *RelayerPlan) steps(made map[string]string) (steps []swap.Step, err erro
 	}
 	for _, r := range p.parts {
 		step := swap.Replace{New: made[r.target], Target: r.target}
-		if keep > 0 && exists(filepath.Join(dir, r.target)) {
+		if keep > 0 && hostdisk.Exists(filepath.Join(dir, r.target)) {
 			step.Keep = generation(r.target, 1)
 		}
 		steps = append(steps, step)
@@ -97,7 +98,7 @@ func (p *RelayerPlan) addSets(going [][]string) error {
 			return err
 		}
 		for _, name := range names {
-			free := !exists(filepath.Join(l.Dir, generation(name, i+2)))
+			free := !hostdisk.Exists(filepath.Join(l.Dir, generation(name, i+2)))
 			if free || i+1 < len(going) && slices.Contains(going[i+1], name) {
 				going[i] = append(going[i], name)
 			}

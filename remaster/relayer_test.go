@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
@@ -50,7 +51,7 @@ func duplicate(t testing.TB, from string) string {
 }
 
 // relayer makes the overlay of a live directory show a tree.
-func relayer(t testing.TB, e *remaster.Env, dir string, want func(l *remaster.Live) *tree.Node, o remaster.RelayerOptions) (*remaster.RelayerSummary, error) {
+func relayer(t testing.TB, e *job.Env, dir string, want func(l *remaster.Live) *tree.Node, o remaster.RelayerOptions) (*remaster.RelayerSummary, error) {
 	t.Helper()
 	l, err := remaster.Open(t.Context(), e, dir)
 	if err != nil {

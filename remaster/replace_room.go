@@ -2,6 +2,7 @@ package remaster
 
 import (
 	"path/filepath"
+	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
 )
@@ -26,14 +27,14 @@ func (r *room) check() (free int64, err error) {
 	}
 	if r.need > free {
 		hint := "free some space, or " + r.more
-		if r.old != "" && exists(filepath.Join(r.dir, r.old)) {
+		if r.old != "" && hostdisk.Exists(filepath.Join(r.dir, r.old)) {
 			hint = r.old + " and its like hold a former state; remove them if you do not need to roll back, " + hint
 		}
-		return 0, refusal.New(hint, "%s: not enough space: about %s needed, %s free", r.dir, Bytes(r.need), Bytes(free))
+		return 0, refusal.New(hint, "%s: not enough space: about %s needed, %s free", r.dir, bytesize.Format(r.need), bytesize.Format(free))
 	}
 	limit, err := hostdisk.MaxFileSize(r.dir)
 	if err == nil && r.size > limit {
-		err = refusal.New(r.less, "%s: the new %s would have about %s, and a file on this file system cannot have more than %s", r.dir, r.file, Bytes(r.size), Bytes(limit))
+		err = refusal.New(r.less, "%s: the new %s would have about %s, and a file on this file system cannot have more than %s", r.dir, r.file, bytesize.Format(r.size), bytesize.Format(limit))
 	}
 	return free, err
 }

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
@@ -43,7 +45,7 @@ type ResizeOptions struct {
 // ResizePlan is what a resizing will do.
 type ResizePlan struct {
 	live   *Live
-	env    *Env
+	env    *job.Env
 	o      ResizeOptions
 	images []*resizing
 
@@ -52,16 +54,16 @@ type ResizePlan struct {
 
 // ResizeSummary is the part of a plan that is shown.
 type ResizeSummary struct {
-	Dir      string         `json:"dir"`
-	Layout   string         `json:"layout"`
-	Standing                // all have their sizes already
-	Images   []ResizedImage `json:"images"`
-	KeepOld  int            `json:"keep_old"`
-	Need     int64          `json:"space_needed"`
-	Free     int64          `json:"space_free"`
-	Steps    []string       `json:"steps"`
-	Notes    []string       `json:"notes"`
-	Warnings []string       `json:"warnings"`
+	Dir          string         `json:"dir"`
+	Layout       string         `json:"layout"`
+	job.Standing                // all have their sizes already
+	Images       []ResizedImage `json:"images"`
+	KeepOld      int            `json:"keep_old"`
+	Need         int64          `json:"space_needed"`
+	Free         int64          `json:"space_free"`
+	Steps        []string       `json:"steps"`
+	Notes        []string       `json:"notes"`
+	Warnings     []string       `json:"warnings"`
 }
 
 // How an image gets its size.
@@ -119,7 +121,7 @@ type resizing struct {
 
 // PlanResize looks at the images that are to be resized and decides how. It
 // changes nothing. What cannot be, is a Refusal that tells the numbers.
-func (l *Live) PlanResize(ctx context.Context, e *Env, o ResizeOptions) (*ResizePlan, error) {
+func (l *Live) PlanResize(ctx context.Context, e *job.Env, o ResizeOptions) (*ResizePlan, error) {
 	p := &ResizePlan{live: l, env: e, o: o}
 	p.Summary = ResizeSummary{Dir: l.Dir, Layout: l.Layout.Name(), KeepOld: o.KeepOld,
 		Images: []ResizedImage{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
@@ -155,7 +157,7 @@ func (l *Live) PlanResize(ctx context.Context, e *Env, o ResizeOptions) (*Resize
 			p.Summary.Steps = append(p.Summary.Steps, fmt.Sprintf("grow %s where it is", r.target))
 		}
 	}
-	p.Summary.stands(stays)
+	p.Summary.Stands(stays)
 	steps, err := shownSteps(l.Dir, p.steps(func(r *resizing) string { return "(new " + r.target + ")" }))
 	if err != nil {
 		return nil, err
@@ -266,7 +268,7 @@ func (p *ResizePlan) kept(r *resizing) int {
 	}
 	first := 1
 	for n := 1; n <= MaxKeepOld; n++ {
-		if exists(filepath.Join(p.live.Dir, generation(f.base, n))) {
+		if hostdisk.Exists(filepath.Join(p.live.Dir, generation(f.base, n))) {
 			first = n + 1
 		}
 	}
@@ -317,7 +319,7 @@ func (p *ResizePlan) checkSpace() error {
 	left := s.Free
 	for _, r := range p.images {
 		if left -= p.claim(r); left < 0 && r.Size > r.OldSize {
-			p.warn("%s may take %s, for which the disk has no room: a live system that fills it up meets a full disk", r.target, Bytes(r.Size))
+			p.warn("%s may take %s, for which the disk has no room: a live system that fills it up meets a full disk", r.target, bytesize.Format(r.Size))
 		}
 	}
 	return nil
@@ -356,7 +358,7 @@ func (p *ResizePlan) growInPlace(ctx context.Context) (name string, err error) {
 		if r.grow == nil {
 			continue
 		}
-		t, err := p.env.begin(p.live.Dir, "resize", nil)
+		t, err := begin(p.env, p.live.Dir, "resize", nil)
 		if err != nil {
 			return name, err
 		}
@@ -364,7 +366,7 @@ func (p *ResizePlan) growInPlace(ctx context.Context) (name string, err error) {
 			err = p.live.unchanged(ctx)
 		}
 		if err == nil {
-			p.env.phase("growing "+r.target, 0)
+			p.env.Phase("growing "+r.target, 0)
 			err = r.grow()
 		}
 		// It has no files to be put in place.
@@ -383,7 +385,7 @@ func (p *ResizePlan) replace(ctx context.Context) (err error) {
 	if len(steps) == 0 {
 		return nil
 	}
-	t, err := p.env.begin(p.live.Dir, "resize", steps)
+	t, err := begin(p.env, p.live.Dir, "resize", steps)
 	if err != nil {
 		return err
 	}
@@ -407,7 +409,7 @@ func (p *ResizePlan) replace(ctx context.Context) (err error) {
 	if err := p.live.unchanged(ctx); err != nil {
 		return err
 	}
-	p.env.phase("putting the new files in place", 0)
+	p.env.Phase("putting the new files in place", 0)
 	return t.commit(ctx, p.steps(func(r *resizing) string { return t.made[r.target] }))
 }
 
@@ -424,5 +426,5 @@ func (r *resizing) setAside(f *os.File) error {
 	if !r.Whole {
 		return nil
 	}
-	return setAsideSpace(f, r.Size)
+	return hostdisk.Preallocate(f, r.Size)
 }

@@ -11,6 +11,10 @@ import (
 
 	"relive/extfs"
 	"relive/extfs/mkfs"
+	"relive/overlay"
+	"relive/remaster/bytesize"
+	"relive/remaster/hostdisk"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
@@ -42,7 +46,7 @@ func (p *ResizePlan) addImage(ctx context.Context, target string, img *Image, ro
 	if err := b.takeAfter(); err != nil {
 		return fmt.Errorf("%s: %w", target, err)
 	}
-	p.env.phase("measuring what "+target+" holds", 0)
+	p.env.Phase("measuring what "+target+" holds", 0)
 	o := b.like
 	o.Size, o.Inodes, o.JournalBlocks = 0, 0, 0
 	needs, err := mkfs.Measure(ctx, root, o)
@@ -160,7 +164,7 @@ func (b *imageRebuild) fit(ctx context.Context, size int64) error {
 			}
 			b.make = b.build
 			if blockSize != int(b.old.FS.Info().BlockSize) {
-				b.p.note("the new %s has blocks of %s, the old one has %s", b.target, Bytes(int64(blockSize)), Bytes(b.old.FS.Info().BlockSize))
+				b.p.note("the new %s has blocks of %s, the old one has %s", b.target, bytesize.Format(int64(blockSize)), bytesize.Format(b.old.FS.Info().BlockSize))
 			}
 			if b.old.FS.Info().NeedsRecovery {
 				b.p.note("%s was not unmounted cleanly: its journal is replayed on the way", b.target)
@@ -169,21 +173,21 @@ func (b *imageRebuild) fit(ctx context.Context, size int64) error {
 		}
 	}
 	return refusal.New("give at least "+sizeArg(b.Least)+", or min", "%s: %s is too small for %s, which holds %d inodes and %s of data; there is room for %d and %s",
-		b.p.live.Dir, Bytes(size), b.target, last.Inodes, Bytes(int64(last.Blocks)*int64(last.BlockSize)), last.FreeInodes, Bytes(int64(last.FreeBlocks)*int64(last.BlockSize)))
+		b.p.live.Dir, bytesize.Format(size), b.target, last.Inodes, bytesize.Format(int64(last.Blocks)*int64(last.BlockSize)), last.FreeInodes, bytesize.Format(int64(last.FreeBlocks)*int64(last.BlockSize)))
 }
 
 // build writes the new image, makes it durable, reads it back and compares it
 // with the old one.
 func (b *imageRebuild) build(ctx context.Context, path string) (err error) {
-	out, err := createLike(path, b.path)
+	out, err := hostdisk.CreateLike(path, b.path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	env := b.p.env
-	env.phase("writing "+b.target, b.data)
+	env.Phase("writing "+b.target, b.data)
 	file := written.New(out)
-	rep, err := mkfs.Build(ctx, &countedImage{File: file, done: env.done}, b.root, b.options)
+	rep, err := mkfs.Build(ctx, &countedImage{File: file, done: env.Done}, b.root, b.options)
 	if err != nil {
 		return err
 	}
@@ -191,12 +195,12 @@ func (b *imageRebuild) build(ctx context.Context, path string) (err error) {
 	if err := b.setAside(out); err != nil {
 		return err
 	}
-	env.phase("syncing", 0)
+	env.Phase("syncing", 0)
 	if err := written.Settle(ctx, out); err != nil {
 		return err
 	}
-	env.phase("reading "+b.target+" back", 0)
-	if err := holds(ctx, file, path); err != nil {
+	env.Phase("reading "+b.target+" back", 0)
+	if err := readback.SameBytes(ctx, file, path); err != nil {
 		return err
 	}
 	return b.check(ctx, path)
@@ -208,13 +212,13 @@ func (b *imageRebuild) check(ctx context.Context, path string) error {
 	defer l.Close()
 	img, err := l.openImage(path)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	root, err := img.FS.Root()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
-	return mustEqual(ctx, path, b.root, root, tree.CompareOptions{Links: true, Flags: extfs.KeptFlags})
+	return readback.Equal(ctx, path, b.root, root, tree.CompareOptions{Links: true, Flags: extfs.KeptFlags})
 }
 
 // countedImage is a file that tells how much was written to it.
@@ -234,7 +238,7 @@ func (c *countedImage) WriteAt(p []byte, off int64) (int, error) {
 // upperMark names, by a file handle, the directory of the upper layer that an
 // index entry is of, or on the index itself the upper layer (Linux,
 // fs/overlayfs/super.c: ovl_get_indexdir; namei.c: ovl_verify_index).
-const upperMark = overlayMarks + "upper"
+const upperMark = overlay.MarkPrefix + "upper"
 
 // withoutUpperHandles leaves out what names inodes of the layer itself, which
 // have other numbers in a new image: overlayfs would refuse to mount the layer,
@@ -256,7 +260,7 @@ func withoutUpperHandles(root *tree.Node, works ...string) (*tree.Node, error) {
 			return nil, err
 		}
 		fresh := *index
-		fresh.Xattrs = index.Xattrs.Filter(func(x tree.Xattr) bool { return x.Name != upperMark && x.Name != overlayMarks+"origin" })
+		fresh.Xattrs = index.Xattrs.Filter(func(x tree.Xattr) bool { return x.Name != upperMark && x.Name != overlay.MarkPrefix+"origin" })
 		keep := make(tree.List, 0, len(kids))
 		for _, k := range kids {
 			if _, ok := k.Xattrs.Get(upperMark); !ok || k.Type != tree.Directory {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"relive/dmmerge"
+	"relive/overlay"
 	"relive/tree"
 )
 
@@ -62,7 +63,7 @@ func TestWithoutUpperHandles(t *testing.T) {
 	var list []string
 	err = tree.Walk(t.Context(), got, func(path string, n *tree.Node) error {
 		for _, x := range n.Xattrs {
-			path += " " + strings.TrimPrefix(x.Name, overlayMarks)
+			path += " " + strings.TrimPrefix(x.Name, overlay.MarkPrefix)
 		}
 		list = append(list, path)
 		return nil

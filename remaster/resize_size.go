@@ -3,6 +3,7 @@ package remaster
 import (
 	"context"
 
+	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
 )
@@ -71,16 +72,16 @@ func (p *ResizePlan) choose(ctx context.Context, r *resizing, want NewSize, free
 		return nil
 	}
 	if size > largestImage {
-		return refusal.New("choose a smaller size", "%s: %s for %s is more than the %s that images are made of at most", p.live.Dir, Bytes(size), r.target, Bytes(largestImage))
+		return refusal.New("choose a smaller size", "%s: %s for %s is more than the %s that images are made of at most", p.live.Dir, bytesize.Format(size), r.target, bytesize.Format(largestImage))
 	}
 	limit, err := hostdisk.MaxFileSize(p.live.Dir)
 	if err == nil && size > limit {
 		return refusal.New("give at most "+sizeArg(limit/mib*mib)+", or max", "%s: %s cannot have %s, since a file on this file system cannot have more than %s",
-			p.live.Dir, r.target, Bytes(size), Bytes(limit))
+			p.live.Dir, r.target, bytesize.Format(size), bytesize.Format(limit))
 	}
 	if size < r.OldSize && size < r.Least {
 		return refusal.New("give at least "+sizeArg(r.Least)+", or min", "%s: %s is too small for %s: what it holds needs %s, and with its own tables and some room that is at least %s",
-			p.live.Dir, Bytes(max(size, 0)), r.target, Bytes(r.Holds), Bytes(r.Least))
+			p.live.Dir, bytesize.Format(max(size, 0)), r.target, bytesize.Format(r.Holds), bytesize.Format(r.Least))
 	}
 	return r.fit(ctx, size)
 }

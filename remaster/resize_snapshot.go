@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"relive/dmmerge"
+	"relive/remaster/hostdisk"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
@@ -47,7 +49,7 @@ func (p *ResizePlan) addSnapshot(ctx context.Context, target string) error {
 		return err
 	}
 	c.most = never
-	p.env.phase("looking for chunks that hold nothing", 0)
+	p.env.Phase("looking for chunks that hold nothing", 0)
 	if c.Holds, err = c.holds(ctx); err != nil {
 		return err
 	}
@@ -90,7 +92,7 @@ func (c *snapshotResize) holds(ctx context.Context) (int64, error) {
 func (c *snapshotResize) free() (iter.Seq2[dmmerge.Extent, error], error) {
 	// Bitmaps that cannot be trusted show with the first range.
 	for _, err := range c.s.FS.FreeRanges() {
-		if damage(err) {
+		if tree.IsDamage(err) {
 			return nil, nil
 		}
 		if err != nil {
@@ -157,7 +159,7 @@ type growingFile struct {
 // Truncate implements dmmerge.Resizable.
 func (g growingFile) Truncate(size int64) error {
 	if g.whole {
-		if err := setAsideSpace(g.File, size); err != nil {
+		if err := hostdisk.Preallocate(g.File, size); err != nil {
 			return err
 		}
 	}
@@ -179,7 +181,7 @@ func (c *snapshotResize) enlarge() (err error) {
 // repack writes a smaller COW, makes it durable, reads it back and compares what
 // both show.
 func (c *snapshotResize) repack(ctx context.Context, path string) (err error) {
-	out, err := createLike(path, c.path)
+	out, err := hostdisk.CreateLike(path, c.path)
 	if err != nil {
 		return err
 	}
@@ -190,8 +192,8 @@ func (c *snapshotResize) repack(ctx context.Context, path string) (err error) {
 		return err
 	}
 	o.Size = c.Size
-	env.phase("repacking "+c.target, 2*int64(c.s.COW.Chunks())*c.s.COW.ChunkBytes())
-	o.Progress = func(n, _ int64) { env.done(n) }
+	env.Phase("repacking "+c.target, 2*int64(c.s.COW.Chunks())*c.s.COW.ChunkBytes())
+	o.Progress = func(n, _ int64) { env.Done(n) }
 	file := written.New(out)
 	if _, err := dmmerge.Repack(ctx, c.s.Device, file, o); err != nil {
 		return err
@@ -199,24 +201,24 @@ func (c *snapshotResize) repack(ctx context.Context, path string) (err error) {
 	if err := c.setAside(out); err != nil {
 		return err
 	}
-	env.phase("syncing", 0)
+	env.Phase("syncing", 0)
 	if err := written.Settle(ctx, out); err != nil {
 		return err
 	}
-	env.phase("reading "+c.target+" back", 0)
-	if err := holds(ctx, file, path); err != nil {
+	env.Phase("reading "+c.target+" back", 0)
+	if err := readback.SameBytes(ctx, file, path); err != nil {
 		return err
 	}
 	cow, err := dmmerge.Open(out, c.Size, c.target)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
-	dev, err := cow.Over(unclosed{Content: c.p.live.Base.Inner.Content})
+	dev, err := cow.Over(tree.Unclosed{Content: c.p.live.Base.Inner.Content})
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	if err := c.same(ctx, dev); err != nil {
-		return fmt.Errorf("%s: %w: %w", path, ErrReadBack, err)
+		return fmt.Errorf("%s: %w: %w", path, readback.Err, err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
@@ -19,7 +20,7 @@ import (
 )
 
 // tryResize resizes a directory.
-func tryResize(t testing.TB, e *remaster.Env, dir string, o remaster.ResizeOptions) (*remaster.ResizeResult, error) {
+func tryResize(t testing.TB, e *job.Env, dir string, o remaster.ResizeOptions) (*remaster.ResizeResult, error) {
 	t.Helper()
 	opened, err := remaster.Open(t.Context(), e, dir)
 	systest.Must(t, err)

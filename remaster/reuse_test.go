@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -145,7 +146,7 @@ func busy(t testing.TB, o squash.WriteOptions) *live {
 }
 
 // compactTo writes the new base to a file of its own.
-func (l *live) compactTo(e *remaster.Env, path string) {
+func (l *live) compactTo(e *job.Env, path string) {
 	l.t.Helper()
 	opened, err := remaster.Open(l.t.Context(), e, l.dir)
 	systest.Must(l.t, err)

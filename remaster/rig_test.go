@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/squash/codec"
@@ -119,11 +120,11 @@ func (l *live) view() string {
 }
 
 // environment is what the pipelines need.
-func environment(t testing.TB, mode codec.Mode) *remaster.Env {
+func environment(t testing.TB, mode codec.Mode) *job.Env {
 	t.Helper()
 	lib, err := codec.Open(mode)
 	systest.Must(t, err)
-	return &remaster.Env{Library: lib, Jobs: 2, Tool: "relive test"}
+	return &job.Env{Library: lib, Jobs: 2, Tool: "relive test"}
 }
 
 // plan plans a compaction of the directory; it is closed with the test.

@@ -9,7 +9,10 @@ import (
 	"strings"
 
 	"relive/remaster/checksum"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
+	"relive/remaster/sumlist"
 	"relive/remaster/swap"
 	"relive/squash"
 	"relive/tree"
@@ -19,7 +22,7 @@ import (
 // option rollback of antiX does: what is live becomes .bad, .old becomes live.
 type RollbackPlan struct {
 	found *Found
-	env   *Env
+	env   *job.Env
 	steps []swap.Step
 	// remade are companions to be made for the former base, where none was kept.
 	remade []companion
@@ -35,7 +38,7 @@ type RollbackPlan struct {
 
 // PlanRollback looks whether the former state is there whole. Where it is not,
 // that is a Refusal.
-func PlanRollback(ctx context.Context, e *Env, dir string, opts ...Option) (*RollbackPlan, error) {
+func PlanRollback(ctx context.Context, e *job.Env, dir string, opts ...Option) (*RollbackPlan, error) {
 	found, err := findFormer(dir, opts...)
 	if err != nil {
 		return nil, err
@@ -93,7 +96,7 @@ func (p *RollbackPlan) kernels() (names []string) {
 }
 
 func (p *RollbackPlan) path(name string) string { return filepath.Join(p.found.Dir, name) }
-func (p *RollbackPlan) has(name string) bool    { return exists(p.path(name)) }
+func (p *RollbackPlan) has(name string) bool    { return hostdisk.Exists(p.path(name)) }
 
 // checkInUse refuses while one of the files is mounted.
 func (p *RollbackPlan) checkInUse() error {
@@ -139,7 +142,7 @@ func (p *RollbackPlan) mustPart(ctx context.Context, former *Live) (bool, error)
 	if leans, err := former.Overlay.leans(); leans || err != nil {
 		return leans, err
 	}
-	p.env.phase("comparing the present base with the former state", 0)
+	p.env.Phase("comparing the present base with the former state", 0)
 	if astray, err := former.Astray(ctx, present.Base); astray || err != nil {
 		return astray, err
 	}
@@ -268,7 +271,7 @@ func (p *RollbackPlan) checkFormer(ctx context.Context) error {
 	}
 	if c, ok := l.files.sum(); ok {
 		for _, list := range l.files.sums {
-			if why := list.unread(); why != "" && list.name == c.name {
+			if why := list.Unread(); why != "" && list.Name == c.name {
 				return refusal.New("remove it to go back all the same", "the sum of the former %s cannot be read: %s.old: %s", f.base, c.name, why)
 			}
 		}
@@ -302,7 +305,7 @@ func (p *RollbackPlan) checkSums(ctx context.Context, l *Live) error {
 	c := l.planSourceCheck(names, false, func(string, ...any) {})
 	for i := range c.files {
 		file := &c.files[i]
-		p.env.phase("summing "+filepath.Base(file.shown), 0)
+		p.env.Phase("summing "+filepath.Base(file.shown), 0)
 		facts, err := file.compare(ctx)
 		if err != nil {
 			return err
@@ -323,14 +326,14 @@ func (p *RollbackPlan) texts(ctx context.Context) (map[string][]byte, error) {
 		changed[name] = true
 	}
 	sum := func(name string, kind checksum.Kind) (string, error) {
-		p.env.phase("summing "+name+".old", 0)
+		p.env.Phase("summing "+name+".old", 0)
 		sums, err := checksum.File(ctx, p.path(name+".old"), -1, kind)
 		return sums[kind], err
 	}
-	var lists []*sumList
+	var lists []*sumlist.List
 	for _, c := range p.remade {
 		if c.list != nil {
-			lists = append(lists, c.list.clone())
+			lists = append(lists, c.list.Copy())
 			continue
 		}
 		now, err := sum(f.base, c.sum)
@@ -339,7 +342,7 @@ func (p *RollbackPlan) texts(ctx context.Context) (map[string][]byte, error) {
 		}
 		texts[c.name] = c.content(f.base, baseFacts{}, map[checksum.Kind]string{c.sum: now})
 	}
-	_, _, err := followSums(lists, changed, func(name string, kind checksum.Kind) (string, bool, error) {
+	_, _, err := sumlist.Follow(lists, changed, func(name string, kind checksum.Kind) (string, bool, error) {
 		if text, ok := texts[name]; ok {
 			return checksum.Bytes(kind, text), false, nil
 		}
@@ -350,14 +353,14 @@ func (p *RollbackPlan) texts(ctx context.Context) (map[string][]byte, error) {
 		return now, false, err
 	})
 	for _, l := range lists {
-		texts[l.name] = l.Bytes()
+		texts[l.Name] = l.Bytes()
 	}
 	return texts, err
 }
 
 // Run does what the plan says.
 func (p *RollbackPlan) Run(ctx context.Context) (err error) {
-	t, err := p.env.begin(p.found.Dir, "rollback", p.steps)
+	t, err := begin(p.env, p.found.Dir, "rollback", p.steps)
 	if err != nil {
 		return err
 	}

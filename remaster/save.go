@@ -9,7 +9,9 @@ import (
 
 	"relive/overlay"
 	"relive/remaster/exclude"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
+	"relive/remaster/unmatched"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -39,7 +41,7 @@ type SaveOptions struct {
 // SavePlan is what bringing a layer into the rootfs takes.
 type SavePlan struct {
 	live *Live
-	env  *Env
+	env  *job.Env
 	o    SaveOptions
 	from *saveSource
 	plan *RelayerPlan
@@ -52,11 +54,11 @@ type SavePlan struct {
 // SaveSummary is the part of a plan that is shown.
 type SaveSummary struct {
 	RelayerSummary
-	Dir      string `json:"dir"`
-	From     string `json:"from"` // the directory of the layer
-	Form     Form   `json:"form"`
-	VID      string `json:"vid,omitempty"`
-	Standing        // the rootfs holds this very layer already
+	Dir          string `json:"dir"`
+	From         string `json:"from"` // the directory of the layer
+	Form         Form   `json:"form"`
+	VID          string `json:"vid,omitempty"`
+	job.Standing        // the rootfs holds this very layer already
 	// Changes are those against what the rootfs showed. Files of the same size and
 	// time are taken for the same, as rsync does.
 	Changes  ChangeTotals `json:"changes"`
@@ -84,7 +86,7 @@ const saveList = "antix-save"
 // Files may change all the while. One that is not any more what it was when it
 // was listed is copied aside at one moment, and the plan is made again; one that
 // does not hold still for that is an error that names it.
-func (l *Live) PlanSave(ctx context.Context, e *Env, from string, o SaveOptions) (*SavePlan, error) {
+func (l *Live) PlanSave(ctx context.Context, e *job.Env, from string, o SaveOptions) (*SavePlan, error) {
 	if !l.Layout.Traits().SavesByHand {
 		return nil, refusal.New("other layouts write to their overlay while they run, and have nothing to save", "%s: is laid out as %s, and only antiX and MX Linux keep what they write in RAM until it is saved", l.Dir, l.Layout.Name())
 	}
@@ -108,7 +110,7 @@ func (p *SavePlan) Close() error { return p.from.Close() }
 // make makes the plan of what the source holds now.
 func (p *SavePlan) make(ctx context.Context) error {
 	l, s := p.live, &p.Summary
-	p.env.phase("looking at "+p.from.path, 0)
+	p.env.Phase("looking at "+p.from.path, 0)
 	*s = SaveSummary{Dir: l.Dir, From: p.from.path, Form: p.from.form, Notes: []string{}}
 	if err := p.from.freeze(ctx); err != nil {
 		return err
@@ -155,7 +157,7 @@ func (p *SavePlan) make(ctx context.Context) error {
 		return err
 	}
 	is, err := p.upToDate(ctx, p.plan.made[0].root)
-	s.stands(is)
+	s.Stands(is)
 	return err
 }
 
@@ -187,9 +189,9 @@ func (p *SavePlan) layer() (overlay.Layer, error) {
 	for _, c := range counts {
 		x.Entries, x.Bytes = x.Entries+c.Entries, x.Bytes+c.Bytes
 	}
-	var u unmatched
-	u.excludes(counts[:len(p.o.Exclude)], 0, "", p.from.root)
-	if p.unmatched, err = u.check(p.from.path, p.o.AllowUnmatched); err != nil {
+	var u unmatched.Names
+	u.Excludes(counts[:len(p.o.Exclude)], 0, "", p.from.root)
+	if p.unmatched, err = u.Check(p.from.path, p.o.AllowUnmatched); err != nil {
 		return overlay.Layer{}, err
 	}
 	layer := overlay.Layer{Root: set.Apply(p.from.root), Form: overlay.OverlayFS, Namespace: overlay.Trusted, Index: p.from.index}

@@ -13,6 +13,7 @@ import (
 
 	"relive/remaster"
 	"relive/remaster/exclude"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/squash/codec"
@@ -21,7 +22,7 @@ import (
 )
 
 // save brings a layer into a rootfs.
-func save(t testing.TB, e *remaster.Env, dir, from string, o remaster.SaveOptions) (*remaster.SaveSummary, error) {
+func save(t testing.TB, e *job.Env, dir, from string, o remaster.SaveOptions) (*remaster.SaveSummary, error) {
 	t.Helper()
 	l, err := remaster.Open(t.Context(), e, dir)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"relive/remaster/hostdisk"
+	"relive/remaster/nearest"
 	"relive/remaster/refusal"
 	"slices"
 	"strings"
@@ -76,7 +78,7 @@ func (a AntiX) findSet(at place, dir, generation, set string) (*Found, error) {
 	where := filepath.Join(f.Dir, set)
 	switch {
 	case !isDir(at, where):
-		return nil, refusal.New(refusal.JoinHints(didYouMean(set, nearSets(at, f.Dir)), "relive sets "+dir+" lists those that are there"), "%s: there is no set %s", dir, set)
+		return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(set, nearSets(at, f.Dir)), "relive sets "+dir+" lists those that are there"), "%s: there is no set %s", dir, set)
 	case isFile(at, filepath.Join(where, antixBase)):
 		return nil, refusal.New("give that directory itself", "%s: holds a linuxfs, and is a live directory of its own", where)
 	case !holdsSet(at, where, ""), generation != "" && !holdsSet(at, where, generation):
@@ -128,7 +130,7 @@ func setName(dir, name string) (string, error) {
 	}
 	name = path.Clean(name)
 	// A set may be given by the way to it from above: ../antiX/work is work.
-	if rest, ok := strings.CutPrefix(name, "../"+baseName(dir)); ok && (rest == "" || rest[0] == '/') {
+	if rest, ok := strings.CutPrefix(name, "../"+hostdisk.BaseName(dir)); ok && (rest == "" || rest[0] == '/') {
 		name = path.Clean(strings.TrimPrefix(rest, "/"))
 	}
 	switch {
@@ -163,7 +165,7 @@ func (f *Found) checkNewSet(name string) (string, error) {
 		return "", refusal.New("give it another name", "%s: is the name of something else in %s", name, f.Dir)
 	case overlays && (len(parts) > 1 || name != last || !strings.HasPrefix(name, liveosOverlay)):
 		return "", refusal.New("give it a name that begins with overlay-, as "+liveosOverlay+last, "%s: is no name for an overlay of LiveOS", name)
-	case exists(filepath.Join(f.Dir, name)):
+	case hostdisk.Exists(filepath.Join(f.Dir, name)):
 		return "", refusal.New("give it another name, or remove that one with relive sets rm", "%s: is there already", filepath.Join(f.Dir, name))
 	}
 	if above := filepath.Join(f.Dir, filepath.Dir(name)); !isDir(f.at, above) {

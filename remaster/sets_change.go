@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"relive/extfs"
+	"relive/remaster/bytesize"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/tree"
@@ -21,7 +24,7 @@ import (
 
 // PlanSetRemove looks what is lost when a set is removed. It changes nothing.
 // Without yes that is a Refusal that tells it.
-func PlanSetRemove(ctx context.Context, e *Env, dir, name string, yes bool) (*SetChange, error) {
+func PlanSetRemove(ctx context.Context, e *job.Env, dir, name string, yes bool) (*SetChange, error) {
 	p, err := findForSets(e, "sets rm", dir)
 	if err != nil {
 		return nil, err
@@ -63,7 +66,7 @@ func PlanSetRemove(ctx context.Context, e *Env, dir, name string, yes bool) (*Se
 // a rollback needs it.
 func (p *SetChange) removeDefault() error {
 	for _, name := range []string{antixRoot, antixHome} {
-		if !exists(p.path(name)) {
+		if !hostdisk.Exists(p.path(name)) {
 			continue
 		}
 		p.done = append(p.done, swap.Remove{Path: name})
@@ -157,7 +160,7 @@ func (p *SetChange) lose(name string) error {
 	if c, err := hostfs.OpenFile(at); err == nil {
 		if img, err := extfs.Open(c, c.Size(), name); err == nil {
 			s := imageStatus(&Image{Path: at, Size: c.Size(), FS: img})
-			words = fmt.Sprintf("%s in %d files and directories, ", Bytes(s.UsedBytes), s.UsedInodes)
+			words = fmt.Sprintf("%s in %d files and directories, ", bytesize.Format(s.UsedBytes), s.UsedInodes)
 			if t := lastWritten(img); t != (tree.Time{}) {
 				written = t.Time()
 			}
@@ -187,7 +190,7 @@ func (p *SetChange) tellEntries(ctx context.Context, then string) {
 }
 
 // PlanSetRename looks whether a set can get another name. It changes nothing.
-func PlanSetRename(ctx context.Context, e *Env, dir, name, now string) (*SetChange, error) {
+func PlanSetRename(ctx context.Context, e *job.Env, dir, name, now string) (*SetChange, error) {
 	p, err := findForSets(e, "sets rename", dir)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster/hostdisk"
+	"relive/remaster/job"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/remaster/written"
@@ -26,7 +28,7 @@ import (
 // SetChange is what a change of persistence sets will do.
 type SetChange struct {
 	found *Found
-	env   *Env
+	env   *job.Env
 	verb  string
 	// copies are the files that are copied, by their names in the set.
 	from   string
@@ -51,7 +53,7 @@ type setCopy struct {
 }
 
 // findForSets finds a live directory whose sets are to be changed.
-func findForSets(e *Env, verb, dir string) (*SetChange, error) {
+func findForSets(e *job.Env, verb, dir string) (*SetChange, error) {
 	f, err := Find(dir, AnySet())
 	if err != nil {
 		return nil, err
@@ -97,7 +99,7 @@ func (p *SetChange) images(set string) (paths []string) {
 		set = "."
 	}
 	for _, name := range []string{antixRoot, antixHome} {
-		if at := p.path(path.Join(set, name)); exists(at) {
+		if at := p.path(path.Join(set, name)); hostdisk.Exists(at) {
 			paths = append(paths, at)
 		}
 	}
@@ -106,7 +108,7 @@ func (p *SetChange) images(set string) (paths []string) {
 
 // PlanSetClone looks whether a set can be copied to a new one. It changes
 // nothing. from is the name of the set to copy, "" the default one.
-func PlanSetClone(ctx context.Context, e *Env, dir, name, from string) (*SetChange, error) {
+func PlanSetClone(ctx context.Context, e *job.Env, dir, name, from string) (*SetChange, error) {
 	p, err := findForSets(e, "sets clone", dir)
 	if err != nil {
 		return nil, err
@@ -231,7 +233,7 @@ func eachData(c tree.Content, fn func(start, end int64) error) error {
 
 // Run does what the plan says.
 func (p *SetChange) Run(ctx context.Context) (err error) {
-	t, err := p.env.begin(p.found.Dir, p.verb, p.done)
+	t, err := begin(p.env, p.found.Dir, p.verb, p.done)
 	if err != nil {
 		return err
 	}
@@ -243,7 +245,7 @@ func (p *SetChange) Run(ctx context.Context) (err error) {
 		}
 		steps = []swap.Step{swap.Move{From: t.made[p.Set], To: p.Set}}
 	}
-	p.env.phase("putting it in place", 0)
+	p.env.Phase("putting it in place", 0)
 	return t.commit(ctx, steps)
 }
 
@@ -279,7 +281,7 @@ func (p *SetChange) clone(ctx context.Context, t *transaction) error {
 // copy copies one file. Where the file system can, the copy shares its blocks;
 // otherwise it is written, synced, and read back from the disk.
 func (p *SetChange) copy(ctx context.Context, c setCopy, to string) (err error) {
-	before, err := stampOf(c.path)
+	before, err := hostdisk.StampOf(c.path)
 	if err != nil {
 		return err
 	}
@@ -288,7 +290,7 @@ func (p *SetChange) copy(ctx context.Context, c setCopy, to string) (err error) 
 		return err
 	}
 	defer in.Close()
-	out, err := createLike(to, c.path)
+	out, err := hostdisk.CreateLike(to, c.path)
 	if err != nil {
 		return err
 	}
@@ -313,7 +315,7 @@ func (p *SetChange) copy(ctx context.Context, c setCopy, to string) (err error) 
 	if err := out.Close(); err != nil {
 		return err
 	}
-	if after, err := stampOf(c.path); err != nil {
+	if after, err := hostdisk.StampOf(c.path); err != nil {
 		return err
 	} else if after != before {
 		return refusal.New("see that no live system runs from it, and begin again", "%s: changed while it was read", c.path)
@@ -323,7 +325,7 @@ func (p *SetChange) copy(ctx context.Context, c setCopy, to string) (err error) 
 	}
 	if shared {
 		if st, err := os.Stat(to); err != nil || st.Size() != c.size {
-			return fmt.Errorf("%s: %w", to, errors.Join(ErrReadBack, err))
+			return fmt.Errorf("%s: %w", to, errors.Join(readback.Err, err))
 		}
 		return nil
 	}
@@ -345,8 +347,8 @@ func (p *SetChange) copyData(ctx context.Context, out *os.File, in tree.Content,
 	if err := out.Truncate(c.size); err != nil {
 		return nil, err
 	}
-	p.env.phase("copying "+c.name, c.size)
-	b := make([]byte, copyBuffer)
+	p.env.Phase("copying "+c.name, c.size)
+	b := make([]byte, hostdisk.CopyBuffer)
 	for off := int64(0); off < c.size; {
 		start, end, err := in.NextData(off)
 		if errors.Is(err, io.EOF) {
@@ -370,7 +372,7 @@ func (p *SetChange) copyData(ctx context.Context, out *os.File, in tree.Content,
 			}
 			h.Write(piece)
 			if holes {
-				err = writeData(out, piece, at)
+				err = hostdisk.WriteSparse(out, piece, at)
 			} else {
 				_, err = out.WriteAt(piece, at)
 			}
@@ -378,7 +380,7 @@ func (p *SetChange) copyData(ctx context.Context, out *os.File, in tree.Content,
 				return nil, err
 			}
 			at += int64(len(piece))
-			p.env.done(at)
+			p.env.Done(at)
 		}
 		if end > start {
 			h.Sum(part.sum[:0])
@@ -394,14 +396,14 @@ func (p *SetChange) copyData(ctx context.Context, out *os.File, in tree.Content,
 func (p *SetChange) checkCopy(ctx context.Context, at string, c setCopy, parts []dataPart) error {
 	in, err := hostfs.OpenFile(at)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	defer in.Close()
 	if in.Size() != c.size {
-		return fmt.Errorf("%s: %w: it has %d bytes, not %d", at, ErrReadBack, in.Size(), c.size)
+		return fmt.Errorf("%s: %w: it has %d bytes, not %d", at, readback.Err, in.Size(), c.size)
 	}
-	p.env.phase("reading "+c.name+" back", c.size)
-	b := make([]byte, copyBuffer)
+	p.env.Phase("reading "+c.name+" back", c.size)
+	b := make([]byte, hostdisk.CopyBuffer)
 	read := func(start, end int64, fn func(p []byte) error) error {
 		for off := start; off < end; {
 			if err := ctx.Err(); err != nil {
@@ -409,13 +411,13 @@ func (p *SetChange) checkCopy(ctx context.Context, at string, c setCopy, parts [
 			}
 			piece := b[:min(int64(len(b)), end-off)]
 			if err := tree.ReadFull(in, piece, off); err != nil {
-				return fmt.Errorf("%w: %w", ErrReadBack, err)
+				return fmt.Errorf("%w: %w", readback.Err, err)
 			}
 			if err := fn(piece); err != nil {
 				return err
 			}
 			off += int64(len(piece))
-			p.env.done(off)
+			p.env.Done(off)
 		}
 		return nil
 	}
@@ -425,13 +427,13 @@ func (p *SetChange) checkCopy(ctx context.Context, at string, c setCopy, parts [
 			return err
 		}
 		if !bytes.Equal(h.Sum(nil), part.sum[:]) {
-			return fmt.Errorf("%s: %w: bytes %d to %d", at, ErrReadBack, part.start, part.end)
+			return fmt.Errorf("%s: %w: bytes %d to %d", at, readback.Err, part.start, part.end)
 		}
 	}
 	// What the copy has between these ranges must be zeros.
 	zeros := func(p []byte) error {
 		if !tree.IsZero(p) {
-			return fmt.Errorf("%s: %w: there is data in a hole", at, ErrReadBack)
+			return fmt.Errorf("%s: %w: there is data in a hole", at, readback.Err)
 		}
 		return nil
 	}

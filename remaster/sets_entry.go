@@ -14,8 +14,10 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/hostdisk"
 	"relive/remaster/menu"
 	"relive/remaster/newfile"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 )
 
@@ -234,15 +236,15 @@ func (e *SetEntry) arguments(f *Found, v *bootView, model *bootEntry, o *EntryOp
 			return refusal.New("relive sets rename gives it another one", "%s: init would not find a set of that name", pdir)
 		}
 		add = append(add, "pdir="+pdir)
-		here, err := stampOf(f.Dir)
+		here, err := hostdisk.StampOf(f.Dir)
 		if err != nil {
 			return err
 		}
-		there, err := stampOf(filepath.Join(f.Dir, e.Set))
+		there, err := hostdisk.StampOf(filepath.Join(f.Dir, e.Set))
 		if err != nil {
 			return err
 		}
-		if here.dev != there.dev && !slices.ContainsFunc(o.AddArgs, namesVolume) {
+		if here.Dev != there.Dev && !slices.ContainsFunc(o.AddArgs, namesVolume) {
 			return refusal.New("name it with --add-arg puuid=<UUID> (or plab=, pdev=)", "%s: lies on another file system than the live directory, and a boot has to be told which", filepath.Join(f.Dir, e.Set))
 		}
 	}
@@ -428,7 +430,7 @@ func (e *SetEntry) Write() (err error) {
 func holdsText(f *os.File, text []byte) error {
 	back, err := io.ReadAll(io.NewSectionReader(f, 0, int64(len(text))+1))
 	if err != nil || !bytes.Equal(back, text) {
-		return fmt.Errorf("%s: %w", f.Name(), errors.Join(ErrReadBack, err))
+		return fmt.Errorf("%s: %w", f.Name(), errors.Join(readback.Err, err))
 	}
 	return nil
 }

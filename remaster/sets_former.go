@@ -5,6 +5,8 @@ import (
 	"path"
 	"path/filepath"
 	"relive/overlay"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"slices"
 )
 
@@ -38,7 +40,7 @@ func rootOf(set string) string {
 
 // baseVID gives the version id of a base of antiX that lies in the live
 // directory, "" where it has none or cannot be read.
-func (l *Live) baseVID(e *Env, name string) VID {
+func (l *Live) baseVID(e *job.Env, name string) VID {
 	former, err := l.openFormer(e, filepath.Join(l.Dir, name))
 	if err != nil {
 		return "" // it is of no use then
@@ -53,13 +55,13 @@ func (l *Live) baseVID(e *Env, name string) VID {
 // keptWith picks those of the overlays of other sets whose n-th generation was
 // kept with the n-th former base: with antiX those that have its version id, with
 // others those that are there.
-func (l *Live) keptWith(e *Env, overlays []string, n int) (names []string, err error) {
+func (l *Live) keptWith(e *job.Env, overlays []string, n int) (names []string, err error) {
 	base := generation(l.files.base, n)
-	if !exists(filepath.Join(l.Dir, base)) {
+	if !hostdisk.Exists(filepath.Join(l.Dir, base)) {
 		return nil, nil
 	}
 	for _, name := range overlays {
-		if exists(filepath.Join(l.Dir, generation(name, n))) {
+		if hostdisk.Exists(filepath.Join(l.Dir, generation(name, n))) {
 			names = append(names, name)
 		}
 	}

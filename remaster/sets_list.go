@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"relive/extfs"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/tree"
 )
@@ -53,7 +54,7 @@ type SetStatus struct {
 func (s *SetStatus) Used() bool { return s.Root != nil && s.VIDState.Used() }
 
 // Sets lists the persistence sets of the live directory.
-func (l *Live) Sets(ctx context.Context, e *Env) (*SetList, error) {
+func (l *Live) Sets(ctx context.Context, e *job.Env) (*SetList, error) {
 	list := &SetList{Dir: l.Dir, Layout: l.Layout.Name(), Sets: []SetStatus{}, Note: l.Layout.Traits().OtherSets}
 	f := &Found{Dir: l.Dir, Layout: l.Layout, Set: l.Set, at: l.at, files: l.files}
 	if f.at == nil {
@@ -103,7 +104,7 @@ func (l *Live) Sets(ctx context.Context, e *Env) (*SetList, error) {
 
 // setStatus looks at one set. What is wrong with its images is noted, and no
 // error.
-func (l *Live) setStatus(ctx context.Context, e *Env, f *Found, name string) (*SetStatus, error) {
+func (l *Live) setStatus(ctx context.Context, e *job.Env, f *Found, name string) (*SetStatus, error) {
 	s := &SetStatus{Name: name, Dir: filepath.Join(l.Dir, name), Entries: []string{}, Problems: []string{}}
 	if name == DefaultSet {
 		s.Dir = l.Dir
@@ -233,7 +234,7 @@ func (l *Live) generations() (names []string) {
 
 // formerWith names the former base with that version id, "" where there is none
 // that can be read.
-func (l *Live) formerWith(e *Env, vid VID) string {
+func (l *Live) formerWith(e *job.Env, vid VID) string {
 	for _, name := range l.generations() {
 		if vid != "" && l.baseVID(e, name) == vid {
 			return name
@@ -243,7 +244,7 @@ func (l *Live) formerWith(e *Env, vid VID) string {
 }
 
 // setWarnings tells of the other sets that a boot would ignore.
-func (l *Live) setWarnings(ctx context.Context, e *Env) (out []string, err error) {
+func (l *Live) setWarnings(ctx context.Context, e *job.Env) (out []string, err error) {
 	if !l.Layout.Traits().VersionIDs {
 		return nil, nil
 	}
@@ -294,7 +295,7 @@ type setChecks struct {
 
 // checkSets tells of the other sets, which were written over the present base,
 // and refuses where they would destroy what lies over another one.
-func checkSets(ctx context.Context, e *Env, l *Live, o setChecks) error {
+func checkSets(ctx context.Context, e *job.Env, l *Live, o setChecks) error {
 	switch l.Layout.Traits().Sets {
 	case SetDirectories:
 		list, err := l.Sets(ctx, e)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"relive/overlay"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
 )
@@ -27,7 +29,7 @@ type RestampOptions struct {
 // RestampPlan is what a restamp will do.
 type RestampPlan struct {
 	live *Live
-	env  *Env
+	env  *job.Env
 	o    RestampOptions
 	part part // the new rootfs
 	// former is the base that the set was written over, nil where that does not
@@ -42,7 +44,7 @@ type RestampPlan struct {
 type RestampSummary struct {
 	Dir string `json:"dir"`
 	Set string `json:"set"`
-	Standing
+	job.Standing
 	Former   string         `json:"former,omitempty"` // the base that the set was written over
 	VID      string         `json:"vid"`
 	OldVID   string         `json:"old_vid"`
@@ -59,7 +61,7 @@ type RestampSummary struct {
 // made, and gets its version id. Where both changed the same path and nothing
 // decides that is a RebaseConflicts. It changes nothing. The plan is to be
 // closed.
-func (l *Live) PlanRestamp(ctx context.Context, e *Env, o RestampOptions) (p *RestampPlan, err error) {
+func (l *Live) PlanRestamp(ctx context.Context, e *job.Env, o RestampOptions) (p *RestampPlan, err error) {
 	if !l.Layout.Traits().VersionIDs {
 		return nil, refusal.New("relive rebase --onto does it together with the exchange of the base", "%s: boots of %s look at no version id, so that nothing tells which base an overlay was written over", l.Dir, l.Layout.Name())
 	}
@@ -81,7 +83,7 @@ func (l *Live) PlanRestamp(ctx context.Context, e *Env, o RestampOptions) (p *Re
 	case VIDNoOverlay:
 		return p, refusal.New("", "%s: the set %s has no rootfs, and a homefs fits any linuxfs", l.Dir, s.Set)
 	case VIDMatch, VIDNone, VIDUnstamped:
-		s.stands(true)
+		s.Stands(true)
 		return p, nil
 	case VIDBaseMissing:
 		return p, refusal.New("a compaction gives it one: relive compact "+l.Dir, "%s: linuxfs has no version id that could be stamped", l.Dir)
@@ -195,7 +197,7 @@ func (p *RestampPlan) rotation(name string) (steps []swap.Step, err error) {
 	l, keep := p.live, p.o.KeepOld
 	for n := MaxKeepOld; n >= 1; n-- {
 		old := generation(name, n)
-		if !exists(filepath.Join(l.Dir, old)) {
+		if !hostdisk.Exists(filepath.Join(l.Dir, old)) {
 			continue
 		}
 		if n >= keep {
@@ -233,7 +235,7 @@ func (p *RestampPlan) Run(ctx context.Context) (err error) {
 	}
 	start := time.Now()
 	l, pt := p.live, p.part
-	t, err := p.env.begin(l.Dir, "sets restamp", p.steps(pt.target))
+	t, err := begin(p.env, l.Dir, "sets restamp", p.steps(pt.target))
 	if err != nil {
 		return err
 	}
@@ -242,7 +244,7 @@ func (p *RestampPlan) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.env.phase("new "+pt.target, 0)
+	p.env.Phase("new "+pt.target, 0)
 	if err := pt.make(ctx, at); err != nil {
 		return fmt.Errorf("the new %s: %w", pt.target, err)
 	}
@@ -257,7 +259,7 @@ func (p *RestampPlan) Run(ctx context.Context) (err error) {
 	if err := l.unchanged(ctx); err != nil {
 		return err
 	}
-	p.env.phase("putting it in place", 0)
+	p.env.Phase("putting it in place", 0)
 	if err := t.commit(ctx, p.steps(t.made[pt.target])); err != nil {
 		return err
 	}

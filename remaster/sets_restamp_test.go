@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
@@ -17,7 +18,7 @@ import (
 )
 
 // restamp stamps a set, and gives the error of the plan.
-func restamp(t testing.TB, e *remaster.Env, dir, set string) error {
+func restamp(t testing.TB, e *job.Env, dir, set string) error {
 	t.Helper()
 	l, err := remaster.Open(t.Context(), e, dir, remaster.WithSet(set))
 	systest.Must(t, err)

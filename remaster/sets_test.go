@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/job"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
 	"relive/remaster/written"
@@ -32,7 +34,7 @@ func TestSetsCrash(t *testing.T) {
 	for _, name := range []string{"antiX/work/rootfs.old", "beside/rootfs", "beside/rootfs.old"} {
 		systest.CopyFile(t, start+"/antiX/work/rootfs", start+"/"+name)
 	}
-	reset := func(e *remaster.Env, d, set string) error {
+	reset := func(e *job.Env, d, set string) error {
 		l, err := remaster.Open(t.Context(), e, d+"/antiX", remaster.WithSet(set))
 		if err != nil {
 			return err
@@ -45,8 +47,8 @@ func TestSetsCrash(t *testing.T) {
 		_, err = p.Run(t.Context())
 		return err
 	}
-	change := func(plan func(e *remaster.Env, d string) (*remaster.SetChange, error)) func(e *remaster.Env, d string) error {
-		return func(e *remaster.Env, d string) error {
+	change := func(plan func(e *job.Env, d string) (*remaster.SetChange, error)) func(e *job.Env, d string) error {
+		return func(e *job.Env, d string) error {
 			p, err := plan(e, d+"/antiX")
 			if err != nil {
 				return err
@@ -55,27 +57,27 @@ func TestSetsCrash(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		run  func(e *remaster.Env, d string) error
+		run  func(e *job.Env, d string) error
 		dirs []string // each holds at any time what it holds before or after
 	}{
-		"clone": {change(func(e *remaster.Env, d string) (*remaster.SetChange, error) {
+		"clone": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
 			return remaster.PlanSetClone(t.Context(), e, d, "new", "work")
 		}), []string{"antiX/work", "antiX/new"}},
-		"clone beside": {change(func(e *remaster.Env, d string) (*remaster.SetChange, error) {
+		"clone beside": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
 			return remaster.PlanSetClone(t.Context(), e, d, "../new", "work")
 		}), []string{"antiX/work", "new"}},
-		"rm": {change(func(e *remaster.Env, d string) (*remaster.SetChange, error) {
+		"rm": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
 			return remaster.PlanSetRemove(t.Context(), e, d, "work", true)
 		}), []string{"antiX/work"}},
-		"rm beside": {change(func(e *remaster.Env, d string) (*remaster.SetChange, error) {
+		"rm beside": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
 			return remaster.PlanSetRemove(t.Context(), e, d, "../beside", true)
 		}), []string{"beside"}},
-		"rename": {change(func(e *remaster.Env, d string) (*remaster.SetChange, error) {
+		"rename": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
 			return remaster.PlanSetRename(t.Context(), e, d, "work", "../new")
 		}), []string{"antiX/work", "new"}},
-		"reset":        {func(e *remaster.Env, d string) error { return reset(e, d, "work") }, nil},
-		"reset beside": {func(e *remaster.Env, d string) error { return reset(e, d, "../beside") }, nil},
-		"restamp":      {func(e *remaster.Env, d string) error { return restamp(t, e, d+"/antiX", "work") }, nil},
+		"reset":        {func(e *job.Env, d string) error { return reset(e, d, "work") }, nil},
+		"reset beside": {func(e *job.Env, d string) error { return reset(e, d, "../beside") }, nil},
+		"restamp":      {func(e *job.Env, d string) error { return restamp(t, e, d+"/antiX", "work") }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -180,7 +182,7 @@ func TestSetCloneSparse(t *testing.T) {
 			_, err := f.WriteAt(b, off)
 			return err
 		}))
-		if !errors.Is(err, remaster.ErrReadBack) {
+		if !errors.Is(err, readback.Err) {
 			t.Errorf("a changed byte at %d: %v", off, err)
 		}
 	}

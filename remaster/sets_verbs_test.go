@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
@@ -80,7 +81,7 @@ func (s *sets) boot(set string, fn func(mnt string)) {
 func (s *sets) view(set string) *tree.Node { return openDir(s.t, duplicate(s.t, s.one(set).view())) }
 
 // open opens the live directory with a set.
-func (s *sets) open(set string) (*remaster.Env, *remaster.Live) {
+func (s *sets) open(set string) (*job.Env, *remaster.Live) {
 	s.t.Helper()
 	e := environment(s.t, codec.Auto)
 	l, err := remaster.Open(s.t.Context(), e, s.dir, remaster.WithSet(set))

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"relive/remaster/hostdisk"
 	"relive/remaster/menu"
 )
 
@@ -183,7 +184,7 @@ func (f *Found) setNames(v *bootView) (names []string, err error) {
 			return nil, err
 		}
 		for _, name := range kids[:min(len(kids), setDirs)] {
-			if at == ".." && name == baseName(f.Dir) || strings.Contains(name, ".relive-") {
+			if at == ".." && name == hostdisk.BaseName(f.Dir) || strings.Contains(name, ".relive-") {
 				continue
 			}
 			add(path.Join(at, name))

@@ -9,6 +9,7 @@ import (
 	"relive/dmmerge"
 	"relive/extfs"
 	"relive/remaster/exclude"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/tree"
 )
@@ -42,7 +43,7 @@ func (l *Live) openSnapshot(path string) error {
 	if err != nil {
 		return refusal.WithHint(err, "relive dm status "+path+" and relive dm recover "+path+" tell what can be saved")
 	}
-	dev, err := cow.Over(unclosed{Content: l.Base.Inner.Content})
+	dev, err := cow.Over(tree.Unclosed{Content: l.Base.Inner.Content})
 	if err != nil {
 		return err
 	}
@@ -133,7 +134,7 @@ func (b beginning) NextData(off int64) (start, end int64, err error) {
 // One without a header must be empty, unless forced, and what is left out need not
 // be readable. An image for e2fsck to repair (--image with --force) may hold a
 // broken file system.
-func (l *Live) checkSnapshot(ctx context.Context, e *Env, to *Intent) error {
+func (l *Live) checkSnapshot(ctx context.Context, e *job.Env, to *Intent) error {
 	s := l.snapshot()
 	if s == nil {
 		return nil
@@ -150,7 +151,7 @@ func (l *Live) checkSnapshot(ctx context.Context, e *Env, to *Intent) error {
 	if to.Force && to.Repair {
 		return nil
 	}
-	e.phase("reading the merged file system's metadata", 0)
+	e.Phase("reading the merged file system's metadata", 0)
 	root := l.Merged
 	if len(to.Excludes) > 0 {
 		set, err := exclude.New(to.Excludes)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"relive/extfs"
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/squash"
@@ -20,7 +21,7 @@ import (
 // says whether merged, base or overlay; "" is merged), any other directory, a
 // SquashFS image, an ext2/3/4 image, or the live system on a stick, which on
 // names where there are several.
-func OpenTree(ctx context.Context, e *Env, path, layer, on string, opts ...Option) (*tree.Node, io.Closer, error) {
+func OpenTree(ctx context.Context, e *job.Env, path, layer, on string, opts ...Option) (*tree.Node, io.Closer, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err
@@ -49,7 +50,7 @@ func OpenTree(ctx context.Context, e *Env, path, layer, on string, opts ...Optio
 var errNoImage = errors.New("no image of a file system")
 
 // openImageTree opens a SquashFS or ext image.
-func openImageTree(e *Env, path string) (*tree.Node, io.Closer, error) {
+func openImageTree(e *job.Env, path string) (*tree.Node, io.Closer, error) {
 	res, err := probeFile(host{}, path)
 	if err != nil {
 		return nil, nil, err
@@ -69,7 +70,7 @@ func openImageTree(e *Env, path string) (*tree.Node, io.Closer, error) {
 			return nil, nil, err
 		}
 		root, err := r.Root()
-		return closeOnError(root, closers{c, r}, err)
+		return closeOnError(root, tree.Closers{c, r}, err)
 	}
 	fs, err := extfs.Open(c, c.Size(), name)
 	if err != nil {
@@ -77,7 +78,7 @@ func openImageTree(e *Env, path string) (*tree.Node, io.Closer, error) {
 		return nil, nil, err
 	}
 	root, err := fs.Root()
-	return closeOnError(root, closers{c}, err)
+	return closeOnError(root, tree.Closers{c}, err)
 }
 
 func closeOnError(root *tree.Node, c io.Closer, err error) (*tree.Node, io.Closer, error) {
@@ -88,11 +89,11 @@ func closeOnError(root *tree.Node, c io.Closer, err error) (*tree.Node, io.Close
 	return root, c, nil
 }
 
-func openDirTree(ctx context.Context, e *Env, path, layer string, opts []Option) (*tree.Node, io.Closer, error) {
+func openDirTree(ctx context.Context, e *job.Env, path, layer string, opts []Option) (*tree.Node, io.Closer, error) {
 	l, err := Open(ctx, e, path, opts...)
 	if errors.Is(err, ErrNoLayout) && layer == "" {
 		root, err := hostfs.Open(path)
-		return root, closers{}, err
+		return root, tree.Closers{}, err
 	}
 	if err != nil {
 		return nil, nil, err

@@ -10,6 +10,7 @@ import (
 
 	"relive/remaster/checksum"
 	"relive/remaster/refusal"
+	"relive/remaster/sumlist"
 	"relive/tree"
 )
 
@@ -29,7 +30,7 @@ type checkedFile struct {
 	shown string // for people
 	open  func() (tree.Content, error)
 	inode tree.Inode // where it is a node of a tree
-	known []knownSum
+	known []sumlist.Known
 	// changes: people change such files, so that another sum is told and no more.
 	changes bool
 }
@@ -46,20 +47,22 @@ type SumSource struct {
 func (l *Live) planSourceCheck(names []string, force bool, warn func(format string, args ...any)) *sourceCheck {
 	c := &sourceCheck{where: l.Dir, force: force, warn: warn}
 	for _, name := range names {
-		known := knownSums(l.files.sums, name)
+		known := sumlist.KnownOf(l.files.sums, name)
 		if len(known) == 0 || c.of(name) != nil {
 			continue
 		}
 		for i := range known {
-			known[i].in += l.generation
+			known[i].In += l.generation
 		}
 		at := l.path(name)
 		c.files = append(c.files, checkedFile{name: name, shown: at, known: known, open: func() (tree.Content, error) { return l.at.open(at) }})
 	}
 	for _, list := range l.files.sums {
-		about := slices.ContainsFunc(names, func(name string) bool { return stemOf(list.name) == name || stemOf(list.name) == stemOf(name) })
-		if why := list.unread(); why != "" && about {
-			warn("%s: %s, so that what it is of is not checked", list.name+l.generation, why)
+		about := slices.ContainsFunc(names, func(name string) bool {
+			return sumlist.Stem(list.Name) == name || sumlist.Stem(list.Name) == sumlist.Stem(name)
+		})
+		if why := list.Unread(); why != "" && about {
+			warn("%s: %s, so that what it is of is not checked", list.Name+l.generation, why)
 		}
 	}
 	return c
@@ -80,7 +83,7 @@ func (c *sourceCheck) sources() []SumSource {
 	out := []SumSource{}
 	for _, f := range c.files {
 		for _, k := range f.known {
-			out = append(out, SumSource{f.name, k.kind, k.in})
+			out = append(out, SumSource{f.name, k.Kind, k.In})
 		}
 	}
 	return out
@@ -127,9 +130,9 @@ func (f *checkedFile) compare(ctx context.Context) (facts []string, err error) {
 	defer content.Close()
 	var kinds []checksum.Kind
 	for _, k := range f.known {
-		kinds = append(kinds, k.kind)
+		kinds = append(kinds, k.Kind)
 	}
-	sums, err := hashContent(ctx, content, nil, kinds...)
+	sums, err := sumlist.HashContent(ctx, content, nil, kinds...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.shown, err)
 	}
@@ -139,8 +142,8 @@ func (f *checkedFile) compare(ctx context.Context) (facts []string, err error) {
 // differences tells which of the known sums are others.
 func (f *checkedFile) differences(sums map[checksum.Kind]string) (facts []string) {
 	for _, k := range f.known {
-		if got := sums[k.kind]; !strings.EqualFold(got, k.sum) {
-			facts = append(facts, fmt.Sprintf("%s is damaged or another one: its %s sum is %s, not %s as %s has it", f.shown, k.kind, got, k.sum, k.in))
+		if got := sums[k.Kind]; !strings.EqualFold(got, k.Sum) {
+			facts = append(facts, fmt.Sprintf("%s is damaged or another one: its %s sum is %s, not %s as %s has it", f.shown, k.Kind, got, k.Sum, k.In))
 		}
 	}
 	return facts

@@ -4,13 +4,14 @@ import (
 	"context"
 
 	"relive/overlay"
+	"relive/remaster/job"
 	"relive/squash"
 	"relive/tree"
 )
 
 // openStack opens a base that is several SquashFS images over each other, the
 // bottom first. The one at top is the Base; the others lie below it.
-func (l *Live) openStack(e *Env, paths []string, top int) error {
+func (l *Live) openStack(e *job.Env, paths []string, top int) error {
 	var roots []*tree.Node
 	for _, path := range paths {
 		if err := l.openBase(e, path); err != nil {

@@ -8,8 +8,10 @@ import (
 
 	"relive/dmmerge"
 	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash"
+	"relive/tree"
 )
 
 // Status is what there is to know of a live directory.
@@ -94,7 +96,7 @@ type CompactOutlook struct {
 
 // Status gathers what there is to know. It reads the overlay's changed files to
 // tell changes from copies.
-func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
+func (l *Live) Status(ctx context.Context, e *job.Env) (*Status, error) {
 	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Set: l.Set, HasVIDs: l.Layout.Traits().VersionIDs, Leftovers: []Leftover{}, Warnings: []string{}}
 	vids, err := l.VIDs()
 	if err != nil {
@@ -103,7 +105,7 @@ func (l *Live) Status(ctx context.Context, e *Env) (*Status, error) {
 	if s.Base, err = l.baseStatus(vids); err != nil {
 		return nil, err
 	}
-	var unreadable Unreadable
+	var unreadable tree.Unreadable
 	if l.Overlay != nil {
 		if s.Overlay, err = l.overlayStatus(ctx, e, vids, &unreadable); err != nil {
 			return nil, err
@@ -184,7 +186,7 @@ func (l *Live) baseStatus(vids VIDs) (BaseStatus, error) {
 	return s, err
 }
 
-func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs, unreadable *Unreadable) (*OverlayStatus, error) {
+func (l *Live) overlayStatus(ctx context.Context, e *job.Env, vids VIDs, unreadable *tree.Unreadable) (*OverlayStatus, error) {
 	o := l.Overlay
 	s := &OverlayStatus{Form: o.Form, Empty: o.Empty, Kept: o.Kept, VID: string(vids.Overlay), VIDState: vids.State}
 	var err error
@@ -214,7 +216,7 @@ func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs, unreadable 
 	if s.InUse, err = l.inUse(o.Path); err != nil {
 		return nil, err
 	}
-	e.phase("comparing "+o.Name()+" with "+l.Base.Name(), 0)
+	e.Phase("comparing "+o.Name()+" with "+l.Base.Name(), 0)
 	err = l.ReadableChanges(ctx, func(c Change) error {
 		s.Changes.Add(&c)
 		return nil
@@ -224,12 +226,12 @@ func (l *Live) overlayStatus(ctx context.Context, e *Env, vids VIDs, unreadable 
 
 // outlook plans a compaction and tells what it would cost, or why it would be
 // refused.
-func (l *Live) outlook(ctx context.Context, e *Env) (*CompactOutlook, error) {
+func (l *Live) outlook(ctx context.Context, e *job.Env) (*CompactOutlook, error) {
 	p, err := l.PlanCompact(ctx, e, CompactOptions{KeepOld: 1})
 	if r, ok := refusal.Is(err); ok {
 		return &CompactOutlook{Refused: r.Fact, Hint: r.Hint}, nil
 	}
-	if ctx.Err() == nil && damage(err) {
+	if ctx.Err() == nil && tree.IsDamage(err) {
 		return &CompactOutlook{Refused: err.Error(), Hint: refusal.Hint(err)}, nil
 	}
 	if err != nil {

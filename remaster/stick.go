@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"relive/remaster/hostdisk"
+	"relive/remaster/job"
+	"relive/remaster/nearest"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/stick"
@@ -129,7 +131,7 @@ func searchLives(ctx context.Context, at onStick, found func(*Found), problem fu
 }
 
 // Open opens one of the live systems on the stick.
-func (s *Stick) Open(ctx context.Context, e *Env, f FoundOnStick, opts ...Option) (*Live, error) {
+func (s *Stick) Open(ctx context.Context, e *job.Env, f FoundOnStick, opts ...Option) (*Live, error) {
 	found := f.Found
 	if set := setOf(opts); set != "" {
 		var err error
@@ -148,7 +150,7 @@ func (s *Stick) Open(ctx context.Context, e *Env, f FoundOnStick, opts ...Option
 // OpenOnStick opens the live system on a device or image of a stick: the only
 // one, or the one whose path there is where, as "1/antiX" or "1". It is closed
 // with the Live.
-func OpenOnStick(ctx context.Context, e *Env, path, where string, opts ...Option) (*Live, error) {
+func OpenOnStick(ctx context.Context, e *job.Env, path, where string, opts ...Option) (*Live, error) {
 	s, err := OpenStick(ctx, path)
 	if err != nil {
 		return nil, err
@@ -163,7 +165,7 @@ func OpenOnStick(ctx context.Context, e *Env, path, where string, opts ...Option
 	return l, nil
 }
 
-func (s *Stick) choose(ctx context.Context, e *Env, where string, opts []Option) (*Live, error) {
+func (s *Stick) choose(ctx context.Context, e *job.Env, where string, opts []Option) (*Live, error) {
 	fit := s.Lives
 	if where != "" {
 		fit = slices.DeleteFunc(slices.Clone(fit), func(f FoundOnStick) bool {
@@ -184,7 +186,7 @@ func (s *Stick) choose(ctx context.Context, e *Env, where string, opts []Option)
 			for _, f := range s.Lives {
 				all = append(all, f.Where())
 			}
-			return nil, refusal.New(refusal.JoinHints(didYouMean(where, all), "there are "+strings.Join(all, ", ")), "%s: there is no live system at %s", s.Disk.Path, where)
+			return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(where, all), "there are "+strings.Join(all, ", ")), "%s: there is no live system at %s", s.Disk.Path, where)
 		}
 		return nil, refusal.WithHint(fmt.Errorf("%s: %w", s.Disk.Path, ErrNoLayout), hint)
 	}

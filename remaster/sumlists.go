@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"relive/remaster/checksum"
+	"relive/remaster/hostdisk"
+	"relive/remaster/sumlist"
 )
 
 // mediumName is the name that the live directory has on its medium, "" where it
@@ -23,7 +25,7 @@ func (f *Found) mediumName() string {
 		}
 		return path.Base(f.Dir)
 	}
-	if name := baseName(f.Dir); name != "/" {
+	if name := hostdisk.BaseName(f.Dir); name != "/" {
 		return name
 	}
 	return ""
@@ -89,7 +91,7 @@ func (f *Found) listDirs() (dirs []string, err error) {
 // the live directory's files, in the state of that generation. Other lists are
 // nobody's business here. foreign are lists that name the base, of digests that
 // are not known.
-func (f *Found) findLists(generation string) (lists []*sumList, foreign []string, err error) {
+func (f *Found) findLists(generation string) (lists []*sumlist.List, foreign []string, err error) {
 	dirs, err := f.listDirs()
 	if err != nil {
 		return nil, nil, err
@@ -106,7 +108,7 @@ func (f *Found) findLists(generation string) (lists []*sumList, foreign []string
 		name := fromMedium(medium, at)
 		return own[name] || has(f.at, filepath.Join(f.Dir, name))
 	}
-	var all []*sumList
+	var all []*sumlist.List
 	for _, dir := range dirs {
 		names, err := f.at.list(filepath.Join(f.Dir, dir))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -140,8 +142,8 @@ func (f *Found) findLists(generation string) (lists []*sumList, foreign []string
 			if err != nil {
 				return nil, nil, err
 			}
-			l := &sumList{List: checksum.Parse(onMedium(medium, name), kind, text), name: name}
-			if about := stemOf(name); dir == path.Dir(f.files.base) && isFile(f.at, filepath.Join(f.Dir, about)) {
+			l := &sumlist.List{List: checksum.Parse(onMedium(medium, name), kind, text), Name: name}
+			if about := sumlist.Stem(name); dir == path.Dir(f.files.base) && isFile(f.at, filepath.Join(f.Dir, about)) {
 				own[about] = true // whatever it is, its sum stands among those of the live directory
 			}
 			for i := range l.Lines {
@@ -149,7 +151,7 @@ func (f *Found) findLists(generation string) (lists []*sumList, foreign []string
 				if at := l.Target(&l.Lines[i], there); at != "" {
 					target = fromMedium(medium, at)
 				}
-				l.targets = append(l.targets, target)
+				l.Targets = append(l.Targets, target)
 			}
 			f.aimAtBase(l)
 			all = append(all, l)
@@ -158,11 +160,11 @@ func (f *Found) findLists(generation string) (lists []*sumList, foreign []string
 	// A list of which another tells is kept in step with it.
 	for grown := true; grown; {
 		grown = false
-		all = slices.DeleteFunc(all, func(l *sumList) bool {
-			if !l.lists(isOwn) && !f.namedAfterOwn(l, own) {
+		all = slices.DeleteFunc(all, func(l *sumlist.List) bool {
+			if !l.Lists(isOwn) && !f.namedAfterOwn(l, own) {
 				return false
 			}
-			lists, own[l.name], grown = append(lists, l), true, true
+			lists, own[l.Name], grown = append(lists, l), true, true
 			return true
 		})
 	}
@@ -172,20 +174,20 @@ func (f *Found) findLists(generation string) (lists []*sumList, foreign []string
 // aimAtBase makes a list of one sum without a name, or with one that is not
 // there, one of the base where it is called after it: airootfs.sha512 is of
 // airootfs.sfs.
-func (f *Found) aimAtBase(l *sumList) {
+func (f *Found) aimAtBase(l *sumlist.List) {
 	base := f.files.base
-	if path.Dir(l.name) != path.Dir(base) || stemOf(l.name) != stemOf(base) || l.Sums() != 1 {
+	if path.Dir(l.Name) != path.Dir(base) || sumlist.Stem(l.Name) != sumlist.Stem(base) || l.Sums() != 1 {
 		return
 	}
 	for i := range l.Lines {
-		if l.Lines[i].Kind != "" && !has(f.at, filepath.Join(f.Dir, l.targets[i])) {
-			l.targets[i] = base
+		if l.Lines[i].Kind != "" && !has(f.at, filepath.Join(f.Dir, l.Targets[i])) {
+			l.Targets[i] = base
 		}
 	}
 }
 
 // namedAfterOwn reports whether a list without a sum is called after one of the
 // live directory's files: what it was to tell is missed then.
-func (f *Found) namedAfterOwn(l *sumList, own map[string]bool) bool {
-	return l.Sums() == 0 && (own[stemOf(l.name)] || path.Dir(l.name) == path.Dir(f.files.base) && stemOf(l.name) == stemOf(f.files.base))
+func (f *Found) namedAfterOwn(l *sumlist.List, own map[string]bool) bool {
+	return l.Sums() == 0 && (own[sumlist.Stem(l.Name)] || path.Dir(l.Name) == path.Dir(f.files.base) && sumlist.Stem(l.Name) == sumlist.Stem(f.files.base))
 }

@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"relive/remaster/checksum"
+	"relive/remaster/sumlist"
 	"relive/tree"
 	"slices"
 	"strings"
@@ -104,7 +105,7 @@ func (s *Swap) sumKinds(name string) (kinds []checksum.Kind) {
 	for _, c := range s.companions {
 		switch {
 		case c.list != nil:
-			for i, target := range c.list.targets {
+			for i, target := range c.list.Targets {
 				if target == name {
 					kinds = append(kinds, c.list.Lines[i].Kind)
 				}
@@ -128,10 +129,10 @@ func (s *Swap) companionTexts(sums map[string]map[checksum.Kind]string, text fun
 	for _, name := range s.void {
 		changed[name] = true
 	}
-	var lists []*sumList
+	var lists []*sumlist.List
 	for _, c := range s.companions {
 		if c.list != nil {
-			lists = append(lists, c.list.clone())
+			lists = append(lists, c.list.Copy())
 			continue
 		}
 		var err error
@@ -140,7 +141,7 @@ func (s *Swap) companionTexts(sums map[string]map[checksum.Kind]string, text fun
 		}
 		changed[c.name] = true
 	}
-	_, circle, err := followSums(lists, changed, func(name string, kind checksum.Kind) (string, bool, error) {
+	_, circle, err := sumlist.Follow(lists, changed, func(name string, kind checksum.Kind) (string, bool, error) {
 		if text, ok := texts[name]; ok {
 			return checksum.Bytes(kind, text), false, nil
 		}
@@ -156,7 +157,7 @@ func (s *Swap) companionTexts(sums map[string]map[checksum.Kind]string, text fun
 		s.warn("lists of sums list each other in a circle; not all can be right")
 	}
 	for _, l := range lists {
-		texts[l.name] = l.Bytes()
+		texts[l.Name] = l.Bytes()
 	}
 	return texts, err
 }

@@ -8,6 +8,8 @@ import (
 	"relive/extfs"
 	"relive/extfs/mkfs"
 	"relive/overlay"
+	"relive/remaster/hostdisk"
+	"relive/remaster/readback"
 	"relive/remaster/written"
 	"relive/tree"
 )
@@ -132,7 +134,7 @@ func restamped(o *Overlay, versionText []byte, now tree.Time) (*tree.Node, error
 // build writes the image to path, which must not exist, with the mode and owner
 // of the image that it takes the place of.
 func (f *freshImage) build(ctx context.Context, path, former string) (err error) {
-	out, err := createLike(path, former)
+	out, err := hostdisk.CreateLike(path, former)
 	if err != nil {
 		return err
 	}
@@ -156,7 +158,7 @@ func (f *freshImage) write(ctx context.Context, out *os.File) error {
 // check reads back the image that write has made, and compares it with what was
 // written and with what it was made from.
 func (f *freshImage) check(ctx context.Context, path string) error {
-	if err := holds(ctx, f.file, path); err != nil {
+	if err := readback.SameBytes(ctx, f.file, path); err != nil {
 		return err
 	}
 	return f.same(ctx, path)
@@ -168,20 +170,20 @@ func (f *freshImage) same(ctx context.Context, path string) error {
 	defer l.Close()
 	img, err := l.openImage(path)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	root, err := img.FS.Root()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	var e tree.Edits
 	e.Remove("lost+found")
 	if root, err = e.Apply(root); err != nil {
-		return fmt.Errorf("%w: %w", ErrReadBack, err)
+		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	want, err := e.Apply(f.root)
 	if err != nil {
 		return err
 	}
-	return mustEqual(ctx, path, want, root, tree.CompareOptions{Links: true, Flags: extfs.KeptFlags})
+	return readback.Equal(ctx, path, want, root, tree.CompareOptions{Links: true, Flags: extfs.KeptFlags})
 }

@@ -12,7 +12,10 @@ import (
 
 	"relive/dmmerge"
 	"relive/extfs/mkfs"
+	"relive/overlay"
+	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
+	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/remaster/written"
 	"relive/tree"
@@ -94,7 +97,7 @@ func (f *freshOverlay) snapshot(o *Overlay, target string) (part, error) {
 		return part{}, fmt.Errorf("the new %s: %w", target, err)
 	}
 	if size != s.Size {
-		f.warn("the new %s has %s, since a COW of the size of the old one is invalidated when it fills up", target, Bytes(size))
+		f.warn("the new %s has %s, since a COW of the size of the old one is invalidated when it fills up", target, bytesize.Format(size))
 	}
 	whole := s.Allocated >= s.Size
 	sparse, err := hostdisk.HoldsHoles(f.live.Dir)
@@ -106,7 +109,7 @@ func (f *freshOverlay) snapshot(o *Overlay, target string) (part, error) {
 		need = size
 	}
 	return part{target: target, need: need, make: func(ctx context.Context, path string) (err error) {
-		out, err := createLike(path, o.Path)
+		out, err := hostdisk.CreateLike(path, o.Path)
 		if err != nil {
 			return err
 		}
@@ -116,22 +119,22 @@ func (f *freshOverlay) snapshot(o *Overlay, target string) (part, error) {
 			return err
 		}
 		if whole {
-			if err := setAsideSpace(out, size); err != nil {
+			if err := hostdisk.Preallocate(out, size); err != nil {
 				return err
 			}
 		}
 		if err := written.Settle(ctx, out); err != nil {
 			return err
 		}
-		if err := holds(ctx, file, path); err != nil {
+		if err := readback.SameBytes(ctx, file, path); err != nil {
 			return err
 		}
 		fresh, err := dmmerge.Open(out, size, target)
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrReadBack, err)
+			return fmt.Errorf("%w: %w", readback.Err, err)
 		}
 		if fresh.Exceptions() != 0 {
-			return fmt.Errorf("%w: it has %d entries", ErrReadBack, fresh.Exceptions())
+			return fmt.Errorf("%w: it has %d entries", readback.Err, fresh.Exceptions())
 		}
 		return nil
 	}}, nil
@@ -157,7 +160,7 @@ func (f *freshOverlay) unions(o *Overlay) ([]part, error) {
 	if o.Image == nil {
 		var parts []part
 		for _, name := range f.live.files.overlay {
-			if at := f.live.path(name); exists(at) {
+			if at := f.live.path(name); hostdisk.Exists(at) {
 				parts = append(parts, emptyDirectory(name, at))
 			}
 		}
@@ -231,7 +234,7 @@ func emptyAt(root *tree.Node, now tree.Time, dirs ...string) (*tree.Node, error)
 		fresh := tree.NewDir("", 0o755)
 		fresh.Mtime = now
 		if n != nil {
-			fresh.Meta, fresh.Xattrs = n.Meta, n.Xattrs.Filter(func(x tree.Xattr) bool { return !isMark(x.Name) })
+			fresh.Meta, fresh.Xattrs = n.Meta, n.Xattrs.Filter(func(x tree.Xattr) bool { return !overlay.IsMark(x.Name) })
 		}
 		edits.Put(name, fresh)
 	}
@@ -299,7 +302,7 @@ func copyXattrs(to, from string) error {
 		return err
 	}
 	for _, x := range root.Xattrs {
-		if isMark(x.Name) {
+		if overlay.IsMark(x.Name) {
 			continue
 		}
 		if err := unix.Lsetxattr(to, x.Name, []byte(x.Value), 0); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/packages"
 )
 
@@ -11,7 +13,7 @@ import (
 // transaction: the base and what tells of it, further files, and the overlay.
 type Swap struct {
 	live *Live
-	env  *Env
+	env  *job.Env
 	verb string // that the journal tells of
 	// keepOld is how many former states are kept beside the new one.
 	keepOld int
@@ -49,7 +51,7 @@ func (s *Swap) need() (n int64, err error) {
 		n += r.need
 	}
 	for _, name := range s.twins() {
-		size, err := treeSize(filepath.Join(s.live.Dir, name))
+		size, err := hostdisk.TreeSize(filepath.Join(s.live.Dir, name))
 		if err != nil {
 			return 0, err
 		}
@@ -66,7 +68,7 @@ func (s *Swap) checkInUse() error {
 	if !s.stage {
 		paths = append(paths, l.Base.Path)
 		for _, name := range l.files.retired {
-			if path := filepath.Join(l.Dir, name); l.onHost() && exists(path) {
+			if path := filepath.Join(l.Dir, name); l.onHost() && hostdisk.Exists(path) {
 				paths = append(paths, path)
 			}
 		}
@@ -90,7 +92,7 @@ func (s *Swap) checkInUse() error {
 // run makes files by fill, and the parts, and puts all of them in place in one
 // transaction.
 func (s *Swap) run(ctx context.Context, fill func(t *transaction) error) (err error) {
-	t, err := s.env.begin(s.live.Dir, s.verb, s.steps(s.placeholders()))
+	t, err := begin(s.env, s.live.Dir, s.verb, s.steps(s.placeholders()))
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,7 @@ func (s *Swap) run(ctx context.Context, fill func(t *transaction) error) (err er
 		if err != nil {
 			return err
 		}
-		s.env.phase("new "+filepath.Base(r.target), 0)
+		s.env.Phase("new "+filepath.Base(r.target), 0)
 		if err := r.make(ctx, path); err != nil {
 			return fmt.Errorf("the new %s: %w", filepath.Base(r.target), err)
 		}
@@ -115,7 +117,7 @@ func (s *Swap) run(ctx context.Context, fill func(t *transaction) error) (err er
 	if err := s.live.unchanged(ctx); err != nil {
 		return err
 	}
-	s.env.phase("putting the new files in place", 0)
+	s.env.Phase("putting the new files in place", 0)
 	if err := s.emptyMarks(); err != nil {
 		return err
 	}

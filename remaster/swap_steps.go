@@ -3,6 +3,7 @@ package remaster
 import (
 	"cmp"
 	"path/filepath"
+	"relive/remaster/hostdisk"
 	"relive/remaster/swap"
 	"slices"
 )
@@ -11,7 +12,7 @@ import (
 // exist on both sides of a roll-back.
 func (s *Swap) twins() (names []string) {
 	for _, name := range s.live.files.follow {
-		if exists(filepath.Join(s.live.Dir, name)) {
+		if hostdisk.Exists(filepath.Join(s.live.Dir, name)) {
 			names = append(names, name)
 		}
 	}
@@ -55,7 +56,7 @@ func (s *Swap) steps(made map[string]string) []swap.Step {
 	}
 	setAside := func(name string) {
 		switch {
-		case !exists(filepath.Join(dir, name)):
+		case !hostdisk.Exists(filepath.Join(dir, name)):
 		case keep > 0:
 			steps = append(steps, swap.Move{From: name, To: generation(name, 1)})
 		default:
@@ -119,7 +120,7 @@ func (l *Live) bottomUp(names []string) []string {
 // none is to be kept those that are there stay.
 func replaceAlone(dir, name, made string, first, keep int) (steps []swap.Step) {
 	step := swap.Replace{New: made, Target: name}
-	if keep > 0 && exists(filepath.Join(dir, name)) {
+	if keep > 0 && hostdisk.Exists(filepath.Join(dir, name)) {
 		steps = rotateFrom(dir, name, first, keep)
 		step.Keep = generation(name, first)
 	}
@@ -133,7 +134,7 @@ func rotate(dir, name string, keep int) (steps []swap.Step) { return rotateFrom(
 // rotateFrom is rotate for the generations from first on.
 func rotateFrom(dir, name string, first, keep int) (steps []swap.Step) {
 	for n := MaxKeepOld; n >= first; n-- {
-		if !exists(filepath.Join(dir, generation(name, n))) {
+		if !hostdisk.Exists(filepath.Join(dir, generation(name, n))) {
 			continue
 		}
 		if n-first+1 >= keep {

@@ -10,8 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
+	"relive/tree"
 )
 
 // transaction is a swap of files of a live directory, by names relative to it.
@@ -19,12 +22,12 @@ type transaction struct {
 	*swap.Txn
 	prefix string            // of the live directory in that of the transaction
 	made   map[string]string // the temporary name for each target
-	locks  closers
+	locks  tree.Closers
 }
 
 // begin begins a transaction that is to end with these steps. Where they lead
 // out of the live directory it is one of the directory above.
-func (e *Env) begin(dir, verb string, steps []swap.Step) (t *transaction, err error) {
+func begin(e *job.Env, dir, verb string, steps []swap.Step) (t *transaction, err error) {
 	var disk swap.FS = swap.OS{}
 	if e.Disk != nil {
 		disk = e.Disk
@@ -43,7 +46,7 @@ func (e *Env) begin(dir, verb string, steps []swap.Step) (t *transaction, err er
 		if err != nil {
 			return nil, err
 		}
-		t.locks = closers{lock}
+		t.locks = tree.Closers{lock}
 	}
 	if t.Txn, err = swap.Begin(disk, ground, swap.Info{Verb: verb, Started: time.Now(), Tool: e.Tool}); err != nil {
 		return nil, errors.Join(err, t.locks.Close())
@@ -147,7 +150,7 @@ func groundOf(dir string, steps []swap.Step) (ground, prefix string) {
 		}
 	}
 	for ground = dir; above > 0; above-- {
-		prefix = path.Join(baseName(ground), prefix)
+		prefix = path.Join(hostdisk.BaseName(ground), prefix)
 		ground = filepath.Join(ground, "..")
 	}
 	return ground, prefix

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"relive/remaster/checksum"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
+	"relive/remaster/sumlist"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -42,7 +44,7 @@ const (
 // UpdatePlan is what an update will do.
 type UpdatePlan struct {
 	live  *Live
-	env   *Env
+	env   *job.Env
 	swap  *Swap
 	fresh *freshOverlay // over the source's base
 	from  *Live
@@ -61,7 +63,7 @@ type UpdateSummary struct {
 	Layout string `json:"layout"`
 	Source string `json:"source"` // where the new base lies
 	Mode   string `json:"mode"`   // "swap" or "stage"
-	Standing
+	job.Standing
 	Base     UpdateFile     `json:"base"`
 	Kernel   []UpdateFile   `json:"kernel"`
 	Overlay  UpdateOverlay  `json:"overlay"`
@@ -97,7 +99,7 @@ type UpdateResult struct {
 // PlanUpdate looks at everything that taking over the base of from depends on,
 // and decides what an update will do. It changes nothing. What makes the update
 // unsafe is a Refusal. from must stay open until the plan has run.
-func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptions) (*UpdatePlan, error) {
+func (l *Live) PlanUpdate(ctx context.Context, e *job.Env, from *Live, o UpdateOptions) (*UpdatePlan, error) {
 	p := &UpdatePlan{live: l, env: e, from: from, o: o}
 	p.swap = &Swap{live: l, env: e, verb: "update", keepOld: o.KeepOld, stage: o.Stage, warn: p.warn}
 	p.Summary = UpdateSummary{Dir: l.Dir, Layout: l.Layout.Name(), Source: from.Base.Path, Mode: "swap", KeepOld: o.KeepOld,
@@ -117,7 +119,7 @@ func (l *Live) PlanUpdate(ctx context.Context, e *Env, from *Live, o UpdateOptio
 	for _, f := range p.files {
 		p.swap.more = append(p.swap.more, f.target)
 	}
-	p.Summary.stands(!p.base && len(p.files) == 0)
+	p.Summary.Stands(!p.base && len(p.files) == 0)
 	if p.Summary.UpToDate {
 		return p, nil
 	}
@@ -299,9 +301,9 @@ func (p *UpdatePlan) same(ctx context.Context, name, from string) (bool, error) 
 	if a.Size() != b.Size() {
 		return false, nil
 	}
-	p.env.phase("comparing "+filepath.Base(name), a.Size())
+	p.env.Phase("comparing "+filepath.Base(name), a.Size())
 	x, y := tree.NewFile("", 0, nil), tree.NewFile("", 0, nil)
-	x.Data, x.Size, y.Data, y.Size = shared(a), a.Size(), shared(b), b.Size()
+	x.Data, x.Size, y.Data, y.Size = tree.Shared(a), a.Size(), tree.Shared(b), b.Size()
 	return tree.SameContent(ctx, x, y)
 }
 
@@ -331,7 +333,7 @@ func (p *UpdatePlan) planTied() error {
 	}
 	// What stands behind the base's name tells what it is: each has its own base.
 	behind := func(name, base string) string {
-		for _, stem := range []string{base, stemOf(base)} {
+		for _, stem := range []string{base, sumlist.Stem(base)} {
 			if rest, ok := strings.CutPrefix(name, stem); ok {
 				return rest
 			}

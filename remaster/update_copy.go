@@ -11,6 +11,7 @@ import (
 
 	"relive/remaster/checksum"
 	"relive/remaster/hostdisk"
+	"relive/remaster/readback"
 	"relive/remaster/written"
 	"relive/tree"
 )
@@ -57,12 +58,12 @@ func (p *UpdatePlan) transact(ctx context.Context, fill func(t *transaction) err
 	if p.base {
 		return p.swap.run(ctx, fill)
 	}
-	t, err := p.env.begin(p.live.Dir, "update", p.steps(p.swap.placeholders()))
+	t, err := begin(p.env, p.live.Dir, "update", p.steps(p.swap.placeholders()))
 	if err != nil {
 		return err
 	}
 	if err = fill(t); err == nil {
-		p.env.phase("putting the new files in place", 0)
+		p.env.Phase("putting the new files in place", 0)
 		err = t.commit(ctx, p.steps(t.made))
 	}
 	return t.end(err)
@@ -81,7 +82,7 @@ func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source st
 	if err != nil {
 		return nil, err
 	}
-	out, err := createLike(path, filepath.Join(dir, target))
+	out, err := hostdisk.CreateLike(path, filepath.Join(dir, target))
 	if err != nil {
 		return nil, err
 	}
@@ -92,27 +93,27 @@ func (p *UpdatePlan) take(ctx context.Context, t *transaction, target, source st
 		}
 	}
 	kinds := p.kinds(target, source)
-	env.phase("copying "+filepath.Base(target), in.Size())
-	if sums, err = copySummed(ctx, out, in, sparse, env.done, kinds...); err != nil {
+	env.Phase("copying "+filepath.Base(target), in.Size())
+	if sums, err = copySummed(ctx, out, in, sparse, env.Done, kinds...); err != nil {
 		return nil, fmt.Errorf("copying %s: %w", source, err)
 	}
 	if err := p.checkKnown(source, sums); err != nil {
 		return nil, err
 	}
-	env.phase("syncing", 0)
+	env.Phase("syncing", 0)
 	if err := written.Settle(ctx, out); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
 	if err := out.Close(); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
-	env.phase("reading "+filepath.Base(target)+" back", 0)
+	env.Phase("reading "+filepath.Base(target)+" back", 0)
 	got, err := checksum.File(ctx, path, in.Size(), kinds[0])
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrReadBack, err)
+		return nil, fmt.Errorf("%w: %w", readback.Err, err)
 	}
 	if got[kinds[0]] != sums[kinds[0]] {
-		return nil, fmt.Errorf("%s: %w", path, ErrReadBack)
+		return nil, fmt.Errorf("%s: %w", path, readback.Err)
 	}
 	return sums, nil
 }
@@ -128,7 +129,7 @@ func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool,
 	}
 	full, empty := make(chan []byte, 2), make(chan []byte, 2) // as many as there are: sending never waits
 	for range cap(empty) {
-		empty <- make([]byte, copyBuffer)
+		empty <- make([]byte, hostdisk.CopyBuffer)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -157,7 +158,7 @@ func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool,
 			_, _ = sum.Write(b) // hashes have no errors
 			var err error
 			if sparse {
-				err = writeData(out, b, off)
+				err = hostdisk.WriteSparse(out, b, off)
 			} else {
 				_, err = out.WriteAt(b, off)
 			}
@@ -182,13 +183,13 @@ func (p *UpdatePlan) checkUntold(ctx context.Context, path string) (err error) {
 	if p.hasSum(p.from.files.base) || p.from.Base.Image == nil {
 		return nil
 	}
-	r, size, open, err := p.env.openSquash(path)
+	r, size, open, err := openSquash(p.env, path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, open.Close()) }()
-	p.env.phase("checking "+p.live.Base.Name(), size)
-	err = verifyImage(ctx, p.env, r, func(done, _ int64) { p.env.done(done) })
+	p.env.Phase("checking "+p.live.Base.Name(), size)
+	err = verifyImage(ctx, p.env, r, func(done, _ int64) { p.env.Done(done) })
 	if errors.Is(err, ErrDamaged) {
 		return p.doubt("%s: %v", p.from.Base.Path, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/swap"
 	"relive/squash/codec"
 	"relive/tree"
@@ -224,11 +225,11 @@ func (c *crashing) test(t *testing.T) {
 		systest.Run(t, "cp", "-a", "--sparse=always", from+"/.", d)
 		return d
 	}
-	update := func(e *remaster.Env, d string) error {
+	update := func(e *job.Env, d string) error {
 		_, err := tryUpdate(t, e, filepath.Join(d, c.dir), c.from, remaster.UpdateOptions{Overlay: "reset", KeepOld: 1})
 		return err
 	}
-	back := func(e *remaster.Env, d string) error {
+	back := func(e *job.Env, d string) error {
 		p, err := remaster.PlanRollback(t.Context(), e, filepath.Join(d, c.dir))
 		if err != nil {
 			return err
@@ -261,7 +262,7 @@ func (c *crashing) test(t *testing.T) {
 	for _, phase := range []struct {
 		name     string
 		from, to string
-		run      func(e *remaster.Env, d string) error
+		run      func(e *job.Env, d string) error
 	}{{"update", c.medium, updated, update}, {"rollback", updated, returned, back}} {
 		before, after := sums(t, phase.from), sums(t, phase.to)
 		met := map[string]int{}

@@ -93,7 +93,7 @@ func (p *UpdatePlan) stamp() error {
 	} else {
 		built = base.Inner.FS.Info().Created
 	}
-	p.fresh.now = p.env.imageTime(built)
+	p.fresh.now = p.env.ImageTime(built)
 	if !p.live.Layout.Traits().VersionIDs {
 		return nil
 	}
@@ -195,7 +195,7 @@ func (p *UpdatePlan) rebase(ctx context.Context) error {
 // not show.
 func (p *UpdatePlan) missing(ctx context.Context) error {
 	l, s := p.live, &p.Summary.Overlay
-	p.env.phase("looking for the changes of "+l.Overlay.Name()+" in the new base", 0)
+	p.env.Phase("looking for the changes of "+l.Overlay.Name()+" in the new base", 0)
 	return l.Changes(ctx, func(c Change) error {
 		s.Changes.Add(&c)
 		shown, err := p.shows(ctx, &c)

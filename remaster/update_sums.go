@@ -52,7 +52,7 @@ func (p *UpdatePlan) kinds(target, source string) []checksum.Kind {
 	kinds := p.swap.sumKinds(target)
 	if f := p.sums.of(source); f != nil {
 		for _, k := range f.known {
-			kinds = append(kinds, k.kind)
+			kinds = append(kinds, k.Kind)
 		}
 	}
 	if len(kinds) == 0 {
@@ -124,8 +124,8 @@ func (p *UpdatePlan) checkImplanted(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, close()) }()
 	name, total := p.from.stick.Disk.Path, img.Info().VolumeSize
-	p.env.phase("summing "+filepath.Base(name), total)
-	res, err := img.CheckMD5(ctx, func(done, _ int64) { p.env.done(done) })
+	p.env.Phase("summing "+filepath.Base(name), total)
+	res, err := img.CheckMD5(ctx, func(done, _ int64) { p.env.Done(done) })
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/refusal"
 	"relive/squash/codec"
 	"relive/tree"
@@ -29,7 +30,7 @@ func isoOf(t testing.TB, dir string) string {
 }
 
 // source opens where an update takes a base from.
-func source(t testing.TB, e *remaster.Env, path string) (*remaster.Live, error) {
+func source(t testing.TB, e *job.Env, path string) (*remaster.Live, error) {
 	t.Helper()
 	if stat(t, path).IsDir() {
 		return remaster.Open(t.Context(), e, path)
@@ -38,7 +39,7 @@ func source(t testing.TB, e *remaster.Env, path string) (*remaster.Live, error) 
 }
 
 // tryUpdate updates a live directory.
-func tryUpdate(t testing.TB, e *remaster.Env, dir, from string, o remaster.UpdateOptions) (*remaster.UpdateResult, error) {
+func tryUpdate(t testing.TB, e *job.Env, dir, from string, o remaster.UpdateOptions) (*remaster.UpdateResult, error) {
 	t.Helper()
 	src, err := source(t, e, from)
 	systest.Must(t, err)

@@ -11,9 +11,13 @@ import (
 	"strings"
 
 	"relive/dmmerge"
+	"relive/remaster/bytesize"
 	"relive/remaster/checksum"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/sumlist"
 	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -33,7 +37,7 @@ type CheckResult struct {
 // every reference, and that every block decodes), an ext image, or the
 // copy-on-write store of a device-mapper snapshot. What is of another kind that
 // is known is skipped, and the result says what it is.
-func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
+func VerifyFile(ctx context.Context, e *job.Env, path string) (CheckResult, error) {
 	res, err := probeFile(host{}, path)
 	switch {
 	case err != nil:
@@ -48,7 +52,7 @@ func VerifyFile(ctx context.Context, e *Env, path string) (CheckResult, error) {
 }
 
 // verifyKnown checks a file that holds that.
-func verifyKnown(ctx context.Context, e *Env, path string, res probe.Result) (CheckResult, error) {
+func verifyKnown(ctx context.Context, e *job.Env, path string, res probe.Result) (CheckResult, error) {
 	switch {
 	case res.Kind == probe.SquashFS, res.Kind == probe.SquashFS3:
 		return verifySquash(ctx, e, path)
@@ -66,7 +70,7 @@ func verifyKnown(ctx context.Context, e *Env, path string, res probe.Result) (Ch
 
 // verifyBase checks an image that a system boots from: where nothing is known
 // in it, it is damaged.
-func verifyBase(ctx context.Context, e *Env, path string) (CheckResult, error) {
+func verifyBase(ctx context.Context, e *job.Env, path string) (CheckResult, error) {
 	res, err := probeFile(host{}, path)
 	if err != nil {
 		return CheckResult{}, err
@@ -77,15 +81,15 @@ func verifyBase(ctx context.Context, e *Env, path string) (CheckResult, error) {
 	return verifyKnown(ctx, e, path, res)
 }
 
-func verifySquash(ctx context.Context, e *Env, path string) (CheckResult, error) {
+func verifySquash(ctx context.Context, e *job.Env, path string) (CheckResult, error) {
 	res := CheckResult{Path: path, What: "squashfs"}
-	r, size, open, err := e.openSquash(path)
+	r, size, open, err := openSquash(e, path)
 	if err != nil {
 		return res.failed(ctx, err)
 	}
 	defer open.Close()
-	e.phase("checking "+filepath.Base(path), size)
-	rep, err := squash.Verify(ctx, r, squash.VerifyOptions{Workers: e.Jobs, Progress: func(done, total int64) { e.done(done) }})
+	e.Phase("checking "+filepath.Base(path), size)
+	rep, err := squash.Verify(ctx, r, squash.VerifyOptions{Workers: e.Jobs, Progress: func(done, total int64) { e.Done(done) }})
 	if err != nil {
 		return res, err
 	}
@@ -93,7 +97,7 @@ func verifySquash(ctx context.Context, e *Env, path string) (CheckResult, error)
 		res.Findings = append(res.Findings, f.String())
 	}
 	res.OK = !rep.Damaged()
-	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, rep.Inodes, r.Info().Fragments, Bytes(size))
+	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, rep.Inodes, r.Info().Fragments, bytesize.Format(size))
 	return res, nil
 }
 
@@ -124,7 +128,7 @@ func verifyCOW(ctx context.Context, path string) (CheckResult, error) {
 
 // VerifyDir checks a live directory: the base, every file that has a sum
 // beside it, and that the images of persistence can be read from end to end.
-func VerifyDir(ctx context.Context, e *Env, dir string, opts ...Option) ([]CheckResult, error) {
+func VerifyDir(ctx context.Context, e *job.Env, dir string, opts ...Option) ([]CheckResult, error) {
 	found, err := Find(dir, opts...)
 	if err != nil {
 		return nil, err
@@ -158,7 +162,7 @@ func VerifyDir(ctx context.Context, e *Env, dir string, opts ...Option) ([]Check
 		out = append(out, CheckResult{Path: path(name), What: checksum.Foreign(name), Skipped: "sums of this kind are not known here"})
 	}
 	for _, name := range append(slices.Clone(f.overlay), f.home) {
-		if name == "" || !exists(path(name)) {
+		if name == "" || !hostdisk.Exists(path(name)) {
 			continue
 		}
 		res, err := verifyPersistence(ctx, e, path(name), f.mayBeCOW(name))
@@ -179,27 +183,27 @@ func VerifyDir(ctx context.Context, e *Env, dir string, opts ...Option) ([]Check
 
 // verifyList checks the lines of a list of sums that are about files of the live
 // directory.
-func verifyList(ctx context.Context, e *Env, found *Found, l *sumList) (CheckResult, error) {
-	res := CheckResult{Path: filepath.Join(found.Dir, l.name), What: string(l.Kind), OK: true}
+func verifyList(ctx context.Context, e *job.Env, found *Found, l *sumlist.List) (CheckResult, error) {
+	res := CheckResult{Path: filepath.Join(found.Dir, l.Name), What: string(l.Kind), OK: true}
 	own := append(found.files.together(), found.files.stack...)
 	fact := func(format string, args ...any) {
 		res.OK = false
 		res.Findings = append(res.Findings, fmt.Sprintf(format, args...))
 	}
-	if why := l.unread(); why != "" {
-		fact("%s: %s", filepath.Base(l.name), why)
+	if why := l.Unread(); why != "" {
+		fact("%s: %s", filepath.Base(l.Name), why)
 	}
 	n, last := 0, ""
-	for i, name := range l.targets {
+	for i, name := range l.Targets {
 		line := &l.Lines[i]
-		if name == "" || name == l.name || !slices.Contains(own, name) && name != found.files.home && name != stemOf(l.name) {
+		if name == "" || name == l.Name || !slices.Contains(own, name) && name != found.files.home && name != sumlist.Stem(l.Name) {
 			continue
 		}
 		if res.What == "" {
 			res.What = string(line.Kind)
 		}
 		n++
-		e.phase("summing "+filepath.Base(name), 0)
+		e.Phase("summing "+filepath.Base(name), 0)
 		sums, err := checksum.File(ctx, filepath.Join(found.Dir, name), -1, line.Kind)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -228,7 +232,7 @@ func (s *fileSet) mayBeCOW(name string) bool {
 }
 
 // verifyPersistence checks a file or directory of persistence.
-func verifyPersistence(ctx context.Context, e *Env, path string, cow bool) (CheckResult, error) {
+func verifyPersistence(ctx context.Context, e *job.Env, path string, cow bool) (CheckResult, error) {
 	res := CheckResult{Path: path, What: "directory"}
 	if !isDir(host{}, path) {
 		switch held, err := probeFile(host{}, path); {
@@ -242,7 +246,7 @@ func verifyPersistence(ctx context.Context, e *Env, path string, cow bool) (Chec
 			return verifyKnown(ctx, e, path, held)
 		}
 	}
-	e.phase("reading "+filepath.Base(path), 0)
+	e.Phase("reading "+filepath.Base(path), 0)
 	root, err := host{}.directory(path)
 	if r, ok := refusal.Is(err); ok {
 		res.Skipped = r.Fact
@@ -257,7 +261,7 @@ func verifyPersistence(ctx context.Context, e *Env, path string, cow bool) (Chec
 
 // verifyMerged checks what only base and overlay together show: the file system
 // on a merged snapshot.
-func verifyMerged(ctx context.Context, e *Env, found *Found) ([]CheckResult, error) {
+func verifyMerged(ctx context.Context, e *job.Env, found *Found) ([]CheckResult, error) {
 	l, err := found.open(ctx, e, "")
 	if r, ok := refusal.Is(err); ok {
 		return []CheckResult{{Path: found.Dir, What: "merged", Skipped: r.Fact}}, nil
@@ -279,18 +283,18 @@ func verifyMerged(ctx context.Context, e *Env, found *Found) ([]CheckResult, err
 		return boots, nil
 	}
 	res := CheckResult{Path: l.rel(l.Overlay.Path) + " over " + l.Base.Name(), What: "merged"}
-	e.phase("reading the merged file system", 0)
+	e.Phase("reading the merged file system", 0)
 	n, err := readTree(ctx, l.Merged)
 	res, err = res.readTo(ctx, n, err)
 	return append([]CheckResult{res}, boots...), err
 }
 
 // verifyExt walks an ext image and reads its files.
-func verifyExt(ctx context.Context, e *Env, path string) (CheckResult, error) {
+func verifyExt(ctx context.Context, e *job.Env, path string) (CheckResult, error) {
 	res := CheckResult{Path: path, What: "ext"}
 	var l Live
 	defer l.Close()
-	e.phase("reading "+filepath.Base(path), 0)
+	e.Phase("reading "+filepath.Base(path), 0)
 	nodes, err := func() (int, error) {
 		img, err := l.openImage(path)
 		if err != nil {
@@ -336,7 +340,7 @@ func (res CheckResult) failed(ctx context.Context, err error) (CheckResult, erro
 
 // unreadableError is the error of a check that read all but some paths of a tree.
 type unreadableError struct {
-	Unreadable
+	tree.Unreadable
 	damaged int // not only of what is not supported
 }
 
@@ -364,7 +368,7 @@ func readTree(ctx context.Context, root *tree.Node) (n int, err error) {
 		}
 		return ctx.Err()
 	}, bad.note)
-	if err == nil && bad.n > 0 {
+	if err == nil && bad.N > 0 {
 		err = &bad
 	}
 	return n, err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"relive/remaster/job"
 	"relive/tree"
 )
 
@@ -95,7 +96,7 @@ func versionFile(id VID, old string, created time.Time) []byte {
 
 // layerSum hashes what tells one state of an overlay from another, without
 // reading contents: every path of the layer with its metadata.
-func layerSum(ctx context.Context, h hash.Hash, root *tree.Node, newest *newestTime) error {
+func layerSum(ctx context.Context, h hash.Hash, root *tree.Node, newest *job.NewestTime) error {
 	var b []byte
 	text := func(s string) {
 		b = binary.AppendUvarint(b, uint64(len(s)))
@@ -114,7 +115,7 @@ func layerSum(ctx context.Context, h hash.Hash, root *tree.Node, newest *newestT
 			text(x.Value)
 		}
 		h.Write(b)
-		newest.add(n.Mtime)
+		newest.Add(n.Mtime)
 		return nil
 	}, func(path string, _ error) error { // whoever reads the layer tells
 		b = b[:0]
@@ -135,13 +136,13 @@ func (l *Live) state(ctx context.Context) (sum []byte, newest tree.Time, err err
 	if len(layers) == 0 {
 		layers = []*tree.Node{l.Overlay.Upper}
 	}
-	var times newestTime
+	var times job.NewestTime
 	for _, layer := range layers {
 		if err := layerSum(ctx, h, layer, &times); err != nil {
 			return nil, newest, err
 		}
 	}
-	return h.Sum(nil), times.time(), nil
+	return h.Sum(nil), times.Time(), nil
 }
 
 // salted hashes a state of the overlay with the base and with what else decides

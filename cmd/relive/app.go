@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/job"
 	"relive/remaster/swap"
 )
 
@@ -71,7 +72,7 @@ loop devices.`,
 }
 
 // env makes what the pipelines need.
-func (a *app) env() (*remaster.Env, error) {
+func (a *app) env() (*job.Env, error) {
 	lib, err := a.library()
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func (a *app) env() (*remaster.Env, error) {
 	if a.jobs < 0 {
 		return nil, usageError{fmt.Errorf("--jobs %d", a.jobs)}
 	}
-	e := &remaster.Env{Library: lib, Jobs: a.jobs, Tool: "relive " + version}
+	e := &job.Env{Library: lib, Jobs: a.jobs, Tool: "relive " + version}
 	if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < 0 {
@@ -225,12 +226,12 @@ func (a *app) options() []remaster.Option { return []remaster.Option{remaster.Wi
 
 // open settles a live directory and opens it, or opens the live system on a
 // device or image of a stick, with the set that the flags name.
-func (a *app) open(ctx context.Context, path, on string, how settling) (*remaster.Env, *remaster.Live, error) {
+func (a *app) open(ctx context.Context, path, on string, how settling) (*job.Env, *remaster.Live, error) {
 	return a.openWith(ctx, path, on, how, a.options()...)
 }
 
 // openWith is open with options that are given.
-func (a *app) openWith(ctx context.Context, path, on string, how settling, opts ...remaster.Option) (*remaster.Env, *remaster.Live, error) {
+func (a *app) openWith(ctx context.Context, path, on string, how settling, opts ...remaster.Option) (*job.Env, *remaster.Live, error) {
 	e, err := a.env()
 	if err != nil {
 		return nil, nil, err

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 )
 
 // compactFlags are the flags of compact.
@@ -103,14 +104,14 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 	}
 	switch s.Form {
 	case remaster.BaseExt:
-		a.printf("new image: not compressed, %s of content\n", remaster.Bytes(s.Bytes))
+		a.printf("new image: not compressed, %s of content\n", bytesize.Format(s.Bytes))
 	case remaster.BaseNested:
-		a.printf("new base: %s in blocks of %s, with a file system image inside\n", s.Codec, remaster.Bytes(int64(s.BlockSize)))
-		a.printf("  copied as stored: %s; to compress: %s\n", remaster.Bytes(s.Copy), remaster.Bytes(s.Compress))
+		a.printf("new base: %s in blocks of %s, with a file system image inside\n", s.Codec, bytesize.Format(int64(s.BlockSize)))
+		a.printf("  copied as stored: %s; to compress: %s\n", bytesize.Format(s.Copy), bytesize.Format(s.Compress))
 	default:
-		a.printf("new base: %s in blocks of %s, %d inodes, %s of content\n", s.Codec, remaster.Bytes(int64(s.BlockSize)), s.Inodes, remaster.Bytes(s.Bytes))
-		a.printf("  copied as stored: %d files, partly %d; %s\n", s.Reused, s.Mixed, remaster.Bytes(s.Copy))
-		a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", remaster.Bytes(s.Compress), s.Duplicate, s.Repacked)
+		a.printf("new base: %s in blocks of %s, %d inodes, %s of content\n", s.Codec, bytesize.Format(int64(s.BlockSize)), s.Inodes, bytesize.Format(s.Bytes))
+		a.printf("  copied as stored: %d files, partly %d; %s\n", s.Reused, s.Mixed, bytesize.Format(s.Copy))
+		a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", bytesize.Format(s.Compress), s.Duplicate, s.Repacked)
 	}
 	if s.Library != "" {
 		a.printf("  compressed by %s\n", s.Library)
@@ -118,7 +119,7 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 	if s.Excluded > 0 {
 		a.printf("  left out: %d files and directories\n", s.Excluded)
 	}
-	a.printf("  size about %s; %s needed, %s free\n", remaster.Bytes(s.Estimate), remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+	a.printf("  size about %s; %s needed, %s free\n", bytesize.Format(s.Estimate), bytesize.Format(s.Need), bytesize.Format(s.Free))
 	if s.VID != "" {
 		a.printf("  version id %s\n", s.VID)
 	}
@@ -154,14 +155,14 @@ func (a *app) showResult(r *remaster.CompactResult) error {
 	if s.NothingToDo {
 		return a.showNothing(s)
 	}
-	a.printf("%s: %s", r.Path, remaster.Bytes(r.NewSize))
+	a.printf("%s: %s", r.Path, bytesize.Format(r.NewSize))
 	if s.Output == "" {
-		a.printf(", was %s", remaster.Bytes(r.OldSize))
+		a.printf(", was %s", bytesize.Format(r.OldSize))
 	}
 	if s.Form == remaster.BaseExt {
 		a.printf("; not compressed")
 	} else {
-		a.printf("; %s copied as stored, %s compressed", remaster.Bytes(s.Copy), remaster.Bytes(s.Compress))
+		a.printf("; %s copied as stored, %s compressed", bytesize.Format(s.Copy), bytesize.Format(s.Compress))
 	}
 	a.printf(", in %.1f s\n", r.Seconds)
 	switch s.Mode {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 	"relive/tree"
 )
 
@@ -85,7 +86,7 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 	entries := []diffEntry{}
 	tops := map[string]*diffTop{}
 	var total remaster.ChangeTotals
-	var unreadable remaster.Unreadable
+	var unreadable tree.Unreadable
 	err := l.ReadableChanges(c.Context(), func(ch remaster.Change) error {
 		if !want(ch.Path) || len(kinds) > 0 && !slices.Contains(kinds, string(ch.Kind)) {
 			return nil
@@ -155,7 +156,7 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 	}
 	a.printf("%-24s %8s %8s %8s %8s %8s %12s\n", "top directory", "added", "changed", "metadata", "replaced", "deleted", "content")
 	line := func(name string, t *remaster.ChangeTotals) {
-		a.printf("%-24s %8d %8d %8d %8d %8d %12s\n", name, t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted, remaster.Bytes(t.AddedBytes))
+		a.printf("%-24s %8d %8d %8d %8d %8d %12s\n", name, t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted, bytesize.Format(t.AddedBytes))
 	}
 	for i := range sums {
 		line(sums[i].Directory, &sums[i].ChangeTotals)
@@ -169,18 +170,18 @@ func diffLine(e *diffEntry) string {
 	switch e.Kind {
 	case remaster.Added:
 		if e.NewType == "file" {
-			return e.Path + " (" + remaster.Bytes(e.NewSize) + ")"
+			return e.Path + " (" + bytesize.Format(e.NewSize) + ")"
 		}
 		return e.Path + " (" + e.NewType + ")"
 	case remaster.Deleted:
 		if e.OldType == "file" {
-			return e.Path + " (" + remaster.Bytes(e.OldSize) + ")"
+			return e.Path + " (" + bytesize.Format(e.OldSize) + ")"
 		}
 		return e.Path + " (" + e.OldType + ")"
 	case remaster.Replaced:
 		return e.Path + " (" + e.OldType + " -> " + e.NewType + ")"
 	case remaster.Content:
-		return e.Path + " (" + remaster.Bytes(e.OldSize) + " -> " + remaster.Bytes(e.NewSize) + ")"
+		return e.Path + " (" + bytesize.Format(e.OldSize) + " -> " + bytesize.Format(e.NewSize) + ")"
 	}
 	return e.Path + " (" + e.What + ")"
 }

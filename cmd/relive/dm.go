@@ -12,6 +12,7 @@ import (
 
 	"relive/dmmerge"
 	"relive/remaster"
+	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
 	"relive/remaster/newfile"
 	"relive/remaster/probe"
@@ -341,7 +342,7 @@ func reserve(f *os.File, size int64) error {
 	if size > st.Size() {
 		err := unix.Fallocate(int(f.Fd()), 0, st.Size(), size-st.Size())
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EDQUOT) {
-			return fmt.Errorf("%s: %s: %w", f.Name(), remaster.Bytes(size), errors.Join(err, f.Truncate(st.Size())))
+			return fmt.Errorf("%s: %s: %w", f.Name(), bytesize.Format(size), errors.Join(err, f.Truncate(st.Size())))
 		}
 	}
 	return f.Truncate(size)

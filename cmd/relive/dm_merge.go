@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/dmmerge"
-	"relive/remaster"
+	"relive/remaster/bytesize"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/written"
@@ -86,7 +86,7 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 			return err
 		}
 	} else {
-		a.printf("%s: %s, %s of them from the COW\n", f.output, remaster.Bytes(res.Size), remaster.Bytes(res.FromCOW))
+		a.printf("%s: %s, %s of them from the COW\n", f.output, bytesize.Format(res.Size), bytesize.Format(res.FromCOW))
 	}
 	return a.showWarnings(warnings, errWarned)
 }
@@ -207,7 +207,7 @@ func (a *app) dmMergeInPlace(c *cobra.Command, origin, path string, f *dmMergeFl
 	if a.json {
 		return a.printJSON(res)
 	}
-	a.printf("%s: %d chunks, %s, merged; %s is empty\n", origin, res.Chunks, remaster.Bytes(res.Bytes), path)
+	a.printf("%s: %d chunks, %s, merged; %s is empty\n", origin, res.Chunks, bytesize.Format(res.Bytes), path)
 	return nil
 }
 

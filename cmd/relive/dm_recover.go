@@ -12,6 +12,7 @@ import (
 	"relive/dmmerge"
 	"relive/extfs"
 	"relive/remaster"
+	"relive/remaster/bytesize"
 	"relive/remaster/probe"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -128,7 +129,7 @@ func (a *app) printReport(path, out string, rep *dmmerge.Report) {
 	for _, f := range rep.Findings {
 		a.printf("  %s\n", f)
 	}
-	a.printf("whole: %d chunks, %s\n", rep.Saved, remaster.Bytes(int64(rep.Saved)*rep.ChunkBytes))
+	a.printf("whole: %d chunks, %s\n", rep.Saved, bytesize.Format(int64(rep.Saved)*rep.ChunkBytes))
 	for _, l := range rep.Lost {
 		a.printf("lost: bytes %d to %d (%s): %s\n", l.Start, l.End, l.Place, l.Why)
 	}
@@ -136,7 +137,7 @@ func (a *app) printReport(path, out string, rep *dmmerge.Report) {
 		a.warn("%d chunks are lost; the origin shows in their place", rep.LostChunks)
 	}
 	if out != "" {
-		a.printf("%s: a COW of %s\n", out, remaster.Bytes(rep.Size))
+		a.printf("%s: a COW of %s\n", out, bytesize.Format(rep.Size))
 	}
 }
 
@@ -247,7 +248,7 @@ func (a *app) dmRepack(c *cobra.Command, origin, path string, f *dmRepackFlags) 
 		}
 	} else {
 		a.printf("%s: %d chunks of %s in %s; left out: %d that equal the origin, %d that are free\n", f.output, res.Kept,
-			remaster.Bytes(res.ChunkBytes), remaster.Bytes(res.Size), res.Equal, res.Free)
+			bytesize.Format(res.ChunkBytes), bytesize.Format(res.Size), res.Equal, res.Free)
 	}
 	return a.showWarnings(warnings, errWarned)
 }

@@ -9,6 +9,7 @@ import (
 
 	"relive/dmmerge"
 	"relive/remaster"
+	"relive/remaster/bytesize"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -50,7 +51,7 @@ with --force.`,
 			if kept == 0 {
 				a.printf("%s: empty\n", args[0])
 			} else {
-				a.printf("%s: empty, in chunks of %s\n", args[0], remaster.Bytes(int64(kept)*512))
+				a.printf("%s: empty, in chunks of %s\n", args[0], bytesize.Format(int64(kept)*512))
 			}
 			return nil
 		},
@@ -122,7 +123,7 @@ What an invalidated COW shows is as after a power cut.`,
 			if a.json {
 				return a.printJSON(res)
 			}
-			a.printf("%s: %s, was %s\n", args[0], remaster.Bytes(res.Size), remaster.Bytes(res.OldSize))
+			a.printf("%s: %s, was %s\n", args[0], bytesize.Format(res.Size), bytesize.Format(res.OldSize))
 			if res.Adjusted {
 				a.printf("a chunk more than asked for, since the kernel would invalidate a COW of that size\n")
 			}
@@ -189,7 +190,7 @@ that disk is full.`,
 			if a.json {
 				return a.printJSON(map[string]any{"file": args[0], "size": n, "chunk_sectors": sectors})
 			}
-			a.printf("%s: an empty COW of %s\n", args[0], remaster.Bytes(n))
+			a.printf("%s: an empty COW of %s\n", args[0], bytesize.Format(n))
 			return nil
 		},
 	}

@@ -8,6 +8,7 @@ import (
 
 	"relive/dmmerge"
 	"relive/remaster"
+	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
 )
 
@@ -128,15 +129,15 @@ func (a *app) printDMStatus(s *dmStatus) {
 		a.printf("%-12s "+format+"\n", append([]any{name}, args...)...)
 	}
 	words := map[dmmerge.State]string{dmmerge.New: "new: never used, or only by a transient snapshot", dmmerge.Valid: "valid", dmmerge.Invalid: "marked invalid", dmmerge.Unloadable: "refused by the kernel"}
-	row("cow", "%s, %s in chunks of %s, %s", s.File, remaster.Bytes(s.Size), remaster.Bytes(s.ChunkBytes), words[s.State])
+	row("cow", "%s, %s in chunks of %s, %s", s.File, bytesize.Format(s.Size), bytesize.Format(s.ChunkBytes), words[s.State])
 	a.printInUse(s.InUse)
-	row("holds", "%d chunks, %s of %s", s.Exceptions, remaster.Bytes(int64(s.Exceptions)*s.ChunkBytes), remaster.Bytes(int64(s.CapacityBytes)))
-	row("left", "%d chunks, %s", s.ChunksLeft, remaster.Bytes(int64(s.BytesLeft)))
+	row("holds", "%d chunks, %s of %s", s.Exceptions, bytesize.Format(int64(s.Exceptions)*s.ChunkBytes), bytesize.Format(int64(s.CapacityBytes)))
+	row("left", "%d chunks, %s", s.ChunksLeft, bytesize.Format(int64(s.BytesLeft)))
 	if s.DataAt >= dmmerge.ResetBytes {
 		row("behind", "data from byte %d on, as in a COW that was emptied; no other verb but reset --force takes it for one", s.DataAt)
 	}
 	if s.Leaked > 0 {
-		row("leaked", "%d chunks, %s: set aside when the power went; relive dm repack gives them back", s.Leaked, remaster.Bytes(int64(s.Leaked)*s.ChunkBytes))
+		row("leaked", "%d chunks, %s: set aside when the power went; relive dm repack gives them back", s.Leaked, bytesize.Format(int64(s.Leaked)*s.ChunkBytes))
 	}
 	if s.Base != nil {
 		row("origin", "%s: %s", s.Base.Verdict, s.Base.Reason)

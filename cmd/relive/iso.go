@@ -11,6 +11,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster"
+	"relive/remaster/bytesize"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -67,7 +68,7 @@ SHA-256 sum of its content.`,
 			if err != nil {
 				return err
 			}
-			var unreadable remaster.Unreadable
+			var unreadable tree.Unreadable
 			switch {
 			case f.manifest:
 				err = tree.WriteManifest(c.Context(), a.stdout, root, tree.ManifestOptions{NoHash: f.noHash, Bad: unreadable.Add})
@@ -217,7 +218,7 @@ Nothing that is there is replaced without --force.`,
 			if a.json {
 				err = a.printJSON(res)
 			} else {
-				a.printf("%s: files %d, directories %d, %s\n", res.Dir, res.Files+res.HardLinks+res.Symlinks+res.Special, res.Directories, remaster.Bytes(res.Bytes))
+				a.printf("%s: files %d, directories %d, %s\n", res.Dir, res.Files+res.HardLinks+res.Symlinks+res.Special, res.Directories, bytesize.Format(res.Bytes))
 			}
 			if err != nil || len(res.Warnings) == 0 {
 				return err
@@ -260,6 +261,6 @@ func (a *app) isoExtractFile(c *cobra.Command, o *remaster.ISO, p string, f *iso
 	if a.json {
 		return a.printJSON(map[string]any{"path": f.output, "bytes": n.Size})
 	}
-	a.printf("%s: %s\n", f.output, remaster.Bytes(n.Size))
+	a.printf("%s: %s\n", f.output, bytesize.Format(n.Size))
 	return nil
 }

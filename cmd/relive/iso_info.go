@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 )
 
 func (a *app) isoInfoCommand() *cobra.Command {
@@ -40,8 +41,8 @@ func (a *app) isoInfoCommand() *cobra.Command {
 
 func (a *app) printISOInfo(i *remaster.ISOInfo) {
 	line := func(what, format string, args ...any) { a.printf("%-12s %s\n", what, fmt.Sprintf(format, args...)) }
-	line("image", "%s, %s", i.Path, remaster.Bytes(i.Size))
-	words := []string{cmp.Or(i.VolumeID, "without a name"), remaster.Bytes(i.VolumeSize)}
+	line("image", "%s, %s", i.Path, bytesize.Format(i.Size))
+	words := []string{cmp.Or(i.VolumeID, "without a name"), bytesize.Format(i.VolumeSize)}
 	if i.UUID != "" {
 		words = append(words, "UUID "+i.UUID)
 	}
@@ -82,7 +83,7 @@ func (a *app) printISOInfo(i *remaster.ISOInfo) {
 		line("implanted", "MD5 sum %s", i.ImplantedMD5)
 	}
 	for _, l := range i.Lives {
-		line("live system", "%s in %s: %s, %s", l.Layout, l.Dir, l.Base, remaster.Bytes(l.Size))
+		line("live system", "%s in %s: %s, %s", l.Layout, l.Dir, l.Base, bytesize.Format(l.Size))
 	}
 	if len(i.Lives) == 0 {
 		line("live system", "none that is known")
@@ -128,7 +129,7 @@ func (a *app) printISODisk(d *remaster.ISODisk) {
 	}
 	table := func(what string, unit int, parts []remaster.ISOPartition) {
 		for _, p := range parts {
-			words := []string{p.Type, fmt.Sprintf("from %d", p.Start*int64(unit)), remaster.Bytes(p.Blocks * int64(unit))}
+			words := []string{p.Type, fmt.Sprintf("from %d", p.Start*int64(unit)), bytesize.Format(p.Blocks * int64(unit))}
 			if p.Name != "" {
 				words = append(words, fmt.Sprintf("%q", p.Name))
 			}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 )
 
 // isoRebuildFlags are the flags of iso rebuild.
@@ -116,14 +117,14 @@ func (a *app) isoRebuild(c *cobra.Command, in string, f *isoRebuildFlags) error 
 			return err
 		}
 	} else {
-		a.printf("%s: %s\n", res.Path, remaster.Bytes(res.Size))
+		a.printf("%s: %s\n", res.Path, bytesize.Format(res.Size))
 	}
 	return a.showWarnings(s.Warnings, errWarned)
 }
 
 func (a *app) printRebuild(s *remaster.RebuildSummary) {
 	line := func(what, text string) { a.printf("%-12s %s\n", what, text) }
-	line("image", s.Input+", "+remaster.Bytes(s.InputSize)+"; new: "+s.Output+", "+remaster.Bytes(s.Size))
+	line("image", s.Input+", "+bytesize.Format(s.InputSize)+"; new: "+s.Output+", "+bytesize.Format(s.Size))
 	volume := s.VolumeID
 	if s.OldVolumeID != s.VolumeID {
 		volume = s.OldVolumeID + " -> " + volume

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
+	"relive/remaster/unmatched"
 	"relive/tree"
 )
 
@@ -106,11 +108,11 @@ func (a *app) ls(ctx context.Context, args []string, f *lsFlags) error {
 			return fmt.Errorf("%s: %s: %w", args[0], tree.Quote(args[1]), err)
 		}
 		if n == nil {
-			return remaster.NoSuchPath(args[0], args[1], root)
+			return unmatched.NoSuchPath(args[0], args[1], root)
 		}
 		root = n
 	}
-	var unreadable remaster.Unreadable
+	var unreadable tree.Unreadable
 	if f.manifest {
 		a.endProgress()
 		err = tree.WriteManifest(ctx, a.stdout, root, tree.ManifestOptions{NoHash: f.noHash, Bad: unreadable.Add})
@@ -125,7 +127,7 @@ func (a *app) ls(ctx context.Context, args []string, f *lsFlags) error {
 
 // list prints a tree as ls -l does. at is the path of its root: what is below a
 // directory has its path from there, as in a manifest.
-func (a *app) list(ctx context.Context, at string, root *tree.Node, f *lsFlags, unreadable *remaster.Unreadable) error {
+func (a *app) list(ctx context.Context, at string, root *tree.Node, f *lsFlags, unreadable *tree.Unreadable) error {
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
 	defer out.Flush()
 	shown := at
@@ -162,7 +164,7 @@ func (f *lsFlags) line(out io.Writer, name string, n *tree.Node) error {
 	case n.Type == tree.BlockDevice || n.Type == tree.CharDevice:
 		size = fmt.Sprintf("%d,%d", n.Rdev.Major, n.Rdev.Minor)
 	case f.human:
-		size = remaster.Bytes(n.Size)
+		size = bytesize.Format(n.Size)
 	}
 	link := ""
 	if n.Type == tree.Symlink {

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
+	"relive/remaster/job"
 	"relive/remaster/newfile"
 )
 
@@ -164,7 +166,7 @@ func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
 
 // openSource opens what a new base comes from; bare tells that it is a file with
 // nothing but a base.
-func (a *app) openSource(ctx context.Context, e *remaster.Env, l *remaster.Live, path, on string) (source *remaster.Live, bare bool, err error) {
+func (a *app) openSource(ctx context.Context, e *job.Env, l *remaster.Live, path, on string) (source *remaster.Live, bare bool, err error) {
 	if on == "" {
 		if bare, err = l.IsBase(path); err != nil {
 			return nil, false, fmt.Errorf("the source: %w", err)
@@ -182,7 +184,7 @@ func (a *app) openSource(ctx context.Context, e *remaster.Env, l *remaster.Live,
 }
 
 // restamp carries a set over to the present base.
-func (a *app) restamp(ctx context.Context, e *remaster.Env, l *remaster.Live, o remaster.RestampOptions, dryRun bool, ask *askFile) error {
+func (a *app) restamp(ctx context.Context, e *job.Env, l *remaster.Live, o remaster.RestampOptions, dryRun bool, ask *askFile) error {
 	p, err := l.PlanRestamp(ctx, e, o)
 	if err != nil {
 		return a.showConflicts(err, ask)
@@ -280,6 +282,6 @@ func (a *app) showRebase(s *remaster.RebaseSummary) {
 		a.printf("%s: the changes of both sides are merged account by account\n", escaped(path))
 	}
 	if s.Size > 0 {
-		a.printf("overlay: %s of %s in use, was %s of %s\n", remaster.Bytes(s.After.Bytes), remaster.Bytes(s.Size), remaster.Bytes(s.Before.Bytes), remaster.Bytes(s.OldSize))
+		a.printf("overlay: %s of %s in use, was %s of %s\n", bytesize.Format(s.After.Bytes), bytesize.Format(s.Size), bytesize.Format(s.Before.Bytes), bytesize.Format(s.OldSize))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 )
 
 func (a *app) resetCommand() *cobra.Command {
@@ -150,7 +151,7 @@ func (a *app) showShare(fate string, s *remaster.ResetShare) {
 		return
 	}
 	a.printf("%s: %s (%d added, %d changed, %d metadata only, %d replaced by another type, %d deleted), %s\n",
-		fate, changesOf(n), s.Added, s.Content, s.Metadata, s.Replaced, s.Deleted, remaster.Bytes(s.AddedBytes))
+		fate, changesOf(n), s.Added, s.Content, s.Metadata, s.Replaced, s.Deleted, bytesize.Format(s.AddedBytes))
 	shown := s.First[:min(len(s.First), resetPathsShown)]
 	for _, c := range shown {
 		a.printf("  %s %s\n", changeLetters[c.Kind], c.Path)
@@ -178,9 +179,9 @@ func (a *app) showReset(s *remaster.ResetSummary) error {
 	} else {
 		o := s.Overlay
 		if o.Size != o.OldSize {
-			a.printf("%s: %s, was %s\n", o.Overlay, remaster.Bytes(o.Size), remaster.Bytes(o.OldSize))
+			a.printf("%s: %s, was %s\n", o.Overlay, bytesize.Format(o.Size), bytesize.Format(o.OldSize))
 		}
-		a.printf("%s needed, %s free\n", remaster.Bytes(o.Need), remaster.Bytes(o.Free))
+		a.printf("%s needed, %s free\n", bytesize.Format(o.Need), bytesize.Format(o.Free))
 		a.printf("then:\n")
 		for _, step := range o.Steps {
 			a.printf("  %s\n", step)
@@ -208,7 +209,7 @@ func (a *app) showResetDone(r *remaster.ResetResult) error {
 	}
 	a.printf("%s: %s kept, %s lost\n", s.Overlay.Overlay, changesOf(s.Kept.Sum()), changesOf(s.Lost.Sum()))
 	if s.Overlay.Size != s.Overlay.OldSize {
-		a.printf("it has %s, was %s\n", remaster.Bytes(s.Overlay.Size), remaster.Bytes(s.Overlay.OldSize))
+		a.printf("it has %s, was %s\n", bytesize.Format(s.Overlay.Size), bytesize.Format(s.Overlay.OldSize))
 	}
 	if s.Overlay.KeepOld == 0 {
 		a.printf("the former overlay is not kept\n")

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 )
 
 func (a *app) resizeCommand() *cobra.Command {
@@ -117,18 +118,18 @@ func (a *app) showImages(images []remaster.ResizedImage) {
 		r := &images[i]
 		switch r.How {
 		case remaster.ResizeStays:
-			a.printf("%s: has %s already\n", r.Name, remaster.Bytes(r.Size))
+			a.printf("%s: has %s already\n", r.Name, bytesize.Format(r.Size))
 			continue
 		case remaster.ResizeGrow:
-			a.printf("%s: %s, was %s; it grows where it is\n", r.Name, remaster.Bytes(r.Size), remaster.Bytes(r.OldSize))
+			a.printf("%s: %s, was %s; it grows where it is\n", r.Name, bytesize.Format(r.Size), bytesize.Format(r.OldSize))
 		default:
-			a.printf("%s: %s, was %s\n", r.Name, remaster.Bytes(r.Size), remaster.Bytes(r.OldSize))
+			a.printf("%s: %s, was %s\n", r.Name, bytesize.Format(r.Size), bytesize.Format(r.OldSize))
 		}
-		a.printf("  %s free in it, were %s", remaster.Bytes(r.Free), remaster.Bytes(r.FreeOld))
+		a.printf("  %s free in it, were %s", bytesize.Format(r.Free), bytesize.Format(r.FreeOld))
 		if r.Inodes > 0 {
 			a.printf("; %d of %d inodes free", r.FreeInodes, r.Inodes)
 		}
-		a.printf("; at least %s\n", remaster.Bytes(r.Least))
+		a.printf("; at least %s\n", bytesize.Format(r.Least))
 	}
 }
 
@@ -138,7 +139,7 @@ func (a *app) showResize(s *remaster.ResizeSummary) error {
 	}
 	a.showImages(s.Images)
 	if !s.UpToDate {
-		a.printf("%s needed, %s free\n", remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+		a.printf("%s needed, %s free\n", bytesize.Format(s.Need), bytesize.Format(s.Free))
 		a.printf("then:\n")
 		for _, step := range s.Steps {
 			a.printf("  %s\n", step)

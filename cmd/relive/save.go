@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 	"relive/remaster/exclude"
 )
 
@@ -96,18 +97,18 @@ func (a *app) showSave(s *remaster.SaveSummary, plan bool) error {
 	a.printf("layer: %s (%s)\n", s.From, s.Form)
 	a.printf("against what %s showed: %d new, %d changed, %d deleted\n", s.Overlay, t.Added, t.Content+t.Metadata+t.Replaced, t.Deleted)
 	if x := &s.Excluded; x.Entries > 0 {
-		a.printf("left out: %d entries, %s\n", x.Entries, remaster.Bytes(x.Bytes))
+		a.printf("left out: %d entries, %s\n", x.Entries, bytesize.Format(x.Bytes))
 	}
-	a.printf("%s: %s in use before, %s after\n", s.Overlay, remaster.Bytes(s.Before.Bytes), remaster.Bytes(s.After.Bytes))
+	a.printf("%s: %s in use before, %s after\n", s.Overlay, bytesize.Format(s.Before.Bytes), bytesize.Format(s.After.Bytes))
 	if s.Size != s.OldSize {
-		a.printf("%s: grows from %s to %s\n", s.Overlay, remaster.Bytes(s.OldSize), remaster.Bytes(s.Size))
+		a.printf("%s: grows from %s to %s\n", s.Overlay, bytesize.Format(s.OldSize), bytesize.Format(s.Size))
 	}
-	a.printf("%s free then, of %s\n", remaster.Bytes(s.After.FreeBytes), remaster.Bytes(s.Size))
+	a.printf("%s free then, of %s\n", bytesize.Format(s.After.FreeBytes), bytesize.Format(s.Size))
 	for _, name := range s.Held {
 		a.printf("changed meanwhile, saved as it was at one moment: %s\n", name)
 	}
 	if plan {
-		a.printf("%s needed, %s free\nthen:\n", remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+		a.printf("%s needed, %s free\nthen:\n", bytesize.Format(s.Need), bytesize.Format(s.Free))
 		for _, step := range s.Steps {
 			a.printf("  %s\n", step)
 		}

@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
+	"relive/remaster/job"
 )
 
 func (a *app) setsCommand() *cobra.Command {
@@ -84,9 +86,9 @@ func (a *app) showSet(s *remaster.SetStatus, vids bool) {
 		case i == nil:
 			row(name, "none")
 		case i.Inodes == 0:
-			row(name, "a directory, %s", remaster.Bytes(i.UsedBytes))
+			row(name, "a directory, %s", bytesize.Format(i.UsedBytes))
 		default:
-			row(name, "%s of %s used (%.0f %%), %s on disk", remaster.Bytes(i.UsedBytes), remaster.Bytes(i.Capacity), i.UsedPercent, remaster.Bytes(i.Allocated))
+			row(name, "%s of %s used (%.0f %%), %s on disk", bytesize.Format(i.UsedBytes), bytesize.Format(i.Capacity), i.UsedPercent, bytesize.Format(i.Allocated))
 		}
 	}
 	image("rootfs", s.Root)
@@ -135,7 +137,7 @@ func age(d time.Duration) string {
 }
 
 // change settles a live directory, plans a change of its sets, and does it.
-func (a *app) change(ctx context.Context, dir string, dryRun bool, plan func(e *remaster.Env) (*remaster.SetChange, error), done func(p *remaster.SetChange) string) error {
+func (a *app) change(ctx context.Context, dir string, dryRun bool, plan func(e *job.Env) (*remaster.SetChange, error), done func(p *remaster.SetChange) string) error {
 	e, err := a.env()
 	if err != nil {
 		return err
@@ -170,7 +172,7 @@ func (a *app) change(ctx context.Context, dir string, dryRun bool, plan func(e *
 			if p.Shared {
 				shared = ", which the file system shares"
 			}
-			a.printf("%s needed%s, %s free\n", remaster.Bytes(p.Need), shared, remaster.Bytes(p.Free))
+			a.printf("%s needed%s, %s free\n", bytesize.Format(p.Need), shared, bytesize.Format(p.Free))
 		}
 		for _, l := range p.Lost {
 			a.printf("lost: %s\n", l)
@@ -197,7 +199,7 @@ nothing is copied at all. The copy is synced, read back and compared, and gets i
 name only then.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.change(c.Context(), args[0], dryRun, func(e *remaster.Env) (*remaster.SetChange, error) {
+			return a.change(c.Context(), args[0], dryRun, func(e *job.Env) (*remaster.SetChange, error) {
 				return remaster.PlanSetClone(c.Context(), e, args[0], args[1], from)
 			}, func(p *remaster.SetChange) string {
 				return fmt.Sprintf("%s: the set %s is made%s", p.Dir, p.Set, pdirHint(p))
@@ -226,7 +228,7 @@ with NAME default the rootfs and homefs beside the base. Without --yes it is
 refused with what would be lost. Symlinks are not followed.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.change(c.Context(), args[0], dryRun, func(e *remaster.Env) (*remaster.SetChange, error) {
+			return a.change(c.Context(), args[0], dryRun, func(e *job.Env) (*remaster.SetChange, error) {
 				return remaster.PlanSetRemove(c.Context(), e, args[0], args[1], yes || dryRun)
 			}, func(p *remaster.SetChange) string { return fmt.Sprintf("%s: the set %s is removed", p.Dir, p.Set) })
 		},
@@ -245,7 +247,7 @@ func (a *app) setRenameCommand() *cobra.Command {
 entries that name the set are told of and stay as they are.`,
 		Args: cobra.ExactArgs(3),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.change(c.Context(), args[0], dryRun, func(e *remaster.Env) (*remaster.SetChange, error) {
+			return a.change(c.Context(), args[0], dryRun, func(e *job.Env) (*remaster.SetChange, error) {
 				return remaster.PlanSetRename(c.Context(), e, args[0], args[1], args[2])
 			}, func(p *remaster.SetChange) string {
 				return fmt.Sprintf("%s: the set %s has its new name%s", p.Dir, p.Set, pdirHint(p))
@@ -303,7 +305,7 @@ func (a *app) showRestamp(p *remaster.RestampPlan, dryRun bool) error {
 		return nil
 	case dryRun:
 		a.showRebase(s.Rebase)
-		a.printf("version id %s, was %s\n%s needed, %s free\nthen:\n", orNone(s.VID), orNone(s.OldVID), remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+		a.printf("version id %s, was %s\n%s needed, %s free\nthen:\n", orNone(s.VID), orNone(s.OldVID), bytesize.Format(s.Need), bytesize.Format(s.Free))
 		for _, step := range s.Steps {
 			a.printf("  %s\n", step)
 		}

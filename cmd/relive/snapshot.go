@@ -12,6 +12,7 @@ import (
 
 	"relive/remaster"
 	"relive/remaster/accounts"
+	"relive/remaster/bytesize"
 )
 
 // snapshotFlags are the flags of snapshot.
@@ -287,7 +288,7 @@ func (a *app) showISOPlan(p *remaster.ISOPlan) error {
 	if len(s.Left) > 0 {
 		a.printf("left on the medium: %s\n", strings.Join(s.Left, " "))
 	}
-	a.printf("to be made: %s, label %s, about %s; %s needed, %s free\n", s.Output, s.VolumeID, remaster.Bytes(s.Size), remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+	a.printf("to be made: %s, label %s, about %s; %s needed, %s free\n", s.Output, s.VolumeID, bytesize.Format(s.Size), bytesize.Format(s.Need), bytesize.Format(s.Free))
 	for _, b := range s.Beside {
 		a.printf("  and %s\n", b)
 	}
@@ -304,12 +305,12 @@ func (a *app) printISOSystem(s *remaster.ISOSummary) {
 	sys := &s.System
 	switch sys.Form {
 	case remaster.BaseNested:
-		a.printf("system: %s in blocks of %s, with a file system image inside\n", sys.Codec, remaster.Bytes(int64(sys.BlockSize)))
+		a.printf("system: %s in blocks of %s, with a file system image inside\n", sys.Codec, bytesize.Format(int64(sys.BlockSize)))
 	default:
-		a.printf("system: %s in blocks of %s, %d inodes, %s of content\n", sys.Codec, remaster.Bytes(int64(sys.BlockSize)), sys.Inodes, remaster.Bytes(sys.Bytes))
+		a.printf("system: %s in blocks of %s, %d inodes, %s of content\n", sys.Codec, bytesize.Format(int64(sys.BlockSize)), sys.Inodes, bytesize.Format(sys.Bytes))
 	}
 	a.printf("  compressed by %s\n", sys.Library)
-	a.printf("  copied as stored: %s; to compress: %s; left out: %d files and directories\n", remaster.Bytes(sys.Copy), remaster.Bytes(sys.Compress), sys.Excluded)
+	a.printf("  copied as stored: %s; to compress: %s; left out: %d files and directories\n", bytesize.Format(sys.Copy), bytesize.Format(sys.Compress), sys.Excluded)
 	a.printf("accounts: %s", s.Accounts)
 	if s.Accounts != "preserve" {
 		a.printf("; people taken out: %d; user: %s; paths dropped: %d, changes: %d, made: %d, kept by doubt: %d", s.People, orNoUser(s.User), s.Dropped, s.Changed, s.Made, s.Doubtful)
@@ -347,7 +348,7 @@ func (a *app) showISO(r *remaster.ISOResult) error {
 	s := &r.Plan
 	a.printISOSystem(s)
 	a.printf("boot files from %s: %s\n", s.Boot, strings.Join(s.Firmware, ", "))
-	a.printf("%s: %s, label %s, in %.1f s\n", r.Path, remaster.Bytes(r.Size), s.VolumeID, r.Seconds)
+	a.printf("%s: %s, label %s, in %.1f s\n", r.Path, bytesize.Format(r.Size), s.VolumeID, r.Seconds)
 	for _, b := range r.Beside {
 		a.printf("%s\n", b)
 	}

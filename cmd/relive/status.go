@@ -9,6 +9,7 @@ import (
 
 	"relive/dmmerge"
 	"relive/remaster"
+	"relive/remaster/bytesize"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -65,10 +66,10 @@ func (a *app) printStatus(s *remaster.Status) {
 		row("set", "%s", s.Set)
 	}
 	if b.Codec == "" {
-		row("base", "%s, %s, not compressed, %s in use, %d inodes", filepath.Base(b.Path), remaster.Bytes(b.Size), remaster.Bytes(b.Content), b.Inodes)
+		row("base", "%s, %s, not compressed, %s in use, %d inodes", filepath.Base(b.Path), bytesize.Format(b.Size), bytesize.Format(b.Content), b.Inodes)
 	} else {
-		row("base", "%s, %s, %s in blocks of %s, holds %s (ratio %.2f), %d inodes", filepath.Base(b.Path), remaster.Bytes(b.Size), b.Codec,
-			remaster.Bytes(int64(b.BlockSize)), remaster.Bytes(b.Content), b.Ratio, b.Inodes)
+		row("base", "%s, %s, %s in blocks of %s, holds %s (ratio %.2f), %d inodes", filepath.Base(b.Path), bytesize.Format(b.Size), b.Codec,
+			bytesize.Format(int64(b.BlockSize)), bytesize.Format(b.Content), b.Ratio, b.Inodes)
 	}
 	built := "built " + b.Built.Format("2006-01-02 15:04:05 UTC")
 	if s.HasVIDs {
@@ -79,7 +80,7 @@ func (a *app) printStatus(s *remaster.Status) {
 		row("", "together with %s", filepath.Base(path))
 	}
 	if b.Inner != "" {
-		row("", "the system is in %s, %s", b.Inner, remaster.Bytes(b.InnerSize))
+		row("", "the system is in %s, %s", b.Inner, bytesize.Format(b.InnerSize))
 	}
 	a.printInUse(b.InUse)
 	if o := s.Overlay; o == nil {
@@ -93,12 +94,12 @@ func (a *app) printStatus(s *remaster.Status) {
 			row("", "changes nothing")
 		} else {
 			row("", "%d added, %d changed, %d metadata only, %d replaced by another type, %d deleted; %s of content",
-				t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted, remaster.Bytes(t.AddedBytes))
+				t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted, bytesize.Format(t.AddedBytes))
 		}
 		a.printInUse(o.InUse)
 	}
 	if h := s.Home; h != nil {
-		row("home", "%s, %s, %s of %s used (%.0f %%), journal %s", filepath.Base(h.Path), h.FileSystem, remaster.Bytes(h.UsedBytes), remaster.Bytes(h.Capacity), h.UsedPercent, journalState(h))
+		row("home", "%s, %s, %s of %s used (%.0f %%), journal %s", filepath.Base(h.Path), h.FileSystem, bytesize.Format(h.UsedBytes), bytesize.Format(h.Capacity), h.UsedPercent, journalState(h))
 		a.printInUse(h.InUse)
 	}
 	for i, l := range s.Leftovers {
@@ -106,10 +107,10 @@ func (a *app) printStatus(s *remaster.Status) {
 		if i == 0 {
 			name = "leftovers"
 		}
-		row(name, "%s, %s: %s", l.Name, remaster.Bytes(l.Bytes), l.Means)
+		row(name, "%s, %s: %s", l.Name, bytesize.Format(l.Bytes), l.Means)
 	}
 	if s.Host.FileSystem != "" {
-		row("disk", "%s free on %s", remaster.Bytes(s.Host.Free), s.Host.FileSystem)
+		row("disk", "%s free on %s", bytesize.Format(s.Host.Free), s.Host.FileSystem)
 	}
 	if c := s.Compact; c != nil {
 		if c.Nothing != "" {
@@ -120,7 +121,7 @@ func (a *app) printStatus(s *remaster.Status) {
 				row("", "hint: %s", c.Hint)
 			}
 		} else {
-			row("compact", "would copy %s, compress %s, and needs about %s", remaster.Bytes(c.Copy), remaster.Bytes(c.Compress), remaster.Bytes(c.Need))
+			row("compact", "would copy %s, compress %s, and needs about %s", bytesize.Format(c.Copy), bytesize.Format(c.Compress), bytesize.Format(c.Need))
 		}
 	}
 	for _, w := range s.Warnings {
@@ -133,19 +134,19 @@ func (a *app) printOverlay(row func(name, format string, args ...any), s *remast
 	name := filepath.Base(o.Path)
 	switch d := o.Snapshot; {
 	case d != nil:
-		row("overlay", "%s, device-mapper snapshot, chunks of %s, status %s", name, remaster.Bytes(d.ChunkBytes), d.Status)
+		row("overlay", "%s, device-mapper snapshot, chunks of %s, status %s", name, bytesize.Format(d.ChunkBytes), d.Status)
 		if d.State == dmmerge.Invalid || d.State == dmmerge.Unloadable {
 			row("", "%s: the kernel reads nothing from it", d.State)
 		} else {
-			row("", "%s of %s left before it overflows", remaster.Bytes(int64(d.BytesLeft)), remaster.Bytes(o.Size))
+			row("", "%s of %s left before it overflows", bytesize.Format(int64(d.BytesLeft)), bytesize.Format(o.Size))
 		}
-		row("", "merged: %s, %s of %s used (%.0f %%), %d of %d inodes, journal %s", o.FileSystem, remaster.Bytes(o.UsedBytes), remaster.Bytes(o.Capacity), o.UsedPercent,
+		row("", "merged: %s, %s of %s used (%.0f %%), %d of %d inodes, journal %s", o.FileSystem, bytesize.Format(o.UsedBytes), bytesize.Format(o.Capacity), o.UsedPercent,
 			o.UsedInodes, o.Inodes, journalState(&o.ImageStatus))
 	case o.Inodes == 0:
-		row("overlay", "%s, %s, a directory on %s, %s", name, o.Form, o.FileSystem, remaster.Bytes(o.UsedBytes))
+		row("overlay", "%s, %s, a directory on %s, %s", name, o.Form, o.FileSystem, bytesize.Format(o.UsedBytes))
 	default:
 		row("overlay", "%s, %s on %s, %s of %s used (%.0f %%), %d of %d inodes", name, o.Form, o.FileSystem,
-			remaster.Bytes(o.UsedBytes), remaster.Bytes(o.Capacity), o.UsedPercent, o.UsedInodes, o.Inodes)
+			bytesize.Format(o.UsedBytes), bytesize.Format(o.Capacity), o.UsedPercent, o.UsedInodes, o.Inodes)
 		words := "journal " + journalState(&o.ImageStatus)
 		if s.HasVIDs {
 			words += "; version id " + orNone(o.VID) + " (" + vidWords(o.VIDState) + ")"

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 )
 
 // stickJSON is a stick as JSON.
@@ -95,14 +96,14 @@ func (a *app) stickStatus(ctx context.Context, path string) error {
 }
 
 func (a *app) printStick(s *stickJSON) {
-	a.printf("%-12s %s, %s, partition table: %s\n", "stick", s.Path, remaster.Bytes(s.Size), s.Table)
+	a.printf("%-12s %s, %s, partition table: %s\n", "stick", s.Path, bytesize.Format(s.Size), s.Table)
 	a.printInUse(s.InUse)
 	for _, p := range s.Partitions {
 		name := fmt.Sprintf("partition %d", p.Number)
 		if p.Number == 0 {
 			name = "whole disk"
 		}
-		words := []string{remaster.Bytes(p.Size), cmp.Or(p.FileSystem, "no file system that is known")}
+		words := []string{bytesize.Format(p.Size), cmp.Or(p.FileSystem, "no file system that is known")}
 		if p.Label != "" {
 			words = append(words, "label "+p.Label)
 		}

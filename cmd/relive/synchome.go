@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 	"relive/remaster/exclude"
 	"relive/tree"
 )
@@ -123,14 +124,14 @@ func (a *app) showSyncHome(s *remaster.SyncHomeSummary, dryRun bool) error {
 	}
 	switch {
 	case s.Size == 0:
-		a.printf("%s: %s in %d files, was %s in %d\n", s.To, remaster.Bytes(s.After.Bytes), s.After.Inodes, remaster.Bytes(s.Before.Bytes), s.Before.Inodes)
+		a.printf("%s: %s in %d files, was %s in %d\n", s.To, bytesize.Format(s.After.Bytes), s.After.Inodes, bytesize.Format(s.Before.Bytes), s.Before.Inodes)
 	case s.OldSize == 0:
-		a.printf("%s: new, %s of %s used\n", s.To, remaster.Bytes(s.After.Bytes), remaster.Bytes(s.Size))
+		a.printf("%s: new, %s of %s used\n", s.To, bytesize.Format(s.After.Bytes), bytesize.Format(s.Size))
 	default:
 		a.printf("%s: %s, was %s\n", s.To, fillWords(s.After, s.Size), fillWords(s.Before, s.OldSize))
 	}
 	if dryRun {
-		a.printf("%s needed, %s free\n", remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+		a.printf("%s needed, %s free\n", bytesize.Format(s.Need), bytesize.Format(s.Free))
 		a.printf("then:\n")
 		for _, step := range s.Steps {
 			a.printf("  %s\n", step)
@@ -150,9 +151,9 @@ func homeWords(c *remaster.HomeChanges) string {
 }
 
 func tallyWords(t remaster.HomeTally) string {
-	return fmt.Sprintf("%d (%s)", t.Files, remaster.Bytes(t.Bytes))
+	return fmt.Sprintf("%d (%s)", t.Files, bytesize.Format(t.Bytes))
 }
 
 func fillWords(f remaster.Fill, size int64) string {
-	return fmt.Sprintf("%s of %s used (%.0f %%)", remaster.Bytes(f.Bytes), remaster.Bytes(size), 100*float64(f.Bytes)/float64(max(1, size)))
+	return fmt.Sprintf("%s of %s used (%.0f %%)", bytesize.Format(f.Bytes), bytesize.Format(size), 100*float64(f.Bytes)/float64(max(1, size)))
 }

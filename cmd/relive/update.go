@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster"
+	"relive/remaster/bytesize"
 )
 
 func (a *app) updateCommand() *cobra.Command {
@@ -95,7 +96,7 @@ func (a *app) showUpdate(p *remaster.UpdatePlan) error {
 	a.printf("new base: %s\n", s.Source)
 	for _, f := range append([]remaster.UpdateFile{s.Base}, s.Kernel...) {
 		if f.Changed {
-			a.printf("  %s: %s, was %s\n", f.Name, remaster.Bytes(f.Size), remaster.Bytes(f.OldSize))
+			a.printf("  %s: %s, was %s\n", f.Name, bytesize.Format(f.Size), bytesize.Format(f.OldSize))
 		} else {
 			a.printf("  %s: the same\n", f.Name)
 		}
@@ -110,7 +111,7 @@ func (a *app) showUpdate(p *remaster.UpdatePlan) error {
 		a.printf("overlay: %s %s\n", o.Name, fates[o.Fate])
 	}
 	a.showRebase(s.Rebase)
-	a.printf("%s needed, %s free\n", remaster.Bytes(s.Need), remaster.Bytes(s.Free))
+	a.printf("%s needed, %s free\n", bytesize.Format(s.Need), bytesize.Format(s.Free))
 	a.printf("then:\n")
 	for _, step := range s.Steps {
 		a.printf("  %s\n", step)
@@ -141,11 +142,11 @@ func (a *app) showUpdated(r *remaster.UpdateResult) error {
 		return a.showWarnings(r.Warnings, errWarned)
 	}
 	if s.Base.Changed {
-		a.printf("%s: %s, was %s; in %.1f s\n", r.Path, remaster.Bytes(s.Base.Size), remaster.Bytes(s.Base.OldSize), r.Seconds)
+		a.printf("%s: %s, was %s; in %.1f s\n", r.Path, bytesize.Format(s.Base.Size), bytesize.Format(s.Base.OldSize), r.Seconds)
 	}
 	for _, f := range s.Kernel {
 		if f.Changed {
-			a.printf("%s: %s, was %s\n", f.Name, remaster.Bytes(f.Size), remaster.Bytes(f.OldSize))
+			a.printf("%s: %s, was %s\n", f.Name, bytesize.Format(f.Size), bytesize.Format(f.OldSize))
 		}
 	}
 	if o := &s.Overlay; o.Name != "" {

@@ -1,4 +1,4 @@
-package remaster
+package bootedit
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// checkVolumeID refuses names that tools do not find a volume by.
-func checkVolumeID(id string) error {
+// CheckVolumeID refuses names that tools do not find a volume by.
+func CheckVolumeID(id string) error {
 	const most = 32 // ECMA-119 8.4.6
 	if len(id) > most {
 		return refusal.Option(fmt.Errorf("the volume id %q has %d bytes, and there is room for %d", id, len(id), most))
@@ -23,5 +23,5 @@ func checkVolumeID(id string) error {
 	return nil
 }
 
-// maxVolumeID is the length of a volume's label, in bytes (ECMA-119, 8.4.7).
-const maxVolumeID = 32
+// MaxVolumeID is the length of a volume's label, in bytes (ECMA-119, 8.4.7).
+const MaxVolumeID = 32

@@ -1,4 +1,4 @@
-package remaster
+package job
 
 import (
 	"time"
@@ -6,29 +6,29 @@ import (
 	"relive/tree"
 )
 
-// imageTime returns the time that new images carry, in whole seconds: that of
+// ImageTime returns the time that new images carry, in whole seconds: that of
 // SOURCE_DATE_EPOCH where it is set, otherwise the newest of times that is not
 // later than now. A file from the future, as a clock without a battery leaves
 // it, would hand its time on to every image that is made of this one. Where all
 // are later the time is now's.
-func (e *Env) imageTime(times ...tree.Time) tree.Time {
+func (e *Env) ImageTime(times ...tree.Time) tree.Time {
 	if e.SourceDate != nil {
 		return tree.Time{Sec: *e.SourceDate}.Whole()
 	}
-	var n newestTime
+	var n NewestTime
 	for _, t := range times {
-		n.add(t)
+		n.Add(t)
 	}
-	return n.time().Whole()
+	return n.Time().Whole()
 }
 
-// newestTime finds the newest of several times that is not later than now.
-type newestTime struct {
+// NewestTime finds the newest of several times that is not later than now.
+type NewestTime struct {
 	newest, now tree.Time
 	any, later  bool // there was one that is not later, one that is
 }
 
-func (n *newestTime) add(t tree.Time) {
+func (n *NewestTime) Add(t tree.Time) {
 	if n.now == (tree.Time{}) {
 		now := time.Now()
 		n.now = tree.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
@@ -42,9 +42,9 @@ func (n *newestTime) add(t tree.Time) {
 	}
 }
 
-// time returns the newest, now where all were later, the zero time where there
+// Time returns the newest, now where all were later, the zero time where there
 // was none.
-func (n *newestTime) time() tree.Time {
+func (n *NewestTime) Time() tree.Time {
 	if !n.any && n.later {
 		return n.now
 	}

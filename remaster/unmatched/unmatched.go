@@ -1,4 +1,4 @@
-package remaster
+package unmatched
 
 import (
 	"context"
@@ -12,63 +12,63 @@ import (
 	"relive/tree"
 )
 
-// unmatched collects what people have named and what is not there. A name that
+// Names collects what people have named and what is not there. A name that
 // is not there is a mistake, or it was meant for another system; whatever is
 // done without it is not what was asked for. So it is refused before anything is
 // written. Lists that come with relive know many places, of which no system has
 // all, and do not count.
-type unmatched struct {
-	facts []string
-	hint  string // of the first for which something near was found
-	mild  string // where the first would have to be, if nothing near was found
+type Names struct {
+	Facts []string
+	Hint  string // of the first for which something near was found
+	Mild  string // where the first would have to be, if nothing near was found
 }
 
-// path takes up a path or pattern that matches nothing in the trees. fact tells
+// Path takes up a path or pattern that matches nothing in the trees. fact tells
 // so. What is near to it is shown as a path from the root, with a prefix.
-func (u *unmatched) path(fact, pattern, prefix string, trees ...*tree.Node) {
-	u.facts = append(u.facts, fact)
-	if u.hint != "" {
+func (u *Names) Path(fact, pattern, prefix string, trees ...*tree.Node) {
+	u.Facts = append(u.Facts, fact)
+	if u.Hint != "" {
 		return
 	}
 	switch near, above := nearest.Pattern(pattern, trees...); {
 	case near != "":
-		u.hint = "did you mean " + prefix + tree.Escape(near) + "?"
-	case above != "" && u.mild == "":
-		u.mild = fmt.Sprintf("there is a %s%s, with no such thing in it", prefix, tree.Escape(above))
+		u.Hint = "did you mean " + prefix + tree.Escape(near) + "?"
+	case above != "" && u.Mild == "":
+		u.Mild = fmt.Sprintf("there is a %s%s, with no such thing in it", prefix, tree.Escape(above))
 	}
 }
 
-// name takes up a name that is none of those that there are.
-func (u *unmatched) name(fact, name string, names []string) {
-	u.facts = append(u.facts, fact)
-	if u.hint == "" {
-		u.hint = didYouMean(name, names)
+// Name takes up a name that is none of those that there are.
+func (u *Names) Name(fact, name string, names []string) {
+	u.Facts = append(u.Facts, fact)
+	if u.Hint == "" {
+		u.Hint = nearest.DidYouMean(name, names)
 	}
 }
 
 // unmatchedShown is how many names a refusal lists.
 const unmatchedShown = 5
 
-// check refuses where there is anything. With allow, as --allow-unmatched has it,
+// Check refuses where there is anything. With allow, as --allow-unmatched has it,
 // it returns the facts as warnings instead.
-func (u *unmatched) check(where string, allow bool) (warnings []string, err error) {
-	if len(u.facts) == 0 || allow {
-		return u.facts, nil
+func (u *Names) Check(where string, allow bool) (warnings []string, err error) {
+	if len(u.Facts) == 0 || allow {
+		return u.Facts, nil
 	}
-	text := strings.Join(u.facts[:min(len(u.facts), unmatchedShown)], "; ")
-	if more := len(u.facts) - unmatchedShown; more > 0 {
+	text := strings.Join(u.Facts[:min(len(u.Facts), unmatchedShown)], "; ")
+	if more := len(u.Facts) - unmatchedShown; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
-	hint := u.hint
+	hint := u.Hint
 	if hint == "" {
-		hint = u.mild
+		hint = u.Mild
 	}
 	return nil, refusal.New(refusal.JoinHints(hint, "--allow-unmatched goes on without it"), "%s: %s", where, text)
 }
 
-// excludes takes up the rules of excludes that match nothing, from the one with
+// Excludes takes up the rules of excludes that match nothing, from the one with
 // that number on.
-func (u *unmatched) excludes(counts []exclude.RuleCount, from int, prefix string, trees ...*tree.Node) {
+func (u *Names) Excludes(counts []exclude.RuleCount, from int, prefix string, trees ...*tree.Node) {
 	for i, c := range counts {
 		if i < from || c.Matches > 0 {
 			continue
@@ -77,24 +77,24 @@ func (u *unmatched) excludes(counts []exclude.RuleCount, from int, prefix string
 		if c.Rule.Sticky {
 			pattern = "" // a name at any depth is near to many
 		}
-		u.path(fmt.Sprintf("the exclude %q (%s) matches nothing", c.Rule.Pattern, c.Rule.Source), pattern, prefix, trees...)
+		u.Path(fmt.Sprintf("the exclude %q (%s) matches nothing", c.Rule.Pattern, c.Rule.Source), pattern, prefix, trees...)
 	}
 }
 
 // NoSuchPath is the refusal of a path that a source has not.
 func NoSuchPath(source, path string, root *tree.Node) error {
-	var u unmatched
-	u.path("", path, "/", root)
-	hint := u.hint
+	var u Names
+	u.Path("", path, "/", root)
+	hint := u.Hint
 	if hint == "" {
-		hint = u.mild
+		hint = u.Mild
 	}
 	return refusal.New(hint, "%s: no %s in it", source, tree.Quote(path))
 }
 
-// keepMatches marks the paths that a pattern names itself, and gives how many
+// KeepMatches marks the paths that a pattern names itself, and gives how many
 // there are. What is below a directory that matches is not looked at.
-func keepMatches(ctx context.Context, root *tree.Node, pattern string, keep map[string]bool) (n int, err error) {
+func KeepMatches(ctx context.Context, root *tree.Node, pattern string, keep map[string]bool) (n int, err error) {
 	exact := strings.Trim(path.Clean("/"+pattern), "/")
 	at, err := root.Lookup(exact)
 	if err != nil {

@@ -1,4 +1,4 @@
-package remaster
+package hostdisk
 
 import (
 	"errors"
@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// createLike makes a new file with the mode and owner of the one that it is to
+// CreateLike makes a new file with the mode and owner of the one that it is to
 // take the place of. Where the file system or the user may not set them, the
 // file has what a new file gets.
-func createLike(path, former string) (*os.File, error) {
+func CreateLike(path, former string) (*os.File, error) {
 	st, err := os.Stat(former)
 	if err != nil {
 		return nil, err
@@ -27,9 +27,9 @@ func createLike(path, former string) (*os.File, error) {
 	return f, nil
 }
 
-// setAsideSpace has the host set a file's space aside. A file system that
+// Preallocate has the host set a file's space aside. A file system that
 // cannot has done so by itself, or has no holes.
-func setAsideSpace(f *os.File, size int64) error {
+func Preallocate(f *os.File, size int64) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
 		switch {

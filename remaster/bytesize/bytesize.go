@@ -1,11 +1,11 @@
-package remaster
+package bytesize
 
 import (
 	"fmt"
 )
 
-// Bytes shows a number of bytes to a person.
-func Bytes(n int64) string {
+// Format shows a number of bytes to a person.
+func Format(n int64) string {
 	units := []string{"KiB", "MiB", "GiB", "TiB"}
 	if n < 1024 {
 		return fmt.Sprintf("%d bytes", n)

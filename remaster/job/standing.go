@@ -1,4 +1,4 @@
-package remaster
+package job
 
 // Standing tells in a summary whether a verb finds anything to do. Where it does
 // not, nothing is written, and no former state moves on.
@@ -8,5 +8,5 @@ type Standing struct {
 	NothingToDo bool `json:"nothing_to_do"`
 }
 
-// stands notes that all is as it is to be, or not.
-func (s *Standing) stands(is bool) { s.UpToDate, s.NothingToDo = is, is }
+// Stands notes that all is as it is to be, or not.
+func (s *Standing) Stands(is bool) { s.UpToDate, s.NothingToDo = is, is }

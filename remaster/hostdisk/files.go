@@ -1,19 +1,18 @@
-package remaster
+package hostdisk
 
 import (
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"relive/remaster/hostdisk"
 )
 
-func exists(path string) bool {
+func Exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
 
-func treeSize(path string) (n int64, err error) {
+func TreeSize(path string) (n int64, err error) {
 	err = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -30,20 +29,20 @@ func treeSize(path string) (n int64, err error) {
 	return n, err
 }
 
-// baseName is the last part of a directory's path, also of "." and the like.
-func baseName(dir string) string {
+// BaseName is the last part of a directory's path, also of "." and the like.
+func BaseName(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
 	return filepath.Base(dir)
 }
 
-// freeAt gives the space that is free where a file is to be, in bytes, and how
+// FreeAt gives the space that is free where a file is to be, in bytes, and how
 // large it may become.
-func freeAt(dir string) (free, most int64, err error) {
-	if free, err = hostdisk.FreeSpace(dir); err != nil {
+func FreeAt(dir string) (free, most int64, err error) {
+	if free, err = FreeSpace(dir); err != nil {
 		return 0, 0, err
 	}
-	most, err = hostdisk.MaxFileSize(dir)
+	most, err = MaxFileSize(dir)
 	return free, most, err
 }

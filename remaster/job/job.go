@@ -1,4 +1,4 @@
-package remaster
+package job
 
 import (
 	"relive/remaster/swap"
@@ -32,13 +32,13 @@ type Progress interface {
 	Done(n int64)
 }
 
-func (e *Env) phase(name string, total int64) {
+func (e *Env) Phase(name string, total int64) {
 	if e.Progress != nil {
 		e.Progress.Phase(name, total)
 	}
 }
 
-func (e *Env) done(n int64) {
+func (e *Env) Done(n int64) {
 	if e.Progress != nil {
 		e.Progress.Done(n)
 	}

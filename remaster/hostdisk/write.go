@@ -1,4 +1,4 @@
-package remaster
+package hostdisk
 
 import (
 	"context"
@@ -7,16 +7,16 @@ import (
 	"relive/tree"
 )
 
-// copyBuffer is how much copyDevice reads at a time, in bytes.
-const copyBuffer = 4 << 20
+// CopyBuffer is how much copyDevice reads at a time, in bytes.
+const CopyBuffer = 4 << 20
 
-// copyDevice copies what is not a hole and not zero. done is told how far it
+// CopySparse copies what is not a hole and not zero. done is told how far it
 // has come, in bytes.
-func copyDevice(ctx context.Context, out *written.File, c tree.Content, done func(int64)) error {
+func CopySparse(ctx context.Context, out *written.File, c tree.Content, done func(int64)) error {
 	if err := out.Truncate(c.Size()); err != nil {
 		return err
 	}
-	buf := make([]byte, copyBuffer)
+	buf := make([]byte, CopyBuffer)
 	for off := int64(0); off < c.Size(); {
 		start, end, err := c.NextData(off)
 		if err == io.EOF {
@@ -30,11 +30,11 @@ func copyDevice(ctx context.Context, out *written.File, c tree.Content, done fun
 				return context.Cause(ctx)
 			}
 			// Reads end at multiples of the buffer, so that blocks below are not cut.
-			p := buf[:min(end-off, copyBuffer-off%copyBuffer)]
+			p := buf[:min(end-off, CopyBuffer-off%CopyBuffer)]
 			if err := tree.ReadFull(c, p, off); err != nil {
 				return err
 			}
-			if err := writeData(out, p, off); err != nil {
+			if err := WriteSparse(out, p, off); err != nil {
 				return err
 			}
 			off += int64(len(p))
@@ -47,8 +47,8 @@ func copyDevice(ctx context.Context, out *written.File, c tree.Content, done fun
 // holeUnit is the granularity in which zeros become holes, in bytes.
 const holeUnit = 64 << 10
 
-// writeData writes those units of p that are not zero.
-func writeData(out io.WriterAt, p []byte, off int64) error {
+// WriteSparse writes those units of p that are not zero.
+func WriteSparse(out io.WriterAt, p []byte, off int64) error {
 	for len(p) > 0 {
 		n := run(p, false)
 		if n > 0 {
