@@ -170,12 +170,23 @@ func XattrBlockChecksum(seed uint32, number uint64, block []byte) uint32 {
 	return CRC32C(c, block[XAHdrCsum+4:])
 }
 
-// Little-endian and big-endian reads at an offset. A slice that is too short
-// panics, so the caller checks lengths once for each structure.
+// Reads at an offset. A slice that is too short panics, so the caller checks
+// lengths once for each structure.
 
+// LE16 reads a little-endian number of 16 bits.
 func LE16(p []byte, off int) uint16 { return binary.LittleEndian.Uint16(p[off:]) }
+
+// LE32 reads a little-endian number of 32 bits.
 func LE32(p []byte, off int) uint32 { return binary.LittleEndian.Uint32(p[off:]) }
+
+// LE64 reads a little-endian number of 64 bits.
 func LE64(p []byte, off int) uint64 { return binary.LittleEndian.Uint64(p[off:]) }
+
+// BE16 reads a big-endian number of 16 bits.
 func BE16(p []byte, off int) uint16 { return binary.BigEndian.Uint16(p[off:]) }
+
+// BE32 reads a big-endian number of 32 bits.
 func BE32(p []byte, off int) uint32 { return binary.BigEndian.Uint32(p[off:]) }
+
+// BE64 reads a big-endian number of 64 bits.
 func BE64(p []byte, off int) uint64 { return binary.BigEndian.Uint64(p[off:]) }

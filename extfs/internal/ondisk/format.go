@@ -134,7 +134,7 @@ const (
 	FlagTestFS       = 0x0004
 )
 
-// s_checksum_type.
+// ChecksumTypeCRC32C is the only s_checksum_type.
 const ChecksumTypeCRC32C = 1
 
 // Hash versions of s_def_hash_version and of an htree root.
@@ -220,6 +220,7 @@ type FeatureName struct {
 
 // The names are functions and not variables so that nothing can change them.
 
+// CompatNames returns the features of s_feature_compat.
 func CompatNames() []FeatureName {
 	return []FeatureName{
 		{CompatDirPrealloc, "dir_prealloc"},
@@ -238,6 +239,7 @@ func CompatNames() []FeatureName {
 	}
 }
 
+// IncompatNames returns the features of s_feature_incompat.
 func IncompatNames() []FeatureName {
 	return []FeatureName{
 		{IncompatCompression, "compression"},
@@ -259,6 +261,7 @@ func IncompatNames() []FeatureName {
 	}
 }
 
+// ROCompatNames returns the features of s_feature_ro_compat.
 func ROCompatNames() []FeatureName {
 	return []FeatureName{
 		{ROSparseSuper, "sparse_super"},

@@ -43,9 +43,6 @@ const (
 	geName       = 56
 	geNameUnits  = 36
 	geLen        = 128
-
-	// geLegacyBoot is the attribute that stands for the active flag.
-	geLegacyBoot = 1 << 2
 )
 
 // Fields of an MBR and of the boot records of logical partitions.

@@ -56,8 +56,11 @@ var headSizes = [...]int{
 // variable part.
 func (t InodeType) HeadSize() int { return headSizes[t] }
 
-// MinInodeSize and MaxHeadSize are the least and the greatest HeadSize.
-const MinInodeSize, MaxHeadSize = 20, 56
+// The least and the greatest HeadSize.
+const (
+	MinInodeSize = 20
+	MaxHeadSize  = 56
+)
 
 // Append encodes the head, which must have a valid type. The variable part is
 // the caller's to append; AppendSymlink does it for symlinks.

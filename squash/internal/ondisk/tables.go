@@ -74,6 +74,7 @@ func (f *FragmentEntry) Append(dst []byte) []byte {
 	return le.AppendUint32(dst, 0)
 }
 
+// DecodeFragmentEntry decodes FragmentEntrySize bytes.
 func DecodeFragmentEntry(b []byte) FragmentEntry {
 	le := binary.LittleEndian
 	return FragmentEntry{Start: int64(le.Uint64(b)), Word: le.Uint32(b[8:])}
@@ -98,6 +99,7 @@ func (x *XattrID) Append(dst []byte) []byte {
 	return le.AppendUint32(dst, x.Size)
 }
 
+// DecodeXattrID decodes XattrIDSize bytes.
 func DecodeXattrID(b []byte) XattrID {
 	le := binary.LittleEndian
 	return XattrID{Ref: Ref(le.Uint64(b)), Count: le.Uint32(b[8:]), Size: le.Uint32(b[12:])}
@@ -122,6 +124,7 @@ func (h *XattrTableHeader) Append(dst []byte) []byte {
 	return le.AppendUint32(dst, 0)
 }
 
+// DecodeXattrTableHeader decodes XattrTableHeaderSize bytes.
 func DecodeXattrTableHeader(b []byte) XattrTableHeader {
 	le := binary.LittleEndian
 	return XattrTableHeader{PairsStart: le.Uint64(b), IDCount: le.Uint32(b[8:])}
