@@ -136,7 +136,8 @@ func (x *XZStream) next() error {
 }
 
 // farBack bounds how far before the window a dictionary may be said to begin,
-// so that no position overflows; a multiple of what positions are taken modulo.
+// so that no position overflows: a multiple of 16, since the coding takes
+// positions in the dictionary modulo that at most (pb, lp).
 const farBack = 1 << 29
 
 // makeRoom makes room for n bytes behind d.pos. What is kept of what was
@@ -155,8 +156,7 @@ func (x *XZStream) makeRoom(n int) {
 			return
 		}
 	}
-	// Positions count modulo 16 at most (pb and lp).
-	shift := (d.pos - d.dictSize) &^ 15
+	shift := d.pos - d.dictSize
 	copy(d.out, d.out[shift:d.pos])
 	d.pos -= shift
 	x.given -= shift

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"relive/tree"
@@ -79,6 +80,27 @@ func TestXZStream(t *testing.T) {
 				t.Errorf("%q follows the stream", rest)
 			}
 		})
+	}
+}
+
+// TestXZStreamLong: a dictionary that began long ago is said to have begun later,
+// which changes nothing.
+func TestXZStreamLong(t *testing.T) {
+	systest.NeedTools(t, "xz")
+	text := repetitive(16 << 20)
+	packed := systest.Feed(t, string(text), "xz", "-c", "-T1", "--lzma2=preset=1,dict=64KiB,lc=0,lp=4,pb=4")
+	x, err := NewXZStream(bufio.NewReader(strings.NewReader(packed)), 1<<20, nil)
+	systest.Must(t, err)
+	got := make([]byte, 5<<20)
+	_, err = io.ReadFull(x, got)
+	systest.Must(t, err)
+	x.lzma.start -= farBack
+	rest, err := io.ReadAll(x)
+	if err != nil || !bytes.Equal(append(got, rest...), text) {
+		t.Fatalf("%d bytes of %d, %v", len(got)+len(rest), len(text), err)
+	}
+	if x.lzma.start < -farBack {
+		t.Errorf("the dictionary begins at %d", x.lzma.start)
 	}
 }
 
