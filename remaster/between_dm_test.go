@@ -8,7 +8,7 @@ import (
 	"os"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
 	"relive/remaster/exclude"
 	"relive/tree/systest"
 )
@@ -121,7 +121,7 @@ func TestBetweenChunks(t *testing.T) {
 				want := copied(t, mnt)
 				drop()
 				sameTree(t, "the kernel", "relive", want, without(t, openTree(t, m.dir, ""), "lost+found"))
-				m.compact(remaster.CompactOptions{KeepOld: 1})
+				m.compact(compact.Options{KeepOld: 1})
 				after, err := os.ReadFile(m.image())
 				systest.Must(t, err)
 				for _, s := range []struct {
@@ -141,7 +141,7 @@ func TestBetweenChunks(t *testing.T) {
 				systest.Must(t, os.Rename(c2.path(m.over+".old"), c2.path(m.over)))
 				sameTree(t, "before", "relive, in between", want, without(t, openTree(t, c2.dir, ""), "lost+found"))
 				// Compacting again from there leads to the same system.
-				c2.compact(remaster.CompactOptions{KeepOld: 1})
+				c2.compact(compact.Options{KeepOld: 1})
 				sameTree(t, "before", "relive, compacted twice", want, without(t, openTree(t, c2.dir, ""), "lost+found"))
 				if t.Failed() {
 					t.Fatalf("round %d", round)
@@ -206,7 +206,7 @@ func TestBetweenDirtyBase(t *testing.T) {
 	}
 	write(t, m.path(m.over), cow, 0o600)
 	sameTree(t, "the kernel", "relive", want, without(t, openTree(t, m.dir, ""), "lost+found"))
-	m.compact(remaster.CompactOptions{KeepOld: 1})
+	m.compact(compact.Options{KeepOld: 1})
 	base, err := os.ReadFile(m.image())
 	systest.Must(t, err)
 	for name, b := range map[string][]byte{"after": base, "in between": laidOver(t, base, cow)} {
@@ -230,7 +230,7 @@ func TestExcludesOverSnapshot(t *testing.T) {
 	write(t, d+"/opt/gone", noise(4, 900_000), 0o644)
 	m := liveOS(t).fill(d, "dm", false, false, "-comp", "gzip")
 	m.boot(false, func(mnt string) { write(t, mnt+"/etc/new", noise(3, 40_000), 0o600) })
-	o := remaster.CompactOptions{KeepOld: 1, Excludes: excluding(t, "opt/gone")}
+	o := compact.Options{KeepOld: 1, Excludes: excluding(t, "opt/gone")}
 	want := without(t, m.seen(), "opt/gone")
 	res := m.compact(o)
 	if got := res.Plan.Steps[0]; got != "rename "+m.over+" to "+m.over+".old" {

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -45,12 +45,12 @@ func TestBetween(t *testing.T) {
 	for _, c := range []struct {
 		name, kind, options string
 		flat, bare, dirty   bool
-		o                   remaster.CompactOptions
+		o                   compact.Options
 	}{
 		{name: "snapshot", kind: "dm"},
 		{name: "snapshot, power cut", kind: "dm", dirty: true},
 		{name: "snapshot over a bare image, power cut", kind: "dm", bare: true, dirty: true},
-		{name: "snapshot, keeping what is free", kind: "dm", dirty: true, o: remaster.CompactOptions{KeepFree: true}},
+		{name: "snapshot, keeping what is free", kind: "dm", dirty: true, o: compact.Options{KeepFree: true}},
 		{name: "image", kind: "image"},
 		{name: "image, power cut", kind: "image", dirty: true},
 		{name: "directory", kind: "dir"},

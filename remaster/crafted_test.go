@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"relive/extfs/mkfs"
-	"relive/remaster"
+	"relive/remaster/live"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -40,9 +40,9 @@ func likeMksquashfs(id codec.ID, blockSize int) squash.WriteOptions {
 
 // craft makes a live directory from trees, with our own writers and without
 // root: base is a whole system, root all of rootfs.
-func craft(t testing.TB, base, root *tree.Node, o squash.WriteOptions) *live {
+func craft(t testing.TB, base, root *tree.Node, o squash.WriteOptions) *frugal {
 	t.Helper()
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	writeSquash(t, l.path("linuxfs"), base, o)
 	if root != nil {
 		buildRootfs(t, l.path("rootfs"), root)
@@ -115,7 +115,7 @@ func TestAufs(t *testing.T) {
 
 	l := craft(t, base(), root, likeMksquashfs(codec.Gzip, 128<<10))
 	s := l.status()
-	if s.Overlay.Form != "aufs" || s.Overlay.VIDState != remaster.VIDMatch {
+	if s.Overlay.Form != "aufs" || s.Overlay.VIDState != live.VIDMatch {
 		t.Errorf("form %s, version ids: %s", s.Overlay.Form, s.Overlay.VIDState)
 	}
 	res := l.compact(keepOne())
@@ -128,7 +128,7 @@ func TestAufs(t *testing.T) {
 
 	// The new rootfs keeps the form, and changes nothing.
 	s = l.status()
-	if s.Overlay.Form != "aufs" || s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != remaster.VIDMatch {
+	if s.Overlay.Form != "aufs" || s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != live.VIDMatch {
 		t.Errorf("afterwards: form %s, %+v, version ids: %s", s.Overlay.Form, s.Overlay.Changes, s.Overlay.VIDState)
 	}
 	sameTree(t, "new base", "new base and new rootfs", without(t, got, stamps...), without(t, openTree(t, l.dir, ""), stamps...))
@@ -171,7 +171,7 @@ func TestNeverBooted(t *testing.T) {
 			o.BlockSize = 64 << 10
 			l.compact(o)
 			sameTree(t, "old", "new", without(t, openTree(t, l.path("linuxfs.old"), ""), stamps...), without(t, openTree(t, l.path("linuxfs"), ""), stamps...))
-			if s := l.status(); s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != remaster.VIDMatch {
+			if s := l.status(); s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != live.VIDMatch {
 				t.Errorf("afterwards: %+v, version ids: %s", s.Overlay.Changes, s.Overlay.VIDState)
 			}
 			sameTree(t, "new base", "new base and new rootfs", openTree(t, l.path("linuxfs"), ""), without(t, openTree(t, l.dir, ""), stamps[1]))

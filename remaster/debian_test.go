@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/rollback"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -15,7 +17,7 @@ import (
 // debian is a medium of Debian live or casper: several images and a
 // persistence image with unions.
 type debian struct {
-	live
+	frugal
 	images []string // the uppermost first, as the kernel is to stack them
 	over   string   // persistence image
 	unions []string // "DIR SOURCE", the outer ones first
@@ -88,7 +90,7 @@ func (d *debian) truth(change func(mnt string)) {
 	want, drop := d.shown()
 	sameTree(d.t, "the kernel before", "relive before", want, openTree(d.t, d.dir, ""))
 	drop()
-	d.compact(remaster.CompactOptions{KeepOld: 1})
+	d.compact(compact.Options{KeepOld: 1})
 	sameTree(d.t, "the kernel before", "relive after", want, openTree(d.t, d.dir, ""))
 	after, drop := d.shown()
 	sameTree(d.t, "the kernel before", "the kernel after", want, after)
@@ -124,7 +126,7 @@ func squashed(t testing.TB, path string, fill func(dir string)) {
 func TestLiveBoot(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
+	d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
 		// live-boot stacks modules below a persistent union the first on top.
 		images: []string{"live/addon.squashfs", "live/filesystem.squashfs"},
 		unions: []string{"/ .", "/var/lib state/lib"}}
@@ -171,7 +173,7 @@ func TestLiveBoot(t *testing.T) {
 	systest.CopyFile(t, d.path("persistence"), c)
 	systest.Must(t, os.Rename(c, d.path("persistence")))
 	d.truth(func(mnt string) { write(t, mnt+"/var/lib/again", []byte("again"), 0o600) })
-	p2, err := remaster.PlanRollback(t.Context(), environment(t, 0), d.dir)
+	p2, err := rollback.New(t.Context(), environment(t, 0), d.dir)
 	systest.Must(t, err)
 	systest.Must(t, p2.Run(t.Context()))
 }
@@ -179,7 +181,7 @@ func TestLiveBoot(t *testing.T) {
 func TestCasper(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "casper-rw", names: [2]string{"upper", "work"}, unions: []string{"/ ."},
+	d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "casper-rw", names: [2]string{"upper", "work"}, unions: []string{"/ ."},
 		images: []string{"casper/minimal.standard.live.squashfs", "casper/minimal.standard.squashfs", "casper/minimal.squashfs"}}
 	squashed(t, d.path("casper/minimal.squashfs"), func(dir string) {
 		write(t, dir+"/usr/share/big.db", text(1, 300_000), 0o644)
@@ -234,7 +236,7 @@ func TestCasperUnsure(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		squashed(t, dir+"/casper/"+name+".squashfs", func(dir string) { write(t, dir+"/x", nil, 0o644) })
 	}
-	_, err := remaster.Find(dir)
+	_, err := live.Find(dir)
 	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "a.squashfs, b.squashfs") || r.Hint == "" {
 		t.Errorf("%v", err)
 	}
@@ -245,7 +247,7 @@ func TestCasperUnsure(t *testing.T) {
 func TestLiveBootInDirectory(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
+	d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
 		images: []string{"live/addon.squashfs", "live/filesystem.squashfs"}, unions: []string{"/ root"}}
 	squashed(t, d.path("live/filesystem.squashfs"), func(dir string) {
 		write(t, dir+"/usr/share/big.db", text(1, 300_000), 0o644)
@@ -275,7 +277,7 @@ func TestLiveBootInDirectory(t *testing.T) {
 	if b, err := os.ReadFile(d.path("live/filesystem.module")); err != nil || string(b) != "filesystem.squashfs\n" {
 		t.Errorf("the list of modules is %q, %v", b, err)
 	}
-	p, err := remaster.PlanRollback(t.Context(), environment(t, 0), d.dir)
+	p, err := rollback.New(t.Context(), environment(t, 0), d.dir)
 	systest.Must(t, err)
 	systest.Must(t, p.Run(t.Context()))
 	after, drop := d.shown()

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"relive/remaster"
+	"relive/remaster/save"
 	"relive/tree/systest"
 )
 
@@ -91,7 +91,7 @@ func TestDoctorManaged(t *testing.T) {
 					}
 				}
 			}
-			bad := &live{t: t, dir: duplicate(t, y.dir)}
+			bad := &frugal{t: t, dir: duplicate(t, y.dir)}
 			root, drop := systest.Mount(t, "ext4", "loop", bad.path("rootfs"))
 			systest.Run(t, "rsync", "-a", "--delete-excluded", y.ram+"/", root+"/")
 			drop()
@@ -109,7 +109,7 @@ func TestDoctorManaged(t *testing.T) {
 			delete(want, "package-capability-lost")
 			check(bad.dir, want)
 
-			mustSave(t, y.dir, y.ram, remaster.SaveOptions{KeepOld: 1})
+			mustSave(t, y.dir, y.ram, save.Options{KeepOld: 1})
 			if d := diagnose(t, y.dir); len(d.Findings) > 0 {
 				t.Errorf("after relive save: %+v", d.Findings)
 			}
@@ -131,7 +131,7 @@ func TestDoctorDatabase(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
 	y := managedSystem(t, databases["rpm"])
-	mustSave(t, y.dir, y.ram, remaster.SaveOptions{KeepOld: 1})
+	mustSave(t, y.dir, y.ram, save.Options{KeepOld: 1})
 	good := duplicate(t, y.dir)
 	y.boot(false, func(mnt string) {
 		b, err := os.ReadFile(mnt + "/usr/lib/sysimage/rpm/rpmdb.sqlite")
@@ -142,7 +142,7 @@ func TestDoctorDatabase(t *testing.T) {
 	if got := kinds(d); got != "package-database" {
 		t.Errorf("%s: %+v", got, d.Findings)
 	}
-	l := &live{t: t, dir: good}
+	l := &frugal{t: t, dir: good}
 	l.boot(false, func(mnt string) {
 		systest.Must(t, os.RemoveAll(mnt+"/usr/lib/sysimage/rpm/rpmdb.sqlite"))
 		write(t, mnt+"/usr/lib/sysimage/rpm/Packages", []byte("Berkeley"), 0o644)

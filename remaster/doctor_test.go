@@ -9,20 +9,22 @@ import (
 	"time"
 
 	"relive/extfs/mkfs"
-	"relive/remaster"
+	"relive/remaster/doctor"
+	"relive/remaster/live"
+	"relive/remaster/save"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )
 
 // diagnose looks at a live directory.
-func diagnose(t testing.TB, dir string) *remaster.Diagnosis {
+func diagnose(t testing.TB, dir string) *doctor.Diagnosis {
 	t.Helper()
 	e := environment(t, codec.Auto)
-	l, err := remaster.Open(t.Context(), e, dir)
+	l, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer l.Close()
-	d, err := l.Diagnose(t.Context(), e)
+	d, err := doctor.Diagnose(l, t.Context(), e)
 	systest.Must(t, err)
 	for _, f := range d.Findings {
 		if f.What == "" || f.Do == "" || f.Sure == "" || strings.Contains(f.What, "%!") {
@@ -32,7 +34,7 @@ func diagnose(t testing.TB, dir string) *remaster.Diagnosis {
 	return d
 }
 
-func kinds(d *remaster.Diagnosis) string {
+func kinds(d *doctor.Diagnosis) string {
 	var out []string
 	for _, f := range d.Findings {
 		out = append(out, f.Kind)
@@ -41,13 +43,13 @@ func kinds(d *remaster.Diagnosis) string {
 	return strings.Join(out, " ")
 }
 
-func finding(d *remaster.Diagnosis, kind string) *remaster.Finding {
+func finding(d *doctor.Diagnosis, kind string) *doctor.Finding {
 	for i := range d.Findings {
 		if d.Findings[i].Kind == kind {
 			return &d.Findings[i]
 		}
 	}
-	return &remaster.Finding{}
+	return &doctor.Finding{}
 }
 
 const debStatus = `Package: one
@@ -132,7 +134,7 @@ func TestDoctorLossy(t *testing.T) {
 			t.Errorf("%s: %q", kind, got)
 		}
 	}
-	mustSave(t, y.dir, y.ram, remaster.SaveOptions{KeepOld: 1})
+	mustSave(t, y.dir, y.ram, save.Options{KeepOld: 1})
 	d = diagnose(t, y.dir)
 	if len(d.Findings) > 0 || len(d.Notes) != 2 || !strings.Contains(d.Notes[0], "rootfs.old") || !strings.Contains(d.Notes[1], "no init") {
 		t.Errorf("after relive save: %+v %q", d.Findings, d.Notes)
@@ -143,7 +145,7 @@ func TestDoctorLossy(t *testing.T) {
 func TestDoctorLayer(t *testing.T) {
 	t.Parallel()
 	y := packaged(t)
-	mustSave(t, y.dir, y.ram, remaster.SaveOptions{})
+	mustSave(t, y.dir, y.ram, save.Options{})
 	in := func(upper bool, fn func(root string)) func(dir string) {
 		return func(dir string) {
 			root, drop := systest.Mount(t, "ext4", "loop", dir+"/rootfs")
@@ -187,7 +189,7 @@ func TestDoctorLayer(t *testing.T) {
 			e, disk := environment(t, codec.Auto), &dying{left: 3}
 			e.Disk = disk
 			write(t, y.ram+"/upper/etc/changed", []byte("so that there is something to save"), 0o644)
-			if _, err := save(t, e, dir, y.ram, remaster.SaveOptions{}); !errors.Is(err, errPower) {
+			if _, err := runSave(t, e, dir, y.ram, save.Options{}); !errors.Is(err, errPower) {
 				t.Fatal(err)
 			}
 		},
@@ -290,7 +292,7 @@ func TestDoctorAufs(t *testing.T) {
 	t.Parallel()
 	d := systest.TempDir(t)
 	smallSystem(t, d)
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	systest.Run(t, "mksquashfs", d, l.path("linuxfs"), "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
 	u := systest.TempDir(t)
 	write(t, u+"/etc/live/version/rootfs.ver", []byte(versionText), 0o644)

@@ -8,8 +8,9 @@ import (
 	"testing"
 
 	"relive/iso"
-	"relive/remaster"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/snapshot"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -62,7 +63,7 @@ func kernelFiles(t testing.TB) (kernel, initrd string) {
 }
 
 // snapshot makes an ISO of a live directory.
-func snapshot(t testing.TB, dir string, o remaster.ISOOptions) *remaster.ISOResult {
+func runSnapshot(t testing.TB, dir string, o snapshot.Options) *snapshot.Result {
 	t.Helper()
 	res, err := trySnapshot(t, dir, o)
 	if err != nil {
@@ -71,13 +72,13 @@ func snapshot(t testing.TB, dir string, o remaster.ISOOptions) *remaster.ISOResu
 	return res
 }
 
-func trySnapshot(t testing.TB, dir string, o remaster.ISOOptions) (*remaster.ISOResult, error) {
+func trySnapshot(t testing.TB, dir string, o snapshot.Options) (*snapshot.Result, error) {
 	t.Helper()
 	e := environment(t, codec.Auto)
-	l, err := remaster.Open(t.Context(), e, dir)
+	l, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer l.Close()
-	p, err := l.PlanISO(t.Context(), e, o)
+	p, err := snapshot.New(l, t.Context(), e, o)
 	if err != nil {
 		return nil, err
 	}
@@ -99,15 +100,15 @@ func inISO(t testing.TB, name string) string {
 func TestISO(t *testing.T) {
 	requireKernel(t)
 	systest.NeedTools(t, "xorriso", "setfattr")
-	keep := func(dir string) remaster.ISOOptions {
+	keep := func(dir string) snapshot.Options {
 		kernel, initrd := kernelFiles(t)
-		return remaster.ISOOptions{Output: systest.TempDir(t) + "/out.iso", Template: bootable(t, "OLD"), NoDefaultExcludes: true, Kernel: kernel, Initrd: initrd, Sums: []string{"md5", "sha256", "sha512"}}
+		return snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: bootable(t, "OLD"), NoDefaultExcludes: true, Kernel: kernel, Initrd: initrd, Sums: []string{"md5", "sha256", "sha512"}}
 	}
 	// check makes the ISO and compares the system in it.
 	check := func(t *testing.T, dir, base string, want *tree.Node, drop []string) string {
 		before := hashes(t, dir)
 		o := keep(dir)
-		res := snapshot(t, dir, o)
+		res := runSnapshot(t, dir, o)
 		if after := hashes(t, dir); !sameButRootTime(before, after) {
 			t.Errorf("the live directory was changed\nfrom\n%s\nto\n%s", before, after)
 		}
@@ -198,7 +199,7 @@ func TestISO(t *testing.T) {
 	}
 	t.Run("Debian live", func(t *testing.T) {
 		t.Parallel()
-		d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
+		d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
 			images: []string{"live/addon.squashfs", "live/filesystem.squashfs"}, unions: []string{"/ ."}}
 		squashed(t, d.path("live/filesystem.squashfs"), func(dir string) {
 			write(t, dir+"/usr/share/big.db", text(1, 300_000), 0o644)
@@ -227,7 +228,7 @@ func TestISO(t *testing.T) {
 	})
 	t.Run("casper", func(t *testing.T) {
 		t.Parallel()
-		d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "casper-rw", names: [2]string{"upper", "work"}, unions: []string{"/ ."},
+		d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "casper-rw", names: [2]string{"upper", "work"}, unions: []string{"/ ."},
 			images: []string{"casper/minimal.live.squashfs", "casper/minimal.squashfs"}}
 		squashed(t, d.path("casper/minimal.squashfs"), func(dir string) {
 			write(t, dir+"/usr/share/big.db", text(1, 300_000), 0o644)
@@ -277,7 +278,7 @@ func TestISOKernel(t *testing.T) {
 		return n
 	}
 	template := bootable(t, "OLD", other("isolinux/vmlinuz", 70), other("isolinux/initrd.img", 71), other("isolinux/memtest", 72))
-	res := snapshot(t, m.dir, remaster.ISOOptions{Output: systest.TempDir(t) + "/out.iso", Template: template, NoDefaultExcludes: true})
+	res := runSnapshot(t, m.dir, snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: template, NoDefaultExcludes: true})
 	got := inISO(t, res.Path)
 	for name, seed := range map[string]uint64{"isolinux/vmlinuz": 60, "isolinux/initrd.img": 61} {
 		if b, err := os.ReadFile(got + "/" + name); err != nil || !bytes.Equal(b, text(seed, 5000)) {

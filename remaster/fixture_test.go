@@ -16,7 +16,8 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/live"
+	"relive/remaster/verify"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -40,7 +41,7 @@ func TestFixtures(t *testing.T) {
 			name := strings.TrimSuffix(filepath.Base(img), ".img.zst")
 			t.Run(name+" over "+filepath.Base(base), func(t *testing.T) {
 				t.Parallel()
-				l := &live{t: t, dir: systest.TempDir(t)}
+				l := &frugal{t: t, dir: systest.TempDir(t)}
 				systest.CopyFile(t, base, l.path("linuxfs"))
 				systest.UnpackTo(t, img, l.path("rootfs"))
 				want := manifestFile(t, filepath.Join(dir, name+".jsonl.gz"))
@@ -62,10 +63,10 @@ func TestFixtures(t *testing.T) {
 				sameManifest(t, want, manifestOf(t, openTree(t, l.path("linuxfs"), "")))
 				systest.Fsck(t, l.path("rootfs"))
 				s := l.status()
-				if s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != remaster.VIDMatch {
+				if s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != live.VIDMatch {
 					t.Errorf("afterwards: %+v, version ids: %s", s.Overlay.Changes, s.Overlay.VIDState)
 				}
-				check, err := remaster.VerifyFile(t.Context(), environment(t, 0), l.path("linuxfs"))
+				check, err := verify.File(t.Context(), environment(t, 0), l.path("linuxfs"))
 				if err != nil || !check.OK {
 					t.Errorf("verify: %v %v", err, check.Findings)
 				}

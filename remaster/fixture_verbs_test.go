@@ -7,8 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/reset"
+	"relive/remaster/resize"
+	"relive/remaster/save"
+	"relive/remaster/synchome"
+	"relive/remaster/update"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -30,7 +35,7 @@ func TestFixtureVerbs(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(img), ".img.zst")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			start := &live{t: t, dir: systest.TempDir(t)}
+			start := &frugal{t: t, dir: systest.TempDir(t)}
 			if strings.Contains(name, "metacopy") {
 				start.options = "redirect_dir=on,metacopy=on"
 			}
@@ -40,20 +45,20 @@ func TestFixtureVerbs(t *testing.T) {
 			sameManifest(t, manifestFile(t, filepath.Join(dir, name+".jsonl.gz")), manifestOf(t, openDir(t, before)))
 			base, _ := systest.Mount(t, "squashfs", "loop,ro", start.path("linuxfs"))
 			// Each gives the directory that holds what is to be there.
-			verbs := map[string]func(t *testing.T, l *live) string{
-				"resize": func(t *testing.T, l *live) string {
-					resize(t, l.dir, remaster.ResizeOptions{Overlay: &remaster.NewSize{Kind: remaster.SizeMore, Bytes: 16 << 20}})
+			verbs := map[string]func(t *testing.T, l *frugal) string{
+				"resize": func(t *testing.T, l *frugal) string {
+					runResize(t, l.dir, resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMore, Bytes: 16 << 20}})
 					return before
 				},
-				"reset": func(t *testing.T, l *live) string {
-					reset(t, l.dir, remaster.ResetOptions{Force: true, KeepOld: 1})
+				"reset": func(t *testing.T, l *frugal) string {
+					runReset(t, l.dir, reset.Options{Force: true, KeepOld: 1})
 					return base
 				},
-				"reset, all kept": func(t *testing.T, l *live) string {
-					reset(t, l.dir, remaster.ResetOptions{Force: true, Keep: keepRules(t, "**")})
+				"reset, all kept": func(t *testing.T, l *frugal) string {
+					runReset(t, l.dir, reset.Options{Force: true, Keep: keepRules(t, "**")})
 					return before
 				},
-				"sync-home": func(t *testing.T, l *live) string {
+				"sync-home": func(t *testing.T, l *frugal) string {
 					hand := duplicate(t, before)
 					inHomes(t, l.path("homefs"), "", func(mnt string) {
 						write(t, mnt+"/anna/notes", []byte("new"), 0o600)
@@ -61,20 +66,20 @@ func TestFixtureVerbs(t *testing.T) {
 						systest.Run(t, "cp", "-a", mnt+"/.", homeOf(t, hand))
 					})
 					systest.Must(t, os.RemoveAll(hand+"/home/lost+found"))
-					mustSync(t, l.dir, remaster.SyncHomeOptions{NoDelete: true, Force: true, Grow: true})
+					mustSync(t, l.dir, synchome.Options{NoDelete: true, Force: true, Grow: true})
 					return hand
 				},
-				"save": func(t *testing.T, l *live) string {
+				"save": func(t *testing.T, l *frugal) string {
 					ram := systest.MemDir(t)
 					root, drop := systest.Mount(t, "auto", "loop", l.path("rootfs"))
 					systest.Run(t, "cp", "-a", root+"/upper", ram)
 					drop()
 					systest.Must(t, os.Remove(l.path("rootfs")))
 					l.mkfs("-t", "ext4", "-b", "4096")
-					mustSave(t, l.dir, ram, remaster.SaveOptions{All: true, Force: true})
+					mustSave(t, l.dir, ram, save.Options{All: true, Force: true})
 					return before
 				},
-				"rebase": func(t *testing.T, l *live) string {
+				"rebase": func(t *testing.T, l *frugal) string {
 					newer, hand := duplicate(t, base), duplicate(t, before)
 					for _, d := range []string{newer, hand} {
 						write(t, d+"/newer/and deeper/file", text(3, 70_000), 0o640)
@@ -83,13 +88,13 @@ func TestFixtureVerbs(t *testing.T) {
 					onto := systest.TempDir(t) + "/base"
 					systest.Run(t, "mksquashfs", newer, onto, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
 					e := environment(t, codec.Auto)
-					opened, err := remaster.Open(t.Context(), e, l.dir)
+					opened, err := live.Open(t.Context(), e, l.dir)
 					systest.Must(t, err)
 					defer opened.Close()
 					from, err := opened.OpenBase(e, onto)
 					systest.Must(t, err)
 					defer from.Close()
-					p, err := opened.PlanUpdate(t.Context(), e, from, remaster.UpdateOptions{Overlay: remaster.OverlayRebase, Force: true, NoKernel: true})
+					p, err := update.New(opened, t.Context(), e, from, update.Options{Overlay: update.OverlayRebase, Force: true, NoKernel: true})
 					if err != nil {
 						t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
 					}
@@ -104,7 +109,7 @@ func TestFixtureVerbs(t *testing.T) {
 			}
 			slices.Sort(names)
 			for _, verb := range names {
-				l := &live{t: t, dir: duplicate(t, start.dir), options: start.options}
+				l := &frugal{t: t, dir: duplicate(t, start.dir), options: start.options}
 				hand := verbs[verb](t, l)
 				systest.Fsck(t, l.path("rootfs"))
 				// Directories that something is made in get another time by hand.

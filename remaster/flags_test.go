@@ -5,7 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/reset"
+	"relive/remaster/synchome"
 	"relive/squash/codec"
 	"relive/tree/systest"
 )
@@ -51,7 +52,7 @@ func TestFlagsKept(t *testing.T) {
 	if want["/etc/resolv.conf"] != "i" || want["/usr/log"] != "a" || want["/etc/own"] != "i" {
 		t.Fatalf("the kernel shows %v before", want)
 	}
-	res := reset(t, l.dir, remaster.ResetOptions{KeepOld: 1, Keep: keepRules(t, "/etc/resolv.conf", "/etc/log", "/etc/own")})
+	res := runReset(t, l.dir, reset.Options{KeepOld: 1, Keep: keepRules(t, "/etc/resolv.conf", "/etc/log", "/etc/own")})
 	if len(res.Warnings) > 1 { // that the other name of log is kept as well
 		t.Errorf("warnings: %q", res.Warnings)
 	}
@@ -64,7 +65,7 @@ func TestFlagsKept(t *testing.T) {
 	if has(is + "/etc/lost") {
 		t.Error("nothing was lost")
 	}
-	again := reset(t, l.dir, remaster.ResetOptions{KeepOld: 1, Keep: keepRules(t, "/etc/resolv.conf", "/etc/log", "/etc/own")})
+	again := runReset(t, l.dir, reset.Options{KeepOld: 1, Keep: keepRules(t, "/etc/resolv.conf", "/etc/log", "/etc/own")})
 	if !again.Plan.NothingToDo {
 		t.Errorf("the second time: %+v", again.Plan)
 	}
@@ -89,13 +90,13 @@ func TestFlagsOfHomes(t *testing.T) {
 		write(t, mnt+"/anna/notes", []byte("fixed\n"), 0o644)
 		systest.Run(t, "chattr", "+id", mnt+"/anna/notes")
 	})
-	mustSync(t, l.dir, remaster.SyncHomeOptions{})
-	mustBeSynced(t, l.dir, remaster.SyncHomeOptions{})
+	mustSync(t, l.dir, synchome.Options{})
+	mustBeSynced(t, l.dir, synchome.Options{})
 	if got := lsattr(t, l.view()+"/home/anna/notes", "id"); got != "id" {
 		t.Errorf("in the system the file has the flags %q, not id", got)
 	}
 	inHomes(t, l.path("homefs"), "", func(mnt string) { systest.Run(t, "chattr", "-i", mnt+"/anna/notes") })
-	if s := mustSync(t, l.dir, remaster.SyncHomeOptions{Reverse: true}); s.UpToDate {
+	if s := mustSync(t, l.dir, synchome.Options{Reverse: true}); s.UpToDate {
 		t.Error("that a flag differs counts for nothing")
 	}
 	inHomes(t, l.path("homefs"), "", func(mnt string) {

@@ -14,9 +14,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/remaster"
+	"relive/remaster/compact"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/readback"
+	"relive/remaster/rebase"
+	"relive/remaster/reset"
+	"relive/remaster/resize"
+	"relive/remaster/save"
+	"relive/remaster/sets"
+	"relive/remaster/synchome"
+	"relive/remaster/update"
 	"relive/remaster/written"
 	"relive/squash/codec"
 	"relive/tree/systest"
@@ -259,9 +267,9 @@ func flips(t *testing.T) []*flipped {
 		systest.Must(t, os.Symlink(strings.Repeat("far/", 40), mnt+"/etc/link"))
 	})
 	inHomes(t, antix.dir+"/homefs", "", func(mnt string) { write(t, mnt+"/anna/notes", []byte("new"), 0o600) })
-	opened := func(fn func(ctx context.Context, e *job.Env, l *remaster.Live) error) func(ctx context.Context, e *job.Env, dir string) error {
+	opened := func(fn func(ctx context.Context, e *job.Env, l *live.Live) error) func(ctx context.Context, e *job.Env, dir string) error {
 		return func(ctx context.Context, e *job.Env, dir string) error {
-			l, err := remaster.Open(ctx, e, dir)
+			l, err := live.Open(ctx, e, dir)
 			if err != nil {
 				return err
 			}
@@ -270,8 +278,8 @@ func flips(t *testing.T) []*flipped {
 		}
 	}
 	compactAt := func(level int) func(ctx context.Context, e *job.Env, dir string) error {
-		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
-			p, err := l.PlanCompact(ctx, e, remaster.CompactOptions{KeepOld: 1, Level: level})
+		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
+			p, err := compact.New(l, ctx, e, compact.Options{KeepOld: 1, Level: level})
 			if err != nil {
 				return err
 			}
@@ -280,9 +288,9 @@ func flips(t *testing.T) []*flipped {
 		})
 	}
 	compact := compactAt(0)
-	reset := func(o remaster.ResetOptions) func(ctx context.Context, e *job.Env, dir string) error {
-		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
-			p, err := l.PlanReset(ctx, e, o)
+	resetWith := func(o reset.Options) func(ctx context.Context, e *job.Env, dir string) error {
+		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
+			p, err := reset.New(l, ctx, e, o)
 			if err != nil {
 				return err
 			}
@@ -290,9 +298,9 @@ func flips(t *testing.T) []*flipped {
 			return err
 		})
 	}
-	resize := func(o remaster.ResizeOptions) func(ctx context.Context, e *job.Env, dir string) error {
-		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
-			p, err := l.PlanResize(ctx, e, o)
+	resizeWith := func(o resize.Options) func(ctx context.Context, e *job.Env, dir string) error {
+		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
+			p, err := resize.New(l, ctx, e, o)
 			if err != nil {
 				return err
 			}
@@ -300,9 +308,9 @@ func flips(t *testing.T) []*flipped {
 			return err
 		})
 	}
-	homes := func(o remaster.SyncHomeOptions) func(ctx context.Context, e *job.Env, dir string) error {
-		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
-			p, err := l.PlanSyncHome(ctx, e, o)
+	homes := func(o synchome.Options) func(ctx context.Context, e *job.Env, dir string) error {
+		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
+			p, err := synchome.New(l, ctx, e, o)
 			if err != nil {
 				return err
 			}
@@ -314,15 +322,15 @@ func flips(t *testing.T) []*flipped {
 	smallSystem(t, newer)
 	write(t, newer+"/usr/share/since", text(11, 40_000), 0o644)
 	systest.Run(t, "mksquashfs", newer, onto, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	update := func(o remaster.UpdateOptions) func(ctx context.Context, e *job.Env, dir string) error {
-		return opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
+	updateWith := func(o update.Options) func(ctx context.Context, e *job.Env, dir string) error {
+		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
 			from, err := l.OpenBase(e, onto)
 			if err != nil {
 				return err
 			}
 			defer from.Close()
 			o.Force, o.NoKernel = true, true
-			p, err := l.PlanUpdate(ctx, e, from, o)
+			p, err := update.New(l, ctx, e, from, o)
 			if err != nil {
 				return err
 			}
@@ -336,8 +344,8 @@ func flips(t *testing.T) []*flipped {
 	drop()
 	write(t, ram+"/upper/etc/newest", []byte("newest\n"), 0o644)
 	systest.Must(t, os.Mkdir(ram+"/work", 0o755))
-	save := opened(func(ctx context.Context, e *job.Env, l *remaster.Live) error {
-		p, err := l.PlanSave(ctx, e, ram, remaster.SaveOptions{KeepOld: 1, All: true, Force: true})
+	save := opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
+		p, err := save.New(l, ctx, e, ram, save.Options{KeepOld: 1, All: true, Force: true})
 		if err != nil {
 			return err
 		}
@@ -361,19 +369,19 @@ func flips(t *testing.T) []*flipped {
 		{"compact, a snapshot over an image", inUse("dm", true), 0, compact},
 		{"compact, an image made anew in a SquashFS", inUse("image", false), 0, compact},
 		{"compact, an image made anew", inUse("image", true), 0, compact},
-		{"reset", antix.dir, 0, reset(remaster.ResetOptions{Force: true, KeepOld: 1})},
-		{"reset, with something kept", antix.dir, 0, reset(remaster.ResetOptions{Force: true, KeepOld: 1, Keep: keepRules(t, "/etc/new")})},
-		{"reset of a snapshot", snapshot, 0, reset(remaster.ResetOptions{Force: true, KeepOld: 1})},
-		{"resize", antix.dir, 1, resize(remaster.ResizeOptions{Overlay: &remaster.NewSize{Kind: remaster.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
-		{"resize of the homes", antix.dir, 0, resize(remaster.ResizeOptions{Home: &remaster.NewSize{Kind: remaster.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
-		{"resize of a snapshot", snapshot, 0, resize(remaster.ResizeOptions{Overlay: &remaster.NewSize{Kind: remaster.SizeMin}, KeepOld: 1})},
-		{"sync-home", antix.dir, 0, homes(remaster.SyncHomeOptions{KeepOld: 1, Force: true, NoDelete: true, Grow: true})},
-		{"sync-home --reverse", antix.dir, 0, homes(remaster.SyncHomeOptions{KeepOld: 1, Reverse: true, Force: true})},
+		{"reset", antix.dir, 0, resetWith(reset.Options{Force: true, KeepOld: 1})},
+		{"reset, with something kept", antix.dir, 0, resetWith(reset.Options{Force: true, KeepOld: 1, Keep: keepRules(t, "/etc/new")})},
+		{"reset of a snapshot", snapshot, 0, resetWith(reset.Options{Force: true, KeepOld: 1})},
+		{"resize", antix.dir, 1, resizeWith(resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
+		{"resize of the homes", antix.dir, 0, resizeWith(resize.Options{Home: &resize.NewSize{Kind: resize.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
+		{"resize of a snapshot", snapshot, 0, resizeWith(resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMin}, KeepOld: 1})},
+		{"sync-home", antix.dir, 0, homes(synchome.Options{KeepOld: 1, Force: true, NoDelete: true, Grow: true})},
+		{"sync-home --reverse", antix.dir, 0, homes(synchome.Options{KeepOld: 1, Reverse: true, Force: true})},
 		{"save", antix.dir, 0, save},
-		{"update, the overlay reset", antix.dir, 0, update(remaster.UpdateOptions{Overlay: remaster.OverlayReset})},
-		{"rebase", antix.dir, 0, update(remaster.UpdateOptions{Overlay: remaster.OverlayRebase, Rebase: remaster.RebaseOptions{Prefer: remaster.PreferOverlay}})},
+		{"update, the overlay reset", antix.dir, 0, updateWith(update.Options{Overlay: update.OverlayReset})},
+		{"rebase", antix.dir, 0, updateWith(update.Options{Overlay: update.OverlayRebase, Rebase: rebase.Options{Prefer: rebase.PreferOverlay}})},
 		{"sets clone", medium, 0, func(ctx context.Context, e *job.Env, dir string) error {
-			p, err := remaster.PlanSetClone(ctx, e, dir+"/antiX", "new", "default")
+			p, err := sets.Clone(ctx, e, dir+"/antiX", "new", "default")
 			if err != nil {
 				return err
 			}

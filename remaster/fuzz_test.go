@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"relive/extfs/mkfs"
-	"relive/remaster"
+	"relive/remaster/compact"
+	"relive/remaster/live"
+	"relive/remaster/status"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -59,14 +61,14 @@ func FuzzLiveDir(f *testing.F) {
 		systest.Must(t, os.WriteFile(dir+"/overlay-X", files[0], 0o600))
 		ctx, cancel := context.WithTimeout(t.Context(), systest.Within(20*time.Second))
 		defer cancel()
-		l, err := remaster.Open(ctx, env, dir)
+		l, err := live.Open(ctx, env, dir)
 		if err != nil {
 			return
 		}
 		defer l.Close()
-		_, _ = l.Status(ctx, env)
-		_ = l.Changes(ctx, func(remaster.Change) error { return nil })
-		_, _ = l.PlanCompact(ctx, env, remaster.CompactOptions{KeepOld: 1})
+		_, _ = status.Of(l, ctx, env)
+		_ = l.Changes(ctx, func(live.Change) error { return nil })
+		_, _ = compact.New(l, ctx, env, compact.Options{KeepOld: 1})
 		if ctx.Err() != nil {
 			t.Error("it took more than 20 s")
 		}

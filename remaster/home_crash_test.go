@@ -8,8 +8,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/remaster"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/synchome"
 	"relive/squash/codec"
 	"relive/tree/systest"
 )
@@ -30,7 +31,7 @@ func smallHomes(t *testing.T, homes func(mnt string)) *showing {
 func TestSyncHomeCrash(t *testing.T) {
 	s := smallHomes(t, func(mnt string) { write(t, mnt+"/anna/notes", []byte("new"), 0o644) })
 	write(t, s.dir+"/homefs.old", []byte("a former one"), 0o644)
-	for name, o := range map[string]remaster.SyncHomeOptions{"forward": {KeepOld: 1}, "reverse": {Reverse: true, KeepOld: 2}} {
+	for name, o := range map[string]synchome.Options{"forward": {KeepOld: 1}, "reverse": {Reverse: true, KeepOld: 2}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			target := map[string]string{"forward": "rootfs", "reverse": "homefs"}[name]
@@ -68,7 +69,7 @@ func TestSyncHomeRefused(t *testing.T) {
 		write(t, mnt+"/berta/big", noise(3, 11<<20), 0o644)
 		systest.Must(t, os.Chown(mnt+"/berta", 4711, 4711))
 	})
-	refused := func(dir, fact, hint string, o remaster.SyncHomeOptions) {
+	refused := func(dir, fact, hint string, o synchome.Options) {
 		t.Helper()
 		before := hashes(t, dir)
 		_, err := syncHome(t, environment(t, codec.Auto), dir, o)
@@ -80,10 +81,10 @@ func TestSyncHomeRefused(t *testing.T) {
 			t.Error("it was changed")
 		}
 	}
-	refused(s.dir, "homefs: there is no home of carla", "those of anna, berta", remaster.SyncHomeOptions{Users: []string{"carla"}})
-	refused(s.dir, "character device 0:0", "--exclude 'anna/containers/layer'", remaster.SyncHomeOptions{})
+	refused(s.dir, "homefs: there is no home of carla", "those of anna, berta", synchome.Options{Users: []string{"carla"}})
+	refused(s.dir, "character device 0:0", "--exclude 'anna/containers/layer'", synchome.Options{})
 	// Left out, it may also be that the room is too small.
-	out := remaster.SyncHomeOptions{Excludes: rules(t, "anna/containers/layer")}
+	out := synchome.Options{Excludes: rules(t, "anna/containers/layer")}
 	refused(s.dir, "has room for", "--grow", out)
 	d := duplicate(t, s.dir)
 	out.Grow = true
@@ -93,38 +94,38 @@ func TestSyncHomeRefused(t *testing.T) {
 	}
 	systest.Fsck(t, d+"/rootfs")
 	mustBeSynced(t, d, out)
-	refused(s.dir, "room for", "--size", remaster.SyncHomeOptions{Reverse: true, Size: 1 << 20})
-	for _, o := range []remaster.SyncHomeOptions{{Mirror: true, NoDelete: true}, {Mirror: true, Users: []string{"anna"}}, {Size: 5}, {Users: []string{"a/b"}}, {Users: []string{"lost+found"}}} {
+	refused(s.dir, "room for", "--size", synchome.Options{Reverse: true, Size: 1 << 20})
+	for _, o := range []synchome.Options{{Mirror: true, NoDelete: true}, {Mirror: true, Users: []string{"anna"}}, {Size: 5}, {Users: []string{"a/b"}}, {Users: []string{"lost+found"}}} {
 		if _, err := syncHome(t, environment(t, codec.Auto), s.dir, o); !errors.Is(err, refusal.ErrOption) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
 	_, drop := systest.Mount(t, "ext4", "loop", s.dir+"/homefs")
-	_, err := syncHome(t, environment(t, codec.Auto), s.dir, remaster.SyncHomeOptions{})
+	_, err := syncHome(t, environment(t, codec.Auto), s.dir, synchome.Options{})
 	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "homefs: in use") {
 		t.Error(err)
 	}
 	drop()
 	s.boot(func(mnt string) {
 		systest.Run(t, "sync", "-f", mnt) // so that the kernel does not write while the image is read
-		refused(s.dir, "rootfs: in use", "shut", remaster.SyncHomeOptions{Reverse: true})
+		refused(s.dir, "rootfs: in use", "shut", synchome.Options{Reverse: true})
 	})
 	systest.Must(t, os.WriteFile(s.dir+"/homefs", append([]byte("LUKS\xba\xbe"), make([]byte, 8000)...), 0o600))
-	refused(s.dir, "homefs: is encrypted (LUKS)", "running system", remaster.SyncHomeOptions{})
-	refused(s.dir, "homefs: is encrypted (LUKS)", "running system", remaster.SyncHomeOptions{Reverse: true})
+	refused(s.dir, "homefs: is encrypted (LUKS)", "running system", synchome.Options{})
+	refused(s.dir, "homefs: is encrypted (LUKS)", "running system", synchome.Options{Reverse: true})
 	systest.Must(t, os.Remove(s.dir+"/homefs"))
-	refused(s.dir, "there is no homefs", "--reverse", remaster.SyncHomeOptions{})
+	refused(s.dir, "there is no homefs", "--reverse", synchome.Options{})
 	inHomes(t, s.dir+"/homefs", "", func(string) {})
-	refused(s.dir, "holds no homes", "--force", remaster.SyncHomeOptions{Mirror: true})
+	refused(s.dir, "holds no homes", "--force", synchome.Options{Mirror: true})
 
 	system := systest.TempDir(t)
 	homesSystem(t, system)
 	m := liveOS(t).fill(system, "dm", false, false, "-comp", "gzip")
 	m.boot(false, func(mnt string) { write(t, mnt+"/home/anna/new", []byte("new"), 0o644) })
-	refused(m.dir, "device-mapper snapshot", "--flatten", remaster.SyncHomeOptions{})
+	refused(m.dir, "device-mapper snapshot", "--flatten", synchome.Options{})
 	// They can be read from it.
-	mustSync(t, m.dir, remaster.SyncHomeOptions{Reverse: true})
-	l, err := remaster.Open(t.Context(), environment(t, codec.Auto), m.dir)
+	mustSync(t, m.dir, synchome.Options{Reverse: true})
+	l, err := live.Open(t.Context(), environment(t, codec.Auto), m.dir)
 	systest.Must(t, err)
 	defer l.Close()
 	root, err := l.Home.FS.Root()
@@ -143,7 +144,7 @@ func TestSyncHomeMarks(t *testing.T) {
 		systest.Run(t, "setfattr", "-n", "trusted.overlay.opaque", "-v", "y", mnt+"/anna/.config")
 		systest.Run(t, "setfattr", "-n", "user.overlay.opaque", "-v", "y", mnt+"/anna/.config")
 	})
-	o := remaster.SyncHomeOptions{NoDelete: true}
+	o := synchome.Options{NoDelete: true}
 	mustSync(t, s.dir, o)
 	n, err := openTree(t, s.dir, "").Lookup("home/anna/.config")
 	systest.Must(t, err)
@@ -156,7 +157,7 @@ func TestSyncHomeMarks(t *testing.T) {
 	}
 	mustBeSynced(t, s.dir, o)
 	systest.Must(t, os.Remove(s.dir+"/homefs"))
-	mustSync(t, s.dir, remaster.SyncHomeOptions{Reverse: true})
+	mustSync(t, s.dir, synchome.Options{Reverse: true})
 	mnt, _ := systest.Mount(t, "ext4", "loop,ro", s.dir+"/homefs")
 	back, err := openDir(t, mnt).Lookup("anna/.config")
 	systest.Must(t, err)

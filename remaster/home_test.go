@@ -9,31 +9,32 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/remaster"
 	"relive/remaster/exclude"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/synchome"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )
 
 // syncHome syncs the homes of a live directory.
-func syncHome(t testing.TB, e *job.Env, dir string, o remaster.SyncHomeOptions) (*remaster.SyncHomeSummary, error) {
+func syncHome(t testing.TB, e *job.Env, dir string, o synchome.Options) (*synchome.Summary, error) {
 	t.Helper()
-	l, err := remaster.Open(t.Context(), e, dir)
+	l, err := live.Open(t.Context(), e, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
-	p, err := l.PlanSyncHome(t.Context(), e, o)
+	p, err := synchome.New(l, t.Context(), e, o)
 	if err != nil {
 		return nil, err
 	}
 	return &p.Summary, p.Run(t.Context())
 }
 
-func mustSync(t testing.TB, dir string, o remaster.SyncHomeOptions) *remaster.SyncHomeSummary {
+func mustSync(t testing.TB, dir string, o synchome.Options) *synchome.Summary {
 	t.Helper()
 	o.KeepOld = 1
 	s, err := syncHome(t, environment(t, codec.Auto), dir, o)
@@ -44,7 +45,7 @@ func mustSync(t testing.TB, dir string, o remaster.SyncHomeOptions) *remaster.Sy
 }
 
 // mustBeSynced fails where a second run would do anything.
-func mustBeSynced(t testing.TB, dir string, o remaster.SyncHomeOptions) {
+func mustBeSynced(t testing.TB, dir string, o synchome.Options) {
 	t.Helper()
 	before := hashes(t, dir)
 	s := mustSync(t, dir, o)
@@ -125,7 +126,7 @@ var homeImages = map[string]string{"antiX": "homefs", "LiveOS, image": "home.img
 
 func homesOf(t testing.TB, s *showing, name string) string {
 	t.Helper()
-	l, err := remaster.Open(t.Context(), environment(t, codec.Auto), s.dir)
+	l, err := live.Open(t.Context(), environment(t, codec.Auto), s.dir)
 	systest.Must(t, err)
 	defer l.Close()
 	return filepath.Join(l.Dir, homeImages[name])
@@ -159,7 +160,7 @@ func TestSyncHomeTruth(t *testing.T) {
 					}
 				})
 				want := bound(t, s, img)
-				o := remaster.SyncHomeOptions{Mirror: true}
+				o := synchome.Options{Mirror: true}
 				sum := mustSync(t, s.dir, o)
 				if sum.UpToDate || !sum.Total.Any() || sum.After.Inodes == 0 || len(sum.Steps) == 0 {
 					t.Errorf("%+v", sum)
@@ -169,7 +170,7 @@ func TestSyncHomeTruth(t *testing.T) {
 					systest.Fsck(t, s.over)
 				}
 				mustBeSynced(t, s.dir, o)
-				mustBeSynced(t, s.dir, remaster.SyncHomeOptions{})
+				mustBeSynced(t, s.dir, synchome.Options{})
 				if t.Failed() {
 					t.Fatalf("in round %d", round)
 				}
@@ -207,25 +208,25 @@ func TestSyncHomeOptions(t *testing.T) {
 		write(t, mnt+"/berta/b", []byte("b"), 0o644)
 	})
 	for name, tt := range map[string]struct {
-		o    remaster.SyncHomeOptions
+		o    synchome.Options
 		hand string // in the directory that shows the system; $H is homefs
 		top  bool   // /home itself becomes homefs's
 	}{
 		"default":   {hand: `rm -rf home/anna; cp -a $H/anna $H/berta home/`, top: true},
-		"user":      {o: remaster.SyncHomeOptions{Users: []string{"anna"}}, hand: `rm -rf home/anna; cp -a $H/anna home/`},
-		"mirror":    {o: remaster.SyncHomeOptions{Mirror: true}, hand: `rm -rf home/*; cp -a $H/anna $H/berta home/`, top: true},
-		"no delete": {o: remaster.SyncHomeOptions{NoDelete: true}, hand: `cp -a $H/anna $H/berta home/`, top: true},
-		"exclude": {o: remaster.SyncHomeOptions{Excludes: rules(t, "*/.cache/*", "... *.iso")}, top: true,
+		"user":      {o: synchome.Options{Users: []string{"anna"}}, hand: `rm -rf home/anna; cp -a $H/anna home/`},
+		"mirror":    {o: synchome.Options{Mirror: true}, hand: `rm -rf home/*; cp -a $H/anna $H/berta home/`, top: true},
+		"no delete": {o: synchome.Options{NoDelete: true}, hand: `cp -a $H/anna $H/berta home/`, top: true},
+		"exclude": {o: synchome.Options{Excludes: rules(t, "*/.cache/*", "... *.iso")}, top: true,
 			hand: `cp -a home/anna ../was; rm -rf home/anna; cp -a $H/anna $H/berta home/; rm home/anna/.cache/new home/anna/big.iso
 mkdir home/anna/gone; cp -a ../was/gone/keep.iso home/anna/gone/; touch -r ../was/gone home/anna/gone
 cp -a ../was/.cache/a home/anna/.cache/; touch -r $H/anna/.cache home/anna/.cache; touch -r $H/anna home/anna; rm -rf ../was`},
-		"exclude, mirror": {o: remaster.SyncHomeOptions{Mirror: true, Excludes: rules(t, "zoe")}, hand: `rm -rf home/anna home/guest; cp -a $H/anna $H/berta home/`, top: true},
-		"exclude, no delete": {o: remaster.SyncHomeOptions{NoDelete: true, Users: []string{"anna"}, Excludes: rules(t, "anna/notes")},
+		"exclude, mirror": {o: synchome.Options{Mirror: true, Excludes: rules(t, "zoe")}, hand: `rm -rf home/anna home/guest; cp -a $H/anna $H/berta home/`, top: true},
+		"exclude, no delete": {o: synchome.Options{NoDelete: true, Users: []string{"anna"}, Excludes: rules(t, "anna/notes")},
 			hand: `cp -a home/anna/notes ../was; cp -a $H/anna home/; cp -a ../was home/anna/notes; touch -r $H/anna home/anna; rm ../was`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := &live{t: t, dir: duplicate(t, first.dir)}
+			l := &frugal{t: t, dir: duplicate(t, first.dir)}
 			c := systest.TempDir(t) + "/homes"
 			systest.CopyFile(t, l.path("homefs"), c)
 			mnt, _ := systest.Mount(t, "ext4", "loop,ro", c)
@@ -253,7 +254,7 @@ func TestSyncHomeBinds(t *testing.T) {
 	for conf, users := range map[string]string{"/ union\n/home bind\n": "anna berta", "/ union\n/home/anna bind\n": "anna", "/ union\n/home bind\n/home/anna/dir bind,source=elsewhere\n": "anna berta"} {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"}, unions: []string{"/ ."},
+			d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"}, unions: []string{"/ ."},
 				images: []string{"live/filesystem.squashfs"}}
 			squashed(t, d.path("live/filesystem.squashfs"), func(dir string) { homesSystem(t, dir) })
 			p := systest.TempDir(t)
@@ -295,7 +296,7 @@ func TestSyncHomeBinds(t *testing.T) {
 				systest.Must(t, os.Chtimes(shown+"/home", home.Mtime.Time(), home.Mtime.Time()))
 			}
 			drop()
-			sum := mustSync(t, d.dir, remaster.SyncHomeOptions{})
+			sum := mustSync(t, d.dir, synchome.Options{})
 			var names []string
 			for _, u := range sum.Users {
 				names = append(names, u.User)
@@ -306,8 +307,8 @@ func TestSyncHomeBinds(t *testing.T) {
 			after, drop := d.shown()
 			exactly(t, "bound", "the kernel after", without(t, openDir(t, shown), "lost+found"), without(t, after, "lost+found"))
 			drop()
-			mustBeSynced(t, d.dir, remaster.SyncHomeOptions{})
-			_, err = syncHome(t, environment(t, codec.Auto), d.dir, remaster.SyncHomeOptions{Reverse: true})
+			mustBeSynced(t, d.dir, synchome.Options{})
+			_, err = syncHome(t, environment(t, codec.Auto), d.dir, synchome.Options{Reverse: true})
 			if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "persistence.conf") {
 				t.Error(err)
 			}
@@ -325,7 +326,7 @@ func TestSyncHomeReverse(t *testing.T) {
 			s := all[name](t)
 			img := homesOf(t, s, name)
 			s.boot(func(mnt string) { useHomes(t, mnt+"/home") })
-			o := remaster.SyncHomeOptions{Reverse: true, Mirror: true}
+			o := synchome.Options{Reverse: true, Mirror: true}
 			check := func() {
 				t.Helper()
 				systest.Fsck(t, img)
@@ -372,7 +373,7 @@ func TestSyncHomeReverse(t *testing.T) {
 				t.Error("the size that was asked for")
 			}
 			check()
-			mustBeSynced(t, s.dir, remaster.SyncHomeOptions{})
+			mustBeSynced(t, s.dir, synchome.Options{})
 		})
 	}
 }

@@ -12,9 +12,11 @@ import (
 	"testing"
 
 	"relive/iso"
-	"relive/remaster"
+	"relive/remaster/isoedit"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/readback"
+	"relive/remaster/snapshot"
 	"relive/remaster/stick/fat"
 	"relive/squash/codec"
 	"relive/tree"
@@ -202,9 +204,9 @@ func TestRebuildReadBack(t *testing.T) {
 	t.Parallel()
 	in, out := faultyTemplate(t), systest.MemDir(t)+"/out.iso"
 	implant := false
-	o := remaster.RebuildOptions{Output: out, AddArgs: []string{"toram"}, VolumeID: "NEW", ImplantMD5: &implant}
+	o := isoedit.RebuildOptions{Output: out, AddArgs: []string{"toram"}, VolumeID: "NEW", ImplantMD5: &implant}
 	write := func(e *job.Env) error {
-		p, err := remaster.PlanRebuild(t.Context(), e, in, o)
+		p, err := isoedit.NewRebuild(t.Context(), e, in, o)
 		systest.Must(t, err)
 		defer p.Close()
 		_, err = p.Run(t.Context())
@@ -223,12 +225,12 @@ func TestISOReadBack(t *testing.T) {
 	template, out := faultyTemplate(t), systest.MemDir(t)+"/out.iso"
 	base := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, []byte("ID=test\n"))), tree.NewDir("usr", 0o755, tree.NewFile("big", 0o644, noise(70, 300_000))))
 	l := craft(t, base, nil, likeMksquashfs(codec.Gzip, 128<<10))
-	o := remaster.ISOOptions{Output: out, Template: template, NoDefaultExcludes: true, ImplantMD5: true, Force: true}
+	o := snapshot.Options{Output: out, Template: template, NoDefaultExcludes: true, ImplantMD5: true, Force: true}
 	write := func(e *job.Env) error {
-		live, err := remaster.Open(t.Context(), e, l.dir)
+		live, err := live.Open(t.Context(), e, l.dir)
 		systest.Must(t, err)
 		defer live.Close()
-		p, err := live.PlanISO(t.Context(), e, o)
+		p, err := snapshot.New(live, t.Context(), e, o)
 		systest.Must(t, err)
 		defer p.Close()
 		_, err = p.Run(t.Context())

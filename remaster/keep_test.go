@@ -15,17 +15,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/remaster"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/reset"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )
 
-func keepRules(t testing.TB, patterns ...string) (rules []remaster.KeepRule) {
+func keepRules(t testing.TB, patterns ...string) (rules []reset.Rule) {
 	t.Helper()
 	for _, p := range patterns {
-		r, err := remaster.ParseKeep(p, "test")
+		r, err := reset.ParseRule(p, "test")
 		systest.Must(t, err)
 		rules = append(rules, r)
 	}
@@ -33,13 +34,13 @@ func keepRules(t testing.TB, patterns ...string) (rules []remaster.KeepRule) {
 }
 
 // reset resets a live directory, which must succeed.
-func reset(t testing.TB, dir string, o remaster.ResetOptions) *remaster.ResetResult {
+func runReset(t testing.TB, dir string, o reset.Options) *reset.Result {
 	t.Helper()
 	e := environment(t, codec.Auto)
-	l, err := remaster.Open(t.Context(), e, dir)
+	l, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer l.Close()
-	p, err := l.PlanReset(t.Context(), e, o)
+	p, err := reset.New(l, t.Context(), e, o)
 	if err != nil {
 		t.Fatalf("plan: %v (hint: %s)", err, refusal.Hint(err))
 	}
@@ -50,7 +51,7 @@ func reset(t testing.TB, dir string, o remaster.ResetOptions) *remaster.ResetRes
 
 func undo(t testing.TB, dir string) {
 	t.Helper()
-	p, err := remaster.PlanResetUndo(t.Context(), environment(t, codec.Auto), dir)
+	p, err := reset.NewUndo(t.Context(), environment(t, codec.Auto), dir)
 	systest.Must(t, err)
 	systest.Must(t, p.Run(t.Context()))
 }
@@ -127,8 +128,8 @@ func TestResetTruth(t *testing.T) {
 			}
 			systest.Must(t, unix.Lsetxattr(want+"/etc/ssh", "trusted.note", []byte("ancestor"), 0))
 
-			o := remaster.ResetOptions{KeepOld: 1, Keep: keepRules(t, "/etc/ssh/ssh_host_*", "/opt/gone", "srv/was/", "/srv/again", "!/srv/again/drop", "/srv/data/", "/usr/share/deep", "**/machine-id", "/etc/live/version")}
-			res := reset(t, s.dir, o)
+			o := reset.Options{KeepOld: 1, Keep: keepRules(t, "/etc/ssh/ssh_host_*", "/opt/gone", "srv/was/", "/srv/again", "!/srv/again/drop", "/srv/data/", "/usr/share/deep", "**/machine-id", "/etc/live/version")}
+			res := runReset(t, s.dir, o)
 			if !hasWarning(res.Warnings, "/etc/machine-id is one file with /srv/id, which is kept as well") || len(res.Warnings) != 1 {
 				t.Errorf("warnings: %q", res.Warnings)
 			}
@@ -144,14 +145,14 @@ func TestResetTruth(t *testing.T) {
 				t.Errorf("the status warns: %q", st.Warnings)
 			}
 			o.AllowUnmatched = true // what a rule with '!' has named is gone
-			if again := reset(t, s.dir, o); !again.Plan.UpToDate {
+			if again := runReset(t, s.dir, o); !again.Plan.UpToDate {
 				t.Errorf("a second reset has something to do: lost %+v", again.Plan.Lost)
 			}
 			undo(t, s.dir)
 			exactly(t, "before", "the kernel after undo", without(t, openDir(t, before), drop[0]), without(t, openDir(t, s.view()), drop[0]))
 			undo(t, s.dir)
 			exactly(t, "by hand", "the kernel after a second undo", without(t, openDir(t, want), drop...), without(t, openDir(t, s.view()), drop...))
-			reset(t, s.dir, remaster.ResetOptions{KeepOld: 1})
+			runReset(t, s.dir, reset.Options{KeepOld: 1})
 			if strings.HasPrefix(name, "Debian") {
 				drop = append(drop, "usr/share/deep", "var/lib") // as for the root's, these are of layers
 			}
@@ -233,7 +234,7 @@ func TestKeepLaw(t *testing.T) {
 			}
 			patterns = append(patterns, p)
 		}
-		got, matches, err := remaster.KeepTree(t.Context(), base, merged, keepRules(t, patterns...))
+		got, matches, err := reset.KeepTree(t.Context(), base, merged, keepRules(t, patterns...))
 		systest.Must(t, err)
 
 		kept := func(p string) bool {
@@ -346,7 +347,7 @@ func TestKeepPatterns(t *testing.T) {
 		{[]string{"!etc", "**/**/a.conf"}, "etc/a.conf"},
 		{[]string{`\!odd`}, "!odd"},
 	} {
-		got, _, err := remaster.KeepTree(t.Context(), base, merged, keepRules(t, tt.patterns...))
+		got, _, err := reset.KeepTree(t.Context(), base, merged, keepRules(t, tt.patterns...))
 		systest.Must(t, err)
 		var names []string
 		systest.Must(t, tree.Walk(t.Context(), got, func(p string, n *tree.Node) error {
@@ -360,22 +361,22 @@ func TestKeepPatterns(t *testing.T) {
 		}
 	}
 	for _, p := range []string{"", "/", "!", "a/../b", "[", "a/[b", `a\`, strings.Repeat("a/", 600), strings.Repeat("a", 20_000)} {
-		if _, err := remaster.ParseKeep(p, "test"); err == nil || refusal.Hint(err) == "" {
+		if _, err := reset.ParseRule(p, "test"); err == nil || refusal.Hint(err) == "" {
 			t.Errorf("%.20q is taken: %v", p, err)
 		}
 	}
-	rules, err := remaster.ReadKeeps(strings.NewReader("# a comment\n\n  /etc\r\n\\#x\n!y"), "list")
+	rules, err := reset.ReadRules(strings.NewReader("# a comment\n\n  /etc\r\n\\#x\n!y"), "list")
 	if err != nil || len(rules) != 3 || rules[2].Source != "list:5" || rules[0].Pattern != "/etc" {
 		t.Errorf("%+v, %v", rules, err)
 	}
-	if _, err := remaster.ReadKeeps(strings.NewReader(strings.Repeat("a", 1<<16)), "list"); err == nil {
+	if _, err := reset.ReadRules(strings.NewReader(strings.Repeat("a", 1<<16)), "list"); err == nil {
 		t.Error("a long line is read")
 	}
 }
 
 // TestKeepPresets: the presets are whole, and name places that exist in systems.
 func TestKeepPresets(t *testing.T) {
-	all, err := remaster.KeepPresets()
+	all, err := reset.Presets()
 	systest.Must(t, err)
 	files, err := filepath.Glob("presets/*")
 	systest.Must(t, err)
@@ -391,7 +392,7 @@ func TestKeepPresets(t *testing.T) {
 				t.Errorf("%s: %s", p.Name, pattern)
 			}
 		}
-		if _, err := remaster.PresetKeeps(p.Name); err != nil {
+		if _, err := reset.PresetRules(p.Name); err != nil {
 			t.Error(err)
 		}
 	}
@@ -406,11 +407,11 @@ func TestResetUndoCrash(t *testing.T) {
 			t.Parallel()
 			s := all[name](t)
 			s.boot(func(mnt string) { useSmall(t, mnt) })
-			reset(t, s.dir, remaster.ResetOptions{KeepOld: 1, Keep: keepRules(t, "/etc/new")})
+			runReset(t, s.dir, reset.Options{KeepOld: 1, Keep: keepRules(t, "/etc/new")})
 			run := func(d string, n int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: name == "antiX"}
 				e.Disk = disk
-				p, err := remaster.PlanResetUndo(t.Context(), e, d)
+				p, err := reset.NewUndo(t.Context(), e, d)
 				systest.Must(t, err)
 				return disk, p.Run(t.Context())
 			}

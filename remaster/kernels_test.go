@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/live"
 )
 
 // TestInitrds: kernels are told by their names, and their initrds by theirs.
@@ -24,7 +24,7 @@ func TestInitrds(t *testing.T) {
 		"vmlinuz.md5":           "",
 		"memtest":               "",
 	} {
-		got := remaster.Initrds(kernel)
+		got := live.Initrds(kernel)
 		if initrd == "" && len(got) > 0 || initrd != "" && !slices.Contains(got, initrd) {
 			t.Errorf("%s: %q, without %q", kernel, got, initrd)
 		}

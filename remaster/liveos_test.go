@@ -10,14 +10,16 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
+	"relive/remaster/live"
+	"relive/remaster/rollback"
 	"relive/tree"
 	"relive/tree/systest"
 )
 
 // medium is a LiveOS medium; its live directory is dir.
 type medium struct {
-	live
+	frugal
 	flat bool   // the base holds the system itself
 	bare bool   // the base is an ext image, not compressed
 	kind string // of the overlay: "dm", "image" or "dir"
@@ -27,14 +29,14 @@ type medium struct {
 
 // liveOS lays a medium out as Fedora does.
 func liveOS(t testing.TB) *medium {
-	m := &medium{live: live{t: t, dir: systest.TempDir(t) + "/LiveOS"}, base: "squashfs.img", inner: "LiveOS/rootfs.img", over: "overlay-LIVE-12AB-34CD", work: "ovlwork"}
+	m := &medium{frugal: frugal{t: t, dir: systest.TempDir(t) + "/LiveOS"}, base: "squashfs.img", inner: "LiveOS/rootfs.img", over: "overlay-LIVE-12AB-34CD", work: "ovlwork"}
 	systest.Must(t, os.Mkdir(m.dir, 0o755))
 	return m
 }
 
 // archiso lays a medium out as Arch Linux does.
 func archiso(t testing.TB, kind string) *medium {
-	m := &medium{live: live{t: t, dir: systest.TempDir(t)}, base: "arch/x86_64/airootfs.sfs", inner: "airootfs.img", over: "persistent_ARCH/x86_64/upperdir", work: "persistent_ARCH/x86_64/workdir"}
+	m := &medium{frugal: frugal{t: t, dir: systest.TempDir(t)}, base: "arch/x86_64/airootfs.sfs", inner: "airootfs.img", over: "persistent_ARCH/x86_64/upperdir", work: "persistent_ARCH/x86_64/workdir"}
 	if kind == "dm" {
 		m.over = "persistent_ARCH/x86_64/airootfs.cow"
 	}
@@ -287,7 +289,7 @@ func TestLiveOS(t *testing.T) {
 					}
 					os.MkdirAll(mnt+"/usr", 0o755) // by which dracut tells a system
 				})
-				m.truth(remaster.CompactOptions{KeepOld: 1})
+				m.truth(compact.Options{KeepOld: 1})
 				if c.arch {
 					systest.Run(t, "sh", "-c", "cd "+m.dir+"/arch/x86_64 && sha512sum -c airootfs.sha512 && ! test -e airootfs.sfs.sig")
 				}
@@ -301,7 +303,7 @@ func TestLiveOS(t *testing.T) {
 
 // truth compacts the medium and compares what relive and the kernel show before
 // and after.
-func (m *medium) truth(o remaster.CompactOptions) *remaster.CompactResult {
+func (m *medium) truth(o compact.Options) *compact.Result {
 	m.t.Helper()
 	before := m.view()
 	want := without(m.t, openDir(m.t, before), "lost+found")
@@ -328,11 +330,11 @@ func (m *medium) truth(o remaster.CompactOptions) *remaster.CompactResult {
 func (m *medium) diffTruth(view string) {
 	m.t.Helper()
 	e := environment(m.t, 0)
-	l, err := remaster.Open(m.t.Context(), e, m.dir)
+	l, err := live.Open(m.t.Context(), e, m.dir)
 	systest.Must(m.t, err)
 	defer l.Close()
 	got := map[string]bool{}
-	systest.Must(m.t, l.Changes(m.t.Context(), func(c remaster.Change) error {
+	systest.Must(m.t, l.Changes(m.t.Context(), func(c live.Change) error {
 		got[c.Path] = true
 		return nil
 	}))
@@ -367,11 +369,11 @@ func TestLiveOSFlatten(t *testing.T) {
 		systest.Must(t, os.Remove(mnt+"/usr/share/big.db"))
 	})
 	want := without(t, openDir(t, m.view()), "lost+found")
-	m.compact(remaster.CompactOptions{KeepOld: 1, Flatten: true})
+	m.compact(compact.Options{KeepOld: 1, Flatten: true})
 	m.flat, m.kind = true, "image"
 	sameTree(t, "before", "after", want, without(t, openDir(t, m.view()), "lost+found"))
 	m.boot(false, func(mnt string) { write(t, mnt+"/etc/newer", []byte("newer\n"), 0o600) })
-	m.truth(remaster.CompactOptions{KeepOld: 1})
+	m.truth(compact.Options{KeepOld: 1})
 	if got := readFile(t, openTree(t, m.dir, ""), "etc/newer"); got != "newer\n" {
 		t.Error(got)
 	}
@@ -389,11 +391,11 @@ func TestLiveOSRollback(t *testing.T) {
 			write(t, m.path("osmin.img"), text(9, 5000), 0o644)
 			m.boot(false, func(mnt string) { write(t, mnt+"/etc/new", []byte("new\n"), 0o600) })
 			before := hashes(t, m.dir)
-			m.compact(remaster.CompactOptions{KeepOld: 1})
+			m.compact(compact.Options{KeepOld: 1})
 			if _, err := os.Stat(m.path("osmin.img")); err == nil {
 				t.Error("osmin.img is still there, over another base")
 			}
-			p, err := remaster.PlanRollback(t.Context(), environment(t, 0), filepath.Dir(m.dir))
+			p, err := rollback.New(t.Context(), environment(t, 0), filepath.Dir(m.dir))
 			systest.Must(t, err)
 			systest.Must(t, p.Run(t.Context()))
 			for _, name := range strings.Fields(m.names()) {

@@ -8,8 +8,10 @@ import (
 	"syscall"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
 	"relive/remaster/exclude"
+	"relive/remaster/live"
+	"relive/remaster/verify"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -27,7 +29,7 @@ func smallUpper() *tree.Node {
 	return overlaid(etc("rootfs.ver", file("new", []byte("new\n"))), dir("usr", whiteout("tool")), dir("var", dir("cache", file("c.deb", []byte("c")))))
 }
 
-func small(t testing.TB) *live {
+func small(t testing.TB) *frugal {
 	t.Helper()
 	return craft(t, smallBase(), smallUpper(), likeMksquashfs(codec.Gzip, 128<<10))
 }
@@ -77,7 +79,7 @@ func TestCodecs(t *testing.T) {
 			t.Errorf("asked for %s in blocks of %d, got %s in %d", id, o.BlockSize, s.Base.Codec, s.Base.BlockSize)
 		}
 		sameTree(t, "merged", "compacted", without(t, openOld(t, l), stamps...), without(t, openTree(t, l.path("linuxfs"), ""), stamps...))
-		check, err := remaster.VerifyFile(t.Context(), environment(t, codec.Go), l.path("linuxfs"))
+		check, err := verify.File(t.Context(), environment(t, codec.Go), l.path("linuxfs"))
 		if err != nil || !check.OK {
 			t.Errorf("%s: verify: %v %v", id, err, check.Findings)
 		}
@@ -125,7 +127,7 @@ func TestOutput(t *testing.T) {
 	l := small(t)
 	before := hashes(t, l.dir)
 	out := systest.TempDir(t) + "/new.sqfs"
-	o := remaster.CompactOptions{Output: out}
+	o := compact.Options{Output: out}
 	res := l.compact(o)
 	if res.Path != out {
 		t.Errorf("the result is at %s", res.Path)
@@ -142,7 +144,7 @@ func TestOutput(t *testing.T) {
 // TestKeepOld: as many former states are kept as asked for.
 func TestKeepOld(t *testing.T) {
 	t.Parallel()
-	sum := func(l *live, name string) string {
+	sum := func(l *frugal, name string) string {
 		b, err := os.ReadFile(l.path(name))
 		systest.Must(t, err)
 		return string(b)
@@ -159,7 +161,7 @@ func TestKeepOld(t *testing.T) {
 			var states []string
 			for i := range 5 {
 				states = append(states, sum(l, "linuxfs"))
-				l.compact(remaster.CompactOptions{KeepOld: keep})
+				l.compact(compact.Options{KeepOld: keep})
 				if i < 4 { // another boot writes something
 					root := overlaid(dir("etc", dir("live", dir("version", file("rootfs.ver", []byte(readFile(t, openTree(t, l.path("linuxfs"), ""), stamps[0])))))),
 						file(fmt.Sprint("round", i), []byte("x")))
@@ -195,7 +197,7 @@ func TestNoReset(t *testing.T) {
 	l.compact(o)
 	systest.Fsck(t, l.path("rootfs"))
 	s := l.status()
-	if s.Overlay.VIDState != remaster.VIDMatch || s.Overlay.UsedInodes < 100 {
+	if s.Overlay.VIDState != live.VIDMatch || s.Overlay.UsedInodes < 100 {
 		t.Errorf("version ids: %s; %d inodes in use", s.Overlay.VIDState, s.Overlay.UsedInodes)
 	}
 	sameTree(t, "kernel before", "kernel after", without(t, openDir(t, before), stamps...), without(t, openDir(t, l.view()), stamps...))
@@ -222,7 +224,7 @@ func TestStage(t *testing.T) {
 	root, err := os.ReadFile(l.path("rootfs"))
 	systest.Must(t, err)
 	before := l.view()
-	l.compact(remaster.CompactOptions{KeepOld: 1, Stage: true})
+	l.compact(compact.Options{KeepOld: 1, Stage: true})
 	for name, was := range map[string][]byte{"linuxfs": base, "rootfs": root} {
 		if now, err := os.ReadFile(l.path(name)); err != nil || string(now) != string(was) {
 			t.Errorf("%s was changed (%v)", name, err)
@@ -247,7 +249,7 @@ func TestStage(t *testing.T) {
 	merged, _ := systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
 	sameTree(t, "kernel's overlay", "staged base", without(t, openDir(t, before), stamps...), without(t, openDir(t, merged), stamps...))
 	afterwards(t, l, merged)
-	l.refused(remaster.CompactOptions{KeepOld: 1, Stage: true}, "linuxfs.old is there")
+	l.refused(compact.Options{KeepOld: 1, Stage: true}, "linuxfs.old is there")
 }
 
 // TestWrapped: a linuxfs that wraps an ext image folds into a plain one.
@@ -307,14 +309,14 @@ func TestOrder(t *testing.T) {
 		return 0
 	}
 	l := small(t)
-	for _, o := range []remaster.CompactOptions{{KeepOld: 1}, {KeepOld: 0}, {KeepOld: 3}, {KeepOld: 1, NoReset: true}} {
+	for _, o := range []compact.Options{{KeepOld: 1}, {KeepOld: 0}, {KeepOld: 3}, {KeepOld: 1, NoReset: true}} {
 		p, err := l.plan(o)
 		systest.Must(t, err)
 		if s := p.Summary.Steps; at(s, "replace linuxfs") > at(s, "replace rootfs") {
 			t.Errorf("%+v: the overlay is reset before the base is replaced: %q", o, s)
 		}
 	}
-	p, err := l.plan(remaster.CompactOptions{Stage: true})
+	p, err := l.plan(compact.Options{Stage: true})
 	systest.Must(t, err)
 	if s := p.Summary.Steps; !strings.Contains(s[len(s)-1], "linuxfs.new") {
 		t.Errorf("linuxfs.new does not come last: %q", s)

@@ -16,10 +16,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/remaster"
+	"relive/remaster/compact"
 	"relive/remaster/job"
+	"relive/remaster/live"
+	"relive/remaster/rebase"
 	"relive/remaster/refusal"
+	"relive/remaster/rollback"
 	"relive/remaster/swap"
+	"relive/remaster/update"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -83,7 +87,7 @@ func (b *booted) mounted() (lay func(options string) (string, func(), error), dr
 	root := filepath.Join(b.dir, b.over)
 	used := has(root) && (b.need == "" || has(filepath.Join(b.dir, b.need)))
 	if used && b.ids {
-		l, err := remaster.Open(b.t.Context(), environment(b.t, codec.Auto), b.dir)
+		l, err := live.Open(b.t.Context(), environment(b.t, codec.Auto), b.dir)
 		systest.Must(b.t, err)
 		vids, err := l.VIDs()
 		systest.Must(b.t, errors.Join(err, l.Close()))
@@ -269,7 +273,7 @@ func treeText(t testing.TB, root *tree.Node) string {
 // relives is what relive shows of the live directory, as a boot uses it.
 func (b *booted) relives() string {
 	b.t.Helper()
-	l, err := remaster.Open(b.t.Context(), environment(b.t, codec.Auto), b.livePath())
+	l, err := live.Open(b.t.Context(), environment(b.t, codec.Auto), b.livePath())
 	systest.Must(b.t, err)
 	defer l.Close()
 	vids, err := l.VIDs()
@@ -609,10 +613,10 @@ func (b *booted) alone() string {
 func (o *originsCrash) astray(base *booted) bool {
 	o.t.Helper()
 	e := environment(o.t, codec.Auto)
-	l, err := remaster.Open(o.t.Context(), e, o.livePath())
+	l, err := live.Open(o.t.Context(), e, o.livePath())
 	systest.Must(o.t, err)
 	defer l.Close()
-	at, err := remaster.Open(o.t.Context(), e, base.livePath())
+	at, err := live.Open(o.t.Context(), e, base.livePath())
 	systest.Must(o.t, err)
 	defer at.Close()
 	astray, err := l.Astray(o.t.Context(), at.Base)
@@ -642,14 +646,14 @@ func (o *originsCrash) run() {
 	if !strings.Contains(o.kind, "modules") && (o.astray(o.booted) || !o.leans && !strings.Contains(o.kind, "nested") && !o.astray(o.foreign)) {
 		t.Errorf("marks are said to lead astray in their own base: %v, in a foreign one: %v", o.astray(o.booted), o.astray(o.foreign))
 	}
-	compact := func(co remaster.CompactOptions) func(e *job.Env, live string) error {
-		return func(e *job.Env, live string) error {
-			l, err := remaster.Open(t.Context(), e, live)
+	compact := func(co compact.Options) func(e *job.Env, live string) error {
+		return func(e *job.Env, dir string) error {
+			l, err := live.Open(t.Context(), e, dir)
 			if err != nil {
 				return err
 			}
 			defer l.Close()
-			p, err := l.PlanCompact(t.Context(), e, co)
+			p, err := compact.New(l, t.Context(), e, co)
 			if err != nil {
 				return err
 			}
@@ -658,16 +662,16 @@ func (o *originsCrash) run() {
 		}
 	}
 	rollback := func(e *job.Env, live string) error {
-		p, err := remaster.PlanRollback(t.Context(), e, live)
+		p, err := rollback.New(t.Context(), e, live)
 		if err != nil {
 			return err
 		}
 		return p.Run(t.Context())
 	}
-	update := func(how string) func(e *job.Env, live string) error {
+	updateWith := func(how string) func(e *job.Env, live string) error {
 		return func(e *job.Env, live string) error {
-			_, err := tryUpdate(t, e, live, o.foreign.livePath(), remaster.UpdateOptions{Overlay: how, KeepOld: 1,
-				Rebase: remaster.RebaseOptions{Prefer: remaster.PreferOverlay, Grow: true}})
+			_, err := tryUpdate(t, e, live, o.foreign.livePath(), update.Options{Overlay: how, KeepOld: 1,
+				Rebase: rebase.Options{Prefer: rebase.PreferOverlay, Grow: true}})
 			return err
 		}
 	}
@@ -719,7 +723,7 @@ func (o *originsCrash) run() {
 	}
 
 	// Over a foreign base.
-	kinds := []string{remaster.OverlayRebase, remaster.OverlayKeep}
+	kinds := []string{update.OverlayRebase, update.OverlayKeep}
 	if o.leans || strings.Contains(o.kind, "modules") {
 		kinds = kinds[:1]
 	}
@@ -728,18 +732,18 @@ func (o *originsCrash) run() {
 	}
 	for _, how := range kinds {
 		done := o.copy()
-		if err := update(how)(environment(t, codec.Auto), done.livePath()); err != nil {
+		if err := updateWith(how)(environment(t, codec.Auto), done.livePath()); err != nil {
 			t.Fatalf("update --overlay %s: %v (hint: %s)", how, err, refusal.Hint(err))
 		}
 		after := maps.Clone(allowed)
 		after[o.foreign.alone()] = "new base alone"
 		after[done.relives()] = "after"
 		c := o.copy()
-		met := c.cut("update --overlay "+how, after, update(how))
+		met := c.cut("update --overlay "+how, after, updateWith(how))
 		if met["before"] == 0 || met["after"] == 0 {
 			t.Errorf("update --overlay %s: %v", how, met)
 		}
-		if how == remaster.OverlayKeep && !o.isImage {
+		if how == update.OverlayKeep && !o.isImage {
 			continue // the overlay has no former state to go back to
 		}
 		if met := c.cut("rollback of the update", after, rollback); met["before"] == 0 {

@@ -13,7 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/rebase"
+	"relive/remaster/rollback"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -75,11 +76,11 @@ func mergedPart[T comparable](was, ours, theirs T) (T, bool) {
 }
 
 // mergeLaw holds a merge to what the four trees show at each path.
-func mergeLaw(t testing.TB, was, ours, theirs, got map[string]entry, conflicts []remaster.RebaseConflict, prefer remaster.Prefer) {
+func mergeLaw(t testing.TB, was, ours, theirs, got map[string]entry, conflicts []rebase.Conflict, prefer rebase.Prefer) {
 	t.Helper()
 	const d = tree.Directory
 	chosen := ours
-	if prefer == remaster.PreferBase {
+	if prefer == rebase.PreferBase {
 		chosen = theirs
 	}
 	whole, alone := map[string]bool{}, map[string]bool{}
@@ -182,10 +183,10 @@ func groups(t testing.TB, root *tree.Node) map[string]string {
 
 // linkLaw: names that one side linked, and whose files only that side changed,
 // are linked in the merge. The four are as for mergeLaw, each with its groups.
-func linkLaw(t testing.TB, entries [4]map[string]entry, groups [4]map[string]string, conflicts []remaster.RebaseConflict) {
+func linkLaw(t testing.TB, entries [4]map[string]entry, groups [4]map[string]string, conflicts []rebase.Conflict) {
 	t.Helper()
 	in := func(path string) bool {
-		return slices.ContainsFunc(conflicts, func(c remaster.RebaseConflict) bool {
+		return slices.ContainsFunc(conflicts, func(c rebase.Conflict) bool {
 			return path == c.Path || strings.HasPrefix(path, c.Path+"/")
 		})
 	}
@@ -251,7 +252,7 @@ func TestRebaseLaw(t *testing.T) {
 	})
 	single := func(system string) func(t *testing.T) *showing {
 		return func(t *testing.T) *showing {
-			d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "writable", names: [2]string{"upper", "work"}, unions: []string{"/ ."}, images: []string{"casper/filesystem.squashfs"}}
+			d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "writable", names: [2]string{"upper", "work"}, unions: []string{"/ ."}, images: []string{"casper/filesystem.squashfs"}}
 			squashed(t, d.path("casper/filesystem.squashfs"), func(dir string) { systest.Run(t, "cp", "-a", system+"/.", dir) })
 			systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", d.path("writable"), "32M")
 			return d.showing()
@@ -288,10 +289,10 @@ func TestRebaseLaw(t *testing.T) {
 			before := copied(t, s.view())
 			ours := entries(t, before)
 			views[1] = before
-			for _, prefer := range []remaster.Prefer{remaster.PreferOverlay, remaster.PreferBase} {
+			for _, prefer := range []rebase.Prefer{rebase.PreferOverlay, rebase.PreferBase} {
 				d := s.dir
-				var conflicts []remaster.RebaseConflict
-				res := mustRebase(t, d, n.dir, remaster.RebaseOptions{Prefer: prefer, Grow: true, Conflict: func(c remaster.RebaseConflict) error {
+				var conflicts []rebase.Conflict
+				res := mustRebase(t, d, n.dir, rebase.Options{Prefer: prefer, Grow: true, Conflict: func(c rebase.Conflict) error {
 					conflicts = append(conflicts, c)
 					return nil
 				}})
@@ -308,7 +309,7 @@ func TestRebaseLaw(t *testing.T) {
 				if s.over != "" {
 					systest.Fsck(t, s.over)
 				}
-				p, err := remaster.PlanRollback(t.Context(), environment(t, codec.Auto), d)
+				p, err := rollback.New(t.Context(), environment(t, codec.Auto), d)
 				systest.Must(t, err)
 				systest.Must(t, p.Run(t.Context()))
 				sameTree(t, "before", "after the rollback", without(t, before, "lost+found"), without(t, copied(t, s.view()), "lost+found"))

@@ -10,21 +10,23 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/remaster"
 	"relive/remaster/job"
+	"relive/remaster/live"
+	"relive/remaster/rebase"
 	"relive/remaster/refusal"
+	"relive/remaster/update"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )
 
 // tryRebase carries the overlay of a live directory over to another base.
-func tryRebase(t testing.TB, e *job.Env, dir, onto string, o remaster.RebaseOptions) (*remaster.UpdateResult, error) {
+func tryRebase(t testing.TB, e *job.Env, dir, onto string, o rebase.Options) (*update.Result, error) {
 	t.Helper()
-	l, err := remaster.Open(t.Context(), e, dir)
+	l, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer l.Close()
-	var from *remaster.Live
+	var from *live.Live
 	if bare, err := l.IsBase(onto); err != nil {
 		return nil, err
 	} else if bare {
@@ -36,14 +38,14 @@ func tryRebase(t testing.TB, e *job.Env, dir, onto string, o remaster.RebaseOpti
 		return nil, err
 	}
 	defer from.Close()
-	p, err := l.PlanUpdate(t.Context(), e, from, remaster.UpdateOptions{Overlay: remaster.OverlayRebase, Rebase: o, KeepOld: 1, NoKernel: true})
+	p, err := update.New(l, t.Context(), e, from, update.Options{Overlay: update.OverlayRebase, Rebase: o, KeepOld: 1, NoKernel: true})
 	if err != nil {
 		return nil, err
 	}
 	return p.Run(t.Context())
 }
 
-func mustRebase(t testing.TB, dir, onto string, o remaster.RebaseOptions) *remaster.UpdateResult {
+func mustRebase(t testing.TB, dir, onto string, o rebase.Options) *update.Result {
 	t.Helper()
 	res, err := tryRebase(t, environment(t, codec.Auto), dir, onto, o)
 	if err != nil {
@@ -117,9 +119,9 @@ func TestRebaseTruth(t *testing.T) {
 			write(t, expected+"/etc/live/version/rootfs.ver", []byte(newVersion+"\n"), 0o644)
 			ours(expected)
 
-			res := mustRebase(t, l.dir, onto, remaster.RebaseOptions{})
+			res := mustRebase(t, l.dir, onto, rebase.Options{})
 			s := res.Plan.Rebase
-			if res.Plan.Overlay.Fate != remaster.FateRebased || s == nil || s.Conflicts != 0 || s.After.Inodes == 0 || s.Size != 48<<20 {
+			if res.Plan.Overlay.Fate != update.FateRebased || s == nil || s.Conflicts != 0 || s.After.Inodes == 0 || s.Size != 48<<20 {
 				t.Errorf("%+v, %+v", res.Plan.Overlay, s)
 			}
 			systest.Fsck(t, l.path("rootfs"))
@@ -131,7 +133,7 @@ func TestRebaseTruth(t *testing.T) {
 			timeless := func(root *tree.Node) *tree.Node { return recent(without(t, root, drop...)) }
 			same(t, "by hand", "the kernel", timeless(openDir(t, expected)), timeless(root), o)
 			same(t, "the kernel", "relive", without(t, root, drop...), without(t, openTree(t, l.dir, ""), drop...), o)
-			if st := l.status(); st.Overlay.VIDState != remaster.VIDMatch || st.Overlay.VID != newVersion || len(st.Warnings) > 0 {
+			if st := l.status(); st.Overlay.VIDState != live.VIDMatch || st.Overlay.VID != newVersion || len(st.Warnings) > 0 {
 				t.Errorf("%q: %s, %q", st.Overlay.VID, st.Overlay.VIDState, st.Warnings)
 			}
 			// No more is in the layer than the changes.
@@ -203,12 +205,12 @@ func TestRebaseDatabases(t *testing.T) {
 	make := func(is, ours *tree.Node) (string, string) {
 		return rebaseDir(t, []*tree.Node{was()}, []*tree.Node{is}, []*tree.Node{ours})
 	}
-	for prefer, want := range map[remaster.Prefer]string{
-		remaster.PreferOverlay: "base 1-2-1, brand -1-",
-		remaster.PreferBase:    "gone 1--1, mine -1-, tool 1-3-1",
+	for prefer, want := range map[rebase.Prefer]string{
+		rebase.PreferOverlay: "base 1-2-1, brand -1-",
+		rebase.PreferBase:    "gone 1--1, mine -1-, tool 1-3-1",
 	} {
 		d, onto := make(is(), ours())
-		res := mustRebase(t, d, onto, remaster.RebaseOptions{Prefer: prefer})
+		res := mustRebase(t, d, onto, rebase.Options{Prefer: prefer})
 		db := res.Plan.Rebase.Databases
 		if len(db) != 1 || db[0].Name != "dpkg" || db[0].Taken != prefer || db[0].Unread != "" {
 			t.Fatalf("%s: %+v", prefer, db)
@@ -223,12 +225,12 @@ func TestRebaseDatabases(t *testing.T) {
 		if !hasWarning(res.Warnings, "the database of dpkg in /var/lib/dpkg is") {
 			t.Errorf("%s: %q", prefer, res.Warnings)
 		}
-		side := map[remaster.Prefer]*tree.Node{remaster.PreferOverlay: ours(), remaster.PreferBase: is()}[prefer]
+		side := map[rebase.Prefer]*tree.Node{rebase.PreferOverlay: ours(), rebase.PreferBase: is()}[prefer]
 		lib := openTree(t, d, "")
 		if got, want := readFile(t, lib, "var/lib/dpkg/status"), readFile(t, dir("", side), "var/lib/dpkg/status"); got != want {
 			t.Errorf("%s: the database is\n%s\nnot\n%s", prefer, got, want)
 		}
-		for name, of := range map[string]remaster.Prefer{"mine": remaster.PreferOverlay, "brand": remaster.PreferBase} {
+		for name, of := range map[string]rebase.Prefer{"mine": rebase.PreferOverlay, "brand": rebase.PreferBase} {
 			if n, err := lib.Lookup("var/lib/dpkg/info/" + name + ".list"); err != nil || (n != nil) != (of == prefer) {
 				t.Errorf("%s: the list of %s: %v, %v", prefer, name, n, err)
 			}
@@ -237,19 +239,19 @@ func TestRebaseDatabases(t *testing.T) {
 	// A damaged one is taken as it is.
 	damaged := dir("var", dir("lib", dir("dpkg", file("status", []byte("no field\n")))))
 	d, onto := make(is(), damaged)
-	res := mustRebase(t, d, onto, remaster.RebaseOptions{Prefer: remaster.PreferBase})
+	res := mustRebase(t, d, onto, rebase.Options{Prefer: rebase.PreferBase})
 	if db := res.Plan.Rebase.Databases; len(db) != 1 || !strings.Contains(db[0].Unread, "no field") || !hasWarning(res.Warnings, "it cannot be told here: ") {
 		t.Errorf("%+v, %q", db, res.Warnings)
 	}
 	// Nothing decides, and where only one side has changed it there is no question.
 	d, onto = make(is(), ours())
-	_, err := tryRebase(t, environment(t, codec.Auto), d, onto, remaster.RebaseOptions{})
-	var conflicts *remaster.RebaseConflicts
+	_, err := tryRebase(t, environment(t, codec.Auto), d, onto, rebase.Options{})
+	var conflicts *rebase.Conflicts
 	if !errors.As(err, &conflicts) || conflicts.Count != 1 || conflicts.Conflicts[0].Database != "dpkg" || !strings.Contains(conflicts.Fact, "the database of packages in /var/lib/dpkg") {
 		t.Errorf("%v", err)
 	}
 	d, onto = make(was(), ours())
-	if r := mustRebase(t, d, onto, remaster.RebaseOptions{}).Plan.Rebase; r.Conflicts != 0 || len(r.Databases) != 0 {
+	if r := mustRebase(t, d, onto, rebase.Options{}).Plan.Rebase; r.Conflicts != 0 || len(r.Databases) != 0 {
 		t.Errorf("%+v", r)
 	}
 	if s := readFile(t, openTree(t, d, ""), "var/lib/dpkg/status"); !strings.Contains(s, "mine") {
@@ -266,19 +268,19 @@ func TestRebaseDecisions(t *testing.T) {
 		return []*tree.Node{dir("d", f("a", s), f("b", s), dir("e", f("c", s))), f("odd \n%name", s), f("z", s)}
 	}
 	const text = "# a comment\n\nours /d  # all below\ntheirs /d/e\nask /z\ntheirs /odd%20%0A%25name\n"
-	read := func(s string) *remaster.Decisions {
-		d, err := remaster.ReadDecisions(strings.NewReader(s), "file")
+	read := func(s string) *rebase.Decisions {
+		d, err := rebase.ReadDecisions(strings.NewReader(s), "file")
 		systest.Must(t, err)
 		return d
 	}
 	d, onto := rebaseDir(t, three("1"), three("2"), three("3"))
 	before := sums(t, d)
 	var lines []string
-	_, err := tryRebase(t, environment(t, codec.Auto), d, onto, remaster.RebaseOptions{Decisions: read(text), Conflict: func(c remaster.RebaseConflict) error {
+	_, err := tryRebase(t, environment(t, codec.Auto), d, onto, rebase.Options{Decisions: read(text), Conflict: func(c rebase.Conflict) error {
 		lines = append(lines, c.Path+"="+string(c.Decided))
 		return nil
 	}})
-	var conflicts *remaster.RebaseConflicts
+	var conflicts *rebase.Conflicts
 	if !errors.As(err, &conflicts) || conflicts.Count != 1 || conflicts.Conflicts[0].Path != "z" {
 		t.Fatalf("%v", err)
 	}
@@ -292,7 +294,7 @@ func TestRebaseDecisions(t *testing.T) {
 	if line != "ask /z  # overlay: changed: content; new base: changed: content\n" {
 		t.Errorf("%q", line)
 	}
-	res := mustRebase(t, d, onto, remaster.RebaseOptions{Decisions: read(text + strings.Replace(line, "ask", "ours", 1))})
+	res := mustRebase(t, d, onto, rebase.Options{Decisions: read(text + strings.Replace(line, "ask", "ours", 1))})
 	if r := res.Plan.Rebase; r.Conflicts != 5 || r.Overlay != 3 || r.NewBase != 2 {
 		t.Errorf("%+v", r)
 	}
@@ -303,7 +305,7 @@ func TestRebaseDecisions(t *testing.T) {
 		}
 	}
 	for s, fact := range map[string]string{"maybe /d\n": `line 1: "maybe" is neither`, "ours\n": "line 1: there is no path", "\nours d\n": "line 2: there is no path", "ours /%zz\n": "line 1: /%zz", "ours /" + strings.Repeat("x", 1<<16): "line 1"} {
-		if _, err := remaster.ReadDecisions(strings.NewReader(s), "file"); err == nil || !strings.Contains(err.Error(), "file: "+fact) {
+		if _, err := rebase.ReadDecisions(strings.NewReader(s), "file"); err == nil || !strings.Contains(err.Error(), "file: "+fact) {
 			t.Errorf("%.40q: %v", s, err)
 		}
 	}
@@ -315,16 +317,16 @@ func TestRebaseInPlace(t *testing.T) {
 	t.Parallel()
 	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
 	top := func(kids ...*tree.Node) *tree.Node { return dir("", append(kids, dir("etc"))...) }
-	for prefer, want := range map[remaster.Prefer]string{remaster.PreferOverlay: "3", remaster.PreferBase: "2"} {
+	for prefer, want := range map[rebase.Prefer]string{rebase.PreferOverlay: "3", rebase.PreferBase: "2"} {
 		moved := with(dir("moved"), func(n *tree.Node) {
 			n.Xattrs = tree.Xattrs{{Name: "trusted.overlay.redirect", Value: "/stays"}}
 		})
 		d := restampDir(t, top(f("a", "1"), f("b", "1"), dir("stays", f("x", "1"))), top(f("a", "2"), f("b", "2"), dir("stays", f("x", "1"))),
 			top(f("a", "3"), f("c", "3"), moved, whiteout("stays")))
 		e := environment(t, codec.Auto)
-		l, err := remaster.Open(t.Context(), e, d, remaster.WithSet("work"))
+		l, err := live.Open(t.Context(), e, d, live.WithSet("work"))
 		systest.Must(t, err)
-		p, err := l.PlanRestamp(t.Context(), e, remaster.RestampOptions{KeepOld: 1, Rebase: remaster.RebaseOptions{Prefer: prefer}})
+		p, err := rebase.NewRestamp(l, t.Context(), e, rebase.RestampOptions{KeepOld: 1, Rebase: rebase.Options{Prefer: prefer}})
 		systest.Must(t, err)
 		systest.Must(t, p.Run(t.Context()))
 		if r := p.Summary.Rebase; r.Conflicts != 1 || r.Overlay+r.NewBase != 1 || !strings.HasSuffix(p.Summary.Former, "linuxfs.old") {
@@ -353,7 +355,7 @@ func TestRebaseInPlace(t *testing.T) {
 func TestRebaseRefused(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	refused := func(dir, onto, fact, hint string, o remaster.RebaseOptions) {
+	refused := func(dir, onto, fact, hint string, o rebase.Options) {
 		t.Helper()
 		before := hashes(t, dir)
 		_, err := tryRebase(t, environment(t, codec.Auto), dir, onto, o)
@@ -367,17 +369,17 @@ func TestRebaseRefused(t *testing.T) {
 	big := func(n int) []*tree.Node { return []*tree.Node{file("big", noise(3, n))} }
 	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
 	d, onto := rebaseDir(t, nil, nil, []*tree.Node{f("a", "1")})
-	refused(d, onto, "--prefer maybe: neither ours nor theirs", "", remaster.RebaseOptions{Prefer: "maybe"})
+	refused(d, onto, "--prefer maybe: neither ours nor theirs", "", rebase.Options{Prefer: "maybe"})
 	write(t, d+"/none", noise(1, 9000), 0o644)
-	refused(d, d+"/none", "none", "", remaster.RebaseOptions{})
+	refused(d, d+"/none", "none", "", rebase.Options{})
 	empty := systest.TempDir(t) + "/empty"
 	writeSquash(t, empty, dir("", f("x", "1")), likeMksquashfs(codec.Gzip, 128<<10))
-	refused(d, empty, "holds no system", "", remaster.RebaseOptions{})
+	refused(d, empty, "holds no system", "", rebase.Options{})
 	cut := systest.TempDir(t) + "/cut"
 	b, err := os.ReadFile(onto)
 	systest.Must(t, err)
 	systest.Must(t, os.WriteFile(cut, b[:300], 0o644))
-	refused(d, cut, "", "", remaster.RebaseOptions{})
+	refused(d, cut, "", "", rebase.Options{})
 
 	// A base that brings much makes the layer no larger, but one whose file gets
 	// another mode does.
@@ -385,12 +387,12 @@ func TestRebaseRefused(t *testing.T) {
 	with := with(is[0], func(n *tree.Node) {})
 	d, onto = rebaseDir(t, []*tree.Node{f("big", "1")}, []*tree.Node{with}, []*tree.Node{func() *tree.Node { n := f("big", "1"); n.Perm = 0o600; return n }()})
 	systest.Must(t, os.Truncate(d+"/rootfs", stat(t, d+"/rootfs").Size()))
-	l := &live{t: t, dir: d}
+	l := &frugal{t: t, dir: d}
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", l.path("rootfs")+".small", "4M")
 	systest.Must(t, os.Rename(l.path("rootfs")+".small", l.path("rootfs")))
 	l.boot(false, func(mnt string) { systest.Must(t, os.Chmod(mnt+"/big", 0o600)) })
-	refused(d, onto, "room for", "--grow", remaster.RebaseOptions{})
-	if s := mustRebase(t, d, onto, remaster.RebaseOptions{Grow: true}).Plan.Rebase; s.Size <= s.OldSize {
+	refused(d, onto, "room for", "--grow", rebase.Options{})
+	if s := mustRebase(t, d, onto, rebase.Options{Grow: true}).Plan.Rebase; s.Size <= s.OldSize {
 		t.Errorf("%+v", s)
 	}
 	systest.Fsck(t, l.path("rootfs"))
@@ -402,11 +404,11 @@ func TestRebaseRefused(t *testing.T) {
 	upgrade := systest.TempDir(t)
 	smallSystem(t, upgrade)
 	write(t, upgrade+"/usr/bin/brandnew", text(43, 2_000), 0o755)
-	refused(m.dir, liveOS(t).fill(upgrade, "none", false, false, "-comp", "gzip").dir, "holds chunks of the file system in its base and no files", "compact --image FILE", remaster.RebaseOptions{})
+	refused(m.dir, liveOS(t).fill(upgrade, "none", false, false, "-comp", "gzip").dir, "holds chunks of the file system in its base and no files", "compact --image FILE", rebase.Options{})
 
 	// A rootfs that fits neither.
 	d, onto = rebaseDir(t, nil, nil, []*tree.Node{dir("etc", dir("live", dir("version", f("rootfs.ver", "==== 77777777777777777777777777777777\n")))), f("a", "1")})
-	refused(d, onto, "do not match", "without --onto", remaster.RebaseOptions{})
+	refused(d, onto, "do not match", "without --onto", rebase.Options{})
 }
 
 // TestRebaseCrash: wherever it is cut off, a boot shows the old system or the new
@@ -426,7 +428,7 @@ func TestRebaseCrash(t *testing.T) {
 			run := func(d string, n int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: name == "antiX"}
 				e.Disk = disk
-				_, err := tryRebase(t, e, d, onto.dir, remaster.RebaseOptions{Prefer: remaster.PreferOverlay})
+				_, err := tryRebase(t, e, d, onto.dir, rebase.Options{Prefer: rebase.PreferOverlay})
 				return disk, err
 			}
 			done := duplicate(t, s.dir)
@@ -458,15 +460,15 @@ func FuzzDecisions(f *testing.F) {
 	f.Add("ours /a\ntheirs /a/b # x\nask /\n", "a/b/c")
 	f.Add("ours /%00%zz\n", "")
 	f.Fuzz(func(t *testing.T, text, path string) {
-		d, err := remaster.ReadDecisions(strings.NewReader(text), "file")
+		d, err := rebase.ReadDecisions(strings.NewReader(text), "file")
 		if err != nil {
 			return
 		}
-		c := remaster.RebaseConflict{Path: strings.Trim(path, "/"), Overlay: "x", Base: "y"}
+		c := rebase.Conflict{Path: strings.Trim(path, "/"), Overlay: "x", Base: "y"}
 		if d.Has(c.Path) {
 			return
 		}
-		again, err := remaster.ReadDecisions(strings.NewReader(text+"\n"+c.Line()), "file")
+		again, err := rebase.ReadDecisions(strings.NewReader(text+"\n"+c.Line()), "file")
 		if err != nil || !again.Has(c.Path) {
 			t.Errorf("its own line is not read: %q: %v", c.Line(), err)
 		}

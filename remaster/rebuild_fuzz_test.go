@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"relive/iso"
-	"relive/remaster"
+	"relive/remaster/isoedit"
 	"relive/remaster/readback"
 	"relive/remaster/stick/fat"
 	"relive/squash/codec"
@@ -74,9 +74,9 @@ func FuzzRebuild(f *testing.F) {
 		in, out := filepath.Join(dir, "in.iso"), filepath.Join(dir, "out.iso")
 		systest.Must(t, os.WriteFile(in, b, 0o644))
 		err := func() error {
-			p, err := remaster.PlanRebuild(t.Context(), environment(t, codec.Go), in, remaster.RebuildOptions{
+			p, err := isoedit.NewRebuild(t.Context(), environment(t, codec.Go), in, isoedit.RebuildOptions{
 				Output: out, VolumeID: "NEW", AddArgs: []string{"toram"}, RemoveArgs: []string{"quiet"},
-				Replace: []remaster.Graft{{Path: "antiX/linuxfs", Source: other}},
+				Replace: []isoedit.Graft{{Path: "antiX/linuxfs", Source: other}},
 			})
 			if err != nil {
 				return err
@@ -94,7 +94,7 @@ func FuzzRebuild(f *testing.F) {
 			}
 			return
 		}
-		results, err := remaster.CheckISO(t.Context(), environment(t, codec.Go), out, true)
+		results, err := isoedit.Check(t.Context(), environment(t, codec.Go), out, true)
 		systest.Must(t, err)
 		for _, r := range results {
 			if r.What == "structure" && !r.OK {

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"relive/iso"
-	"relive/remaster"
+	"relive/remaster/isoedit"
 	"relive/tree/systest"
 )
 
@@ -63,11 +63,11 @@ const (
 
 // moved writes an image anew with a file that comes before all others, so that
 // nothing stays where it was.
-func moved(t testing.TB, in string, o remaster.RebuildOptions) (string, *remaster.RebuildSummary) {
+func moved(t testing.TB, in string, o isoedit.RebuildOptions) (string, *isoedit.RebuildSummary) {
 	t.Helper()
 	more := filepath.Join(systest.MemDir(t), "more")
 	write(t, more, noise(84, 500_000), 0o644)
-	o.Add = append(o.Add, remaster.Graft{Path: "aaa", Source: more})
+	o.Add = append(o.Add, isoedit.Graft{Path: "aaa", Source: more})
 	return rebuild(t, in, o)
 }
 
@@ -135,7 +135,7 @@ func TestRebuildMedia(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := made(t, xorrisofs, dir, c.args)
-			out, s := moved(t, in, remaster.RebuildOptions{})
+			out, s := moved(t, in, isoedit.RebuildOptions{})
 			if c.left != "" {
 				if len(s.Left) != 1 || !strings.Contains(s.Left[0], c.left) {
 					t.Errorf("left out: %q", s.Left)
@@ -148,7 +148,7 @@ func TestRebuildMedia(t *testing.T) {
 			if a, b := report(t, in), report(t, out); a != b {
 				t.Errorf("it was\n%s\nand is\n%s", a, b)
 			}
-			if again, _ := rebuild(t, out, remaster.RebuildOptions{}); hashFile(t, again) != hashFile(t, out) {
+			if again, _ := rebuild(t, out, isoedit.RebuildOptions{}); hashFile(t, again) != hashFile(t, out) {
 				t.Error("written again without changes, it differs")
 			}
 		})
@@ -159,7 +159,7 @@ func TestRebuildMedia(t *testing.T) {
 // what ISOLINUX checks.
 func table(t testing.TB, file string) *iso.BootInfo {
 	t.Helper()
-	img, err := remaster.OpenISO(file, iso.Best)
+	img, err := isoedit.Open(file, iso.Best)
 	systest.Must(t, err)
 	defer img.Close()
 	c, err := img.Image.ElTorito()
@@ -187,7 +187,7 @@ func TestRebuildNative(t *testing.T) {
 			if table(t, native).Volume <= 16 {
 				t.Fatalf("%+v", table(t, native))
 			}
-			out, s := moved(t, native, remaster.RebuildOptions{})
+			out, s := moved(t, native, isoedit.RebuildOptions{})
 			if b := table(t, out); b.Volume != 16 {
 				t.Errorf("%+v", b)
 			}
@@ -200,7 +200,7 @@ func TestRebuildNative(t *testing.T) {
 	}
 	in := made(t, xorrisofs, dir, isolinuxBoot)
 	systest.Run(t, "xorriso", "-report_about", "WARNING", "-dev", "stdio:"+in, "-boot_image", "any", "keep", "-map", more, "/more", "-commit")
-	if _, s := moved(t, in, remaster.RebuildOptions{}); len(s.Left) == 0 || !strings.Contains(strings.Join(s.Left, " "), "former sessions") {
+	if _, s := moved(t, in, isoedit.RebuildOptions{}); len(s.Left) == 0 || !strings.Contains(strings.Join(s.Left, " "), "former sessions") {
 		t.Errorf("left out: %q", s.Left)
 	}
 }
@@ -215,7 +215,7 @@ func TestRebuildIsohybrid(t *testing.T) {
 		t.Run(o, func(t *testing.T) {
 			in := made(t, xorrisofs, dir, isolinuxBoot+efiBoot)
 			systest.Run(t, "isohybrid", append(strings.Fields(o), in)...)
-			out, s := moved(t, in, remaster.RebuildOptions{})
+			out, s := moved(t, in, isoedit.RebuildOptions{})
 			if len(s.Left)+len(s.Warnings) > 0 {
 				t.Errorf("left out: %q, warnings: %q", s.Left, s.Warnings)
 			}
@@ -238,7 +238,7 @@ func TestRebuildIsohybrid(t *testing.T) {
 
 func areaOf(t testing.TB, file string) *iso.SystemArea {
 	t.Helper()
-	img, err := remaster.OpenISO(file, iso.Best)
+	img, err := isoedit.Open(file, iso.Best)
 	systest.Must(t, err)
 	defer img.Close()
 	a, err := img.Image.SystemArea()
@@ -275,7 +275,7 @@ func TestRebuildSUSE(t *testing.T) {
 	entry(0, 0, 0xEF, at-1440<<10, 1440<<10)
 	entry(1, 0x80, 0x17, at, len(b)-at)
 	write(t, in, b, 0o644)
-	out, s := moved(t, in, remaster.RebuildOptions{})
+	out, s := moved(t, in, isoedit.RebuildOptions{})
 	if len(s.Warnings) > 0 || !slices.ContainsFunc(s.Left, func(l string) bool { return strings.Contains(l, "the place of partition 2") }) {
 		t.Errorf("%q, %q", s.Left, s.Warnings)
 	}
@@ -327,7 +327,7 @@ func TestRebuildNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := made(t, program, dir, "")
-			out, _ := moved(t, in, remaster.RebuildOptions{})
+			out, _ := moved(t, in, isoedit.RebuildOptions{})
 			if a, b := names(in), names(out); a != b {
 				t.Errorf("plain names were\n%s\nand are\n%s", a, b)
 			}
@@ -336,7 +336,7 @@ func TestRebuildNames(t *testing.T) {
 					t.Errorf("Joliet's names were\n%s\nand are\n%s", a, b)
 				}
 			}
-			if again, _ := rebuild(t, out, remaster.RebuildOptions{}); hashFile(t, again) != hashFile(t, out) {
+			if again, _ := rebuild(t, out, isoedit.RebuildOptions{}); hashFile(t, again) != hashFile(t, out) {
 				t.Error("written again without changes, it differs")
 			}
 		})
@@ -357,13 +357,13 @@ func TestRebuildTold(t *testing.T) {
 		"marked":       {" -hidden data", "the mark that hides 1 files"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, s := moved(t, made(t, genisoimage, dir, c.args), remaster.RebuildOptions{})
+			_, s := moved(t, made(t, genisoimage, dir, c.args), isoedit.RebuildOptions{})
 			if !strings.Contains(strings.Join(s.Left, "; "), c.left) {
 				t.Errorf("left out: %q", s.Left)
 			}
 		})
 	}
-	if _, err := remaster.PlanRebuild(t.Context(), environment(t, 0), made(t, genisoimage, dir, " -udf"), remaster.RebuildOptions{Output: systest.MemDir(t) + "/out.iso"}); err == nil || !strings.Contains(err.Error(), "UDF") {
+	if _, err := isoedit.NewRebuild(t.Context(), environment(t, 0), made(t, genisoimage, dir, " -udf"), isoedit.RebuildOptions{Output: systest.MemDir(t) + "/out.iso"}); err == nil || !strings.Contains(err.Error(), "UDF") {
 		t.Errorf("a UDF bridge: %v", err)
 	}
 }
@@ -375,7 +375,7 @@ func TestRebuildVolume(t *testing.T) {
 	systest.NeedRoot(t, "genisoimage", "isoinfo", "blkid", "mformat", "mmd", "mcopy")
 	dir := loaderTree(t)
 	in := made(t, "env TZ=America/New_York "+genisoimage, dir, " -publisher P -copyright COPY.TXT -abstract ABS.TXT -biblio BIB.TXT -sysid S -volset SET -appid APP -p PREP")
-	out, s := moved(t, in, remaster.RebuildOptions{})
+	out, s := moved(t, in, isoedit.RebuildOptions{})
 	if len(s.Left) > 0 {
 		t.Errorf("left out: %q", s.Left)
 	}
@@ -406,7 +406,7 @@ func TestRebuildAddresses(t *testing.T) {
 	b, err := os.ReadFile(in)
 	systest.Must(t, err)
 	placeOf := func(file, path string) int64 {
-		img, err := remaster.OpenISO(file, iso.Best)
+		img, err := isoedit.Open(file, iso.Best)
 		systest.Must(t, err)
 		defer img.Close()
 		n, err := img.Root.Lookup(path)
@@ -425,7 +425,7 @@ func TestRebuildAddresses(t *testing.T) {
 	gap := noise(87, 20_000)
 	copy(b[512:], gap)
 	write(t, in, b, 0o644)
-	out, s := moved(t, in, remaster.RebuildOptions{})
+	out, s := moved(t, in, isoedit.RebuildOptions{})
 	if len(s.Left) > 0 {
 		t.Errorf("left out: %q", s.Left)
 	}
@@ -455,11 +455,11 @@ func TestRebuildLabel(t *testing.T) {
 		write(t, filepath.Join(dir, name), []byte(text), 0o644)
 	}
 	in := made(t, "genisoimage -quiet -r -J", dir, " -V Cent~OS~7")
-	out, s := rebuild(t, in, remaster.RebuildOptions{VolumeID: "MINE"})
+	out, s := rebuild(t, in, isoedit.RebuildOptions{VolumeID: "MINE"})
 	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "EFI/BOOT/refind.conf: line 2 names the volume as it was called before") {
 		t.Errorf("%q", s.Warnings)
 	}
-	img, err := remaster.OpenISO(out, iso.Best)
+	img, err := isoedit.Open(out, iso.Best)
 	systest.Must(t, err)
 	defer img.Close()
 	for name, want := range map[string]int{"isolinux/isolinux.cfg": 1, "EFI/BOOT/grub.cfg": 3, "loader/entries/x.conf": 1} {
@@ -474,7 +474,7 @@ func TestRebuildLabel(t *testing.T) {
 			t.Errorf("%s: %q", name, text)
 		}
 	}
-	if _, s := rebuild(t, out, remaster.RebuildOptions{VolumeID: "MINE 2"}); !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "EFI/BOOT/grub.cfg: the new name") }) {
+	if _, s := rebuild(t, out, isoedit.RebuildOptions{VolumeID: "MINE 2"}); !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "EFI/BOOT/grub.cfg: the new name") }) {
 		t.Errorf("%q", s.Warnings)
 	}
 }

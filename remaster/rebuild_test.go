@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"relive/iso"
-	"relive/remaster"
+	"relive/remaster/isoedit"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -122,12 +122,12 @@ func makeMedium(t testing.TB, dir, label, args string) string {
 }
 
 // rebuild writes an image anew.
-func rebuild(t testing.TB, in string, o remaster.RebuildOptions) (out string, s *remaster.RebuildSummary) {
+func rebuild(t testing.TB, in string, o isoedit.RebuildOptions) (out string, s *isoedit.RebuildSummary) {
 	t.Helper()
 	if o.Output == "" {
 		o.Output = filepath.Join(systest.MemDir(t), "out.iso")
 	}
-	p, err := remaster.PlanRebuild(t.Context(), environment(t, codec.Auto), in, o)
+	p, err := isoedit.NewRebuild(t.Context(), environment(t, codec.Auto), in, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,8 +157,8 @@ func TestRebuild(t *testing.T) {
 	for name, args := range mediumCases() {
 		t.Run(name, func(t *testing.T) {
 			in := makeMedium(t, dir, label, args)
-			out, s := rebuild(t, in, remaster.RebuildOptions{Replace: []remaster.Graft{{Path: "live/filesystem.squashfs", Source: other}},
-				Add: []remaster.Graft{{Path: "extra", Source: extra}}, Remove: []string{".disk"}})
+			out, s := rebuild(t, in, isoedit.RebuildOptions{Replace: []isoedit.Graft{{Path: "live/filesystem.squashfs", Source: other}},
+				Add: []isoedit.Graft{{Path: "extra", Source: extra}}, Remove: []string{".disk"}})
 			if len(s.Warnings) > 0 {
 				t.Errorf("warnings: %q", s.Warnings)
 			}
@@ -168,7 +168,7 @@ func TestRebuild(t *testing.T) {
 			sameSetup(t, in, out)
 			sameListing(t, dir, out)
 			checkSound(t, out)
-			if again, _ := rebuild(t, out, remaster.RebuildOptions{}); hashFile(t, again) != hashFile(t, out) {
+			if again, _ := rebuild(t, out, isoedit.RebuildOptions{}); hashFile(t, again) != hashFile(t, out) {
 				t.Error("written again without changes, it differs")
 			}
 		})
@@ -309,7 +309,7 @@ func hashFile(t testing.TB, path string) [16]byte {
 // checkSound runs relive's own check.
 func checkSound(t testing.TB, file string) {
 	t.Helper()
-	results, err := remaster.CheckISO(t.Context(), environment(t, codec.Auto), file, false)
+	results, err := isoedit.Check(t.Context(), environment(t, codec.Auto), file, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,11 +334,11 @@ func TestRebuildMenus(t *testing.T) {
 	for _, name := range []string{"hybrid, UEFI", "Debian live", "Arch", "Ubuntu"} {
 		t.Run(name, func(t *testing.T) {
 			in := makeMedium(t, dir, "MY_LIVE", mediumCases()[name])
-			out, s := rebuild(t, in, remaster.RebuildOptions{VolumeID: "Another-1", AddArgs: []string{"toram"}, RemoveArgs: []string{"persistence"}})
+			out, s := rebuild(t, in, isoedit.RebuildOptions{VolumeID: "Another-1", AddArgs: []string{"toram"}, RemoveArgs: []string{"persistence"}})
 			if len(s.Warnings) > 0 || len(s.Left) > 0 {
 				t.Errorf("%q, %q", s.Warnings, s.Left)
 			}
-			img, err := remaster.OpenISO(out, iso.Best)
+			img, err := isoedit.Open(out, iso.Best)
 			systest.Must(t, err)
 			defer img.Close()
 			for path, form := range map[string]string{"boot/grub/grub.cfg": bootMenu, "isolinux/isolinux.cfg": sysMenu} {
@@ -397,7 +397,7 @@ func TestRebuildTwins(t *testing.T) {
 	for name, places := range map[string]int{"Debian live": 2, "Arch": 2, "hybrid, UEFI": 1} {
 		t.Run(name, func(t *testing.T) {
 			in := makeMedium(t, dir, "MY_LIVE", mediumCases()[name])
-			out, s := rebuild(t, in, remaster.RebuildOptions{Replace: []remaster.Graft{{Path: "boot/grub/efi.img", Source: efi}}})
+			out, s := rebuild(t, in, isoedit.RebuildOptions{Replace: []isoedit.Graft{{Path: "boot/grub/efi.img", Source: efi}}})
 			if len(s.Warnings) > 0 {
 				t.Errorf("%q", s.Warnings)
 			}
@@ -421,12 +421,12 @@ func TestRebuildMac(t *testing.T) {
 	copy(mac[1024:], "H+")
 	systest.Must(t, os.WriteFile(filepath.Join(dir, "mac.img"), mac, 0o644))
 	in := makeMedium(t, dir, "MY_LIVE", mediumCases()["hybrid, UEFI"]+" -isohybrid-apm-hfsplus -eltorito-alt-boot -e mac.img -no-emul-boot -isohybrid-gpt-hfsplus -isohybrid-apm-hfsplus")
-	out, s := rebuild(t, in, remaster.RebuildOptions{AddArgs: []string{"toram"}})
+	out, s := rebuild(t, in, isoedit.RebuildOptions{AddArgs: []string{"toram"}})
 	if len(s.Left) != 1 || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "/mac.img: an HFS file system for Macs") {
 		t.Errorf("%q, %q", s.Left, s.Warnings)
 	}
 	checkSound(t, out)
-	img, err := remaster.OpenISO(out, iso.Best)
+	img, err := isoedit.Open(out, iso.Best)
 	systest.Must(t, err)
 	defer img.Close()
 	cat, err := img.Image.ElTorito()
@@ -445,12 +445,12 @@ func TestRebuildRefused(t *testing.T) {
 	systest.NeedRoot(t, "genisoimage")
 	file := filepath.Join(systest.MemDir(t), "udf.iso")
 	systest.Run(t, "genisoimage", "-quiet", "-udf", "-R", "-o", file, "/etc/hostname")
-	_, err := remaster.PlanRebuild(t.Context(), environment(t, codec.Auto), file, remaster.RebuildOptions{Output: file + ".new"})
+	_, err := isoedit.NewRebuild(t.Context(), environment(t, codec.Auto), file, isoedit.RebuildOptions{Output: file + ".new"})
 	const text = "udf.iso: volume descriptors: a UDF file system shares the image"
 	if !errors.Is(err, tree.ErrUnsupported) || !strings.Contains(err.Error(), text) {
 		t.Error(err)
 	}
-	o, err := remaster.OpenISO(file, iso.Best)
+	o, err := isoedit.Open(file, iso.Best)
 	systest.Must(t, err)
 	defer o.Close()
 	info, err := o.Info(t.Context())
@@ -467,7 +467,7 @@ func TestRebuildImplant(t *testing.T) {
 	dir := mediumTree(t, "MY_LIVE")
 	in := makeMedium(t, dir, "MY_LIVE", mediumCases()["Fedora"])
 	systest.Run(t, "implantisomd5", "--supported-iso", in)
-	out, s := rebuild(t, in, remaster.RebuildOptions{RemoveArgs: []string{"quiet"}})
+	out, s := rebuild(t, in, isoedit.RebuildOptions{RemoveArgs: []string{"quiet"}})
 	if !s.ImplantMD5 {
 		t.Error("the sum is not kept")
 	}
@@ -477,7 +477,7 @@ func TestRebuildImplant(t *testing.T) {
 	agree := func(what string, want bool) {
 		t.Helper()
 		_, err := systest.Try(t, "checkisomd5", out)
-		results, err2 := remaster.CheckISO(t.Context(), environment(t, codec.Auto), out, false)
+		results, err2 := isoedit.Check(t.Context(), environment(t, codec.Auto), out, false)
 		systest.Must(t, err2)
 		ok := false
 		for _, r := range results {

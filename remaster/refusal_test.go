@@ -8,8 +8,10 @@ import (
 	"syscall"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/rollback"
 	"relive/squash/codec"
 	"relive/tree/systest"
 )
@@ -18,14 +20,14 @@ import (
 // changed.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	put := func(name string) func(l *live) {
-		return func(l *live) { write(l.t, l.path(name), []byte("something"), 0o644) }
+	put := func(name string) func(l *frugal) {
+		return func(l *frugal) { write(l.t, l.path(name), []byte("something"), 0o644) }
 	}
-	stage := remaster.CompactOptions{KeepOld: 1, Stage: true}
+	stage := compact.Options{KeepOld: 1, Stage: true}
 	for _, test := range []struct {
 		name    string
-		prepare func(l *live)
-		o       remaster.CompactOptions
+		prepare func(l *frugal)
+		o       compact.Options
 		fact    string
 	}{
 		{"a staged base", put("linuxfs.new"), keepOne(), "linuxfs.new is pending"},
@@ -48,7 +50,7 @@ func TestWrongOptions(t *testing.T) {
 	t.Parallel()
 	l := small(t)
 	before := hashes(t, l.dir)
-	for _, o := range []remaster.CompactOptions{{BlockSize: 100_000}, {BlockSize: 2 << 20}, {Level: 99}, {Output: l.path("out"), Stage: true}, {Output: l.path("out"), NoReset: true}} {
+	for _, o := range []compact.Options{{BlockSize: 100_000}, {BlockSize: 2 << 20}, {Level: 99}, {Output: l.path("out"), Stage: true}, {Output: l.path("out"), NoReset: true}} {
 		_, err := l.plan(o)
 		if _, refused := refusal.Is(err); refused || !errors.Is(err, refusal.ErrOption) || refusal.Hint(err) == "" {
 			t.Errorf("%+v: %v (hint: %s)", o, err, refusal.Hint(err))
@@ -67,7 +69,7 @@ func TestOutputOverSource(t *testing.T) {
 	link := systest.TempDir(t) + "/link"
 	systest.Must(t, os.Symlink(l.path("linuxfs"), link))
 	for path, name := range map[string]string{l.path("linuxfs"): "linuxfs", l.path("rootfs"): "rootfs", link: "linuxfs"} {
-		l.refused(remaster.CompactOptions{Output: path, Force: true}, "is the "+name+" of the live directory")
+		l.refused(compact.Options{Output: path, Force: true}, "is the "+name+" of the live directory")
 	}
 }
 
@@ -78,12 +80,12 @@ func TestInUse(t *testing.T) {
 	l := small(t)
 	_, unmount := systest.Mount(t, "ext4", "loop,ro,noload", l.path("rootfs"))
 	l.refused(keepOne(), "rootfs: in use")
-	l.refused(remaster.CompactOptions{Output: systest.TempDir(t) + "/out"}, "rootfs: in use")
+	l.refused(compact.Options{Output: systest.TempDir(t) + "/out"}, "rootfs: in use")
 	unmount()
 	_, unmount = systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
 	l.refused(keepOne(), "linuxfs: in use")
 	// A running system can stage.
-	if _, err := l.plan(remaster.CompactOptions{KeepOld: 1, Stage: true}); err != nil {
+	if _, err := l.plan(compact.Options{KeepOld: 1, Stage: true}); err != nil {
 		t.Errorf("staging beside a mounted base: %v", err)
 	}
 	unmount()
@@ -92,7 +94,7 @@ func TestInUse(t *testing.T) {
 
 // smallDisk moves a live directory to a file system of its own, of that size in
 // KiB, and gives what unmounts it.
-func (l *live) smallDisk(kib int) {
+func (l *frugal) smallDisk(kib int) {
 	l.t.Helper()
 	requireKernel(l.t)
 	img := systest.TempDir(l.t) + "/disk"
@@ -115,7 +117,7 @@ func TestNoSpace(t *testing.T) {
 	l.smallDisk(8 << 10)
 	l.refused(keepOne(), "not enough space")
 	out := systest.TempDir(t) + "/elsewhere"
-	l.compact(remaster.CompactOptions{Output: out})
+	l.compact(compact.Options{Output: out})
 }
 
 // TestDamaged: a damaged image is an error that names the file, and nothing
@@ -177,15 +179,15 @@ func sameButRootTime(a, b string) bool {
 // byte, and one that is not whole is refused.
 func TestRollback(t *testing.T) {
 	t.Parallel()
-	read := func(l *live, name string) string {
+	read := func(l *frugal, name string) string {
 		b, err := os.ReadFile(l.path(name))
 		if err != nil && !errors.Is(err, syscall.ENOENT) {
 			t.Fatal(err)
 		}
 		return string(b)
 	}
-	rollback := func(l *live) error {
-		p, err := remaster.PlanRollback(t.Context(), environment(t, codec.Auto), l.dir)
+	rollback := func(l *frugal) error {
+		p, err := rollback.New(t.Context(), environment(t, codec.Auto), l.dir)
 		if err != nil {
 			return err
 		}
@@ -208,7 +210,7 @@ func TestRollback(t *testing.T) {
 	if got := l.names(); got != "linuxfs linuxfs.bad linuxfs.info.bad linuxfs.md5 linuxfs.md5.bad rootfs rootfs.bad" {
 		t.Errorf("the directory holds %s", got)
 	}
-	if s := l.status(); s.Overlay.VIDState != remaster.VIDMatch {
+	if s := l.status(); s.Overlay.VIDState != live.VIDMatch {
 		t.Errorf("version ids after the rollback: %s", s.Overlay.VIDState)
 	}
 	// Forward again, and back with a damaged former base.

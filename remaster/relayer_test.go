@@ -13,9 +13,11 @@ import (
 	"syscall"
 	"testing"
 
-	"relive/remaster"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/status"
+	"relive/remaster/upper"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -51,21 +53,21 @@ func duplicate(t testing.TB, from string) string {
 }
 
 // relayer makes the overlay of a live directory show a tree.
-func relayer(t testing.TB, e *job.Env, dir string, want func(l *remaster.Live) *tree.Node, o remaster.RelayerOptions) (*remaster.RelayerSummary, error) {
+func relayer(t testing.TB, e *job.Env, dir string, want func(l *live.Live) *tree.Node, o upper.Options) (*upper.Summary, error) {
 	t.Helper()
-	l, err := remaster.Open(t.Context(), e, dir)
+	l, err := live.Open(t.Context(), e, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
-	p, err := l.PlanRelayer(t.Context(), e, "relayer", want(l), o)
+	p, err := upper.New(l, t.Context(), e, "relayer", want(l), o)
 	if err != nil {
 		return nil, err
 	}
 	return &p.Summary, p.Run(t.Context())
 }
 
-func mustRelayer(t testing.TB, dir string, want func(l *remaster.Live) *tree.Node, o remaster.RelayerOptions) *remaster.RelayerSummary {
+func mustRelayer(t testing.TB, dir string, want func(l *live.Live) *tree.Node, o upper.Options) *upper.Summary {
 	t.Helper()
 	s, err := relayer(t, environment(t, codec.Auto), dir, want, o)
 	if err != nil {
@@ -127,7 +129,7 @@ func showings(t *testing.T, fill func(dir string)) map[string]func(t *testing.T)
 			return archiso(t, "dir").fill(system, "dir", true, false, "-comp", "gzip").showing()
 		},
 		"casper": func(t *testing.T) *showing {
-			d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "writable", names: [2]string{"upper", "work"}, unions: []string{"/ ."},
+			d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "writable", names: [2]string{"upper", "work"}, unions: []string{"/ ."},
 				images: []string{"casper/a.b.squashfs", "casper/a.squashfs"}}
 			squashed(t, d.path("casper/a.squashfs"), func(dir string) {
 				systest.Run(t, "cp", "-a", system+"/.", dir)
@@ -152,7 +154,7 @@ func showings(t *testing.T, fill func(dir string)) map[string]func(t *testing.T)
 
 // debianLive makes a medium of Debian live with several unions.
 func debianLive(t *testing.T, system string, image bool) *debian {
-	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
+	d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"},
 		images: []string{"live/filesystem.squashfs"}, unions: []string{"/ .", "/usr/share/deep share", "/var/lib state/lib"}}
 	squashed(t, d.path("live/filesystem.squashfs"), func(dir string) { systest.Run(t, "cp", "-a", system+"/.", dir) })
 	p := systest.TempDir(t)
@@ -242,7 +244,7 @@ func TestRelayerTruth(t *testing.T) {
 					systest.Must(t, os.RemoveAll(shown+"/etc/live/version/rootfs.ver"))
 				}
 				want := openDir(t, shown)
-				sum := mustRelayer(t, s.dir, func(*remaster.Live) *tree.Node { return want }, remaster.RelayerOptions{KeepOld: 1})
+				sum := mustRelayer(t, s.dir, func(*live.Live) *tree.Node { return want }, upper.Options{KeepOld: 1})
 				drop := []string{"lost+found", "etc/live/version/rootfs.ver"}
 				// A link cannot lead from one mount to another.
 				o := tree.CompareOptions{Links: !strings.HasPrefix(name, "Debian")}
@@ -280,8 +282,8 @@ func TestRelayerSame(t *testing.T) {
 			})
 			before := s.view()
 			sameTree(t, "the kernel", "relive", without(t, openDir(t, before), "lost+found"), without(t, openTree(t, s.dir, ""), "lost+found"))
-			same := func(l *remaster.Live) *tree.Node { return l.Merged }
-			mustRelayer(t, s.dir, same, remaster.RelayerOptions{KeepOld: 1})
+			same := func(l *live.Live) *tree.Node { return l.Merged }
+			mustRelayer(t, s.dir, same, upper.Options{KeepOld: 1})
 			exactly(t, "before", "after", without(t, openDir(t, before), "lost+found"), without(t, openDir(t, s.view()), "lost+found"))
 			if !strings.HasPrefix(name, "Debian") {
 				return
@@ -300,9 +302,9 @@ func TestRelayerSame(t *testing.T) {
 			if has(root+"/rw/usr/share/deep") || has(root+"/rw/var/lib/dpkg") {
 				t.Error("the outer layer holds what belongs to the inner ones")
 			}
-			empty := func(l *remaster.Live) *tree.Node { return l.Base.Root }
-			mustRelayer(t, s.dir, empty, remaster.RelayerOptions{DropHidden: true})
-			l, err := remaster.Open(t.Context(), environment(t, codec.Auto), s.dir)
+			empty := func(l *live.Live) *tree.Node { return l.Base.Root }
+			mustRelayer(t, s.dir, empty, upper.Options{DropHidden: true})
+			l, err := live.Open(t.Context(), environment(t, codec.Auto), s.dir)
 			systest.Must(t, err)
 			defer l.Close()
 			if !l.Overlay.Empty || has(filepath.Join(s.dir, "persistence.old")) {
@@ -312,9 +314,9 @@ func TestRelayerSame(t *testing.T) {
 	}
 }
 
-func statusOf(t testing.TB, dir string) *remaster.Status {
+func statusOf(t testing.TB, dir string) *status.Status {
 	t.Helper()
-	return (&live{t: t, dir: dir}).status()
+	return (&frugal{t: t, dir: dir}).status()
 }
 
 // TestRelayerAufs: in the form of aufs, what relive shows of base and new overlay
@@ -326,7 +328,7 @@ func TestRelayerAufs(t *testing.T) {
 	smallSystem(t, d)
 	base := systest.TempDir(t) + "/base"
 	systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	systest.CopyFile(t, base, l.path("linuxfs"))
 	u := systest.TempDir(t)
 	write(t, u+"/etc/live/version/rootfs.ver", []byte(versionText), 0o644)
@@ -351,7 +353,7 @@ func TestRelayerAufs(t *testing.T) {
 	write(t, shown+"/etc/hostname/inside", []byte("a directory now"), 0o644)
 	systest.Must(t, os.RemoveAll(shown+"/var"))
 	want := openDir(t, shown)
-	mustRelayer(t, l.dir, func(*remaster.Live) *tree.Node { return want }, remaster.RelayerOptions{})
+	mustRelayer(t, l.dir, func(*live.Live) *tree.Node { return want }, upper.Options{})
 	drop := "etc/live/version/rootfs.ver" // as it was, with its time
 	exactly(t, "wanted", "relive after", without(t, want, drop), without(t, openTree(t, l.dir, ""), drop))
 	systest.Fsck(t, l.path("rootfs"))
@@ -377,12 +379,12 @@ func TestRelayerSizes(t *testing.T) {
 	smallSystem(t, d)
 	base := systest.TempDir(t) + "/base"
 	systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	systest.CopyFile(t, base, l.path("linuxfs"))
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "persist", "-N", "128", "-m", "2", l.path("rootfs"), "12M")
 	l.boot(false, func(mnt string) { useSmall(t, mnt) })
-	with := func(files, size int) func(*remaster.Live) *tree.Node {
-		return func(l *remaster.Live) *tree.Node {
+	with := func(files, size int) func(*live.Live) *tree.Node {
+		return func(l *live.Live) *tree.Node {
 			var e tree.Edits
 			for i := range files {
 				e.Put("srv/data/"+strconv.Itoa(i), tree.NewFile("", 0o644, noise(uint64(i), size)))
@@ -394,13 +396,13 @@ func TestRelayerSizes(t *testing.T) {
 	}
 	for _, tt := range []struct{ files, size int }{{1, 14 << 20}, {300, 1}} {
 		before := hashes(t, l.dir)
-		_, err := relayer(t, environment(t, codec.Auto), l.dir, with(tt.files, tt.size), remaster.RelayerOptions{KeepOld: 1})
+		_, err := relayer(t, environment(t, codec.Auto), l.dir, with(tt.files, tt.size), upper.Options{KeepOld: 1})
 		r, ok := refusal.Is(err)
 		if !ok || !strings.Contains(r.Fact, "room for") || !strings.Contains(r.Hint, "--grow") || hashes(t, l.dir) != before {
 			t.Errorf("%d files of %d: %v", tt.files, tt.size, err)
 		}
 		dir := duplicate(t, l.dir)
-		s := mustRelayer(t, dir, with(tt.files, tt.size), remaster.RelayerOptions{KeepOld: 1, Grow: true})
+		s := mustRelayer(t, dir, with(tt.files, tt.size), upper.Options{KeepOld: 1, Grow: true})
 		st := stat(t, dir+"/rootfs")
 		if st.Size() != s.Size || s.Size < s.OldSize || s.After.FreeBytes < s.Size/10 || s.After.FreeInodes < 20 {
 			t.Errorf("%d files of %d: %+v, %d bytes", tt.files, tt.size, s, st.Size())
@@ -428,7 +430,7 @@ func TestRelayerSizes(t *testing.T) {
 		}
 		drop()
 	}
-	s := mustRelayer(t, l.dir, with(1, 5), remaster.RelayerOptions{Size: 40 << 20})
+	s := mustRelayer(t, l.dir, with(1, 5), upper.Options{Size: 40 << 20})
 	if s.Size != 40<<20 || stat(t, l.path("rootfs")).Size() != 40<<20 || s.Before.FreeBytes == 0 {
 		t.Errorf("%+v", s)
 	}
@@ -445,11 +447,11 @@ func TestRelayerRefused(t *testing.T) {
 	all := showings(t, func(dir string) { smallSystem(t, dir) })
 	d := systest.TempDir(t)
 	smallSystem(t, d)
-	same := func(l *remaster.Live) *tree.Node { return l.Merged }
-	refused := func(dir, fact string, want func(l *remaster.Live) *tree.Node) {
+	same := func(l *live.Live) *tree.Node { return l.Merged }
+	refused := func(dir, fact string, want func(l *live.Live) *tree.Node) {
 		t.Helper()
 		before := hashes(t, dir)
-		_, err := relayer(t, environment(t, codec.Auto), dir, want, remaster.RelayerOptions{KeepOld: 1})
+		_, err := relayer(t, environment(t, codec.Auto), dir, want, upper.Options{KeepOld: 1})
 		r, ok := refusal.Is(err)
 		if !ok || !strings.Contains(r.Fact, fact) || r.Hint == "" {
 			t.Errorf("%s: %v (hint %q)", fact, err, refusal.Hint(err))
@@ -471,7 +473,7 @@ func TestRelayerRefused(t *testing.T) {
 	})
 	refused(s.dir, "do not match", same)
 	s = all["Debian, image"](t)
-	refused(s.dir, "/var/lib: is to be a file", func(l *remaster.Live) *tree.Node {
+	refused(s.dir, "/var/lib: is to be a file", func(l *live.Live) *tree.Node {
 		var e tree.Edits
 		e.Put("var/lib", tree.NewFile("", 0o644, nil))
 		out, err := e.Apply(l.Merged)
@@ -484,14 +486,14 @@ func TestRelayerRefused(t *testing.T) {
 func TestRelayerOutside(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	squashed(t, l.path("live/filesystem.squashfs"), func(dir string) { smallSystem(t, dir) })
 	p := systest.TempDir(t)
 	write(t, p+"/persistence.conf", []byte("/etc union\n/srv/data union\n"), 0o644)
 	write(t, p+"/etc/rw/new", []byte("new"), 0o644)
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, l.path("persistence"), "16M")
-	with := func(path string) func(l *remaster.Live) *tree.Node {
-		return func(l *remaster.Live) *tree.Node {
+	with := func(path string) func(l *live.Live) *tree.Node {
+		return func(l *live.Live) *tree.Node {
 			var e tree.Edits
 			e.Put(path, tree.NewFile("", 0o644, []byte("x")))
 			out, err := e.Apply(l.Merged)
@@ -499,12 +501,12 @@ func TestRelayerOutside(t *testing.T) {
 			return out
 		}
 	}
-	_, err := relayer(t, environment(t, codec.Auto), l.dir, with("opt/x"), remaster.RelayerOptions{})
+	_, err := relayer(t, environment(t, codec.Auto), l.dir, with("opt/x"), upper.Options{})
 	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "/opt") {
 		t.Error(err)
 	}
-	mustRelayer(t, l.dir, with("srv/data/x"), remaster.RelayerOptions{})
-	mustRelayer(t, l.dir, with("etc/x"), remaster.RelayerOptions{})
+	mustRelayer(t, l.dir, with("srv/data/x"), upper.Options{})
+	mustRelayer(t, l.dir, with("etc/x"), upper.Options{})
 	root := openTree(t, l.dir, "")
 	if readFile(t, root, "srv/data/x") != "x" || readFile(t, root, "etc/x") != "x" || readFile(t, root, "etc/new") != "new" {
 		t.Error("not all is there")
@@ -514,7 +516,7 @@ func TestRelayerOutside(t *testing.T) {
 // recovered recovers what was cut off after some changes.
 func recovered(t testing.TB, d string, n int) {
 	t.Helper()
-	for _, dir := range remaster.JournalDirs(d) {
+	for _, dir := range live.JournalDirs(d) {
 		settled(t, fmt.Sprintf("after %d changes", n), dir)
 	}
 }
@@ -560,7 +562,7 @@ func TestRelayerCrash(t *testing.T) {
 				write(t, s.dir+"/rootfs.old", []byte("its overlay"), 0o644)
 				write(t, s.dir+"/rootfs.old.2", []byte("another"), 0o644)
 			}
-			want := func(l *remaster.Live) *tree.Node {
+			want := func(l *live.Live) *tree.Node {
 				var e tree.Edits
 				e.Remove("etc/new")
 				e.Put("etc/newer", tree.NewFile("", 0o644, []byte("newer")))
@@ -571,7 +573,7 @@ func TestRelayerCrash(t *testing.T) {
 			run := func(d string, n int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: name == "antiX"}
 				e.Disk = disk
-				_, err := relayer(t, e, d, want, remaster.RelayerOptions{KeepOld: 1})
+				_, err := relayer(t, e, d, want, upper.Options{KeepOld: 1})
 				return disk, err
 			}
 			done := duplicate(t, s.dir)
@@ -588,7 +590,7 @@ func TestRelayerCrash(t *testing.T) {
 				t.Error(met)
 			}
 			if name == "antiX" {
-				if got := (&live{t: t, dir: done}).names(); got != "linuxfs linuxfs.old.2 rootfs rootfs.old rootfs.old.2" {
+				if got := (&frugal{t: t, dir: done}).names(); got != "linuxfs linuxfs.old.2 rootfs rootfs.old rootfs.old.2" {
 					t.Error(got)
 				}
 				if b, err := os.ReadFile(done + "/rootfs.old.2"); err != nil || string(b) != "its overlay" {

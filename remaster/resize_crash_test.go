@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/resize"
 	"relive/remaster/swap"
 	"relive/squash/codec"
 	"relive/tree/systest"
@@ -24,7 +24,7 @@ func TestResizeCrash(t *testing.T) {
 	smallSystem(t, d)
 	base := systest.TempDir(t) + "/base"
 	systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	l := &live{t: t, dir: systest.MemDir(t)}
+	l := &frugal{t: t, dir: systest.MemDir(t)}
 	systest.CopyFile(t, base, l.path("linuxfs"))
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", "-O", "^has_journal", l.path("rootfs"), "12M")
 	l.boot(false, func(mnt string) { useSmall(t, mnt) })
@@ -50,7 +50,7 @@ func TestResizeCrash(t *testing.T) {
 			run := func(dir string, left int) (*dying, error) {
 				e, disk := environment(t, codec.Auto), &dying{left: left, noLink: c.noLink}
 				e.Disk = disk
-				_, err := tryResize(t, e, dir, remaster.ResizeOptions{Overlay: mebibytes(20), Home: &remaster.NewSize{Kind: remaster.SizeMin}, KeepOld: c.keep})
+				_, err := tryResize(t, e, dir, resize.Options{Overlay: mebibytes(20), Home: &resize.NewSize{Kind: resize.SizeMin}, KeepOld: c.keep})
 				return disk, err
 			}
 			before, want := sums(t, l.dir), look(l.dir)

@@ -10,9 +10,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/remaster"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/resize"
+	"relive/remaster/rollback"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -20,12 +22,12 @@ import (
 )
 
 // tryResize resizes a directory.
-func tryResize(t testing.TB, e *job.Env, dir string, o remaster.ResizeOptions) (*remaster.ResizeResult, error) {
+func tryResize(t testing.TB, e *job.Env, dir string, o resize.Options) (*resize.Result, error) {
 	t.Helper()
-	opened, err := remaster.Open(t.Context(), e, dir)
+	opened, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer opened.Close()
-	p, err := opened.PlanResize(t.Context(), e, o)
+	p, err := resize.New(opened, t.Context(), e, o)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +35,7 @@ func tryResize(t testing.TB, e *job.Env, dir string, o remaster.ResizeOptions) (
 }
 
 // resize resizes a directory, which must succeed.
-func resize(t testing.TB, dir string, o remaster.ResizeOptions) remaster.ResizeSummary {
+func runResize(t testing.TB, dir string, o resize.Options) resize.Summary {
 	t.Helper()
 	res, err := tryResize(t, environment(t, codec.Auto), dir, o)
 	if err != nil {
@@ -52,7 +54,7 @@ func resize(t testing.TB, dir string, o remaster.ResizeOptions) remaster.ResizeS
 	return res.Plan
 }
 
-func mebibytes(mib int64) *remaster.NewSize { return &remaster.NewSize{Bytes: mib << 20} }
+func mebibytes(mib int64) *resize.NewSize { return &resize.NewSize{Bytes: mib << 20} }
 
 // facts are lines of dumpe2fs -h that a resizing keeps.
 func facts(t testing.TB, image string, names ...string) string {
@@ -114,8 +116,8 @@ func TestResizeRootfs(t *testing.T) {
 				t.Fatalf("a journal to be replayed: %v", pending)
 			}
 			before := openDir(t, l.view())
-			for _, size := range []*remaster.NewSize{mebibytes(600), {Kind: remaster.SizeMin}} {
-				s := resize(t, l.dir, remaster.ResizeOptions{Overlay: size, KeepOld: 1})
+			for _, size := range []*resize.NewSize{mebibytes(600), {Kind: resize.SizeMin}} {
+				s := runResize(t, l.dir, resize.Options{Overlay: size, KeepOld: 1})
 				if len(s.Warnings) > 0 {
 					t.Errorf("%q", s.Warnings)
 				}
@@ -169,7 +171,7 @@ func TestResizeHomefs(t *testing.T) {
 	for _, whole := range []bool{false, true} {
 		t.Run(fmt.Sprint("preallocated ", whole), func(t *testing.T) {
 			t.Parallel()
-			l := &live{t: t, dir: systest.MemDir(t)}
+			l := &frugal{t: t, dir: systest.MemDir(t)}
 			systest.CopyFile(t, systemImage(t), l.path("linuxfs"))
 			home := l.path("homefs")
 			systest.BlankAt(t, home, 100<<20)
@@ -185,8 +187,8 @@ func TestResizeHomefs(t *testing.T) {
 			systest.CopyFile(t, home, was)
 			before, _ := systest.Mount(t, "ext4", "loop,ro", was)
 			flags := systest.Output(t, "sh", "-c", "cd "+before+" && lsattr -R . | grep -v '^$'")
-			for _, size := range []*remaster.NewSize{mebibytes(160), {Kind: remaster.SizeMin}} {
-				s := resize(t, l.dir, remaster.ResizeOptions{Home: size, KeepOld: 1})
+			for _, size := range []*resize.NewSize{mebibytes(160), {Kind: resize.SizeMin}} {
+				s := runResize(t, l.dir, resize.Options{Home: size, KeepOld: 1})
 				st, err := os.Stat(home)
 				systest.Must(t, err)
 				if set := st.Sys().(*syscall.Stat_t).Blocks * 512; set >= st.Size() != whole || s.Images[0].Whole != whole || st.Mode() != 0o640 {
@@ -245,10 +247,10 @@ func TestResizeSnapshot(t *testing.T) {
 				}
 			})
 			before := copied(t, m.view())
-			sizes := []*remaster.NewSize{mebibytes(40), {Kind: remaster.SizeMin}, mebibytes(48)}
-			hows := []string{remaster.ResizeGrow, remaster.ResizeRepack, remaster.ResizeGrow}
+			sizes := []*resize.NewSize{mebibytes(40), {Kind: resize.SizeMin}, mebibytes(48)}
+			hows := []string{resize.ResizeGrow, resize.ResizeRepack, resize.ResizeGrow}
 			for i, size := range sizes {
-				s := resize(t, m.dir, remaster.ResizeOptions{Overlay: size, KeepOld: 1})
+				s := runResize(t, m.dir, resize.Options{Overlay: size, KeepOld: 1})
 				if how := s.Images[0].How; how != hows[i] && c.kind == "dm" {
 					t.Errorf("%d MiB: %s", s.Images[0].Size>>20, how)
 				}
@@ -274,7 +276,7 @@ func TestResizeRefuses(t *testing.T) {
 	t.Parallel()
 	l := newLive(t, systemImage(t))
 	l.boot(false, func(mnt string) { write(t, mnt+"/etc/new", nil, 0o644) })
-	refused := func(o remaster.ResizeOptions, fact string) {
+	refused := func(o resize.Options, fact string) {
 		t.Helper()
 		before := hashes(t, l.dir)
 		_, err := tryResize(t, environment(t, codec.Auto), l.dir, o)
@@ -287,18 +289,18 @@ func TestResizeRefuses(t *testing.T) {
 		}
 	}
 	_, drop := systest.Mount(t, "ext4", "loop", l.path("rootfs"))
-	refused(remaster.ResizeOptions{Overlay: mebibytes(100), KeepOld: 1}, "in use")
+	refused(resize.Options{Overlay: mebibytes(100), KeepOld: 1}, "in use")
 	drop()
 	systest.Run(t, "debugfs", "-w", "-R", "ssv state 2", l.path("rootfs"))
-	refused(remaster.ResizeOptions{Overlay: mebibytes(100), KeepOld: 1}, "errors")
+	refused(resize.Options{Overlay: mebibytes(100), KeepOld: 1}, "errors")
 	systest.Run(t, "debugfs", "-w", "-R", "ssv state 1", l.path("rootfs"))
 	var stat unix.Statfs_t
 	systest.Must(t, unix.Statfs(l.dir, &stat))
 	if free := int64(stat.Bavail) * int64(stat.Bsize); free < 1<<39 {
 		systest.Run(t, "fallocate", "-l", "48M", l.path("rootfs"))
-		refused(remaster.ResizeOptions{Overlay: mebibytes(free>>20 + 1024), KeepOld: 1}, "not enough space")
+		refused(resize.Options{Overlay: mebibytes(free>>20 + 1024), KeepOld: 1}, "not enough space")
 	}
-	s := resize(t, l.dir, remaster.ResizeOptions{Overlay: mebibytes(100), KeepOld: 0})
+	s := runResize(t, l.dir, resize.Options{Overlay: mebibytes(100), KeepOld: 0})
 	if !s.Images[0].Whole || has(l.path("rootfs.old")) {
 		t.Errorf("%+v, %s", s, l.names())
 	}
@@ -319,24 +321,24 @@ func TestResizeMax(t *testing.T) {
 	systest.BlankAt(t, at+"/homefs", 20<<20)
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", at+"/homefs")
 	e := environment(t, codec.Auto)
-	opened, err := remaster.Open(t.Context(), e, at)
+	opened, err := live.Open(t.Context(), e, at)
 	systest.Must(t, err)
 	defer opened.Close()
 	var stat unix.Statfs_t
 	systest.Must(t, unix.Statfs(at, &stat))
 	free := int64(stat.Bavail) * int64(stat.Bsize)
 	for _, c := range []struct {
-		home *remaster.NewSize
+		home *resize.NewSize
 		less int64
 	}{{nil, 0}, {mebibytes(60), 60 << 20}} {
-		p, err := opened.PlanResize(t.Context(), e, remaster.ResizeOptions{Overlay: &remaster.NewSize{Kind: remaster.SizeMax}, Home: c.home, KeepOld: 1})
+		p, err := resize.New(opened, t.Context(), e, resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMax}, Home: c.home, KeepOld: 1})
 		systest.Must(t, err)
 		i := p.Summary.Images[0]
 		if most := free - c.less; i.Size > most-16<<20 || i.Size < most-24<<20 || i.Size%(1<<20) != 0 || len(p.Summary.Warnings) > 0 {
 			t.Errorf("%d MiB of %d MiB: %q", i.Size>>20, free>>20, p.Summary.Warnings)
 		}
 	}
-	p, err := opened.PlanResize(t.Context(), e, remaster.ResizeOptions{Overlay: mebibytes(4096), KeepOld: 1})
+	p, err := resize.New(opened, t.Context(), e, resize.Options{Overlay: mebibytes(4096), KeepOld: 1})
 	systest.Must(t, err)
 	if w := p.Summary.Warnings; len(w) != 1 || !strings.Contains(w[0], "meets a full disk") {
 		t.Errorf("%q", w)
@@ -358,13 +360,13 @@ func TestResizeFormer(t *testing.T) {
 			s.boot(func(mnt string) { useSmall(t, mnt) })
 			first := sums(t, s.dir)
 			before := duplicate(t, s.view())
-			(&live{t: t, dir: s.dir}).compact(keepOne())
+			(&frugal{t: t, dir: s.dir}).compact(keepOne())
 			s.boot(func(mnt string) { write(t, mnt+"/opt/after", noise(5, 300_000), 0o644) })
 			compacted := sums(t, s.dir)
 			shown := duplicate(t, s.view())
 			var kept string
 			for round, size := range []int64{90, 70} {
-				i := resize(t, s.dir, remaster.ResizeOptions{Overlay: mebibytes(size), KeepOld: 1}).Images[0]
+				i := runResize(t, s.dir, resize.Options{Overlay: mebibytes(size), KeepOld: 1}).Images[0]
 				exactly(t, "before", "after", without(t, openDir(t, shown), "lost+found"), without(t, openDir(t, duplicate(t, s.view())), "lost+found"))
 				if kept = i.Kept; i.Size != size<<20 || kept != i.Name+".old.2" {
 					t.Errorf("round %d: %+v", round, i)
@@ -381,7 +383,7 @@ func TestResizeFormer(t *testing.T) {
 					t.Errorf("%+v", w)
 				}
 			}
-			p, err := remaster.PlanRollback(t.Context(), environment(t, codec.Auto), s.dir)
+			p, err := rollback.New(t.Context(), environment(t, codec.Auto), s.dir)
 			if err != nil {
 				t.Fatal(err, refusal.Hint(err))
 			}

@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -37,44 +38,44 @@ func TestReuse(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		upper []*tree.Node
-		check func(t *testing.T, s remaster.CompactSummary)
+		check func(t *testing.T, s compact.Summary)
 	}{
-		{"chmod of a large file", []*tree.Node{dir("usr", executable(file("big", big)))}, func(t *testing.T, s remaster.CompactSummary) {
+		{"chmod of a large file", []*tree.Node{dir("usr", executable(file("big", big)))}, func(t *testing.T, s compact.Summary) {
 			if s.Compress > versionSize || s.Mixed != 0 {
 				t.Errorf("%d bytes to compress, %d mixed files", s.Compress, s.Mixed)
 			}
 		}},
-		{"chmod of a file in a fragment", []*tree.Node{dir("small", executable(manyFiles(8)[7]))}, func(t *testing.T, s remaster.CompactSummary) {
+		{"chmod of a file in a fragment", []*tree.Node{dir("small", executable(manyFiles(8)[7]))}, func(t *testing.T, s compact.Summary) {
 			if s.Compress > versionSize {
 				t.Errorf("%d bytes to compress", s.Compress)
 			}
 		}},
-		{"one block of a large file changed", []*tree.Node{dir("usr", file("big", changed))}, func(t *testing.T, s remaster.CompactSummary) {
+		{"one block of a large file changed", []*tree.Node{dir("usr", file("big", changed))}, func(t *testing.T, s compact.Summary) {
 			if s.Compress > block+versionSize || s.Compress < block || s.Mixed != 1 {
 				t.Errorf("%d bytes to compress, %d mixed files, where one block of one file changed", s.Compress, s.Mixed)
 			}
 		}},
-		{"a large file grown", []*tree.Node{dir("usr", file("big", append(bytes.Clone(big), text(7, 3000)...)))}, func(t *testing.T, s remaster.CompactSummary) {
+		{"a large file grown", []*tree.Node{dir("usr", file("big", append(bytes.Clone(big), text(7, 3000)...)))}, func(t *testing.T, s compact.Summary) {
 			if s.Compress > block+versionSize || s.Mixed != 1 {
 				t.Errorf("%d bytes to compress, %d mixed files, where only the tail changed", s.Compress, s.Mixed)
 			}
 		}},
-		{"a copy of a large file", []*tree.Node{dir("opt", file("copy", big))}, func(t *testing.T, s remaster.CompactSummary) {
+		{"a copy of a large file", []*tree.Node{dir("opt", file("copy", big))}, func(t *testing.T, s compact.Summary) {
 			if s.Compress > versionSize || s.Duplicate != 1 {
 				t.Errorf("%d bytes to compress, %d duplicates", s.Compress, s.Duplicate)
 			}
 		}},
-		{"a copy of a small file", []*tree.Node{dir("opt", file("copy", manyFiles(30)[29].Data.(tree.Bytes)))}, func(t *testing.T, s remaster.CompactSummary) {
+		{"a copy of a small file", []*tree.Node{dir("opt", file("copy", manyFiles(30)[29].Data.(tree.Bytes)))}, func(t *testing.T, s compact.Summary) {
 			if s.Compress > versionSize || s.Duplicate != 1 {
 				t.Errorf("%d bytes to compress, %d duplicates", s.Compress, s.Duplicate)
 			}
 		}},
-		{"two new files that are equal", []*tree.Node{dir("opt", file("one", text(20, 50_000)), file("two", text(20, 50_000)))}, func(t *testing.T, s remaster.CompactSummary) {
+		{"two new files that are equal", []*tree.Node{dir("opt", file("one", text(20, 50_000)), file("two", text(20, 50_000)))}, func(t *testing.T, s compact.Summary) {
 			if s.Compress > 50_000+versionSize {
 				t.Errorf("%d bytes to compress", s.Compress)
 			}
 		}},
-		{"a large file moved", []*tree.Node{dir("usr", whiteout("big")), dir("opt", file("big", big))}, func(t *testing.T, s remaster.CompactSummary) {
+		{"a large file moved", []*tree.Node{dir("usr", whiteout("big")), dir("opt", file("big", big))}, func(t *testing.T, s compact.Summary) {
 			// Its old name is gone, so that nothing tells where it came from: it is
 			// new content. No promise is made; the figure must be honest.
 			if s.Compress > int64(len(big))+versionSize {
@@ -95,7 +96,7 @@ func TestReuse(t *testing.T) {
 }
 
 // openOld gives the merged tree of the state that was kept.
-func openOld(t testing.TB, l *live) *tree.Node {
+func openOld(t testing.TB, l *frugal) *tree.Node {
 	t.Helper()
 	d := systest.TempDir(t)
 	for _, name := range []string{"linuxfs", "rootfs"} {
@@ -134,7 +135,7 @@ func TestDeadFragments(t *testing.T) {
 }
 
 // busy is a live directory in which much has changed, the same each time.
-func busy(t testing.TB, o squash.WriteOptions) *live {
+func busy(t testing.TB, o squash.WriteOptions) *frugal {
 	big := text(1, 900_000)
 	changed := bytes.Clone(big)
 	copy(changed[400_000:], "other bytes")
@@ -146,12 +147,12 @@ func busy(t testing.TB, o squash.WriteOptions) *live {
 }
 
 // compactTo writes the new base to a file of its own.
-func (l *live) compactTo(e *job.Env, path string) {
+func (l *frugal) compactTo(e *job.Env, path string) {
 	l.t.Helper()
-	opened, err := remaster.Open(l.t.Context(), e, l.dir)
+	opened, err := live.Open(l.t.Context(), e, l.dir)
 	systest.Must(l.t, err)
 	defer opened.Close()
-	p, err := opened.PlanCompact(l.t.Context(), e, remaster.CompactOptions{Output: path, FullVerify: true})
+	p, err := compact.New(opened, l.t.Context(), e, compact.Options{Output: path, FullVerify: true})
 	systest.Must(l.t, err)
 	_, err = p.Run(l.t.Context())
 	systest.Must(l.t, err)
@@ -191,7 +192,7 @@ func TestReuseTree(t *testing.T) {
 	t.Parallel()
 	l := busy(t, likeMksquashfs(codec.Zstd, 128<<10))
 	e := environment(t, codec.Auto)
-	opened, err := remaster.Open(t.Context(), e, l.dir)
+	opened, err := live.Open(t.Context(), e, l.dir)
 	systest.Must(t, err)
 	defer opened.Close()
 	o := squash.WriteOptionsLike(opened.Base.Image)

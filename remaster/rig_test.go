@@ -12,9 +12,11 @@ import (
 	"sync"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/status"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -30,20 +32,20 @@ func requireKernel(t testing.TB) {
 }
 
 // live is a live directory.
-type live struct {
+type frugal struct {
 	t   testing.TB
 	dir string
 	// options are those of overlayfs that the upper is written with.
 	options string
 }
 
-func (l *live) path(name string) string { return filepath.Join(l.dir, name) }
+func (l *frugal) path(name string) string { return filepath.Join(l.dir, name) }
 
 // newLive makes a live directory with that base and an empty rootfs made by
 // mke2fs with these arguments.
-func newLive(t testing.TB, base string, mkfs ...string) *live {
+func newLive(t testing.TB, base string, mkfs ...string) *frugal {
 	t.Helper()
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	systest.CopyFile(t, base, l.path("linuxfs"))
 	if len(mkfs) == 0 {
 		mkfs = []string{"-t", "ext4"}
@@ -52,7 +54,7 @@ func newLive(t testing.TB, base string, mkfs ...string) *live {
 	return l
 }
 
-func (l *live) mkfs(args ...string) {
+func (l *frugal) mkfs(args ...string) {
 	l.t.Helper()
 	args = append(append([]string{"-q", "-F", "-L", "rootfs"}, args...), l.path("rootfs"), "48M")
 	systest.Run(l.t, "mke2fs", args...)
@@ -61,7 +63,7 @@ func (l *live) mkfs(args ...string) {
 // boot mounts the directory as antiX's init does, stamps an empty rootfs, and
 // runs fn in the merged view. With dirty the image is left as a power cut would
 // leave it: everything written, nothing unmounted.
-func (l *live) boot(dirty bool, fn func(mnt string)) {
+func (l *frugal) boot(dirty bool, fn func(mnt string)) {
 	l.t.Helper()
 	base, dropBase := systest.Mount(l.t, "squashfs", "loop,ro", l.path("linuxfs"))
 	lower, dropWrapped := base, func() {}
@@ -94,7 +96,7 @@ func (l *live) boot(dirty bool, fn func(mnt string)) {
 	}
 }
 
-func (l *live) overlay(lower, root, more string) (string, func()) {
+func (l *frugal) overlay(lower, root, more string) (string, func()) {
 	l.t.Helper()
 	o := "lowerdir=" + lower + ",upperdir=" + root + "/upper,workdir=" + root + "/work"
 	if l.options != "" {
@@ -105,7 +107,7 @@ func (l *live) overlay(lower, root, more string) (string, func()) {
 
 // view mounts copies of base and rootfs, so that the directory stays as it is,
 // and gives what the kernel shows of them, until the end of the test.
-func (l *live) view() string {
+func (l *frugal) view() string {
 	l.t.Helper()
 	dir := systest.TempDir(l.t)
 	systest.CopyFile(l.t, l.path("linuxfs"), dir+"/linuxfs")
@@ -128,19 +130,19 @@ func environment(t testing.TB, mode codec.Mode) *job.Env {
 }
 
 // plan plans a compaction of the directory; it is closed with the test.
-func (l *live) plan(o remaster.CompactOptions) (*remaster.CompactPlan, error) {
+func (l *frugal) plan(o compact.Options) (*compact.Plan, error) {
 	l.t.Helper()
 	e := environment(l.t, codec.Auto)
-	opened, err := remaster.Open(l.t.Context(), e, l.dir)
+	opened, err := live.Open(l.t.Context(), e, l.dir)
 	if err != nil {
 		return nil, err
 	}
 	l.t.Cleanup(func() { opened.Close() })
-	return opened.PlanCompact(l.t.Context(), e, o)
+	return compact.New(opened, l.t.Context(), e, o)
 }
 
 // compact compacts the directory, which must succeed.
-func (l *live) compact(o remaster.CompactOptions) *remaster.CompactResult {
+func (l *frugal) compact(o compact.Options) *compact.Result {
 	l.t.Helper()
 	p, err := l.plan(o)
 	if err != nil {
@@ -154,11 +156,11 @@ func (l *live) compact(o remaster.CompactOptions) *remaster.CompactResult {
 }
 
 // keepOne is what the command line compacts with.
-func keepOne() remaster.CompactOptions { return remaster.CompactOptions{KeepOld: 1} }
+func keepOne() compact.Options { return compact.Options{KeepOld: 1} }
 
 // refused plans a compaction that must be refused, with a hint, and must leave
 // the directory as it is.
-func (l *live) refused(o remaster.CompactOptions, fact string) {
+func (l *frugal) refused(o compact.Options, fact string) {
 	l.t.Helper()
 	before := hashes(l.t, l.dir)
 	_, err := l.plan(o)
@@ -177,19 +179,19 @@ func (l *live) refused(o remaster.CompactOptions, fact string) {
 }
 
 // status gives the directory's status.
-func (l *live) status() *remaster.Status {
+func (l *frugal) status() *status.Status {
 	l.t.Helper()
 	e := environment(l.t, codec.Auto)
-	opened, err := remaster.Open(l.t.Context(), e, l.dir)
+	opened, err := live.Open(l.t.Context(), e, l.dir)
 	systest.Must(l.t, err)
 	defer opened.Close()
-	s, err := opened.Status(l.t.Context(), e)
+	s, err := status.Of(opened, l.t.Context(), e)
 	systest.Must(l.t, err)
 	return s
 }
 
 // names lists the directory.
-func (l *live) names() string {
+func (l *frugal) names() string {
 	l.t.Helper()
 	entries, err := os.ReadDir(l.dir)
 	systest.Must(l.t, err)
@@ -232,7 +234,7 @@ func write(t testing.TB, path string, content []byte, perm os.FileMode) {
 // openTree opens a source with relive's readers, until the end of the test.
 func openTree(t testing.TB, path, layer string) *tree.Node {
 	t.Helper()
-	root, c, err := remaster.OpenTree(context.Background(), environment(t, codec.Auto), path, layer, "")
+	root, c, err := live.OpenTree(context.Background(), environment(t, codec.Auto), path, layer, "")
 	systest.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return root

@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"relive/remaster"
 	"relive/remaster/exclude"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/save"
 	"relive/remaster/swap"
 	"relive/squash/codec"
 	"relive/tree"
@@ -22,14 +23,14 @@ import (
 )
 
 // save brings a layer into a rootfs.
-func save(t testing.TB, e *job.Env, dir, from string, o remaster.SaveOptions) (*remaster.SaveSummary, error) {
+func runSave(t testing.TB, e *job.Env, dir, from string, o save.Options) (*save.Summary, error) {
 	t.Helper()
-	l, err := remaster.Open(t.Context(), e, dir)
+	l, err := live.Open(t.Context(), e, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
-	p, err := l.PlanSave(t.Context(), e, from, o)
+	p, err := save.New(l, t.Context(), e, from, o)
 	if err != nil {
 		return nil, err
 	}
@@ -37,9 +38,9 @@ func save(t testing.TB, e *job.Env, dir, from string, o remaster.SaveOptions) (*
 	return &p.Summary, p.Run(t.Context())
 }
 
-func mustSave(t testing.TB, dir, from string, o remaster.SaveOptions) *remaster.SaveSummary {
+func mustSave(t testing.TB, dir, from string, o save.Options) *save.Summary {
 	t.Helper()
-	s, err := save(t, environment(t, codec.Auto), dir, from, o)
+	s, err := runSave(t, environment(t, codec.Auto), dir, from, o)
 	if err != nil {
 		t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
 	}
@@ -49,7 +50,7 @@ func mustSave(t testing.TB, dir, from string, o remaster.SaveOptions) *remaster.
 // dynamic is a live system with dynamic root persistence: rootfs is copied to
 // RAM and written to there.
 type dynamic struct {
-	live
+	frugal
 	ram     string
 	options string
 }
@@ -72,7 +73,7 @@ func dynamicOf(t testing.TB, d, options string, fn func(mnt string)) *dynamic {
 	t.Helper()
 	base := systest.TempDir(t) + "/base"
 	systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	y := &dynamic{live: *newLive(t, base), ram: systest.MemDir(t), options: options}
+	y := &dynamic{frugal: *newLive(t, base), ram: systest.MemDir(t), options: options}
 	y.boot(false, fn)
 	root, drop := systest.Mount(t, "ext4", "loop,ro", y.path("rootfs"))
 	systest.Run(t, "cp", "-a", root+"/upper", y.ram)
@@ -125,7 +126,7 @@ func TestSaveKernel(t *testing.T) {
 		t.Run(options, func(t *testing.T) {
 			t.Parallel()
 			y := newDynamic(t, options)
-			y.live.options = options
+			y.frugal.options = options
 			y.act()
 			if strings.HasPrefix(options, "redirect") {
 				y.run(func(mnt string) {
@@ -135,7 +136,7 @@ func TestSaveKernel(t *testing.T) {
 			}
 			var want *tree.Node
 			y.run(func(mnt string) { want = openDir(t, duplicate(t, mnt)) })
-			s := mustSave(t, y.dir, y.ram, remaster.SaveOptions{KeepOld: 1})
+			s := mustSave(t, y.dir, y.ram, save.Options{KeepOld: 1})
 			if s.Changes.Added == 0 || s.Changes.Deleted == 0 || s.Excluded.Entries < 2 || s.From != y.ram+"/upper" || s.Before.Bytes == 0 || len(s.Held) != 0 {
 				t.Errorf("%+v", s)
 			}
@@ -143,13 +144,13 @@ func TestSaveKernel(t *testing.T) {
 			drop := []string{"lost+found", "tmp/now", "var/cache/apt/archives/y.deb"}
 			exactly(t, "in RAM", "saved", without(t, want, drop...), without(t, got, "lost+found"))
 			systest.Fsck(t, y.path("rootfs"))
-			if st := y.status(); len(st.Warnings) > 0 || st.Overlay.VIDState != remaster.VIDMatch {
+			if st := y.status(); len(st.Warnings) > 0 || st.Overlay.VIDState != live.VIDMatch {
 				t.Errorf("%q %s", st.Warnings, st.Overlay.VIDState)
 			}
 			if options == "index=on" {
 				return
 			}
-			if s := mustSave(t, y.dir, y.ram+"/upper", remaster.SaveOptions{KeepOld: 1}); !s.UpToDate || s.Changes.Sum() != 0 {
+			if s := mustSave(t, y.dir, y.ram+"/upper", save.Options{KeepOld: 1}); !s.UpToDate || s.Changes.Sum() != 0 {
 				t.Errorf("again: %+v", s)
 			}
 			if y.names() != "linuxfs rootfs rootfs.old" {
@@ -166,7 +167,7 @@ func TestSaveKernel(t *testing.T) {
 func TestSaveRandom(t *testing.T) {
 	t.Parallel()
 	y := newDynamic(t, "redirect_dir=on,metacopy=on")
-	y.live.options = y.options
+	y.frugal.options = y.options
 	seed := uint64(time.Now().UnixNano())
 	h := &hand{t: t, r: rand.New(rand.NewPCG(seed, 1))}
 	for range 3 {
@@ -178,7 +179,7 @@ func TestSaveRandom(t *testing.T) {
 			}
 			want = openDir(t, duplicate(t, mnt))
 		})
-		mustSave(t, y.dir, y.ram, remaster.SaveOptions{All: true, Grow: true, KeepOld: 1})
+		mustSave(t, y.dir, y.ram, save.Options{All: true, Grow: true, KeepOld: 1})
 		drop := []string{"lost+found", "etc/live/version/linuxfs.ver"}
 		exactly(t, "in RAM", "saved", without(t, want, drop...), without(t, openDir(t, y.view()), drop...))
 		systest.Fsck(t, y.path("rootfs"))
@@ -210,7 +211,7 @@ func TestSaveChanging(t *testing.T) {
 		}
 		systest.Must(t, os.RemoveAll(y.ram+"/upper/log/c"))
 	})
-	s, err := save(t, e, y.dir, y.ram, remaster.SaveOptions{})
+	s, err := runSave(t, e, y.dir, y.ram, save.Options{})
 	systest.Must(t, err)
 	if strings.Join(s.Held, " ") != "/log/a /log/a2 /log/b" {
 		t.Errorf("%q", s.Held)
@@ -248,7 +249,7 @@ func TestSaveChanging(t *testing.T) {
 	before := sums(t, y.dir) // not times: the directory holds a scratch file for a moment
 	for try := 0; ; try++ {
 		d := duplicate(t, y.dir)
-		_, err = save(t, environment(t, codec.Auto), d, y.ram, remaster.SaveOptions{Grow: true})
+		_, err = runSave(t, environment(t, codec.Auto), d, y.ram, save.Options{Grow: true})
 		if err == nil && try < 5 {
 			continue // on a busy machine the writer may rest for long enough
 		}
@@ -262,7 +263,7 @@ func TestSaveChanging(t *testing.T) {
 	}
 	rule, err := exclude.ParsePattern("log/b", "test")
 	systest.Must(t, err)
-	mustSave(t, y.dir, y.ram, remaster.SaveOptions{Exclude: []exclude.Rule{rule}})
+	mustSave(t, y.dir, y.ram, save.Options{Exclude: []exclude.Rule{rule}})
 	stop.Store(true)
 	<-done
 }
@@ -279,7 +280,7 @@ func TestSaveAufs(t *testing.T) {
 	t.Parallel()
 	d := systest.TempDir(t)
 	smallSystem(t, d)
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	systest.Run(t, "mksquashfs", d, l.path("linuxfs"), "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
 	u := systest.TempDir(t)
 	write(t, u+"/etc/live/version/rootfs.ver", []byte(versionText), 0o644)
@@ -290,7 +291,7 @@ func TestSaveAufs(t *testing.T) {
 	write(t, u+"/usr/share/deep/.wh..wh..opq", nil, 0o444)
 	write(t, u+"/.wh..wh.plnk/17.42", []byte("a pseudo-link"), 0o600)
 	write(t, u+"/.wh..wh.aufs", nil, 0o400)
-	mustSave(t, l.dir, u, remaster.SaveOptions{})
+	mustSave(t, l.dir, u, save.Options{})
 	systest.Fsck(t, l.path("rootfs"))
 	root, _ := systest.Mount(t, "ext4", "loop,ro", l.path("rootfs"))
 	exactly(t, "layer", "saved", without(t, openDir(t, u), ".wh..wh.plnk", ".wh..wh.aufs", "tmp/.wh.x"), without(t, openDir(t, root), "lost+found"))
@@ -301,7 +302,7 @@ func TestSaveAufs(t *testing.T) {
 	systest.Must(t, os.Rename(u, filepath.Dir(u)+"/upper"))
 	systest.Must(t, os.Mkdir(u, 0o755))
 	systest.Must(t, os.Rename(filepath.Dir(u)+"/upper", u+"/upper"))
-	_, err := save(t, environment(t, codec.Auto), l.dir, u, remaster.SaveOptions{})
+	_, err := runSave(t, environment(t, codec.Auto), l.dir, u, save.Options{})
 	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "a layer of overlayfs") {
 		t.Error(err)
 	}
@@ -313,10 +314,10 @@ func TestSaveRefused(t *testing.T) {
 	t.Parallel()
 	y := newDynamic(t, "")
 	y.act()
-	refused := func(fact string, o remaster.SaveOptions) {
+	refused := func(fact string, o save.Options) {
 		t.Helper()
 		before := hashes(t, y.dir)
-		_, err := save(t, environment(t, codec.Auto), y.dir, y.ram, o)
+		_, err := runSave(t, environment(t, codec.Auto), y.dir, y.ram, o)
 		r, ok := refusal.Is(err)
 		if !ok || !strings.Contains(r.Fact, fact) || r.Hint == "" {
 			t.Errorf("%s: %v (hint %q)", fact, err, refusal.Hint(err))
@@ -327,21 +328,21 @@ func TestSaveRefused(t *testing.T) {
 	}
 	big := y.ram + "/upper/opt/big"
 	write(t, big, noise(3, 50<<20), 0o644)
-	refused("has room for", remaster.SaveOptions{})
-	s := mustSave(t, y.dir, y.ram, remaster.SaveOptions{Grow: true, KeepOld: 1})
+	refused("has room for", save.Options{})
+	s := mustSave(t, y.dir, y.ram, save.Options{Grow: true, KeepOld: 1})
 	if s.Size <= s.OldSize || stat(t, y.path("rootfs")).Size() != s.Size {
 		t.Errorf("%+v", s)
 	}
 	systest.Must(t, os.Remove(big))
 	stamp := y.ram + "/upper/etc/live/version/rootfs.ver"
 	write(t, stamp, []byte("==== 77777777777777777777777777777777\n"), 0o644)
-	refused("was written over another linuxfs", remaster.SaveOptions{})
+	refused("was written over another linuxfs", save.Options{})
 	systest.Must(t, os.Remove(stamp))
-	refused("holds no version id", remaster.SaveOptions{})
+	refused("holds no version id", save.Options{})
 	write(t, y.ram+"/upper/.wh..wh.aufs", nil, 0o400)
-	refused("a layer of aufs", remaster.SaveOptions{Force: true})
+	refused("a layer of aufs", save.Options{Force: true})
 	systest.Must(t, os.Remove(y.ram+"/upper/.wh..wh.aufs"))
-	if s := mustSave(t, y.dir, y.ram, remaster.SaveOptions{Force: true}); len(s.Notes) == 0 {
+	if s := mustSave(t, y.dir, y.ram, save.Options{Force: true}); len(s.Notes) == 0 {
 		t.Error("no note")
 	}
 }
@@ -354,7 +355,7 @@ func TestSaveCrash(t *testing.T) {
 	run := func(d string, n int) (*dying, error) {
 		e, disk := environment(t, codec.Auto), &dying{left: n}
 		e.Disk = disk
-		_, err := save(t, e, d, y.ram, remaster.SaveOptions{KeepOld: 1})
+		_, err := runSave(t, e, d, y.ram, save.Options{KeepOld: 1})
 		return disk, err
 	}
 	done := duplicate(t, y.dir)
@@ -370,7 +371,7 @@ func TestSaveCrash(t *testing.T) {
 		if s := sums(t, d)["rootfs"]; s != before["rootfs"] && s != after["rootfs"] {
 			t.Errorf("after %d changes there is another rootfs", n)
 		}
-		for _, dir := range remaster.JournalDirs(d) {
+		for _, dir := range live.JournalDirs(d) {
 			if _, err := swap.Recover(t.Context(), swap.OS{}, dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("after %d changes: recovery: %v", n, err)
 			}
@@ -396,7 +397,7 @@ func TestSaveCrash(t *testing.T) {
 func TestSavePlain(t *testing.T) {
 	t.Parallel()
 	y := newDynamic(t, "redirect_dir=on,metacopy=on")
-	y.live.options = y.options
+	y.frugal.options = y.options
 	y.act()
 	y.run(func(mnt string) {
 		systest.Must(t, os.Rename(mnt+"/usr/share/deep", mnt+"/opt/moved"))
@@ -405,10 +406,10 @@ func TestSavePlain(t *testing.T) {
 	var want *tree.Node
 	y.run(func(mnt string) { want = openDir(t, duplicate(t, mnt)) })
 	marked := duplicate(t, y.dir)
-	if s := mustSave(t, marked, y.ram, remaster.SaveOptions{All: true}); !hasWarning(s.Notes, "--plain does without them") {
+	if s := mustSave(t, marked, y.ram, save.Options{All: true}); !hasWarning(s.Notes, "--plain does without them") {
 		t.Errorf("no note of marks: %q", s.Notes)
 	}
-	o := remaster.SaveOptions{All: true, Plain: true}
+	o := save.Options{All: true, Plain: true}
 	if s := mustSave(t, y.dir, y.ram, o); hasWarning(s.Notes, "--plain") {
 		t.Errorf("%q", s.Notes)
 	}
@@ -417,7 +418,7 @@ func TestSavePlain(t *testing.T) {
 		t.Errorf("again: %+v", s)
 	}
 	lossy := func(dir string) *tree.Node {
-		c := &live{t: t, dir: duplicate(t, dir)}
+		c := &frugal{t: t, dir: duplicate(t, dir)}
 		systest.Must(t, os.Remove(c.path("rootfs")))
 		c.mkfs("-t", "ext4")
 		from, dropFrom := systest.Mount(t, "ext4", "loop,ro", dir+"/rootfs")

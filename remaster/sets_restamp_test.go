@@ -9,9 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
 	"relive/remaster/job"
+	"relive/remaster/live"
+	"relive/remaster/rebase"
 	"relive/remaster/refusal"
+	"relive/remaster/rollback"
+	"relive/remaster/sets"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -20,10 +24,10 @@ import (
 // restamp stamps a set, and gives the error of the plan.
 func restamp(t testing.TB, e *job.Env, dir, set string) error {
 	t.Helper()
-	l, err := remaster.Open(t.Context(), e, dir, remaster.WithSet(set))
+	l, err := live.Open(t.Context(), e, dir, live.WithSet(set))
 	systest.Must(t, err)
 	defer l.Close()
-	p, err := l.PlanRestamp(t.Context(), e, remaster.RestampOptions{KeepOld: 1})
+	p, err := rebase.NewRestamp(l, t.Context(), e, rebase.RestampOptions{KeepOld: 1})
 	if err != nil {
 		return err
 	}
@@ -70,7 +74,7 @@ func TestRestampTruth(t *testing.T) {
 		write(t, d+"/"+name, text(31, 800), 0o644)
 	}
 	settle(t, d)
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	systest.Run(t, "mksquashfs", d, l.path("linuxfs"), "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
 	l.mkfs("-t", "ext4")
 	base := func(mnt string) {
@@ -94,11 +98,11 @@ func TestRestampTruth(t *testing.T) {
 	}
 	l.boot(false, func(string) {}) // stamps it
 	e := environment(t, codec.Auto)
-	p, err := remaster.PlanSetClone(t.Context(), e, l.dir, "work", "")
+	p, err := sets.Clone(t.Context(), e, l.dir, "work", "")
 	systest.Must(t, err)
 	systest.Must(t, p.Run(t.Context()))
 	l.boot(false, base)
-	work := &live{t: t, dir: systest.TempDir(t)}
+	work := &frugal{t: t, dir: systest.TempDir(t)}
 	systest.CopyFile(t, l.path("linuxfs"), work.path("linuxfs"))
 	systest.Must(t, os.Rename(l.path("work/rootfs"), work.path("rootfs")))
 	work.boot(false, set)
@@ -133,15 +137,15 @@ func TestRestampTruth(t *testing.T) {
 	}
 
 	// The same system, compacted with the set, and all the way back.
-	opened, err := remaster.Open(t.Context(), e, l.dir, remaster.WithSet("work"))
+	opened, err := live.Open(t.Context(), e, l.dir, live.WithSet("work"))
 	systest.Must(t, err)
 	want := withoutTimes(t, openTree(t, work.dir, ""))
-	plan, err := opened.PlanCompact(t.Context(), e, keepOne())
+	plan, err := compact.New(opened, t.Context(), e, keepOne())
 	systest.Must(t, err)
 	_, err = plan.Run(t.Context())
 	systest.Must(t, errors.Join(err, opened.Close()))
 	sameTree(t, "base and set", "compacted", want, withoutTimes(t, openTree(t, l.path("linuxfs"), "")))
-	back, err := remaster.PlanRollback(t.Context(), e, l.dir, remaster.WithSet("work"))
+	back, err := rollback.New(t.Context(), e, l.dir, live.WithSet("work"))
 	systest.Must(t, err)
 	systest.Must(t, back.Run(t.Context()))
 	sameTree(t, "before", "rolled back", want, withoutTimes(t, setTree(t, l.dir, "work")))
@@ -149,7 +153,7 @@ func TestRestampTruth(t *testing.T) {
 
 func setTree(t testing.TB, dir, set string) *tree.Node {
 	t.Helper()
-	root, c, err := remaster.OpenTree(t.Context(), environment(t, codec.Auto), dir, "", "", remaster.WithSet(set))
+	root, c, err := live.OpenTree(t.Context(), environment(t, codec.Auto), dir, "", "", live.WithSet(set))
 	systest.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return root
@@ -244,7 +248,7 @@ func TestRestampConflicts(t *testing.T) {
 			d := restampDir(t, top(c.was), top(c.is), merging(top(c.upper)))
 			before := sums(t, d)
 			err := restamp(t, environment(t, codec.Auto), d, "work")
-			var conflicts *remaster.RebaseConflicts
+			var conflicts *rebase.Conflicts
 			var got []string
 			if errors.As(err, &conflicts) {
 				for _, c := range conflicts.Conflicts {
@@ -309,7 +313,7 @@ func TestRestampAufs(t *testing.T) {
 		systest.Must(t, os.Mkdir(l.path("work"), 0o755))
 		buildRootfs(t, l.path("work/rootfs"), dir("", mark(".wh.a"), dir("d", mark(".wh..wh..opq"), f("z", "3")), version("rootfs.ver", former)))
 		err := restamp(t, environment(t, codec.Auto), l.dir, "work")
-		var conflicts *remaster.RebaseConflicts
+		var conflicts *rebase.Conflicts
 		switch {
 		case c.want != "":
 			if !errors.As(err, &conflicts) || conflicts.Conflicts[0].Path != c.want {

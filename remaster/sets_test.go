@@ -10,10 +10,13 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/readback"
+	"relive/remaster/rebase"
 	"relive/remaster/refusal"
+	"relive/remaster/reset"
+	"relive/remaster/sets"
 	"relive/remaster/swap"
 	"relive/remaster/written"
 	"relive/squash/codec"
@@ -35,19 +38,19 @@ func TestSetsCrash(t *testing.T) {
 		systest.CopyFile(t, start+"/antiX/work/rootfs", start+"/"+name)
 	}
 	reset := func(e *job.Env, d, set string) error {
-		l, err := remaster.Open(t.Context(), e, d+"/antiX", remaster.WithSet(set))
+		l, err := live.Open(t.Context(), e, d+"/antiX", live.WithSet(set))
 		if err != nil {
 			return err
 		}
 		defer l.Close()
-		p, err := l.PlanReset(t.Context(), e, remaster.ResetOptions{KeepOld: 1})
+		p, err := reset.New(l, t.Context(), e, reset.Options{KeepOld: 1})
 		if err != nil {
 			return err
 		}
 		_, err = p.Run(t.Context())
 		return err
 	}
-	change := func(plan func(e *job.Env, d string) (*remaster.SetChange, error)) func(e *job.Env, d string) error {
+	change := func(plan func(e *job.Env, d string) (*sets.Change, error)) func(e *job.Env, d string) error {
 		return func(e *job.Env, d string) error {
 			p, err := plan(e, d+"/antiX")
 			if err != nil {
@@ -60,20 +63,20 @@ func TestSetsCrash(t *testing.T) {
 		run  func(e *job.Env, d string) error
 		dirs []string // each holds at any time what it holds before or after
 	}{
-		"clone": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
-			return remaster.PlanSetClone(t.Context(), e, d, "new", "work")
+		"clone": {change(func(e *job.Env, d string) (*sets.Change, error) {
+			return sets.Clone(t.Context(), e, d, "new", "work")
 		}), []string{"antiX/work", "antiX/new"}},
-		"clone beside": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
-			return remaster.PlanSetClone(t.Context(), e, d, "../new", "work")
+		"clone beside": {change(func(e *job.Env, d string) (*sets.Change, error) {
+			return sets.Clone(t.Context(), e, d, "../new", "work")
 		}), []string{"antiX/work", "new"}},
-		"rm": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
-			return remaster.PlanSetRemove(t.Context(), e, d, "work", true)
+		"rm": {change(func(e *job.Env, d string) (*sets.Change, error) {
+			return sets.Remove(t.Context(), e, d, "work", true)
 		}), []string{"antiX/work"}},
-		"rm beside": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
-			return remaster.PlanSetRemove(t.Context(), e, d, "../beside", true)
+		"rm beside": {change(func(e *job.Env, d string) (*sets.Change, error) {
+			return sets.Remove(t.Context(), e, d, "../beside", true)
 		}), []string{"beside"}},
-		"rename": {change(func(e *job.Env, d string) (*remaster.SetChange, error) {
-			return remaster.PlanSetRename(t.Context(), e, d, "work", "../new")
+		"rename": {change(func(e *job.Env, d string) (*sets.Change, error) {
+			return sets.Rename(t.Context(), e, d, "work", "../new")
 		}), []string{"antiX/work", "new"}},
 		"reset":        {func(e *job.Env, d string) error { return reset(e, d, "work") }, nil},
 		"reset beside": {func(e *job.Env, d string) error { return reset(e, d, "../beside") }, nil},
@@ -115,7 +118,7 @@ func TestSetsCrash(t *testing.T) {
 						t.Errorf("cut off after %d changes: %s is neither the old nor the new one", n, name)
 					}
 				}
-				for _, dir := range remaster.JournalDirs(d + "/antiX") {
+				for _, dir := range live.JournalDirs(d + "/antiX") {
 					if _, err := swap.Recover(t.Context(), swap.OS{}, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 						t.Errorf("cut off after %d changes: recovery: %v", n, err)
 					}
@@ -160,7 +163,7 @@ func TestSetCloneSparse(t *testing.T) {
 	_, err = f.WriteAt(make([]byte, 1<<20), 100<<20)
 	systest.Must(t, errors.Join(err, f.Close()))
 	e := environment(t, codec.Auto)
-	p, err := remaster.PlanSetClone(t.Context(), e, l.dir, "new", "")
+	p, err := sets.Clone(t.Context(), e, l.dir, "new", "")
 	systest.Must(t, err)
 	if p.Need > 4<<20 {
 		t.Errorf("%d bytes needed", p.Need)
@@ -171,7 +174,7 @@ func TestSetCloneSparse(t *testing.T) {
 		t.Errorf("the copy takes %s KiB", n)
 	}
 	for _, off := range []int64{1<<20 + 50, 60 << 20, 150<<20 - 1} {
-		p, err := remaster.PlanSetClone(t.Context(), e, l.dir, "spoiled", "")
+		p, err := sets.Clone(t.Context(), e, l.dir, "spoiled", "")
 		systest.Must(t, err)
 		err = p.Run(written.WithFault(t.Context(), func(f *os.File) error {
 			b := make([]byte, 1)
@@ -206,9 +209,9 @@ func TestSetsOnStick(t *testing.T) {
 	stick := systest.TempDir(t) + "/stick.img"
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, stick, "64M")
 	e := environment(t, codec.Auto)
-	l, err := remaster.OpenOnStick(t.Context(), e, stick, "", remaster.AnySet())
+	l, err := live.OpenOnStick(t.Context(), e, stick, "", live.AnySet())
 	systest.Must(t, err)
-	list, err := l.Sets(t.Context(), e)
+	list, err := sets.List(l, t.Context(), e)
 	systest.Must(t, errors.Join(err, l.Close()))
 	var got []string
 	for _, s := range list.Sets {
@@ -217,13 +220,13 @@ func TestSetsOnStick(t *testing.T) {
 	if s := strings.Join(got, "; "); s != "default  no overlay  [] 0; ../play play no overlay  [play] 1; work antiX/work mismatch linuxfs.old [] 0" {
 		t.Error(s)
 	}
-	if l, err = remaster.OpenOnStick(t.Context(), e, stick, "", remaster.WithSet("work")); err != nil {
+	if l, err = live.OpenOnStick(t.Context(), e, stick, "", live.WithSet("work")); err != nil {
 		t.Fatal(err)
 	}
 	if readFile(t, l.Merged, "c") != "3" {
 		t.Error("the set is not laid over the base")
 	}
-	_, err = l.PlanRestamp(t.Context(), e, remaster.RestampOptions{})
+	_, err = rebase.NewRestamp(l, t.Context(), e, rebase.RestampOptions{})
 	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "not mounted") {
 		t.Errorf("%v", err)
 	}
@@ -245,7 +248,7 @@ func TestSetCloneShared(t *testing.T) {
 	systest.Run(t, "sync", "-f", mnt)
 	e := environment(t, codec.Auto)
 	for _, name := range []string{"../one", "two", "three", "four"} {
-		p, err := remaster.PlanSetClone(t.Context(), e, mnt+"/antiX", name, "")
+		p, err := sets.Clone(t.Context(), e, mnt+"/antiX", name, "")
 		systest.Must(t, err)
 		if !p.Shared || p.Need < 60<<20 {
 			t.Errorf("%s: %+v", name, p)

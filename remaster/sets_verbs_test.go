@@ -11,17 +11,24 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
+	"relive/remaster/doctor"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/reset"
+	"relive/remaster/resize"
+	"relive/remaster/rollback"
+	"relive/remaster/save"
+	"relive/remaster/synchome"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )
 
 // sets is a medium with a live directory and three sets of changes over it.
-type sets struct {
-	live
+type setsRig struct {
+	frugal
 	medium string
 }
 
@@ -30,7 +37,7 @@ var shelves = map[string]string{"default": "antiX", "work": "antiX/work", "../pl
 
 // newSets makes the medium. Each set has a change and homes of its own, and what
 // use does.
-func newSets(t testing.TB, use func(t testing.TB, mnt string)) *sets {
+func newSets(t testing.TB, use func(t testing.TB, mnt string)) *setsRig {
 	t.Helper()
 	requireKernel(t)
 	d := systest.TempDir(t)
@@ -38,8 +45,8 @@ func newSets(t testing.TB, use func(t testing.TB, mnt string)) *sets {
 	settle(t, d)
 	base := systest.TempDir(t) + "/base"
 	systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	s := &sets{medium: systest.TempDir(t)}
-	s.live = live{t: t, dir: s.medium + "/antiX"}
+	s := &setsRig{medium: systest.TempDir(t)}
+	s.frugal = frugal{t: t, dir: s.medium + "/antiX"}
 	write(t, s.medium+"/boot/grub/none", nil, 0o644)
 	for _, name := range slices.Sorted(maps.Keys(shelves)) {
 		one := newLive(t, base)
@@ -60,16 +67,16 @@ func newSets(t testing.TB, use func(t testing.TB, mnt string)) *sets {
 }
 
 // one gives a live directory of its own with a copy of the base and a set's rootfs.
-func (s *sets) one(set string) *live {
+func (s *setsRig) one(set string) *frugal {
 	s.t.Helper()
-	l := &live{t: s.t, dir: systest.TempDir(s.t)}
+	l := &frugal{t: s.t, dir: systest.TempDir(s.t)}
 	systest.CopyFile(s.t, s.path("linuxfs"), l.path("linuxfs"))
 	systest.CopyFile(s.t, s.medium+"/"+shelves[set]+"/rootfs", l.path("rootfs"))
 	return l
 }
 
 // boot boots a set.
-func (s *sets) boot(set string, fn func(mnt string)) {
+func (s *setsRig) boot(set string, fn func(mnt string)) {
 	s.t.Helper()
 	l := s.one(set)
 	l.boot(false, fn)
@@ -78,20 +85,20 @@ func (s *sets) boot(set string, fn func(mnt string)) {
 }
 
 // view is what the kernel shows of a set.
-func (s *sets) view(set string) *tree.Node { return openDir(s.t, duplicate(s.t, s.one(set).view())) }
+func (s *setsRig) view(set string) *tree.Node { return openDir(s.t, duplicate(s.t, s.one(set).view())) }
 
 // open opens the live directory with a set.
-func (s *sets) open(set string) (*job.Env, *remaster.Live) {
+func (s *setsRig) open(set string) (*job.Env, *live.Live) {
 	s.t.Helper()
 	e := environment(s.t, codec.Auto)
-	l, err := remaster.Open(s.t.Context(), e, s.dir, remaster.WithSet(set))
+	l, err := live.Open(s.t.Context(), e, s.dir, live.WithSet(set))
 	systest.Must(s.t, err)
 	s.t.Cleanup(func() { l.Close() })
 	return e, l
 }
 
 // sums are quick ones of the medium's files; nobody forges them.
-func (s *sets) sums() map[string]string {
+func (s *setsRig) sums() map[string]string {
 	s.t.Helper()
 	out := map[string]string{}
 	systest.Must(s.t, filepath.WalkDir(s.medium, func(path string, d fs.DirEntry, err error) error {
@@ -107,7 +114,7 @@ func (s *sets) sums() map[string]string {
 }
 
 // changed names what is other, new or gone on the medium.
-func (s *sets) changed(before map[string]string) string {
+func (s *setsRig) changed(before map[string]string) string {
 	var names []string
 	now := s.sums()
 	for name := range mergedKeys(before, now) {
@@ -139,7 +146,7 @@ func TestSetVerbs(t *testing.T) {
 			systest.Run(t, "cp", "-a", root+"/upper", ram)
 			drop()
 			systest.Must(t, os.Mkdir(ram+"/work", 0o755))
-			y := &dynamic{live: s.live, ram: ram}
+			y := &dynamic{frugal: s.frugal, ram: ram}
 			y.run(func(mnt string) {
 				systest.Must(t, os.RemoveAll(mnt+"/usr/share/deep"))
 				write(t, mnt+"/usr/share/deep/anew", text(41, 700), 0o644)
@@ -148,7 +155,7 @@ func TestSetVerbs(t *testing.T) {
 			y.run(func(mnt string) { want = openDir(t, duplicate(t, mnt)) })
 			before := s.sums()
 			e, l := s.open(set)
-			p, err := l.PlanSave(t.Context(), e, ram, remaster.SaveOptions{KeepOld: 1, All: true})
+			p, err := save.New(l, t.Context(), e, ram, save.Options{KeepOld: 1, All: true})
 			systest.Must(t, err)
 			systest.Must(t, p.Run(t.Context()))
 			systest.Must(t, p.Close())
@@ -163,7 +170,7 @@ func TestSetVerbs(t *testing.T) {
 			want = bound(t, &showing{dir: s.dir, view: func() string { return s.one(set).view() }}, homes)
 			before = s.sums()
 			e, l = s.open(set)
-			h, err := l.PlanSyncHome(t.Context(), e, remaster.SyncHomeOptions{KeepOld: 1})
+			h, err := synchome.New(l, t.Context(), e, synchome.Options{KeepOld: 1})
 			systest.Must(t, err)
 			systest.Must(t, h.Run(t.Context()))
 			if got := s.changed(before); got != at+"/rootfs "+at+"/rootfs.old" {
@@ -173,7 +180,7 @@ func TestSetVerbs(t *testing.T) {
 			systest.Must(t, os.Remove(s.medium+"/"+at+"/homefs"))
 			before = s.sums()
 			e, l = s.open(set)
-			if h, err = l.PlanSyncHome(t.Context(), e, remaster.SyncHomeOptions{KeepOld: 1, Reverse: true}); err != nil {
+			if h, err = synchome.New(l, t.Context(), e, synchome.Options{KeepOld: 1, Reverse: true}); err != nil {
 				t.Fatal(err)
 			}
 			systest.Must(t, h.Run(t.Context()))
@@ -192,7 +199,7 @@ func TestSetVerbs(t *testing.T) {
 			// resize
 			before = s.sums()
 			e, l = s.open(set)
-			r, err := l.PlanResize(t.Context(), e, remaster.ResizeOptions{Overlay: mebibytes(96), Home: mebibytes(120), KeepOld: 1})
+			r, err := resize.New(l, t.Context(), e, resize.Options{Overlay: mebibytes(96), Home: mebibytes(120), KeepOld: 1})
 			systest.Must(t, err)
 			_, err = r.Run(t.Context())
 			systest.Must(t, err)
@@ -211,7 +218,7 @@ func TestSetVerbs(t *testing.T) {
 			s.boot(set, func(mnt string) { write(t, mnt+"/etc/.passwd.x8Kd2A", nil, 0o644) })
 			for _, name := range []string{set, "default"} {
 				e, l := s.open(name)
-				d, err := l.Diagnose(t.Context(), e)
+				d, err := doctor.Diagnose(l, t.Context(), e)
 				systest.Must(t, err)
 				if found := strings.Contains(kinds(d), "rsync-left"); found != (name == set) {
 					t.Errorf("doctor of %s: %s", name, kinds(d))
@@ -230,7 +237,7 @@ func TestSetVerbs(t *testing.T) {
 			systest.Must(t, os.Chmod(low+"/home", stat(t, by+"/home").Mode().Perm()))
 			before = s.sums()
 			e, l = s.open(set)
-			q, err := l.PlanReset(t.Context(), e, remaster.ResetOptions{KeepOld: 1, Keep: keepRules(t, "/etc/new", "/home/anna")})
+			q, err := reset.New(l, t.Context(), e, reset.Options{KeepOld: 1, Keep: keepRules(t, "/etc/new", "/home/anna")})
 			systest.Must(t, err)
 			_, err = q.Run(t.Context())
 			systest.Must(t, err)
@@ -240,7 +247,7 @@ func TestSetVerbs(t *testing.T) {
 			same(t, openDir(t, low), s.view(set))
 			after := s.sums()
 			for i := range 2 {
-				u, err := remaster.PlanResetUndo(t.Context(), environment(t, codec.Auto), s.dir, remaster.WithSet(set))
+				u, err := reset.NewUndo(t.Context(), environment(t, codec.Auto), s.dir, live.WithSet(set))
 				systest.Must(t, err)
 				systest.Must(t, u.Run(t.Context()))
 				if i == 0 {
@@ -253,7 +260,7 @@ func TestSetVerbs(t *testing.T) {
 			if got := s.changed(after); got != "" {
 				t.Errorf("undone twice: changed %s", got)
 			}
-			if _, err := remaster.PlanResetUndo(t.Context(), environment(t, codec.Auto), s.dir); err == nil {
+			if _, err := reset.NewUndo(t.Context(), environment(t, codec.Auto), s.dir); err == nil {
 				t.Error("the default set has nothing to undo")
 			}
 		})
@@ -270,7 +277,7 @@ func TestSetFormer(t *testing.T) {
 	empty := func(set string) {
 		t.Helper()
 		e, l := s.open(set)
-		p, err := l.PlanReset(t.Context(), e, remaster.ResetOptions{KeepOld: 1})
+		p, err := reset.New(l, t.Context(), e, reset.Options{KeepOld: 1})
 		systest.Must(t, err)
 		_, err = p.Run(t.Context())
 		systest.Must(t, err)
@@ -287,7 +294,7 @@ func TestSetFormer(t *testing.T) {
 	s.compactWith("work")
 	// A rollback leaves the rootfs that still belongs to the former base, whatever
 	// is kept beside it.
-	r, err := remaster.PlanRollback(t.Context(), e, s.dir)
+	r, err := rollback.New(t.Context(), e, s.dir)
 	systest.Must(t, err)
 	for _, step := range r.Steps {
 		if strings.Contains(step, " rootfs") {
@@ -308,7 +315,7 @@ func TestSetFormer(t *testing.T) {
 	for _, name := range []string{"antiX/rootfs", "antiX/work/rootfs", "antiX/homefs", "antiX/linuxfs"} {
 		fate(then, now, name, name)
 	}
-	_, err = remaster.PlanRollback(t.Context(), e, s.dir)
+	_, err = rollback.New(t.Context(), e, s.dir)
 	if hint := refusal.Hint(err); err == nil || !strings.Contains(hint, "to go back to linuxfs.old.2") {
 		t.Errorf("%v (hint: %s)", err, hint)
 	}
@@ -322,7 +329,7 @@ func TestSetFormer(t *testing.T) {
 			systest.Must(t, os.Rename(s.medium+"/"+name+".old.2", s.medium+"/"+name+".old"))
 		}
 	}
-	if r, err = remaster.PlanRollback(t.Context(), e, s.dir, remaster.WithSet("work")); err != nil {
+	if r, err = rollback.New(t.Context(), e, s.dir, live.WithSet("work")); err != nil {
 		t.Fatal(err, refusal.Hint(err))
 	}
 	systest.Must(t, r.Run(t.Context()))
@@ -344,10 +351,10 @@ func TestSetFormer(t *testing.T) {
 }
 
 // compactWith folds a set into the base.
-func (s *sets) compactWith(set string) {
+func (s *setsRig) compactWith(set string) {
 	s.t.Helper()
 	e, l := s.open(set)
-	p, err := l.PlanCompact(s.t.Context(), e, keepOne())
+	p, err := compact.New(l, s.t.Context(), e, keepOne())
 	systest.Must(s.t, err)
 	_, err = p.Run(s.t.Context())
 	systest.Must(s.t, err)

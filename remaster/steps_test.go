@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
 	"relive/remaster/refusal"
+	"relive/remaster/rollback"
 	"relive/tree/systest"
 )
 
@@ -39,7 +40,7 @@ func stepped(t testing.TB, before, after string, steps []string) string {
 func TestLiveBootSteps(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	d := &debian{live: live{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"}, unions: []string{"/ ."},
+	d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"}, unions: []string{"/ ."},
 		images: []string{"live/10-addon.squashfs", "live/20-more.squashfs", "live/filesystem.squashfs"}}
 	for i, name := range d.images {
 		squashed(t, d.path(name), func(dir string) {
@@ -73,7 +74,7 @@ func TestLiveBootSteps(t *testing.T) {
 			drop()
 		}
 	}
-	res := d.compact(remaster.CompactOptions{KeepOld: 1})
+	res := d.compact(compact.Options{KeepOld: 1})
 	after := systest.TempDir(t) + "/m"
 	systest.Run(t, "cp", "-a", "--sparse=always", d.dir, after)
 	check(before, after, res.Plan.Steps)
@@ -83,7 +84,7 @@ func TestLiveBootSteps(t *testing.T) {
 	write(t, mnt+"/etc/gone", []byte("back"), 0o600)
 	write(t, mnt+"/etc/changed", []byte("once more"), 0o600)
 	drop()
-	plan, err := remaster.PlanRollback(t.Context(), environment(t, 0), d.dir)
+	plan, err := rollback.New(t.Context(), environment(t, 0), d.dir)
 	systest.Must(t, err)
 	steps := plan.Steps
 	from := systest.TempDir(t) + "/m"
@@ -103,7 +104,7 @@ func TestLiveBootSteps(t *testing.T) {
 func TestLiveBootUnlisted(t *testing.T) {
 	systest.NeedTools(t, "mksquashfs")
 	t.Parallel()
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	for _, name := range []string{"addon", "filesystem", "other"} {
 		squashed(t, l.path("live/"+name+".squashfs"), func(dir string) {
 			write(t, dir+"/etc/which", []byte(name), 0o644)
@@ -112,9 +113,9 @@ func TestLiveBootUnlisted(t *testing.T) {
 	}
 	write(t, l.path("live/filesystem.module"), []byte("filesystem.squashfs\naddon.squashfs\n"), 0o644)
 	want := manifestOf(t, openTree(t, l.dir, ""))
-	l.compact(remaster.CompactOptions{KeepOld: 1, BlockSize: 1 << 20})
+	l.compact(compact.Options{KeepOld: 1, BlockSize: 1 << 20})
 	sameManifest(t, want, manifestOf(t, openTree(t, l.dir, "")))
-	p, err := remaster.PlanRollback(t.Context(), environment(t, 0), l.dir)
+	p, err := rollback.New(t.Context(), environment(t, 0), l.dir)
 	systest.Must(t, err)
 	systest.Must(t, p.Run(t.Context()))
 	sameManifest(t, want, manifestOf(t, openTree(t, l.dir, "")))
@@ -125,7 +126,7 @@ func TestLiveBootUnlisted(t *testing.T) {
 func TestLiveBootDirectory(t *testing.T) {
 	requireKernel(t)
 	t.Parallel()
-	l := &live{t: t, dir: systest.TempDir(t)}
+	l := &frugal{t: t, dir: systest.TempDir(t)}
 	squashed(t, l.path("live/filesystem.squashfs"), func(dir string) {
 		write(t, dir+"/etc/which", []byte("base"), 0o644)
 		write(t, dir+"/home/x", []byte("base"), 0o644)
@@ -143,7 +144,7 @@ func TestLiveBootDirectory(t *testing.T) {
 		write(t, l.path("persistence/rw/etc/which"), []byte(word), 0o644)
 		write(t, l.path("persistence/h/rw/x"), []byte(word), 0o644)
 		states = append(states, shown())
-		l.compact(remaster.CompactOptions{KeepOld: 2})
+		l.compact(compact.Options{KeepOld: 2})
 		if got := shown(); got["which"] != word || got["x"] != word {
 			t.Errorf("after the compaction of %s: %v", word, got)
 		}
@@ -157,7 +158,7 @@ func TestLiveBootDirectory(t *testing.T) {
 		}
 	}
 	write(t, l.path("persistence/rw/etc/which"), []byte("four"), 0o644)
-	p, err := remaster.PlanRollback(t.Context(), environment(t, 0), l.dir)
+	p, err := rollback.New(t.Context(), environment(t, 0), l.dir)
 	systest.Must(t, err)
 	systest.Must(t, p.Run(t.Context()))
 	if got := shown(); got["which"] != "three" || got["x"] != "three" || len(states) != 3 {
@@ -170,8 +171,8 @@ func TestLiveBootDirectory(t *testing.T) {
 func TestOutputPlaces(t *testing.T) {
 	t.Parallel()
 	l := small(t)
-	l.refused(remaster.CompactOptions{Output: systest.TempDir(t), Force: true}, "is a directory")
-	if _, err := l.plan(remaster.CompactOptions{Output: systest.TempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || refusal.Hint(err) == "" {
+	l.refused(compact.Options{Output: systest.TempDir(t), Force: true}, "is a directory")
+	if _, err := l.plan(compact.Options{Output: systest.TempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || refusal.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
 }

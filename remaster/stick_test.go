@@ -5,8 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/status"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -43,7 +45,7 @@ func TestStick(t *testing.T) {
 	systest.Run(t, "dd", "if="+ext, "of="+stick, "bs=1M", "seek=81", "conv=notrunc,sparse", "status=none")
 	before := hashes(t, d)
 
-	s, err := remaster.OpenStick(t.Context(), stick)
+	s, err := live.OpenStick(t.Context(), stick)
 	systest.Must(t, err)
 	var found []string
 	for _, f := range s.Lives {
@@ -55,24 +57,24 @@ func TestStick(t *testing.T) {
 	}
 
 	e := environment(t, codec.Auto)
-	_, err = remaster.OpenOnStick(t.Context(), e, stick, "")
+	_, err = live.OpenOnStick(t.Context(), e, stick, "")
 	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "1/LiveOS, 2/antiX") {
 		t.Errorf("two live systems: %v", err)
 	}
 	for on, want := range map[string]*tree.Node{"1": want, "2/antiX": openTree(t, a.dir, "")} {
-		l, err := remaster.OpenOnStick(t.Context(), e, stick, on)
+		l, err := live.OpenOnStick(t.Context(), e, stick, on)
 		systest.Must(t, err)
 		sameTree(t, "in a directory", "on a stick", want, l.Merged)
-		st, err := l.Status(t.Context(), e)
+		st, err := status.Of(l, t.Context(), e)
 		systest.Must(t, err)
 		if st.Overlay == nil || st.Overlay.Changes.Added == 0 || st.Compact.Refused == "" || st.Compact.Hint == "" {
 			t.Errorf("%s: %+v, %+v", on, st.Overlay, st.Compact)
 		}
-		if _, err := l.PlanCompact(t.Context(), e, remaster.CompactOptions{Output: stick, Force: true}); err == nil {
+		if _, err := compact.New(l, t.Context(), e, compact.Options{Output: stick, Force: true}); err == nil {
 			t.Error("the stick itself is taken for the output")
 		}
 		out := systest.TempDir(t) + "/new"
-		p, err := l.PlanCompact(t.Context(), e, remaster.CompactOptions{Output: out})
+		p, err := compact.New(l, t.Context(), e, compact.Options{Output: out})
 		systest.Must(t, err)
 		_, err = p.Run(t.Context())
 		systest.Must(t, err)

@@ -5,7 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"relive/remaster"
+	"relive/remaster/compact"
+	"relive/remaster/live"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree/systest"
@@ -13,7 +14,7 @@ import (
 
 // truth compacts a directory that was in use and checks that the kernel shows
 // of the new one what it showed of the old one.
-func truth(t *testing.T, l *live, o remaster.CompactOptions) *remaster.CompactResult {
+func truth(t *testing.T, l *frugal, o compact.Options) *compact.Result {
 	t.Helper()
 	before := l.view()
 	res := l.compact(o)
@@ -34,11 +35,11 @@ func truth(t *testing.T, l *live, o remaster.CompactOptions) *remaster.CompactRe
 
 // afterwards checks that the new rootfs goes with the new base, which is
 // mounted at merged, and changes nothing of it.
-func afterwards(t *testing.T, l *live, merged string) {
+func afterwards(t *testing.T, l *frugal, merged string) {
 	t.Helper()
 	systest.Fsck(t, l.path("rootfs"))
 	s := l.status()
-	if s.Overlay.VIDState != remaster.VIDMatch || s.Overlay.VID == "" || s.Overlay.VID != s.Base.VID {
+	if s.Overlay.VIDState != live.VIDMatch || s.Overlay.VID == "" || s.Overlay.VID != s.Base.VID {
 		t.Errorf("version ids: base %q, rootfs %q: %s", s.Base.VID, s.Overlay.VID, s.Overlay.VIDState)
 	}
 	if s.Overlay.Changes.Sum() != 0 {

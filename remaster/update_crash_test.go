@@ -14,9 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"relive/remaster"
 	"relive/remaster/job"
+	"relive/remaster/live"
+	"relive/remaster/rollback"
 	"relive/remaster/swap"
+	"relive/remaster/update"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -104,7 +106,7 @@ func sums(t testing.TB, dir string) map[string]string {
 // shown is what a boot of a directory shows, as text.
 func shown(t testing.TB, dir string) string {
 	t.Helper()
-	l, err := remaster.Open(t.Context(), environment(t, codec.Auto), dir)
+	l, err := live.Open(t.Context(), environment(t, codec.Auto), dir)
 	if err != nil {
 		t.Errorf("it does not open: %v", err)
 		return ""
@@ -174,7 +176,7 @@ func TestUpdateCrash(t *testing.T) {
 		smallSystem(t, d)
 		base := systest.TempDir(t) + "/base"
 		systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-		l := &live{t: t, dir: systest.TempDir(t)}
+		l := &frugal{t: t, dir: systest.TempDir(t)}
 		systest.CopyFile(t, base, l.path("linuxfs"))
 		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", "-O", "^has_journal", l.path("rootfs"), "12M")
 		l.boot(false, func(mnt string) { useSmall(t, mnt) })
@@ -226,11 +228,11 @@ func (c *crashing) test(t *testing.T) {
 		return d
 	}
 	update := func(e *job.Env, d string) error {
-		_, err := tryUpdate(t, e, filepath.Join(d, c.dir), c.from, remaster.UpdateOptions{Overlay: "reset", KeepOld: 1})
+		_, err := tryUpdate(t, e, filepath.Join(d, c.dir), c.from, update.Options{Overlay: "reset", KeepOld: 1})
 		return err
 	}
 	back := func(e *job.Env, d string) error {
-		p, err := remaster.PlanRollback(t.Context(), e, filepath.Join(d, c.dir))
+		p, err := rollback.New(t.Context(), e, filepath.Join(d, c.dir))
 		if err != nil {
 			return err
 		}
@@ -306,7 +308,7 @@ func (c *crashing) test(t *testing.T) {
 			if s[c.kernel] != s[c.initrd] && (s[c.kernel] == before[c.kernel]) != (s[c.initrd] == before[c.initrd]) {
 				met["kernel without its initrd"]++
 			}
-			for _, dir := range remaster.JournalDirs(filepath.Join(d, c.dir)) {
+			for _, dir := range live.JournalDirs(filepath.Join(d, c.dir)) {
 				settled(t, when, dir)
 			}
 			if s := sums(t, d); !maps.Equal(s, before) && !maps.Equal(s, after) {

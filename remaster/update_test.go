@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	"relive/iso"
-	"relive/remaster"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/rollback"
+	"relive/remaster/update"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -30,24 +32,24 @@ func isoOf(t testing.TB, dir string) string {
 }
 
 // source opens where an update takes a base from.
-func source(t testing.TB, e *job.Env, path string) (*remaster.Live, error) {
+func source(t testing.TB, e *job.Env, path string) (*live.Live, error) {
 	t.Helper()
 	if stat(t, path).IsDir() {
-		return remaster.Open(t.Context(), e, path)
+		return live.Open(t.Context(), e, path)
 	}
-	return remaster.OpenOnStick(t.Context(), e, path, "")
+	return live.OpenOnStick(t.Context(), e, path, "")
 }
 
 // tryUpdate updates a live directory.
-func tryUpdate(t testing.TB, e *job.Env, dir, from string, o remaster.UpdateOptions) (*remaster.UpdateResult, error) {
+func tryUpdate(t testing.TB, e *job.Env, dir, from string, o update.Options) (*update.Result, error) {
 	t.Helper()
 	src, err := source(t, e, from)
 	systest.Must(t, err)
 	defer src.Close()
-	opened, err := remaster.Open(t.Context(), e, dir)
+	opened, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer opened.Close()
-	p, err := opened.PlanUpdate(t.Context(), e, src, o)
+	p, err := update.New(opened, t.Context(), e, src, o)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func tryUpdate(t testing.TB, e *job.Env, dir, from string, o remaster.UpdateOpti
 
 // update updates the directory, which must succeed, and gives what became of
 // the overlay.
-func (l *live) update(from string, o remaster.UpdateOptions) remaster.UpdateOverlay {
+func (l *frugal) update(from string, o update.Options) update.Overlay {
 	l.t.Helper()
 	o.KeepOld = 1
 	res, err := tryUpdate(l.t, environment(l.t, codec.Auto), l.dir, from, o)
@@ -66,9 +68,9 @@ func (l *live) update(from string, o remaster.UpdateOptions) remaster.UpdateOver
 	return res.Plan.Overlay
 }
 
-func (l *live) rollback() {
+func (l *frugal) rollback() {
 	l.t.Helper()
-	p, err := remaster.PlanRollback(l.t.Context(), environment(l.t, codec.Auto), l.dir)
+	p, err := rollback.New(l.t.Context(), environment(l.t, codec.Auto), l.dir)
 	if err != nil {
 		l.t.Fatalf("rollback: %v (hint: %s)", err, refusal.Hint(err))
 	}
@@ -129,16 +131,16 @@ func TestUpdateTruth(t *testing.T) {
 		overlay string
 		dirty   bool
 		more    bool // the overlay holds what the snapshot does not
-		fate    remaster.Fate
+		fate    update.Fate
 		refused string
 	}{
-		{name: "taken up", fate: remaster.FateTakenUp},
-		{name: "taken up, power cut", dirty: true, fate: remaster.FateTakenUp},
-		{name: "taken up, redirects", options: "redirect_dir=on,metacopy=on,index=on", fate: remaster.FateTakenUp},
+		{name: "taken up", fate: update.FateTakenUp},
+		{name: "taken up, power cut", dirty: true, fate: update.FateTakenUp},
+		{name: "taken up, redirects", options: "redirect_dir=on,metacopy=on,index=on", fate: update.FateTakenUp},
 		{name: "more", more: true, refused: "1 are not in the new base"},
-		{name: "reset", more: true, overlay: "reset", fate: remaster.FateReset},
-		{name: "keep", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", fate: remaster.FateKept},
-		{name: "keep, power cut", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", dirty: true, fate: remaster.FateKept},
+		{name: "reset", more: true, overlay: "reset", fate: update.FateReset},
+		{name: "keep", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", fate: update.FateKept},
+		{name: "keep, power cut", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", dirty: true, fate: update.FateKept},
 		{name: "keep, metacopy", more: true, overlay: "keep", options: "redirect_dir=on,metacopy=on", refused: "refers to files of the present base"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -166,7 +168,7 @@ func TestUpdateTruth(t *testing.T) {
 
 			if c.refused != "" {
 				was := hashes(t, l.dir)
-				_, err := tryUpdate(t, environment(t, codec.Auto), l.dir, from, remaster.UpdateOptions{Overlay: c.overlay, KeepOld: 1})
+				_, err := tryUpdate(t, environment(t, codec.Auto), l.dir, from, update.Options{Overlay: c.overlay, KeepOld: 1})
 				if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, c.refused) || r.Hint == "" {
 					t.Errorf("not refused as it should be, but: %v", err)
 				}
@@ -176,14 +178,14 @@ func TestUpdateTruth(t *testing.T) {
 				return
 			}
 			want := openDir(t, snapshot)
-			if c.fate == remaster.FateKept {
+			if c.fate == update.FateKept {
 				// The former overlay over the new base, as the kernel shows them.
-				both := &live{t: t, dir: systest.TempDir(t), options: c.options}
+				both := &frugal{t: t, dir: systest.TempDir(t), options: c.options}
 				systest.CopyFile(t, medium+"/antiX/linuxfs", both.path("linuxfs"))
 				systest.CopyFile(t, l.path("rootfs"), both.path("rootfs"))
 				want = copied(t, both.view())
 			}
-			if o := l.update(from, remaster.UpdateOptions{Overlay: c.overlay}); o.Fate != c.fate {
+			if o := l.update(from, update.Options{Overlay: c.overlay}); o.Fate != c.fate {
 				t.Errorf("the overlay is %s, not %s", o.Fate, c.fate)
 			}
 			systest.Run(t, "cmp", l.path("linuxfs"), medium+"/antiX/linuxfs")
@@ -192,7 +194,7 @@ func TestUpdateTruth(t *testing.T) {
 			got := copied(t, l.view())
 			sameTree(t, "expected", "the kernel after", without(t, want, stamps[1]), without(t, got, stamps[1]))
 			sameTree(t, "the kernel after", "relive after", got, openTree(t, l.dir, ""))
-			if s := l.status(); s.Overlay.VIDState != remaster.VIDMatch || s.Overlay.VID != newVersion {
+			if s := l.status(); s.Overlay.VIDState != live.VIDMatch || s.Overlay.VID != newVersion {
 				t.Errorf("version ids: %q: %s", s.Overlay.VID, s.Overlay.VIDState)
 			}
 			l.rollback()
@@ -216,19 +218,19 @@ func TestUpdateLiveOS(t *testing.T) {
 		flat, flatter    bool // the former and the new base hold files
 		bare, arch, more bool
 		overlay          string
-		fate             remaster.Fate
+		fate             update.Fate
 	}{
-		{name: "snapshot", kind: "dm", fate: remaster.FateTakenUp},
-		{name: "snapshot, bare", kind: "dm", bare: true, fate: remaster.FateTakenUp},
-		{name: "snapshot, reset", kind: "dm", more: true, overlay: "reset", fate: remaster.FateReset},
-		{name: "snapshot, new base of files", kind: "dm", flatter: true, fate: remaster.FateTakenUp},
-		{name: "image", kind: "image", fate: remaster.FateTakenUp},
-		{name: "image, keep", kind: "image", more: true, overlay: "keep", fate: remaster.FateKept},
-		{name: "image, new base of files", kind: "image", flatter: true, more: true, overlay: "reset", fate: remaster.FateReset},
-		{name: "directory", kind: "dir", flat: true, flatter: true, fate: remaster.FateTakenUp},
-		{name: "directory, keep", kind: "dir", flat: true, flatter: true, more: true, overlay: "keep", fate: remaster.FateKept},
-		{name: "archiso snapshot", kind: "dm", arch: true, fate: remaster.FateTakenUp},
-		{name: "archiso directory", kind: "dir", arch: true, flat: true, flatter: true, fate: remaster.FateTakenUp},
+		{name: "snapshot", kind: "dm", fate: update.FateTakenUp},
+		{name: "snapshot, bare", kind: "dm", bare: true, fate: update.FateTakenUp},
+		{name: "snapshot, reset", kind: "dm", more: true, overlay: "reset", fate: update.FateReset},
+		{name: "snapshot, new base of files", kind: "dm", flatter: true, fate: update.FateTakenUp},
+		{name: "image", kind: "image", fate: update.FateTakenUp},
+		{name: "image, keep", kind: "image", more: true, overlay: "keep", fate: update.FateKept},
+		{name: "image, new base of files", kind: "image", flatter: true, more: true, overlay: "reset", fate: update.FateReset},
+		{name: "directory", kind: "dir", flat: true, flatter: true, fate: update.FateTakenUp},
+		{name: "directory, keep", kind: "dir", flat: true, flatter: true, more: true, overlay: "keep", fate: update.FateKept},
+		{name: "archiso snapshot", kind: "dm", arch: true, fate: update.FateTakenUp},
+		{name: "archiso directory", kind: "dir", arch: true, flat: true, flatter: true, fate: update.FateTakenUp},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -254,7 +256,7 @@ func TestUpdateLiveOS(t *testing.T) {
 				from = isoOf(t, filepath.Dir(next.dir))
 			}
 			want := without(t, openDir(t, snapshot), "lost+found")
-			if c.fate == remaster.FateKept {
+			if c.fate == update.FateKept {
 				both := *next
 				both.kind = c.kind
 				systest.Run(t, "cp", "-a", m.path(m.over), both.path(m.over))
@@ -263,7 +265,7 @@ func TestUpdateLiveOS(t *testing.T) {
 				}
 				want = both.seen()
 			}
-			if o := m.update(from, remaster.UpdateOptions{Overlay: c.overlay}); o.Fate != c.fate {
+			if o := m.update(from, update.Options{Overlay: c.overlay}); o.Fate != c.fate {
 				t.Errorf("the overlay is %s, not %s", o.Fate, c.fate)
 			}
 			former := *m
@@ -275,7 +277,7 @@ func TestUpdateLiveOS(t *testing.T) {
 			want.Mtime = got.Mtime // which mke2fs sets
 			sameTree(t, "expected", "the kernel after", want, got)
 			sameTree(t, "the kernel after", "relive after", got, without(t, openTree(t, m.dir, ""), "lost+found"))
-			if c.fate == remaster.FateKept && c.kind == "dir" {
+			if c.fate == update.FateKept && c.kind == "dir" {
 				return // the overlay lies over either base
 			}
 			m.rollback()
@@ -289,16 +291,16 @@ func TestUpdateDebian(t *testing.T) {
 	requireKernel(t)
 	for _, c := range []struct {
 		name, image, over, upper, overlay string
-		fate                              remaster.Fate
+		fate                              update.Fate
 	}{
-		{"Debian live", "live/filesystem.squashfs", "persistence", "rw", "", remaster.FateTakenUp},
-		{"Debian live, keep", "live/filesystem.squashfs", "persistence", "rw", "keep", remaster.FateKept},
-		{"casper", "casper/filesystem.squashfs", "writable", "upper", "", remaster.FateTakenUp},
-		{"casper, keep", "casper/filesystem.squashfs", "writable", "upper", "keep", remaster.FateKept},
+		{"Debian live", "live/filesystem.squashfs", "persistence", "rw", "", update.FateTakenUp},
+		{"Debian live, keep", "live/filesystem.squashfs", "persistence", "rw", "keep", update.FateKept},
+		{"casper", "casper/filesystem.squashfs", "writable", "upper", "", update.FateTakenUp},
+		{"casper, keep", "casper/filesystem.squashfs", "writable", "upper", "keep", update.FateKept},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			d := &debian{live: live{t: t, dir: systest.TempDir(t)}, images: []string{c.image}, over: c.over, unions: []string{"/ ."}, names: [2]string{c.upper, "work"}}
+			d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, images: []string{c.image}, over: c.over, unions: []string{"/ ."}, names: [2]string{c.upper, "work"}}
 			squashed(t, d.path(c.image), func(dir string) { smallSystem(t, dir) })
 			p := systest.TempDir(t)
 			systest.Must(t, os.Mkdir(p+"/"+c.upper, 0o755))
@@ -316,7 +318,7 @@ func TestUpdateDebian(t *testing.T) {
 			systest.Must(t, os.Mkdir(filepath.Join(medium, filepath.Dir(c.image)), 0o755))
 			systest.Run(t, "mksquashfs", snapshot, filepath.Join(medium, c.image), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
 			want := openDir(t, snapshot)
-			if c.fate == remaster.FateKept {
+			if c.fate == update.FateKept {
 				both := *d
 				both.dir = systest.TempDir(t)
 				systest.Run(t, "cp", "-a", medium+"/.", both.dir)
@@ -325,7 +327,7 @@ func TestUpdateDebian(t *testing.T) {
 				want, drop = both.shown()
 				drop()
 			}
-			if o := d.update(isoOf(t, medium), remaster.UpdateOptions{Overlay: c.overlay}); o.Fate != c.fate {
+			if o := d.update(isoOf(t, medium), update.Options{Overlay: c.overlay}); o.Fate != c.fate {
 				t.Errorf("the overlay is %s, not %s", o.Fate, c.fate)
 			}
 			got, drop := d.shown()
@@ -349,7 +351,7 @@ func TestUpdateRefused(t *testing.T) {
 	disk, _ := systest.Mount(t, "ext4", "loop", image)
 	d, next := systest.TempDir(t), systest.TempDir(t)
 	smallSystem(t, d)
-	l := &live{t: t, dir: disk + "/antiX"}
+	l := &frugal{t: t, dir: disk + "/antiX"}
 	systest.Must(t, os.Mkdir(l.dir, 0o755))
 	systest.Run(t, "mksquashfs", d, l.path("linuxfs"), "-noappend", "-quiet", "-no-progress")
 	systest.Must(t, os.Remove(d+"/etc/live/version/linuxfs.ver"))
@@ -358,7 +360,7 @@ func TestUpdateRefused(t *testing.T) {
 	refused := func(from, fact, hint string) {
 		t.Helper()
 		was := hashes(t, l.dir)
-		_, err := tryUpdate(t, environment(t, codec.Auto), l.dir, from, remaster.UpdateOptions{NoKernel: true, KeepOld: 1})
+		_, err := tryUpdate(t, environment(t, codec.Auto), l.dir, from, update.Options{NoKernel: true, KeepOld: 1})
 		if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, fact) || !strings.Contains(r.Hint, hint) {
 			t.Errorf("not refused as it should be, but: %v (hint: %s)", err, refusal.Hint(err))
 		}
@@ -373,7 +375,7 @@ func TestUpdateRefused(t *testing.T) {
 	large := systest.TempDir(t)
 	systest.Run(t, "mksquashfs", d, large+"/linuxfs", "-noappend", "-quiet", "-no-progress")
 	refused(large, "not enough space", "free some space")
-	l.update(next, remaster.UpdateOptions{NoKernel: true})
+	l.update(next, update.Options{NoKernel: true})
 	systest.Run(t, "cmp", l.path("linuxfs"), next+"/linuxfs")
 	refused(large, "not enough space", "linuxfs.old and its like hold a former state")
 }

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/swap"
 )
 
@@ -140,7 +140,7 @@ func (s settling) or(t settling, holds bool) settling {
 // settle looks for what an interrupted run has left in a live directory, and
 // finishes or undoes it.
 func (a *app) settle(ctx context.Context, dir string, how settling) error {
-	for _, d := range remaster.JournalDirs(dir) {
+	for _, d := range live.JournalDirs(dir) {
 		if err := a.settleIn(ctx, d, how); err != nil {
 			return err
 		}
@@ -222,22 +222,22 @@ func (a *app) setArg() string {
 }
 
 // options are those of the live directory that the flags name.
-func (a *app) options() []remaster.Option { return []remaster.Option{remaster.WithSet(a.set)} }
+func (a *app) options() []live.Option { return []live.Option{live.WithSet(a.set)} }
 
 // open settles a live directory and opens it, or opens the live system on a
 // device or image of a stick, with the set that the flags name.
-func (a *app) open(ctx context.Context, path, on string, how settling) (*job.Env, *remaster.Live, error) {
+func (a *app) open(ctx context.Context, path, on string, how settling) (*job.Env, *live.Live, error) {
 	return a.openWith(ctx, path, on, how, a.options()...)
 }
 
 // openWith is open with options that are given.
-func (a *app) openWith(ctx context.Context, path, on string, how settling, opts ...remaster.Option) (*job.Env, *remaster.Live, error) {
+func (a *app) openWith(ctx context.Context, path, on string, how settling, opts ...live.Option) (*job.Env, *live.Live, error) {
 	e, err := a.env()
 	if err != nil {
 		return nil, nil, err
 	}
 	if st, err := os.Stat(path); err == nil && !st.IsDir() {
-		l, err := remaster.OpenOnStick(ctx, e, path, on, opts...)
+		l, err := live.OpenOnStick(ctx, e, path, on, opts...)
 		return e, l, err
 	}
 	if on != "" {
@@ -246,6 +246,6 @@ func (a *app) openWith(ctx context.Context, path, on string, how settling, opts 
 	if err := a.settle(ctx, path, how); err != nil {
 		return nil, nil, err
 	}
-	l, err := remaster.Open(ctx, e, path, opts...)
+	l, err := live.Open(ctx, e, path, opts...)
 	return e, l, err
 }

@@ -3,8 +3,9 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
+	"relive/remaster/baseimage"
 	"relive/remaster/bytesize"
+	"relive/remaster/compact"
 )
 
 // compactFlags are the flags of compact.
@@ -51,7 +52,7 @@ into it, and --image writes the merged image alone.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := l.PlanCompact(c.Context(), e, o)
+			plan, err := compact.New(l, c.Context(), e, o)
 			if err != nil {
 				return err
 			}
@@ -81,8 +82,8 @@ into it, and --image writes the merged image alone.`,
 }
 
 // options checks the flags.
-func (f *compactFlags) options() (o remaster.CompactOptions, err error) {
-	o = remaster.CompactOptions{KeepOld: f.keepOld, NoReset: f.noReset, Stage: f.stage, Output: f.output, Image: f.image, Force: f.force,
+func (f *compactFlags) options() (o compact.Options, err error) {
+	o = compact.Options{KeepOld: f.keepOld, NoReset: f.noReset, Stage: f.stage, Output: f.output, Image: f.image, Force: f.force,
 		Flatten: f.pack.flatten, KeepFree: f.pack.keepFree, FullVerify: f.pack.full, AllowUnmatched: f.allow}
 	if o.Codec, o.Level, o.BlockSize, err = f.pack.codecOptions(); err != nil {
 		return o, err
@@ -94,7 +95,7 @@ func (f *compactFlags) options() (o remaster.CompactOptions, err error) {
 	return o, err
 }
 
-func (a *app) showPlan(p *remaster.CompactPlan) error {
+func (a *app) showPlan(p *compact.Plan) error {
 	s := &p.Summary
 	if a.json {
 		return a.printJSON(s)
@@ -103,9 +104,9 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 		return a.showNothing(s)
 	}
 	switch s.Form {
-	case remaster.BaseExt:
+	case baseimage.Ext:
 		a.printf("new image: not compressed, %s of content\n", bytesize.Format(s.Bytes))
-	case remaster.BaseNested:
+	case baseimage.Nested:
 		a.printf("new base: %s in blocks of %s, with a file system image inside\n", s.Codec, bytesize.Format(int64(s.BlockSize)))
 		a.printf("  copied as stored: %s; to compress: %s\n", bytesize.Format(s.Copy), bytesize.Format(s.Compress))
 	default:
@@ -135,13 +136,13 @@ func (a *app) showPlan(p *remaster.CompactPlan) error {
 }
 
 // showNothing tells that there is nothing to fold in.
-func (a *app) showNothing(s *remaster.CompactSummary) error {
+func (a *app) showNothing(s *compact.Summary) error {
 	a.printf("%s: nothing to do: %s, so that there is nothing to fold in\n", s.Dir, s.Nothing)
 	a.printf("--comp, -b or -e make the base anew all the same; -o writes one to a file of its own\n")
 	return a.showWarnings(s.Warnings, nil)
 }
 
-func (a *app) showResult(r *remaster.CompactResult) error {
+func (a *app) showResult(r *compact.Result) error {
 	if a.json {
 		if err := a.printJSON(r); err != nil {
 			return err
@@ -159,16 +160,16 @@ func (a *app) showResult(r *remaster.CompactResult) error {
 	if s.Output == "" {
 		a.printf(", was %s", bytesize.Format(r.OldSize))
 	}
-	if s.Form == remaster.BaseExt {
+	if s.Form == baseimage.Ext {
 		a.printf("; not compressed")
 	} else {
 		a.printf("; %s copied as stored, %s compressed", bytesize.Format(s.Copy), bytesize.Format(s.Compress))
 	}
 	a.printf(", in %.1f s\n", r.Seconds)
 	switch s.Mode {
-	case remaster.ModeStage:
+	case compact.ModeStage:
 		a.printf("the next boot takes it up\n")
-	case remaster.ModeSwap:
+	case compact.ModeSwap:
 		if s.KeepOld == 0 {
 			a.printf("the former state is not kept\n")
 			break

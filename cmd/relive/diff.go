@@ -6,26 +6,26 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/live"
 	"relive/tree"
 )
 
 // diffEntry is one line of a diff as JSON.
 type diffEntry struct {
-	Path    string              `json:"path"` // escaped as in a manifest
-	Kind    remaster.ChangeKind `json:"kind"`
-	What    string              `json:"what"`
-	OldType string              `json:"old_type,omitempty"`
-	NewType string              `json:"new_type,omitempty"`
-	OldSize int64               `json:"old_size"`
-	NewSize int64               `json:"new_size"`
+	Path    string          `json:"path"` // escaped as in a manifest
+	Kind    live.ChangeKind `json:"kind"`
+	What    string          `json:"what"`
+	OldType string          `json:"old_type,omitempty"`
+	NewType string          `json:"new_type,omitempty"`
+	OldSize int64           `json:"old_size"`
+	NewSize int64           `json:"new_size"`
 }
 
 // diffTop are the totals below one top directory.
 type diffTop struct {
 	Directory string `json:"directory"`
-	remaster.ChangeTotals
+	live.ChangeTotals
 }
 
 func (a *app) diffCommand() *cobra.Command {
@@ -49,7 +49,7 @@ pattern is listed.`,
 			if sortBy != "path" && sortBy != "size" {
 				return usageError{errFlag("--sort", sortBy, "path or size")}
 			}
-			want, err := remaster.PathFilter(args[1:])
+			want, err := live.PathFilter(args[1:])
 			if err != nil {
 				return usageError{err}
 			}
@@ -77,7 +77,7 @@ pattern is listed.`,
 	return c
 }
 
-func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, sortBy string, kinds []string, totalsOnly bool) error {
+func (a *app) diff(c *cobra.Command, l *live.Live, want func(string) bool, sortBy string, kinds []string, totalsOnly bool) error {
 	for _, k := range kinds {
 		if !slices.Contains([]string{"added", "deleted", "content", "metadata", "replaced"}, k) {
 			return usageError{errFlag("--kind", k, "added, deleted, content, metadata or replaced")}
@@ -85,13 +85,13 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 	}
 	entries := []diffEntry{}
 	tops := map[string]*diffTop{}
-	var total remaster.ChangeTotals
+	var total live.ChangeTotals
 	var unreadable tree.Unreadable
-	err := l.ReadableChanges(c.Context(), func(ch remaster.Change) error {
+	err := l.ReadableChanges(c.Context(), func(ch live.Change) error {
 		if !want(ch.Path) || len(kinds) > 0 && !slices.Contains(kinds, string(ch.Kind)) {
 			return nil
 		}
-		top := remaster.TopDirectory(ch.Path)
+		top := live.TopDirectory(ch.Path)
 		if tops[top] == nil {
 			tops[top] = &diffTop{Directory: tree.Escape(top)}
 		}
@@ -134,10 +134,10 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 	warnings := unreadable.Warnings()
 	if a.json {
 		err := a.printJSON(struct {
-			Changes  []diffEntry           `json:"changes"`
-			Top      []diffTop             `json:"top"`
-			Total    remaster.ChangeTotals `json:"total"`
-			Warnings []string              `json:"warnings,omitempty"`
+			Changes  []diffEntry       `json:"changes"`
+			Top      []diffTop         `json:"top"`
+			Total    live.ChangeTotals `json:"total"`
+			Warnings []string          `json:"warnings,omitempty"`
 		}{entries, sums, total, warnings})
 		if err == nil && len(warnings) > 0 {
 			return errWarned
@@ -155,7 +155,7 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 		a.printf("\n")
 	}
 	a.printf("%-24s %8s %8s %8s %8s %8s %12s\n", "top directory", "added", "changed", "metadata", "replaced", "deleted", "content")
-	line := func(name string, t *remaster.ChangeTotals) {
+	line := func(name string, t *live.ChangeTotals) {
 		a.printf("%-24s %8d %8d %8d %8d %8d %12s\n", name, t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted, bytesize.Format(t.AddedBytes))
 	}
 	for i := range sums {
@@ -168,23 +168,23 @@ func (a *app) diff(c *cobra.Command, l *remaster.Live, want func(string) bool, s
 // diffLine says what happened to a path.
 func diffLine(e *diffEntry) string {
 	switch e.Kind {
-	case remaster.Added:
+	case live.Added:
 		if e.NewType == "file" {
 			return e.Path + " (" + bytesize.Format(e.NewSize) + ")"
 		}
 		return e.Path + " (" + e.NewType + ")"
-	case remaster.Deleted:
+	case live.Deleted:
 		if e.OldType == "file" {
 			return e.Path + " (" + bytesize.Format(e.OldSize) + ")"
 		}
 		return e.Path + " (" + e.OldType + ")"
-	case remaster.Replaced:
+	case live.Replaced:
 		return e.Path + " (" + e.OldType + " -> " + e.NewType + ")"
-	case remaster.Content:
+	case live.Content:
 		return e.Path + " (" + bytesize.Format(e.OldSize) + " -> " + bytesize.Format(e.NewSize) + ")"
 	}
 	return e.Path + " (" + e.What + ")"
 }
 
 // changeLetters stand for the kinds of changes.
-var changeLetters = map[remaster.ChangeKind]string{remaster.Added: "A", remaster.Deleted: "D", remaster.Content: "C", remaster.Metadata: "M", remaster.Replaced: "R"}
+var changeLetters = map[live.ChangeKind]string{live.Added: "A", live.Deleted: "D", live.Content: "C", live.Metadata: "M", live.Replaced: "R"}

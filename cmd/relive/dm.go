@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/dmmerge"
-	"relive/remaster"
 	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
+	"relive/remaster/live"
 	"relive/remaster/newfile"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
@@ -61,7 +61,7 @@ func openCOW(ctx context.Context, path string, whole bool) (*cowFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := remaster.CheckCOW(ctx, c, path, whole); err != nil {
+	if err := live.CheckCOW(ctx, c, path, whole); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (a *app) openOrigin(c *cobra.Command, origin string) (tree.Content, error) 
 	if err != nil {
 		return nil, err
 	}
-	root, closer, err := remaster.OpenTree(c.Context(), e, file, "", "")
+	root, closer, err := live.OpenTree(c.Context(), e, file, "", "")
 	if err != nil {
 		return nil, err
 	}

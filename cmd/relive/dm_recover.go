@@ -11,8 +11,8 @@ import (
 
 	"relive/dmmerge"
 	"relive/extfs"
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/live"
 	"relive/remaster/probe"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -86,7 +86,7 @@ func (a *app) dmRecover(c *cobra.Command, path string, f *dmRecoverFlags) error 
 	}
 	defer in.Close()
 	// With a chunk size, a lost header is what there is to recover from.
-	if err := remaster.CheckCOW(c.Context(), in, path, f.chunk == ""); err != nil {
+	if err := live.CheckCOW(c.Context(), in, path, f.chunk == ""); err != nil {
 		return err
 	}
 	rep, err := dmmerge.Diagnose(in, in.Size(), path, o)

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/dmmerge"
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/live"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -68,7 +68,7 @@ func checkCOW(ctx context.Context, path string, whole bool) error {
 		return err
 	}
 	defer c.Close()
-	return remaster.CheckCOW(ctx, c, path, whole)
+	return live.CheckCOW(ctx, c, path, whole)
 }
 
 func (a *app) dmGrowCommand() *cobra.Command {

@@ -7,9 +7,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/dmmerge"
-	"relive/remaster"
 	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
+	"relive/remaster/live"
 )
 
 // dmStatus is the status of a COW as JSON.
@@ -56,7 +56,7 @@ Ends with 3 where there is something to warn of.`,
 			if s.InUse, err = hostdisk.InUse("/", args[0]); err != nil {
 				return err
 			}
-			if s.DataAt, err = remaster.DataBehind(c.Context(), cow.content); err != nil {
+			if s.DataAt, err = live.DataBehind(c.Context(), cow.content); err != nil {
 				return err
 			}
 			findings := cow.Findings()

@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
+	"relive/remaster/doctor"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -27,7 +27,7 @@ Nothing is changed. The exit code is 0 where nothing was found, 3 otherwise.`,
 				return err
 			}
 			defer l.Close()
-			d, err := l.Diagnose(c.Context(), e)
+			d, err := doctor.Diagnose(l, c.Context(), e)
 			if err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ Nothing is changed. The exit code is 0 where nothing was found, 3 otherwise.`,
 	return c
 }
 
-func (a *app) showDiagnosis(d *remaster.Diagnosis) error {
+func (a *app) showDiagnosis(d *doctor.Diagnosis) error {
 	if a.json {
 		if err := a.printJSON(d); err != nil {
 			return err

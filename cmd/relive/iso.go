@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/iso"
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/isoedit"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -35,12 +35,12 @@ func namesFlag(c *cobra.Command, names *string) {
 }
 
 // openISO opens an image by a name space.
-func openISO(path, names string) (*remaster.ISO, error) {
+func openISO(path, names string) (*isoedit.ISO, error) {
 	space, ok := map[string]iso.Names{"best": iso.Best, "rock": iso.RockRidge, "joliet": iso.Joliet, "plain": iso.Plain}[names]
 	if !ok {
 		return nil, usageError{errFlag("--names", names, "rock, joliet, plain or best")}
 	}
-	return remaster.OpenISO(path, space)
+	return isoedit.Open(path, space)
 }
 
 func (a *app) isoLsCommand() *cobra.Command {
@@ -129,7 +129,7 @@ func (a *app) isoCatCommand() *cobra.Command {
 }
 
 // isoFile finds a regular file of an image.
-func isoFile(o *remaster.ISO, p string) (*tree.Node, error) {
+func isoFile(o *isoedit.ISO, p string) (*tree.Node, error) {
 	n, err := o.Node(p)
 	if err != nil {
 		return nil, err
@@ -234,7 +234,7 @@ Nothing that is there is replaced without --force.`,
 	return c
 }
 
-func (a *app) isoExtractFile(c *cobra.Command, o *remaster.ISO, p string, f *isoExtractFlags) error {
+func (a *app) isoExtractFile(c *cobra.Command, o *isoedit.ISO, p string, f *isoExtractFlags) error {
 	n, err := isoFile(o, p)
 	if err != nil {
 		return err

@@ -5,7 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
+	"relive/remaster/baseimage"
+	"relive/remaster/isoedit"
+	"relive/remaster/verify"
 )
 
 func (a *app) isoCheckCommand() *cobra.Command {
@@ -26,7 +28,7 @@ Signatures are not verified.`,
 			if err != nil {
 				return err
 			}
-			results, err := remaster.CheckISO(c.Context(), e, args[0], quick)
+			results, err := isoedit.Check(c.Context(), e, args[0], quick)
 			if err != nil {
 				return err
 			}
@@ -37,7 +39,7 @@ Signatures are not verified.`,
 	return c
 }
 
-func (a *app) showISOChecks(path string, results []remaster.CheckResult) error {
+func (a *app) showISOChecks(path string, results []verify.Result) error {
 	bad, skipped := countChecks(results)
 	if a.json {
 		if err := a.printJSON(results); err != nil {
@@ -61,7 +63,7 @@ func (a *app) showISOChecks(path string, results []remaster.CheckResult) error {
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%s: %w: %d of %d checks failed", path, remaster.ErrDamaged, bad, len(results))
+		return fmt.Errorf("%s: %w: %d of %d checks failed", path, baseimage.ErrDamaged, bad, len(results))
 	}
 	if skipped > 0 {
 		return errWarned

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/isoedit"
 )
 
 func (a *app) isoInfoCommand() *cobra.Command {
@@ -39,7 +39,7 @@ func (a *app) isoInfoCommand() *cobra.Command {
 	}
 }
 
-func (a *app) printISOInfo(i *remaster.ISOInfo) {
+func (a *app) printISOInfo(i *isoedit.Info) {
 	line := func(what, format string, args ...any) { a.printf("%-12s %s\n", what, fmt.Sprintf(format, args...)) }
 	line("image", "%s, %s", i.Path, bytesize.Format(i.Size))
 	words := []string{cmp.Or(i.VolumeID, "without a name"), bytesize.Format(i.VolumeSize)}
@@ -97,7 +97,7 @@ func (a *app) printISOInfo(i *remaster.ISOInfo) {
 }
 
 // bootWords tells of a boot image.
-func bootWords(b *remaster.ISOBoot) string {
+func bootWords(b *isoedit.Boot) string {
 	where := "in sector " + fmt.Sprint(b.Sector) + ", no file"
 	if b.Path != "" {
 		where = b.Path
@@ -119,7 +119,7 @@ func bootWords(b *remaster.ISOBoot) string {
 	return strings.Join(words, ", ")
 }
 
-func (a *app) printISODisk(d *remaster.ISODisk) {
+func (a *app) printISODisk(d *isoedit.Disk) {
 	if d == nil {
 		a.printf("%-12s no partition table: firmware does not start it as a disk\n", "disk")
 		return
@@ -127,7 +127,7 @@ func (a *app) printISODisk(d *remaster.ISODisk) {
 	if d.Code != "" {
 		a.printf("%-12s MBR, code: %s, id %s\n", "disk", d.Code, d.DiskID)
 	}
-	table := func(what string, unit int, parts []remaster.ISOPartition) {
+	table := func(what string, unit int, parts []isoedit.Partition) {
 		for _, p := range parts {
 			words := []string{p.Type, fmt.Sprintf("from %d", p.Start*int64(unit)), bytesize.Format(p.Blocks * int64(unit))}
 			if p.Name != "" {

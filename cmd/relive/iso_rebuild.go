@@ -6,13 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/isoedit"
 )
 
 // isoRebuildFlags are the flags of iso rebuild.
 type isoRebuildFlags struct {
-	o            remaster.RebuildOptions
+	o            isoedit.RebuildOptions
 	replace, add []string
 	implant      bool
 	dryRun       bool
@@ -51,10 +51,10 @@ The new image is read back and compared before it takes its name.`,
 			for _, list := range []struct {
 				flag string
 				in   []string
-				out  *[]remaster.Graft
+				out  *[]isoedit.Graft
 			}{{"--replace", f.replace, &f.o.Replace}, {"--add", f.add, &f.o.Add}} {
 				for _, s := range list.in {
-					g, err := remaster.ParseGraft(s)
+					g, err := isoedit.ParseGraft(s)
 					if err != nil {
 						return usageError{errors.New(list.flag + " " + err.Error())}
 					}
@@ -83,7 +83,7 @@ func (a *app) isoRebuild(c *cobra.Command, in string, f *isoRebuildFlags) error 
 	if err != nil {
 		return err
 	}
-	p, err := remaster.PlanRebuild(c.Context(), e, in, f.o)
+	p, err := isoedit.NewRebuild(c.Context(), e, in, f.o)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (a *app) isoRebuild(c *cobra.Command, in string, f *isoRebuildFlags) error 
 	return a.showWarnings(s.Warnings, errWarned)
 }
 
-func (a *app) printRebuild(s *remaster.RebuildSummary) {
+func (a *app) printRebuild(s *isoedit.RebuildSummary) {
 	line := func(what, text string) { a.printf("%-12s %s\n", what, text) }
 	line("image", s.Input+", "+bytesize.Format(s.InputSize)+"; new: "+s.Output+", "+bytesize.Format(s.Size))
 	volume := s.VolumeID

@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/live"
 	"relive/remaster/unmatched"
 	"relive/tree"
 )
@@ -95,7 +95,7 @@ func (a *app) ls(ctx context.Context, args []string, f *lsFlags) error {
 	if err != nil {
 		return err
 	}
-	root, closer, err := remaster.OpenTree(ctx, e, args[0], f.layer, f.on, a.options()...)
+	root, closer, err := live.OpenTree(ctx, e, args[0], f.layer, f.on, a.options()...)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/exclude"
+	"relive/remaster/live"
 	"relive/squash/codec"
 )
 
@@ -85,8 +85,8 @@ func errFlag(name, value, want string) error {
 
 // checkKeepOld checks how many former states are to be kept.
 func checkKeepOld(n int) error {
-	if n < 0 || n > remaster.MaxKeepOld {
-		return usageError{errFlag("--keep-old", strconv.Itoa(n), fmt.Sprint("0 to ", remaster.MaxKeepOld))}
+	if n < 0 || n > live.MaxKeepOld {
+		return usageError{errFlag("--keep-old", strconv.Itoa(n), fmt.Sprint("0 to ", live.MaxKeepOld))}
 	}
 	return nil
 }

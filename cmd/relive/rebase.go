@@ -10,10 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/newfile"
+	"relive/remaster/rebase"
+	"relive/remaster/update"
 )
 
 // preferAskFile is what --prefer asks for decisions in a file with.
@@ -83,7 +85,7 @@ func (f *rebaseFlags) check() error {
 		return err
 	}
 	switch {
-	case f.prefer != "" && f.prefer != string(remaster.PreferOverlay) && f.prefer != string(remaster.PreferBase) && f.prefer != preferAskFile:
+	case f.prefer != "" && f.prefer != string(rebase.PreferOverlay) && f.prefer != string(rebase.PreferBase) && f.prefer != preferAskFile:
 		return usageError{errFlag("--prefer", f.prefer, "ours, theirs or ask-file")}
 	case f.prefer == preferAskFile && f.decisions == "":
 		return usageError{errors.New("--prefer ask-file needs --decisions FILE, to which the conflicts are written")}
@@ -104,12 +106,12 @@ type askFile struct {
 
 // readDecisions reads the file of decisions into the options. It gives the file that
 // what is open is to be asked in, nil for none.
-func (f *rebaseFlags) readDecisions(o *remaster.RebaseOptions) (*askFile, error) {
+func (f *rebaseFlags) readDecisions(o *rebase.Options) (*askFile, error) {
 	ask := &askFile{path: f.decisions}
 	if f.decisions != "" {
 		var err error
 		if ask.former, err = os.ReadFile(f.decisions); err == nil {
-			o.Decisions, err = remaster.ReadDecisions(bytes.NewReader(ask.former), f.decisions)
+			o.Decisions, err = rebase.ReadDecisions(bytes.NewReader(ask.former), f.decisions)
 		} else if errors.Is(err, fs.ErrNotExist) && f.prefer == preferAskFile {
 			err = nil
 		}
@@ -118,10 +120,10 @@ func (f *rebaseFlags) readDecisions(o *remaster.RebaseOptions) (*askFile, error)
 		}
 	}
 	if f.prefer != preferAskFile {
-		o.Prefer = remaster.Prefer(f.prefer)
+		o.Prefer = rebase.Prefer(f.prefer)
 		return nil, nil
 	}
-	o.Conflict = func(c remaster.RebaseConflict) error {
+	o.Conflict = func(c rebase.Conflict) error {
 		if c.Decided == "" && !o.Decisions.Has(c.Path) {
 			ask.asked.WriteString(c.Line())
 		}
@@ -131,7 +133,7 @@ func (f *rebaseFlags) readDecisions(o *remaster.RebaseOptions) (*askFile, error)
 }
 
 func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
-	o := remaster.RebaseOptions{Grow: f.grow}
+	o := rebase.Options{Grow: f.grow}
 	ask, err := f.readDecisions(&o)
 	if err != nil {
 		return err
@@ -142,15 +144,15 @@ func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
 	}
 	defer l.Close()
 	if f.onto == "" {
-		return a.restamp(ctx, e, l, remaster.RestampOptions{Base: f.base, KeepOld: f.keepOld, Rebase: o}, f.dryRun, ask)
+		return a.restamp(ctx, e, l, rebase.RestampOptions{Base: f.base, KeepOld: f.keepOld, Rebase: o}, f.dryRun, ask)
 	}
 	source, bare, err := a.openSource(ctx, e, l, f.onto, f.on)
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	plan, err := l.PlanUpdate(ctx, e, source, remaster.UpdateOptions{
-		Overlay: remaster.OverlayRebase, Rebase: o, NoKernel: f.noKernel || bare, KeepOld: f.keepOld, Force: f.force})
+	plan, err := update.New(l, ctx, e, source, update.Options{
+		Overlay: update.OverlayRebase, Rebase: o, NoKernel: f.noKernel || bare, KeepOld: f.keepOld, Force: f.force})
 	if err != nil {
 		return a.showConflicts(err, ask)
 	}
@@ -166,7 +168,7 @@ func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
 
 // openSource opens what a new base comes from; bare tells that it is a file with
 // nothing but a base.
-func (a *app) openSource(ctx context.Context, e *job.Env, l *remaster.Live, path, on string) (source *remaster.Live, bare bool, err error) {
+func (a *app) openSource(ctx context.Context, e *job.Env, l *live.Live, path, on string) (source *live.Live, bare bool, err error) {
 	if on == "" {
 		if bare, err = l.IsBase(path); err != nil {
 			return nil, false, fmt.Errorf("the source: %w", err)
@@ -184,8 +186,8 @@ func (a *app) openSource(ctx context.Context, e *job.Env, l *remaster.Live, path
 }
 
 // restamp carries a set over to the present base.
-func (a *app) restamp(ctx context.Context, e *job.Env, l *remaster.Live, o remaster.RestampOptions, dryRun bool, ask *askFile) error {
-	p, err := l.PlanRestamp(ctx, e, o)
+func (a *app) restamp(ctx context.Context, e *job.Env, l *live.Live, o rebase.RestampOptions, dryRun bool, ask *askFile) error {
+	p, err := rebase.NewRestamp(l, ctx, e, o)
 	if err != nil {
 		return a.showConflicts(err, ask)
 	}
@@ -201,7 +203,7 @@ func (a *app) restamp(ctx context.Context, e *job.Env, l *remaster.Live, o remas
 // showConflicts lists the conflicts that an error carries, or asks for decisions
 // in a file where ask is not nil, and gives the error back.
 func (a *app) showConflicts(err error, ask *askFile) error {
-	var r *remaster.RebaseConflicts
+	var r *rebase.Conflicts
 	if !errors.As(err, &r) {
 		return err
 	}
@@ -241,7 +243,7 @@ func (k *askFile) write() (err error) {
 	text := bytes.Clone(k.former)
 	switch {
 	case len(text) == 0:
-		text = []byte(remaster.DecisionsHead)
+		text = []byte(rebase.DecisionsHead)
 	case text[len(text)-1] != '\n':
 		text = append(text, '\n')
 	}
@@ -269,7 +271,7 @@ func (k *askFile) write() (err error) {
 }
 
 // showRebase tells how changes were carried over.
-func (a *app) showRebase(s *remaster.RebaseSummary) {
+func (a *app) showRebase(s *rebase.Summary) {
 	if s == nil {
 		return
 	}

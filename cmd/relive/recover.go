@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
+	"relive/remaster/live"
 	"relive/remaster/swap"
 )
 
@@ -26,7 +26,7 @@ before it begins. A run on a persistence set is found without naming it.`,
 				return err
 			}
 			found := false
-			for _, dir := range remaster.JournalDirs(args[0]) {
+			for _, dir := range live.JournalDirs(args[0]) {
 				state, err := swap.Inspect(swap.OS{}, dir)
 				if dir != args[0] && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
 					continue

@@ -7,12 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/reset"
 )
 
 func (a *app) resetCommand() *cobra.Command {
-	var o remaster.ResetOptions
+	var o reset.Options
 	var keeps, files, presets []string
 	var preview, dryRun, undo, list bool
 	c := &cobra.Command{
@@ -62,7 +62,7 @@ name, and --undo brings it back.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := l.PlanReset(c.Context(), e, o)
+			plan, err := reset.New(l, c.Context(), e, o)
 			if err != nil {
 				return err
 			}
@@ -93,9 +93,9 @@ name, and --undo brings it back.`,
 }
 
 // keepRules gathers rules in the order in which they count.
-func keepRules(presets, files, keeps []string) (rules []remaster.KeepRule, err error) {
+func keepRules(presets, files, keeps []string) (rules []reset.Rule, err error) {
 	for _, name := range presets {
-		more, err := remaster.PresetKeeps(name)
+		more, err := reset.PresetRules(name)
 		if err != nil {
 			return nil, usageError{err}
 		}
@@ -106,7 +106,7 @@ func keepRules(presets, files, keeps []string) (rules []remaster.KeepRule, err e
 		if err != nil {
 			return nil, err
 		}
-		more, err := remaster.ReadKeeps(f, name)
+		more, err := reset.ReadRules(f, name)
 		f.Close()
 		if err != nil {
 			return nil, err
@@ -114,7 +114,7 @@ func keepRules(presets, files, keeps []string) (rules []remaster.KeepRule, err e
 		rules = append(rules, more...)
 	}
 	for _, p := range keeps {
-		r, err := remaster.ParseKeep(p, "--keep")
+		r, err := reset.ParseRule(p, "--keep")
 		if err != nil {
 			return nil, usageError{err}
 		}
@@ -124,7 +124,7 @@ func keepRules(presets, files, keeps []string) (rules []remaster.KeepRule, err e
 }
 
 func (a *app) listPresets() error {
-	all, err := remaster.KeepPresets()
+	all, err := reset.Presets()
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (a *app) listPresets() error {
 const resetPathsShown = 10
 
 // showShare shows the changes that meet the same fate.
-func (a *app) showShare(fate string, s *remaster.ResetShare) {
+func (a *app) showShare(fate string, s *reset.Share) {
 	n := s.Sum()
 	if n == 0 {
 		a.printf("%s: nothing\n", fate)
@@ -168,7 +168,7 @@ func changesOf(n int64) string {
 	return fmt.Sprintf("%d changes", n)
 }
 
-func (a *app) showReset(s *remaster.ResetSummary) error {
+func (a *app) showReset(s *reset.Summary) error {
 	if a.json {
 		return a.printJSON(s)
 	}
@@ -191,7 +191,7 @@ func (a *app) showReset(s *remaster.ResetSummary) error {
 	return a.showWarnings(s.Warnings, nil)
 }
 
-func (a *app) showResetDone(r *remaster.ResetResult) error {
+func (a *app) showResetDone(r *reset.Result) error {
 	s := &r.Plan
 	if a.json {
 		if err := a.printJSON(r); err != nil {
@@ -229,7 +229,7 @@ func (a *app) undoReset(c *cobra.Command, dir string, look bool) error {
 	if err != nil {
 		return err
 	}
-	p, err := remaster.PlanResetUndo(c.Context(), e, dir, a.options()...)
+	p, err := reset.NewUndo(c.Context(), e, dir, a.options()...)
 	if err != nil {
 		return err
 	}

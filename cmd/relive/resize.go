@@ -6,12 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/resize"
 )
 
 func (a *app) resizeCommand() *cobra.Command {
-	var o remaster.ResizeOptions
+	var o resize.Options
 	var overlay, home string
 	var dryRun bool
 	c := &cobra.Command{
@@ -39,7 +39,7 @@ An image that was sparse stays so, and one with its space set aside too.`,
 			for _, s := range []struct {
 				names [2]string
 				text  string
-				size  **remaster.NewSize
+				size  **resize.NewSize
 			}{{[2]string{"rootfs", "overlay"}, overlay, &o.Overlay}, {[2]string{"homefs", "home"}, home, &o.Home}} {
 				flag := s.names[0]
 				if c.Flags().Changed(s.names[1]) {
@@ -61,7 +61,7 @@ An image that was sparse stays so, and one with its space set aside too.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := l.PlanResize(c.Context(), e, o)
+			plan, err := resize.New(l, c.Context(), e, o)
 			if err != nil {
 				return err
 			}
@@ -87,20 +87,20 @@ An image that was sparse stays so, and one with its space set aside too.`,
 }
 
 // parseNewSize reads a size, +size, -size, min or max.
-func parseNewSize(flag, text string) (s remaster.NewSize, err error) {
+func parseNewSize(flag, text string) (s resize.NewSize, err error) {
 	switch text {
 	case "min":
-		s.Kind = remaster.SizeMin
+		s.Kind = resize.SizeMin
 		return s, nil
 	case "max":
-		s.Kind = remaster.SizeMax
+		s.Kind = resize.SizeMax
 		return s, nil
 	}
 	digits, plus := strings.CutPrefix(text, "+")
 	if plus {
-		s.Kind = remaster.SizeMore
+		s.Kind = resize.SizeMore
 	} else if rest, minus := strings.CutPrefix(text, "-"); minus {
-		s.Kind, digits = remaster.SizeLess, rest
+		s.Kind, digits = resize.SizeLess, rest
 	}
 	if strings.HasPrefix(digits, "+") || strings.HasPrefix(digits, "-") {
 		return s, usageError{errFlag(flag, text, "a size such as 512M, +1G, -1G, min or max")}
@@ -113,14 +113,14 @@ func parseNewSize(flag, text string) (s remaster.NewSize, err error) {
 }
 
 // showImages tells what becomes of each image.
-func (a *app) showImages(images []remaster.ResizedImage) {
+func (a *app) showImages(images []resize.Image) {
 	for i := range images {
 		r := &images[i]
 		switch r.How {
-		case remaster.ResizeStays:
+		case resize.ResizeStays:
 			a.printf("%s: has %s already\n", r.Name, bytesize.Format(r.Size))
 			continue
-		case remaster.ResizeGrow:
+		case resize.ResizeGrow:
 			a.printf("%s: %s, was %s; it grows where it is\n", r.Name, bytesize.Format(r.Size), bytesize.Format(r.OldSize))
 		default:
 			a.printf("%s: %s, was %s\n", r.Name, bytesize.Format(r.Size), bytesize.Format(r.OldSize))
@@ -133,7 +133,7 @@ func (a *app) showImages(images []remaster.ResizedImage) {
 	}
 }
 
-func (a *app) showResize(s *remaster.ResizeSummary) error {
+func (a *app) showResize(s *resize.Summary) error {
 	if a.json {
 		return a.printJSON(s)
 	}
@@ -149,7 +149,7 @@ func (a *app) showResize(s *remaster.ResizeSummary) error {
 	return a.showWarnings(s.Warnings, nil)
 }
 
-func (a *app) showResized(r *remaster.ResizeResult) error {
+func (a *app) showResized(r *resize.Result) error {
 	s := &r.Plan
 	if a.json {
 		if err := a.printJSON(r); err != nil {

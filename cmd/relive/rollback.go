@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
+	"relive/remaster/rollback"
 )
 
 func (a *app) rollbackCommand() *cobra.Command {
@@ -23,7 +23,7 @@ replaced them. It refuses where the former state is not there whole.`,
 			if err := a.settle(c.Context(), args[0], mustSettle.or(lookOnly, dryRun)); err != nil {
 				return err
 			}
-			p, err := remaster.PlanRollback(c.Context(), e, args[0], a.options()...)
+			p, err := rollback.New(c.Context(), e, args[0], a.options()...)
 			if err != nil {
 				return err
 			}

@@ -3,13 +3,13 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
 	"relive/remaster/exclude"
+	"relive/remaster/save"
 )
 
 func (a *app) saveCommand() *cobra.Command {
-	var o remaster.SaveOptions
+	var o save.Options
 	var from string
 	var rules []string
 	var dryRun bool
@@ -50,7 +50,7 @@ lists and archives, some caches.`,
 				return err
 			}
 			defer l.Close()
-			p, err := l.PlanSave(c.Context(), e, from, o)
+			p, err := save.New(l, c.Context(), e, from, o)
 			if err != nil {
 				return err
 			}
@@ -78,7 +78,7 @@ lists and archives, some caches.`,
 	return c
 }
 
-func (a *app) showSave(s *remaster.SaveSummary, plan bool) error {
+func (a *app) showSave(s *save.Summary, plan bool) error {
 	warned := errWarned
 	if plan {
 		warned = nil

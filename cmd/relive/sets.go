@@ -7,9 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
 	"relive/remaster/job"
+	"relive/remaster/live"
+	"relive/remaster/rebase"
+	"relive/remaster/sets"
 )
 
 func (a *app) setsCommand() *cobra.Command {
@@ -34,12 +36,12 @@ Other verbs take --set NAME to act on another set than the default one.`,
   relive sets entry /media/usb/antiX work --write-entry /media/usb/boot/grub/grub.cfg`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			e, l, err := a.openWith(c.Context(), args[0], on, maySettle, remaster.AnySet())
+			e, l, err := a.openWith(c.Context(), args[0], on, maySettle, live.AnySet())
 			if err != nil {
 				return err
 			}
 			defer l.Close()
-			list, err := l.Sets(c.Context(), e)
+			list, err := sets.List(l, c.Context(), e)
 			if err != nil {
 				return err
 			}
@@ -54,7 +56,7 @@ Other verbs take --set NAME to act on another set than the default one.`,
 	return c
 }
 
-func (a *app) showSets(list *remaster.SetList) error {
+func (a *app) showSets(list *sets.Listing) error {
 	a.printf("%s (%s)", list.Dir, list.Layout)
 	if list.HasVIDs {
 		a.printf(", version id %s", orNone(list.VID))
@@ -72,7 +74,7 @@ func (a *app) showSets(list *remaster.SetList) error {
 	return nil
 }
 
-func (a *app) showSet(s *remaster.SetStatus, vids bool) {
+func (a *app) showSet(s *sets.Status, vids bool) {
 	a.printf("\n%s", s.Name)
 	if s.Pdir != "" {
 		a.printf("  (pdir=%s)", s.Pdir)
@@ -81,7 +83,7 @@ func (a *app) showSet(s *remaster.SetStatus, vids bool) {
 	row := func(name, format string, args ...any) {
 		a.printf("  %-10s "+format+"\n", append([]any{name}, args...)...)
 	}
-	image := func(name string, i *remaster.ImageStatus) {
+	image := func(name string, i *live.ImageStatus) {
 		switch {
 		case i == nil:
 			row(name, "none")
@@ -137,7 +139,7 @@ func age(d time.Duration) string {
 }
 
 // change settles a live directory, plans a change of its sets, and does it.
-func (a *app) change(ctx context.Context, dir string, dryRun bool, plan func(e *job.Env) (*remaster.SetChange, error), done func(p *remaster.SetChange) string) error {
+func (a *app) change(ctx context.Context, dir string, dryRun bool, plan func(e *job.Env) (*sets.Change, error), done func(p *sets.Change) string) error {
 	e, err := a.env()
 	if err != nil {
 		return err
@@ -199,9 +201,9 @@ nothing is copied at all. The copy is synced, read back and compared, and gets i
 name only then.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.change(c.Context(), args[0], dryRun, func(e *job.Env) (*remaster.SetChange, error) {
-				return remaster.PlanSetClone(c.Context(), e, args[0], args[1], from)
-			}, func(p *remaster.SetChange) string {
+			return a.change(c.Context(), args[0], dryRun, func(e *job.Env) (*sets.Change, error) {
+				return sets.Clone(c.Context(), e, args[0], args[1], from)
+			}, func(p *sets.Change) string {
 				return fmt.Sprintf("%s: the set %s is made%s", p.Dir, p.Set, pdirHint(p))
 			})
 		},
@@ -211,7 +213,7 @@ name only then.`,
 	return c
 }
 
-func pdirHint(p *remaster.SetChange) string {
+func pdirHint(p *sets.Change) string {
 	if p.Pdir == "" {
 		return ""
 	}
@@ -228,9 +230,9 @@ with NAME default the rootfs and homefs beside the base. Without --yes it is
 refused with what would be lost. Symlinks are not followed.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.change(c.Context(), args[0], dryRun, func(e *job.Env) (*remaster.SetChange, error) {
-				return remaster.PlanSetRemove(c.Context(), e, args[0], args[1], yes || dryRun)
-			}, func(p *remaster.SetChange) string { return fmt.Sprintf("%s: the set %s is removed", p.Dir, p.Set) })
+			return a.change(c.Context(), args[0], dryRun, func(e *job.Env) (*sets.Change, error) {
+				return sets.Remove(c.Context(), e, args[0], args[1], yes || dryRun)
+			}, func(p *sets.Change) string { return fmt.Sprintf("%s: the set %s is removed", p.Dir, p.Set) })
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "remove it, and lose what is in it")
@@ -247,9 +249,9 @@ func (a *app) setRenameCommand() *cobra.Command {
 entries that name the set are told of and stay as they are.`,
 		Args: cobra.ExactArgs(3),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.change(c.Context(), args[0], dryRun, func(e *job.Env) (*remaster.SetChange, error) {
-				return remaster.PlanSetRename(c.Context(), e, args[0], args[1], args[2])
-			}, func(p *remaster.SetChange) string {
+			return a.change(c.Context(), args[0], dryRun, func(e *job.Env) (*sets.Change, error) {
+				return sets.Rename(c.Context(), e, args[0], args[1], args[2])
+			}, func(p *sets.Change) string {
 				return fmt.Sprintf("%s: the set %s has its new name%s", p.Dir, p.Set, pdirHint(p))
 			})
 		},
@@ -259,7 +261,7 @@ entries that name the set are told of and stay as they are.`,
 }
 
 func (a *app) setRestampCommand() *cobra.Command {
-	var o remaster.RestampOptions
+	var o rebase.RestampOptions
 	var dryRun bool
 	c := &cobra.Command{
 		Use:   "restamp DIR NAME",
@@ -275,7 +277,7 @@ and it is refused (exit code 4); relive rebase --set NAME decides them.`,
 			if err := checkKeepOld(o.KeepOld); err != nil {
 				return err
 			}
-			e, l, err := a.openWith(c.Context(), args[0], "", mustSettle.or(lookOnly, dryRun), remaster.WithSet(args[1]))
+			e, l, err := a.openWith(c.Context(), args[0], "", mustSettle.or(lookOnly, dryRun), live.WithSet(args[1]))
 			if err != nil {
 				return err
 			}
@@ -289,7 +291,7 @@ and it is refused (exit code 4); relive rebase --set NAME decides them.`,
 	return c
 }
 
-func (a *app) showRestamp(p *remaster.RestampPlan, dryRun bool) error {
+func (a *app) showRestamp(p *rebase.Restamp, dryRun bool) error {
 	s := &p.Summary
 	switch {
 	case a.json:

@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
+	"relive/remaster/sets"
 	"relive/tree"
 )
 
@@ -11,7 +11,7 @@ import (
 func escaped(path string) string { return "/" + tree.Escape(path) }
 
 func (a *app) setEntryCommand() *cobra.Command {
-	var o remaster.EntryOptions
+	var o sets.EntryOptions
 	var kind string
 	c := &cobra.Command{
 		Use:   "entry DIR NAME",
@@ -24,8 +24,8 @@ stays; what is there already is not put in twice.
 The kind grub.entry is that of a frugal install, which finds its volume by itself.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			o.Kind = remaster.EntryKind(kind)
-			e, err := remaster.PlanSetEntry(c.Context(), args[0], args[1], o)
+			o.Kind = sets.EntryKind(kind)
+			e, err := sets.NewEntry(c.Context(), args[0], args[1], o)
 			if err != nil {
 				return err
 			}

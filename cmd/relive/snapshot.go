@@ -10,14 +10,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/accounts"
+	"relive/remaster/baseimage"
 	"relive/remaster/bytesize"
+	"relive/remaster/snapshot"
 )
 
 // snapshotFlags are the flags of snapshot.
 type snapshotFlags struct {
-	o                          remaster.ISOOptions
+	o                          snapshot.Options
 	pack                       packFlags
 	accounts                   string
 	user, fullName, groups     string
@@ -64,7 +65,7 @@ persistence are taken out of the boot menus.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := l.PlanISO(c.Context(), e, f.o)
+			plan, err := snapshot.New(l, c.Context(), e, f.o)
 			if err != nil {
 				return err
 			}
@@ -128,7 +129,7 @@ func (f *snapshotFlags) options() error {
 		return err
 	}
 	f.o.Flatten, f.o.KeepFree, f.o.FullVerify = f.pack.flatten, f.pack.keepFree, f.pack.full
-	f.o.Boot = remaster.BootSource(f.boot)
+	f.o.Boot = snapshot.BootSource(f.boot)
 	if f.o.Sums, err = parseSums(f.sums); err != nil {
 		return err
 	}
@@ -271,12 +272,12 @@ func parseSums(s string) ([]string, error) {
 	return out, nil
 }
 
-func (a *app) showISOPlan(p *remaster.ISOPlan) error {
+func (a *app) showISOPlan(p *snapshot.Plan) error {
 	s := &p.Summary
 	if a.json {
 		return a.printJSON(struct {
-			*remaster.ISOSummary
-			Report *remaster.ISOReport `json:"report"`
+			*snapshot.Summary
+			Report *snapshot.Report `json:"report"`
 		}{s, p.Report()})
 	}
 	a.printISOSystem(s)
@@ -301,10 +302,10 @@ func (a *app) showISOPlan(p *remaster.ISOPlan) error {
 	return a.showWarnings(s.Warnings, nil)
 }
 
-func (a *app) printISOSystem(s *remaster.ISOSummary) {
+func (a *app) printISOSystem(s *snapshot.Summary) {
 	sys := &s.System
 	switch sys.Form {
-	case remaster.BaseNested:
+	case baseimage.Nested:
 		a.printf("system: %s in blocks of %s, with a file system image inside\n", sys.Codec, bytesize.Format(int64(sys.BlockSize)))
 	default:
 		a.printf("system: %s in blocks of %s, %d inodes, %s of content\n", sys.Codec, bytesize.Format(int64(sys.BlockSize)), sys.Inodes, bytesize.Format(sys.Bytes))
@@ -335,7 +336,7 @@ func inBrackets(s string) string {
 	return " (" + s + ")"
 }
 
-func (a *app) showISO(r *remaster.ISOResult) error {
+func (a *app) showISO(r *snapshot.Result) error {
 	if a.json {
 		if err := a.printJSON(r); err != nil {
 			return err

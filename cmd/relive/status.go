@@ -8,8 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/dmmerge"
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/live"
+	"relive/remaster/status"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -36,7 +37,7 @@ of the overlay cannot be read.`,
 				return err
 			}
 			defer l.Close()
-			s, err := l.Status(c.Context(), e)
+			s, err := status.Of(l, c.Context(), e)
 			if err != nil {
 				return err
 			}
@@ -56,7 +57,7 @@ of the overlay cannot be read.`,
 	return c
 }
 
-func (a *app) printStatus(s *remaster.Status) {
+func (a *app) printStatus(s *status.Status) {
 	b := &s.Base
 	row := func(name, format string, args ...any) {
 		a.printf("%-12s "+format+"\n", append([]any{name}, args...)...)
@@ -130,9 +131,9 @@ func (a *app) printStatus(s *remaster.Status) {
 }
 
 // printOverlay prints the rows on where the overlay is and how full.
-func (a *app) printOverlay(row func(name, format string, args ...any), s *remaster.Status, o *remaster.OverlayStatus) {
+func (a *app) printOverlay(row func(name, format string, args ...any), s *status.Status, o *status.OverlayStatus) {
 	name := filepath.Base(o.Path)
-	switch d := o.Snapshot; {
+	switch d := o.COW; {
 	case d != nil:
 		row("overlay", "%s, device-mapper snapshot, chunks of %s, status %s", name, bytesize.Format(d.ChunkBytes), d.Status)
 		if d.State == dmmerge.Invalid || d.State == dmmerge.Unloadable {
@@ -161,7 +162,7 @@ func (a *app) printInUse(why string) {
 	}
 }
 
-func journalState(s *remaster.ImageStatus) string {
+func journalState(s *live.ImageStatus) string {
 	switch {
 	case s.JournalPending:
 		return "to be replayed"
@@ -171,17 +172,17 @@ func journalState(s *remaster.ImageStatus) string {
 	return "not clean"
 }
 
-func vidWords(s remaster.VIDState) string {
+func vidWords(s live.VIDState) string {
 	switch s {
-	case remaster.VIDMatch:
+	case live.VIDMatch:
 		return "matches"
-	case remaster.VIDUnstamped:
+	case live.VIDUnstamped:
 		return "none yet, rootfs is empty"
-	case remaster.VIDNone:
+	case live.VIDNone:
 		return "neither has one"
-	case remaster.VIDMissing:
+	case live.VIDMissing:
 		return "missing: a boot ignores rootfs"
-	case remaster.VIDBaseMissing:
+	case live.VIDBaseMissing:
 		return "linuxfs has none: a boot ignores rootfs"
 	}
 	return "does not match: a boot ignores rootfs"

@@ -7,19 +7,20 @@ import (
 	"slices"
 	"strings"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/live"
+	"relive/remaster/status"
 )
 
 // stickJSON is a stick as JSON.
 type stickJSON struct {
-	Path       string             `json:"path"`
-	Size       int64              `json:"size"`
-	Table      string             `json:"table"`
-	InUse      string             `json:"in_use,omitempty"`
-	Partitions []partitionJSON    `json:"partitions"`
-	Live       []*remaster.Status `json:"live"`
-	Problems   []string           `json:"problems"`
+	Path       string           `json:"path"`
+	Size       int64            `json:"size"`
+	Table      string           `json:"table"`
+	InUse      string           `json:"in_use,omitempty"`
+	Partitions []partitionJSON  `json:"partitions"`
+	Live       []*status.Status `json:"live"`
+	Problems   []string         `json:"problems"`
 }
 
 type partitionJSON struct {
@@ -40,13 +41,13 @@ func (a *app) stickStatus(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	s, err := remaster.OpenStick(ctx, path)
+	s, err := live.OpenStick(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	out := stickJSON{Path: path, Size: s.Disk.Size, Table: cmp.Or(string(s.Disk.Table.Kind), "none"), InUse: s.InUse,
-		Partitions: []partitionJSON{}, Live: []*remaster.Status{}, Problems: append([]string{}, s.Problems...)}
+		Partitions: []partitionJSON{}, Live: []*status.Status{}, Problems: append([]string{}, s.Problems...)}
 	for _, p := range s.Disk.Problems {
 		out.Problems = append(out.Problems, p.Error())
 	}
@@ -61,13 +62,13 @@ func (a *app) stickStatus(ctx context.Context, path string) error {
 		a.printStick(&out)
 	}
 	for _, f := range s.Lives {
-		st, err := func() (*remaster.Status, error) {
+		st, err := func() (*status.Status, error) {
 			l, err := s.Open(ctx, e, f)
 			if err != nil {
 				return nil, err
 			}
 			defer l.Close()
-			return l.Status(ctx, e)
+			return status.Of(l, ctx, e)
 		}()
 		if ctx.Err() != nil {
 			return err
@@ -83,7 +84,7 @@ func (a *app) stickStatus(ctx context.Context, path string) error {
 		}
 	}
 	var then error
-	if slices.ContainsFunc(out.Live, func(s *remaster.Status) bool { return len(s.Unreadable) > 0 }) {
+	if slices.ContainsFunc(out.Live, func(s *status.Status) bool { return len(s.Unreadable) > 0 }) {
 		then = errWarned
 	}
 	if a.json {

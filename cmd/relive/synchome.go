@@ -6,14 +6,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
 	"relive/remaster/exclude"
+	"relive/remaster/synchome"
+	"relive/remaster/upper"
 	"relive/tree"
 )
 
 func (a *app) syncHomeCommand() *cobra.Command {
-	var o remaster.SyncHomeOptions
+	var o synchome.Options
 	var excludes []string
 	var size string
 	var remove, dryRun bool
@@ -66,7 +67,7 @@ differs nothing is written.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := l.PlanSyncHome(c.Context(), e, o)
+			plan, err := synchome.New(l, c.Context(), e, o)
 			if err != nil {
 				return err
 			}
@@ -95,7 +96,7 @@ differs nothing is written.`,
 	return c
 }
 
-func (a *app) showSyncHome(s *remaster.SyncHomeSummary, dryRun bool) error {
+func (a *app) showSyncHome(s *synchome.Summary, dryRun bool) error {
 	then := errWarned
 	if dryRun {
 		then = nil
@@ -143,17 +144,17 @@ func (a *app) showSyncHome(s *remaster.SyncHomeSummary, dryRun bool) error {
 	return a.showWarnings(s.Warnings, then)
 }
 
-func homeWords(c *remaster.HomeChanges) string {
+func homeWords(c *synchome.Changes) string {
 	if !c.Any() {
 		return fmt.Sprintf("unchanged, %s", tallyWords(c.Unchanged))
 	}
 	return fmt.Sprintf("new %s; changed %s; deleted %s; unchanged %s", tallyWords(c.New), tallyWords(c.Changed), tallyWords(c.Deleted), tallyWords(c.Unchanged))
 }
 
-func tallyWords(t remaster.HomeTally) string {
+func tallyWords(t synchome.Tally) string {
 	return fmt.Sprintf("%d (%s)", t.Files, bytesize.Format(t.Bytes))
 }
 
-func fillWords(f remaster.Fill, size int64) string {
+func fillWords(f upper.Fill, size int64) string {
 	return fmt.Sprintf("%s of %s used (%.0f %%)", bytesize.Format(f.Bytes), bytesize.Format(size), 100*float64(f.Bytes)/float64(max(1, size)))
 }

@@ -3,12 +3,12 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
 	"relive/remaster/bytesize"
+	"relive/remaster/update"
 )
 
 func (a *app) updateCommand() *cobra.Command {
-	var o remaster.UpdateOptions
+	var o update.Options
 	var from, on string
 	var dryRun bool
 	c := &cobra.Command{
@@ -45,7 +45,7 @@ alone.`,
 			}
 			defer source.Close()
 			o.NoKernel = o.NoKernel || bare
-			plan, err := l.PlanUpdate(c.Context(), e, source, o)
+			plan, err := update.New(l, c.Context(), e, source, o)
 			if err != nil {
 				return err
 			}
@@ -74,17 +74,17 @@ alone.`,
 }
 
 // fates tells what becomes of an overlay.
-var fates = map[remaster.Fate]string{
-	remaster.FateStays:   "stays as it is",
-	remaster.FateEmpty:   "is empty, and made anew",
-	remaster.FateTakenUp: "is emptied: all its changes are in the new base",
-	remaster.FateReset:   "is emptied",
-	remaster.FateKept:    "lies over the new base",
-	remaster.FateRebased: "is made anew, with its changes over the new base",
-	remaster.FateFits:    "was written over the new base and stays as it is",
+var fates = map[update.Fate]string{
+	update.FateStays:   "stays as it is",
+	update.FateEmpty:   "is empty, and made anew",
+	update.FateTakenUp: "is emptied: all its changes are in the new base",
+	update.FateReset:   "is emptied",
+	update.FateKept:    "lies over the new base",
+	update.FateRebased: "is made anew, with its changes over the new base",
+	update.FateFits:    "was written over the new base and stays as it is",
 }
 
-func (a *app) showUpdate(p *remaster.UpdatePlan) error {
+func (a *app) showUpdate(p *update.Plan) error {
 	s := &p.Summary
 	if a.json {
 		return a.printJSON(s)
@@ -94,7 +94,7 @@ func (a *app) showUpdate(p *remaster.UpdatePlan) error {
 		return a.showWarnings(s.Warnings, nil)
 	}
 	a.printf("new base: %s\n", s.Source)
-	for _, f := range append([]remaster.UpdateFile{s.Base}, s.Kernel...) {
+	for _, f := range append([]update.File{s.Base}, s.Kernel...) {
 		if f.Changed {
 			a.printf("  %s: %s, was %s\n", f.Name, bytesize.Format(f.Size), bytesize.Format(f.OldSize))
 		} else {
@@ -126,7 +126,7 @@ func (a *app) showNotes(notes []string) {
 	}
 }
 
-func (a *app) showUpdated(r *remaster.UpdateResult) error {
+func (a *app) showUpdated(r *update.Result) error {
 	s := &r.Plan
 	switch {
 	case a.json:

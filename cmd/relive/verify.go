@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"relive/remaster"
+	"relive/remaster/baseimage"
+	"relive/remaster/verify"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -28,16 +29,16 @@ read from end to end.`,
 			if err != nil {
 				return err
 			}
-			var results []remaster.CheckResult
+			var results []verify.Result
 			if st.IsDir() {
 				if err := a.settle(c.Context(), args[0], maySettle); err != nil {
 					return err
 				}
-				if results, err = remaster.VerifyDir(c.Context(), e, args[0], a.options()...); err != nil {
+				if results, err = verify.Dir(c.Context(), e, args[0], a.options()...); err != nil {
 					return err
 				}
 			} else {
-				one, err := remaster.VerifyFile(c.Context(), e, args[0])
+				one, err := verify.File(c.Context(), e, args[0])
 				if err != nil {
 					return err
 				}
@@ -51,7 +52,7 @@ read from end to end.`,
 }
 
 // countChecks counts what is damaged and what could not be checked.
-func countChecks(results []remaster.CheckResult) (bad, skipped int) {
+func countChecks(results []verify.Result) (bad, skipped int) {
 	for _, r := range results {
 		switch {
 		case r.Skipped != "":
@@ -63,7 +64,7 @@ func countChecks(results []remaster.CheckResult) (bad, skipped int) {
 	return bad, skipped
 }
 
-func (a *app) showChecks(results []remaster.CheckResult) error {
+func (a *app) showChecks(results []verify.Result) error {
 	bad, skipped := countChecks(results)
 	if a.json {
 		if err := a.printJSON(results); err != nil {
@@ -80,7 +81,7 @@ func (a *app) showChecks(results []remaster.CheckResult) error {
 				continue
 			}
 			words := "DAMAGED"
-			if r.What == remaster.CheckBoots {
+			if r.What == verify.CheckBoots {
 				words = "MAY NOT BOOT"
 			}
 			a.printf("%s: %s\n", r.Path, words)
@@ -90,7 +91,7 @@ func (a *app) showChecks(results []remaster.CheckResult) error {
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%w: %d of %d checks failed", remaster.ErrDamaged, bad, len(results))
+		return fmt.Errorf("%w: %d of %d checks failed", baseimage.ErrDamaged, bad, len(results))
 	}
 	if skipped > 0 {
 		return errWarned

@@ -1,0 +1,56 @@
+package compact
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"relive/remaster/bytesize"
+	"relive/remaster/replace"
+)
+
+// checkSpace refuses where the new files cannot fit.
+func (p *Plan) checkSpace() error {
+	s := &p.Summary
+	_, work, err := p.base.Estimate()
+	if err != nil {
+		return err
+	}
+	s.Need = s.Estimate + work
+	dir := p.live.Dir
+	if p.swap == nil {
+		dir = filepath.Dir(p.o.Output)
+	} else {
+		n, err := p.swap.Need()
+		if err != nil {
+			return err
+		}
+		s.Need += n
+	}
+	name := p.live.Base.Name()
+	room := replace.Room{Dir: dir, Need: s.Need, File: name, Size: s.Estimate,
+		More: "use -o to write the new " + name + " to another disk", Less: "choose a stronger codec with --comp, or leave things out with -e"}
+	if p.swap != nil {
+		room.Old = p.live.Files.Base + ".old"
+		if way := p.inPlace(); way != "" {
+			room.More += "; " + way
+		}
+	}
+	s.Free, err = room.Check()
+	return err
+}
+
+// inPlace names the way that does without a second overlay beside the first,
+// "" where there is none: a snapshot, which on FAT takes all of its size, stays
+// where it is and is emptied there once the base holds its chunks.
+func (p *Plan) inPlace() string {
+	l := p.live
+	if l.COW() == nil || p.o.NoReset || p.o.Stage || p.o.Flatten || p.swap.Apart {
+		return ""
+	}
+	var need int64
+	for _, r := range p.swap.Parts {
+		need += r.Need
+	}
+	return fmt.Sprintf("or do without a second %s, which takes %s of it: relive compact --no-reset %s, then relive verify %s, and when that is well relive dm reset %s, which empties it where it is and cannot be undone",
+		l.Overlay.Name(), bytesize.Format(need), l.Dir, l.Dir, l.Overlay.Path)
+}

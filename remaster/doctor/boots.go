@@ -1,0 +1,25 @@
+package doctor
+
+import (
+	"context"
+
+	"relive/remaster/bootable"
+)
+
+// system looks whether the system can come up to a shell.
+func (d *doctor) system(ctx context.Context) error {
+	lost, ails, judged, err := bootable.BootFindings(d.l, ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range lost {
+		d.tell("cannot-boot", Certain, "see what was deleted (relive diff), bring it back, or empty the overlay (relive reset); do not compact before", "what base and overlay show does not boot, or not to a shell: %s", s)
+	}
+	for _, s := range ails {
+		d.tell("may-not-boot", Likely, "see whether the base is whole (relive verify) and which kernels the medium has", "the system may not boot, or not to a shell: %s", s)
+	}
+	if !judged {
+		d.notes = append(d.notes, "the base has no init (/sbin/init, /lib/systemd/systemd, /init), so that nothing tells whether it boots")
+	}
+	return nil
+}

@@ -1,0 +1,326 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"relive/overlay"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
+	"relive/remaster/probe"
+	"relive/remaster/refusal"
+	"relive/remaster/swap"
+	"relive/tree"
+)
+
+// AntiX is the layout of antiX and MX Linux: linuxfs, rootfs and homefs in one
+// directory (MX-Linux/mx-iso-template, initrd/init).
+type AntiX struct{}
+
+// Files of the layout.
+const (
+	AntixBase = "linuxfs"
+	AntixRoot = "rootfs"
+	AntixHome = "homefs"
+	antixMD5  = "linuxfs.md5"
+	antixInfo = "linuxfs.info"
+)
+
+// AntixFollow are the files that init renames together with linuxfs, rootfs and
+// linuxfs.md5 when it takes up a new linuxfs or rolls back (initrd/init:
+// MAKE_OLD).
+var AntixFollow = []string{"xtra", "deb", "xtra.tgz", "state"}
+
+// antixDropped are the files of a running system that no merged image holds.
+var antixDropped = []string{RootVIDFile, "etc/live/protect/remaster"}
+
+// Name implements Layout.
+func (AntiX) Name() string { return "antiX/MX" }
+
+// Traits implements Layout.
+func (AntiX) Traits() Traits {
+	return Traits{
+		Key: "antix", VersionIDs: true, Stamped: append([]string{BaseVIDFile}, antixDropped...),
+		Sets: SetDirectories, Stages: true, BootRollback: true, EitherForm: true, CopiesPlain: true, SavesByHand: true, KernelSums: true,
+		RootLabel: AntixRoot, HomeLabel: AntixHome,
+	}
+}
+
+func (AntiX) find(at Place, dir, generation string) (*Found, error) {
+	if !IsFile(at, filepath.Join(dir, AntixBase+generation)) {
+		return nil, nil
+	}
+	return &Found{Dir: dir, Files: Files{
+		Base:    AntixBase,
+		Overlay: []string{AntixRoot},
+		Follow:  AntixFollow,
+		Home:    AntixHome,
+	}}, nil
+}
+
+func (AntiX) open(ctx context.Context, e *job.Env, l *Live) error {
+	path := l.Path(AntixBase)
+	if err := l.openBase(e, path, AntixBase); err != nil {
+		return damageHint(err, "relive verify "+path+" tells more; if linuxfs.old is sound, relive rollback "+l.Dir+" brings it back")
+	}
+	if err := l.OpenRootfs(); err != nil {
+		return err
+	}
+	if l.Generation == "" {
+		l.OpenHome(l.Files.Home)
+	}
+	return nil
+}
+
+// OpenRootfs opens the overlay and merges it with the base.
+func (l *Live) OpenRootfs() error {
+	if len(l.Files.Overlay) == 0 {
+		return nil // a rollback leaves it alone
+	}
+	path := l.Path(l.Files.Overlay[0])
+	if !Has(l.Place, path) {
+		return nil
+	}
+	img, err := l.OpenImage(path)
+	if err != nil {
+		return err
+	}
+	root, err := img.FS.Root()
+	if err != nil {
+		return err
+	}
+	name := l.Files.Overlay[0]
+	found, err := overlay.Detect(root)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	o := &Overlay{Path: path, Image: img, Form: FormOverlayFS, Upper: found.Upper, Empty: found.Empty}
+	if found.Form == overlay.Aufs {
+		o.Form = FormAufs
+	}
+	l.Overlay = o
+	if o.Upper == nil {
+		return nil
+	}
+	if o.Empty, err = neverWritten(o.Upper); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	layer, err := found.Layer()
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if o.Form == FormAufs {
+		// There the layer is the root of the file system, with what mkfs puts in
+		// it.
+		var e tree.Edits
+		e.Remove("lost+found")
+		if layer.Root, err = e.Apply(layer.Root); err != nil {
+			return err
+		}
+	}
+	// init mounts as root and without userxattr, so marks are in the trusted
+	// namespace; those under user are content, as of rootless containers. Marks
+	// that are escaped for a nested overlay stay so: the merged tree becomes a
+	// lower layer again, where the kernel takes the escape away.
+	if o.Form == FormOverlayFS {
+		layer.Namespace = overlay.Trusted
+	}
+	o.layer = layer
+	if o.Union, err = o.Over(l.Base.Root); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	l.Merged = o.Union.Root()
+	return nil
+}
+
+// Over merges the layer of a rootfs with a base.
+func (o *Overlay) Over(base *tree.Node) (*overlay.Merged, error) {
+	return overlay.Merge([]overlay.Layer{o.layer, {Root: base}}, overlay.KeepEscaped(),
+		overlay.MadeBefore("etc", "etc/live", VersionDir))
+}
+
+// neverWritten tells whether a layer holds nothing but what a boot itself puts
+// there: the version file that check_vid copies.
+func neverWritten(upper *tree.Node) (bool, error) {
+	empty := true
+	err := tree.WalkReadable(context.Background(), upper, func(path string, n *tree.Node) error {
+		switch {
+		case path == "lost+found" && n.Type == tree.Directory:
+			return tree.SkipDir
+		case n.Type == tree.Directory && (path == "" || path == "etc" || path == "etc/live" || path == VersionDir):
+		case path == RootVIDFile:
+		default:
+			empty = false
+			return fs.SkipAll
+		}
+		return nil
+	}, func(string, error) error {
+		empty = false
+		return fs.SkipAll
+	})
+	if errors.Is(err, fs.SkipAll) {
+		err = nil
+	}
+	return empty, err
+}
+
+// VIDs are the version ids of a base and an overlay, and what init makes of
+// them.
+type VIDs struct {
+	Base, Overlay VID
+	State         VIDState
+}
+
+// VIDState is what init's check_vid finds.
+type VIDState string
+
+// The states. In all but the first four init boots without the overlay.
+const (
+	VIDUnused      VIDState = "" // the layout has no version ids
+	VIDMatch       VIDState = "match"
+	VIDNone        VIDState = "none"     // neither has one
+	VIDUnstamped   VIDState = "empty"    // the overlay is empty: init stamps it
+	VIDMismatch    VIDState = "mismatch" // they differ
+	VIDMissing     VIDState = "missing"  // the overlay is not empty, but has none
+	VIDBaseMissing VIDState = "base has none"
+	VIDNoOverlay   VIDState = "no overlay"
+)
+
+// Used tells whether a boot uses the overlay.
+func (s VIDState) Used() bool {
+	return s == VIDUnused || s == VIDMatch || s == VIDNone || s == VIDUnstamped
+}
+
+// VIDs reads the version ids.
+func (l *Live) VIDs() (VIDs, error) {
+	var v VIDs
+	if !l.Layout.Traits().VersionIDs {
+		return v, nil
+	}
+	text, err := ReadVersionFile(l.Base.Root, BaseVIDFile)
+	if err != nil {
+		return v, fmt.Errorf("linuxfs: %w", err)
+	}
+	v.Base = ParseVID(text)
+	if l.Overlay == nil {
+		v.State = VIDNoOverlay
+		return v, nil
+	}
+	if text, err = ReadVersionFile(l.Overlay.Upper, RootVIDFile); err != nil {
+		return v, fmt.Errorf("%s: %w", l.Files.Overlay[0], err)
+	}
+	v.Overlay = ParseVID(text)
+	switch {
+	case v.Base != "" && v.Overlay != "":
+		v.State = VIDMismatch
+		if v.Base == v.Overlay {
+			v.State = VIDMatch
+		}
+	case v.Base != "":
+		empty, err := looksEmpty(l.Overlay.Upper)
+		if err != nil {
+			return v, fmt.Errorf("%s: %w", l.Files.Overlay[0], err)
+		}
+		v.State = VIDMissing
+		if empty {
+			v.State = VIDUnstamped
+		}
+	case v.Overlay != "":
+		v.State = VIDBaseMissing
+	default:
+		v.State = VIDNone
+	}
+	return v, nil
+}
+
+// looksEmpty follows check_vid: no name in the layer's root contains etc, bin,
+// lib, var or usr.
+func looksEmpty(upper *tree.Node) (bool, error) {
+	if upper == nil {
+		return true, nil
+	}
+	kids, bad, err := upper.Readable()
+	if err != nil {
+		return false, err
+	}
+	for _, b := range bad {
+		kids = append(kids[:len(kids):len(kids)], &tree.Node{Name: b.Name})
+	}
+	for _, k := range kids {
+		if vidNames.MatchString(k.Name) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (AntiX) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
+	return l.openBase(e, path, AntixBase)
+}
+
+func (AntiX) check(_ context.Context, _ *job.Env, l *Live, to *Intent) error {
+	vids, err := l.VIDs()
+	if err != nil {
+		return err
+	}
+	if !vids.State.Used() && vids.State != VIDNoOverlay && !to.Force {
+		return refusal.New("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, use --force",
+			"%s: the version ids of linuxfs (%s) and %s (%s) do not match", l.Dir, OrNone(vids.Base), l.Files.Overlay[0], OrNone(vids.Overlay))
+	}
+	if to.ReadOnly {
+		return nil
+	}
+	if name := l.Pending(AntixBase, l.Files.Overlay[0]); name != "" {
+		return refusal.New("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
+	}
+	if to.Stage {
+		for _, name := range []string{AntixBase + ".old", AntixBase + ".bad"} {
+			if hostdisk.Exists(filepath.Join(l.Dir, name)) {
+				return refusal.New("move it away, or compact without --stage", "%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
+			}
+		}
+	}
+	return nil
+}
+
+// system stamps the new base with a version id of its own.
+func (AntiX) system(_ context.Context, l *Live, merged *tree.Node, s Stamp) (*tree.Node, Version, error) {
+	old, err := ReadVersionFile(l.Base.Root, BaseVIDFile)
+	if err != nil {
+		return nil, Version{}, err
+	}
+	vid := newVID(ParseVID(old), l.salted(s.State, old, s.Salt))
+	v := Version{vid, versionFile(vid, old, s.Now.Time())}
+	var edits tree.Edits
+	for _, path := range antixDropped {
+		edits.Remove(path)
+	}
+	stamp := tree.NewFile("", 0o644, v.Text)
+	stamp.Mtime = s.Now
+	edits.Put(BaseVIDFile, stamp)
+	root, err := edits.Apply(merged)
+	return root, v, err
+}
+
+// stage puts the .new files in place; linuxfs.new, which a boot looks for,
+// comes last.
+func (AntiX) stage(l *Live, made map[string]string) []swap.Step {
+	var steps []swap.Step
+	if hostdisk.Exists(filepath.Join(l.Dir, "state")) {
+		if hostdisk.Exists(filepath.Join(l.Dir, "state.new")) {
+			steps = append(steps, swap.Remove{Path: "state.new"})
+		}
+		steps = append(steps, swap.Copy{From: "state", To: "state.new"})
+	}
+	name := l.Files.Overlay[0]
+	if root := made[name]; root != "" {
+		steps = append(steps, swap.Replace{New: root, Target: name + ".new"})
+	}
+	return append(steps,
+		swap.Replace{New: made[antixInfo], Target: antixInfo},
+		swap.Replace{New: made[antixMD5], Target: antixMD5 + ".new"},
+		swap.Replace{New: made[AntixBase], Target: AntixBase + ".new"})
+}

@@ -1,0 +1,239 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"relive/remaster/job"
+	"relive/remaster/nearest"
+	"relive/remaster/probe"
+	"relive/remaster/refusal"
+	"relive/tree"
+)
+
+// LiveOS is the layout of Fedora's live media: LiveOS/squashfs.img with a file
+// system image inside, or the system itself, and an overlay beside it, which is
+// a device-mapper snapshot or overlayfs (dracut-ng,
+// modules.d/*dmsquash-live/dmsquash-live-root.sh).
+type LiveOS struct{}
+
+// Files of the layout, relative to the live directory.
+const (
+	LiveosDir     = "LiveOS"
+	liveosBase    = "squashfs.img"
+	LiveosOverlay = "overlay-" // followed by the label and UUID of the device
+	LiveosWork    = "ovlwork"
+	LiveosUpper   = "overlayfs" // within the file system that an overlay file holds
+	liveosHome    = "home.img"
+	liveosMinimal = "osmin.img"
+)
+
+// liveosImages are the names of the file system image, in the squashfs or, not
+// compressed, in the live directory.
+var liveosImages = []string{"rootfs.img", "ext3fs.img"}
+
+// Name implements Layout.
+func (LiveOS) Name() string { return "LiveOS" }
+
+// Traits implements Layout.
+func (LiveOS) Traits() Traits {
+	return Traits{
+		Key: "liveos", Sets: SetOverlays, HomeInside: true,
+		NoEntries: "add rd.live.overlay=LABEL=<label of the stick>:/LiveOS/<overlay> to the kernel's arguments by hand",
+	}
+}
+
+// within are the directories of a medium in which a live directory may be.
+func (LiveOS) within() []string { return []string{LiveosDir} }
+
+func (l LiveOS) find(at Place, dir, generation string) (*Found, error) {
+	return l.findSet(at, dir, generation, "")
+}
+
+// findSet implements setLayout: a set is an overlay, which a boot's argument
+// rd.live.overlay names.
+func (LiveOS) findSet(at Place, dir, generation, set string) (*Found, error) {
+	set = strings.TrimPrefix(set, "./")
+	for _, dir := range []string{filepath.Join(dir, LiveosDir), dir} {
+		for _, name := range append([]string{liveosBase}, liveosImages...) {
+			if !IsFile(at, filepath.Join(dir, name+generation)) {
+				continue
+			}
+			f := &Found{Dir: dir, Set: set, Files: Files{Base: name, Retired: []string{liveosMinimal}, Home: liveosHome}}
+			var err error
+			f.Files.Overlay, err = liveosOverlays(at, dir, generation, set)
+			if set == anySet {
+				f.Set = ""
+				if len(f.Files.Overlay) > 0 {
+					f.Set = f.Files.Overlay[0]
+				}
+			}
+			return f, err
+		}
+	}
+	return nil, nil
+}
+
+// liveosOverlays names the overlay of a live directory, and its work directory
+// where it is a directory. Of several it is the one that set names.
+func liveosOverlays(at Place, dir, generation, set string) ([]string, error) {
+	found, err := LiveosOverlayNames(at, dir, generation)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case set == anySet && len(found) > 1:
+		found = found[:1]
+	case set != "" && set != anySet && (set != DefaultSet || len(found) > 1):
+		if !slices.Contains(found, set) {
+			return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(set, found), "relive sets "+dir+" lists those that are there"), "%s: there is no overlay %s", dir, set)
+		}
+		found = []string{set}
+	}
+	switch len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+	default:
+		return nil, refusal.New("name the one that is meant with --set, or move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
+			dir, len(found), strings.Join(found, ", "))
+	}
+	if IsDir(at, filepath.Join(dir, found[0]+generation)) {
+		found = append(found, LiveosWork)
+	}
+	return found, nil
+}
+
+// LiveosOverlayNames names all overlays of a live directory.
+func LiveosOverlayNames(at Place, dir, generation string) (found []string, err error) {
+	names, err := at.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if generation != "" {
+			// The present names tell what the former ones were.
+			name = strings.TrimSuffix(name, generation)
+		}
+		if !strings.HasPrefix(name, LiveosOverlay) || isExtra(name) || slices.Contains(found, name) {
+			continue
+		}
+		found = append(found, name)
+	}
+	return found, nil
+}
+
+func (LiveOS) open(ctx context.Context, e *job.Env, l *Live) error {
+	path := l.Path(l.Files.Base)
+	if err := l.openLiveOSBase(e, path); err != nil {
+		return damageHint(err, "relive verify "+path+" tells more; if the .old beside it is sound, relive rollback "+l.Dir+" brings it back")
+	}
+	if len(l.Files.Overlay) > 0 {
+		if err := l.OpenLiveOSOverlay(); err != nil {
+			return err
+		}
+	}
+	if l.Generation == "" {
+		l.OpenHome(liveosHome)
+	}
+	return nil
+}
+
+func (l *Live) openLiveOSBase(e *job.Env, path string) error {
+	if slices.Contains(liveosImages, l.Files.Base) {
+		return l.openBare(path)
+	}
+	return l.openWrapped(e, path)
+}
+
+// openWrapped opens a base that is compressed, with or without a file system
+// image inside.
+func (l *Live) openWrapped(e *job.Env, path string) error {
+	var inner []string
+	for _, name := range liveosImages {
+		inner = append(inner, LiveosDir+"/"+name)
+	}
+	if err := l.openBase(e, path, inner...); err != nil {
+		return err
+	}
+	if l.Base.Inner != nil {
+		return nil
+	}
+	for _, name := range append([]string{"proc"}, systemDirs...) {
+		if n, err := l.Base.Root.Child(name); err != nil || n != nil {
+			return err
+		}
+	}
+	return tree.Unsupported(l.Base.Name(), "root directory", "holds neither a system nor %s", strings.Join(inner, " or "))
+}
+
+// openBare opens a base that is an ext image, not compressed.
+func (l *Live) openBare(path string) error {
+	img, err := l.OpenImage(path)
+	if err != nil {
+		return err
+	}
+	c, err := l.open(path)
+	if err != nil {
+		return err
+	}
+	l.Base = &Base{Path: path, Size: img.Size, Inner: &Inner{Content: c, FS: img.FS}}
+	l.Base.Root, err = img.FS.Root()
+	return err
+}
+
+// OpenLiveOSOverlay opens the overlay by what it is, as dracut does.
+func (l *Live) OpenLiveOSOverlay() error {
+	path := l.Path(l.Files.Overlay[0])
+	st, err := l.Place.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if st.dir {
+		return l.openDirOverlay(path, l.Path(LiveosWork))
+	}
+	res, err := ProbeFile(l.Place, path)
+	switch {
+	case err != nil:
+		return err
+	case res.Kind.IsExt():
+		return l.openImageOverlay(path, LiveosUpper, LiveosWork)
+	case !res.Kind.Known(), res.Kind == probe.COW:
+		// dracut takes a file of no known type for a snapshot's.
+		if l.Base.Inner == nil {
+			return refusal.New("move it away: above a base without one, changes are kept by overlayfs in a directory or a file system", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
+		}
+		return l.openCOW(path)
+	}
+	return holdsOther(l.Rel(path), res, readsExt+", and device-mapper snapshots,")
+}
+
+// Rel is a path for messages.
+func (l *Live) Rel(path string) string {
+	if r, err := filepath.Rel(l.Dir, path); err == nil && !strings.HasPrefix(r, "..") {
+		return r
+	}
+	return path
+}
+
+func (LiveOS) openAlone(e *job.Env, l *Live, path string, kind probe.Kind) error {
+	if kind.IsExt() {
+		return l.openBare(path)
+	}
+	return l.openWrapped(e, path)
+}
+
+func (LiveOS) check(ctx context.Context, e *job.Env, l *Live, to *Intent) error {
+	return l.CheckMerged(ctx, e, to)
+}
+
+func (LiveOS) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
+	return merged, Version{}, nil
+}

@@ -1,0 +1,188 @@
+package live
+
+import (
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"relive/remaster/sumlist"
+)
+
+// Medium is how the system of a live directory is laid out on an ISO. Paths
+// are those on the ISO, unless said otherwise.
+type Medium struct {
+	// Root is the root of the medium that the live directory lies on, a path of
+	// its place. On a disk that holds other things too it is where the names
+	// begin that are looked at.
+	Root string
+	// Rename is a directory of the medium and its name on the ISO; both are
+	// empty where it keeps its name.
+	Rename [2]string
+	// Own are patterns of what is taken of the medium whatever makes the ISO boot,
+	// relative to its root; whole of what else is taken of a medium that boots.
+	Own, Whole []string
+	// Base is where the new base lies, and beside the files that tell of it.
+	Base     string
+	Sidecars []Companion
+	// EmptyImages are images that lie over the base and hold nothing any more.
+	EmptyImages []string
+	// Kernels and initrds are patterns of where they lie, best first.
+	Kernels, Initrds []string
+	// Machine are arguments that name a disk of the machine that a medium was in.
+	Machine []string
+	// Arguments are what a kernel is told so that the medium boots.
+	Arguments func(volumeID string) []string
+}
+
+// mediumMarks are the directories by which a medium that boots is known.
+var mediumMarks = []string{"boot/grub", "boot/grub2", "boot/isolinux", "boot/syslinux", "boot/loader", "isolinux", "syslinux", "EFI/BOOT", "EFI/boot", "efi/boot", "loader/entries", "images/pxeboot"}
+
+// IsMedium tells whether a directory is the root of a medium that boots, and
+// not that of an installed system.
+func IsMedium(at Place, dir string) bool {
+	if IsDir(at, filepath.Join(dir, "etc")) && IsDir(at, filepath.Join(dir, "usr")) {
+		return false
+	}
+	return slices.ContainsFunc(mediumMarks, func(name string) bool { return IsDir(at, filepath.Join(dir, name)) })
+}
+
+// BootTakes are taken of every medium.
+var BootTakes = []string{"boot", "EFI", "efi", "isolinux", "syslinux", "loader", ".disk", "autorun.inf", "autorun.ico", "cdrom.ico", "shellx64.efi", "shellia32.efi", "efi.img"}
+
+// AboveDir gives the directory that the live directory is in, and its name
+// there. A live directory that is the root of a file system has none.
+func (l *Live) AboveDir() (root, name string) {
+	if at, ok := l.Place.(Tree); ok && l.Dir == at.Name {
+		return l.Dir, ""
+	}
+	dir := l.Absolute()
+	return filepath.Dir(dir), filepath.Base(dir)
+}
+
+// Absolute is the live directory's path, as long as there is one that does not
+// depend on where relive runs.
+func (l *Live) Absolute() string {
+	if l.OnHost() {
+		if dir, err := filepath.Abs(l.Dir); err == nil {
+			return dir
+		}
+	}
+	return l.Dir
+}
+
+func (AntiX) Medium(l *Live) Medium {
+	root, name := l.AboveDir()
+	const dir = "antiX"
+	f := Medium{Root: root, Base: dir + "/" + AntixBase}
+	own := []string{"vmlinuz*", "initrd*.gz*", "initrd*.xz*", "initrd*.img*", "memtest*", "linuxfs.ver"}
+	for i := range own {
+		own[i] = path.Join(literally(name), own[i])
+	}
+	f.Own, f.Whole = own, []string{"version"}
+	if name != dir {
+		f.Rename = [2]string{name, dir}
+	}
+	for _, c := range l.Files.Companions {
+		if c.List == nil {
+			c.Name = dir + "/" + c.Name
+			f.Sidecars = append(f.Sidecars, c)
+		}
+	}
+	f.Kernels = []string{dir + "/vmlinuz", dir + "/vmlinuz[0-9]"}
+	f.Initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
+	// init finds another disk by itself, but not where it is told of one.
+	f.Machine = []string{"bdev", "bootdev"}
+	f.Arguments = func(string) []string { return []string{"quiet"} }
+	return f
+}
+
+func (LiveOS) Medium(l *Live) Medium {
+	root, name := l.AboveDir()
+	f := Medium{Root: root, Base: LiveosDir + "/" + liveosBase}
+	own := literally(name)
+	f.Own = []string{path.Join(own, "vmlinuz*"), path.Join(own, "initrd*"), path.Join(own, "initramfs*")}
+	f.Whole = []string{"images", ".discinfo", ".treeinfo", "GPL", "LICENSE", "Fedora-Legal-README.txt", "media.repo"}
+	if name != LiveosDir {
+		// The base lies in the directory that was given.
+		f.Rename = [2]string{name, LiveosDir}
+	}
+	for _, dir := range []string{"images/pxeboot", "isolinux", "boot/*/loader", "syslinux", "boot/*", "boot", LiveosDir} {
+		f.Kernels = append(f.Kernels, dir+"/vmlinuz", dir+"/vmlinuz*", dir+"/linux")
+		f.Initrds = append(f.Initrds, dir+"/initrd.img", dir+"/initrd*", dir+"/initramfs*")
+	}
+	f.Arguments = func(id string) []string {
+		return []string{"root=live:CDLABEL=" + escapeLabel(id), "rd.live.image", "quiet"}
+	}
+	return f
+}
+
+func (Archiso) Medium(l *Live) Medium {
+	arch := filepath.Dir(l.Files.Base) // arch/x86_64
+	dir := filepath.Dir(arch)
+	f := Medium{Root: l.Absolute(), Base: l.Files.Base}
+	own := literally(dir)
+	f.Own = []string{own + "/boot", own + "/version", own + "/grubenv"}
+	f.Sidecars = besideBase(l, f.Base)
+	f.Kernels = []string{own + "/boot/" + filepath.Base(arch) + "/vmlinuz*", own + "/boot/vmlinuz*", own + "/boot/*/vmlinuz*"}
+	f.Initrds = []string{own + "/boot/" + filepath.Base(arch) + "/initramfs*", own + "/boot/initramfs*", own + "/boot/*/initramfs*"}
+	f.Arguments = func(id string) []string {
+		return []string{"archisobasedir=" + dir, "archisolabel=" + escapeLabel(id)}
+	}
+	return f
+}
+
+func (LiveBoot) Medium(l *Live) Medium {
+	f := Medium{Root: l.Absolute(), Base: livebootDir + "/" + livebootBase}
+	f.Own = []string{livebootDir + "/vmlinuz*", livebootDir + "/initrd*"}
+	f.Whole = []string{"d-i", "dists", "pool", "pool-udeb", "install", "win32-loader.ini", "g2ldr", "setup.exe", "README*", "doc", "css"}
+	f.Sidecars = besideBase(l, f.Base)
+	f.Kernels = []string{livebootDir + "/vmlinuz", livebootDir + "/vmlinuz*"}
+	f.Initrds = []string{livebootDir + "/initrd.img", livebootDir + "/initrd*"}
+	f.Arguments = func(string) []string { return []string{"boot=live", "components", "quiet"} }
+	return f
+}
+
+func (Casper) Medium(l *Live) Medium {
+	// Which of the stack's images are booted, arguments and files in the initrd
+	// tell. So all of them stay, by name: the lowest is the new base, and nothing
+	// is in the others.
+	f := Medium{Root: l.Absolute(), Base: l.Files.Stack[0], EmptyImages: l.Files.Stack[1:]}
+	f.Own = []string{casperDir + "/vmlinuz*", casperDir + "/initrd*"}
+	f.Whole = []string{"dists", "pool", "install", "preseed", "pics", "README.diskdefines", "ubuntu"}
+	f.Sidecars = besideBase(l, f.Base)
+	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*"}
+	f.Initrds = []string{casperDir + "/initrd", casperDir + "/initrd.*", casperDir + "/initrd*"}
+	f.Arguments = func(string) []string { return []string{"boot=casper", "quiet"} }
+	return f
+}
+
+// besideBase are the files that tell of the new base's size and, where there
+// are several images, of their order.
+func besideBase(l *Live, base string) (out []Companion) {
+	for _, c := range l.Files.Companions {
+		if c.List != nil {
+			continue // lists of sums are made of all that is on the ISO
+		}
+		if rest, ok := strings.CutPrefix(c.Name, sumlist.Stem(l.Files.Base)); ok {
+			c.Name = sumlist.Stem(base) + rest
+		}
+		if filepath.Base(c.Name) == livebootModules {
+			own := filepath.Base(base)
+			c.Text = func(Facts) string { return own + "\n" }
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// literally is a pattern that matches the name itself.
+func literally(name string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
+}
+
+// escapeLabel writes a label as dracut and archiso take it from the kernel's
+// arguments, which spaces end.
+func escapeLabel(s string) string {
+	return strings.NewReplacer(" ", `\x20`, "/", `\x2f`, `\`, `\x5c`).Replace(s)
+}

@@ -1,0 +1,98 @@
+package live
+
+import (
+	"context"
+	"fmt"
+
+	"relive/overlay"
+	"relive/tree"
+)
+
+// openImageOverlay opens an ext image that holds the layer in the directory
+// upper and overlayfs's work directory in work. An image without upper holds
+// nothing yet.
+func (l *Live) openImageOverlay(path, upper, work string) error {
+	img, err := l.OpenImage(path)
+	if err != nil {
+		return err
+	}
+	root, err := img.FS.Root()
+	if err != nil {
+		return err
+	}
+	o := &Overlay{Path: path, Image: img, Form: FormOverlayFS, UpperDir: upper, WorkDir: work, Empty: true}
+	l.Overlay = o
+	if o.Upper, err = DirectoryAt(root, upper); err != nil {
+		return fmt.Errorf("%s: %w", l.Rel(path), err)
+	}
+	if o.Upper == nil {
+		return nil
+	}
+	index, err := DirectoryAt(root, work+"/index")
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.Rel(path), err)
+	}
+	return l.lay(o, overlay.Layer{Root: o.Upper, Form: overlay.OverlayFS, Index: index})
+}
+
+// openDirOverlay opens an overlay that is a directory of the host, with
+// overlayfs's work directory beside it.
+func (l *Live) openDirOverlay(path, work string) error {
+	if !IsDir(l.Place, work) {
+		return tree.Unsupported(l.Rel(path), "directory", "is no overlay: there is no directory %s beside it", l.Rel(work))
+	}
+	root, err := l.Place.Directory(path)
+	if err != nil {
+		return err
+	}
+	o := &Overlay{Path: path, WorkPath: work, Form: FormOverlayFS, Upper: root}
+	l.Overlay = o
+	layer := overlay.Layer{Root: root, Form: overlay.OverlayFS}
+	workRoot, err := l.Place.directoryWith(work, root) // the index has names of the layer's files
+	if err != nil {
+		return err
+	}
+	if layer.Index, err = DirectoryAt(workRoot, "index"); err != nil {
+		return err
+	}
+	return l.lay(o, layer)
+}
+
+// DirectoryAt gives the directory at a path, nil where there is none.
+func DirectoryAt(root *tree.Node, path string) (*tree.Node, error) {
+	n, err := root.Lookup(path)
+	if err != nil || n == nil || n.Type != tree.Directory {
+		return nil, err
+	}
+	return n, nil
+}
+
+// lay merges the overlay's layer with the base.
+func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
+	kids, bad, err := layer.Root.Readable()
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.Rel(o.Path), err)
+	}
+	o.Empty = len(kids)+len(bad) == 0
+	// What boots mounts as root and without userxattr, so marks are in the
+	// trusted namespace; those under user are content, as of rootless
+	// containers. Marks that are escaped for a nested overlay stay so: the merged
+	// tree becomes a lower layer again, where the kernel takes the escape away.
+	layer.Namespace = overlay.Trusted
+	if o.Union, err = overlay.Merge(append([]overlay.Layer{layer}, l.LowerLayers()...), overlay.KeepEscaped()); err != nil {
+		return fmt.Errorf("%s: %w", l.Rel(o.Path), err)
+	}
+	l.Merged = o.Union.Root()
+	return l.watchLayer(o)
+}
+
+// watchLayer notes the state of a layer that is a directory of the host: of its
+// names, sizes and times, since there is no one file that would tell.
+func (l *Live) watchLayer(o *Overlay) error {
+	if o.Image != nil || o.Upper == nil {
+		return nil
+	}
+	sum, _, err := l.State(context.Background())
+	l.layerState = sum
+	return err
+}

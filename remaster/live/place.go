@@ -1,0 +1,193 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"relive/remaster/refusal"
+	"relive/tree"
+	"relive/tree/hostfs"
+)
+
+// Place is where a live directory lies. Paths are those that people see.
+type Place interface {
+	// Stat tells what is at a path; nothing there is fs.ErrNotExist.
+	Stat(path string) (placeInfo, error)
+	// List names what is in a directory, sorted.
+	List(path string) ([]string, error)
+	// Open opens a regular file.
+	Open(path string) (tree.Content, error)
+	// Directory shows a directory as a tree, with all attributes of its files.
+	Directory(path string) (*tree.Node, error)
+	// directoryWith is directory for one that may hold other names of files below
+	// another, which directory has returned: they have the same identity.
+	directoryWith(path string, with *tree.Node) (*tree.Node, error)
+}
+
+type placeInfo struct {
+	dir, regular bool
+	Size         int64
+}
+
+// Has tells whether there is anything at a path.
+func Has(at Place, path string) bool {
+	_, err := at.Stat(path)
+	return err == nil
+}
+
+// IsFile tells whether a regular file is at a path.
+func IsFile(at Place, path string) bool {
+	st, err := at.Stat(path)
+	return err == nil && st.regular
+}
+
+// IsDir tells whether a directory is at a path.
+func IsDir(at Place, path string) bool {
+	st, err := at.Stat(path)
+	return err == nil && st.dir
+}
+
+// ReadSmall reads a file of at most limit bytes.
+func ReadSmall(at Place, path string, limit int64) ([]byte, error) {
+	c, err := at.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if c.Size() > limit {
+		return nil, fmt.Errorf("%s: %d bytes are too many for a file of this kind", path, c.Size())
+	}
+	b := make([]byte, c.Size())
+	if err := tree.ReadFull(c, b, 0); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return b, nil
+}
+
+// Host is the file system of the host.
+type Host struct{}
+
+func (Host) Stat(path string) (placeInfo, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return placeInfo{}, err
+	}
+	return placeInfo{dir: st.IsDir(), regular: st.Mode().IsRegular(), Size: st.Size()}, nil
+}
+
+func (Host) List(path string) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
+}
+
+func (Host) Open(path string) (tree.Content, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if kind := st.Mode().Type(); kind != 0 && kind&(fs.ModeDevice|fs.ModeCharDevice) != fs.ModeDevice {
+		return nil, fmt.Errorf("%s: neither a regular file nor a block device, but %v", path, kind)
+	}
+	return hostfs.OpenFile(path)
+}
+
+// Directory refuses where the marks of an overlay do not show: without them
+// opaque directories would look like others.
+func (h Host) Directory(path string) (*tree.Node, error) { return h.directoryWith(path, nil) }
+
+func (Host) directoryWith(path string, with *tree.Node) (*tree.Node, error) {
+	if err := hostfs.CheckTrusted(path); errors.Is(err, hostfs.ErrTrustedHidden) {
+		return nil, refusal.New("run relive as root", "%s: the marks of an overlay that is a directory show to root only", path)
+	} else if err != nil {
+		return nil, err
+	}
+	opts := []hostfs.Option{hostfs.RefuseMounts()}
+	if with != nil {
+		opts = append(opts, hostfs.SharingInodes(with))
+	}
+	return hostfs.Open(path, opts...)
+}
+
+// Tree is a file system on a stick. Paths begin with its name.
+type Tree struct {
+	Name string
+	Root *tree.Node
+}
+
+func (w Tree) node(p string) (*tree.Node, error) {
+	in, ok := strings.CutPrefix(p, w.Name)
+	if !ok {
+		return nil, fmt.Errorf("%s: not in %s", p, w.Name)
+	}
+	n, err := w.Root.Lookup(path.Clean("/" + in))
+	if err == nil && n == nil {
+		err = fmt.Errorf("%s: %w", p, fs.ErrNotExist)
+	}
+	return n, err
+}
+
+func (w Tree) Stat(p string) (placeInfo, error) {
+	n, err := w.node(p)
+	if err != nil {
+		return placeInfo{}, err
+	}
+	return placeInfo{dir: n.Type == tree.Directory, regular: n.Type == tree.Regular, Size: n.Size}, nil
+}
+
+func (w Tree) List(p string) ([]string, error) {
+	n, err := w.node(p)
+	if err != nil {
+		return nil, err
+	}
+	kids, bad, err := n.Readable()
+	names := make([]string, 0, len(kids)+len(bad))
+	for _, k := range kids {
+		names = append(names, k.Name)
+	}
+	for _, b := range bad {
+		names = append(names, b.Name)
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+func (w Tree) Open(p string) (tree.Content, error) {
+	n, err := w.node(p)
+	if err != nil {
+		return nil, err
+	}
+	c, err := n.Open()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p, err)
+	}
+	return c, nil
+}
+
+// directoryWith is directory: all of a file system has one identity.
+func (w Tree) directoryWith(p string, _ *tree.Node) (*tree.Node, error) { return w.Directory(p) }
+
+func (w Tree) Directory(p string) (*tree.Node, error) {
+	n, err := w.node(p)
+	if err == nil && n.Type != tree.Directory {
+		err = fmt.Errorf("%s: not a directory", p)
+	}
+	return n, err
+}
+
+// PlainDirectory shows a directory whose files need no attributes but those
+// that everybody sees.
+func PlainDirectory(at Place, dir string) (*tree.Node, error) {
+	if at == nil || at == Place(Host{}) {
+		return hostfs.Open(dir)
+	}
+	return at.Directory(dir)
+}

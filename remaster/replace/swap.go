@@ -1,0 +1,126 @@
+package replace
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"relive/remaster/hostdisk"
+	"relive/remaster/job"
+	"relive/remaster/live"
+	"relive/remaster/packages"
+)
+
+// Swap puts new files in the place of those of a live directory, in one
+// transaction: the base and what tells of it, further files, and the overlay.
+type Swap struct {
+	Live *live.Live
+	Env  *job.Env
+	Verb string // that the journal tells of
+	// KeepOld is how many former states are kept beside the new one.
+	KeepOld int
+	// Stage leaves the new files for the next boot to take up.
+	Stage bool
+	Warn  func(format string, args ...any)
+	// Parts take the place of the overlay; none where it stays or there is none.
+	Parts []Part
+	// More are further files that are made and put in place after the base and
+	// its companions.
+	More []string
+	// Companions are what is made anew of what tells of the base and of more; void
+	// is what is set aside. packages are those of the new system.
+	Companions []live.Companion
+	void       []string
+	Packages   []packages.List
+	// apart: the new base and the old overlay do not show what they are to
+	// together, so that the overlay is set aside before the base is replaced. A
+	// boot in between shows the old base alone, and one after it the new.
+	Apart bool
+	// emptied are layers that stay, in which marks that would lead to other files
+	// of the new base are emptied before it is put in place.
+	emptied []live.MarkedLayer
+}
+
+// ShownSteps are the steps, for people.
+func (s *Swap) ShownSteps() ([]string, error) {
+	steps, err := ShowSteps(s.Live.Dir, s.Steps(s.Placeholders()))
+	return append(s.MarksEmptied(), steps...), err
+}
+
+// Need is what the parts and what is copied take on the host, in bytes.
+func (s *Swap) Need() (n int64, err error) {
+	for _, r := range s.Parts {
+		n += r.Need
+	}
+	for _, name := range s.twins() {
+		size, err := hostdisk.TreeSize(filepath.Join(s.Live.Dir, name))
+		if err != nil {
+			return 0, err
+		}
+		n += size
+	}
+	return n, nil
+}
+
+// CheckInUse refuses while the files are mounted. A mounted base can still be
+// staged for, but not replaced.
+func (s *Swap) CheckInUse() error {
+	l := s.Live
+	paths := l.OverlayPaths()
+	if !s.Stage {
+		paths = append(paths, l.Base.Path)
+		for _, name := range l.Files.Retired {
+			if path := filepath.Join(l.Dir, name); l.OnHost() && hostdisk.Exists(path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	hint := ""
+	if l.Layout.Traits().Stages && !s.Stage {
+		hint = "--stage prepares files for the next boot instead"
+	}
+	for _, path := range paths {
+		more := ""
+		if path == l.Base.Path {
+			more = hint
+		}
+		if err := l.RefuseInUse(more, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run makes files by fill, and the parts, and puts all of them in place in one
+// transaction.
+func (s *Swap) Run(ctx context.Context, fill func(t *Transaction) error) (err error) {
+	t, err := Begin(s.Env, s.Live.Dir, s.Verb, s.Steps(s.Placeholders()))
+	if err != nil {
+		return err
+	}
+	defer func() { err = t.End(err) }()
+	if err := fill(t); err != nil {
+		return err
+	}
+	for _, r := range s.Parts {
+		path, err := t.Temp(r.Target)
+		if err != nil {
+			return err
+		}
+		s.Env.Phase("new "+filepath.Base(r.Target), 0)
+		if err := r.Make(ctx, path); err != nil {
+			return fmt.Errorf("the new %s: %w", filepath.Base(r.Target), err)
+		}
+	}
+	// It may have taken minutes, in which somebody may have mounted the files.
+	if err := s.CheckInUse(); err != nil {
+		return err
+	}
+	if err := s.Live.Unchanged(ctx); err != nil {
+		return err
+	}
+	s.Env.Phase("putting the new files in place", 0)
+	if err := s.emptyMarks(); err != nil {
+		return err
+	}
+	return t.Commit(ctx, s.Steps(t.Made))
+}

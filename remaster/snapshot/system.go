@@ -1,0 +1,135 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+
+	"relive/remaster/accounts"
+	"relive/remaster/baseimage"
+	"relive/remaster/exclude"
+	"relive/remaster/live"
+	"relive/remaster/refusal"
+	"relive/remaster/unmatched"
+	"relive/tree"
+)
+
+// isoSystem makes the system that a snapshot ISO holds: what base and overlay
+// show, with the homes that a boot mounts over it, without what the excludes
+// name, its accounts dealt with.
+type isoSystem struct {
+	o *Options
+	// rules are the excludes, those of the default lists first; listed tells how
+	// many of them are from lists, which need not match.
+	rules  []exclude.Rule
+	listed int
+
+	counts []exclude.RuleCount
+	plan   *accounts.Plan
+	// homes are the directories that were mounted over the system's.
+	homes []string
+}
+
+// salt tells what decides the system besides base and overlay.
+func (s *isoSystem) salt() string {
+	a := &s.o.Accounts
+	text := fmt.Sprint("iso ", a.Mode, a.Hostname, a.NoUser, s.rules, s.homes)
+	if a.User != nil {
+		text += fmt.Sprint(a.User.Name, a.User.UID, a.User.Groups)
+	}
+	return text
+}
+
+// medium is what makes the system.
+func (s *isoSystem) medium() *baseimage.MediumSystem {
+	return &baseimage.MediumSystem{System: s.system, Salt: s.salt, NoDead: s.o.Accounts.Mode != accounts.Preserve}
+}
+
+func (s *isoSystem) system(ctx context.Context, p *baseimage.Plan, merged *tree.Node) (*tree.Node, error) {
+	l := p.Live
+	root := merged
+	var err error
+	if s.o.Accounts.Mode == accounts.Preserve && !s.o.NoHomes {
+		if root, err = s.withHomes(l, root); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.rules) > 0 {
+		if root, err = s.exclude(p, root); err != nil {
+			return nil, err
+		}
+	}
+	o := s.o.Accounts
+	o.Now = p.Now
+	if o.Rand == nil {
+		o.Rand = s.salts(p)
+	}
+	p.Env.Phase("accounts", 0)
+	if s.plan, err = accounts.New(ctx, root, o); err != nil {
+		return nil, err
+	}
+	root = s.plan.Root()
+	p.Touched = p.Touched || o.Mode != accounts.Preserve || len(s.homes) > 0
+	if l.Layout.Traits().VersionIDs {
+		return p.Stamped(ctx, root)
+	}
+	return root, nil
+}
+
+// salts gives the salts of passwords: not secret, but others in every snapshot,
+// and the same when the same snapshot is made again.
+func (s *isoSystem) salts(p *baseimage.Plan) *rand.ChaCha8 {
+	h := sha256.New()
+	h.Write(p.State)
+	fmt.Fprint(h, p.Now, p.Salt(), p.Live.Base.Size)
+	return rand.NewChaCha8([32]byte(h.Sum(nil)))
+}
+
+// withHomes puts what a boot mounts over the system into it.
+func (s *isoSystem) withHomes(l *live.Live, root *tree.Node) (*tree.Node, error) {
+	if l.HomeProblem != nil {
+		return nil, refusal.WithHint(fmt.Errorf("the homes: %w", l.HomeProblem), "--no-homes leaves them out, and so does --accounts reset")
+	}
+	var edits tree.Edits
+	put := func(dir string, n *tree.Node) {
+		c := *n
+		edits.Put(dir, &c)
+		s.homes = append(s.homes, "/"+dir)
+	}
+	for _, b := range l.Binds {
+		put(b.Dir, b.Root)
+	}
+	if l.Home != nil {
+		home, _, err := l.HomeRoot()
+		if err != nil {
+			return nil, err
+		}
+		put("home", home)
+		edits.Remove("home/lost+found")
+	}
+	return edits.Apply(root)
+}
+
+// exclude leaves paths out of the tree and counts what each rule took.
+func (s *isoSystem) exclude(p *baseimage.Plan, root *tree.Node) (*tree.Node, error) {
+	set, err := exclude.New(s.rules)
+	if err != nil {
+		return nil, err
+	}
+	p.Env.Phase("excludes", 0)
+	if s.counts, err = set.Count(root); err != nil {
+		return nil, err
+	}
+	for _, c := range s.counts {
+		p.Summary.Excluded += c.Entries
+		p.Touched = p.Touched || c.Entries > 0
+	}
+	var u unmatched.Names
+	u.Excludes(s.counts, s.listed, "", root)
+	warnings, err := u.Check(p.Live.Dir, s.o.AllowUnmatched)
+	for _, w := range warnings {
+		p.Warn("%s", w)
+	}
+	return set.Apply(root), err
+}

@@ -1,0 +1,263 @@
+package synchome
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"relive/extfs/mkfs"
+	"relive/remaster/bytesize"
+	"relive/remaster/hostdisk"
+	"relive/remaster/live"
+	"relive/remaster/refusal"
+	"relive/remaster/replace"
+	"relive/remaster/swap"
+	"relive/remaster/upper"
+	"relive/tree"
+)
+
+// homeImage is the image of homes that is made anew.
+type homeImage struct {
+	fresh  *replace.Image
+	former string // path of the present one, "" for none
+}
+
+// homeReserve is how much larger than it must be a new image of homes is at
+// least, in bytes.
+const homeReserve = 64 << 20
+
+// homeLabel is the label of a new image of homes: that by which a boot knows it,
+// or that people expect.
+func homeLabel(l *live.Live) string { return cmp.Or(l.Layout.Traits().HomeLabel, "home") }
+
+// planReverse plans that the image of homes holds the homes of the system.
+func (p *Plan) planReverse(ctx context.Context, system *tree.Node) error {
+	l, s := p.live, &p.Summary
+	if l.Files.Home == "" {
+		return refusal.New("copy them on the running system", "%s: the homes are where persistence.conf binds them, and not in an image of their own", l.Dir)
+	}
+	s.From, s.To = l.Base.Name(), l.Files.Home
+	if l.Overlay != nil {
+		s.From = l.Rel(l.Overlay.Path) + " over " + s.From
+	}
+	if system == nil {
+		return refusal.New("there is nothing to seed homes with", "%s: the system has no /home", l.Dir)
+	}
+	if p.marks() {
+		system = unescaped(system)
+	}
+	homes, err := p.picked(system, nil)
+	if err != nil {
+		return err
+	}
+	var present *tree.Node
+	if l.Home != nil {
+		present = p.homes.mounts[0].root
+	}
+	want, err := p.compare(ctx, present, homes, nil)
+	if err != nil {
+		return err
+	}
+	resized := l.Home != nil && p.o.Size != 0 && p.o.Size != l.Home.Size
+	if s.Stands(s.UpToDate && !resized); s.UpToDate {
+		return nil
+	}
+	if p.homes.nested != "" {
+		root, err := l.Home.FS.Root()
+		if err != nil {
+			return err
+		}
+		var edits tree.Edits
+		c := *want
+		edits.Put(p.homes.nested, &c)
+		if want, err = edits.Apply(root); err != nil {
+			return err
+		}
+	}
+	p.env.Phase("measuring", 0)
+	if err := p.planHomeImage(ctx, want); err != nil {
+		return fmt.Errorf("the new %s: %w", l.Files.Home, err)
+	}
+	return p.planHomeSteps()
+}
+
+// planHomeImage decides on the image that holds that tree.
+func (p *Plan) planHomeImage(ctx context.Context, root *tree.Node) error {
+	l, s := p.live, &p.Summary
+	_, newest, err := l.State(ctx)
+	if err != nil {
+		return err
+	}
+	now := p.env.ImageTime(newest)
+	p.image = &homeImage{}
+	var f *replace.Image
+	var needs mkfs.Needs
+	if l.Home == nil {
+		f = &replace.Image{Name: l.Files.Home, Root: root, Options: mkfs.Options{Name: l.Files.Home, Label: homeLabel(l),
+			BlockSize: replace.MaxBuiltBlock, ReservedPercent: -1, Time: now, Size: p.o.Size}}
+		if p.o.Size == 0 {
+			if needs, err = mkfs.Measure(ctx, root, f.Options); err != nil {
+				return err
+			}
+			const unit = 1 << 20
+			f.Options.Size = (needs.MinSize + max(needs.MinSize/4, homeReserve) + unit - 1) / unit * unit
+		}
+		if needs, err = mkfs.Measure(ctx, root, f.Options); err != nil {
+			return err
+		}
+		if !needs.Fits {
+			return p.homeTooSmall(needs, "choose a larger --size")
+		}
+	} else {
+		p.image.former = l.Home.Path
+		if f, err = replace.NewImage(l.Files.Home, l.Home.FS, root, now); err != nil {
+			return err
+		}
+		p.Summary.Warnings = append(p.Summary.Warnings, f.Losses()...)
+		f.Options.InodeSize = max(f.Options.InodeSize, 256) // smaller ones hold no nanoseconds
+		info := l.Home.FS.Info()
+		s.OldSize = l.Home.Size
+		s.Before = upper.FillOfImage(l.Home)
+		if p.o.Size != 0 {
+			f.Options = upper.ResizedOptions(f.Options, info, p.o.Size)
+		}
+		needs, err = mkfs.Measure(ctx, root, f.Options)
+		if err == nil && !needs.Fits && p.o.Grow {
+			f.Options, needs, err = upper.Grown(ctx, root, f.Options, info)
+		}
+		if err != nil {
+			return err
+		}
+		if !needs.Fits {
+			hint := "--grow makes it larger"
+			if p.o.Size != 0 {
+				hint = "choose a larger --size, or --grow"
+			}
+			return p.homeTooSmall(needs, hint)
+		}
+	}
+	p.image.fresh = f
+	s.Size = f.Options.Size
+	free := int64(needs.FreeBlocks-needs.Blocks) * int64(needs.BlockSize)
+	s.After = upper.Fill{Bytes: s.Size - free, FreeBytes: free, Inodes: int64(needs.Inodes), FreeInodes: int64(needs.FreeInodes - needs.Inodes)}
+	s.Need = s.Size
+	if sparse, err := hostdisk.HoldsHoles(l.Dir); err == nil && sparse {
+		s.Need = min(s.Size, s.After.Bytes)
+	}
+	r := replace.Room{Dir: l.Dir, Need: s.Need, File: l.Files.Home, Size: s.Size, Old: live.OldName(l.Files.Home, 1), More: "use a larger disk", Less: "choose a smaller --size"}
+	s.Free, err = r.Check()
+	return err
+}
+
+func (p *Plan) homeTooSmall(n mkfs.Needs, hint string) error {
+	if n.MinSize > 0 {
+		hint += fmt.Sprintf(": it takes at least %s", bytesize.Format(n.MinSize))
+	}
+	unit := int64(n.BlockSize)
+	return refusal.New(hint, "it would hold %s in %d files, and there is room for %s in %d", bytesize.Format(int64(n.Blocks)*unit), n.Inodes, bytesize.Format(int64(n.FreeBlocks)*unit), n.FreeInodes)
+}
+
+func (p *Plan) planHomeSteps() error {
+	steps, err := p.steps("(new " + p.live.Files.Home + ")")
+	if err == nil {
+		p.Summary.Steps, err = replace.ShowSteps(p.live.Dir, steps)
+	}
+	return err
+}
+
+// steps gives what is renamed. Former images of homes belong to no state of the
+// base, and are counted by themselves.
+func (p *Plan) steps(made string) (steps []swap.Step, err error) {
+	name, keep := p.live.Files.Home, p.o.KeepOld
+	held := func(n int) bool { return hostdisk.Exists(filepath.Join(p.live.Dir, live.OldName(name, n))) }
+	run, gap := 0, false // all up to the first gap
+	for n := 1; n <= live.MaxKeepOld; n++ {
+		if held(n) && n >= keep {
+			steps = append(steps, swap.Remove{Path: live.OldName(name, n)})
+		}
+		if gap = gap || !held(n); !gap && n < keep {
+			run = n
+		}
+	}
+	replace := swap.Replace{New: made, Target: name}
+	if keep > 0 && hostdisk.Exists(filepath.Join(p.live.Dir, name)) {
+		for n := run; n > 0; n-- {
+			steps = append(steps, swap.Move{From: live.OldName(name, n), To: live.OldName(name, n+1)})
+		}
+		replace.Keep = live.OldName(name, 1)
+	}
+	return append(steps, replace), nil
+}
+
+// runReverse makes the image and puts it in place.
+func (p *Plan) runReverse(ctx context.Context) error {
+	return refusal.DiskFull(p.replaceHome(ctx), refusal.NothingChanged, "", "")
+}
+
+func (p *Plan) replaceHome(ctx context.Context) (err error) {
+	l := p.live
+	name := l.Files.Home
+	steps, err := p.steps("(new " + name + ")")
+	if err != nil {
+		return err
+	}
+	t, err := replace.Begin(p.env, l.Dir, "sync-home", steps)
+	if err != nil {
+		return err
+	}
+	defer func() { err = t.End(err) }()
+	at, err := t.Temp(name)
+	if err != nil {
+		return err
+	}
+	p.env.Phase("new "+name, 0)
+	if err := p.image.build(ctx, at); err != nil {
+		return fmt.Errorf("the new %s: %w", name, err)
+	}
+	// It may have taken minutes, in which somebody may have mounted the files.
+	if err := p.checkInUse(); err != nil {
+		return err
+	}
+	if p.image.former == "" && hostdisk.Exists(filepath.Join(l.Dir, name)) {
+		return refusal.New("begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
+	}
+	if err := l.Unchanged(ctx); err != nil {
+		return err
+	}
+	if steps, err = p.steps(t.Made[name]); err != nil {
+		return err
+	}
+	p.env.Phase("putting the new homes in place", 0)
+	return t.Commit(ctx, steps)
+}
+
+// build writes the image, reads it back and compares it.
+func (i *homeImage) build(ctx context.Context, at string) error {
+	if i.former != "" {
+		if err := i.fresh.Build(ctx, at, i.former); err != nil {
+			return err
+		}
+		return i.fresh.Check(ctx, at)
+	}
+	if err := i.create(ctx, at); err != nil {
+		return err
+	}
+	return i.fresh.Check(ctx, at)
+}
+
+// create writes an image where there was none. Homes are for none but its owner
+// to read.
+func (i *homeImage) create(ctx context.Context, at string) (err error) {
+	out, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := out.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	return i.fresh.Write(ctx, out)
+}

@@ -1,0 +1,319 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"relive/remaster/live"
+	"relive/remaster/rebase"
+	"relive/remaster/refusal"
+	"relive/remaster/replace"
+	"relive/remaster/upper"
+	"relive/squash"
+	"relive/tree"
+)
+
+// Overlay is what becomes of the overlay, and why.
+type Overlay struct {
+	Name string `json:"name,omitempty"`
+	Fate Fate   `json:"fate"`
+	// Changes are those of the overlay against the present base; Missing are those
+	// of them that the new base does not show. They are counted where the fate
+	// depends on them.
+	Changes  live.ChangeTotals `json:"changes"`
+	Missing  live.ChangeTotals `json:"missing"`
+	Examples []string          `json:"examples,omitempty"` // paths that are missing
+}
+
+// Fate is what becomes of an overlay when the base below it is replaced.
+type Fate string
+
+// The fates.
+const (
+	FateNone    Fate = "none"     // there is no overlay
+	FateStays   Fate = "stays"    // the base stays, too
+	FateEmpty   Fate = "empty"    // it holds nothing, and a fresh one takes its place
+	FateTakenUp Fate = "taken up" // the new base shows all its changes: a fresh one takes its place
+	FateReset   Fate = "reset"    // a fresh one takes its place, and its changes are in the former one only
+	FateKept    Fate = "kept"     // it lies over the new base
+	FateRebased Fate = "rebased"  // one with its changes, merged with those of the new base, takes its place
+	FateFits    Fate = "fits"     // it was written over the new base, as its version id tells, and is as it was
+)
+
+// examplesShown is how many paths a refusal names.
+const examplesShown = 5
+
+// planOverlay decides what becomes of the overlay.
+func (p *Plan) planOverlay(ctx context.Context) error {
+	l := p.live
+	s := &p.Summary.Overlay
+	if o := l.Overlay; o != nil {
+		s.Name = l.Rel(o.Path)
+	}
+	s.Fate = FateStays
+	if l.Overlay == nil {
+		s.Fate = FateNone
+	}
+	if !p.base {
+		return nil
+	}
+	err := p.stamp()
+	if err != nil || l.Overlay == nil {
+		return err
+	}
+	if s.Fate, err = p.fate(ctx); err != nil {
+		return err
+	}
+	switch s.Fate {
+	case FateFits:
+		return nil
+	case FateKept:
+		p.fresh.Keep = true
+		if err := p.mayLie(); err != nil {
+			return err
+		}
+		return p.keep(ctx)
+	case FateRebased:
+		return p.rebase(ctx)
+	}
+	p.fresh.Flatten = l.COW() != nil && p.from.Base.Inner == nil // no snapshot lies over files
+	if p.swap.Parts, err = p.fresh.Parts(); err != nil {
+		return err
+	}
+	p.swap.Apart, err = p.mustPart()
+	return err
+}
+
+// stamp notes what the new base gives to a new overlay.
+func (p *Plan) stamp() error {
+	base := p.from.Base
+	p.fresh = &replace.Fresh{Live: p.live, System: base.Root, Warn: p.warn}
+	built := tree.Time{}
+	if base.Image != nil {
+		built.Sec = int64(base.Image.Info().MkfsTime)
+	} else {
+		built = base.Inner.FS.Info().Created
+	}
+	p.fresh.Now = p.env.ImageTime(built)
+	if !p.live.Layout.Traits().VersionIDs {
+		return nil
+	}
+	text, err := live.ReadVersionFile(base.Root, live.BaseVIDFile)
+	if err != nil {
+		return fmt.Errorf("%s: %w", base.Path, err)
+	}
+	p.fresh.Version = []byte(text)
+	p.Summary.VID = string(live.ParseVID(text))
+	return nil
+}
+
+// fate decides what becomes of an overlay that is there.
+func (p *Plan) fate(ctx context.Context) (Fate, error) {
+	l := p.live
+	vids, err := l.VIDs()
+	if err != nil {
+		return "", err
+	}
+	switch p.o.Overlay {
+	case OverlayReset:
+		if l.Overlay.Empty {
+			return FateEmpty, nil
+		}
+		return FateReset, nil
+	case OverlayKeep:
+		if l.Overlay.Empty {
+			return FateEmpty, nil
+		}
+		return FateKept, nil
+	}
+	if !vids.State.Used() {
+		switch {
+		case vids.Overlay != "" && vids.Overlay == live.VID(p.Summary.VID) && !p.o.Stage:
+			return FateFits, nil
+		case !p.o.Force:
+			return "", refusal.New(p.mismatchHint(),
+				"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match, and a boot ignores the rootfs", l.Dir, live.OrNone(vids.Base), live.OrNone(vids.Overlay))
+		}
+	}
+	switch {
+	case l.Overlay.Empty:
+		return FateEmpty, nil
+	case p.o.Overlay == OverlayRebase:
+		return FateRebased, nil
+	}
+	warnings, err := l.OverlayWarnings()
+	if err != nil {
+		return "", err
+	}
+	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
+	if err := p.missing(ctx); err != nil {
+		return "", err
+	}
+	s := &p.Summary.Overlay
+	n := s.Missing.Sum()
+	if n == 0 {
+		return FateTakenUp, nil
+	}
+	examples := strings.Join(s.Examples, ", ")
+	if more := n - int64(len(s.Examples)); more > 0 {
+		examples += fmt.Sprintf(" and %d more", more)
+	}
+	hint := "--overlay rebase carries them over, --overlay reset sets them aside in " + s.Name + ".old, --overlay keep lays them over the new base; relive diff lists them"
+	if l.COW() != nil {
+		hint = "--overlay reset sets them aside in " + s.Name + ".old; chunks cannot be carried over: " + live.CopyHint + "; relive diff lists them"
+	}
+	return "", refusal.New(hint,
+		"%s: of %d changes in %s, %d are not in the new base (%d added, %d changed, %d metadata only, %d replaced by another type, %d deleted): %s",
+		l.Dir, s.Changes.Sum(), s.Name, n, s.Missing.Added, s.Missing.Content, s.Missing.Metadata, s.Missing.Replaced, s.Missing.Deleted, examples)
+}
+
+// mismatchHint tells what to do about a rootfs that belongs to neither base.
+func (p *Plan) mismatchHint() string {
+	if p.o.Overlay == OverlayRebase {
+		return "relive rebase without --onto carries it over to the present linuxfs first; --force takes it for one that was written over that"
+	}
+	return "--overlay reset sets the rootfs aside, --overlay keep lays it over the new linuxfs; --force decides by what it holds"
+}
+
+// rebase makes the overlay that holds the changes of the present one over the
+// new base.
+func (p *Plan) rebase(ctx context.Context) error {
+	l := p.live
+	r, s, err := rebase.Over(l, ctx, p.env, p.from.Base, "update", upper.Options{KeepOld: p.o.KeepOld, Force: true}, &p.o.Rebase)
+	if err != nil {
+		return err
+	}
+	p.Summary.Rebase, p.swap.Parts = s, r.Parts
+	p.Summary.Warnings = append(p.Summary.Warnings, r.Summary.Warnings...)
+	for i := range s.Databases {
+		p.Summary.Warnings = append(p.Summary.Warnings, s.Databases[i].Warning())
+	}
+	p.swap.Apart, err = p.mustPart()
+	return err
+}
+
+// missing counts the changes of the overlay, and those that the new base does
+// not show.
+func (p *Plan) missing(ctx context.Context) error {
+	l, s := p.live, &p.Summary.Overlay
+	p.env.Phase("looking for the changes of "+l.Overlay.Name()+" in the new base", 0)
+	return l.Changes(ctx, func(c live.Change) error {
+		s.Changes.Add(&c)
+		shown, err := p.shows(ctx, &c)
+		if err != nil {
+			return fmt.Errorf("%s: %w", tree.Quote(c.Path), err)
+		}
+		if shown {
+			return nil
+		}
+		s.Missing.Add(&c)
+		if len(s.Examples) < examplesShown {
+			s.Examples = append(s.Examples, "/"+tree.Escape(c.Path))
+		}
+		return nil
+	})
+}
+
+// shows tells whether the new base shows a path as it is in the merged tree of
+// the old one. Times of directories do not count: they follow from what is in
+// them, and from what was there for a while.
+func (p *Plan) shows(ctx context.Context, c *live.Change) (bool, error) {
+	if slices.Contains(p.live.Layout.Traits().Stamped, c.Path) {
+		return true, nil // they tell of a base, and no other holds them
+	}
+	n, err := p.from.Base.Root.Lookup(c.Path)
+	if err != nil {
+		return false, err
+	}
+	if c.New == nil || n == nil {
+		return c.New == nil && n == nil, nil
+	}
+	a, b := *c.New, *n
+	if a.Type == tree.Directory && b.Type == tree.Directory {
+		a.Dir, b.Dir, a.Mtime = tree.List(nil), tree.List(nil), b.Mtime
+	} else if a.Type == tree.Directory || b.Type == tree.Directory {
+		return false, nil
+	}
+	o := tree.CompareOptions{WholeSeconds: true} // what makes snapshots may keep no more
+	if p.from.Base.Inner == nil {
+		o.IgnoreXattr = func(name string) bool { return !squash.HoldsXattr(name) }
+	}
+	errOther := errors.New("another")
+	err = tree.Compare(ctx, &a, &b, o, func(tree.Change) error { return errOther })
+	if errors.Is(err, errOther) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// mustPart tells whether the former overlay must not be met with the new base
+// by a boot in between: it was written over another one. With other version ids
+// a boot tells by itself.
+func (p *Plan) mustPart() (bool, error) {
+	l := p.live
+	if len(p.swap.Parts) == 0 || l.Overlay.Empty && l.COW() == nil {
+		return false, nil
+	}
+	return l.LaidOver(live.VID(p.Summary.VID))
+}
+
+// mayLie refuses to lay the overlay over the new base where its content only has
+// a meaning over the old one.
+func (p *Plan) mayLie() error {
+	l := p.live
+	o := l.Overlay
+	if o.COW != nil {
+		return refusal.New(live.CopyHint+"; --overlay reset then sets it aside",
+			"%s holds chunks of the file system in the present base, which mean nothing over another", o.Path)
+	}
+	if leans, err := o.DependsOnBase(); err != nil {
+		return err
+	} else if leans {
+		return refusal.New("--overlay rebase carries over what it shows, --overlay reset sets it aside",
+			"%s refers to files of the present base (redirects, metacopies or index entries), so that it cannot lie over another", o.Path)
+	}
+	for _, name := range rebase.DatabasePaths() {
+		for _, layer := range o.Tops() {
+			if n, err := layer.Lookup(name); err != nil {
+				return err
+			} else if n != nil {
+				p.warn("%s holds a database of packages (/%s), which hides that of the new base: it does not know of what the new base brings", o.Name(), name)
+				return nil
+			}
+		}
+	}
+	p.warn("what %s holds hides what the new base has in its place", o.Name())
+	return nil
+}
+
+// keep plans the overlay that lies over the new base: the present one without
+// what names inodes of the old base. A directory stays where it is.
+func (p *Plan) keep(ctx context.Context) (err error) {
+	l := p.live
+	met, err := l.LaidOver(live.VID(p.Summary.VID))
+	if err != nil {
+		return err
+	}
+	// By inode number the new base may have anything.
+	if met {
+		if met, err = l.Astray(ctx, p.from.Base); err != nil {
+			return err
+		}
+	}
+	p.swap.Apart = met
+	if l.Layout.Traits().VersionIDs {
+		p.swap.Parts, err = p.fresh.Parts()
+		return err
+	}
+	if l.Overlay.Image == nil {
+		p.warn("%s stays as it is and is not copied: to go back with relive rollback, move it away first", l.Rel(l.Overlay.Path))
+		if p.swap.Apart = false; !met {
+			return nil
+		}
+	}
+	p.swap.Parts, err = p.swap.KeepLayer(p.fresh.Now)
+	return err
+}
