@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"relive/extfs/mkfs"
+	"relive/remaster/changes"
 	"relive/remaster/compact"
 	"relive/remaster/live"
 	"relive/remaster/status"
@@ -67,7 +68,7 @@ func FuzzLiveDir(f *testing.F) {
 		}
 		defer l.Close()
 		_, _ = status.Of(l, ctx, env)
-		_ = l.Changes(ctx, func(live.Change) error { return nil })
+		_ = changes.All(l, ctx, func(changes.Change) error { return nil })
 		_, _ = compact.New(l, ctx, env, compact.Options{KeepOld: 1})
 		if ctx.Err() != nil {
 			t.Error("it took more than 20 s")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/remaster/changes"
 	"relive/remaster/compact"
 	"relive/remaster/live"
 	"relive/remaster/rollback"
@@ -334,7 +335,7 @@ func (m *medium) diffTruth(view string) {
 	systest.Must(m.t, err)
 	defer l.Close()
 	got := map[string]bool{}
-	systest.Must(m.t, l.Changes(m.t.Context(), func(c live.Change) error {
+	systest.Must(m.t, changes.All(l, m.t.Context(), func(c changes.Change) error {
 		got[c.Path] = true
 		return nil
 	}))

@@ -34,7 +34,7 @@ func tryRebase(t testing.TB, e *job.Env, dir, onto string, o rebase.Options) (*u
 		if err != nil {
 			return nil, err
 		}
-	} else if from, err = source(t, e, onto); err != nil {
+	} else if from, err = runSource(t, e, onto); err != nil {
 		return nil, err
 	}
 	defer from.Close()

@@ -16,6 +16,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/source"
 	"relive/remaster/status"
 	"relive/squash"
 	"relive/squash/codec"
@@ -234,7 +235,7 @@ func write(t testing.TB, path string, content []byte, perm os.FileMode) {
 // openTree opens a source with relive's readers, until the end of the test.
 func openTree(t testing.TB, path, layer string) *tree.Node {
 	t.Helper()
-	root, c, err := live.OpenTree(context.Background(), environment(t, codec.Auto), path, layer, "")
+	root, c, err := source.Open(context.Background(), environment(t, codec.Auto), path, layer, "")
 	systest.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return root

@@ -16,6 +16,7 @@ import (
 	"relive/remaster/refusal"
 	"relive/remaster/rollback"
 	"relive/remaster/sets"
+	"relive/remaster/source"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -153,7 +154,7 @@ func TestRestampTruth(t *testing.T) {
 
 func setTree(t testing.TB, dir, set string) *tree.Node {
 	t.Helper()
-	root, c, err := live.OpenTree(t.Context(), environment(t, codec.Auto), dir, "", "", live.WithSet(set))
+	root, c, err := source.Open(t.Context(), environment(t, codec.Auto), dir, "", "", live.WithSet(set))
 	systest.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return root

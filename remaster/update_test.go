@@ -32,7 +32,7 @@ func isoOf(t testing.TB, dir string) string {
 }
 
 // source opens where an update takes a base from.
-func source(t testing.TB, e *job.Env, path string) (*live.Live, error) {
+func runSource(t testing.TB, e *job.Env, path string) (*live.Live, error) {
 	t.Helper()
 	if stat(t, path).IsDir() {
 		return live.Open(t.Context(), e, path)
@@ -43,7 +43,7 @@ func source(t testing.TB, e *job.Env, path string) (*live.Live, error) {
 // tryUpdate updates a live directory.
 func tryUpdate(t testing.TB, e *job.Env, dir, from string, o update.Options) (*update.Result, error) {
 	t.Helper()
-	src, err := source(t, e, from)
+	src, err := runSource(t, e, from)
 	systest.Must(t, err)
 	defer src.Close()
 	opened, err := live.Open(t.Context(), e, dir)

@@ -7,25 +7,26 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster/bytesize"
+	"relive/remaster/changes"
 	"relive/remaster/live"
 	"relive/tree"
 )
 
 // diffEntry is one line of a diff as JSON.
 type diffEntry struct {
-	Path    string          `json:"path"` // escaped as in a manifest
-	Kind    live.ChangeKind `json:"kind"`
-	What    string          `json:"what"`
-	OldType string          `json:"old_type,omitempty"`
-	NewType string          `json:"new_type,omitempty"`
-	OldSize int64           `json:"old_size"`
-	NewSize int64           `json:"new_size"`
+	Path    string       `json:"path"` // escaped as in a manifest
+	Kind    changes.Kind `json:"kind"`
+	What    string       `json:"what"`
+	OldType string       `json:"old_type,omitempty"`
+	NewType string       `json:"new_type,omitempty"`
+	OldSize int64        `json:"old_size"`
+	NewSize int64        `json:"new_size"`
 }
 
 // diffTop are the totals below one top directory.
 type diffTop struct {
 	Directory string `json:"directory"`
-	live.ChangeTotals
+	changes.Totals
 }
 
 func (a *app) diffCommand() *cobra.Command {
@@ -49,7 +50,7 @@ pattern is listed.`,
 			if sortBy != "path" && sortBy != "size" {
 				return usageError{errFlag("--sort", sortBy, "path or size")}
 			}
-			want, err := live.PathFilter(args[1:])
+			want, err := changes.PathFilter(args[1:])
 			if err != nil {
 				return usageError{err}
 			}
@@ -85,13 +86,13 @@ func (a *app) diff(c *cobra.Command, l *live.Live, want func(string) bool, sortB
 	}
 	entries := []diffEntry{}
 	tops := map[string]*diffTop{}
-	var total live.ChangeTotals
+	var total changes.Totals
 	var unreadable tree.Unreadable
-	err := l.ReadableChanges(c.Context(), func(ch live.Change) error {
+	err := changes.Readable(l, c.Context(), func(ch changes.Change) error {
 		if !want(ch.Path) || len(kinds) > 0 && !slices.Contains(kinds, string(ch.Kind)) {
 			return nil
 		}
-		top := live.TopDirectory(ch.Path)
+		top := changes.TopDirectory(ch.Path)
 		if tops[top] == nil {
 			tops[top] = &diffTop{Directory: tree.Escape(top)}
 		}
@@ -134,10 +135,10 @@ func (a *app) diff(c *cobra.Command, l *live.Live, want func(string) bool, sortB
 	warnings := unreadable.Warnings()
 	if a.json {
 		err := a.printJSON(struct {
-			Changes  []diffEntry       `json:"changes"`
-			Top      []diffTop         `json:"top"`
-			Total    live.ChangeTotals `json:"total"`
-			Warnings []string          `json:"warnings,omitempty"`
+			Changes  []diffEntry    `json:"changes"`
+			Top      []diffTop      `json:"top"`
+			Total    changes.Totals `json:"total"`
+			Warnings []string       `json:"warnings,omitempty"`
 		}{entries, sums, total, warnings})
 		if err == nil && len(warnings) > 0 {
 			return errWarned
@@ -155,11 +156,11 @@ func (a *app) diff(c *cobra.Command, l *live.Live, want func(string) bool, sortB
 		a.printf("\n")
 	}
 	a.printf("%-24s %8s %8s %8s %8s %8s %12s\n", "top directory", "added", "changed", "metadata", "replaced", "deleted", "content")
-	line := func(name string, t *live.ChangeTotals) {
+	line := func(name string, t *changes.Totals) {
 		a.printf("%-24s %8d %8d %8d %8d %8d %12s\n", name, t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted, bytesize.Format(t.AddedBytes))
 	}
 	for i := range sums {
-		line(sums[i].Directory, &sums[i].ChangeTotals)
+		line(sums[i].Directory, &sums[i].Totals)
 	}
 	line("total", &total)
 	return a.showWarnings(warnings, errWarned)
@@ -168,23 +169,23 @@ func (a *app) diff(c *cobra.Command, l *live.Live, want func(string) bool, sortB
 // diffLine says what happened to a path.
 func diffLine(e *diffEntry) string {
 	switch e.Kind {
-	case live.Added:
+	case changes.Added:
 		if e.NewType == "file" {
 			return e.Path + " (" + bytesize.Format(e.NewSize) + ")"
 		}
 		return e.Path + " (" + e.NewType + ")"
-	case live.Deleted:
+	case changes.Deleted:
 		if e.OldType == "file" {
 			return e.Path + " (" + bytesize.Format(e.OldSize) + ")"
 		}
 		return e.Path + " (" + e.OldType + ")"
-	case live.Replaced:
+	case changes.Replaced:
 		return e.Path + " (" + e.OldType + " -> " + e.NewType + ")"
-	case live.Content:
+	case changes.Content:
 		return e.Path + " (" + bytesize.Format(e.OldSize) + " -> " + bytesize.Format(e.NewSize) + ")"
 	}
 	return e.Path + " (" + e.What + ")"
 }
 
 // changeLetters stand for the kinds of changes.
-var changeLetters = map[live.ChangeKind]string{live.Added: "A", live.Deleted: "D", live.Content: "C", live.Metadata: "M", live.Replaced: "R"}
+var changeLetters = map[changes.Kind]string{changes.Added: "A", changes.Deleted: "D", changes.Content: "C", changes.Metadata: "M", changes.Replaced: "R"}

@@ -17,6 +17,7 @@ import (
 	"relive/remaster/newfile"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/source"
 	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -147,7 +148,7 @@ func (a *app) openOrigin(c *cobra.Command, origin string) (tree.Content, error) 
 	if err != nil {
 		return nil, err
 	}
-	root, closer, err := live.OpenTree(c.Context(), e, file, "", "")
+	root, closer, err := source.Open(c.Context(), e, file, "", "")
 	if err != nil {
 		return nil, err
 	}

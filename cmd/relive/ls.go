@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relive/remaster/bytesize"
-	"relive/remaster/live"
+	"relive/remaster/source"
 	"relive/remaster/unmatched"
 	"relive/tree"
 )
@@ -95,7 +95,7 @@ func (a *app) ls(ctx context.Context, args []string, f *lsFlags) error {
 	if err != nil {
 		return err
 	}
-	root, closer, err := live.OpenTree(ctx, e, args[0], f.layer, f.on, a.options()...)
+	root, closer, err := source.Open(ctx, e, args[0], f.layer, f.on, a.options()...)
 	if err != nil {
 		return err
 	}

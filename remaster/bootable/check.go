@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/changes"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -83,11 +84,11 @@ func CheckLeftOut(l *live.Live, ctx context.Context, now *tree.Node, excluded in
 	left := int64(-1) // the root is never excluded
 	err = tree.Walk(ctx, now, func(string, *tree.Node) error {
 		if left++; left > excluded {
-			return live.ErrDiffers
+			return changes.ErrDiffers
 		}
 		return nil
 	})
-	if errors.Is(err, live.ErrDiffers) || err == nil && left >= excluded {
+	if errors.Is(err, changes.ErrDiffers) || err == nil && left >= excluded {
 		return nil, nil
 	}
 	if err != nil {

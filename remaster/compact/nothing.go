@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"relive/dmmerge"
+	"relive/remaster/changes"
 	"relive/remaster/live"
 )
 
@@ -30,7 +31,7 @@ func (p *Plan) checkNothing(ctx context.Context) error {
 	case o.Empty:
 		s.Nothing = o.Name() + " is empty"
 	default:
-		same, err := l.ShowsBase(ctx)
+		same, err := changes.ShowsBase(l, ctx)
 		if err != nil || !same {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relive/remaster/bootable"
+	"relive/remaster/changes"
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
@@ -62,16 +63,16 @@ type RuleCount struct {
 
 // Share are changes that meet the same fate.
 type Share struct {
-	live.ChangeTotals
+	changes.Totals
 	// First are the first of them, escaped.
 	First []Change `json:"first"`
 }
 
 // Change is a path that the overlay changes.
 type Change struct {
-	Path string          `json:"path"`
-	Kind live.ChangeKind `json:"kind"`
-	Size int64           `json:"size"`
+	Path string       `json:"path"`
+	Kind changes.Kind `json:"kind"`
+	Size int64        `json:"size"`
 }
 
 // resetShown is how many paths of each fate a summary names.
@@ -178,8 +179,8 @@ func (p *Plan) tellMatches(m *keepMatcher, l *live.Live, allow bool) error {
 // count tells what of the overlay is kept and what is lost.
 func (p *Plan) count(ctx context.Context, e *job.Env, l *live.Live, want *tree.Node) error {
 	e.Phase("counting", 0)
-	share := func(to *Share) func(live.Change) error {
-		return func(c live.Change) error {
+	share := func(to *Share) func(changes.Change) error {
+		return func(c changes.Change) error {
 			to.Add(&c)
 			if len(to.First) < resetShown {
 				to.First = append(to.First, Change{Path: "/" + tree.Escape(c.Path), Kind: c.Kind, Size: c.Size()})
@@ -188,11 +189,11 @@ func (p *Plan) count(ctx context.Context, e *job.Env, l *live.Live, want *tree.N
 		}
 	}
 	if want != l.Base.Root {
-		if err := l.ChangesBetween(ctx, l.Base.Root, want, share(&p.Summary.Kept), nil); err != nil {
+		if err := changes.ChangesBetween(l, ctx, l.Base.Root, want, share(&p.Summary.Kept), nil); err != nil {
 			return err
 		}
 	}
-	return l.ChangesBetween(ctx, want, l.Merged, share(&p.Summary.Lost), nil)
+	return changes.ChangesBetween(l, ctx, want, l.Merged, share(&p.Summary.Lost), nil)
 }
 
 // planEmpty plans the overlay that a compaction leaves: one that holds nothing.

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"relive/overlay"
+	"relive/remaster/changes"
 	"relive/remaster/exclude"
 	"relive/remaster/job"
 	"relive/remaster/live"
@@ -63,8 +64,8 @@ type Summary struct {
 	job.Standing           // the rootfs holds this very layer already
 	// Changes are those against what the rootfs showed. Files of the same size and
 	// time are taken for the same, as rsync does.
-	Changes  live.ChangeTotals `json:"changes"`
-	Excluded Excluded          `json:"excluded"`
+	Changes  changes.Totals `json:"changes"`
+	Excluded Excluded       `json:"excluded"`
 	// Held are files that changed while they were read. What is saved of each is
 	// what it was at one moment.
 	Held  []string `json:"held"`
@@ -236,13 +237,13 @@ func quickly(_ string, a, b *tree.Node) (bool, error) {
 }
 
 // changes counts what shows otherwise than with the present rootfs.
-func (p *Plan) changes(ctx context.Context, shown *tree.Node) (t live.ChangeTotals, err error) {
+func (p *Plan) changes(ctx context.Context, shown *tree.Node) (t changes.Totals, err error) {
 	was := p.live.Merged
 	if was == nil {
 		was = p.live.Base.Root
 	}
 	err = tree.Compare(ctx, was, shown, tree.CompareOptions{TrustInode: true, SameContent: quickly}, func(c tree.Change) error {
-		out := live.Change{Path: c.Path, Kind: live.KindOf(c.Diff), Diff: c.Diff, Old: c.A, New: c.B}
+		out := changes.Change{Path: c.Path, Kind: changes.KindOf(c.Diff), Diff: c.Diff, Old: c.A, New: c.B}
 		t.Add(&out)
 		return nil
 	})

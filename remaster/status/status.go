@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relive/dmmerge"
+	"relive/remaster/changes"
 	"relive/remaster/compact"
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
@@ -59,11 +60,11 @@ type BaseStatus struct {
 // OverlayStatus describes the overlay.
 type OverlayStatus struct {
 	live.ImageStatus
-	Form     live.Form         `json:"form"`
-	Empty    bool              `json:"empty"`
-	VID      string            `json:"vid"`
-	VIDState live.VIDState     `json:"vid_state"`
-	Changes  live.ChangeTotals `json:"changes"`
+	Form     live.Form      `json:"form"`
+	Empty    bool           `json:"empty"`
+	VID      string         `json:"vid"`
+	VIDState live.VIDState  `json:"vid_state"`
+	Changes  changes.Totals `json:"changes"`
 	// COW is the state of a device-mapper snapshot. The figures of
 	// ImageStatus are then of the merged file system, but for the path and the
 	// sizes, which are the overlay's.
@@ -220,7 +221,7 @@ func overlayStatus(l *live.Live, ctx context.Context, e *job.Env, vids live.VIDs
 		return nil, err
 	}
 	e.Phase("comparing "+o.Name()+" with "+l.Base.Name(), 0)
-	err = l.ReadableChanges(ctx, func(c live.Change) error {
+	err = changes.Readable(l, ctx, func(c changes.Change) error {
 		s.Changes.Add(&c)
 		return nil
 	}, unreadable.Add)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/changes"
 	"relive/remaster/live"
 	"relive/remaster/rebase"
 	"relive/remaster/refusal"
@@ -23,9 +24,9 @@ type Overlay struct {
 	// Changes are those of the overlay against the present base; Missing are those
 	// of them that the new base does not show. They are counted where the fate
 	// depends on them.
-	Changes  live.ChangeTotals `json:"changes"`
-	Missing  live.ChangeTotals `json:"missing"`
-	Examples []string          `json:"examples,omitempty"` // paths that are missing
+	Changes  changes.Totals `json:"changes"`
+	Missing  changes.Totals `json:"missing"`
+	Examples []string       `json:"examples,omitempty"` // paths that are missing
 }
 
 // Fate is what becomes of an overlay when the base below it is replaced.
@@ -200,7 +201,7 @@ func (p *Plan) rebase(ctx context.Context) error {
 func (p *Plan) missing(ctx context.Context) error {
 	l, s := p.live, &p.Summary.Overlay
 	p.env.Phase("looking for the changes of "+l.Overlay.Name()+" in the new base", 0)
-	return l.Changes(ctx, func(c live.Change) error {
+	return changes.All(l, ctx, func(c changes.Change) error {
 		s.Changes.Add(&c)
 		shown, err := p.shows(ctx, &c)
 		if err != nil {
@@ -220,7 +221,7 @@ func (p *Plan) missing(ctx context.Context) error {
 // shows tells whether the new base shows a path as it is in the merged tree of
 // the old one. Times of directories do not count: they follow from what is in
 // them, and from what was there for a while.
-func (p *Plan) shows(ctx context.Context, c *live.Change) (bool, error) {
+func (p *Plan) shows(ctx context.Context, c *changes.Change) (bool, error) {
 	if slices.Contains(p.live.Layout.Traits().Stamped, c.Path) {
 		return true, nil // they tell of a base, and no other holds them
 	}

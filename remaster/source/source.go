@@ -1,4 +1,4 @@
-package live
+package source
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"relive/extfs"
 	"relive/remaster/job"
+	"relive/remaster/live"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/squash"
@@ -17,11 +18,11 @@ import (
 	"relive/tree/hostfs"
 )
 
-// OpenTree opens anything that can be shown as a tree: a live directory (layer
+// Open opens anything that can be shown as a tree: a live directory (layer
 // says whether merged, base or overlay; "" is merged), any other directory, a
 // SquashFS image, an ext2/3/4 image, or the live system on a stick, which on
 // names where there are several.
-func OpenTree(ctx context.Context, e *job.Env, path, layer, on string, opts ...Option) (*tree.Node, io.Closer, error) {
+func Open(ctx context.Context, e *job.Env, path, layer, on string, opts ...live.Option) (*tree.Node, io.Closer, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err
@@ -35,14 +36,14 @@ func OpenTree(ctx context.Context, e *job.Env, path, layer, on string, opts ...O
 			return root, c, err
 		}
 	}
-	l, err := OpenOnStick(ctx, e, path, on, opts...)
+	l, err := live.OpenOnStick(ctx, e, path, on, opts...)
 	if err != nil {
-		if layer == "" && (errors.Is(err, tree.ErrUnsupported) || errors.Is(err, ErrNoLayout)) {
+		if layer == "" && (errors.Is(err, tree.ErrUnsupported) || errors.Is(err, live.ErrNoLayout)) {
 			err = refusal.WithHint(fmt.Errorf("%s: neither a SquashFS nor an ext image, nor a stick with a live system: %w", path, err), refusal.Hint(err))
 		}
 		return nil, nil, err
 	}
-	return l.layer(path, layer)
+	return layerTree(l, path, layer)
 }
 
 // errNoImage is the error of a file that is no image of a file system that can
@@ -51,7 +52,7 @@ var errNoImage = errors.New("no image of a file system")
 
 // openImageTree opens a SquashFS or ext image.
 func openImageTree(e *job.Env, path string) (*tree.Node, io.Closer, error) {
-	res, err := ProbeFile(Host{}, path)
+	res, err := live.ProbeFile(live.Host{}, path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,20 +90,20 @@ func closeOnError(root *tree.Node, c io.Closer, err error) (*tree.Node, io.Close
 	return root, c, nil
 }
 
-func openDirTree(ctx context.Context, e *job.Env, path, layer string, opts []Option) (*tree.Node, io.Closer, error) {
-	l, err := Open(ctx, e, path, opts...)
-	if errors.Is(err, ErrNoLayout) && layer == "" {
+func openDirTree(ctx context.Context, e *job.Env, path, layer string, opts []live.Option) (*tree.Node, io.Closer, error) {
+	l, err := live.Open(ctx, e, path, opts...)
+	if errors.Is(err, live.ErrNoLayout) && layer == "" {
 		root, err := hostfs.Open(path)
 		return root, tree.Closers{}, err
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return l.layer(path, layer)
+	return layerTree(l, path, layer)
 }
 
-// layer gives one layer's tree; l is closed with it.
-func (l *Live) layer(path, layer string) (*tree.Node, io.Closer, error) {
+// layerTree gives one layer's tree; l is closed with it.
+func layerTree(l *live.Live, path, layer string) (*tree.Node, io.Closer, error) {
 	root := l.Merged
 	switch layer {
 	case "", "merged":

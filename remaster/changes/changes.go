@@ -1,4 +1,4 @@
-package live
+package changes
 
 import (
 	"context"
@@ -8,27 +8,28 @@ import (
 	"strings"
 
 	"relive/extfs"
+	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/tree"
 )
 
-// ChangeKind is what an overlay does to a path.
-type ChangeKind string
+// Kind is what an overlay does to a path.
+type Kind string
 
 // The kinds.
 const (
-	Added    ChangeKind = "added"
-	Deleted  ChangeKind = "deleted"
-	Content  ChangeKind = "content"  // other bytes, maybe other metadata too
-	Metadata ChangeKind = "metadata" // same content, other owner, mode, time, attributes, links or target
-	Replaced ChangeKind = "replaced" // by another type
+	Added    Kind = "added"
+	Deleted  Kind = "deleted"
+	Content  Kind = "content"  // other bytes, maybe other metadata too
+	Metadata Kind = "metadata" // same content, other owner, mode, time, attributes, links or target
+	Replaced Kind = "replaced" // by another type
 )
 
 // Change is one path that an overlay changes against its base.
 type Change struct {
 	Path string
-	Kind ChangeKind
+	Kind Kind
 	Diff tree.Difference
 	// Old and New are the nodes of the base and of the merged tree, nil where
 	// there is none.
@@ -48,25 +49,25 @@ func (c *Change) Size() int64 {
 	return n.Size
 }
 
-// Changes calls fn for every path that the overlay changes, in the tree's
+// All calls fn for every path that the overlay changes, in the tree's
 // order. Files that the overlay holds, but equal to the base, are no changes,
 // nor are parts of a second, which no base holds, and the version file that
 // every boot writes.
-func (l *Live) Changes(ctx context.Context, fn func(Change) error) error {
-	return l.ReadableChanges(ctx, fn, nil)
+func All(l *live.Live, ctx context.Context, fn func(Change) error) error {
+	return Readable(l, ctx, fn, nil)
 }
 
-// ReadableChanges is Changes for those who only look: it goes on without what
+// Readable is Changes for those who only look: it goes on without what
 // cannot be read, for which bad is called.
-func (l *Live) ReadableChanges(ctx context.Context, fn func(Change) error, bad func(path string, err error) error) error {
+func Readable(l *live.Live, ctx context.Context, fn func(Change) error, bad func(path string, err error) error) error {
 	if l.Overlay == nil || l.Overlay.Union == nil && l.Overlay.COW == nil {
 		return nil
 	}
-	return l.ChangesBetween(ctx, l.Base.Root, l.Merged, fn, bad)
+	return ChangesBetween(l, ctx, l.Base.Root, l.Merged, fn, bad)
 }
 
 // ChangesBetween is Changes for two trees of nodes of the base and of the overlay.
-func (l *Live) ChangesBetween(ctx context.Context, from, to *tree.Node, fn func(Change) error, bad func(path string, err error) error) error {
+func ChangesBetween(l *live.Live, ctx context.Context, from, to *tree.Node, fn func(Change) error, bad func(path string, err error) error) error {
 	o := tree.CompareOptions{Bad: bad}
 	if s := l.COW(); s != nil {
 		// Two states of one file system, which holds all of a time.
@@ -79,7 +80,7 @@ func (l *Live) ChangesBetween(ctx context.Context, from, to *tree.Node, fn func(
 		o.SameContent = func(_ string, a, b *tree.Node) (bool, error) { return stored.Same(a, b) }
 	}
 	return tree.Compare(ctx, from, to, o, func(c tree.Change) error {
-		if c.Path == RootVIDFile {
+		if c.Path == live.RootVIDFile {
 			return nil
 		}
 		out := Change{Path: c.Path, Kind: KindOf(c.Diff), Diff: c.Diff, Old: c.A, New: c.B}
@@ -88,7 +89,7 @@ func (l *Live) ChangesBetween(ctx context.Context, from, to *tree.Node, fn func(
 }
 
 // KindOf tells what kind of change a difference is.
-func KindOf(d tree.Difference) ChangeKind {
+func KindOf(d tree.Difference) Kind {
 	switch {
 	case d&tree.Only != 0:
 		return Added
@@ -102,8 +103,8 @@ func KindOf(d tree.Difference) ChangeKind {
 	return Metadata
 }
 
-// ChangeTotals count changes.
-type ChangeTotals struct {
+// Totals count changes.
+type Totals struct {
 	Added    int64 `json:"added"`
 	Deleted  int64 `json:"deleted"`
 	Content  int64 `json:"content"`
@@ -116,7 +117,7 @@ type ChangeTotals struct {
 }
 
 // Add counts one more.
-func (t *ChangeTotals) Add(c *Change) {
+func (t *Totals) Add(c *Change) {
 	switch c.Kind {
 	case Added:
 		t.Added++
@@ -136,7 +137,7 @@ func (t *ChangeTotals) Add(c *Change) {
 }
 
 // Sum is the number of changes.
-func (t *ChangeTotals) Sum() int64 {
+func (t *Totals) Sum() int64 {
 	return t.Added + t.Deleted + t.Content + t.Metadata + t.Replaced
 }
 
@@ -183,8 +184,8 @@ var ErrDiffers = errors.New("differs")
 
 // ShowsBase reports whether base and overlay show what the base alone shows, but
 // for the traces that a boot itself leaves.
-func (l *Live) ShowsBase(ctx context.Context) (bool, error) {
-	err := l.Changes(ctx, func(Change) error { return ErrDiffers })
+func ShowsBase(l *live.Live, ctx context.Context) (bool, error) {
+	err := All(l, ctx, func(Change) error { return ErrDiffers })
 	if errors.Is(err, ErrDiffers) {
 		return false, nil
 	}

@@ -1,0 +1,3 @@
+// Package doctor finds what ails a live system and tells what can be done about
+// it. It changes nothing.
+package doctor

@@ -1,0 +1,2 @@
+// Package readback compares what was written with what it was made from.
+package readback

@@ -1,0 +1,2 @@
+// Package resize gives the images of an overlay and of homes another size.
+package resize

@@ -1,0 +1,2 @@
+// Package rollback goes back to the state before the last compaction or update.
+package rollback

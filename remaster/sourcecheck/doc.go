@@ -1,0 +1,3 @@
+// Package sourcecheck compares files with the sums that stand beside them, while
+// they are copied.
+package sourcecheck

@@ -1,0 +1,2 @@
+// Package status gathers what there is to know of a live directory.
+package status
