@@ -24,7 +24,7 @@ func diagnose(t testing.TB, dir string) *doctor.Diagnosis {
 	l, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer l.Close()
-	d, err := doctor.Diagnose(l, t.Context(), e)
+	d, err := doctor.Diagnose(t.Context(), e, l)
 	systest.Must(t, err)
 	for _, f := range d.Findings {
 		if f.What == "" || f.Do == "" || f.Sure == "" || strings.Contains(f.What, "%!") {

@@ -78,7 +78,7 @@ func trySnapshot(t testing.TB, dir string, o snapshot.Options) (*snapshot.Result
 	l, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer l.Close()
-	p, err := snapshot.New(l, t.Context(), e, o)
+	p, err := snapshot.New(t.Context(), e, l, o)
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func TestFixtureVerbs(t *testing.T) {
 					from, err := opened.OpenBase(e, onto)
 					systest.Must(t, err)
 					defer from.Close()
-					p, err := update.New(opened, t.Context(), e, from, update.Options{Overlay: update.OverlayRebase, Force: true, NoKernel: true})
+					p, err := update.New(t.Context(), e, opened, from, update.Options{Overlay: update.OverlayRebase, Force: true, NoKernel: true})
 					if err != nil {
 						t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
 					}

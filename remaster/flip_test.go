@@ -279,7 +279,7 @@ func flips(t *testing.T) []*flipped {
 	}
 	compactAt := func(level int) func(ctx context.Context, e *job.Env, dir string) error {
 		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
-			p, err := compact.New(l, ctx, e, compact.Options{KeepOld: 1, Level: level})
+			p, err := compact.New(ctx, e, l, compact.Options{KeepOld: 1, Level: level})
 			if err != nil {
 				return err
 			}
@@ -290,7 +290,7 @@ func flips(t *testing.T) []*flipped {
 	compact := compactAt(0)
 	resetWith := func(o reset.Options) func(ctx context.Context, e *job.Env, dir string) error {
 		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
-			p, err := reset.New(l, ctx, e, o)
+			p, err := reset.New(ctx, e, l, o)
 			if err != nil {
 				return err
 			}
@@ -300,7 +300,7 @@ func flips(t *testing.T) []*flipped {
 	}
 	resizeWith := func(o resize.Options) func(ctx context.Context, e *job.Env, dir string) error {
 		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
-			p, err := resize.New(l, ctx, e, o)
+			p, err := resize.New(ctx, e, l, o)
 			if err != nil {
 				return err
 			}
@@ -310,7 +310,7 @@ func flips(t *testing.T) []*flipped {
 	}
 	homes := func(o synchome.Options) func(ctx context.Context, e *job.Env, dir string) error {
 		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
-			p, err := synchome.New(l, ctx, e, o)
+			p, err := synchome.New(ctx, e, l, o)
 			if err != nil {
 				return err
 			}
@@ -330,7 +330,7 @@ func flips(t *testing.T) []*flipped {
 			}
 			defer from.Close()
 			o.Force, o.NoKernel = true, true
-			p, err := update.New(l, ctx, e, from, o)
+			p, err := update.New(ctx, e, l, from, o)
 			if err != nil {
 				return err
 			}
@@ -345,7 +345,7 @@ func flips(t *testing.T) []*flipped {
 	write(t, ram+"/upper/etc/newest", []byte("newest\n"), 0o644)
 	systest.Must(t, os.Mkdir(ram+"/work", 0o755))
 	save := opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
-		p, err := save.New(l, ctx, e, ram, save.Options{KeepOld: 1, All: true, Force: true})
+		p, err := save.New(ctx, e, l, ram, save.Options{KeepOld: 1, All: true, Force: true})
 		if err != nil {
 			return err
 		}

@@ -67,9 +67,9 @@ func FuzzLiveDir(f *testing.F) {
 			return
 		}
 		defer l.Close()
-		_, _ = status.Of(l, ctx, env)
-		_ = changes.All(l, ctx, func(changes.Change) error { return nil })
-		_, _ = compact.New(l, ctx, env, compact.Options{KeepOld: 1})
+		_, _ = status.Of(ctx, env, l)
+		_ = changes.All(ctx, l, func(changes.Change) error { return nil })
+		_, _ = compact.New(ctx, env, l, compact.Options{KeepOld: 1})
 		if ctx.Err() != nil {
 			t.Error("it took more than 20 s")
 		}

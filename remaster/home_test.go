@@ -27,7 +27,7 @@ func syncHome(t testing.TB, e *job.Env, dir string, o synchome.Options) (*syncho
 		return nil, err
 	}
 	defer l.Close()
-	p, err := synchome.New(l, t.Context(), e, o)
+	p, err := synchome.New(t.Context(), e, l, o)
 	if err != nil {
 		return nil, err
 	}

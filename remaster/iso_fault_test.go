@@ -230,7 +230,7 @@ func TestISOReadBack(t *testing.T) {
 		live, err := live.Open(t.Context(), e, l.dir)
 		systest.Must(t, err)
 		defer live.Close()
-		p, err := snapshot.New(live, t.Context(), e, o)
+		p, err := snapshot.New(t.Context(), e, live, o)
 		systest.Must(t, err)
 		defer p.Close()
 		_, err = p.Run(t.Context())

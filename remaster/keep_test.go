@@ -40,7 +40,7 @@ func runReset(t testing.TB, dir string, o reset.Options) *reset.Result {
 	l, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer l.Close()
-	p, err := reset.New(l, t.Context(), e, o)
+	p, err := reset.New(t.Context(), e, l, o)
 	if err != nil {
 		t.Fatalf("plan: %v (hint: %s)", err, refusal.Hint(err))
 	}

@@ -335,7 +335,7 @@ func (m *medium) diffTruth(view string) {
 	systest.Must(m.t, err)
 	defer l.Close()
 	got := map[string]bool{}
-	systest.Must(m.t, changes.All(l, m.t.Context(), func(c changes.Change) error {
+	systest.Must(m.t, changes.All(m.t.Context(), l, func(c changes.Change) error {
 		got[c.Path] = true
 		return nil
 	}))

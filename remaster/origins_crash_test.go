@@ -653,7 +653,7 @@ func (o *originsCrash) run() {
 				return err
 			}
 			defer l.Close()
-			p, err := compact.New(l, t.Context(), e, co)
+			p, err := compact.New(t.Context(), e, l, co)
 			if err != nil {
 				return err
 			}

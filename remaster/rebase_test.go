@@ -38,7 +38,7 @@ func tryRebase(t testing.TB, e *job.Env, dir, onto string, o rebase.Options) (*u
 		return nil, err
 	}
 	defer from.Close()
-	p, err := update.New(l, t.Context(), e, from, update.Options{Overlay: update.OverlayRebase, Rebase: o, KeepOld: 1, NoKernel: true})
+	p, err := update.New(t.Context(), e, l, from, update.Options{Overlay: update.OverlayRebase, Rebase: o, KeepOld: 1, NoKernel: true})
 	if err != nil {
 		return nil, err
 	}
@@ -326,7 +326,7 @@ func TestRebaseInPlace(t *testing.T) {
 		e := environment(t, codec.Auto)
 		l, err := live.Open(t.Context(), e, d, live.WithSet("work"))
 		systest.Must(t, err)
-		p, err := rebase.NewRestamp(l, t.Context(), e, rebase.RestampOptions{KeepOld: 1, Rebase: rebase.Options{Prefer: prefer}})
+		p, err := rebase.NewRestamp(t.Context(), e, l, rebase.RestampOptions{KeepOld: 1, Rebase: rebase.Options{Prefer: prefer}})
 		systest.Must(t, err)
 		systest.Must(t, p.Run(t.Context()))
 		if r := p.Summary.Rebase; r.Conflicts != 1 || r.Overlay+r.NewBase != 1 || !strings.HasSuffix(p.Summary.Former, "linuxfs.old") {

@@ -60,7 +60,7 @@ func relayer(t testing.TB, e *job.Env, dir string, want func(l *live.Live) *tree
 		return nil, err
 	}
 	defer l.Close()
-	p, err := upper.New(l, t.Context(), e, "relayer", want(l), o)
+	p, err := upper.New(t.Context(), e, l, "relayer", want(l), o)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func tryResize(t testing.TB, e *job.Env, dir string, o resize.Options) (*resize.
 	opened, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer opened.Close()
-	p, err := resize.New(opened, t.Context(), e, o)
+	p, err := resize.New(t.Context(), e, opened, o)
 	if err != nil {
 		return nil, err
 	}
@@ -331,14 +331,14 @@ func TestResizeMax(t *testing.T) {
 		home *resize.NewSize
 		less int64
 	}{{nil, 0}, {mebibytes(60), 60 << 20}} {
-		p, err := resize.New(opened, t.Context(), e, resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMax}, Home: c.home, KeepOld: 1})
+		p, err := resize.New(t.Context(), e, opened, resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMax}, Home: c.home, KeepOld: 1})
 		systest.Must(t, err)
 		i := p.Summary.Images[0]
 		if most := free - c.less; i.Size > most-16<<20 || i.Size < most-24<<20 || i.Size%(1<<20) != 0 || len(p.Summary.Warnings) > 0 {
 			t.Errorf("%d MiB of %d MiB: %q", i.Size>>20, free>>20, p.Summary.Warnings)
 		}
 	}
-	p, err := resize.New(opened, t.Context(), e, resize.Options{Overlay: mebibytes(4096), KeepOld: 1})
+	p, err := resize.New(t.Context(), e, opened, resize.Options{Overlay: mebibytes(4096), KeepOld: 1})
 	systest.Must(t, err)
 	if w := p.Summary.Warnings; len(w) != 1 || !strings.Contains(w[0], "meets a full disk") {
 		t.Errorf("%q", w)

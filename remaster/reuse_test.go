@@ -152,7 +152,7 @@ func (l *frugal) compactTo(e *job.Env, path string) {
 	opened, err := live.Open(l.t.Context(), e, l.dir)
 	systest.Must(l.t, err)
 	defer opened.Close()
-	p, err := compact.New(opened, l.t.Context(), e, compact.Options{Output: path, FullVerify: true})
+	p, err := compact.New(l.t.Context(), e, opened, compact.Options{Output: path, FullVerify: true})
 	systest.Must(l.t, err)
 	_, err = p.Run(l.t.Context())
 	systest.Must(l.t, err)

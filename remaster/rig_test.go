@@ -139,7 +139,7 @@ func (l *frugal) plan(o compact.Options) (*compact.Plan, error) {
 		return nil, err
 	}
 	l.t.Cleanup(func() { opened.Close() })
-	return compact.New(opened, l.t.Context(), e, o)
+	return compact.New(l.t.Context(), e, opened, o)
 }
 
 // compact compacts the directory, which must succeed.
@@ -186,7 +186,7 @@ func (l *frugal) status() *status.Status {
 	opened, err := live.Open(l.t.Context(), e, l.dir)
 	systest.Must(l.t, err)
 	defer opened.Close()
-	s, err := status.Of(opened, l.t.Context(), e)
+	s, err := status.Of(l.t.Context(), e, opened)
 	systest.Must(l.t, err)
 	return s
 }

@@ -30,7 +30,7 @@ func runSave(t testing.TB, e *job.Env, dir, from string, o save.Options) (*save.
 		return nil, err
 	}
 	defer l.Close()
-	p, err := save.New(l, t.Context(), e, from, o)
+	p, err := save.New(t.Context(), e, l, from, o)
 	if err != nil {
 		return nil, err
 	}

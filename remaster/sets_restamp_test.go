@@ -28,7 +28,7 @@ func restamp(t testing.TB, e *job.Env, dir, set string) error {
 	l, err := live.Open(t.Context(), e, dir, live.WithSet(set))
 	systest.Must(t, err)
 	defer l.Close()
-	p, err := rebase.NewRestamp(l, t.Context(), e, rebase.RestampOptions{KeepOld: 1})
+	p, err := rebase.NewRestamp(t.Context(), e, l, rebase.RestampOptions{KeepOld: 1})
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func TestRestampTruth(t *testing.T) {
 	opened, err := live.Open(t.Context(), e, l.dir, live.WithSet("work"))
 	systest.Must(t, err)
 	want := withoutTimes(t, openTree(t, work.dir, ""))
-	plan, err := compact.New(opened, t.Context(), e, keepOne())
+	plan, err := compact.New(t.Context(), e, opened, keepOne())
 	systest.Must(t, err)
 	_, err = plan.Run(t.Context())
 	systest.Must(t, errors.Join(err, opened.Close()))

@@ -43,7 +43,7 @@ func TestSetsCrash(t *testing.T) {
 			return err
 		}
 		defer l.Close()
-		p, err := reset.New(l, t.Context(), e, reset.Options{KeepOld: 1})
+		p, err := reset.New(t.Context(), e, l, reset.Options{KeepOld: 1})
 		if err != nil {
 			return err
 		}
@@ -211,7 +211,7 @@ func TestSetsOnStick(t *testing.T) {
 	e := environment(t, codec.Auto)
 	l, err := live.OpenOnStick(t.Context(), e, stick, "", live.AnySet())
 	systest.Must(t, err)
-	list, err := sets.List(l, t.Context(), e)
+	list, err := sets.List(t.Context(), e, l)
 	systest.Must(t, errors.Join(err, l.Close()))
 	var got []string
 	for _, s := range list.Sets {
@@ -226,7 +226,7 @@ func TestSetsOnStick(t *testing.T) {
 	if readFile(t, l.Merged, "c") != "3" {
 		t.Error("the set is not laid over the base")
 	}
-	_, err = rebase.NewRestamp(l, t.Context(), e, rebase.RestampOptions{})
+	_, err = rebase.NewRestamp(t.Context(), e, l, rebase.RestampOptions{})
 	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "not mounted") {
 		t.Errorf("%v", err)
 	}

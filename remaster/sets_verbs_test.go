@@ -155,7 +155,7 @@ func TestSetVerbs(t *testing.T) {
 			y.run(func(mnt string) { want = openDir(t, duplicate(t, mnt)) })
 			before := s.sums()
 			e, l := s.open(set)
-			p, err := save.New(l, t.Context(), e, ram, save.Options{KeepOld: 1, All: true})
+			p, err := save.New(t.Context(), e, l, ram, save.Options{KeepOld: 1, All: true})
 			systest.Must(t, err)
 			systest.Must(t, p.Run(t.Context()))
 			systest.Must(t, p.Close())
@@ -170,7 +170,7 @@ func TestSetVerbs(t *testing.T) {
 			want = bound(t, &showing{dir: s.dir, view: func() string { return s.one(set).view() }}, homes)
 			before = s.sums()
 			e, l = s.open(set)
-			h, err := synchome.New(l, t.Context(), e, synchome.Options{KeepOld: 1})
+			h, err := synchome.New(t.Context(), e, l, synchome.Options{KeepOld: 1})
 			systest.Must(t, err)
 			systest.Must(t, h.Run(t.Context()))
 			if got := s.changed(before); got != at+"/rootfs "+at+"/rootfs.old" {
@@ -180,7 +180,7 @@ func TestSetVerbs(t *testing.T) {
 			systest.Must(t, os.Remove(s.medium+"/"+at+"/homefs"))
 			before = s.sums()
 			e, l = s.open(set)
-			if h, err = synchome.New(l, t.Context(), e, synchome.Options{KeepOld: 1, Reverse: true}); err != nil {
+			if h, err = synchome.New(t.Context(), e, l, synchome.Options{KeepOld: 1, Reverse: true}); err != nil {
 				t.Fatal(err)
 			}
 			systest.Must(t, h.Run(t.Context()))
@@ -199,7 +199,7 @@ func TestSetVerbs(t *testing.T) {
 			// resize
 			before = s.sums()
 			e, l = s.open(set)
-			r, err := resize.New(l, t.Context(), e, resize.Options{Overlay: mebibytes(96), Home: mebibytes(120), KeepOld: 1})
+			r, err := resize.New(t.Context(), e, l, resize.Options{Overlay: mebibytes(96), Home: mebibytes(120), KeepOld: 1})
 			systest.Must(t, err)
 			_, err = r.Run(t.Context())
 			systest.Must(t, err)
@@ -218,7 +218,7 @@ func TestSetVerbs(t *testing.T) {
 			s.boot(set, func(mnt string) { write(t, mnt+"/etc/.passwd.x8Kd2A", nil, 0o644) })
 			for _, name := range []string{set, "default"} {
 				e, l := s.open(name)
-				d, err := doctor.Diagnose(l, t.Context(), e)
+				d, err := doctor.Diagnose(t.Context(), e, l)
 				systest.Must(t, err)
 				if found := strings.Contains(kinds(d), "rsync-left"); found != (name == set) {
 					t.Errorf("doctor of %s: %s", name, kinds(d))
@@ -237,7 +237,7 @@ func TestSetVerbs(t *testing.T) {
 			systest.Must(t, os.Chmod(low+"/home", stat(t, by+"/home").Mode().Perm()))
 			before = s.sums()
 			e, l = s.open(set)
-			q, err := reset.New(l, t.Context(), e, reset.Options{KeepOld: 1, Keep: keepRules(t, "/etc/new", "/home/anna")})
+			q, err := reset.New(t.Context(), e, l, reset.Options{KeepOld: 1, Keep: keepRules(t, "/etc/new", "/home/anna")})
 			systest.Must(t, err)
 			_, err = q.Run(t.Context())
 			systest.Must(t, err)
@@ -277,7 +277,7 @@ func TestSetFormer(t *testing.T) {
 	empty := func(set string) {
 		t.Helper()
 		e, l := s.open(set)
-		p, err := reset.New(l, t.Context(), e, reset.Options{KeepOld: 1})
+		p, err := reset.New(t.Context(), e, l, reset.Options{KeepOld: 1})
 		systest.Must(t, err)
 		_, err = p.Run(t.Context())
 		systest.Must(t, err)
@@ -354,7 +354,7 @@ func TestSetFormer(t *testing.T) {
 func (s *setsRig) compactWith(set string) {
 	s.t.Helper()
 	e, l := s.open(set)
-	p, err := compact.New(l, s.t.Context(), e, keepOne())
+	p, err := compact.New(s.t.Context(), e, l, keepOne())
 	systest.Must(s.t, err)
 	_, err = p.Run(s.t.Context())
 	systest.Must(s.t, err)

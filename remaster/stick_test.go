@@ -65,16 +65,16 @@ func TestStick(t *testing.T) {
 		l, err := live.OpenOnStick(t.Context(), e, stick, on)
 		systest.Must(t, err)
 		sameTree(t, "in a directory", "on a stick", want, l.Merged)
-		st, err := status.Of(l, t.Context(), e)
+		st, err := status.Of(t.Context(), e, l)
 		systest.Must(t, err)
 		if st.Overlay == nil || st.Overlay.Changes.Added == 0 || st.Compact.Refused == "" || st.Compact.Hint == "" {
 			t.Errorf("%s: %+v, %+v", on, st.Overlay, st.Compact)
 		}
-		if _, err := compact.New(l, t.Context(), e, compact.Options{Output: stick, Force: true}); err == nil {
+		if _, err := compact.New(t.Context(), e, l, compact.Options{Output: stick, Force: true}); err == nil {
 			t.Error("the stick itself is taken for the output")
 		}
 		out := systest.TempDir(t) + "/new"
-		p, err := compact.New(l, t.Context(), e, compact.Options{Output: out})
+		p, err := compact.New(t.Context(), e, l, compact.Options{Output: out})
 		systest.Must(t, err)
 		_, err = p.Run(t.Context())
 		systest.Must(t, err)

@@ -49,7 +49,7 @@ func tryUpdate(t testing.TB, e *job.Env, dir, from string, o update.Options) (*u
 	opened, err := live.Open(t.Context(), e, dir)
 	systest.Must(t, err)
 	defer opened.Close()
-	p, err := update.New(opened, t.Context(), e, src, o)
+	p, err := update.New(t.Context(), e, opened, src, o)
 	if err != nil {
 		return nil, err
 	}

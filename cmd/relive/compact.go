@@ -52,7 +52,7 @@ into it, and --image writes the merged image alone.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := compact.New(l, c.Context(), e, o)
+			plan, err := compact.New(c.Context(), e, l, o)
 			if err != nil {
 				return err
 			}

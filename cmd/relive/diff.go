@@ -88,7 +88,7 @@ func (a *app) diff(c *cobra.Command, l *live.Live, want func(string) bool, sortB
 	tops := map[string]*diffTop{}
 	var total changes.Totals
 	var unreadable tree.Unreadable
-	err := changes.Readable(l, c.Context(), func(ch changes.Change) error {
+	err := changes.Readable(c.Context(), l, func(ch changes.Change) error {
 		if !want(ch.Path) || len(kinds) > 0 && !slices.Contains(kinds, string(ch.Kind)) {
 			return nil
 		}

@@ -27,7 +27,7 @@ Nothing is changed. The exit code is 0 where nothing was found, 3 otherwise.`,
 				return err
 			}
 			defer l.Close()
-			d, err := doctor.Diagnose(l, c.Context(), e)
+			d, err := doctor.Diagnose(c.Context(), e, l)
 			if err != nil {
 				return err
 			}

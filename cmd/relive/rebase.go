@@ -151,7 +151,7 @@ func (a *app) rebase(ctx context.Context, dir string, f *rebaseFlags) error {
 		return err
 	}
 	defer source.Close()
-	plan, err := update.New(l, ctx, e, source, update.Options{
+	plan, err := update.New(ctx, e, l, source, update.Options{
 		Overlay: update.OverlayRebase, Rebase: o, NoKernel: f.noKernel || bare, KeepOld: f.keepOld, Force: f.force})
 	if err != nil {
 		return a.showConflicts(err, ask)
@@ -187,7 +187,7 @@ func (a *app) openSource(ctx context.Context, e *job.Env, l *live.Live, path, on
 
 // restamp carries a set over to the present base.
 func (a *app) restamp(ctx context.Context, e *job.Env, l *live.Live, o rebase.RestampOptions, dryRun bool, ask *askFile) error {
-	p, err := rebase.NewRestamp(l, ctx, e, o)
+	p, err := rebase.NewRestamp(ctx, e, l, o)
 	if err != nil {
 		return a.showConflicts(err, ask)
 	}

@@ -62,7 +62,7 @@ name, and --undo brings it back.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := reset.New(l, c.Context(), e, o)
+			plan, err := reset.New(c.Context(), e, l, o)
 			if err != nil {
 				return err
 			}

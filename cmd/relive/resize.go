@@ -61,7 +61,7 @@ An image that was sparse stays so, and one with its space set aside too.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := resize.New(l, c.Context(), e, o)
+			plan, err := resize.New(c.Context(), e, l, o)
 			if err != nil {
 				return err
 			}

@@ -50,7 +50,7 @@ lists and archives, some caches.`,
 				return err
 			}
 			defer l.Close()
-			p, err := save.New(l, c.Context(), e, from, o)
+			p, err := save.New(c.Context(), e, l, from, o)
 			if err != nil {
 				return err
 			}

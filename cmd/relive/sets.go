@@ -41,7 +41,7 @@ Other verbs take --set NAME to act on another set than the default one.`,
 				return err
 			}
 			defer l.Close()
-			list, err := sets.List(l, c.Context(), e)
+			list, err := sets.List(c.Context(), e, l)
 			if err != nil {
 				return err
 			}

@@ -65,7 +65,7 @@ persistence are taken out of the boot menus.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := snapshot.New(l, c.Context(), e, f.o)
+			plan, err := snapshot.New(c.Context(), e, l, f.o)
 			if err != nil {
 				return err
 			}

@@ -37,7 +37,7 @@ of the overlay cannot be read.`,
 				return err
 			}
 			defer l.Close()
-			s, err := status.Of(l, c.Context(), e)
+			s, err := status.Of(c.Context(), e, l)
 			if err != nil {
 				return err
 			}

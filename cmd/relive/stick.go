@@ -68,7 +68,7 @@ func (a *app) stickStatus(ctx context.Context, path string) error {
 				return nil, err
 			}
 			defer l.Close()
-			return status.Of(l, ctx, e)
+			return status.Of(ctx, e, l)
 		}()
 		if ctx.Err() != nil {
 			return err

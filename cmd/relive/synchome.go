@@ -67,7 +67,7 @@ differs nothing is written.`,
 				return err
 			}
 			defer l.Close()
-			plan, err := synchome.New(l, c.Context(), e, o)
+			plan, err := synchome.New(c.Context(), e, l, o)
 			if err != nil {
 				return err
 			}

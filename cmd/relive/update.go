@@ -45,7 +45,7 @@ alone.`,
 			}
 			defer source.Close()
 			o.NoKernel = o.NoKernel || bare
-			plan, err := update.New(l, c.Context(), e, source, o)
+			plan, err := update.New(c.Context(), e, l, source, o)
 			if err != nil {
 				return err
 			}

@@ -182,11 +182,11 @@ func (p *Plan) plan(ctx context.Context) error {
 // checkResult refuses a new system that cannot boot, or of which the excludes
 // leave less than half.
 func (p *Plan) checkResult(ctx context.Context, now *tree.Node) error {
-	out, err := bootable.CheckLeftOut(p.Live, ctx, now, p.Summary.Excluded, p.o.Force)
+	out, err := bootable.CheckLeftOut(ctx, p.Live, now, p.Summary.Excluded, p.o.Force)
 	if err != nil {
 		return err
 	}
-	lost, err := bootable.CheckBoots(p.Live, ctx, p.Live.Base.Root, now, p.Live, p.o.Force)
+	lost, err := bootable.CheckBoots(ctx, p.Live, p.Live.Base.Root, now, p.Live, p.o.Force)
 	for _, w := range slices.Concat(out, lost) {
 		p.Warn("%s", w)
 	}

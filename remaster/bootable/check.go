@@ -18,7 +18,7 @@ import (
 // boot without; with force it returns that as a warning. A former system that
 // had no init is none that can be judged. The kernels that boot it are those of
 // the live directory kernels.
-func CheckBoots(l *live.Live, ctx context.Context, former, now *tree.Node, kernels *live.Live, force bool) (warnings []string, err error) {
+func CheckBoots(ctx context.Context, l *live.Live, former, now *tree.Node, kernels *live.Live, force bool) (warnings []string, err error) {
 	if former == now {
 		return nil, nil
 	}
@@ -30,7 +30,7 @@ func CheckBoots(l *live.Live, ctx context.Context, former, now *tree.Node, kerne
 	if err != nil {
 		return nil, err
 	}
-	releases, err := releases(kernels, ctx)
+	releases, err := releases(ctx, kernels)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func CheckBoots(l *live.Live, ctx context.Context, former, now *tree.Node, kerne
 
 // releases are those of the kernels that stand beside the base, nil where they
 // are not all known.
-func releases(l *live.Live, ctx context.Context) (out []string, err error) {
+func releases(ctx context.Context, l *live.Live) (out []string, err error) {
 	f := &live.Found{Dir: l.Dir, Layout: l.Layout, Set: l.Set, Place: l.Place, Files: l.Files}
 	if f.Place == nil {
 		f.Place = live.Host{}
@@ -77,7 +77,7 @@ func releases(l *live.Live, ctx context.Context) (out []string, err error) {
 // CheckLeftOut refuses excludes that leave out more than half of a system: that
 // is a wrong pattern, and hardly what was meant. Of a few files more than half
 // are soon left out on purpose.
-func CheckLeftOut(l *live.Live, ctx context.Context, now *tree.Node, excluded int64, force bool) (warnings []string, err error) {
+func CheckLeftOut(ctx context.Context, l *live.Live, now *tree.Node, excluded int64, force bool) (warnings []string, err error) {
 	if excluded < fewFiles {
 		return nil, nil
 	}
@@ -107,7 +107,7 @@ const fewFiles = 16
 // BootFindings are what a live system lacks to boot: what the overlay has taken
 // from the base, and what is missing beside. None is told of a base without an
 // init, which is no system that can be judged; judged tells of that.
-func BootFindings(l *live.Live, ctx context.Context) (lost, ails []string, judged bool, err error) {
+func BootFindings(ctx context.Context, l *live.Live) (lost, ails []string, judged bool, err error) {
 	base, err := Look(l.Base.Root)
 	if err != nil {
 		return nil, nil, false, err
@@ -118,7 +118,7 @@ func BootFindings(l *live.Live, ctx context.Context) (lost, ails []string, judge
 			return nil, nil, false, err
 		}
 	}
-	releases, err := releases(l, ctx)
+	releases, err := releases(ctx, l)
 	if err != nil {
 		return nil, nil, false, err
 	}

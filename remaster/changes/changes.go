@@ -53,21 +53,21 @@ func (c *Change) Size() int64 {
 // order. Files that the overlay holds, but equal to the base, are no changes,
 // nor are parts of a second, which no base holds, and the version file that
 // every boot writes.
-func All(l *live.Live, ctx context.Context, fn func(Change) error) error {
-	return Readable(l, ctx, fn, nil)
+func All(ctx context.Context, l *live.Live, fn func(Change) error) error {
+	return Readable(ctx, l, fn, nil)
 }
 
 // Readable is Changes for those who only look: it goes on without what
 // cannot be read, for which bad is called.
-func Readable(l *live.Live, ctx context.Context, fn func(Change) error, bad func(path string, err error) error) error {
+func Readable(ctx context.Context, l *live.Live, fn func(Change) error, bad func(path string, err error) error) error {
 	if l.Overlay == nil || l.Overlay.Union == nil && l.Overlay.COW == nil {
 		return nil
 	}
-	return ChangesBetween(l, ctx, l.Base.Root, l.Merged, fn, bad)
+	return ChangesBetween(ctx, l, l.Base.Root, l.Merged, fn, bad)
 }
 
 // ChangesBetween is Changes for two trees of nodes of the base and of the overlay.
-func ChangesBetween(l *live.Live, ctx context.Context, from, to *tree.Node, fn func(Change) error, bad func(path string, err error) error) error {
+func ChangesBetween(ctx context.Context, l *live.Live, from, to *tree.Node, fn func(Change) error, bad func(path string, err error) error) error {
 	o := tree.CompareOptions{Bad: bad}
 	if s := l.COW(); s != nil {
 		// Two states of one file system, which holds all of a time.
@@ -184,8 +184,8 @@ var ErrDiffers = errors.New("differs")
 
 // ShowsBase reports whether base and overlay show what the base alone shows, but
 // for the traces that a boot itself leaves.
-func ShowsBase(l *live.Live, ctx context.Context) (bool, error) {
-	err := All(l, ctx, func(Change) error { return ErrDiffers })
+func ShowsBase(ctx context.Context, l *live.Live) (bool, error) {
+	err := All(ctx, l, func(Change) error { return ErrDiffers })
 	if errors.Is(err, ErrDiffers) {
 		return false, nil
 	}

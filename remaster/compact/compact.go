@@ -107,7 +107,7 @@ type Result struct {
 // New looks at everything that a compaction depends on and decides
 // what it will do. It changes nothing. What makes the compaction unsafe is a
 // Refusal.
-func New(l *live.Live, ctx context.Context, e *job.Env, o Options) (*Plan, error) {
+func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error) {
 	p := &Plan{live: l, env: e, o: o}
 	s := &p.Summary
 	*s = Summary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: ModeSwap, Output: o.Output, KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}

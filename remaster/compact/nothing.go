@@ -31,7 +31,7 @@ func (p *Plan) checkNothing(ctx context.Context) error {
 	case o.Empty:
 		s.Nothing = o.Name() + " is empty"
 	default:
-		same, err := changes.ShowsBase(l, ctx)
+		same, err := changes.ShowsBase(ctx, l)
 		if err != nil || !same {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 
 // system looks whether the system can come up to a shell.
 func (d *doctor) system(ctx context.Context) error {
-	lost, ails, judged, err := bootable.BootFindings(d.l, ctx)
+	lost, ails, judged, err := bootable.BootFindings(ctx, d.l)
 	if err != nil {
 		return err
 	}

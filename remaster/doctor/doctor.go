@@ -99,7 +99,7 @@ func (d *doctor) tell(kind string, sure Sureness, do, what string, args ...any) 
 // Diagnose looks for the traces that lossy saves leave in an overlay, and for
 // other ill health. It changes nothing. What it finds are signs: each tells how
 // sure it is.
-func Diagnose(l *live.Live, ctx context.Context, e *job.Env) (*Diagnosis, error) {
+func Diagnose(ctx context.Context, e *job.Env, l *live.Live) (*Diagnosis, error) {
 	d := &doctor{l: l, found: map[string]*Finding{}, told: map[string]bool{}}
 	for _, step := range []struct {
 		name string

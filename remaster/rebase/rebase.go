@@ -93,7 +93,7 @@ type Summary struct {
 //
 // It is a merge of three trees by path; see threeway. That files of antiX which
 // tell of a base are those of the new one is taken care of.
-func Over(l *live.Live, ctx context.Context, e *job.Env, onto *live.Base, verb string, ro upper.Options, o *Options) (*upper.Plan, *Summary, error) {
+func Over(ctx context.Context, e *job.Env, l *live.Live, onto *live.Base, verb string, ro upper.Options, o *Options) (*upper.Plan, *Summary, error) {
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
@@ -130,7 +130,7 @@ func Over(l *live.Live, ctx context.Context, e *job.Env, onto *live.Base, verb s
 		return nil, nil, err
 	}
 	ro.Lower, ro.Restamp, ro.Grow = onto.Root, true, o.Grow
-	p, err := upper.New(l, ctx, e, verb, res.Root, ro)
+	p, err := upper.New(ctx, e, l, verb, res.Root, ro)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -65,7 +65,7 @@ type RestampSummary struct {
 // made, and gets its version id. Where both changed the same path and nothing
 // decides that is a RebaseConflicts. It changes nothing. The plan is to be
 // closed.
-func NewRestamp(l *live.Live, ctx context.Context, e *job.Env, o RestampOptions) (p *Restamp, err error) {
+func NewRestamp(ctx context.Context, e *job.Env, l *live.Live, o RestampOptions) (p *Restamp, err error) {
 	if !l.Layout.Traits().VersionIDs {
 		return nil, refusal.New("relive rebase --onto does it together with the exchange of the base", "%s: boots of %s look at no version id, so that nothing tells which base an overlay was written over", l.Dir, l.Layout.Name())
 	}
@@ -113,7 +113,7 @@ func (p *Restamp) rebase(ctx context.Context, vids live.VIDs) error {
 	ro := upper.Options{KeepOld: p.o.KeepOld, Force: true}
 	if l.Overlay.Empty {
 		ro.Lower, ro.Restamp = l.Base.Root, true
-		r, err := upper.New(l, ctx, p.env, "sets restamp", l.Base.Root, ro)
+		r, err := upper.New(ctx, p.env, l, "sets restamp", l.Base.Root, ro)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (p *Restamp) rebase(ctx context.Context, vids live.VIDs) error {
 	was, o := *l, *l.Overlay
 	o.Union, o.Unions = union, []*overlay.Merged{union}
 	was.Base, was.Merged, was.Overlay = p.former.Base, union.Root(), &o
-	r, rebase, err := Over(&was, ctx, p.env, l.Base, "sets restamp", ro, &p.o.Rebase)
+	r, rebase, err := Over(ctx, p.env, &was, l.Base, "sets restamp", ro, &p.o.Rebase)
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ type Result struct {
 
 // New looks at what an overlay holds and decides what a reset keeps of
 // it. It changes nothing. What makes the reset unsafe is a Refusal.
-func New(l *live.Live, ctx context.Context, e *job.Env, o Options) (*Plan, error) {
+func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error) {
 	p := &Plan{}
 	s := &p.Summary
 	*s = Summary{Dir: l.Dir, Layout: l.Layout.Name(), Rules: []RuleCount{}, Notes: []string{}, Warnings: []string{}}
@@ -135,9 +135,9 @@ func New(l *live.Live, ctx context.Context, e *job.Env, o Options) (*Plan, error
 		}
 	}
 	if s.Kept.Sum() > 0 {
-		p.relayer, err = upper.New(l, ctx, e, "reset", want, upper.Options{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force, Restamp: !vids.State.Used(), DropHidden: true})
+		p.relayer, err = upper.New(ctx, e, l, "reset", want, upper.Options{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force, Restamp: !vids.State.Used(), DropHidden: true})
 	} else {
-		p.relayer, err = r, planEmpty(r, ctx)
+		p.relayer, err = r, planEmpty(ctx, r)
 	}
 	if err != nil {
 		return nil, err
@@ -189,20 +189,20 @@ func (p *Plan) count(ctx context.Context, e *job.Env, l *live.Live, want *tree.N
 		}
 	}
 	if want != l.Base.Root {
-		if err := changes.ChangesBetween(l, ctx, l.Base.Root, want, share(&p.Summary.Kept), nil); err != nil {
+		if err := changes.ChangesBetween(ctx, l, l.Base.Root, want, share(&p.Summary.Kept), nil); err != nil {
 			return err
 		}
 	}
-	return changes.ChangesBetween(l, ctx, want, l.Merged, share(&p.Summary.Lost), nil)
+	return changes.ChangesBetween(ctx, l, want, l.Merged, share(&p.Summary.Lost), nil)
 }
 
 // planEmpty plans the overlay that a compaction leaves: one that holds nothing.
-func planEmpty(p *upper.Plan, ctx context.Context) error {
+func planEmpty(ctx context.Context, p *upper.Plan) error {
 	l, s := p.Live, &p.Summary
 	if err := p.Live.RefuseInUse("", p.Live.OverlayPaths()...); err != nil {
 		return err
 	}
-	lost, err := bootable.CheckBoots(l, ctx, l.Merged, l.Base.Root, l, p.O.Force)
+	lost, err := bootable.CheckBoots(ctx, l, l.Merged, l.Base.Root, l, p.O.Force)
 	if err != nil {
 		return err
 	}

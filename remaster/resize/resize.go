@@ -123,7 +123,7 @@ type resizing struct {
 
 // New looks at the images that are to be resized and decides how. It
 // changes nothing. What cannot be, is a Refusal that tells the numbers.
-func New(l *live.Live, ctx context.Context, e *job.Env, o Options) (*Plan, error) {
+func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error) {
 	p := &Plan{live: l, env: e, o: o}
 	p.Summary = Summary{Dir: l.Dir, Layout: l.Layout.Name(), KeepOld: o.KeepOld,
 		Images: []Image{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}

@@ -89,7 +89,7 @@ const saveList = "antix-save"
 // Files may change all the while. One that is not any more what it was when it
 // was listed is copied aside at one moment, and the plan is made again; one that
 // does not hold still for that is an error that names it.
-func New(l *live.Live, ctx context.Context, e *job.Env, from string, o Options) (*Plan, error) {
+func New(ctx context.Context, e *job.Env, l *live.Live, from string, o Options) (*Plan, error) {
 	if !l.Layout.Traits().SavesByHand {
 		return nil, refusal.New("other layouts write to their overlay while they run, and have nothing to save", "%s: is laid out as %s, and only antiX and MX Linux keep what they write in RAM until it is saved", l.Dir, l.Layout.Name())
 	}
@@ -144,9 +144,9 @@ func (p *Plan) make(ctx context.Context) error {
 		s.Notes = append(s.Notes, fmt.Sprintf("the layer has %d opaque marks, redirects and metacopies, which the next boot with dynamic persistence loses, since it copies rootfs without attributes; --plain does without them", marks))
 	}
 	if rep.IndexEntries > 0 || p.o.Plain {
-		p.plan, err = upper.New(l, ctx, p.env, "save", shown.Root(), o)
+		p.plan, err = upper.New(ctx, p.env, l, "save", shown.Root(), o)
 	} else {
-		p.plan, err = upper.NewLayer(l, ctx, p.env, "save", layer.Root, shown.Root(), o)
+		p.plan, err = upper.NewLayer(ctx, l, p.env, "save", layer.Root, shown.Root(), o)
 	}
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func NewEntry(ctx context.Context, dir, name string, o EntryOptions) (*Entry, er
 			return nil, err
 		}
 	}
-	v := BootView(f, ctx)
+	v := BootView(ctx, f)
 	e := &Entry{Set: name, Warnings: []string{}, Initrd: []string{}}
 	if err := e.kind(v, &o); err != nil {
 		return nil, err

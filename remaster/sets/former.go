@@ -13,11 +13,11 @@ import (
 
 // SetOverlays names the overlays of all other sets, relative to the live
 // directory. What lies beside it may belong to another live directory.
-func SetOverlays(l *live.Live, ctx context.Context) (names []string, err error) {
+func SetOverlays(ctx context.Context, l *live.Live) (names []string, err error) {
 	switch l.Layout.Traits().Sets {
 	case live.SetDirectories:
 		f := &live.Found{Dir: l.Dir, Layout: l.Layout, Place: l.Place, Files: l.Files}
-		if names, err = SetNames(f, BootView(f, ctx)); err != nil {
+		if names, err = SetNames(f, BootView(ctx, f)); err != nil {
 			return nil, err
 		}
 		for i, name := range names {

@@ -55,13 +55,13 @@ type Status struct {
 func (s *Status) Used() bool { return s.Root != nil && s.VIDState.Used() }
 
 // List lists the persistence sets of the live directory.
-func List(l *live.Live, ctx context.Context, e *job.Env) (*Listing, error) {
+func List(ctx context.Context, e *job.Env, l *live.Live) (*Listing, error) {
 	list := &Listing{Dir: l.Dir, Layout: l.Layout.Name(), Sets: []Status{}, Note: l.Layout.Traits().OtherSets}
 	f := &live.Found{Dir: l.Dir, Layout: l.Layout, Set: l.Set, Place: l.Place, Files: l.Files}
 	if f.Place == nil {
 		f.Place = live.Host{}
 	}
-	v := BootView(f, ctx)
+	v := BootView(ctx, f)
 	names := []string{live.DefaultSet}
 	var err error
 	list.HasVIDs = l.Layout.Traits().VersionIDs
@@ -84,7 +84,7 @@ func List(l *live.Live, ctx context.Context, e *job.Env) (*Listing, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		s, err := setStatus(l, ctx, e, f, name)
+		s, err := setStatus(ctx, e, l, f, name)
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +105,7 @@ func List(l *live.Live, ctx context.Context, e *job.Env) (*Listing, error) {
 
 // setStatus looks at one set. What is wrong with its images is noted, and no
 // error.
-func setStatus(l *live.Live, ctx context.Context, e *job.Env, f *live.Found, name string) (*Status, error) {
+func setStatus(ctx context.Context, e *job.Env, l *live.Live, f *live.Found, name string) (*Status, error) {
 	s := &Status{Name: name, Dir: filepath.Join(l.Dir, name), Entries: []string{}, Problems: []string{}}
 	if name == live.DefaultSet {
 		s.Dir = l.Dir
@@ -245,11 +245,11 @@ func FormerWith(l *live.Live, e *job.Env, vid live.VID) string {
 }
 
 // Warnings tells of the other sets that a boot would ignore.
-func Warnings(l *live.Live, ctx context.Context, e *job.Env) (out []string, err error) {
+func Warnings(ctx context.Context, e *job.Env, l *live.Live) (out []string, err error) {
 	if !l.Layout.Traits().VersionIDs {
 		return nil, nil
 	}
-	list, err := List(l, ctx, e)
+	list, err := List(ctx, e, l)
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +299,7 @@ type Checks struct {
 func Check(ctx context.Context, e *job.Env, l *live.Live, o Checks) error {
 	switch l.Layout.Traits().Sets {
 	case live.SetDirectories:
-		list, err := List(l, ctx, e)
+		list, err := List(ctx, e, l)
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ var mediumDirs = []string{"boot", "EFI", "efi", "isolinux", "syslinux", "grub", 
 
 // BootView looks for the root of the file system and for menus. What cannot be
 // read there is left out: it only helps to find sets and to name them.
-func BootView(f *live.Found, ctx context.Context) *bootView {
+func BootView(ctx context.Context, f *live.Found) *bootView {
 	v := &bootView{dir: f.Dir}
 	top := "/"
 	if s, ok := f.Place.(live.Tree); ok {

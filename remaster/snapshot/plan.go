@@ -180,7 +180,7 @@ func (p *Plan) warn(format string, args ...any) {
 
 // New looks at everything that a snapshot depends on and decides what it
 // will hold. It writes nothing. The plan is closed with Close.
-func New(l *live.Live, ctx context.Context, e *job.Env, o Options) (_ *Plan, err error) {
+func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (_ *Plan, err error) {
 	p := &Plan{live: l, env: e, o: o, sys: &isoSystem{}}
 	p.sys.o = &p.o
 	defer func() {

@@ -100,7 +100,7 @@ type CompactOutlook struct {
 
 // Of gathers what there is to know. It reads the overlay's changed files to
 // tell changes from copies.
-func Of(l *live.Live, ctx context.Context, e *job.Env) (*Status, error) {
+func Of(ctx context.Context, e *job.Env, l *live.Live) (*Status, error) {
 	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Set: l.Set, HasVIDs: l.Layout.Traits().VersionIDs, Leftovers: []live.Leftover{}, Warnings: []string{}}
 	vids, err := l.VIDs()
 	if err != nil {
@@ -111,7 +111,7 @@ func Of(l *live.Live, ctx context.Context, e *job.Env) (*Status, error) {
 	}
 	var unreadable tree.Unreadable
 	if l.Overlay != nil {
-		if s.Overlay, err = overlayStatus(l, ctx, e, vids, &unreadable); err != nil {
+		if s.Overlay, err = overlayStatus(ctx, e, l, vids, &unreadable); err != nil {
 			return nil, err
 		}
 		rep, err := l.OverlayWarnings()
@@ -134,7 +134,7 @@ func Of(l *live.Live, ctx context.Context, e *job.Env) (*Status, error) {
 	if l.HomeProblem != nil {
 		s.Warnings = append(s.Warnings, filepath.Base(l.Files.Home)+" cannot be read: "+l.HomeProblem.Error())
 	}
-	sets, err := sets.Warnings(l, ctx, e)
+	sets, err := sets.Warnings(ctx, e, l)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func Of(l *live.Live, ctx context.Context, e *job.Env) (*Status, error) {
 			return nil, err
 		}
 	}
-	s.Compact, err = outlook(l, ctx, e)
+	s.Compact, err = outlook(ctx, e, l)
 	return s, err
 }
 
@@ -190,7 +190,7 @@ func baseStatus(l *live.Live, vids live.VIDs) (BaseStatus, error) {
 	return s, err
 }
 
-func overlayStatus(l *live.Live, ctx context.Context, e *job.Env, vids live.VIDs, unreadable *tree.Unreadable) (*OverlayStatus, error) {
+func overlayStatus(ctx context.Context, e *job.Env, l *live.Live, vids live.VIDs, unreadable *tree.Unreadable) (*OverlayStatus, error) {
 	o := l.Overlay
 	s := &OverlayStatus{Form: o.Form, Empty: o.Empty, Kept: o.Kept, VID: string(vids.Overlay), VIDState: vids.State}
 	var err error
@@ -221,7 +221,7 @@ func overlayStatus(l *live.Live, ctx context.Context, e *job.Env, vids live.VIDs
 		return nil, err
 	}
 	e.Phase("comparing "+o.Name()+" with "+l.Base.Name(), 0)
-	err = changes.Readable(l, ctx, func(c changes.Change) error {
+	err = changes.Readable(ctx, l, func(c changes.Change) error {
 		s.Changes.Add(&c)
 		return nil
 	}, unreadable.Add)
@@ -230,8 +230,8 @@ func overlayStatus(l *live.Live, ctx context.Context, e *job.Env, vids live.VIDs
 
 // outlook plans a compaction and tells what it would cost, or why it would be
 // refused.
-func outlook(l *live.Live, ctx context.Context, e *job.Env) (*CompactOutlook, error) {
-	p, err := compact.New(l, ctx, e, compact.Options{KeepOld: 1})
+func outlook(ctx context.Context, e *job.Env, l *live.Live) (*CompactOutlook, error) {
+	p, err := compact.New(ctx, e, l, compact.Options{KeepOld: 1})
 	if r, ok := refusal.Is(err); ok {
 		return &CompactOutlook{Refused: r.Fact, Hint: r.Hint}, nil
 	}

@@ -117,7 +117,7 @@ func (t *Tally) take(n *tree.Node) {
 
 // New compares the homes of both sides and decides how the one that is
 // written to is made anew. It changes nothing. What makes it unsafe is a Refusal.
-func New(l *live.Live, ctx context.Context, e *job.Env, o Options) (*Plan, error) {
+func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error) {
 	p := &Plan{live: l, env: e, o: o}
 	p.Summary = Summary{Dir: l.Dir, Layout: l.Layout.Name(), Reverse: o.Reverse, KeepOld: o.KeepOld,
 		Users: []Changes{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
@@ -247,7 +247,7 @@ func (p *Plan) planForward(ctx context.Context, system *tree.Node) error {
 	if err != nil {
 		return err
 	}
-	p.relayer, err = upper.New(l, ctx, p.env, "sync-home", root, upper.Options{Grow: p.o.Grow, KeepOld: p.o.KeepOld, Force: p.o.Force})
+	p.relayer, err = upper.New(ctx, p.env, l, "sync-home", root, upper.Options{Grow: p.o.Grow, KeepOld: p.o.KeepOld, Force: p.o.Force})
 	if err != nil {
 		return err
 	}

@@ -183,7 +183,7 @@ func (p *Plan) mismatchHint() string {
 // new base.
 func (p *Plan) rebase(ctx context.Context) error {
 	l := p.live
-	r, s, err := rebase.Over(l, ctx, p.env, p.from.Base, "update", upper.Options{KeepOld: p.o.KeepOld, Force: true}, &p.o.Rebase)
+	r, s, err := rebase.Over(ctx, p.env, l, p.from.Base, "update", upper.Options{KeepOld: p.o.KeepOld, Force: true}, &p.o.Rebase)
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (p *Plan) rebase(ctx context.Context) error {
 func (p *Plan) missing(ctx context.Context) error {
 	l, s := p.live, &p.Summary.Overlay
 	p.env.Phase("looking for the changes of "+l.Overlay.Name()+" in the new base", 0)
-	return changes.All(l, ctx, func(c changes.Change) error {
+	return changes.All(ctx, l, func(c changes.Change) error {
 		s.Changes.Add(&c)
 		shown, err := p.shows(ctx, &c)
 		if err != nil {

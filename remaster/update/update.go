@@ -105,7 +105,7 @@ type Result struct {
 // New looks at everything that taking over the base of from depends on,
 // and decides what an update will do. It changes nothing. What makes the update
 // unsafe is a Refusal. from must stay open until the plan has run.
-func New(l *live.Live, ctx context.Context, e *job.Env, from *live.Live, o Options) (*Plan, error) {
+func New(ctx context.Context, e *job.Env, l *live.Live, from *live.Live, o Options) (*Plan, error) {
 	p := &Plan{live: l, env: e, from: from, o: o}
 	p.swap = &replace.Swap{Live: l, Env: e, Verb: "update", KeepOld: o.KeepOld, Stage: o.Stage, Warn: p.warn}
 	p.Summary = Summary{Dir: l.Dir, Layout: l.Layout.Name(), Source: from.Base.Path, Mode: "swap", KeepOld: o.KeepOld,
@@ -269,7 +269,7 @@ func (p *Plan) checkBoots(ctx context.Context) error {
 	if slices.ContainsFunc(p.files, func(f bootFile) bool { return live.KernelName.MatchString(filepath.Base(f.target)) }) {
 		kernels = p.from
 	}
-	lost, err := bootable.CheckBoots(l, ctx, l.Base.Root, p.from.Base.Root, kernels, p.o.Force)
+	lost, err := bootable.CheckBoots(ctx, l, l.Base.Root, p.from.Base.Root, kernels, p.o.Force)
 	p.Summary.Warnings = append(p.Summary.Warnings, lost...)
 	return err
 }

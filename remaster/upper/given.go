@@ -14,8 +14,8 @@ import (
 // refers to there still means the same. shown is what it shows over the base,
 // merged with the options of Live.lay. The layer must not depend on an index.
 // The overlay must be an image of one layer of the same form.
-func NewLayer(l *live.Live, ctx context.Context, e *job.Env, verb string, layer, shown *tree.Node, o Options) (*Plan, error) {
-	return planned(l, ctx, e, verb, shown, layer, o)
+func NewLayer(ctx context.Context, l *live.Live, e *job.Env, verb string, layer, shown *tree.Node, o Options) (*Plan, error) {
+	return planned(ctx, l, e, verb, shown, layer, o)
 }
 
 // given is the layer that planLayer was given, as the one that is to be made.

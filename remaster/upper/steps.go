@@ -91,7 +91,7 @@ func (p *Plan) addSets(going [][]string) error {
 		}
 		if overlays == nil {
 			var err error
-			if overlays, err = sets.SetOverlays(l, context.Background()); err != nil {
+			if overlays, err = sets.SetOverlays(context.Background(), l); err != nil {
 				return err
 			}
 		}

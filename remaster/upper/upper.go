@@ -91,18 +91,18 @@ type Fill struct {
 //
 // want is a tree like l.Merged, of which its nodes may be: attributes of nested
 // overlays are escaped. Its root's metadata become those of the layer.
-func New(l *live.Live, ctx context.Context, e *job.Env, verb string, want *tree.Node, o Options) (*Plan, error) {
-	return planned(l, ctx, e, verb, want, nil, o)
+func New(ctx context.Context, e *job.Env, l *live.Live, verb string, want *tree.Node, o Options) (*Plan, error) {
+	return planned(ctx, l, e, verb, want, nil, o)
 }
 
 // planned does as PlanRelayer, or planLayer where there is a layer.
-func planned(l *live.Live, ctx context.Context, e *job.Env, verb string, want, layer *tree.Node, o Options) (*Plan, error) {
+func planned(ctx context.Context, l *live.Live, e *job.Env, verb string, want, layer *tree.Node, o Options) (*Plan, error) {
 	p := &Plan{Live: l, Env: e, Verb: verb, want: want, layer: layer, O: o}
 	p.Summary = Summary{KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
 	if err := p.CheckState(ctx); err != nil {
 		return nil, err
 	}
-	lost, err := bootable.CheckBoots(l, ctx, l.Merged, want, l, o.Force)
+	lost, err := bootable.CheckBoots(ctx, l, l.Merged, want, l, o.Force)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 // verifyBoots checks that a live system has what it needs to boot; nil where it
 // has, or where that cannot be judged.
 func verifyBoots(ctx context.Context, l *live.Live) ([]Result, error) {
-	lost, ails, _, err := bootable.BootFindings(l, ctx)
+	lost, ails, _, err := bootable.BootFindings(ctx, l)
 	if err != nil || len(lost)+len(ails) == 0 {
 		return nil, err
 	}
