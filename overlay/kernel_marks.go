@@ -1,8 +1,9 @@
 package overlay
 
 import (
-	"relive/tree"
 	"strings"
+
+	"relive/tree"
 )
 
 // IsMark tells an attribute that overlayfs itself sets on a layer's directory.
@@ -10,6 +11,8 @@ func IsMark(name string) bool {
 	return strings.HasPrefix(name, MarkPrefix)
 }
 
+// MarkPrefix is what the names of the attributes begin with that overlayfs sets on
+// its layers.
 const MarkPrefix = "trusted.overlay."
 
 // IsWhiteout tells the device by which overlayfs hides a name.

@@ -2,6 +2,8 @@ package baseimage
 
 import (
 	"context"
+	"slices"
+
 	"relive/remaster/bootable"
 	"relive/remaster/exclude"
 	"relive/remaster/job"
@@ -11,7 +13,6 @@ import (
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
-	"slices"
 )
 
 // Options say how a new base is made.

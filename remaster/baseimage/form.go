@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
 	"relive/remaster/refusal"
 	"relive/squash"
 	"relive/tree"

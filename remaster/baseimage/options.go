@@ -2,6 +2,7 @@ package baseimage
 
 import (
 	"fmt"
+
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
 	"relive/squash"

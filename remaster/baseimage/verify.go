@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
 	"relive/remaster/job"
 	"relive/squash"
 )

@@ -5,6 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
 	"relive/remaster/checksum"
 	"relive/remaster/hostdisk"
 	"relive/remaster/live"
@@ -12,10 +17,6 @@ import (
 	"relive/remaster/written"
 	"relive/squash"
 	"relive/tree"
-	"runtime"
-	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // MakeBase writes the new base, makes it durable, reads it back and compares it

@@ -3,11 +3,14 @@ package bootedit
 import (
 	"context"
 	"io"
+	"slices"
+
 	"relive/tree"
 	"relive/tree/hostfs"
-	"slices"
 )
 
+// SameFile reports whether two files hold the same; one that is not there holds
+// what no other does.
 func SameFile(ctx context.Context, a, b *tree.Node) (bool, error) {
 	if a == nil || b == nil || a.Size != b.Size {
 		return false, nil

@@ -2,8 +2,9 @@ package bootedit
 
 import (
 	"fmt"
-	"relive/remaster/refusal"
 	"strings"
+
+	"relive/remaster/refusal"
 )
 
 // CheckVolumeID refuses names that tools do not find a volume by.

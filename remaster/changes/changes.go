@@ -63,11 +63,11 @@ func Readable(ctx context.Context, l *live.Live, fn func(Change) error, bad func
 	if l.Overlay == nil || l.Overlay.Union == nil && l.Overlay.COW == nil {
 		return nil
 	}
-	return ChangesBetween(ctx, l, l.Base.Root, l.Merged, fn, bad)
+	return Between(ctx, l, l.Base.Root, l.Merged, fn, bad)
 }
 
-// ChangesBetween is Changes for two trees of nodes of the base and of the overlay.
-func ChangesBetween(ctx context.Context, l *live.Live, from, to *tree.Node, fn func(Change) error, bad func(path string, err error) error) error {
+// Between is Changes for two trees of nodes of the base and of the overlay.
+func Between(ctx context.Context, l *live.Live, from, to *tree.Node, fn func(Change) error, bad func(path string, err error) error) error {
 	o := tree.CompareOptions{Bad: bad}
 	if s := l.COW(); s != nil {
 		// Two states of one file system, which holds all of a time.

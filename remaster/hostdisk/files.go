@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 )
 
+// Exists reports whether there is anything at a path, be it a symlink to nothing.
 func Exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
 
+// TreeSize returns the size of all files below a path, in bytes.
 func TreeSize(path string) (n int64, err error) {
 	err = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -13,6 +13,7 @@ type Stamp struct {
 	mtime      time.Time
 }
 
+// StampOf returns the present state of a file.
 func StampOf(path string) (Stamp, error) {
 	st, err := os.Stat(path)
 	if err != nil {

@@ -3,6 +3,7 @@ package hostdisk
 import (
 	"context"
 	"io"
+
 	"relive/remaster/written"
 	"relive/tree"
 )

@@ -28,6 +28,7 @@ type NewestTime struct {
 	any, later  bool // there was one that is not later, one that is
 }
 
+// Add takes a time into account; the zero time is none.
 func (n *NewestTime) Add(t tree.Time) {
 	if n.now == (tree.Time{}) {
 		now := time.Now()

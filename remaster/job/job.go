@@ -32,12 +32,14 @@ type Progress interface {
 	Done(n int64)
 }
 
+// Phase begins a phase of total bytes, 0 where that is not known.
 func (e *Env) Phase(name string, total int64) {
 	if e.Progress != nil {
 		e.Progress.Phase(name, total)
 	}
 }
 
+// Done tells how many bytes of the phase are done.
 func (e *Env) Done(n int64) {
 	if e.Progress != nil {
 		e.Progress.Done(n)

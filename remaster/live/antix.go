@@ -16,9 +16,9 @@ import (
 	"relive/tree"
 )
 
-// AntiX is the layout of antiX and MX Linux: linuxfs, rootfs and homefs in one
+// antiX is the layout of antiX and MX Linux: linuxfs, rootfs and homefs in one
 // directory (MX-Linux/mx-iso-template, initrd/init).
-type AntiX struct{}
+type antiX struct{}
 
 // Files of the layout.
 const (
@@ -38,10 +38,10 @@ var AntixFollow = []string{"xtra", "deb", "xtra.tgz", "state"}
 var antixDropped = []string{RootVIDFile, "etc/live/protect/remaster"}
 
 // Name implements Layout.
-func (AntiX) Name() string { return "antiX/MX" }
+func (antiX) Name() string { return "antiX/MX" }
 
 // Traits implements Layout.
-func (AntiX) Traits() Traits {
+func (antiX) Traits() Traits {
 	return Traits{
 		Key: "antix", VersionIDs: true, Stamped: append([]string{BaseVIDFile}, antixDropped...),
 		Sets: SetDirectories, Stages: true, BootRollback: true, EitherForm: true, CopiesPlain: true, SavesByHand: true, KernelSums: true,
@@ -49,7 +49,7 @@ func (AntiX) Traits() Traits {
 	}
 }
 
-func (AntiX) find(at Place, dir, generation string) (*Found, error) {
+func (antiX) find(at Place, dir, generation string) (*Found, error) {
 	if !IsFile(at, filepath.Join(dir, AntixBase+generation)) {
 		return nil, nil
 	}
@@ -61,7 +61,7 @@ func (AntiX) find(at Place, dir, generation string) (*Found, error) {
 	}}, nil
 }
 
-func (AntiX) open(ctx context.Context, e *job.Env, l *Live) error {
+func (antiX) open(ctx context.Context, e *job.Env, l *Live) error {
 	path := l.Path(AntixBase)
 	if err := l.openBase(e, path, AntixBase); err != nil {
 		return damageHint(err, "relive verify "+path+" tells more; if linuxfs.old is sound, relive rollback "+l.Dir+" brings it back")
@@ -257,11 +257,11 @@ func looksEmpty(upper *tree.Node) (bool, error) {
 	return true, nil
 }
 
-func (AntiX) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
+func (antiX) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
 	return l.openBase(e, path, AntixBase)
 }
 
-func (AntiX) check(_ context.Context, _ *job.Env, l *Live, to *Intent) error {
+func (antiX) check(_ context.Context, _ *job.Env, l *Live, to *Intent) error {
 	vids, err := l.VIDs()
 	if err != nil {
 		return err
@@ -287,7 +287,7 @@ func (AntiX) check(_ context.Context, _ *job.Env, l *Live, to *Intent) error {
 }
 
 // system stamps the new base with a version id of its own.
-func (AntiX) system(_ context.Context, l *Live, merged *tree.Node, s Stamp) (*tree.Node, Version, error) {
+func (antiX) system(_ context.Context, l *Live, merged *tree.Node, s Stamp) (*tree.Node, Version, error) {
 	old, err := ReadVersionFile(l.Base.Root, BaseVIDFile)
 	if err != nil {
 		return nil, Version{}, err
@@ -307,7 +307,7 @@ func (AntiX) system(_ context.Context, l *Live, merged *tree.Node, s Stamp) (*tr
 
 // stage puts the .new files in place; linuxfs.new, which a boot looks for,
 // comes last.
-func (AntiX) stage(l *Live, made map[string]string) []swap.Step {
+func (antiX) stage(l *Live, made map[string]string) []swap.Step {
 	var steps []swap.Step
 	if hostdisk.Exists(filepath.Join(l.Dir, "state")) {
 		if hostdisk.Exists(filepath.Join(l.Dir, "state.new")) {

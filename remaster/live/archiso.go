@@ -13,12 +13,12 @@ import (
 	"relive/tree"
 )
 
-// Archiso is the layout of Arch Linux's live media: <dir>/<arch>/airootfs.sfs,
+// archiso is the layout of Arch Linux's live media: <dir>/<arch>/airootfs.sfs,
 // or airootfs.erofs, which is found and not read,
 // and, at the root of the device with the changes, persistent_<label>/<arch>,
 // which holds overlayfs's upperdir and workdir, or airootfs.cow where
 // airootfs.sfs holds an airootfs.img (mkinitcpio-archiso, hooks/archiso).
-type Archiso struct{}
+type archiso struct{}
 
 // Files of the layout.
 const (
@@ -32,17 +32,17 @@ const (
 )
 
 // Name implements Layout.
-func (Archiso) Name() string { return "archiso" }
+func (archiso) Name() string { return "archiso" }
 
 // Traits implements Layout.
-func (Archiso) Traits() Traits {
+func (archiso) Traits() Traits {
 	return Traits{
 		Key: "archiso", FlatOverlay: archisoUpper,
 		OtherSets: "the boot arguments cow_label= and cow_directory= name another partition or directory; relive takes the one beside the base",
 	}
 }
 
-func (Archiso) find(at Place, dir, generation string) (*Found, error) {
+func (archiso) find(at Place, dir, generation string) (*Found, error) {
 	var bases []string
 	name := ""
 	for _, name = range []string{archisoBase, archisoEROFS} {
@@ -124,7 +124,7 @@ func twoBelow(at Place, dir string, name func(first, second string) string) (out
 	return out, nil
 }
 
-func (Archiso) open(_ context.Context, e *job.Env, l *Live) error {
+func (archiso) open(_ context.Context, e *job.Env, l *Live) error {
 	path := l.Path(l.Files.Base)
 	if err := l.openBase(e, path, archisoInner); err != nil {
 		return damageHint(err, "relive verify "+path+" tells more")
@@ -142,14 +142,14 @@ func (Archiso) open(_ context.Context, e *job.Env, l *Live) error {
 	return l.openCOW(at)
 }
 
-func (Archiso) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
+func (archiso) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
 	return l.openBase(e, path, archisoInner)
 }
 
-func (Archiso) check(ctx context.Context, e *job.Env, l *Live, to *Intent) error {
+func (archiso) check(ctx context.Context, e *job.Env, l *Live, to *Intent) error {
 	return l.CheckMerged(ctx, e, to)
 }
 
-func (Archiso) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
+func (archiso) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
 	return merged, Version{}, nil
 }

@@ -14,13 +14,13 @@ import (
 	"relive/tree"
 )
 
-// Casper is the layout of Ubuntu's live media: casper/*.squashfs, stacked by
+// casper is the layout of Ubuntu's live media: casper/*.squashfs, stacked by
 // their names (a < a.b < a.b.c), and persistence in a file named writable or,
 // older, casper-rw (casper: scripts/casper).
 //
 // A compaction makes the topmost image of the stack anew and leaves the others
 // alone, which other stacks may use as well.
-type Casper struct{}
+type casper struct{}
 
 // Files of the layout.
 const (
@@ -32,17 +32,17 @@ const (
 var casperOverlays = []string{"writable", "casper-rw"}
 
 // Name implements Layout.
-func (Casper) Name() string { return "casper" }
+func (casper) Name() string { return "casper" }
 
 // Traits implements Layout.
-func (Casper) Traits() Traits {
+func (casper) Traits() Traits {
 	return Traits{
 		Key: "casper", StackStays: true, HomeLabel: casperHome,
 		OtherSets: "the boot argument persistent-path= names another directory; relive takes the file at the root of the medium",
 	}
 }
 
-func (Casper) find(at Place, dir, generation string) (*Found, error) {
+func (casper) find(at Place, dir, generation string) (*Found, error) {
 	present, err := squashImages(at, filepath.Join(dir, casperDir), "")
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func casperTop(at Place, dir string, present []string, generation string) (strin
 		filepath.Join(dir, casperDir), len(tops), strings.Join(tops, ", "))
 }
 
-func (Casper) open(_ context.Context, e *job.Env, l *Live) error {
+func (casper) open(_ context.Context, e *job.Env, l *Live) error {
 	var paths []string
 	for i, name := range l.Files.Stack {
 		path := filepath.Join(l.Dir, name)
@@ -147,13 +147,13 @@ func (l *Live) openCasperOverlay(path string) error {
 	return l.openImageOverlay(path, "upper", "work")
 }
 
-func (Casper) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
+func (casper) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
 	return l.openBase(e, path)
 }
 
-func (Casper) check(context.Context, *job.Env, *Live, *Intent) error { return nil }
+func (casper) check(context.Context, *job.Env, *Live, *Intent) error { return nil }
 
-func (Casper) system(ctx context.Context, l *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
+func (casper) system(ctx context.Context, l *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
 	if len(l.Stack) > 1 {
 		var err error
 		merged, err = l.ownLayer(ctx, merged)

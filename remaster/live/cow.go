@@ -64,7 +64,7 @@ func (l *Live) openCOW(path string) error {
 	return err
 }
 
-// How what a snapshot has changed is kept where it cannot come along.
+// CopyHint tells how what a COW has changed is kept where it cannot come along.
 const CopyHint = "relive compact --image FILE writes base and overlay as one file system image, to be mounted and copied from"
 
 // FilesHint tells how an overlay that is a snapshot becomes one of files.

@@ -6,10 +6,11 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
-	"relive/remaster/hostdisk"
-	"relive/remaster/kernel"
 	"slices"
 	"strings"
+
+	"relive/remaster/hostdisk"
+	"relive/remaster/kernel"
 )
 
 // KernelPair is a kernel and the initrd that it is booted with, by their names
@@ -89,11 +90,11 @@ func mediumOf(dir string) string {
 	return filepath.Join(dir, "..")
 }
 
-func (AntiX) bootDirs(*Found) []string { return []string{"."} }
+func (antiX) bootDirs(*Found) []string { return []string{"."} }
 
 // bootDirs: Fedora's media have kernels in images/pxeboot and isolinux, or in
 // boot/ARCH/loader, sticks by livecd-tools in syslinux, older ones in EFI/BOOT.
-func (LiveOS) bootDirs(f *Found) []string {
+func (liveOS) bootDirs(f *Found) []string {
 	dirs := []string{"."}
 	if mediumOf(f.Dir) == "" {
 		return dirs
@@ -105,16 +106,17 @@ func (LiveOS) bootDirs(f *Found) []string {
 }
 
 // bootDirs: beside the directory of each architecture is boot/ARCH.
-func (Archiso) bootDirs(f *Found) []string {
+func (archiso) bootDirs(f *Found) []string {
 	install, rest, _ := strings.Cut(f.Files.Base, "/")
 	arch, _, _ := strings.Cut(rest, "/")
 	return []string{filepath.Join(install, "boot", arch)}
 }
 
-func (LiveBoot) bootDirs(*Found) []string { return []string{livebootDir} }
+func (liveBoot) bootDirs(*Found) []string { return []string{livebootDir} }
 
-func (Casper) bootDirs(*Found) []string { return []string{casperDir} }
+func (casper) bootDirs(*Found) []string { return []string{casperDir} }
 
+// ReadKernel reads what a kernel says of itself.
 func ReadKernel(ctx context.Context, at Place, path string) (image kernel.Image, err error) {
 	c, err := at.Open(path)
 	if err != nil {
@@ -124,6 +126,7 @@ func ReadKernel(ctx context.Context, at Place, path string) (image kernel.Image,
 	return kernel.Read(ctx, c, path)
 }
 
+// KernelsOf names the kernels of pairs.
 func KernelsOf(pairs []KernelPair) (names []string) {
 	for _, p := range pairs {
 		names = append(names, p.Kernel)

@@ -117,7 +117,7 @@ func (l *Live) Pending(names ...string) string {
 }
 
 // layouts are all that Find knows, the first that matches is taken.
-func layouts() []Layout { return []Layout{AntiX{}, LiveOS{}, Archiso{}, LiveBoot{}, Casper{}} }
+func layouts() []Layout { return []Layout{antiX{}, liveOS{}, archiso{}, liveBoot{}, casper{}} }
 
 // Found is a live directory that was found, but not opened.
 type Found struct {

@@ -18,7 +18,7 @@ import (
 	"relive/tree"
 )
 
-// LiveBoot is the layout of Debian live: live/*.squashfs, and persistence in a
+// liveBoot is the layout of Debian live: live/*.squashfs, and persistence in a
 // file or directory of that name (live-boot: 9990-overlay.sh,
 // 9990-misc-helpers.sh, persistence.conf(5)).
 //
@@ -29,7 +29,7 @@ import (
 //
 // Of persistence.conf, unions are folded in. What is bound or linked lies
 // beside the system, as homefs does with antiX, and stays where it is.
-type LiveBoot struct{}
+type liveBoot struct{}
 
 // Files of the layout.
 const (
@@ -43,17 +43,17 @@ const (
 )
 
 // Name implements Layout.
-func (LiveBoot) Name() string { return "Debian live" }
+func (liveBoot) Name() string { return "Debian live" }
 
 // Traits implements Layout.
-func (LiveBoot) Traits() Traits {
+func (liveBoot) Traits() Traits {
 	return Traits{
 		Key: "debian", Unions: true,
 		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; relive takes the one named persistence at the root of the medium",
 	}
 }
 
-func (LiveBoot) find(at Place, dir, generation string) (*Found, error) {
+func (liveBoot) find(at Place, dir, generation string) (*Found, error) {
 	images, err := squashImages(at, filepath.Join(dir, livebootDir), generation)
 	if err != nil || len(images) == 0 {
 		return nil, err
@@ -164,7 +164,7 @@ func squashImages(at Place, dir, generation string) (names []string, err error) 
 	return names, nil
 }
 
-func (LiveBoot) open(_ context.Context, e *job.Env, l *Live) error {
+func (liveBoot) open(_ context.Context, e *job.Env, l *Live) error {
 	var unions []union
 	over, inside := l.Path(livebootPersistence), ""
 	if dir := filepath.Join(l.Dir, livebootPersistence); IsDir(l.Place, dir) {
@@ -341,12 +341,12 @@ func trimPath(path string) string {
 	return strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
 }
 
-func (LiveBoot) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
+func (liveBoot) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
 	return l.openBase(e, path)
 }
 
-func (LiveBoot) check(context.Context, *job.Env, *Live, *Intent) error { return nil }
+func (liveBoot) check(context.Context, *job.Env, *Live, *Intent) error { return nil }
 
-func (LiveBoot) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
+func (liveBoot) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
 	return merged, Version{}, nil
 }

@@ -15,11 +15,11 @@ import (
 	"relive/tree"
 )
 
-// LiveOS is the layout of Fedora's live media: LiveOS/squashfs.img with a file
+// liveOS is the layout of Fedora's live media: LiveOS/squashfs.img with a file
 // system image inside, or the system itself, and an overlay beside it, which is
 // a device-mapper snapshot or overlayfs (dracut-ng,
 // modules.d/*dmsquash-live/dmsquash-live-root.sh).
-type LiveOS struct{}
+type liveOS struct{}
 
 // Files of the layout, relative to the live directory.
 const (
@@ -37,10 +37,10 @@ const (
 var liveosImages = []string{"rootfs.img", "ext3fs.img"}
 
 // Name implements Layout.
-func (LiveOS) Name() string { return "LiveOS" }
+func (liveOS) Name() string { return "LiveOS" }
 
 // Traits implements Layout.
-func (LiveOS) Traits() Traits {
+func (liveOS) Traits() Traits {
 	return Traits{
 		Key: "liveos", Sets: SetOverlays, HomeInside: true,
 		NoEntries: "add rd.live.overlay=LABEL=<label of the stick>:/LiveOS/<overlay> to the kernel's arguments by hand",
@@ -48,15 +48,15 @@ func (LiveOS) Traits() Traits {
 }
 
 // within are the directories of a medium in which a live directory may be.
-func (LiveOS) within() []string { return []string{LiveosDir} }
+func (liveOS) within() []string { return []string{LiveosDir} }
 
-func (l LiveOS) find(at Place, dir, generation string) (*Found, error) {
+func (l liveOS) find(at Place, dir, generation string) (*Found, error) {
 	return l.findSet(at, dir, generation, "")
 }
 
 // findSet implements setLayout: a set is an overlay, which a boot's argument
 // rd.live.overlay names.
-func (LiveOS) findSet(at Place, dir, generation, set string) (*Found, error) {
+func (liveOS) findSet(at Place, dir, generation, set string) (*Found, error) {
 	set = strings.TrimPrefix(set, "./")
 	for _, dir := range []string{filepath.Join(dir, LiveosDir), dir} {
 		for _, name := range append([]string{liveosBase}, liveosImages...) {
@@ -127,7 +127,7 @@ func LiveosOverlayNames(at Place, dir, generation string) (found []string, err e
 	return found, nil
 }
 
-func (LiveOS) open(ctx context.Context, e *job.Env, l *Live) error {
+func (liveOS) open(ctx context.Context, e *job.Env, l *Live) error {
 	path := l.Path(l.Files.Base)
 	if err := l.openLiveOSBase(e, path); err != nil {
 		return damageHint(err, "relive verify "+path+" tells more; if the .old beside it is sound, relive rollback "+l.Dir+" brings it back")
@@ -223,17 +223,17 @@ func (l *Live) Rel(path string) string {
 	return path
 }
 
-func (LiveOS) openAlone(e *job.Env, l *Live, path string, kind probe.Kind) error {
+func (liveOS) openAlone(e *job.Env, l *Live, path string, kind probe.Kind) error {
 	if kind.IsExt() {
 		return l.openBare(path)
 	}
 	return l.openWrapped(e, path)
 }
 
-func (LiveOS) check(ctx context.Context, e *job.Env, l *Live, to *Intent) error {
+func (liveOS) check(ctx context.Context, e *job.Env, l *Live, to *Intent) error {
 	return l.CheckMerged(ctx, e, to)
 }
 
-func (LiveOS) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
+func (liveOS) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
 	return merged, Version{}, nil
 }

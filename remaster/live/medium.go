@@ -71,7 +71,7 @@ func (l *Live) Absolute() string {
 	return l.Dir
 }
 
-func (AntiX) Medium(l *Live) Medium {
+func (antiX) Medium(l *Live) Medium {
 	root, name := l.AboveDir()
 	const dir = "antiX"
 	f := Medium{Root: root, Base: dir + "/" + AntixBase}
@@ -97,7 +97,7 @@ func (AntiX) Medium(l *Live) Medium {
 	return f
 }
 
-func (LiveOS) Medium(l *Live) Medium {
+func (liveOS) Medium(l *Live) Medium {
 	root, name := l.AboveDir()
 	f := Medium{Root: root, Base: LiveosDir + "/" + liveosBase}
 	own := literally(name)
@@ -117,7 +117,7 @@ func (LiveOS) Medium(l *Live) Medium {
 	return f
 }
 
-func (Archiso) Medium(l *Live) Medium {
+func (archiso) Medium(l *Live) Medium {
 	arch := filepath.Dir(l.Files.Base) // arch/x86_64
 	dir := filepath.Dir(arch)
 	f := Medium{Root: l.Absolute(), Base: l.Files.Base}
@@ -132,7 +132,7 @@ func (Archiso) Medium(l *Live) Medium {
 	return f
 }
 
-func (LiveBoot) Medium(l *Live) Medium {
+func (liveBoot) Medium(l *Live) Medium {
 	f := Medium{Root: l.Absolute(), Base: livebootDir + "/" + livebootBase}
 	f.Own = []string{livebootDir + "/vmlinuz*", livebootDir + "/initrd*"}
 	f.Whole = []string{"d-i", "dists", "pool", "pool-udeb", "install", "win32-loader.ini", "g2ldr", "setup.exe", "README*", "doc", "css"}
@@ -143,7 +143,7 @@ func (LiveBoot) Medium(l *Live) Medium {
 	return f
 }
 
-func (Casper) Medium(l *Live) Medium {
+func (casper) Medium(l *Live) Medium {
 	// Which of the stack's images are booted, arguments and files in the initrd
 	// tell. So all of them stay, by name: the lowest is the new base, and nothing
 	// is in the others.

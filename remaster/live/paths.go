@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"fmt"
+
 	"relive/remaster/unmatched"
 	"relive/tree"
 )

@@ -72,6 +72,7 @@ func ReadSmall(at Place, path string, limit int64) ([]byte, error) {
 // Host is the file system of the host.
 type Host struct{}
 
+// Stat implements Place.
 func (Host) Stat(path string) (placeInfo, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -80,6 +81,7 @@ func (Host) Stat(path string) (placeInfo, error) {
 	return placeInfo{dir: st.IsDir(), regular: st.Mode().IsRegular(), Size: st.Size()}, nil
 }
 
+// List implements Place.
 func (Host) List(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	names := make([]string, 0, len(entries))
@@ -89,6 +91,7 @@ func (Host) List(path string) ([]string, error) {
 	return names, err
 }
 
+// Open implements Place.
 func (Host) Open(path string) (tree.Content, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -135,6 +138,7 @@ func (w Tree) node(p string) (*tree.Node, error) {
 	return n, err
 }
 
+// Stat implements Place.
 func (w Tree) Stat(p string) (placeInfo, error) {
 	n, err := w.node(p)
 	if err != nil {
@@ -143,6 +147,7 @@ func (w Tree) Stat(p string) (placeInfo, error) {
 	return placeInfo{dir: n.Type == tree.Directory, regular: n.Type == tree.Regular, Size: n.Size}, nil
 }
 
+// List implements Place.
 func (w Tree) List(p string) ([]string, error) {
 	n, err := w.node(p)
 	if err != nil {
@@ -160,6 +165,7 @@ func (w Tree) List(p string) ([]string, error) {
 	return names, err
 }
 
+// Open implements Place.
 func (w Tree) Open(p string) (tree.Content, error) {
 	n, err := w.node(p)
 	if err != nil {
@@ -175,6 +181,7 @@ func (w Tree) Open(p string) (tree.Content, error) {
 // directoryWith is directory: all of a file system has one identity.
 func (w Tree) directoryWith(p string, _ *tree.Node) (*tree.Node, error) { return w.Directory(p) }
 
+// Directory implements Place.
 func (w Tree) Directory(p string) (*tree.Node, error) {
 	n, err := w.node(p)
 	if err == nil && n.Type != tree.Directory {

@@ -5,11 +5,12 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
+
 	"relive/remaster/hostdisk"
 	"relive/remaster/nearest"
 	"relive/remaster/refusal"
-	"slices"
-	"strings"
 )
 
 // DefaultSet is the name of the persistence files that lie beside the base.
@@ -64,7 +65,7 @@ func findSet(layout Layout, at Place, dir, generation, set string) (*Found, erro
 
 // findSet implements setLayout: boots are told of a directory with pdir=
 // (initrd/init: prepare_persistence, mount_persist_device).
-func (a AntiX) findSet(at Place, dir, generation, set string) (*Found, error) {
+func (a antiX) findSet(at Place, dir, generation, set string) (*Found, error) {
 	f, err := a.find(at, dir, generation)
 	if f == nil || err != nil || set == anySet {
 		return f, err

@@ -32,14 +32,14 @@ func (f *Found) mediumName() string {
 }
 
 // belowRoot: the live directory is one at the root of the medium.
-func (AntiX) belowRoot(*Found) bool { return true }
+func (antiX) belowRoot(*Found) bool { return true }
 
 // belowRoot: the live directory is a medium's LiveOS, or one that somebody made.
-func (LiveOS) belowRoot(f *Found) bool { return mediumOf(f.Dir) != "" }
+func (liveOS) belowRoot(f *Found) bool { return mediumOf(f.Dir) != "" }
 
-func (Archiso) belowRoot(*Found) bool  { return false }
-func (LiveBoot) belowRoot(*Found) bool { return false }
-func (Casper) belowRoot(*Found) bool   { return false }
+func (archiso) belowRoot(*Found) bool  { return false }
+func (liveBoot) belowRoot(*Found) bool { return false }
+func (casper) belowRoot(*Found) bool   { return false }
 
 // onMedium gives the path on the medium of a name of the live directory, and
 // fromMedium the other way about.
@@ -47,6 +47,7 @@ func onMedium(dir, name string) string {
 	return strings.Trim(path.Clean("/"+path.Join(dir, name)), "/")
 }
 
+// FromMedium gives the name relative to the live directory of a path of its medium.
 func FromMedium(dir, at string) string {
 	if dir == "" || at == "" {
 		return at

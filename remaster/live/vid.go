@@ -157,6 +157,7 @@ func (l *Live) salted(state []byte, more ...string) []byte {
 	return h.Sum(nil)
 }
 
+// OrNone is a version id for people.
 func OrNone(v VID) string {
 	if v == "" {
 		return "none"

@@ -10,7 +10,7 @@ import (
 )
 
 // Volume names a file system as boot menus do.
-type Volume struct{ Label, Uuid string }
+type Volume struct{ Label, UUID string }
 
 // VolumeID is the label, where an ISO can have it.
 func (v Volume) VolumeID() string {

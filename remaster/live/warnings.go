@@ -3,9 +3,10 @@ package live
 import (
 	"context"
 	"fmt"
+	"time"
+
 	"relive/extfs"
 	"relive/tree"
-	"time"
 )
 
 // OverlayWarnings tells what in an overlay a person should know.
@@ -43,6 +44,7 @@ func (l *Live) OverlayWarnings() (out []string, err error) {
 	return append(out, rep.Warnings()...), nil
 }
 
+// ErrorsRecorded tells of the errors that the kernel has noted in a file system.
 func ErrorsRecorded(name string, info *extfs.Info) string {
 	s := fmt.Sprintf("the kernel has recorded %d errors in %s", info.ErrorCount, name)
 	if t := info.LastError.Time; t != (tree.Time{}) {
@@ -69,6 +71,7 @@ type ImageStatus struct {
 	InUse          string  `json:"in_use,omitempty"`
 }
 
+// StatusOf describes an image.
 func StatusOf(img *Image) ImageStatus {
 	info := img.FS.Info()
 	used := (info.Blocks - info.FreeBlocks) * info.BlockSize
@@ -82,6 +85,7 @@ func StatusOf(img *Image) ImageStatus {
 	return s
 }
 
+// Percent is used in percent of total, 0 of nothing.
 func Percent(used, total int64) float64 {
 	if total <= 0 {
 		return 0

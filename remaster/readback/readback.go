@@ -35,6 +35,7 @@ type Findings struct {
 // findingsShown is how many differences the error names.
 const findingsShown = 5
 
+// Add notes a difference; its error is nil.
 func (f *Findings) Add(c tree.Change) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -44,6 +45,7 @@ func (f *Findings) Add(c tree.Change) error {
 	return nil
 }
 
+// Err is an error of the package that names the differences, nil where there are none.
 func (f *Findings) Err() error {
 	if f.n == 0 {
 		return nil

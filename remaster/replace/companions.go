@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
+
 	"relive/remaster/checksum"
 	"relive/remaster/live"
 	"relive/remaster/sumlist"
 	"relive/tree"
-	"slices"
-	"strings"
 )
 
 // PlanCompanions decides what is made anew of what tells of the new files, and

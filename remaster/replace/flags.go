@@ -3,9 +3,10 @@ package replace
 import (
 	"fmt"
 	"maps"
-	"relive/tree"
 	"slices"
 	"strings"
+
+	"relive/tree"
 )
 
 // FlagsLost tells of flags that chattr sets and that are lost, "" for none: how

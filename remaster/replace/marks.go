@@ -5,12 +5,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
 	"relive/overlay"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/tree"
-
-	"golang.org/x/sys/unix"
 )
 
 // KeepLayer plans an overlay that lies over a base in which its marks would lead

@@ -2,6 +2,7 @@ package replace
 
 import (
 	"path/filepath"
+
 	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"

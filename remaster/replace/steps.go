@@ -3,10 +3,11 @@ package replace
 import (
 	"cmp"
 	"path/filepath"
+	"slices"
+
 	"relive/remaster/hostdisk"
 	"relive/remaster/live"
 	"relive/remaster/swap"
-	"slices"
 )
 
 // twins are the files that change hands together with the base and that are to
@@ -116,10 +117,10 @@ func BottomUp(l *live.Live, names []string) []string {
 	return slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return cmp.Compare(place(a), place(b)) })
 }
 
-// ReplaceAlone puts a new file in the place of one that belongs to no other, or
+// Alone puts a new file in the place of one that belongs to no other, or
 // whose former ones are counted by themselves, from generation first on. Where
 // none is to be kept those that are there stay.
-func ReplaceAlone(dir, name, made string, first, keep int) (steps []swap.Step) {
+func Alone(dir, name, made string, first, keep int) (steps []swap.Step) {
 	step := swap.Replace{New: made, Target: name}
 	if keep > 0 && hostdisk.Exists(filepath.Join(dir, name)) {
 		steps = rotateFrom(dir, name, first, keep)

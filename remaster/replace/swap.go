@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/live"

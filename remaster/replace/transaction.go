@@ -20,7 +20,7 @@ import (
 
 // Transaction is a swap of files of a live directory, by names relative to it.
 type Transaction struct {
-	*swap.Txn
+	txn    *swap.Txn
 	prefix string            // of the live directory in that of the transaction
 	Made   map[string]string // the temporary name for each target
 	Locks  tree.Closers
@@ -49,7 +49,7 @@ func Begin(e *job.Env, dir, verb string, steps []swap.Step) (t *Transaction, err
 		}
 		t.Locks = tree.Closers{lock}
 	}
-	if t.Txn, err = swap.Begin(disk, ground, swap.Info{Verb: verb, Started: time.Now(), Tool: e.Tool}); err != nil {
+	if t.txn, err = swap.Begin(disk, ground, swap.Info{Verb: verb, Started: time.Now(), Tool: e.Tool}); err != nil {
 		return nil, errors.Join(err, t.Locks.Close())
 	}
 	return t, nil
@@ -101,14 +101,17 @@ func followsLinks(dir string, steps []swap.Step) error {
 // End is to be deferred: it undoes what was begun where err is not nil.
 func (t *Transaction) End(err error) error {
 	if err != nil && !errors.Is(err, swap.ErrUnfinished) {
-		err = errors.Join(err, t.Txn.Abort())
+		err = errors.Join(err, t.txn.Abort())
 	}
 	return errors.Join(err, io.Closer(t.Locks).Close())
 }
 
+// Abort undoes what was begun.
+func (t *Transaction) Abort() error { return t.txn.Abort() }
+
 // Scratch gives the path of a temporary file beside name.
 func (t *Transaction) Scratch(name string) (string, error) {
-	return t.Txn.Temp(path.Join(t.prefix, name))
+	return t.txn.Temp(path.Join(t.prefix, name))
 }
 
 // Temp gives the path of the temporary file that is to become name.
@@ -117,7 +120,7 @@ func (t *Transaction) Temp(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t.Made[name], err = filepath.Rel("/"+t.prefix, "/"+t.Txn.Name(at))
+	t.Made[name], err = filepath.Rel("/"+t.prefix, "/"+t.txn.Name(at))
 	return at, err
 }
 
@@ -132,8 +135,8 @@ func (t *Transaction) Text(name string, text []byte) error {
 
 // Commit does the steps.
 func (t *Transaction) Commit(ctx context.Context, steps []swap.Step) error {
-	t.Txn.Plan(under(steps, t.prefix)...)
-	return t.Txn.Commit(ctx)
+	t.txn.Plan(under(steps, t.prefix)...)
+	return t.txn.Commit(ctx)
 }
 
 // groundOf gives the directory that a transaction with these steps is one of,

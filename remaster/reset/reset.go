@@ -189,11 +189,11 @@ func (p *Plan) count(ctx context.Context, e *job.Env, l *live.Live, want *tree.N
 		}
 	}
 	if want != l.Base.Root {
-		if err := changes.ChangesBetween(ctx, l, l.Base.Root, want, share(&p.Summary.Kept), nil); err != nil {
+		if err := changes.Between(ctx, l, l.Base.Root, want, share(&p.Summary.Kept), nil); err != nil {
 			return err
 		}
 	}
-	return changes.ChangesBetween(ctx, l, want, l.Merged, share(&p.Summary.Lost), nil)
+	return changes.Between(ctx, l, want, l.Merged, share(&p.Summary.Lost), nil)
 }
 
 // planEmpty plans the overlay that a compaction leaves: one that holds nothing.

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"relive/remaster/refusal"
 	"slices"
 	"strings"
+
+	"relive/remaster/refusal"
 )
 
 // Rule tells of paths that a reset keeps, or with '!' before it that it does

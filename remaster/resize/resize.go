@@ -291,7 +291,7 @@ func (p *Plan) checkInUse() error {
 func (p *Plan) steps(name func(*resizing) string) (steps []swap.Step) {
 	for _, r := range p.images {
 		if r.make != nil {
-			steps = append(steps, replace.ReplaceAlone(p.live.Dir, r.target, name(r), p.kept(r), p.o.KeepOld)...)
+			steps = append(steps, replace.Alone(p.live.Dir, r.target, name(r), p.kept(r), p.o.KeepOld)...)
 		}
 	}
 	return steps

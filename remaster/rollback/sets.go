@@ -23,7 +23,7 @@ func (p *Plan) planSets(ctx context.Context) error {
 		return nil // checkFormer tells of one that cannot be read
 	}
 	differ := sets.BaseVID(l, p.env, live.AntixBase) != vid // else ids do not tell what lies over which
-	names, err := sets.SetNames(f, sets.BootView(ctx, f))
+	names, err := sets.SetNames(f, sets.ReadBootMenus(ctx, f))
 	if err != nil {
 		return err
 	}

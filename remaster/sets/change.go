@@ -107,7 +107,7 @@ func (p *Change) removeDirectory(ctx context.Context) error {
 	if len(others) > 0 {
 		return refusal.New("move them away first", "%s: holds more than persistence files: %s", at, tree.Escape(strings.Join(others, ", ")))
 	}
-	v := BootView(ctx, p.found)
+	v := ReadBootMenus(ctx, p.found)
 	names, err := SetNames(p.found, v)
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func (p *Change) tellEntries(ctx context.Context, then string) {
 	if p.found.Layout.Traits().Sets != live.SetDirectories || p.Set == live.DefaultSet {
 		return
 	}
-	v := BootView(ctx, p.found)
+	v := ReadBootMenus(ctx, p.found)
 	for i := range v.entries {
 		e := &v.entries[i]
 		if name, ok := v.set(e); ok && name == p.Set {
@@ -222,6 +222,6 @@ func Rename(ctx context.Context, e *job.Env, dir, name, now string) (*Change, er
 	if p.Steps, err = replace.ShowSteps(p.found.Dir, p.done); err != nil {
 		return nil, err
 	}
-	p.Pdir, _ = BootView(ctx, p.found).path(now)
+	p.Pdir, _ = ReadBootMenus(ctx, p.found).path(now)
 	return p, nil
 }

@@ -146,7 +146,7 @@ func Clone(ctx context.Context, e *job.Env, dir, name, from string) (*Change, er
 	}
 	p.done = []swap.Step{swap.Move{From: "(new " + p.Set + ")", To: p.Set}}
 	p.Steps = []string{fmt.Sprintf("copy the set %s to %s", p.from, p.Set)}
-	v := BootView(ctx, p.found)
+	v := ReadBootMenus(ctx, p.found)
 	p.Pdir, _ = v.path(p.Set)
 	return p, nil
 }

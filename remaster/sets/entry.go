@@ -90,7 +90,7 @@ func NewEntry(ctx context.Context, dir, name string, o EntryOptions) (*Entry, er
 			return nil, err
 		}
 	}
-	v := BootView(ctx, f)
+	v := ReadBootMenus(ctx, f)
 	e := &Entry{Set: name, Warnings: []string{}, Initrd: []string{}}
 	if err := e.kind(v, &o); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func NewEntry(ctx context.Context, dir, name string, o EntryOptions) (*Entry, er
 }
 
 // kind decides on the form and reads the menu.
-func (e *Entry) kind(v *bootView, o *EntryOptions) error {
+func (e *Entry) kind(v *BootMenus, o *EntryOptions) error {
 	if o.Kind != "" && !slices.Contains([]EntryKind{EntryGRUB, EntrySyslinux, EntryFrugal}, o.Kind) {
 		return refusal.Option(fmt.Errorf("--kind %s: neither grub, syslinux nor grub.entry", o.Kind))
 	}
@@ -172,7 +172,7 @@ func entryKindOf(e *bootEntry) EntryKind {
 
 // base takes kernel and initrd of the first entry of the live directory, of the
 // same form if there is one; otherwise those that lie in it.
-func (e *Entry) base(f *live.Found, v *bootView) (model *bootEntry, err error) {
+func (e *Entry) base(f *live.Found, v *BootMenus) (model *bootEntry, err error) {
 	for pass := range 3 { // each less choosy
 		for i := range v.entries {
 			m := &v.entries[i]
@@ -202,7 +202,7 @@ func (e *Entry) base(f *live.Found, v *bootView) (model *bootEntry, err error) {
 }
 
 // arguments makes the kernel's arguments.
-func (e *Entry) arguments(f *live.Found, v *bootView, model *bootEntry, o *EntryOptions) error {
+func (e *Entry) arguments(f *live.Found, v *BootMenus, model *bootEntry, o *EntryOptions) error {
 	own, ok := v.path(".")
 	if !ok {
 		return refusal.New("add the arguments by hand", "%s: where it lies on its file system cannot be told", f.Dir)
@@ -279,7 +279,7 @@ func namesVolume(arg string) bool {
 const antixDir = "antiX"
 
 // write makes the entry's text. taken are names of labels that are in use.
-func (e *Entry) write(v *bootView, model *bootEntry, taken map[string]bool) error {
+func (e *Entry) write(v *BootMenus, model *bootEntry, taken map[string]bool) error {
 	kind := menu.GRUB
 	if e.Kind == EntrySyslinux {
 		kind = menu.Syslinux
@@ -315,7 +315,7 @@ func (e *Entry) write(v *bootView, model *bootEntry, taken map[string]bool) erro
 
 // finding gives the commands by which an entry of GRUB finds the volume: those
 // of the model, or a search for the base.
-func (v *bootView) finding(model *bootEntry) string {
+func (v *BootMenus) finding(model *bootEntry) string {
 	var b strings.Builder
 	if model != nil && filepath.Base(model.file) == "grub.entry" {
 		text, err := os.ReadFile(model.file)
@@ -339,7 +339,7 @@ func (v *bootView) finding(model *bootEntry) string {
 }
 
 // place puts the entry behind all that a menu holds, unless it holds it already.
-func (e *Entry) place(v *bootView, model *bootEntry, o *EntryOptions) error {
+func (e *Entry) place(v *BootMenus, model *bootEntry, o *EntryOptions) error {
 	kind := menu.GRUB
 	if e.Kind == EntrySyslinux {
 		kind = menu.Syslinux

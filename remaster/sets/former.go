@@ -4,11 +4,12 @@ import (
 	"context"
 	"path"
 	"path/filepath"
+	"slices"
+
 	"relive/overlay"
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/live"
-	"slices"
 )
 
 // SetOverlays names the overlays of all other sets, relative to the live
@@ -17,7 +18,7 @@ func SetOverlays(ctx context.Context, l *live.Live) (names []string, err error) 
 	switch l.Layout.Traits().Sets {
 	case live.SetDirectories:
 		f := &live.Found{Dir: l.Dir, Layout: l.Layout, Place: l.Place, Files: l.Files}
-		if names, err = SetNames(f, BootView(ctx, f)); err != nil {
+		if names, err = SetNames(f, ReadBootMenus(ctx, f)); err != nil {
 			return nil, err
 		}
 		for i, name := range names {

@@ -61,7 +61,7 @@ func List(ctx context.Context, e *job.Env, l *live.Live) (*Listing, error) {
 	if f.Place == nil {
 		f.Place = live.Host{}
 	}
-	v := BootView(ctx, f)
+	v := ReadBootMenus(ctx, f)
 	names := []string{live.DefaultSet}
 	var err error
 	list.HasVIDs = l.Layout.Traits().VersionIDs

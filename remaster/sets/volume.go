@@ -13,9 +13,9 @@ import (
 	"relive/remaster/menu"
 )
 
-// bootView is the file system of a live directory as a boot sees it, whose menus
+// BootMenus is the file system of a live directory as a boot sees it, whose menus
 // name kernels and sets by paths from its root.
-type bootView struct {
+type BootMenus struct {
 	dir     string // the live directory, from /
 	root    string // the directory that is the root
 	entries []bootEntry
@@ -41,10 +41,10 @@ func (e *bootEntry) arg(names ...string) (value string, ok bool) {
 // mediumDirs are what lies at the root of a medium that boots.
 var mediumDirs = []string{"boot", "EFI", "efi", "isolinux", "syslinux", "grub", ".disk"}
 
-// BootView looks for the root of the file system and for menus. What cannot be
+// ReadBootMenus looks for the root of the file system and for menus. What cannot be
 // read there is left out: it only helps to find sets and to name them.
-func BootView(ctx context.Context, f *live.Found) *bootView {
-	v := &bootView{dir: f.Dir}
+func ReadBootMenus(ctx context.Context, f *live.Found) *BootMenus {
+	v := &BootMenus{dir: f.Dir}
 	top := "/"
 	if s, ok := f.Place.(live.Tree); ok {
 		top = s.Name
@@ -92,7 +92,7 @@ func BootView(ctx context.Context, f *live.Found) *bootView {
 	return v
 }
 
-func (v *bootView) read(at live.Place, file string, kind menu.Kind) {
+func (v *BootMenus) read(at live.Place, file string, kind menu.Kind) {
 	if !live.IsFile(at, file) {
 		return
 	}
@@ -101,7 +101,7 @@ func (v *bootView) read(at live.Place, file string, kind menu.Kind) {
 	}
 }
 
-func (v *bootView) add(file string, kind menu.Kind, text []byte) {
+func (v *BootMenus) add(file string, kind menu.Kind, text []byte) {
 	entries, err := menu.Read(kind, file, text)
 	if err != nil {
 		return
@@ -131,7 +131,7 @@ func mountPoint(dir string) string {
 
 // path gives a path from the root of the volume, without a leading slash; false
 // for what lies outside.
-func (v *bootView) path(name string) (string, bool) {
+func (v *BootMenus) path(name string) (string, bool) {
 	rel, err := filepath.Rel(v.root, filepath.Join(v.dir, name))
 	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
 		return "", false
@@ -141,7 +141,7 @@ func (v *bootView) path(name string) (string, bool) {
 
 // set gives the name of the set that an entry boots; false where that is none
 // of this live directory.
-func (v *bootView) set(e *bootEntry) (string, bool) {
+func (v *BootMenus) set(e *bootEntry) (string, bool) {
 	at := path.Clean(strings.TrimLeft(path.Dir(e.Kernel), "/"))
 	if own, ok := v.path("."); !ok || at != own {
 		return "", false
@@ -166,7 +166,7 @@ const setDirs = 4096
 // SetNames finds the sets of a live directory of antiX: the directories in it
 // and, on a medium, beside it that hold a rootfs or homefs, and those that its
 // menus name. The default one comes first.
-func SetNames(f *live.Found, v *bootView) (names []string, err error) {
+func SetNames(f *live.Found, v *BootMenus) (names []string, err error) {
 	seen := map[string]bool{}
 	add := func(name string) {
 		at := filepath.Join(f.Dir, name)

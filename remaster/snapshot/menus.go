@@ -62,7 +62,7 @@ func (p *Plan) menus(ctx context.Context, t *template) error {
 	if err != nil {
 		return err
 	}
-	labels, uuids = append(labels, p.volume.Label), append(uuids, p.volume.Uuid)
+	labels, uuids = append(labels, p.volume.Label), append(uuids, p.volume.UUID)
 	if t != nil {
 		labels, uuids = append(labels, t.info.VolumeID), append(uuids, t.info.UUID)
 	}

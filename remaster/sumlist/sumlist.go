@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"relive/remaster/checksum"
-	"relive/tree"
 	"slices"
 	"strings"
+
+	"relive/remaster/checksum"
+	"relive/tree"
 )
 
 // List is a list of sums on a medium.

@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"relive/tree/systest"
-
 	"golang.org/x/sys/unix"
+
+	"relive/tree/systest"
 )
 
 // mortalFS is the host's file system, that of a process that dies: from one

@@ -147,6 +147,7 @@ func (p *Plan) Finish() error {
 	return err
 }
 
+// Warn notes what a person should know.
 func (p *Plan) Warn(format string, args ...any) {
 	p.Summary.Warnings = append(p.Summary.Warnings, fmt.Sprintf(format, args...))
 }

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+
 	"relive/remaster/bootable"
 	"relive/remaster/live"
 )
