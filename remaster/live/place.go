@@ -17,7 +17,7 @@ import (
 // Place is where a live directory lies. Paths are those that people see.
 type Place interface {
 	// Stat tells what is at a path; nothing there is fs.ErrNotExist.
-	Stat(path string) (placeInfo, error)
+	Stat(path string) (PlaceInfo, error)
 	// List names what is in a directory, sorted.
 	List(path string) ([]string, error)
 	// Open opens a regular file.
@@ -29,7 +29,8 @@ type Place interface {
 	directoryWith(path string, with *tree.Node) (*tree.Node, error)
 }
 
-type placeInfo struct {
+// PlaceInfo tells what is at a path.
+type PlaceInfo struct {
 	dir, regular bool
 	Size         int64
 }
@@ -73,12 +74,12 @@ func ReadSmall(at Place, path string, limit int64) ([]byte, error) {
 type Host struct{}
 
 // Stat implements Place.
-func (Host) Stat(path string) (placeInfo, error) {
+func (Host) Stat(path string) (PlaceInfo, error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return placeInfo{}, err
+		return PlaceInfo{}, err
 	}
-	return placeInfo{dir: st.IsDir(), regular: st.Mode().IsRegular(), Size: st.Size()}, nil
+	return PlaceInfo{dir: st.IsDir(), regular: st.Mode().IsRegular(), Size: st.Size()}, nil
 }
 
 // List implements Place.
@@ -139,12 +140,12 @@ func (w Tree) node(p string) (*tree.Node, error) {
 }
 
 // Stat implements Place.
-func (w Tree) Stat(p string) (placeInfo, error) {
+func (w Tree) Stat(p string) (PlaceInfo, error) {
 	n, err := w.node(p)
 	if err != nil {
-		return placeInfo{}, err
+		return PlaceInfo{}, err
 	}
-	return placeInfo{dir: n.Type == tree.Directory, regular: n.Type == tree.Regular, Size: n.Size}, nil
+	return PlaceInfo{dir: n.Type == tree.Directory, regular: n.Type == tree.Regular, Size: n.Size}, nil
 }
 
 // List implements Place.
