@@ -18,7 +18,7 @@ import (
 )
 
 // Tie says what a file beside a base has to do with the bytes of the base. What
-// has nothing to do with them, or is a list of sums (see sumList), has none.
+// has nothing to do with them, or is a list of sums (see sumlist.List), has none.
 type Tie struct {
 	// name is a pattern: BASE is the base's name, STEM the same without its
 	// extension. "*" matches as with path.Match.

@@ -119,7 +119,7 @@ func (p *Plan) checkInUse() error {
 }
 
 // mustPart tells whether the former overlay must not be met with the present
-// base; see CompactPlan.mustPart. Over a base that holds what the former overlay
+// base; see the plan of a compaction. Over a base that holds what the former overlay
 // changed it shows the former state; over one that an update has brought it
 // would not.
 func (p *Plan) mustPart(ctx context.Context, former *live.Live) (bool, error) {

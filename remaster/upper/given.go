@@ -12,7 +12,7 @@ import (
 // NewLayer plans that the overlay consists of this very layer, with all marks
 // as they are: one that was written over the present base, so that what it
 // refers to there still means the same. shown is what it shows over the base,
-// merged with the options of Live.lay. The layer must not depend on an index.
+// merged with the options of live.Live.lay. The layer must not depend on an index.
 // The overlay must be an image of one layer of the same form.
 func NewLayer(ctx context.Context, l *live.Live, e *job.Env, verb string, layer, shown *tree.Node, o Options) (*Plan, error) {
 	return planned(ctx, l, e, verb, shown, layer, o)

@@ -278,7 +278,7 @@ func (p *Plan) layers(ctx context.Context) ([]newLayer, error) {
 	for i := range out {
 		n := &out[i]
 		// Marks of a nested overlay in the base are no part of either tree; see
-		// Live.lay for their form.
+		// live.Live.lay for their form.
 		n.Root, err = overlay.Difference(ctx, n.lower, n.want, overlay.DifferenceOptions{
 			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true, Plain: p.Live.Layout.Traits().CopiesPlain, Flags: p.flagForm()})
 		if err != nil {
