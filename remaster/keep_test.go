@@ -378,7 +378,7 @@ func TestKeepPatterns(t *testing.T) {
 func TestKeepPresets(t *testing.T) {
 	all, err := reset.Presets()
 	systest.Must(t, err)
-	files, err := filepath.Glob("presets/*")
+	files, err := filepath.Glob("reset/presets/*")
 	systest.Must(t, err)
 	if len(all) != len(files) || len(all) < 12 {
 		t.Errorf("%d presets, %d files", len(all), len(files))

@@ -369,7 +369,7 @@ func TestUpdateRefused(t *testing.T) {
 		}
 	}
 	_, drop := systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
-	refused(next, "in use", "begin again from another one")
+	refused(next, "in use", "do it from another one")
 	drop()
 	write(t, d+"/usr/share/noise", noise(1, 30<<20), 0o644)
 	large := systest.TempDir(t)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -178,6 +179,7 @@ func sparseGrown(name string, teeth int64) *tree.Node {
 func footprint(fn func()) int64 {
 	runtime.GC()
 	var m runtime.MemStats
+	defer debug.SetGCPercent(debug.SetGCPercent(100)) // whatever the run has been told
 	runtime.ReadMemStats(&m)
 	before := int64(m.HeapAlloc)
 	var most atomic.Int64
