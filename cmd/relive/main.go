@@ -16,7 +16,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"syscall"
 
 	"relive/remaster/refusal"
@@ -68,6 +67,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	a := &app{stdout: stdout, stderr: stderr}
 	root := a.command()
+	typeUsage(root)
 	args = longFlags(args)
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -98,11 +98,6 @@ func longFlags(args []string) []string {
 	return out
 }
 
-// usageError is an error in what was asked for.
-type usageError struct{ error }
-
-func (u usageError) Unwrap() error { return u.error }
-
 // warned is the error of a verb that finished, with warnings.
 var errWarned = errors.New("finished with warnings")
 
@@ -122,7 +117,7 @@ func (a *app) report(err error) int {
 	var partial *tree.PartialError
 	unreadable := errors.As(err, &entry) || errors.As(err, &partial)
 	switch {
-	case errors.As(err, &usage), errors.Is(err, refusal.ErrOption), isUsage(err):
+	case errors.As(err, &usage), errors.Is(err, refusal.ErrOption):
 		code = exitUsage
 		if hint == "" {
 			hint = "relive --help and relive VERB --help tell the usage"
@@ -144,15 +139,4 @@ func (a *app) report(err error) int {
 		fmt.Fprintf(a.stderr, "hint: %s\n", hint)
 	}
 	return code
-}
-
-// isUsage tells of cobra's errors in flags and arguments, which have no type.
-func isUsage(err error) bool {
-	s := err.Error()
-	for _, p := range []string{"unknown command", "unknown flag", "unknown shorthand", "flag needs an argument", "invalid argument", "accepts ", "requires at least", "required flag", "if any flags in the group"} {
-		if strings.HasPrefix(s, p) {
-			return true
-		}
-	}
-	return false
 }
