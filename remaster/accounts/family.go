@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"relive/remaster/osrelease"
 	"relive/tree"
 )
 
@@ -22,11 +23,11 @@ const fallbackFamily = "generic"
 
 // findFamily tells what the system is and gathers the family's settings.
 func (w *work) findFamily() error {
-	ids, err := w.osRelease()
+	release, err := osrelease.Read(w.sys.root)
 	if err != nil {
 		return err
 	}
-	found, err := w.matchFamily(ids)
+	found, err := w.matchFamily(release.IDs())
 	if err != nil {
 		return err
 	}
@@ -73,19 +74,6 @@ func (w *work) matchFamily(ids []string) (*family, error) {
 		}
 	}
 	return nil, nil
-}
-
-// osRelease gives ID and then the words of ID_LIKE, by os-release(5).
-func (w *work) osRelease() ([]string, error) {
-	vars, err := w.assignments(func(k string) bool { return k == "ID" || k == "ID_LIKE" }, "=", "etc/os-release", "usr/lib/os-release")
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, k := range []string{"ID", "ID_LIKE"} {
-		ids = append(ids, strings.Fields(strings.Trim(vars[k], `"'`))...)
-	}
-	return ids, nil
 }
 
 // assignments reads the settings of the first of the files that is there, the

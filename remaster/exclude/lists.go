@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/osrelease"
 	"relive/tree"
 )
 
@@ -159,45 +160,15 @@ func familiesOf(system *tree.Node) ([]string, error) {
 			ids = append(ids, m[1])
 		}
 	}
-	release, err := osRelease(system)
+	release, err := osrelease.Read(system)
 	if err != nil {
 		return nil, err
 	}
-	ids = append(ids, release...)
+	ids = append(ids, release.IDs()...)
 	for i := 0; i < len(ids); i++ { // ids grows on the way
 		if of := like(ids[i]); of != "" && !slices.Contains(ids, of) {
 			ids = append(ids, of)
 		}
 	}
 	return ids, nil
-}
-
-// maxRelease is the longest os-release that is read, in bytes.
-const maxRelease = 1 << 16
-
-// osRelease gives ID and the words of ID_LIKE. /etc/os-release is mostly a link
-// to the file in /usr/lib, which is then read itself.
-func osRelease(system *tree.Node) ([]string, error) {
-	for _, path := range []string{"etc/os-release", "usr/lib/os-release"} {
-		n, err := system.Lookup(path)
-		if err != nil {
-			return nil, err
-		}
-		if n == nil || n.Type != tree.Regular {
-			continue
-		}
-		text, err := tree.ReadAll(n, maxRelease)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", tree.Quote(path), err)
-		}
-		var ids []string
-		for line := range strings.Lines(string(text)) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			if key == "ID" || key == "ID_LIKE" {
-				ids = append(ids, strings.Fields(strings.Trim(value, `"'`))...)
-			}
-		}
-		return ids, nil
-	}
-	return nil, nil
 }

@@ -251,7 +251,7 @@ func TestListsFor(t *testing.T) {
 			}
 		}
 	}
-	big := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, make([]byte, maxRelease+1))))
+	big := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, make([]byte, 1<<16+1))))
 	if _, err := ListsFor(big, false); err == nil || !strings.Contains(err.Error(), "/etc/os-release: ") {
 		t.Error(err)
 	}

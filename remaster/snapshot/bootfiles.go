@@ -10,6 +10,7 @@ import (
 	"relive/iso"
 	"relive/remaster/bootfiles"
 	"relive/remaster/menu"
+	"relive/remaster/osrelease"
 	"relive/remaster/packages"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -44,10 +45,11 @@ func (p *Plan) bootFiles(ctx context.Context) error {
 	}
 	title := p.o.Title
 	if title == "" {
-		if title, err = p.osRelease("PRETTY_NAME"); err != nil {
+		release, err := osrelease.Read(p.live.Merged)
+		if err != nil {
 			return err
 		}
-		title = cmp.Or(title, p.live.Layout.Name())
+		title = cmp.Or(release["PRETTY_NAME"], p.live.Layout.Name())
 	}
 	m := menu.Menu{Title: title, Timeout: 10, Entries: []menu.Entry{
 		{Title: title, Kernel: "/" + s.Kernel, Initrd: []string{"/" + s.Initrd}, Args: p.form.Arguments(p.recipe.VolumeID)},

@@ -21,6 +21,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/newfile"
+	"relive/remaster/osrelease"
 	"relive/remaster/packages"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
@@ -308,34 +309,11 @@ var nameOfSystem = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // systemID is what the system calls itself, for names.
 func (p *Plan) systemID() (string, error) {
-	id, err := p.osRelease("ID")
-	if err != nil || !nameOfSystem.MatchString(id) {
+	release, err := osrelease.Read(p.live.Merged)
+	if err != nil || !nameOfSystem.MatchString(release["ID"]) {
 		return "live", err
 	}
-	return id, nil
-}
-
-// osRelease gives a field of os-release(5), "" where there is none.
-func (p *Plan) osRelease(field string) (string, error) {
-	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
-		n, err := p.live.Merged.Lookup(name)
-		if err != nil {
-			return "", err
-		}
-		if n == nil || n.Type != tree.Regular {
-			continue
-		}
-		text, err := tree.ReadAll(n, 1<<16)
-		if err != nil {
-			return "", err
-		}
-		for line := range strings.Lines(string(text)) {
-			if v, ok := strings.CutPrefix(strings.TrimSpace(line), field+"="); ok {
-				return strings.Trim(v, `"'`), nil
-			}
-		}
-	}
-	return "", nil
+	return release["ID"], nil
 }
 
 // planSystem plans the system's image.

@@ -1,10 +1,10 @@
 // Command rooms draws which package below remaster stands on which, as levels: a
 // package imports only from lines above its own. docs/architecture.md holds the
-// picture.
+// picture, and .golangci.yml a rule for each level.
 //
-//	rooms        prints it
-//	rooms -w     puts it into docs/architecture.md
-//	rooms -check fails where docs/architecture.md has another
+//	rooms        prints the picture
+//	rooms -w     puts picture and rules in place
+//	rooms -check fails where others are there
 package main
 
 import (
@@ -17,16 +17,19 @@ import (
 	"strings"
 )
 
-const (
-	root  = "relive/remaster/"
-	page  = "docs/architecture.md"
-	begin = "<!-- rooms: made by scripts/rooms -->\n"
-	end   = "<!-- /rooms -->\n"
+const root = "relive/remaster/"
+
+// place is where a text made here stands in a file.
+type place struct{ file, begin, end string }
+
+var (
+	page  = place{"docs/architecture.md", "<!-- rooms: made by scripts/rooms -->\n", "<!-- /rooms -->\n"}
+	rules = place{".golangci.yml", "        # rooms: made by scripts/rooms\n", "        # /rooms\n"}
 )
 
 func main() {
-	write := flag.Bool("w", false, "put the picture into "+page)
-	check := flag.Bool("check", false, "fail where "+page+" has another picture")
+	write := flag.Bool("w", false, "put picture and rules in place")
+	check := flag.Bool("check", false, "fail where others are there")
 	flag.Parse()
 	if err := run(*write, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "rooms:", err)
@@ -35,36 +38,44 @@ func main() {
 }
 
 func run(write, check bool) error {
-	picture, err := draw()
+	rows, err := levels()
 	if err != nil {
 		return err
 	}
 	if !write && !check {
-		_, err := os.Stdout.Write(picture)
+		_, err := os.Stdout.Write(draw(rows))
 		return err
 	}
-	text, err := os.ReadFile(page)
+	if err := page.put(draw(rows), check); err != nil {
+		return err
+	}
+	return rules.put(guard(rows), check)
+}
+
+// put puts a text in its place, or with check only looks whether it is there.
+func (p *place) put(what []byte, check bool) error {
+	text, err := os.ReadFile(p.file)
 	if err != nil {
 		return err
 	}
-	head, rest, ok := bytes.Cut(text, []byte(begin))
-	_, tail, closed := bytes.Cut(rest, []byte(end))
+	head, rest, ok := bytes.Cut(text, []byte(p.begin))
+	_, tail, closed := bytes.Cut(rest, []byte(p.end))
 	if !ok || !closed {
-		return fmt.Errorf("%s: no place for the picture: %q and %q are to be in it", page, strings.TrimSpace(begin), strings.TrimSpace(end))
+		return fmt.Errorf("%s: %q and %q are to be in it", p.file, strings.TrimSpace(p.begin), strings.TrimSpace(p.end))
 	}
-	now := slices.Concat(head, []byte(begin), picture, []byte(end), tail)
+	now := slices.Concat(head, []byte(p.begin), what, []byte(p.end), tail)
 	switch {
 	case bytes.Equal(now, text):
 		return nil
 	case check:
-		return fmt.Errorf("%s does not show the packages as they are: go run ./scripts/rooms -w", page)
+		return fmt.Errorf("%s does not have the packages as they are: go run ./scripts/rooms -w", p.file)
 	}
-	return os.WriteFile(page, now, 0o644)
+	return os.WriteFile(p.file, now, 0o644)
 }
 
-// draw lists the packages by levels. One that imports nothing below remaster is
+// levels lists the packages by levels. One that imports nothing below remaster is
 // on level 0, any other one level above the highest that it imports.
-func draw() ([]byte, error) {
+func levels() (rows [][]string, err error) {
 	cmd := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./remaster/...")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -85,19 +96,18 @@ func draw() ([]byte, error) {
 			}
 		}
 	}
-	levels := map[string]int{}
+	known := map[string]int{}
 	var level func(name string) int
 	level = func(name string) int {
-		n, known := levels[name]
-		if !known {
+		n, ok := known[name]
+		if !ok {
 			for _, below := range imports[name] {
 				n = max(n, level(below)+1)
 			}
-			levels[name] = n
+			known[name] = n
 		}
 		return n
 	}
-	var rows [][]string
 	for name := range imports {
 		n := level(name)
 		for len(rows) <= n {
@@ -105,10 +115,17 @@ func draw() ([]byte, error) {
 		}
 		rows[n] = append(rows[n], name)
 	}
+	for _, names := range rows {
+		slices.Sort(names)
+	}
+	return rows, nil
+}
+
+// draw is the picture.
+func draw(rows [][]string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, "```")
 	for n, names := range rows {
-		slices.Sort(names)
 		line := fmt.Sprintf("%d ", n)
 		for _, name := range names {
 			if len(line)+1+len(name) > 90 {
@@ -120,5 +137,22 @@ func draw() ([]byte, error) {
 		fmt.Fprintln(&b, line)
 	}
 	fmt.Fprintln(&b, "```")
-	return b.Bytes(), nil
+	return b.Bytes()
+}
+
+// guard is a rule of depguard for each level: what is on it imports nothing from
+// there or above.
+func guard(rows [][]string) []byte {
+	var b bytes.Buffer
+	for n, names := range rows {
+		fmt.Fprintf(&b, "        remaster-%d:\n          list-mode: lax\n          files:\n            - \"!$test\"\n", n)
+		for _, name := range names {
+			fmt.Fprintf(&b, "            - \"${base-path}/remaster/%s/*.go\"\n", name)
+		}
+		fmt.Fprintf(&b, "          deny:\n")
+		for _, above := range slices.Sorted(slices.Values(slices.Concat(rows[n:]...))) {
+			fmt.Fprintf(&b, "            - { pkg: relive/remaster/%s$, desc: \"it is on this level or above: see docs/architecture.md\" }\n", above)
+		}
+	}
+	return b.Bytes()
 }
