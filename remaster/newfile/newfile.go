@@ -385,7 +385,7 @@ func clean(dir, own string) {
 // Commit makes the file durable, has verify look at it, and gives it its name.
 // verify may be nil; it gets the file, of which the kernel was asked to forget
 // what is in memory, so that it reads what is on the disk. On an error there is
-// no new file.
+// no new file, but for one that says that it has its name.
 func (f *File) Commit(ctx context.Context, verify func(f *os.File) error) (err error) {
 	defer func() {
 		if err != nil {
@@ -409,7 +409,9 @@ func (f *File) Commit(ctx context.Context, verify func(f *os.File) error) (err e
 		return err
 	}
 	f.done = true
-	err = swap.OS{}.SyncDir(filepath.Dir(f.path))
+	if err = (swap.OS{}).SyncDir(filepath.Dir(f.path)); err != nil {
+		err = fmt.Errorf("%s: is whole and has its name, which a power cut may take away: %w", f.path, err)
+	}
 	// Closing gives the lock up, so it comes last.
 	return errors.Join(err, f.Close())
 }
