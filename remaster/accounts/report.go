@@ -41,7 +41,7 @@ type Entry struct {
 	// of group audio". Secrets other than names are never part of it.
 	Detail string
 	// Entries and Bytes are what was dropped: the path and all below, and the
-	// bytes of regular files.
+	// Bytes of regular files.
 	Entries, Bytes int64
 }
 

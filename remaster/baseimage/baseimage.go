@@ -67,7 +67,7 @@ type Plan struct {
 	make          maker
 	Check         *sourcecheck.Check
 	rules         []exclude.RuleCount
-	// touched: the system differs from what base and overlay show.
+	// Touched: the system differs from what base and overlay show.
 	Touched bool
 	// State is the hash of the overlay's state, now the time that all that is
 	// made carries.

@@ -13,7 +13,7 @@ type RuleCount struct {
 	// another rule removes as well. A rule with none is likely a mistake.
 	Matches int64
 	// Entries and Bytes are the nodes, directories and all below them, and the
-	// bytes of regular files that the rule removes. What several rules match is
+	// Bytes of regular files that the rule removes. What several rules match is
 	// counted for the first of them in the list, and for the one that removes a
 	// directory above. A file with several hard links counts at each.
 	Entries, Bytes int64

@@ -29,7 +29,7 @@ type Tie struct {
 	always bool
 	// What it is, for people.
 	What string
-	// sum, text or packages say what it is made of for a new base. One that has
+	// Sum, text or packages say what it is made of for a new base. One that has
 	// none of them is set aside with the former base.
 	Sum      checksum.Kind
 	text     func(Facts) string
@@ -128,8 +128,8 @@ func (s *Files) Sum() (Companion, bool) {
 type Companion struct {
 	Name string
 	// Sum is the digest of the base that the file holds, as md5sum and its like
-	// write it. text makes it of other facts; list is a list of sums of many files.
-	// packages is a list of the system's packages.
+	// write it. Text makes it of other facts; List is a list of sums of many files.
+	// Packages is a list of the system's packages.
 	Sum      checksum.Kind
 	Text     func(Facts) string
 	List     *sumlist.List

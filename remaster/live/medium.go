@@ -20,7 +20,7 @@ type Medium struct {
 	// empty where it keeps its name.
 	Rename [2]string
 	// Own are patterns of what is taken of the medium whatever makes the ISO boot,
-	// relative to its root; whole of what else is taken of a medium that boots.
+	// relative to its root; Whole of what else is taken of a medium that boots.
 	Own, Whole []string
 	// Base is where the new base lies, and beside the files that tell of it.
 	Base     string

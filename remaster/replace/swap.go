@@ -28,11 +28,11 @@ type Swap struct {
 	// its companions.
 	More []string
 	// Companions are what is made anew of what tells of the base and of more; void
-	// is what is set aside. packages are those of the new system.
+	// is what is set aside. Packages are those of the new system.
 	Companions []live.Companion
 	void       []string
 	Packages   []packages.List
-	// apart: the new base and the old overlay do not show what they are to
+	// Apart: the new base and the old overlay do not show what they are to
 	// together, so that the overlay is set aside before the base is replaced. A
 	// boot in between shows the old base alone, and one after it the new.
 	Apart bool

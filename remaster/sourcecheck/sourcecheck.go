@@ -32,7 +32,7 @@ type File struct {
 	Open  func() (tree.Content, error)
 	Inode tree.Inode // where it is a node of a tree
 	Known []sumlist.Known
-	// changes: people change such files, so that another sum is told and no more.
+	// Changes: people change such files, so that another sum is told and no more.
 	Changes bool
 }
 
