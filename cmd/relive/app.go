@@ -199,7 +199,7 @@ func outcomeWords(o *swap.Outcome) string {
 // onFlag adds the flag that tells which of several live systems on a stick is
 // meant.
 func onFlag(c *cobra.Command, on *string) {
-	c.Flags().StringVar(on, "on", "", "of a stick that is not mounted: which live system, by partition and directory, as 1/antiX")
+	c.Flags().StringVar(on, "on", "", "live system on an unmounted stick: PARTITION/DIR, such as 1/antiX")
 }
 
 // allowFlag adds the flag with which scripts name what need not be there.

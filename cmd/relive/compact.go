@@ -76,7 +76,7 @@ into it, and --image writes the merged image alone.`,
 	fl.BoolVar(&f.stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")
 	fl.StringVarP(&f.output, "output", "o", "", "write the new base to this file and change nothing")
 	fl.StringVar(&f.image, "image", "", "write the merged file system image to this file, not compressed, and change nothing")
-	fl.BoolVar(&f.force, "force", false, "go on though the version ids do not match; replace the file given with -o")
+	fl.BoolVar(&f.force, "force", false, "continue even if the version ids do not match; replace the file given with -o")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show the plan and change nothing")
 	return c
 }

@@ -58,7 +58,7 @@ snapshot-merge left half done.`,
 	fl.BoolVar(&f.inPlace, "in-place", false, "merge into ORIGIN and empty COW")
 	fl.BoolVar(&f.sparse, "sparse", false, "leave holes for blocks that are zero")
 	fl.BoolVar(&f.force, "force", false, "replace the file given with -o")
-	fl.BoolVar(&f.forceBase, "force-base", false, "go on though COW does not belong to ORIGIN")
+	fl.BoolVar(&f.forceBase, "force-base", false, "continue even if COW does not belong to ORIGIN")
 	return c
 }
 

@@ -200,7 +200,7 @@ Size and chunk size may be others than before.`,
 	fl.StringVar(&f.chunk, "chunk", "", "chunk size of the new COW in bytes (default that of the old one)")
 	fl.BoolVar(&f.keepFree, "keep-free", false, "keep also the free blocks of the file system")
 	fl.BoolVar(&f.force, "force", false, "replace the file given with -o")
-	fl.BoolVar(&f.forceBase, "force-base", false, "go on though COW does not belong to ORIGIN")
+	fl.BoolVar(&f.forceBase, "force-base", false, "continue even if COW does not belong to ORIGIN")
 	fl.BoolVar(&f.sparse, "sparse", false, "do not set the space aside on the host's disk")
 	return c
 }

@@ -75,7 +75,7 @@ was written over a former base is carried over to the present one.`,
 	fl.BoolVar(&f.grow, "grow", false, "make the overlay's image larger where the changes do not fit")
 	fl.BoolVar(&f.noKernel, "no-kernel", false, "leave kernel and initrd as they are")
 	fl.IntVar(&f.keepOld, "keep-old", 1, "how many former states to keep beside the new one")
-	fl.BoolVar(&f.force, "force", false, "go on though version ids, architectures or the source's sums do not match")
+	fl.BoolVar(&f.force, "force", false, "continue even if version ids, architectures or the source's sums do not match")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show the plan and change nothing")
 	return c
 }

@@ -17,9 +17,9 @@ func (a *app) recoverCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "recover DIR",
 		Short: "finish or undo a run that was interrupted",
-		Long: `Looks for what an interrupted run has left in a live directory. Before its
-commit point a run is undone, after it finished. Every other verb does the same
-before it begins. A run on a persistence set is found without naming it.`,
+		Long: `Looks for what an interrupted run has left in a live directory. A run that was
+cut off before its commit point is undone, one that was cut off later is
+completed. Every other verb does the same before it begins. A run on a persistence set is found without naming it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if _, err := os.Stat(args[0]); err != nil {

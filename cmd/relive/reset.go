@@ -17,7 +17,7 @@ func (a *app) resetCommand() *cobra.Command {
 	var preview, dryRun, undo, list bool
 	c := &cobra.Command{
 		Use:   "reset DIR",
-		Short: "empty the overlay but for what is to be kept",
+		Short: "empty the overlay, keeping chosen paths",
 		Long: `Empties the overlay of a live directory: the next boot shows the base again, but
 for the paths that are kept as they are now, or stay deleted where they are.
 

@@ -77,9 +77,9 @@ An image that was sparse stays so, and one with its space set aside too.`,
 	}
 	fl := c.Flags()
 	fl.StringVar(&overlay, "rootfs", "", "the size of the overlay")
-	fl.StringVar(&overlay, "overlay", "", "the same")
+	fl.StringVar(&overlay, "overlay", "", "alias of --rootfs")
 	fl.StringVar(&home, "homefs", "", "the size of the image of homes")
-	fl.StringVar(&home, "home", "", "the same")
+	fl.StringVar(&home, "home", "", "alias of --homefs")
 	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former images to keep beside the new one")
 	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
 	a.setFlag(c)

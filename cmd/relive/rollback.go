@@ -10,7 +10,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use:   "rollback DIR",
-		Short: "bring the state before the last compaction or update back",
+		Short: "restore the state before the last compaction or update",
 		Long: `Does what antiX's boot option rollback does: what is live now becomes .bad,
 what was kept as .old becomes live, with kernel and initrd where an update has
 replaced them. It refuses where the former state is not there whole.`,

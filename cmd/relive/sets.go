@@ -18,7 +18,7 @@ func (a *app) setsCommand() *cobra.Command {
 	var on string
 	c := &cobra.Command{
 		Use:   "sets DIR|DEVICE|IMAGE",
-		Short: "list persistence sets; copy, remove, rename, restamp them",
+		Short: "list persistence sets; copy, remove, rename, rebase them",
 		Long: `Lists the persistence sets of a live directory: places with a rootfs and homefs
 of their own, of which the boot argument pdir= chooses one. They are looked for in
 the live directory, beside it on a medium, and where boot menus name them. A set
@@ -32,7 +32,7 @@ Other verbs take --set NAME to act on another set than the default one.`,
 		Example: `  relive sets /media/usb/antiX
   relive sets clone /media/usb/antiX work
   relive compact --set work /media/usb/antiX
-  relive sets restamp /media/usb/antiX default
+  relive sets rebase /media/usb/antiX default
   relive sets entry /media/usb/antiX work --write-entry /media/usb/boot/grub/grub.cfg`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -223,8 +223,9 @@ func pdirHint(p *sets.Change) string {
 func (a *app) setRemoveCommand() *cobra.Command {
 	var yes, dryRun bool
 	c := &cobra.Command{
-		Use:   "rm DIR NAME",
-		Short: "remove a set",
+		Use:     "remove DIR NAME",
+		Aliases: []string{"rm"}, // its former name
+		Short:   "remove a set",
 		Long: `Removes a set: its directory, in which nothing but persistence files may lie, or
 with NAME default the rootfs and homefs beside the base. Without --yes it is
 refused with what would be lost. Symlinks are not followed.`,
@@ -264,8 +265,9 @@ func (a *app) setRestampCommand() *cobra.Command {
 	var o rebase.RestampOptions
 	var dryRun bool
 	c := &cobra.Command{
-		Use:   "restamp DIR NAME",
-		Short: "carry a set over to a new base that it still fits",
+		Use:     "rebase DIR NAME",
+		Aliases: []string{"restamp"}, // its former name
+		Short:   "carry a set over to a new base that it still fits",
 		Long: `After a compaction or an update a boot ignores the other sets, since their version
 id is that of the former base. This makes a set's rootfs anew, with the changes
 that it made to the former base over the present one, and with the present

@@ -41,11 +41,11 @@ together. What did not change is copied as it is stored, straight into the ISO,
 so that the time it takes depends on the changes. The live directory is only
 read.
 
-With --accounts preserve, which is the default, the ISO is for oneself: accounts
-and homes come along, those of homefs or home.img too. With reset the people's
+With --accounts preserve, which is the default, the ISO is for your own use:
+accounts and homes come along, those of homefs or home.img too. With reset the people's
 accounts and homes are taken out and a user demo is made, whose password is demo
 (--user and --password-file make another). With secure, what identifies the
-machine or opens something to who has it is taken out as well. A report beside
+machine or grants access to whoever has it is taken out as well. A report beside
 the ISO tells of each file: read it before you give the ISO away.
 
 What boots comes from the live directory's own medium, from the ISO named with
@@ -84,15 +84,15 @@ persistence are taken out of the boot menus.`,
 	onFlag(c, &on)
 	a.setFlag(c)
 	fl.StringVarP(&f.o.Output, "output", "o", "", "the ISO, or a directory for it (default a name with the time, here)")
-	fl.StringVar(&f.o.BaseName, "name", "", "what a name that is made begins with (default the system's id)")
+	fl.StringVar(&f.o.BaseName, "name", "", "prefix of the generated name (default the system's id)")
 	fl.StringVar(&f.accounts, "accounts", "preserve", "preserve, reset or secure")
 	fl.StringVar(&f.user, "user", "", "the user to make instead of demo; none for no user (reset and secure)")
-	fl.StringVar(&f.passwordFile, "password-file", "", "a file whose first line is that user's password, - for the input")
+	fl.StringVar(&f.passwordFile, "password-file", "", "a file whose first line is that user's password; - reads standard input")
 	fl.StringVar(&f.fullName, "full-name", "", "that user's name in full")
 	fl.StringVar(&f.groups, "groups", "", "that user's groups, with commas (default those that a live system's user is in)")
 	fl.StringVar(&f.rootPassword, "root-password", "lock", "lock, keep or file:NAME, a file whose first line it is (reset and secure)")
 	fl.StringVar(&f.o.Accounts.Hostname, "hostname", "", "the new name of the host (reset and secure)")
-	fl.StringArrayVar(&f.rules, "rules", nil, "a file of rules to merge over those that come with relive; may be repeated")
+	fl.StringArrayVar(&f.rules, "rules", nil, "a file of rules to merge over those that come with relive; may be given more than once")
 	fl.BoolVar(&f.o.NoHomes, "no-homes", false, "leave out the homes that a boot mounts over the system")
 	f.pack.add(c)
 	allowFlag(c, &f.o.AllowUnmatched)
@@ -101,9 +101,9 @@ persistence are taken out of the boot menus.`,
 	fl.StringVar(&f.o.Template, "template", "", "an ISO whose boot files and set-up are taken")
 	fl.StringVar(&f.o.Kernel, "kernel", "", "a kernel to take in place of the medium's")
 	fl.StringVar(&f.o.Initrd, "initrd", "", "an initrd to take in place of the medium's")
-	fl.StringArrayVar(&f.include, "include", nil, "PATH=FILE: a further file or directory, and its path on the ISO; may be repeated")
-	fl.StringArrayVar(&f.o.AddArgs, "add-arg", nil, "a kernel argument to add in the boot menus; may be repeated")
-	fl.StringArrayVar(&f.o.RemoveArgs, "remove-arg", nil, "a kernel argument to take out, NAME or NAME=VALUE, with * as in file names; may be repeated")
+	fl.StringArrayVar(&f.include, "include", nil, "PATH=FILE: a further file or directory, and its path on the ISO; may be given more than once")
+	fl.StringArrayVar(&f.o.AddArgs, "add-arg", nil, "a kernel argument to add in the boot menus; may be given more than once")
+	fl.StringArrayVar(&f.o.RemoveArgs, "remove-arg", nil, "a kernel argument to take out, NAME or NAME=VALUE, with * as in file names; may be given more than once")
 	fl.BoolVar(&f.o.KeepPersistence, "keep-persistence", false, "leave arguments about persistence in the boot menus")
 	fl.StringVar(&f.o.Title, "title", "", "title of the boot menus")
 	fl.StringVar(&f.o.VolumeID, "volid", "", "label of the ISO (default that of the medium or template)")
@@ -114,7 +114,7 @@ persistence are taken out of the boot menus.`,
 	fl.BoolVar(&f.o.ImplantMD5, "implant-md5", false, "put the sum into the ISO that checkisomd5 and relive iso check verify")
 	fl.BoolVar(&f.o.NoPackages, "no-package-list", false, "write no list of packages beside the ISO")
 	fl.BoolVar(&f.o.NoReport, "no-report", false, "write no report beside the ISO")
-	fl.BoolVar(&f.o.Force, "force", false, "replace the file given with -o; go on though version ids do not match")
+	fl.BoolVar(&f.o.Force, "force", false, "replace the file given with -o; continue even if version ids do not match")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show the plan and change nothing")
 	return c
 }

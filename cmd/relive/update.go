@@ -13,7 +13,7 @@ func (a *app) updateCommand() *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use:   "update DIR --from SOURCE",
-		Short: "take base, kernel and initrd of a snapshot ISO over",
+		Short: "replace base, kernel and initrd with those of an ISO",
 		Long: `Copies the base of an ISO, a stick or another live directory into the live
 directory, with kernel and initrd where these are others. The layouts must
 agree.
@@ -67,7 +67,7 @@ alone.`,
 	fl.BoolVar(&o.NoKernel, "no-kernel", false, "leave kernel and initrd as they are")
 	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former states to keep beside the new one")
 	fl.BoolVar(&o.Stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")
-	fl.BoolVar(&o.Force, "force", false, "go on though version ids, architectures or the source's sums do not match")
+	fl.BoolVar(&o.Force, "force", false, "continue even if version ids, architectures or the source's sums do not match")
 	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
 	_ = c.MarkFlagRequired("from") // which is defined above
 	return c

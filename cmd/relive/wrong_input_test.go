@@ -124,8 +124,8 @@ var wrongCalls = []struct {
 	{"sets clone X new", ""},
 	{"sets entry X new", ""},
 	{"sets rename X old new", ""},
-	{"sets restamp X old", ""},
-	{"sets rm X old", ""},
+	{"sets rebase X old", ""},
+	{"sets remove X old", ""},
 	{"resize --rootfs 64M X", ""},
 	{"verify X", "ext4 iso squashfs cow zeros btrfs xfs fat erofs luks hidden"}, // or says that it does not check it
 	{"doctor X", "iso"},
@@ -320,7 +320,7 @@ func TestWrongInside(t *testing.T) {
 		k.make(t, filepath.Join(things, k.name))
 	}
 	for _, call := range []string{"status", "diff", "verify", "doctor", "sets", "ls", "compact", "compact --no-reset", "compact -o OUT", "snapshot --boot host -o OUT",
-		"reset", "reset --keep /etc/hosts", "sync-home", "sync-home --reverse", "resize --rootfs 64M", "resize --homefs 64M", "rollback", "sets clone LIVE new", "sets restamp LIVE new"} {
+		"reset", "reset --keep /etc/hosts", "sync-home", "sync-home --reverse", "resize --rootfs 64M", "resize --homefs 64M", "rollback", "sets clone LIVE new", "sets rebase LIVE new"} {
 		for _, name := range []string{"linuxfs", "rootfs", "homefs"} {
 			t.Run(strings.ReplaceAll(call, " ", "_")+"/"+name, func(t *testing.T) {
 				t.Parallel()

@@ -148,7 +148,7 @@ func (d *doctor) directory(context.Context) error {
 	}
 	if !vids.State.Used() && vids.State != live.VIDNoOverlay {
 		root := l.Files.Overlay[0]
-		d.tell("version-ids", Certain, fmt.Sprintf("if %s belongs to another linuxfs, bring that back (relive rollback), carry it over (relive sets restamp) or reset it; if it belongs to this one, it lost its stamp", root),
+		d.tell("version-ids", Certain, fmt.Sprintf("if %s belongs to another linuxfs, bring that back (relive rollback), carry it over (relive sets rebase) or reset it; if it belongs to this one, it lost its stamp", root),
 			"the version ids of linuxfs (%s) and %s (%s) do not match: boots ignore %s", live.OrNone(vids.Base), root, live.OrNone(vids.Overlay), root)
 	}
 	if !l.OnHost() {

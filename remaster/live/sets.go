@@ -167,7 +167,7 @@ func (f *Found) CheckNewSet(name string) (string, error) {
 	case overlays && (len(parts) > 1 || name != last || !strings.HasPrefix(name, LiveosOverlay)):
 		return "", refusal.New("give it a name that begins with overlay-, as "+LiveosOverlay+last, "%s: is no name for an overlay of LiveOS", name)
 	case hostdisk.Exists(filepath.Join(f.Dir, name)):
-		return "", refusal.New("give it another name, or remove that one with relive sets rm", "%s: is there already", filepath.Join(f.Dir, name))
+		return "", refusal.New("give it another name, or remove that one with relive sets remove", "%s: is there already", filepath.Join(f.Dir, name))
 	}
 	if above := filepath.Join(f.Dir, filepath.Dir(name)); !IsDir(f.Place, above) {
 		return "", refusal.New("make it first", "%s: there is no such directory", above)

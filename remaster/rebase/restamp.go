@@ -113,7 +113,7 @@ func (p *Restamp) rebase(ctx context.Context, vids live.VIDs) error {
 	ro := upper.Options{KeepOld: p.o.KeepOld, Force: true}
 	if l.Overlay.Empty {
 		ro.Lower, ro.Restamp = l.Base.Root, true
-		r, err := upper.New(ctx, p.env, l, "sets restamp", l.Base.Root, ro)
+		r, err := upper.New(ctx, p.env, l, "sets rebase", l.Base.Root, ro)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (p *Restamp) rebase(ctx context.Context, vids live.VIDs) error {
 	was, o := *l, *l.Overlay
 	o.Union, o.Unions = union, []*overlay.Merged{union}
 	was.Base, was.Merged, was.Overlay = p.former.Base, union.Root(), &o
-	r, rebase, err := Over(ctx, p.env, &was, l.Base, "sets restamp", ro, &p.o.Rebase)
+	r, rebase, err := Over(ctx, p.env, &was, l.Base, "sets rebase", ro, &p.o.Rebase)
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (p *Restamp) Run(ctx context.Context) (err error) {
 	}
 	start := time.Now()
 	l, pt := p.live, p.part
-	t, err := replace.Begin(p.env, l.Dir, "sets restamp", p.steps(pt.Target))
+	t, err := replace.Begin(p.env, l.Dir, "sets rebase", p.steps(pt.Target))
 	if err != nil {
 		return err
 	}

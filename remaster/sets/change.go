@@ -27,7 +27,7 @@ import (
 // Remove looks what is lost when a set is removed. It changes nothing.
 // Without yes that is a Refusal that tells it.
 func Remove(ctx context.Context, e *job.Env, dir, name string, yes bool) (*Change, error) {
-	p, err := findForSets(e, "sets rm", dir)
+	p, err := findForSets(e, "sets remove", dir)
 	if err != nil {
 		return nil, err
 	}

@@ -263,7 +263,7 @@ func Warnings(ctx context.Context, e *job.Env, l *live.Live) (out []string, err 
 		}
 		text := fmt.Sprintf("a boot ignores the rootfs of the set %s: its version id is %s, that of linuxfs %s", s.Name, live.OrNone(live.VID(s.VID)), live.OrNone(live.VID(list.VID)))
 		if s.Fits != "" {
-			text += "; it was written over " + s.Fits + ", and relive sets restamp carries it over where its changes still apply"
+			text += "; it was written over " + s.Fits + ", and relive sets rebase carries it over where its changes still apply"
 		}
 		out = append(out, text)
 	}
@@ -308,7 +308,7 @@ func Check(ctx context.Context, e *job.Env, l *live.Live, o Checks) error {
 		}
 		for i := range list.Sets {
 			if s := &list.Sets[i]; s.Name != SetName(l) && s.Used() {
-				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets restamp %s %s carries it over where its changes still apply", s.Name, l.Dir, s.Name)
+				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets rebase %s %s carries it over where its changes still apply", s.Name, l.Dir, s.Name)
 			}
 		}
 	case live.SetOverlays:
@@ -318,7 +318,7 @@ func Check(ctx context.Context, e *job.Env, l *live.Live, o Checks) error {
 		}
 		names = slices.DeleteFunc(names, func(name string) bool { return len(l.Files.Overlay) > 0 && name == l.Files.Overlay[0] })
 		if len(names) > 0 && !o.Force {
-			return refusal.New("move them away first, or remove them with relive sets rm; --force goes on all the same",
+			return refusal.New("move them away first, or remove them with relive sets remove; --force goes on all the same",
 				"%s: %s lie over the present base, and over another one they show a damaged system", l.Dir, strings.Join(names, ", "))
 		}
 	}
