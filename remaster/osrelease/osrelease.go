@@ -1,4 +1,3 @@
-// Package osrelease reads what a system says of itself: os-release(5).
 package osrelease
 
 import (

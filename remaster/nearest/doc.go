@@ -1,0 +1,3 @@
+// Package nearest finds, of what exists, that which was probably meant by a name
+// that does not.
+package nearest
