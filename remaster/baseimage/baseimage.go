@@ -75,6 +75,9 @@ type Plan struct {
 	Now     tree.Time
 	Version live.Version
 
+	// Work is what is needed on the disk beside the base while it is made, in bytes.
+	Work int64
+
 	Summary Summary
 }
 
@@ -120,7 +123,7 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options, warn func(for
 		return nil, err
 	}
 	var err error
-	if p.Summary.Estimate, _, err = p.Estimate(); err != nil {
+	if p.Summary.Estimate, p.Work, err = p.estimate(); err != nil {
 		return nil, err
 	}
 	p.planCheck()
@@ -249,10 +252,10 @@ func (p *Plan) Misled() (bool, error) {
 	return p.Live.RootMarked()
 }
 
-// Estimate foretells the size of the new base: what is copied, what is
+// estimate foretells the size of the new base: what is copied, what is
 // compressed at the base's own ratio and a quarter more, the tables at the
 // base's size for each inode. work is what else is needed while it is made.
-func (p *Plan) Estimate() (size, work int64, err error) {
+func (p *Plan) estimate() (size, work int64, err error) {
 	s := &p.Summary
 	if s.Form == Ext {
 		return s.Bytes, 0, nil

@@ -37,7 +37,7 @@ func (p *Plan) checkState(ctx context.Context) error {
 		}
 		return l.RefuseInUse("", l.OverlayPaths()...)
 	}
-	if err := (&replace.Swap{Live: l, Stage: o.Stage}).CheckInUse(); err != nil {
+	if err := replace.CheckInUse(l, o.Stage); err != nil {
 		return err
 	}
 	if o.NoReset && l.Overlay != nil && l.Overlay.Union != nil {

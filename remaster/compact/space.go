@@ -11,11 +11,7 @@ import (
 // checkSpace refuses where the new files cannot fit.
 func (p *Plan) checkSpace() error {
 	s := &p.Summary
-	_, work, err := p.base.Estimate()
-	if err != nil {
-		return err
-	}
-	s.Need = s.Estimate + work
+	s.Need = s.Estimate + p.base.Work
 	dir := p.live.Dir
 	if p.swap == nil {
 		dir = filepath.Dir(p.o.Output)
@@ -35,6 +31,7 @@ func (p *Plan) checkSpace() error {
 			room.More += "; " + way
 		}
 	}
+	var err error
 	s.Free, err = room.Check()
 	return err
 }

@@ -37,13 +37,16 @@ var AntixFollow = []string{"xtra", "deb", "xtra.tgz", "state"}
 // antixDropped are the files of a running system that no merged image holds.
 var antixDropped = []string{RootVIDFile, "etc/live/protect/remaster"}
 
+// antixStamped are the files that tell of a base.
+var antixStamped = append([]string{BaseVIDFile}, antixDropped...)
+
 // Name implements Layout.
 func (antiX) Name() string { return "antiX/MX" }
 
 // Traits implements Layout.
 func (antiX) Traits() Traits {
 	return Traits{
-		Key: "antix", VersionIDs: true, Stamped: append([]string{BaseVIDFile}, antixDropped...),
+		Key: "antix", VersionIDs: true, Stamped: antixStamped,
 		Sets: SetDirectories, Stages: true, BootRollback: true, EitherForm: true, CopiesPlain: true, SavesByHand: true, KernelSums: true,
 		RootLabel: AntixRoot, HomeLabel: AntixHome,
 	}

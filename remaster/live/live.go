@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"path/filepath"
 	"slices"
@@ -425,4 +426,19 @@ func (o *Overlay) Tops() []*tree.Node {
 		return o.uppers
 	}
 	return []*tree.Node{o.Upper}
+}
+
+// OpenRoot opens an ext image of the host and gives the root of its file system.
+// The image is closed by the Closer, which is nil on an error.
+func OpenRoot(path string) (*tree.Node, io.Closer, error) {
+	l := &Live{}
+	img, err := l.OpenImage(path)
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	root, err := img.FS.Root()
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	return root, l, nil
 }

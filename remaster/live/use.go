@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/newfile"
@@ -24,42 +25,28 @@ func (l *Live) InUse(path string) (string, error) {
 // RefuseInUse refuses while one of the files is mounted or attached. more is what
 // can be done besides, "" for nothing.
 func (l *Live) RefuseInUse(more string, paths ...string) error {
-	for _, path := range paths {
-		why, err := l.InUse(path)
-		if err != nil {
-			return err
-		}
-		if why != "" {
-			return usedRefusal(path, why, more)
-		}
-	}
-	return nil
+	return refuseInUse(l.InUse, more, paths)
 }
 
 // RefuseInUse is that of Live for files that are the host's. Those that are not
 // there are in nobody's use.
 func RefuseInUse(more string, paths ...string) error {
+	there := slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return !hostdisk.Exists(path) })
+	return refuseInUse(func(path string) (string, error) { return hostdisk.InUse("/", path) }, more, there)
+}
+
+func refuseInUse(inUse func(path string) (string, error), more string, paths []string) error {
 	for _, path := range paths {
-		if !hostdisk.Exists(path) {
-			continue
-		}
-		why, err := hostdisk.InUse("/", path)
+		why, err := inUse(path)
 		if err != nil {
 			return err
 		}
 		if why != "" {
-			return usedRefusal(path, why, more)
+			hint := "shut the live system down and do it from another one, or unmount it"
+			return refusal.New(refusal.JoinHints(hint, more), "%s: in use: %s", path, why)
 		}
 	}
 	return nil
-}
-
-func usedRefusal(path, why, more string) error {
-	hint := "shut the live system down and do it from another one, or unmount it"
-	if more != "" {
-		hint += "; " + more
-	}
-	return refusal.New(hint, "%s: in use: %s", path, why)
 }
 
 // OverlayPaths are the files and directories of the overlay.

@@ -167,16 +167,11 @@ func (f *Image) Check(ctx context.Context, path string) error {
 
 // Same compares an image with what it was made from.
 func (f *Image) Same(ctx context.Context, path string) error {
-	var l live.Live
-	defer l.Close()
-	img, err := l.OpenImage(path)
+	root, img, err := live.OpenRoot(path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
-	root, err := img.FS.Root()
-	if err != nil {
-		return fmt.Errorf("%w: %w", readback.Err, err)
-	}
+	defer img.Close()
 	var e tree.Edits
 	e.Remove("lost+found")
 	if root, err = e.Apply(root); err != nil {

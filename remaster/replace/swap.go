@@ -62,30 +62,24 @@ func (s *Swap) Need() (n int64, err error) {
 	return n, nil
 }
 
-// CheckInUse refuses while the files are mounted. A mounted base can still be
-// staged for, but not replaced.
-func (s *Swap) CheckInUse() error {
-	l := s.Live
-	paths := l.OverlayPaths()
-	if !s.Stage {
-		paths = append(paths, l.Base.Path)
-		for _, name := range l.Files.Retired {
-			if path := filepath.Join(l.Dir, name); l.OnHost() && hostdisk.Exists(path) {
-				paths = append(paths, path)
+// CheckInUse refuses while the files that are to be replaced are mounted. A mounted
+// base can still be staged for.
+func CheckInUse(l *live.Live, stage bool) error {
+	if err := l.RefuseInUse("", l.OverlayPaths()...); err != nil || stage {
+		return err
+	}
+	more := ""
+	if l.Layout.Traits().Stages {
+		more = "--stage prepares files for the next boot instead"
+	}
+	if err := l.RefuseInUse(more, l.Base.Path); err != nil {
+		return err
+	}
+	for _, name := range l.Files.Retired {
+		if path := filepath.Join(l.Dir, name); l.OnHost() && hostdisk.Exists(path) {
+			if err := l.RefuseInUse("", path); err != nil {
+				return err
 			}
-		}
-	}
-	hint := ""
-	if l.Layout.Traits().Stages && !s.Stage {
-		hint = "--stage prepares files for the next boot instead"
-	}
-	for _, path := range paths {
-		more := ""
-		if path == l.Base.Path {
-			more = hint
-		}
-		if err := l.RefuseInUse(more, path); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -113,7 +107,7 @@ func (s *Swap) Run(ctx context.Context, fill func(t *Transaction) error) (err er
 		}
 	}
 	// It may have taken minutes, in which somebody may have mounted the files.
-	if err := s.CheckInUse(); err != nil {
+	if err := CheckInUse(s.Live, s.Stage); err != nil {
 		return err
 	}
 	if err := s.Live.Unchanged(ctx); err != nil {

@@ -210,16 +210,11 @@ func (b *imageRebuild) build(ctx context.Context, path string) (err error) {
 
 // check reads the new image back and compares it with the old one.
 func (b *imageRebuild) check(ctx context.Context, path string) error {
-	var l live.Live
-	defer l.Close()
-	img, err := l.OpenImage(path)
+	root, img, err := live.OpenRoot(path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
-	root, err := img.FS.Root()
-	if err != nil {
-		return fmt.Errorf("%w: %w", readback.Err, err)
-	}
+	defer img.Close()
 	return readback.Equal(ctx, path, b.root, root, tree.CompareOptions{Links: true, Flags: extfs.KeptFlags})
 }
 

@@ -104,16 +104,11 @@ func RootVID(path string) (live.VID, error) {
 	if !live.IsFile(live.Host{}, path) {
 		return "", nil
 	}
-	var l live.Live
-	defer l.Close()
-	img, err := l.OpenImage(path)
+	root, img, err := live.OpenRoot(path)
 	if err != nil {
 		return "", nil // those who use it tell of it
 	}
-	root, err := img.FS.Root()
-	if err != nil {
-		return "", nil
-	}
+	defer img.Close()
 	found, err := overlay.Detect(root)
 	if err != nil {
 		return "", nil

@@ -252,11 +252,7 @@ func (p *Plan) checkSpace() error {
 	if s.Size, err = p.plan.Size(sizes...); err != nil {
 		return err
 	}
-	_, work, err := p.base.Estimate()
-	if err != nil {
-		return err
-	}
-	s.Need = s.Size + work + 1<<20
+	s.Need = s.Size + p.base.Work + 1<<20
 	dir := filepath.Dir(p.o.Output)
 	var most int64
 	if s.Free, most, err = hostdisk.FreeAt(dir); err != nil {

@@ -255,7 +255,7 @@ func (p *Plan) checkState(ctx context.Context) error {
 	if p.o.Stage && len(p.files) > 0 {
 		return refusal.New("update without --stage from another system, or with --no-kernel", "%s: %s is another one, and a boot takes up a staged linuxfs, but no kernel", l.Dir, p.files[0].target)
 	}
-	return p.swap.CheckInUse()
+	return replace.CheckInUse(l, p.o.Stage)
 }
 
 // checkBoots refuses a base that cannot boot where the present one can, or not

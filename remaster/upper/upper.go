@@ -475,16 +475,11 @@ func Grown(ctx context.Context, root *tree.Node, o mkfs.Options, like extfs.Info
 // checkImage compares what the new image shows over the base with what it is to
 // show. That its files hold what they should is known already.
 func (p *Plan) checkImage(ctx context.Context, path string, layers []newLayer) error {
-	var l live.Live
-	defer l.Close()
-	img, err := l.OpenImage(path)
+	root, img, err := live.OpenRoot(path)
 	if err != nil {
 		return err
 	}
-	root, err := img.FS.Root()
-	if err != nil {
-		return err
-	}
+	defer img.Close()
 	for _, n := range layers {
 		var at *tree.Node
 		if p.Live.Overlay.Form == live.FormAufs {

@@ -293,18 +293,13 @@ func verifyMerged(ctx context.Context, e *job.Env, found *live.Found) ([]Result,
 // verifyExt walks an ext image and reads its files.
 func verifyExt(ctx context.Context, e *job.Env, path string) (Result, error) {
 	res := Result{Path: path, What: "ext"}
-	var l live.Live
-	defer l.Close()
 	e.Phase("reading "+filepath.Base(path), 0)
 	nodes, err := func() (int, error) {
-		img, err := l.OpenImage(path)
+		root, img, err := live.OpenRoot(path)
 		if err != nil {
 			return 0, err
 		}
-		root, err := img.FS.Root()
-		if err != nil {
-			return 0, err
-		}
+		defer img.Close()
 		return readTree(ctx, root)
 	}()
 	return res.readTo(ctx, nodes, err)
