@@ -232,11 +232,21 @@ func (OS) Lock(path string) (io.Closer, error) {
 		}
 	}
 	if err == nil {
-		return f, nil
+		return dirLock{f}, nil
 	}
 	f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, fmt.Errorf("%s: %w", path, ErrBusy)
 	}
 	return nil, &fs.PathError{Op: "flock", Path: path, Err: err}
+}
+
+// A dirLock is a locked directory.
+type dirLock struct{ f *os.File }
+
+// Close unlocks before it closes: a process that the program starts at this
+// moment has inherited the descriptor until its exec, and closing alone would
+// leave the lock to it.
+func (l dirLock) Close() error {
+	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
 }

@@ -434,3 +434,31 @@ func TestOSTells(t *testing.T) {
 		}
 	}
 }
+
+// TestLockEnds: a closed lock is free at once, also while a process that is just
+// being started still holds the descriptor that it inherited.
+func TestLockEnds(t *testing.T) {
+	dir := t.TempDir()
+	l, err := OS{}.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inherited, err := unix.Dup(int(l.(dirLock).f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(inherited)
+	if _, err := (OS{}).Lock(dir); !errors.Is(err, ErrBusy) {
+		t.Errorf("a second Lock: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OS{}.Lock(dir)
+	if err != nil {
+		t.Fatalf("Lock after Close: %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
