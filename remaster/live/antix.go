@@ -52,16 +52,20 @@ func (antiX) Traits() Traits {
 	}
 }
 
-func (antiX) find(at Place, dir, generation string) (*Found, error) {
-	if !IsFile(at, filepath.Join(dir, AntixBase+generation)) {
+func (a antiX) find(s *search, dir string) (*Found, error) {
+	if !IsFile(s.at, filepath.Join(dir, AntixBase+s.generation)) {
 		return nil, nil
 	}
-	return &Found{Dir: dir, Files: Files{
+	f := &Found{Dir: dir, Files: Files{
 		Base:    AntixBase,
 		Overlay: []string{AntixRoot},
 		Follow:  AntixFollow,
 		Home:    AntixHome,
-	}}, nil
+	}}
+	if err := a.places(s, f); err != nil {
+		return nil, err
+	}
+	return a.takeSet(s, f)
 }
 
 func (antiX) open(ctx context.Context, e *job.Env, l *Live) error {

@@ -38,11 +38,12 @@ func (archiso) Name() string { return "archiso" }
 func (archiso) Traits() Traits {
 	return Traits{
 		Key: "archiso", FlatOverlay: archisoUpper,
-		OtherSets: "the boot arguments cow_label= and cow_directory= name another partition or directory; relive takes the one beside the base",
+		OtherSets: "the boot arguments cow_label= and cow_directory= name another partition or directory; --overlay names the one that is meant",
 	}
 }
 
-func (archiso) find(at Place, dir, generation string) (*Found, error) {
+func (a archiso) find(s *search, dir string) (*Found, error) {
+	at, generation := s.at, s.generation
 	var bases []string
 	name := ""
 	for _, name = range []string{archisoBase, archisoEROFS} {
@@ -66,33 +67,8 @@ func (archiso) find(at Place, dir, generation string) (*Found, error) {
 	if len(bases) > 1 {
 		return nil, refusal.New("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases), strings.Join(bases, ", "))
 	}
-	in := filepath.Dir(bases[0])
 	f := &Found{Dir: dir, Files: Files{Base: bases[0]}}
-	arch := filepath.Base(in)
-	changes, err := twoBelow(at, dir, func(first, second string) string {
-		switch {
-		case !strings.HasPrefix(first, archisoChanges) || second != arch:
-		case Has(at, filepath.Join(dir, first, second, ArchisoCOW+generation)):
-			return ArchisoCOW
-		case Has(at, filepath.Join(dir, first, second, archisoUpper+generation)):
-			return archisoUpper
-		}
-		return ""
-	})
-	if err != nil {
-		return nil, err
-	}
-	if len(changes) > 1 {
-		return nil, refusal.New("move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
-			dir, len(changes), strings.Join(changes, ", "))
-	}
-	for _, c := range changes {
-		f.Files.Overlay = []string{c}
-		if filepath.Base(c) == archisoUpper {
-			f.Files.Overlay = append(f.Files.Overlay, filepath.Join(filepath.Dir(c), archisoWork))
-		}
-	}
-	return f, nil
+	return f, a.places(s, f)
 }
 
 // twoBelow looks two directories below dir for the names that name gives for
@@ -133,6 +109,9 @@ func (archiso) open(_ context.Context, e *job.Env, l *Live) error {
 		return nil
 	}
 	at := l.Path(l.Files.Overlay[0])
+	if !Has(l.Place, at) {
+		return nil
+	}
 	if !IsFile(l.Place, at) {
 		return l.openDirOverlay(at, l.Path(l.Files.Overlay[1]))
 	}

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"fmt"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,9 +15,10 @@ import (
 	"relive/tree"
 )
 
-// casper is the layout of Ubuntu's live media: casper/*.squashfs, stacked by
-// their names (a < a.b < a.b.c), and persistence in a file named writable or,
-// older, casper-rw (casper: scripts/casper).
+// casper is the layout of Ubuntu's live media: images in casper/, stacked by
+// their names (a < a.b < a.b.c) where the boot is told of a stack, and
+// persistence in a partition or file named writable or, older, casper-rw
+// (casper: scripts/casper, scripts/casper-helpers).
 //
 // A compaction makes the topmost image of the stack anew and leaves the others
 // alone, which other stacks may use as well.
@@ -27,9 +29,21 @@ const (
 	casperDir  = "casper"
 	casperLive = ".live.squashfs"
 	casperHome = "home-rw"
+	// casperUpper and casperWork are the directories of overlayfs.
+	casperUpper = "upper"
+	casperWork  = "work"
 )
 
+// casperOverlays are the names of the overlay, the present one first.
 var casperOverlays = []string{"writable", "casper-rw"}
+
+// casperKinds are the extensions of images in the order in which casper stacks
+// all that are there (scripts/casper: setup_overlay), and casperSkipped those that
+// it leaves out.
+var (
+	casperKinds   = []string{".ext2", ".squashfs", ".dir"}
+	casperSkipped = []string{"ltsp.squashfs", "server.squashfs"}
+)
 
 // Name implements Layout.
 func (casper) Name() string { return "casper" }
@@ -38,53 +52,124 @@ func (casper) Name() string { return "casper" }
 func (casper) Traits() Traits {
 	return Traits{
 		Key: "casper", StackStays: true, HomeLabel: casperHome,
-		OtherSets: "the boot argument persistent-path= names another directory; relive takes the file at the root of the medium",
+		OtherSets: "the boot argument persistent-path= names another directory; --overlay names the one that is meant",
 	}
 }
 
-func (casper) find(at Place, dir, generation string) (*Found, error) {
-	present, err := squashImages(at, filepath.Join(dir, casperDir), "")
+func (c casper) find(s *search, dir string) (*Found, error) {
+	stack, err := c.stack(s, dir)
+	if err != nil || len(stack) == 0 {
+		return nil, err
+	}
+	f := &Found{Dir: dir, Files: Files{Home: casperHome}}
+	for _, name := range stack {
+		f.Files.Stack = append(f.Files.Stack, filepath.Join(casperDir, name))
+	}
+	f.Files.Base = f.Files.Stack[len(stack)-1]
+	return f, c.places(s, f)
+}
+
+// stack names the images that a medium boots, the bottom first. The argument
+// layerfs-path= of the menus or, without it, a file in the initrd names the topmost
+// of several; without both casper stacks all that are there. Where nothing tells,
+// it is the only stack, or the one that ends in .live.
+func (c casper) stack(s *search, dir string) ([]string, error) {
+	in := filepath.Join(dir, casperDir)
+	present, err := imagesIn(s.at, in, "", casperKinds...)
 	if err != nil {
 		return nil, err
 	}
-	top, err := casperTop(at, dir, present, generation)
-	if err != nil || top == "" {
+	names := present
+	if s.generation != "" {
+		if names, err = imagesIn(s.at, in, s.generation, casperKinds...); err != nil {
+			return nil, err
+		}
+	}
+	squashes := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !isSquash(n) })
+	if len(squashes) == 0 {
+		return nil, nil
+	}
+	if s.generation != "" {
+		// The former state is of the stack that there is now.
+		top, err := casperTop(dir, squashes)
+		if err != nil {
+			return nil, err
+		}
+		return casperBelow(top, present), nil
+	}
+	top, told := c.layerfs(s, dir)
+	switch {
+	case top != "" && slices.Contains(present, top):
+		return casperBelow(top, present), nil
+	case top != "":
+		return nil, refusal.New("restore it", "%s: the boot's stack ends with %s, which is not there", in, top)
+	case told:
+		return casperAll(present)
+	case len(squashes) < len(present):
+		return casperAll(present)
+	}
+	if top, err = casperTop(dir, squashes); err != nil {
 		return nil, err
 	}
-	f := &Found{Dir: dir, Files: Files{Base: filepath.Join(casperDir, top), Home: casperHome}}
+	return casperBelow(top, present), nil
+}
+
+// layerfs gives the topmost image of the stack that a boot is told of. told: it is
+// known what a boot is told, which may be nothing.
+func (casper) layerfs(s *search, dir string) (top string, told bool) {
+	said := sure(s.menus(dir).says(func(b *bootEntry) (string, bool) { return b.value("layerfs-path") }))
+	if len(said) == 1 {
+		return path.Base(said[0].value), true
+	}
+	for _, initrd := range s.initrds(filepath.Join(dir, casperDir)) {
+		for line := range strings.Lines(s.initrdFile(initrd, "conf/conf.d/default-layer.conf")) {
+			if v, ok := strings.CutPrefix(strings.TrimSpace(line), "LAYERFS_PATH="); ok {
+				return strings.Trim(v, `"'`), true
+			}
+		}
+		if s.initrdFile(initrd, "scripts/casper") != "" {
+			told = true
+		}
+	}
+	return "", told && len(said) == 0
+}
+
+// casperAll is the stack of a boot that is told of none: all images, by their kind
+// and their names. The topmost has to be a SquashFS image, which can be made anew.
+func casperAll(present []string) (stack []string, err error) {
+	for _, ext := range casperKinds {
+		for _, name := range present {
+			if path.Ext(name) == ext && !slices.Contains(casperSkipped, name) {
+				stack = append(stack, name)
+			}
+		}
+	}
+	if n := len(stack); n > 0 && !isSquash(stack[n-1]) {
+		return nil, refusal.New("move it away, or make one image of both", "%s: a boot stacks it above the SquashFS images, and only those can be made anew", path.Join(casperDir, stack[n-1]))
+	}
+	return stack, nil
+}
+
+// casperBelow is the stack that ends with an image: those that its name begins
+// with, up to a dot.
+func casperBelow(top string, present []string) (stack []string) {
 	parts := strings.Split(strings.TrimSuffix(top, ".squashfs"), ".")
 	for i := 1; i <= len(parts); i++ {
 		name := strings.Join(parts[:i], ".") + ".squashfs"
 		if name == top || slices.Contains(present, name) {
-			f.Files.Stack = append(f.Files.Stack, filepath.Join(casperDir, name))
+			stack = append(stack, name)
 		}
 	}
-	for _, name := range casperOverlays {
-		if IsFile(at, filepath.Join(dir, name+generation)) {
-			f.Files.Overlay = append(f.Files.Overlay, name)
-		}
-	}
-	if len(f.Files.Overlay) > 1 {
-		return nil, refusal.New("move away the one that is not used", "%s: there are both %s", dir, strings.Join(f.Files.Overlay, " and "))
-	}
-	return f, nil
+	return stack
 }
 
-// casperTop names the topmost image of the stack that a medium boots. The
-// boot's arguments (layerfs-path=) decide it; where only one stack is there, or
-// one that ends in .live, it is that.
-func casperTop(at Place, dir string, present []string, generation string) (string, error) {
-	names := present
-	if generation != "" {
-		var err error
-		if names, err = squashImages(at, filepath.Join(dir, casperDir), generation); err != nil {
-			return "", err
-		}
-	}
+// casperTop names the topmost image of the only stack, or of the one that ends in
+// .live.
+func casperTop(dir string, names []string) (string, error) {
 	var tops []string
 	for _, name := range names {
 		stem := strings.TrimSuffix(name, "squashfs") // with the dot
-		if !slices.ContainsFunc(names, func(o string) bool { return o != name && strings.HasPrefix(o, stem) }) {
+		if !slices.ContainsFunc(names, func(o string) bool { return o != name && strings.HasPrefix(o, stem) }) && !slices.Contains(casperSkipped, name) {
 			tops = append(tops, name)
 		}
 	}
@@ -96,7 +181,7 @@ func casperTop(at Place, dir string, present []string, generation string) (strin
 	}
 	switch len(tops) {
 	case 0:
-		return "", nil
+		return names[0], nil
 	case 1:
 		return tops[0], nil
 	}
@@ -104,47 +189,122 @@ func casperTop(at Place, dir string, present []string, generation string) (strin
 		filepath.Join(dir, casperDir), len(tops), strings.Join(tops, ", "))
 }
 
-func (casper) open(_ context.Context, e *job.Env, l *Live) error {
-	var paths []string
-	for i, name := range l.Files.Stack {
-		path := filepath.Join(l.Dir, name)
-		if i == len(l.Files.Stack)-1 {
-			path = l.Path(name) // only this one has generations
-		}
-		paths = append(paths, path)
-	}
-	if err := l.openStack(e, paths, len(paths)-1); err != nil {
+func (c casper) open(_ context.Context, e *job.Env, l *Live) error {
+	if err := l.openStack(e, l.Files.Stack); err != nil {
 		return damageHint(err, "relive verify tells more of an image")
 	}
-	if len(l.Files.Overlay) > 0 {
-		path := l.Path(l.Files.Overlay[0])
-		if Has(l.Place, path) {
-			if err := l.openCasperOverlay(path); err != nil {
-				return err
-			}
+	if l.overlay.name != "" {
+		if err := l.openCasperOverlay(); err != nil {
+			return err
 		}
 	}
 	if l.Generation == "" {
-		l.OpenHome(casperHome)
+		l.OpenHome(l.Files.Home)
 	}
 	return nil
 }
 
-// openCasperOverlay opens the persistence: upper and work in an ext image, or
-// with older releases a layer of aufs.
-func (l *Live) openCasperOverlay(path string) error {
+// casperOwn are what casper itself keeps beside upper and work, and leaves where it
+// is (setup_auto_log_persistence, setup_overlay).
+func casperOwn(name string) bool {
+	return name == "lost+found" || name == "log" || name == "crash" || strings.HasPrefix(name, "install-logs-")
+}
+
+// openCasperOverlay opens the persistence: upper and work in a file system or
+// directory, or with older releases a layer of aufs.
+func (l *Live) openCasperOverlay() error {
+	at := filepath.Join(l.Dir, l.overlay.name)
+	if !l.overlay.partition && IsDir(l.Place, at) {
+		return l.openCasperDirectory(at)
+	}
+	path := at
+	suffix := ""
+	if l.overlay.partition {
+		suffix = l.Generation + l.overlayOf
+	} else if path = l.Path(l.overlay.name); !Has(l.Place, path) {
+		return nil
+	}
 	root, err := l.openPersistence(path)
 	if err != nil {
 		return err
 	}
-	found, err := overlay.Detect(root)
+	aufs, empty, err := casperForm(root)
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.Rel(path), err)
 	}
-	if found.Form == overlay.Aufs {
-		return tree.Unsupported(l.Rel(path), "root directory", "is a layer of aufs, as casper wrote it before 2014")
+	if aufs {
+		o := l.Overlay
+		layer, err := aufsLayer(root, true)
+		if err != nil {
+			return err
+		}
+		o.Form, o.Upper, o.AtRoot = FormAufs, layer.Root, true
+		return l.lay(o, layer)
 	}
-	return l.openImageOverlay(path, "upper", "work")
+	if empty {
+		l.Overlay.UpperDir, l.Overlay.WorkDir = casperUpper, casperWork
+		return nil
+	}
+	return l.openImageOverlay(path, casperUpper+suffix, casperWork+suffix)
+}
+
+// casperForm tells a layer of aufs, and an overlay that was never written.
+func casperForm(root *tree.Node) (aufs, empty bool, err error) {
+	kids, bad, err := root.Readable()
+	if err != nil || len(bad) > 0 {
+		return false, false, err
+	}
+	if !slices.ContainsFunc(kids, func(k *tree.Node) bool { return !casperOwn(k.Name) }) {
+		return false, true, nil
+	}
+	if aufs, err := isAufs(root); aufs || err != nil {
+		return aufs, false, err
+	}
+	if n, err := DirectoryAt(root, casperUpper); n != nil || err != nil {
+		return false, false, err
+	}
+	found, err := overlay.Detect(root)
+	return err == nil && found.Form == overlay.Aufs, false, err
+}
+
+// WithoutAufs gives the root of a file system that held a layer of aufs, with what
+// the boot itself keeps there alone.
+func WithoutAufs(root *tree.Node) (*tree.Node, error) {
+	kids, err := root.Children()
+	if err != nil {
+		return nil, err
+	}
+	var e tree.Edits
+	for _, k := range kids {
+		if !casperOwn(k.Name) && k.Name != livebootConf {
+			e.Remove(k.Name)
+		}
+	}
+	return e.Apply(root)
+}
+
+// openCasperDirectory opens the persistence of a partition that is mounted.
+func (l *Live) openCasperDirectory(at string) error {
+	upper, work := filepath.Join(at, casperUpper), filepath.Join(at, casperWork)
+	suffix := l.Generation + l.overlayOf
+	if IsDir(l.Place, upper+suffix) {
+		return l.openDirOverlay(upper+suffix, work+suffix)
+	}
+	root, err := l.Place.Directory(at)
+	if err != nil {
+		return err
+	}
+	aufs, empty, err := casperForm(root)
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.Rel(at), err)
+	}
+	if aufs {
+		return refusal.New("unmount it, and give the stick", "%s: is a layer of aufs in a directory; only an image of one can be read", at)
+	}
+	if empty || suffix != "" {
+		l.Overlay = &Overlay{Path: at, Form: FormOverlayFS, Empty: true}
+	}
+	return nil
 }
 
 func (casper) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {

@@ -28,9 +28,9 @@ type Layout interface {
 	// Traits are what its boot does.
 	Traits() Traits
 	// find looks whether dir, or what is around it, is laid out in this way, and
-	// gives nil where it is not. generation is appended to the name of the base
-	// that is looked for: "", or ".old" for the former state.
-	find(at Place, dir, generation string) (*Found, error)
+	// gives nil where it is not. The generation of the search is appended to the name
+	// of the base that is looked for: "", or ".old" for the former state.
+	find(s *search, dir string) (*Found, error)
 	// open fills in l.
 	open(ctx context.Context, e *job.Env, l *Live) error
 	// openAlone fills in the base of l from a file that holds that kind.
@@ -128,6 +128,14 @@ type Found struct {
 	Set   string
 	Place Place
 	Files Files
+	// Where says where the overlay is, where that is not the ordinary place or
+	// something tells of it. Unused is what looks like an overlay and is none.
+	Where  Where
+	Unused []Unused
+
+	overlay overlayAt
+	home    overlayAt
+	opts    selection
 }
 
 // OnHost tells whether the directory is one of the host, where files can be
@@ -137,20 +145,20 @@ func (f *Found) OnHost() bool { return f.Place == Place(Host{}) }
 // Find looks for a live system in the directory, or around it. Where there is
 // none that is ErrNoLayout; where it cannot be told which of several is meant,
 // that is a Refusal that names them.
-func Find(dir string, opts ...Option) (*Found, error) { return findOnHost(dir, "", setOf(opts)) }
+func Find(dir string, opts ...Option) (*Found, error) { return findOnHost(dir, "", selected(opts)) }
 
 // FindFormer is Find for a directory of which the present base may be lost.
 func FindFormer(dir string, opts ...Option) (*Found, error) {
 	f, err := Find(dir, opts...)
 	if errors.Is(err, ErrNoLayout) {
-		if g, ferr := findOnHost(dir, ".old", setOf(opts)); ferr == nil {
+		if g, ferr := findOnHost(dir, ".old", selected(opts)); ferr == nil {
 			return g, nil
 		}
 	}
 	return f, err
 }
 
-func findOnHost(dir, generation, set string) (*Found, error) {
+func findOnHost(dir, generation string, sel selection) (*Found, error) {
 	st, err := os.Stat(dir)
 	if err != nil {
 		return nil, err
@@ -158,7 +166,7 @@ func findOnHost(dir, generation, set string) (*Found, error) {
 	if !st.IsDir() {
 		return nil, refusal.WithHint(fmt.Errorf("%s: not a directory", dir), "give the directory that holds the base and the persistence files")
 	}
-	f, err := FindSetAt(Host{}, dir, generation, set)
+	f, err := find(Host{}, dir, generation, sel)
 	if f != nil || err != nil {
 		return f, err
 	}
@@ -187,15 +195,30 @@ func FindAt(at Place, dir, generation string) (*Found, error) {
 	return FindSetAt(at, dir, generation, "")
 }
 
-// FindSetAt is findAt for one of several persistence sets.
+// FindSetAt is FindAt for one of several persistence sets.
 func FindSetAt(at Place, dir, generation, set string) (*Found, error) {
+	return find(at, dir, generation, selection{set: set})
+}
+
+// Again looks for the same live directory in the state of another generation.
+func (f *Found) Again(generation string) (*Found, error) {
+	opts := f.opts
+	opts.set = f.Set
+	return find(f.Place, f.Dir, generation, opts)
+}
+
+func find(at Place, dir, generation string, sel selection) (*Found, error) {
 	for _, layout := range layouts() {
-		f, err := findSet(layout, at, dir, generation, set)
+		s := &search{selection: sel, at: at, generation: generation}
+		f, err := layout.find(s, dir)
 		if err != nil {
 			return nil, err
 		}
 		if f != nil {
-			f.Layout, f.Place = layout, at
+			if _, ok := layout.(setLayout); !ok && sel.set != "" && sel.set != DefaultSet && sel.set != anySet {
+				return nil, refusal.New(layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, layout.Name())
+			}
+			f.Layout, f.Place, f.opts, f.Where = layout, at, sel, f.overlay.where
 			pairs, err := f.Kernels()
 			f.Files.Kernel = kernelNames(pairs)
 			if err != nil {
@@ -233,7 +256,7 @@ func (f *Found) Open(ctx context.Context, e *job.Env, generation string) (*Live,
 
 // OpenAs is open with the overlay of another generation.
 func (f *Found) OpenAs(ctx context.Context, e *job.Env, generation, overlayOf string) (*Live, error) {
-	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Generation: generation, overlayOf: overlayOf}
+	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, overlay: f.overlay, home: f.home, Generation: generation, overlayOf: overlayOf}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
 		return nil, err

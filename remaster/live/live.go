@@ -39,6 +39,8 @@ type Live struct {
 	Home        *Image
 	HomeProblem error
 	Binds       []bind
+	// Links are directories whose files a boot links into those of the system.
+	Links []bind
 	// Merged is the base with the overlay over it.
 	Merged *tree.Node
 
@@ -48,6 +50,11 @@ type Live struct {
 	// overlayOf is what is appended to those of the overlay as well, where a
 	// former one is opened over the present base.
 	overlayOf  string
+	// Where says where the overlay is, and Unused what looks like one: see Found.
+	Where      Where
+	Unused     []Unused
+	overlay    overlayAt
+	home       overlayAt
 	Place      Place
 	Stick      *Stick // where the files are not the host's
 	Partition  *stick.Partition
@@ -154,6 +161,8 @@ type Image struct {
 // Base is the image that a live system boots from.
 type Base struct {
 	Path string
+	// layer is what this image alone shows.
+	layer *tree.Node
 	Size int64
 	// Image is nil where the base is an ext image as it is, not compressed.
 	Image *squash.Reader
@@ -195,11 +204,15 @@ type Overlay struct {
 	// Union is nil where Upper is.
 	Union *overlay.Merged
 
+	// ByConf: it is made of unions that a persistence.conf names, of which there
+	// may be none.
+	ByConf bool
 	// Kept tells of what lies in the overlay's file and is no part of the
 	// overlay.
 	Kept []string
 
 	UpperDir, WorkDir string            // directories in Image
+	AtRoot            bool              // the layer is the root of Image, as aufs has it
 	Layers            []string          // directories that hold unions' layers
 	layer             overlay.Layer     // of a rootfs of antiX
 	Unions            []*overlay.Merged // Union first
@@ -398,7 +411,7 @@ func (l *Live) openInner(paths []string) (*Inner, error) {
 // concerns those who use it, not the base.
 func (l *Live) OpenHome(name string) {
 	path := filepath.Join(l.Dir, name)
-	if !IsFile(l.Place, path) {
+	if !l.home.partition && !IsFile(l.Place, path) {
 		return
 	}
 	if l.Home, l.HomeProblem = l.OpenImage(path); l.HomeProblem != nil {

@@ -1,31 +1,32 @@
 package live
 
 import (
-	"bufio"
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
+	"relive/overlay"
 	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/tree"
 )
 
-// liveBoot is the layout of Debian live: live/*.squashfs, and persistence in a
-// file or directory of that name (live-boot: 9990-overlay.sh,
-// 9990-misc-helpers.sh, persistence.conf(5)).
+// liveBoot is the layout of Debian live: images in live/, and persistence in a
+// partition, file or directory of that name (live-boot: 9990-overlay.sh,
+// 9990-misc-helpers.sh, persistence.conf(5)), or with dracut instead of live-boot
+// an overlay in live/ (see liveOS).
 //
-// Several images are stacked, in the order of their names or of
-// filesystem.module, the last on top; where the root is a persistent union,
-// live-boot stacks them the other way about. A compaction makes one image of
-// all, so that there is no order any more.
+// Several images are stacked, in the order of their names or of a list
+// NAME.module, the last on top; where the root is a persistent union, live-boot
+// stacks them the other way about, and so it does below each other union. A
+// compaction makes one image of all, so that there is no order any more.
 //
 // Of persistence.conf, unions are folded in. What is bound or linked lies
 // beside the system, as homefs does with antiX, and stays where it is.
@@ -42,44 +43,44 @@ const (
 	UnionWork           = "work"
 )
 
+// livebootImages are the extensions of the images that live-boot stacks
+// (9990-overlay.sh: setup_unionfs).
+var livebootImages = []string{".squashfs", ".ext2", ".ext3", ".ext4", ".xfs", ".jffs2", ".dir"}
+
 // Name implements Layout.
 func (liveBoot) Name() string { return "Debian live" }
 
 // Traits implements Layout.
 func (liveBoot) Traits() Traits {
 	return Traits{
-		Key: "debian", Unions: true,
-		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; relive takes the one named persistence at the root of the medium",
+		Key:       "debian",
+		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; --overlay names the one that is meant",
 	}
 }
 
-func (liveBoot) find(at Place, dir, generation string) (*Found, error) {
-	images, err := squashImages(at, filepath.Join(dir, livebootDir), generation)
-	if err != nil || len(images) == 0 {
+func (b liveBoot) find(s *search, dir string) (*Found, error) {
+	in := b.dirOf(s, dir)
+	images, err := imagesIn(s.at, filepath.Join(dir, in), s.generation, livebootImages...)
+	if err != nil || !slices.ContainsFunc(images, isSquash) {
 		return nil, err
 	}
 	f := &Found{Dir: dir, Files: Files{}}
-	modules := filepath.Join(livebootDir, livebootModules)
-	if b, err := ReadSmall(at, filepath.Join(dir, modules+generation), 1<<20); err == nil {
-		listed := []string{}
-		for _, name := range strings.Fields(string(b)) {
-			if !slices.Contains(images, name) {
-				return nil, refusal.New("restore it, or take it out of the list", "%s: %s names %s, which is not there", dir, modules, name)
-			}
-			if !slices.Contains(listed, name) {
-				listed = append(listed, name)
-			}
-		}
-		images = listed
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	modules, listed, err := b.listed(s, f, in, images)
+	if err != nil {
 		return nil, err
 	}
-	if len(images) == 0 {
+	if listed != nil {
+		images = listed
+	}
+	if !slices.ContainsFunc(images, isSquash) {
 		return nil, nil
 	}
-	own := max(0, slices.Index(images, livebootBase))
+	own := slices.Index(images, livebootBase)
+	if own < 0 {
+		own = slices.IndexFunc(images, isSquash)
+	}
 	for i, name := range images {
-		name = filepath.Join(livebootDir, name)
+		name = filepath.Join(in, name)
 		f.Files.Stack = append(f.Files.Stack, name)
 		if i == own {
 			f.Files.Base = name
@@ -87,67 +88,109 @@ func (liveBoot) find(at Place, dir, generation string) (*Found, error) {
 			f.Files.Retired = append(f.Files.Retired, name)
 		}
 	}
-	// What an earlier compaction has set aside comes back with the former state,
-	// or gives way to what the next one sets aside.
-	names, err := at.List(filepath.Join(dir, livebootDir))
-	if err != nil {
+	if err := b.aside(s, f, in); err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		stem, ok := strings.CutSuffix(name, ".old")
-		if !ok {
-			stem = StemOfOld(name)
-		}
-		stem = filepath.Join(livebootDir, stem)
-		if generation == "" && filepath.Ext(stem) == ".squashfs" && stem != f.Files.Base && !slices.Contains(f.Files.Stack, stem) && !slices.Contains(f.Files.Retired, stem) {
-			f.Files.Retired = append(f.Files.Retired, stem)
-		}
-	}
-	if Has(at, filepath.Join(dir, modules)) {
+	if modules != "" {
 		// Without the list a boot would take images up that are not in it.
 		own := filepath.Base(f.Files.Base)
 		f.Files.Companions = []Companion{{Name: modules, Text: func(Facts) string { return own + "\n" }}}
 	}
-	f.Files.Overlay, err = livebootOverlay(at, dir, generation)
-	return f, err
+	return f, b.places(s, f, in)
 }
 
-// livebootOverlay names what a compaction makes anew of the persistence: the
-// file, or of a directory the layers in it.
-func livebootOverlay(at Place, dir, generation string) (names []string, err error) {
-	if !IsDir(at, filepath.Join(dir, livebootPersistence)) {
-		if Has(at, filepath.Join(dir, livebootPersistence+generation)) {
-			names = append(names, livebootPersistence)
-		}
-		return names, nil
+func isSquash(name string) bool { return path.Ext(name) == ".squashfs" }
+
+// dirOf is the directory of the images: live, or the one that the medium's menus
+// name with live-media-path=.
+func (liveBoot) dirOf(s *search, dir string) string {
+	if names, err := imagesIn(s.at, filepath.Join(dir, livebootDir), s.generation, livebootImages...); err == nil && len(names) > 0 {
+		return livebootDir
 	}
-	text, err := ReadSmall(at, filepath.Join(dir, livebootPersistence, livebootConf), persistenceConfMax)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	said := sure(s.menus(dir).says(func(b *bootEntry) (string, bool) { return b.value("live-media-path") }))
+	if len(said) == 1 && trimPath(said[0].value) != "" && !dotted(said[0].value) {
+		return trimPath(said[0].value)
 	}
-	if err != nil {
-		return nil, err
-	}
-	conf, err := parsePersistenceConf(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", livebootPersistence, err)
-	}
-	for _, u := range conf.unions {
-		for _, name := range []string{UnionUpper, UnionWork} {
-			name = filepath.Join(livebootPersistence, u.source, name)
-			if (Has(at, filepath.Join(dir, name)) || Has(at, filepath.Join(dir, name+".old"))) && !slices.Contains(names, name) {
-				names = append(names, name)
+	return livebootDir
+}
+
+// macName is the name of a directory in live/ whose images only the machine with
+// that hardware address stacks (9990-main.sh: get_mac).
+var macName = regexp.MustCompile(`^[0-9a-fA-F]{12}$`)
+
+// listed gives the images that a list of them names, and the list; nil where there
+// is none. The argument module= names another list.
+func (liveBoot) listed(s *search, f *Found, in string, images []string) (modules string, listed []string, err error) {
+	module := "filesystem"
+	switch said := s.menus(f.Dir).says(func(b *bootEntry) (string, bool) { v, _ := b.value("module"); return v, true }); {
+	case len(said) == 1 && said[0].value != "":
+		module = said[0].value
+	case len(said) > 1:
+		for _, one := range said {
+			if one.value != "" {
+				f.unused(Unused{Path: path.Join(in, one.value+".module"), Why: one.entry + " boots with module=" + one.value + ", and with the images that are listed there; the others of the menu do not"})
 			}
 		}
 	}
-	return names, nil
+	for _, name := range []string{"filesystem." + module + ".module", module + ".module"} {
+		name = filepath.Join(in, name)
+		b, err := ReadSmall(s.at, filepath.Join(f.Dir, name+s.generation), 1<<20)
+		if errors.Is(err, fs.ErrNotExist) && s.generation != "" {
+			b, err = ReadSmall(s.at, filepath.Join(f.Dir, name), 1<<20)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		listed = []string{}
+		for _, image := range strings.Fields(string(b)) {
+			if !slices.Contains(images, image) {
+				return "", nil, refusal.New("restore it, or take it out of the list; a boot goes on without it", "%s: %s names %s, which is not there", f.Dir, name, image)
+			}
+			if !slices.Contains(listed, image) {
+				listed = append(listed, image)
+			}
+		}
+		return name, listed, nil
+	}
+	return "", nil, nil
 }
 
-// persistenceConfMax bounds persistence.conf, in bytes.
-const persistenceConfMax = 1 << 20
+// aside notes what an earlier compaction has set aside: it comes back with the
+// former state, or gives way to what the next one sets aside. Images for single
+// machines are named.
+func (liveBoot) aside(s *search, f *Found, in string) error {
+	names, err := s.at.List(filepath.Join(f.Dir, in))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if macName.MatchString(name) {
+			images, err := imagesIn(s.at, filepath.Join(f.Dir, in, name), "", livebootImages...)
+			if err == nil && len(images) > 0 {
+				f.unused(Unused{Path: path.Join(in, name), Boots: true,
+					Why:  "holds images (" + strings.Join(images, ", ") + ") that a boot on the machine with that hardware address stacks above the others",
+					Hint: "on such a machine the new base would stand below them; move them away, or go on with --force and leave them as they are"})
+			}
+			continue
+		}
+		stem, ok := strings.CutSuffix(name, ".old")
+		if !ok {
+			stem = StemOfOld(name)
+		}
+		stem = filepath.Join(in, stem)
+		if s.generation == "" && slices.Contains(livebootImages, path.Ext(stem)) && stem != f.Files.Base && !slices.Contains(f.Files.Stack, stem) && !slices.Contains(f.Files.Retired, stem) {
+			f.Files.Retired = append(f.Files.Retired, stem)
+		}
+	}
+	return nil
+}
 
-// squashImages names the SquashFS images in a directory, sorted.
-func squashImages(at Place, dir, generation string) (names []string, err error) {
+// imagesIn names the files with one of those extensions in a directory, and the
+// directories with the extension .dir, sorted.
+func imagesIn(at Place, dir, generation string, exts ...string) (names []string, err error) {
 	if !IsDir(at, dir) {
 		return nil, nil
 	}
@@ -157,196 +200,131 @@ func squashImages(at Place, dir, generation string) (names []string, err error) 
 	}
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e, generation)
-		if ok && filepath.Ext(name) == ".squashfs" && IsFile(at, filepath.Join(dir, e)) {
+		ext := filepath.Ext(name)
+		if !ok || !slices.Contains(exts, ext) {
+			continue
+		}
+		if st, err := at.Stat(filepath.Join(dir, e)); err == nil && (st.regular && ext != ".dir" || st.dir && ext == ".dir") {
 			names = append(names, name)
 		}
 	}
 	return names, nil
 }
 
-func (liveBoot) open(_ context.Context, e *job.Env, l *Live) error {
-	var unions []union
-	over, inside := l.Path(livebootPersistence), ""
-	if dir := filepath.Join(l.Dir, livebootPersistence); IsDir(l.Place, dir) {
-		// A directory stays; the layers in it have generations.
-		over, inside = dir, l.Generation+l.overlayOf
+func (b liveBoot) open(_ context.Context, e *job.Env, l *Live) error {
+	if l.overlay.dracut {
+		if err := l.openBase(e, l.Path(l.Files.Base)); err != nil {
+			return damageHint(err, "relive verify tells more of an image")
+		}
+		return l.OpenLiveOSOverlay()
 	}
-	var root *tree.Node // of the persistence
+	over, inside := l.persistence()
+	var root *tree.Node
+	var conf persistenceConf
 	if Has(l.Place, over) {
 		var err error
 		if root, err = l.openPersistence(over); err != nil {
 			return err
 		}
-		conf, err := readPersistenceConf(root)
+		if conf, err = readPersistenceConf(root); err != nil {
+			return fmt.Errorf("%s: %w", l.Rel(over), err)
+		}
+		l.Overlay.Kept, l.Overlay.ByConf = conf.kept, true
+		if conf.panics != "" {
+			l.Overlay.Kept = append(l.Overlay.Kept, livebootConf+": "+conf.panics)
+		}
+		if l.Binds, err = bound(root, conf.binds); err == nil {
+			l.Links, err = bound(root, conf.links)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.Rel(over), err)
 		}
-		unions, l.Overlay.Kept = conf.unions, conf.kept
-		for _, b := range conf.binds {
-			n, err := DirectoryAt(root, b.source)
-			if err != nil {
-				return fmt.Errorf("%s: %w", l.Rel(over), err)
-			}
-			if n != nil {
-				l.Binds = append(l.Binds, bind{b.dir, n})
-			}
-		}
 	}
-	stack := l.Files.Stack
-	if len(unions) > 0 && unions[0].dir == "" {
-		stack = slices.Clone(stack)
-		slices.Sort(stack)
-		slices.Reverse(stack)
-	}
-	var paths []string
-	for _, name := range stack {
-		paths = append(paths, l.Path(name))
-	}
-	if err := l.openStack(e, paths, slices.Index(stack, l.Files.Base)); err != nil {
+	if err := l.openStack(e, b.stack(l, conf.unions)); err != nil {
 		return damageHint(err, "relive verify tells more of an image")
 	}
 	if root == nil {
 		return nil
 	}
-	return l.openUnions(root, unions, inside)
+	return l.openUnions(root, conf.unions, inside)
 }
 
-// pathMax is Linux's PATH_MAX, in bytes with the NUL.
-const pathMax = 4096
-
-// maxUnions bounds how many directories persistence can lie over, each of which
-// is a layer more that every look-up goes through.
-const maxUnions = 100
-
-// union is a directory of the system that persistence lies over.
-type union struct {
-	dir    string // in the system, "" for the root
-	source string // in the persistence, "" for its root
-}
-
-// persistenceConf is what a persistence.conf says. Outer directories come
-// before those in them.
-type persistenceConf struct {
-	unions, binds []union
-	kept          []string // what is no union, for people
-}
-
-// readPersistenceConf reads persistence.conf: a line is a directory and its
-// options. A persistence without the file is one that live-boot does not use.
-func readPersistenceConf(root *tree.Node) (c persistenceConf, err error) {
-	n, err := root.Child(livebootConf)
-	if err != nil {
-		return c, err
-	}
-	if n == nil || n.Type != tree.Regular {
-		c.kept = []string{"there is no " + livebootConf + ", so that a boot ignores it"}
-		return c, nil
-	}
-	text, err := tree.ReadAll(n, persistenceConfMax)
-	if err != nil {
-		return c, fmt.Errorf("%s: %w", livebootConf, err)
-	}
-	return parsePersistenceConf(text)
-}
-
-// parsePersistenceConf is readPersistenceConf for the text.
-func parsePersistenceConf(text []byte) (c persistenceConf, err error) {
-	s := bufio.NewScanner(bytes.NewReader(text))
-	s.Buffer(nil, persistenceConfMax+1)
-	for i := 1; s.Scan(); i++ {
-		f := strings.Fields(s.Text())
-		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
-			continue
+// bound gives the directories of the persistence that are bound or linked.
+func bound(root *tree.Node, of []union) (out []bind, err error) {
+	for _, b := range of {
+		n, err := DirectoryAt(root, b.source)
+		if err != nil {
+			return nil, err
 		}
-		place := fmt.Sprintf("%s: line %d", livebootConf, i)
-		if why := unsafeMount(f[0]); why != "" {
-			c.kept = append(c.kept, place+": "+tree.Escape(f[0])+" "+why+", so that a boot skips it")
-			continue
-		}
-		if len(s.Bytes()) >= pathMax {
-			c.kept = append(c.kept, place+": names a longer path than there can be, so that a boot skips it")
-			continue
-		}
-		u := union{dir: trimPath(f[0])}
-		u.source = u.dir
-		kind, known := "bind", true
-		for _, o := range strings.Split(strings.Join(f[1:], ","), ",") {
-			switch {
-			case o == "":
-			case o == "union", o == "link", o == "bind":
-				kind = o
-			case strings.HasPrefix(o, "source="):
-				source := strings.TrimPrefix(o, "source=")
-				if source != "." && (strings.HasPrefix(source, "/") || dotted(source)) {
-					known = false
-				}
-				u.source = strings.Trim(trimPath(source), ".")
-			default:
-				known = false
-			}
-		}
-		switch {
-		case !known:
-			c.kept = append(c.kept, place+": has an option that live-boot does not take, so that a boot skips it")
-		case kind == "union":
-			if c.unions = append(c.unions, u); len(c.unions) > maxUnions {
-				return persistenceConf{}, tree.Unsupported(livebootConf, fmt.Sprintf("line %d", i), "is one union more than %d", maxUnions)
-			}
-		default:
-			if kind == "bind" && u.dir != "" && len(c.binds) < maxUnions {
-				c.binds = append(c.binds, u)
-			}
-			c.kept = append(c.kept, fmt.Sprintf("/%s is a %s of persistence and stays there", u.dir, kind))
+		if n != nil {
+			out = append(out, bind{b.dir, n})
 		}
 	}
-	for _, list := range []*[]union{&c.unions, &c.binds} {
-		slices.SortStableFunc(*list, func(a, b union) int { return cmp.Compare(a.dir, b.dir) })
-		*list = slices.CompactFunc(*list, func(a, b union) bool { return a.dir == b.dir })
-	}
-	if err := s.Err(); err != nil {
-		return persistenceConf{}, fmt.Errorf("%s: %w", livebootConf, err)
-	}
-	return c, nil
+	return out, nil
 }
 
-// unsafeMount tells why live-boot skips a directory (get_custom_mounts), "" where
-// it does not.
-func unsafeMount(dir string) string {
-	clean := "/" + trimPath(dir)
-	switch {
-	case !strings.HasPrefix(dir, "/"):
-		return "is no absolute path"
-	case dotted(dir):
-		return "has . or .. in it"
-	case strings.HasPrefix(clean, "/lib"):
-		return "is in a place that begins with /lib"
-	case clean == "/run/live" || strings.HasPrefix(clean, "/run/live/"):
-		return "is live-boot's own"
+// stack is the order of the images, the bottom first. Below a union of the root
+// the first of their names is on top, and directories are left out: live-boot
+// takes what is mounted in /run/live/rootfs (activate_custom_mounts).
+func (liveBoot) stack(l *Live, unions []union) (names []string) {
+	names = slices.Clone(l.Files.Stack)
+	if len(unions) == 0 || unions[0].dir != "" {
+		return names
 	}
-	return ""
-}
-
-// dotted tells whether a part of a path is . or ...
-func dotted(path string) bool {
-	for part := range strings.SplitSeq(path, "/") {
-		if part == "." || part == ".." {
-			return true
-		}
-	}
-	return false
-}
-
-// trimPath takes slashes away that mean nothing, also the first.
-func trimPath(path string) string {
-	return strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
+	names = slices.DeleteFunc(names, func(n string) bool { return path.Ext(n) == ".dir" })
+	slices.Sort(names)
+	slices.Reverse(names)
+	return names
 }
 
 func (liveBoot) openAlone(e *job.Env, l *Live, path string, _ probe.Kind) error {
 	return l.openBase(e, path)
 }
 
-func (liveBoot) check(context.Context, *job.Env, *Live, *Intent) error { return nil }
+func (liveBoot) check(ctx context.Context, e *job.Env, l *Live, to *Intent) error {
+	if l.overlay.dracut {
+		return l.CheckMerged(ctx, e, to)
+	}
+	return nil
+}
 
 func (liveBoot) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
 	return merged, Version{}, nil
+}
+
+// persistence is the path of the persistence of live-boot, and what is appended to
+// the names of the layers in it: a directory and a partition stay, and what is in
+// them has generations.
+func (l *Live) persistence() (over, inside string) {
+	over = filepath.Join(l.Dir, l.overlay.name)
+	if l.overlay.partition || IsDir(l.Place, over) {
+		return over, l.Generation + l.overlayOf
+	}
+	return l.Path(l.overlay.name), ""
+}
+
+// aufsMarks are what aufs puts into the root of a branch that it writes to.
+var aufsMarks = []string{".wh..wh.aufs", ".wh..wh.plnk", ".wh..wh.orph"}
+
+// isAufs reports whether a directory is a branch of aufs that was written to.
+func isAufs(dir *tree.Node) (bool, error) {
+	for _, name := range aufsMarks {
+		if n, err := dir.Child(name); n != nil || err != nil {
+			return n != nil, err
+		}
+	}
+	return false, nil
+}
+
+// aufsLayer is the layer of a union of aufs, which has its files in the very
+// directory of the source, without what belongs to the file system or to
+// live-boot there.
+func aufsLayer(dir *tree.Node, root bool) (overlay.Layer, error) {
+	var e tree.Edits
+	if root {
+		e.Remove("lost+found")
+		e.Remove(livebootConf)
+	}
+	n, err := e.Apply(dir)
+	return overlay.Layer{Root: n, Form: overlay.Aufs}, err
 }

@@ -43,21 +43,18 @@ func (liveOS) Name() string { return "LiveOS" }
 func (liveOS) Traits() Traits {
 	return Traits{
 		Key: "liveos", Sets: SetOverlays, HomeInside: true,
-		NoEntries: "add rd.live.overlay=LABEL=<label of the stick>:/LiveOS/<overlay> to the kernel's arguments by hand",
+		NoEntries: "add rd.overlay=LABEL=<label of the stick>:/LiveOS/<overlay> to the kernel's arguments by hand",
 	}
 }
 
 // within are the directories of a medium in which a live directory may be.
 func (liveOS) within() []string { return []string{LiveosDir} }
 
-func (l liveOS) find(at Place, dir, generation string) (*Found, error) {
-	return l.findSet(at, dir, generation, "")
-}
-
-// findSet implements setLayout: a set is an overlay, which a boot's argument
-// rd.live.overlay names.
-func (liveOS) findSet(at Place, dir, generation, set string) (*Found, error) {
-	set = strings.TrimPrefix(set, "./")
+// find takes the set that the search is for: a set is an overlay, which a boot's
+// argument rd.overlay names.
+func (o liveOS) find(s *search, dir string) (*Found, error) {
+	at, generation := s.at, s.generation
+	set := strings.TrimPrefix(s.set, "./")
 	for _, dir := range []string{filepath.Join(dir, LiveosDir), dir} {
 		for _, name := range append([]string{liveosBase}, liveosImages...) {
 			if !IsFile(at, filepath.Join(dir, name+generation)) {
@@ -66,6 +63,9 @@ func (liveOS) findSet(at Place, dir, generation, set string) (*Found, error) {
 			f := &Found{Dir: dir, Set: set, Files: Files{Base: name, Retired: []string{liveosMinimal}, Home: liveosHome}}
 			var err error
 			f.Files.Overlay, err = liveosOverlays(at, dir, generation, set)
+			if err == nil {
+				err = o.places(s, f, set)
+			}
 			if set == anySet {
 				f.Set = ""
 				if len(f.Files.Overlay) > 0 {
@@ -196,13 +196,15 @@ func (l *Live) OpenLiveOSOverlay() error {
 	if err != nil {
 		return err
 	}
-	if st.dir {
-		return l.openDirOverlay(path, l.Path(LiveosWork))
+	if st.dir && !l.overlay.partition {
+		return l.openDirOverlay(path, l.Path(l.Files.Overlay[1]))
 	}
 	res, err := ProbeFile(l.Place, path)
 	switch {
 	case err != nil:
 		return err
+	case res.Kind.IsExt() && l.overlay.kiwi:
+		return l.openImageOverlay(path, UnionUpper, UnionWork)
 	case res.Kind.IsExt():
 		return l.openImageOverlay(path, LiveosUpper, LiveosWork)
 	case !res.Kind.Known(), res.Kind == probe.COW:

@@ -69,6 +69,11 @@ func DirectoryAt(root *tree.Node, path string) (*tree.Node, error) {
 
 // lay merges the overlay's layer with the base.
 func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
+	var err error
+	if layer.Root, err = withoutStrayLink(layer.Root); err != nil {
+		return fmt.Errorf("%s: %w", l.Rel(o.Path), err)
+	}
+	o.Upper = layer.Root
 	kids, bad, err := layer.Root.Readable()
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.Rel(o.Path), err)
@@ -78,12 +83,30 @@ func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
 	// trusted namespace; those under user are content, as of rootless
 	// containers. Marks that are escaped for a nested overlay stay so: the merged
 	// tree becomes a lower layer again, where the kernel takes the escape away.
-	layer.Namespace = overlay.Trusted
+	if layer.Form == overlay.OverlayFS {
+		layer.Namespace = overlay.Trusted
+	}
 	if o.Union, err = overlay.Merge(append([]overlay.Layer{layer}, l.LowerLayers()...), overlay.KeepEscaped()); err != nil {
 		return fmt.Errorf("%s: %w", l.Rel(o.Path), err)
 	}
 	l.Merged = o.Union.Root()
 	return l.watchLayer(o)
+}
+
+// strayLink is what dracut's module overlayfs leaves in the root of an overlay of
+// dmsquash-live at every boot: its "ln -sf" follows a link that is there already
+// (prepare-overlayfs.sh, since dracut 110). It is no change of anybody's.
+const strayLink, strayTarget = "overlay", "/run/overlayfs-backing/overlay"
+
+// withoutStrayLink gives a layer without that link.
+func withoutStrayLink(layer *tree.Node) (*tree.Node, error) {
+	n, err := layer.Child(strayLink)
+	if err != nil || n == nil || n.Type != tree.Symlink || n.Target != strayTarget {
+		return layer, nil //nolint:nilerr // what cannot be read is told of where the layer is read
+	}
+	var e tree.Edits
+	e.Remove(strayLink)
+	return e.Apply(layer)
 }
 
 // watchLayer notes the state of a layer that is a directory of the host: of its

@@ -3,6 +3,7 @@ package live
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"relive/remaster/refusal"
+	"relive/remaster/stick"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -121,18 +123,52 @@ func (Host) directoryWith(path string, with *tree.Node) (*tree.Node, error) {
 	return hostfs.Open(path, opts...)
 }
 
-// Tree is a file system on a stick. Paths begin with its name.
+// Tree is a file system on a stick. Paths begin with its name; those in the other
+// file systems of the stick with theirs.
 type Tree struct {
 	Name string
 	Root *tree.Node
+
+	stick *Stick // nil for a tree by itself
+}
+
+// below gives the way from a name to a path that is it or lies in it.
+func below(name, p string) (string, bool) {
+	in, ok := strings.CutPrefix(p, name)
+	return in, ok && (in == "" || in[0] == '/' || strings.HasSuffix(name, "/"))
+}
+
+// split gives the root of the file system in which a path lies, and the way there.
+func (w Tree) split(p string) (root *tree.Node, in string, err error) {
+	if in, ok := below(w.Name, p); ok {
+		return w.Root, in, nil
+	}
+	if part, in := w.partition(p); part != nil {
+		root, err = part.Root()
+		return root, in, err
+	}
+	return nil, "", fmt.Errorf("%s: not in %s: %w", p, w.Name, fs.ErrNotExist)
+}
+
+// partition gives the other partition of the stick in which a path lies.
+func (w Tree) partition(p string) (part *stick.Partition, in string) {
+	if w.stick == nil {
+		return nil, ""
+	}
+	for _, part := range w.stick.partitions() {
+		if in, ok := below(w.stick.partitionPath(part), p); ok && part.Number > 0 {
+			return part, in
+		}
+	}
+	return nil, ""
 }
 
 func (w Tree) node(p string) (*tree.Node, error) {
-	in, ok := strings.CutPrefix(p, w.Name)
-	if !ok {
-		return nil, fmt.Errorf("%s: not in %s", p, w.Name)
+	root, in, err := w.split(p)
+	if err != nil {
+		return nil, err
 	}
-	n, err := w.Root.Lookup(path.Clean("/" + in))
+	n, err := root.Lookup(path.Clean("/" + in))
 	if err == nil && n == nil {
 		err = fmt.Errorf("%s: %w", p, fs.ErrNotExist)
 	}
@@ -166,8 +202,11 @@ func (w Tree) List(p string) ([]string, error) {
 	return names, err
 }
 
-// Open implements Place.
+// Open implements Place. The name of a partition gives all of it.
 func (w Tree) Open(p string) (tree.Content, error) {
+	if part, in := w.partition(p); part != nil && in == "" {
+		return section{part.Section()}, nil
+	}
 	n, err := w.node(p)
 	if err != nil {
 		return nil, err
@@ -178,6 +217,15 @@ func (w Tree) Open(p string) (tree.Content, error) {
 	}
 	return c, nil
 }
+
+// section is the content of a partition.
+type section struct{ *io.SectionReader }
+
+// Close implements tree.Content; it is the stick that is closed.
+func (section) Close() error { return nil }
+
+// NextData implements tree.Content.
+func (s section) NextData(off int64) (int64, int64, error) { return tree.WholeData(off, s.Size()) }
 
 // directoryWith is directory: all of a file system has one identity.
 func (w Tree) directoryWith(p string, _ *tree.Node) (*tree.Node, error) { return w.Directory(p) }

@@ -22,7 +22,7 @@ const DefaultSet = "default"
 // Option says which of several states of a live directory is meant.
 type Option func(*selection)
 
-type selection struct{ set string }
+type selection struct{ set, overlay, home string }
 
 // WithSet names the persistence set that takes the place of the default one; ""
 // is the default one.
@@ -32,45 +32,38 @@ func WithSet(name string) Option { return func(s *selection) { s.set = name } }
 // it is for listing them.
 func AnySet() Option { return WithSet(anySet) }
 
+// WithOverlay names the file or the directory that holds the overlay, or on a
+// stick that is not mounted the number of its partition and the way to it there
+// ("2", "2/persistence"). "" leaves it to what the boot would use.
+func WithOverlay(path string) Option { return func(s *selection) { s.overlay = path } }
+
+// WithHome is WithOverlay for the image of homes.
+func WithHome(path string) Option { return func(s *selection) { s.home = path } }
+
 const anySet = "*"
 
-func setOf(opts []Option) string {
-	var s selection
+func selected(opts []Option) (s selection) {
 	for _, o := range opts {
 		o(&s)
 	}
-	return s.set
+	return s
 }
 
 // setLayout is a layout whose boot can be told to use one of several sets.
-type setLayout interface {
-	// findSet is find for the set of that name.
-	findSet(at Place, dir, generation, set string) (*Found, error)
-}
+type setLayout interface{ hasSets() }
 
-// findSet looks for a live system of a layout, with the set of that name.
-func findSet(layout Layout, at Place, dir, generation, set string) (*Found, error) {
-	if set == "" {
-		return layout.find(at, dir, generation)
-	}
-	if s, ok := layout.(setLayout); ok {
-		return s.findSet(at, dir, generation, set)
-	}
-	f, err := layout.find(at, dir, generation)
-	if f != nil && err == nil && set != DefaultSet && set != anySet {
-		return nil, refusal.New(layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, layout.Name())
-	}
-	return f, err
-}
+func (antiX) hasSets()  {}
+func (liveOS) hasSets() {}
 
-// findSet implements setLayout: boots are told of a directory with pdir=
-// (initrd/init: prepare_persistence, mount_persist_device).
-func (a antiX) findSet(at Place, dir, generation, set string) (*Found, error) {
-	f, err := a.find(at, dir, generation)
-	if f == nil || err != nil || set == anySet {
-		return f, err
+// takeSet takes the set that the search is for: boots are told of a directory
+// with pdir= (initrd/init: prepare_persistence, mount_persist_device).
+func (antiX) takeSet(s *search, f *Found) (*Found, error) {
+	at, dir, generation := s.at, f.Dir, s.generation
+	if s.set == "" || s.set == anySet {
+		return f, nil
 	}
-	if set, err = SetName(f.Dir, set); err != nil {
+	set, err := SetName(f.Dir, s.set)
+	if err != nil {
 		return nil, err
 	}
 	if set == DefaultSet {

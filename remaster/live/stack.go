@@ -2,6 +2,8 @@ package live
 
 import (
 	"context"
+	"path/filepath"
+	"slices"
 
 	"relive/overlay"
 	"relive/remaster/job"
@@ -9,29 +11,27 @@ import (
 	"relive/tree"
 )
 
-// openStack opens a base that is several SquashFS images over each other, the
-// bottom first. The one at top is the Base; the others lie below it.
-func (l *Live) openStack(e *job.Env, paths []string, top int) error {
-	var roots []*tree.Node
-	for _, path := range paths {
-		if err := l.openBase(e, path); err != nil {
+// openStack opens a base that is several images over each other, the bottom
+// first. The Base is the one of Files.Base; the others lie below it.
+func (l *Live) openStack(e *job.Env, names []string) error {
+	for _, name := range names {
+		if err := l.openModule(e, l.stackPath(name)); err != nil {
 			return err
 		}
-		l.Base.Below = nil
-		roots = append(roots, l.Base.Root)
+		l.Base.layer = l.Base.Root
 		l.Stack = append(l.Stack, l.Base)
 	}
-	l.Base = l.Stack[top]
-	if len(paths) == 1 {
+	l.Base = l.Stack[slices.Index(names, l.Files.Base)]
+	if len(names) == 1 {
 		return nil
 	}
-	for i, b := range l.Stack {
-		if i != top {
+	for _, b := range l.Stack {
+		if b != l.Base {
 			l.Base.Below = append(l.Base.Below, b.Path)
 		}
 	}
-	for i := len(roots) - 1; i >= 0; i-- {
-		l.Lowers = append(l.Lowers, overlay.Layer{Root: roots[i], Form: overlay.OverlayFS, Namespace: overlay.Trusted})
+	for i := len(l.Stack) - 1; i >= 0; i-- {
+		l.Lowers = append(l.Lowers, overlay.Layer{Root: l.Stack[i].layer, Form: overlay.OverlayFS, Namespace: overlay.Trusted})
 	}
 	union, err := overlay.Merge(l.Lowers, overlay.KeepEscaped())
 	if err != nil {
@@ -39,6 +39,33 @@ func (l *Live) openStack(e *job.Env, paths []string, top int) error {
 	}
 	l.Base.Root = union.Root()
 	return nil
+}
+
+// stackPath is the path of an image of the stack. Where a layout's stack stays,
+// only the topmost has generations.
+func (l *Live) stackPath(name string) string {
+	if l.Layout.Traits().StackStays && name != l.Files.Base {
+		return filepath.Join(l.Dir, name)
+	}
+	return l.Path(name)
+}
+
+// openModule opens an image of a stack: SquashFS, a file system of the ext family,
+// or a directory.
+func (l *Live) openModule(e *job.Env, path string) error {
+	if IsDir(l.Place, path) {
+		root, err := l.Place.Directory(path)
+		l.Base = &Base{Path: path, Root: root}
+		return err
+	}
+	res, err := ProbeFile(l.Place, path)
+	if err != nil {
+		return err
+	}
+	if res.Kind.IsExt() {
+		return l.openBare(path)
+	}
+	return l.openBase(e, path)
 }
 
 // LowerLayers are what an overlay lies over, the uppermost first.

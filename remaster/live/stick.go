@@ -83,11 +83,7 @@ func (s *Stick) search(ctx context.Context, p *stick.Partition) error {
 	if err != nil {
 		return err
 	}
-	name := s.Disk.Path
-	if p.Number > 0 {
-		name = fmt.Sprintf("%s:%d", name, p.Number)
-	}
-	return SearchLives(ctx, Tree{Name: name, Root: root}, func(f *Found) { s.Lives = append(s.Lives, FoundOnStick{f, p}) },
+	return SearchLives(ctx, Tree{Name: s.partitionPath(p), Root: root, stick: s}, func(f *Found) { s.Lives = append(s.Lives, FoundOnStick{f, p}) },
 		func(err error) { s.Problems = append(s.Problems, err.Error()) })
 }
 
@@ -133,9 +129,9 @@ func SearchLives(ctx context.Context, at Tree, found func(*Found), problem func(
 // Open opens one of the live systems on the stick.
 func (s *Stick) Open(ctx context.Context, e *job.Env, f FoundOnStick, opts ...Option) (*Live, error) {
 	found := f.Found
-	if set := setOf(opts); set != "" {
+	if sel := selected(opts); sel != (selection{}) {
 		var err error
-		if found, err = FindSetAt(f.Place, f.Dir, "", set); err != nil {
+		if found, err = find(f.Place, f.Dir, "", sel); err != nil {
 			return nil, err
 		}
 	}

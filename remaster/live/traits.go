@@ -28,8 +28,6 @@ type Traits struct {
 	FlatOverlay string
 	// StackStays: of a base that is several images only the topmost is made anew.
 	StackStays bool
-	// Unions: an overlay is made of unions, of which there may be none.
-	Unions bool
 	// CopiesPlain: a boot may copy the overlay without attributes.
 	CopiesPlain bool
 	// SavesByHand: what is written stays in RAM until it is saved.

@@ -49,9 +49,9 @@ func (f *Fresh) Parts() ([]Part, error) {
 	case traits.VersionIDs:
 		pt, err := f.stamped(o, names[0])
 		return []Part{pt}, err
-	case traits.Unions && len(o.Layers) == 0:
+	case o.ByConf && len(o.Layers) == 0:
 		return nil, nil // no union, nothing to empty
-	case traits.Unions:
+	case o.ByConf:
 		return f.unions(o)
 	case o.COW == nil:
 		work := ""
@@ -220,6 +220,9 @@ func emptied(o *live.Overlay, now tree.Time) (*tree.Node, error) {
 	root, err := o.Image.FS.Root()
 	if err != nil {
 		return nil, err
+	}
+	if o.AtRoot {
+		return live.WithoutAufs(root)
 	}
 	return EmptyAt(root, now, o.UpperDir, o.WorkDir)
 }

@@ -239,7 +239,7 @@ func (p *Plan) checkFormer(ctx context.Context) error {
 	f := &p.found.Files
 	old := f.Base + ".old"
 	// What the former state is made of need not be what the present one is.
-	former, err := live.FindSetAt(p.found.Place, p.found.Dir, ".old", p.found.Set)
+	former, err := p.found.Again(".old")
 	if err == nil && former == nil {
 		err = live.ErrNoLayout
 	}

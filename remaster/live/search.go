@@ -1,0 +1,198 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"relive/remaster/refusal"
+)
+
+// search is how a live system is looked for: where, in which state, and with
+// which of the overlays that may be there.
+type search struct {
+	selection
+	at         Place
+	generation string
+	boots      map[string]*bootMenus // read menus, by the root of their medium
+	// initrdTexts are files of initrds that were read, by their paths.
+	initrdTexts map[string]map[string][]byte
+}
+
+// Where tells where a boot has an overlay, and what says so.
+type Where struct {
+	// Path is the file, directory or partition, as people know it.
+	Path string `json:"path"`
+	// Source says why it is the one: `boot/grub/grub.cfg: "Live" boots with
+	// persistence-path=sub`, or "the label persistence of partition 2".
+	Source string `json:"source"`
+}
+
+// Unused is a file, directory or partition that looks like an overlay and is not
+// taken for the overlay.
+type Unused struct {
+	Path string `json:"path"`
+	// Why it is not used, a sentence.
+	Why string `json:"why"`
+	// Hint says how it is used, "" where it cannot be.
+	Hint string `json:"hint,omitempty"`
+	// Boots: a boot uses it, as far as is known, so that what relive shows without
+	// it is not what the running system has.
+	Boots bool `json:"boots"`
+}
+
+// String is the text for people, without the hint.
+func (u Unused) String() string { return u.Path + ": " + u.Why }
+
+// at is a place of an overlay: a name relative to the live directory, which may
+// lead out of it, and what is known of it.
+type overlayAt struct {
+	name string
+	// partition: it is the file system of a whole partition that is not mounted,
+	// read like an image of it.
+	partition bool
+	// dracut: it is an overlay of dracut on a medium that has live-boot's layout.
+	dracut bool
+	// kiwi: it is that of kiwi-live, with rw and work at its root.
+	kiwi   bool
+	where  Where
+}
+
+// dirOf gives the name, relative to the live directory dir, of a path of the
+// same place.
+func (s *search) dirOf(dir, at string) (string, error) {
+	if s.at == Place(Host{}) {
+		var err error
+		if dir, err = filepath.Abs(dir); err != nil {
+			return "", err
+		}
+		if at, err = filepath.Abs(at); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Rel(dir, at)
+}
+
+// named is the overlay that the caller has named: nil where none is.
+func (s *search) named(dir string) (*overlayAt, error) { return s.resolve(dir, s.overlay, "--overlay") }
+
+// namedHome is named for the image of homes.
+func (s *search) namedHome(dir string) (*overlayAt, error) {
+	o, err := s.resolve(dir, s.home, "--home")
+	if o != nil && !o.partition && IsDir(s.at, filepath.Join(dir, o.name)) && !IsFile(s.at, filepath.Join(dir, o.name, AntixHome)) {
+		return nil, refusal.New("copy homes that are mounted with cp or rsync; an image of them is named as the file that it is", "%s: is a directory, and no image of homes", o.where.Path)
+	}
+	return o, err
+}
+
+func (s *search) resolve(dir, given, flag string) (*overlayAt, error) {
+	if given == "" {
+		return nil, nil
+	}
+	out := &overlayAt{where: Where{Path: given, Source: "it was named with " + flag}}
+	full := given
+	if tree, ok := s.at.(Tree); ok {
+		number, in, _ := strings.Cut(given, "/")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, refusal.New("as "+flag+" 2 or "+flag+" 2/persistence", "%s: on a stick that is not mounted an overlay is named by the number of its partition, and what lies in it by the way to it", given)
+		}
+		if full = tree.partitionName(n); full == "" {
+			return nil, refusal.New("relive status shows the partitions", "%s: there is no partition %d on the stick, or none that can be read", given, n)
+		}
+		if full = filepath.Join(full, in); in == "" {
+			out.partition = true
+		}
+	} else {
+		real, err := filepath.EvalSymlinks(given)
+		if err != nil {
+			return nil, refusal.WithHint(err, "name the file or the directory that holds the overlay")
+		}
+		if st, err := os.Stat(real); err != nil {
+			return nil, err
+		} else if !st.IsDir() && !st.Mode().IsRegular() {
+			return nil, refusal.New("mount it, and name the directory", "%s: neither a file nor a directory", given)
+		}
+		full = real
+		if dir, err = filepath.EvalSymlinks(dir); err != nil {
+			return nil, err
+		}
+	}
+	if !Has(s.at, full) {
+		return nil, refusal.WithHint(fmt.Errorf("%s: %w", given, fs.ErrNotExist), "name the file or the directory that holds the overlay")
+	}
+	name, err := s.dirOf(dir, full)
+	if err != nil {
+		return nil, err
+	}
+	if name == "." || strings.HasSuffix(name, "..") {
+		return nil, refusal.New("name what holds the overlay itself", "%s: the live directory lies in it", given)
+	}
+	out.name = name
+	return out, nil
+}
+
+// menus gives what the menus of the medium with that root say, which is nothing
+// where they cannot be read or it is no medium.
+func (s *search) menus(root string) *bootMenus {
+	if s.boots == nil {
+		s.boots = map[string]*bootMenus{}
+	}
+	if m := s.boots[root]; m != nil {
+		return m
+	}
+	m := readBootMenus(context.Background(), s.at, root)
+	s.boots[root] = m
+	return m
+}
+
+// has reports whether a name of the live directory is there, in the state that is
+// looked for.
+func (s *search) has(dir, name string) bool {
+	return Has(s.at, filepath.Join(dir, name+s.generation))
+}
+
+// hasEither reports whether a name is there, or its former state.
+func (s *search) hasEither(dir, name string) bool {
+	return Has(s.at, filepath.Join(dir, name)) || Has(s.at, filepath.Join(dir, name+".old"))
+}
+
+// choose takes the overlay of several places of the same rank. Two are a Refusal.
+func choose(dir string, found []overlayAt) (*overlayAt, error) {
+	switch len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+		return &found[0], nil
+	}
+	var all []string
+	for _, f := range found {
+		all = append(all, f.where.Path)
+	}
+	return nil, refusal.New("name the one that is meant with --overlay", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s", dir, len(found), strings.Join(all, ", "))
+}
+
+// use makes that place the overlay's, with these names below it; none where the
+// place itself is the overlay.
+func (f *Found) use(o *overlayAt, below ...string) {
+	f.overlay = *o
+	f.Files.Overlay = nil
+	if len(below) == 0 {
+		f.Files.Overlay = []string{o.name}
+	}
+	for _, name := range below {
+		f.Files.Overlay = append(f.Files.Overlay, path.Join(o.name, name))
+	}
+}
+
+// unused notes what is not taken for the overlay.
+func (f *Found) unused(u Unused) { f.Unused = append(f.Unused, u) }
+
+// absent reports whether an error is one of nothing being there.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
