@@ -26,6 +26,8 @@ type app struct {
 	codecs         string // which implementations, as codec.ParseMode takes it
 	jobs           int
 	set            string // which persistence set is meant
+	overlay, home  string // where the overlay and the image of homes are, "" where a boot has them
+	unused         bool   // a boot uses an overlay that was not opened
 	progress       *progress
 }
 
@@ -221,8 +223,29 @@ func (a *app) setArg() string {
 	return " --set " + a.set
 }
 
+// placeFlags adds the flags that tell where the overlay and the homes are; options
+// heed them.
+func (a *app) placeFlags(c *cobra.Command) {
+	c.Flags().StringVar(&a.overlay, "overlay", "", "the file or the mounted directory that holds the overlay, where it is not on the medium; on an unmounted stick its partition (2, 2/FILE)")
+	c.Flags().StringVar(&a.home, "home", "", "the same for the image of homes")
+}
+
 // options are those of the live directory that the flags name.
-func (a *app) options() []live.Option { return []live.Option{live.WithSet(a.set)} }
+func (a *app) options() []live.Option {
+	return []live.Option{live.WithSet(a.set), live.WithOverlay(a.overlay), live.WithHome(a.home)}
+}
+
+// tellUnused tells of what looks like an overlay and was not opened.
+func (a *app) tellUnused(l *live.Live) {
+	for _, u := range l.Unused {
+		text := u.String()
+		if u.Hint != "" {
+			text += "; " + u.Hint
+		}
+		a.warn("%s", text)
+		a.unused = a.unused || u.Boots
+	}
+}
 
 // open settles a live directory and opens it, or opens the live system on a
 // device or image of a stick, with the set that the flags name.
@@ -238,6 +261,9 @@ func (a *app) openWith(ctx context.Context, path, on string, how settling, opts 
 	}
 	if st, err := os.Stat(path); err == nil && !st.IsDir() {
 		l, err := live.OpenOnStick(ctx, e, path, on, opts...)
+		if err == nil {
+			a.tellUnused(l)
+		}
 		return e, l, err
 	}
 	if on != "" {
@@ -247,5 +273,8 @@ func (a *app) openWith(ctx context.Context, path, on string, how settling, opts 
 		return nil, nil, err
 	}
 	l, err := live.Open(ctx, e, path, opts...)
+	if err == nil {
+		a.tellUnused(l)
+	}
 	return e, l, err
 }

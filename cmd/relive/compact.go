@@ -69,6 +69,7 @@ into it, and --image writes the merged image alone.`,
 	fl := c.Flags()
 	onFlag(c, &on)
 	a.setFlag(c)
+	a.placeFlags(c)
 	f.pack.add(c)
 	allowFlag(c, &f.allow)
 	fl.IntVar(&f.keepOld, "keep-old", 1, "how many former states to keep beside the new one")

@@ -71,6 +71,7 @@ pattern is listed.`,
 	}
 	onFlag(c, &on)
 	a.setFlag(c)
+	a.placeFlags(c)
 	c.Flags().StringVar(&sortBy, "sort", "path", "order of the lines: path or size")
 	c.Flags().StringSliceVar(&kinds, "kind", nil, "only these: added, deleted, content, metadata, replaced")
 	allowFlag(c, &allow)

@@ -36,6 +36,7 @@ Nothing is changed. The exit code is 0 where nothing was found, 3 otherwise.`,
 	}
 	onFlag(c, &on)
 	a.setFlag(c)
+	a.placeFlags(c)
 	return c
 }
 

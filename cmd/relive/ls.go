@@ -55,6 +55,7 @@ SHA-256 sum of its content, so that two trees can be compared with diff.`,
 	fl.BoolVarP(&f.self, "directory", "d", false, "PATH itself, and nothing below it")
 	onFlag(c, &f.on)
 	a.setFlag(c)
+	a.placeFlags(c)
 	fl.StringVar(&f.layer, "layer", "", "of a live directory: merged (default), base or overlay")
 	return c
 }

@@ -103,6 +103,9 @@ var errWarned = errors.New("finished with warnings")
 
 // report prints an error and gives the exit code.
 func (a *app) report(err error) int {
+	if err == nil && a.unused {
+		return exitWarnings
+	}
 	if err == nil {
 		return exitDone
 	}

@@ -67,6 +67,7 @@ was written over a former base is carried over to the present one.`,
 	}
 	fl := c.Flags()
 	a.setFlag(c)
+	a.placeFlags(c)
 	fl.StringVar(&f.onto, "onto", "", "the ISO, the stick, the live directory or the file with the new base")
 	fl.StringVar(&f.on, "on", "", "of a NEWBASE with several live systems: which, by partition and directory, as 0/antiX")
 	fl.StringVar(&f.base, "base", "", "without --onto: the base that the overlay was written over (default: found by its version id)")

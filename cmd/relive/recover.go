@@ -44,6 +44,7 @@ completed. Every other verb does the same before it begins. A run on a persisten
 		},
 	}
 	a.setFlag(c)
+	a.placeFlags(c)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only tell what was found")
 	return c
 }

@@ -89,6 +89,7 @@ name, and --undo brings it back.`,
 	f.BoolVar(&o.Force, "force", false, "keep paths though the version ids do not match; empty an overlay that changes nothing but holds files")
 	allowFlag(c, &o.AllowUnmatched)
 	a.setFlag(c)
+	a.placeFlags(c)
 	return c
 }
 

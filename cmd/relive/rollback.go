@@ -46,6 +46,7 @@ replaced them. It refuses where the former state is not there whole.`,
 		},
 	}
 	a.setFlag(c)
+	a.placeFlags(c)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the steps and change nothing")
 	return c
 }

@@ -74,6 +74,7 @@ lists and archives, some caches.`,
 	fl.BoolVar(&o.Force, "force", false, "continue even if version ids do not match")
 	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
 	a.setFlag(c)
+	a.placeFlags(c)
 	_ = c.MarkFlagRequired("from") // which is defined above
 	return c
 }

@@ -83,6 +83,7 @@ persistence are taken out of the boot menus.`,
 	fl := c.Flags()
 	onFlag(c, &on)
 	a.setFlag(c)
+	a.placeFlags(c)
 	fl.StringVarP(&f.o.Output, "output", "o", "", "the ISO, or a directory for it (default a name with the time, here)")
 	fl.StringVar(&f.o.BaseName, "name", "", "prefix of the generated name (default the system's id)")
 	fl.StringVar(&f.accounts, "accounts", "preserve", "preserve, reset or secure")

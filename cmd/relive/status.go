@@ -54,6 +54,7 @@ of the overlay cannot be read.`,
 	}
 	onFlag(c, &on)
 	a.setFlag(c)
+	a.placeFlags(c)
 	return c
 }
 
@@ -88,6 +89,9 @@ func (a *app) printStatus(s *status.Status) {
 		row("overlay", "none")
 	} else {
 		a.printOverlay(row, s, o)
+		if w := s.Where; w != nil {
+			row("", "in %s: %s", w.Path, w.Source)
+		}
 		for _, text := range o.Kept {
 			row("", "%s", text)
 		}

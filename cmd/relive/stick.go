@@ -68,6 +68,7 @@ func (a *app) stickStatus(ctx context.Context, path string) error {
 				return nil, err
 			}
 			defer l.Close()
+			a.tellUnused(l)
 			return status.Of(ctx, e, l)
 		}()
 		if ctx.Err() != nil {

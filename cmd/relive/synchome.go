@@ -93,6 +93,7 @@ differs nothing is written.`,
 	fl.BoolVar(&o.Force, "force", false, "continue even if version ids do not match, or --mirror would remove all homes")
 	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
 	a.setFlag(c)
+	a.placeFlags(c)
 	return c
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"relive/remaster/bytesize"
@@ -63,7 +65,8 @@ alone.`,
 	a.setFlag(c)
 	fl.StringVar(&from, "from", "", "the ISO, the stick (device or image), the live directory or the file with the new base")
 	fl.StringVar(&on, "on", "", "of a source with several live systems: which, by partition and directory, as 0/antiX")
-	fl.StringVar(&o.Overlay, "overlay", "", "reset: set the overlay aside, whatever it holds; keep: lay it over the new base; rebase: carry its changes over, as relive rebase does")
+	fl.StringVar(&a.home, "home", "", "the image of homes, where it is not on the medium")
+	fl.Var(&overlayFlag{mode: &o.Overlay, path: &a.overlay}, "overlay", "may be given twice. A path: where the overlay is, as in other verbs. Else what becomes of it, reset: set the overlay aside, whatever it holds; keep: lay it over the new base; rebase: carry its changes over, as relive rebase does")
 	fl.BoolVar(&o.NoKernel, "no-kernel", false, "leave kernel and initrd as they are")
 	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former states to keep beside the new one")
 	fl.BoolVar(&o.Stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")
@@ -71,6 +74,26 @@ alone.`,
 	fl.BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
 	_ = c.MarkFlagRequired("from") // which is defined above
 	return c
+}
+
+// overlayFlag is --overlay, which says what becomes of the overlay and, given with
+// a path, where it is.
+type overlayFlag struct{ mode, path *string }
+
+// String implements pflag.Value.
+func (f *overlayFlag) String() string { return "" }
+
+// Type implements pflag.Value.
+func (f *overlayFlag) Type() string { return "string" }
+
+// Set implements pflag.Value.
+func (f *overlayFlag) Set(s string) error {
+	if strings.Contains(s, "/") || s != "" && s[0] >= '0' && s[0] <= '9' {
+		*f.path = s
+	} else {
+		*f.mode = s
+	}
+	return nil
 }
 
 // fates tells what becomes of an overlay.

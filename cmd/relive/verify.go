@@ -48,6 +48,7 @@ read from end to end.`,
 		},
 	}
 	a.setFlag(c)
+	a.placeFlags(c)
 	return c
 }
 

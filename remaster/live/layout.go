@@ -65,8 +65,12 @@ type Intent struct {
 	Repair bool
 }
 
-// Check refuses what would be unsafe for a reason of the layout's own.
+// Check refuses what would be unsafe for a reason of the layout's own, or without
+// an overlay that a boot uses.
 func (l *Live) Check(ctx context.Context, e *job.Env, to Intent) error {
+	if err := l.RefuseUnused(to.Force); err != nil {
+		return err
+	}
 	return l.Layout.check(ctx, e, l, &to)
 }
 

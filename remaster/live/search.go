@@ -50,7 +50,18 @@ type Unused struct {
 // String is the text for people, without the hint.
 func (u Unused) String() string { return u.Path + ": " + u.Why }
 
-// at is a place of an overlay: a name relative to the live directory, which may
+// RefuseUnused refuses where a boot has an overlay, or images, that are not among
+// what was opened: the system would be another than the one that runs.
+func (l *Live) RefuseUnused(force bool) error {
+	for _, u := range l.Unused {
+		if u.Boots && !force {
+			return refusal.New(u.Hint, "%s: %s", l.Dir, u)
+		}
+	}
+	return nil
+}
+
+// overlayAt is a place of an overlay: a name relative to the live directory, which may
 // lead out of it, and what is known of it.
 type overlayAt struct {
 	name string

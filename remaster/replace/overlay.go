@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -172,8 +171,17 @@ func (f *Fresh) unions(o *live.Overlay) ([]Part, error) {
 		return nil, err
 	}
 	var dirs []string
-	for _, source := range o.Layers {
-		dirs = append(dirs, path.Join(source, live.UnionUpper), path.Join(source, live.UnionWork))
+	for _, u := range o.UnionLayers {
+		switch {
+		case o.Form != live.FormAufs:
+			dirs = append(dirs, u.Upper, u.Work)
+		case u.Upper != "":
+			dirs = append(dirs, u.Upper)
+		default:
+			if root, err = live.WithoutAufs(root); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if root, err = EmptyAt(root, f.Now, dirs...); err != nil {
 		return nil, err

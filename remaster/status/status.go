@@ -26,6 +26,10 @@ type Status struct {
 	HasVIDs   bool              `json:"has_version_ids"` // whether the layout knows version ids
 	Base      BaseStatus        `json:"base"`
 	Overlay   *OverlayStatus    `json:"overlay,omitempty"`
+	// Where says where the overlay was found and what says so, where it is not in
+	// the ordinary place. Unused is what looks like an overlay and is not taken.
+	Where     *live.Where       `json:"where,omitempty"`
+	Unused    []live.Unused     `json:"unused,omitempty"`
 	Home      *live.ImageStatus `json:"home,omitempty"`
 	Leftovers []live.Leftover   `json:"leftovers"`
 	// Host is empty where the directory is on a stick that is not mounted.
@@ -101,7 +105,10 @@ type CompactOutlook struct {
 // Of gathers what there is to know. It reads the overlay's changed files to
 // tell changes from copies.
 func Of(ctx context.Context, e *job.Env, l *live.Live) (*Status, error) {
-	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Set: l.Set, HasVIDs: l.Layout.Traits().VersionIDs, Leftovers: []live.Leftover{}, Warnings: []string{}}
+	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Set: l.Set, HasVIDs: l.Layout.Traits().VersionIDs, Leftovers: []live.Leftover{}, Warnings: []string{}, Unused: l.Unused}
+	if l.Where.Source != "" {
+		s.Where = &l.Where
+	}
 	vids, err := l.VIDs()
 	if err != nil {
 		return nil, err

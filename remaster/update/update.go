@@ -246,6 +246,9 @@ func (p *Plan) checkStack(ctx context.Context) error {
 // checkState refuses what would be unsafe for the live directory as it is.
 func (p *Plan) checkState(ctx context.Context) error {
 	l := p.live
+	if err := l.RefuseUnused(p.o.Force); err != nil {
+		return err
+	}
 	// A damaged snapshot need not be read to be set aside.
 	if l.Layout.Traits().VersionIDs || p.o.Overlay != OverlayReset {
 		if err := l.Check(ctx, p.env, live.Intent{Force: true, Stage: p.o.Stage}); err != nil {
