@@ -20,7 +20,10 @@ func (a archiso) places(s *search, f *Found) error {
 		return a.takeNamed(s, f, o)
 	}
 	m := s.menus(f.Dir)
-	dirs := sure(m.says(func(b *bootEntry) (string, bool) { v, ok := b.value("cow_directory"); return trimPath(v), ok && trimPath(v) != "" }))
+	dirs := sure(m.says(func(b *bootEntry) (string, bool) {
+		v, ok := b.value("cow_directory")
+		return trimPath(v), ok && trimPath(v) != ""
+	}))
 	devices := sure(m.says(func(b *bootEntry) (string, bool) {
 		if v, ok := b.value("cow_device"); ok {
 			return v, true

@@ -49,7 +49,7 @@ type Live struct {
 	Generation string
 	// overlayOf is what is appended to those of the overlay as well, where a
 	// former one is opened over the present base.
-	overlayOf  string
+	overlayOf string
 	// Where says where the overlay is, and Unused what looks like one: see Found.
 	Where      Where
 	Unused     []Unused
@@ -163,7 +163,7 @@ type Base struct {
 	Path string
 	// layer is what this image alone shows.
 	layer *tree.Node
-	Size int64
+	Size  int64
 	// Image is nil where the base is an ext image as it is, not compressed.
 	Image *squash.Reader
 	// Root is the tree of the system: that of Image, or of Inner.

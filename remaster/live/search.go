@@ -71,8 +71,8 @@ type overlayAt struct {
 	// dracut: it is an overlay of dracut on a medium that has live-boot's layout.
 	dracut bool
 	// kiwi: it is that of kiwi-live, with rw and work at its root.
-	kiwi   bool
-	where  Where
+	kiwi  bool
+	where Where
 }
 
 // dirOf gives the name, relative to the live directory dir, of a path of the

@@ -20,12 +20,12 @@ import (
 
 // Status is what there is to know of a live directory.
 type Status struct {
-	Dir       string            `json:"dir"`
-	Layout    string            `json:"layout"`
-	Set       string            `json:"set,omitempty"`   // "" for the default one
-	HasVIDs   bool              `json:"has_version_ids"` // whether the layout knows version ids
-	Base      BaseStatus        `json:"base"`
-	Overlay   *OverlayStatus    `json:"overlay,omitempty"`
+	Dir     string         `json:"dir"`
+	Layout  string         `json:"layout"`
+	Set     string         `json:"set,omitempty"`   // "" for the default one
+	HasVIDs bool           `json:"has_version_ids"` // whether the layout knows version ids
+	Base    BaseStatus     `json:"base"`
+	Overlay *OverlayStatus `json:"overlay,omitempty"`
 	// Where says where the overlay was found and what says so, where it is not in
 	// the ordinary place. Unused is what looks like an overlay and is not taken.
 	Where     *live.Where       `json:"where,omitempty"`
