@@ -196,7 +196,8 @@ func confLineOf(line []byte) (l confLine, why string) {
 	if len(f) == 0 || strings.HasPrefix(strings.TrimLeft(f[0], "\r\v\f"), "#") || strings.Trim(f[0], "\r\v\f") == "" {
 		return l, ""
 	}
-	dir := trimPath(f[0])
+	// The shell parts an unquoted $dir once more.
+	dir := trimPath(strings.FieldsFunc(f[0], func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' })[0])
 	if why := unsafeMount(f[0]); why != "" {
 		return l, tree.Escape(f[0]) + " " + why
 	}
