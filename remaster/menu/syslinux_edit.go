@@ -79,7 +79,10 @@ func (r *rules) bootLabel(c *configuration, l *label, at where, near *surroundin
 		key = "APPEND"
 	}
 	begin := bytes.LastIndexByte(c.text[:behind.start], '\n') + 1
-	line := newline(c.text, behind.start) + string(c.text[begin:behind.start]) + key
+	// A carriage return in the midst of a line is blank to SYSLINUX, but ends one for
+	// people and their editors.
+	indent := bytes.ReplaceAll(c.text[begin:behind.start], []byte("\r"), nil)
+	line := newline(c.text, behind.start) + string(indent) + key
 	for _, a := range r.add {
 		line += " " + quoted(a)
 	}
