@@ -25,6 +25,8 @@ type Stick struct {
 	// from being told from another.
 	Problems []string
 	InUse    string // how the host uses it, "" where it does not
+
+	refused []error // of Problems, those of live systems that are there
 }
 
 // FoundOnStick is a live system on a partition.
@@ -84,7 +86,12 @@ func (s *Stick) search(ctx context.Context, p *stick.Partition) error {
 		return err
 	}
 	return SearchLives(ctx, Tree{Name: s.partitionPath(p), Root: root, stick: s}, func(f *Found) { s.Lives = append(s.Lives, FoundOnStick{f, p}) },
-		func(err error) { s.Problems = append(s.Problems, err.Error()) })
+		func(err error) {
+			s.Problems = append(s.Problems, err.Error())
+			if _, ok := refusal.Is(err); ok {
+				s.refused = append(s.refused, err)
+			}
+		})
 }
 
 // SearchLives looks for live systems in the root of a file system and down to
@@ -173,6 +180,9 @@ func (s *Stick) choose(ctx context.Context, e *job.Env, where string, opts []Opt
 	case 1:
 		return s.Open(ctx, e, fit[0], opts...)
 	case 0:
+		if len(s.Lives) == 0 && len(s.refused) == 1 {
+			return nil, s.refused[0]
+		}
 		hint := "relive status " + s.Disk.Path + " shows what is on it"
 		if len(s.Problems) > 0 {
 			hint += "; " + s.Problems[0]
