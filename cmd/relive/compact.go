@@ -169,7 +169,7 @@ func (a *app) showResult(r *compact.Result) error {
 	a.printf(", in %.1f s\n", r.Seconds)
 	switch s.Mode {
 	case compact.ModeStage:
-		a.printf("the next boot takes it up\n")
+		a.printf("%s\n", takenUp)
 	case compact.ModeSwap:
 		if s.KeepOld == 0 {
 			a.printf("the former state is not kept\n")
@@ -190,3 +190,6 @@ func (a *app) showWarnings(warnings []string, then error) error {
 	}
 	return nil
 }
+
+// takenUp tells when a boot takes up what is staged (initrd/init: REMASTERABLE).
+const takenUp = "the next boot takes it up, unless it has noremaster, comes from an ISO file or a read-only medium, or finds a linuxfs.old or linuxfs.bad"

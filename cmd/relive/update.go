@@ -178,7 +178,7 @@ func (a *app) showUpdated(r *update.Result) error {
 	a.showRebase(s.Rebase)
 	switch {
 	case s.Mode == "stage":
-		a.printf("the next boot takes it up\n")
+		a.printf("%s\n", takenUp)
 	case s.KeepOld == 0:
 		a.printf("the former state is not kept\n")
 	case s.Base.Changed:

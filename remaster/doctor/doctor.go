@@ -15,6 +15,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/sets"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -52,6 +53,7 @@ const doctorPaths = 8
 
 // doctor gathers findings.
 type doctor struct {
+	e     *job.Env
 	l     *live.Live
 	found map[string]*Finding
 	order []string
@@ -100,7 +102,7 @@ func (d *doctor) tell(kind string, sure Sureness, do, what string, args ...any) 
 // other ill health. It changes nothing. What it finds are signs: each tells how
 // sure it is.
 func Diagnose(ctx context.Context, e *job.Env, l *live.Live) (*Diagnosis, error) {
-	d := &doctor{l: l, found: map[string]*Finding{}, told: map[string]bool{}}
+	d := &doctor{e: e, l: l, found: map[string]*Finding{}, told: map[string]bool{}}
 	for _, step := range []struct {
 		name string
 		look func(context.Context) error
@@ -140,7 +142,7 @@ func rank(s Sureness) int { return slices.Index([]Sureness{Certain, Likely, Poss
 
 // directory looks at the files of the live directory: version ids, what is
 // pending and what is left over.
-func (d *doctor) directory(context.Context) error {
+func (d *doctor) directory(ctx context.Context) error {
 	l := d.l
 	vids, err := l.VIDs()
 	if err != nil {
@@ -187,6 +189,9 @@ func (d *doctor) directory(context.Context) error {
 		}
 		d.tell("staged", Certain, do, what, strings.Join(staged, ", "))
 	}
+	if bad, err = d.hidden(ctx, bad); err != nil {
+		return err
+	}
 	if len(bad) > 0 {
 		d.tell("set-aside", Certain, "remove them when the present state is sound", "%s: set aside by a rollback, and in the way of the next update", strings.Join(bad, ", "))
 	}
@@ -194,6 +199,40 @@ func (d *doctor) directory(context.Context) error {
 		d.notes = append(d.notes, "former states are kept: "+strings.Join(old, ", "))
 	}
 	return nil
+}
+
+// hidden tells of the rootfs of sets of antiX that were set aside and are the only
+// ones of their sets, or belong to a base that is kept. It gives those of bad that
+// are neither, which nobody misses.
+func (d *doctor) hidden(ctx context.Context, bad []string) (rest []string, err error) {
+	l := d.l
+	if l.Layout.Traits().Sets != live.SetDirectories {
+		return bad, nil
+	}
+	f := &live.Found{Dir: l.Dir, Layout: l.Layout, Set: l.Set, Place: l.Place, Files: l.Files}
+	names, err := sets.SetNames(f, sets.ReadBootMenus(ctx, f))
+	if err != nil {
+		return nil, err
+	}
+	rest = bad
+	for _, name := range names {
+		asides, err := sets.Asides(l, d.e, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range asides {
+			switch back := a.Back(l, name); {
+			case back == "":
+				continue
+			case a.Only:
+				d.tell("set-hidden", Certain, back, "the set %s has no rootfs, and %s is its own: it was written over %s, and the init or a roll-back has set it aside", name, a.Name, a.Base)
+			case slices.Contains(rest, a.Name):
+				d.notes = append(d.notes, fmt.Sprintf("%s was written over %s and goes with it", a.Name, a.Base))
+			}
+			rest = slices.DeleteFunc(slices.Clone(rest), func(n string) bool { return n == a.Name })
+		}
+	}
+	return rest, nil
 }
 
 // images looks at the files that hold file systems.

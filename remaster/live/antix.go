@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"relive/overlay"
 	"relive/remaster/hostdisk"
@@ -314,13 +315,33 @@ func (antiX) system(_ context.Context, l *Live, merged *tree.Node, s Stamp) (*tr
 
 // stage puts the .new files in place; linuxfs.new, which a boot looks for,
 // comes last.
+// StagedAlong are the files that a boot sets aside when it takes up a staged
+// linuxfs, unless there is a .new of them: what it copies into the system, and,
+// where another set is staged for, the default set's rootfs (initrd/init:
+// do_remaster, MAKE_OLD). They are staged as they are.
+func (l *Live) StagedAlong() (names []string) {
+	if !l.Layout.Traits().Stages {
+		return nil
+	}
+	along := AntixFollow
+	if l.Set != "" && l.Set != DefaultSet {
+		along = append(slices.Clone(along), AntixRoot)
+	}
+	for _, name := range along {
+		if hostdisk.Exists(filepath.Join(l.Dir, name)) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func (antiX) stage(l *Live, made map[string]string) []swap.Step {
 	var steps []swap.Step
-	if hostdisk.Exists(filepath.Join(l.Dir, "state")) {
-		if hostdisk.Exists(filepath.Join(l.Dir, "state.new")) {
-			steps = append(steps, swap.Remove{Path: "state.new"})
+	for _, name := range l.StagedAlong() {
+		if hostdisk.Exists(filepath.Join(l.Dir, name+".new")) {
+			steps = append(steps, swap.Remove{Path: name + ".new"})
 		}
-		steps = append(steps, swap.Copy{From: "state", To: "state.new"})
+		steps = append(steps, swap.Copy{From: name, To: name + ".new"})
 	}
 	name := l.Files.Overlay[0]
 	if root := made[name]; root != "" {

@@ -85,7 +85,11 @@ func NewRestamp(ctx context.Context, e *job.Env, l *live.Live, o RestampOptions)
 	s.VID, s.OldVID = string(vids.Base), string(vids.Overlay)
 	switch vids.State {
 	case live.VIDNoOverlay:
-		return p, refusal.New("", "%s: the set %s has no rootfs, and a homefs fits any linuxfs", l.Dir, s.Set)
+		hint, err := asideHint(l, e, s.Set)
+		if err != nil {
+			return p, err
+		}
+		return p, refusal.New(hint, "%s: the set %s has no rootfs, and a homefs fits any linuxfs", l.Dir, s.Set)
 	case live.VIDMatch, live.VIDNone, live.VIDUnstamped:
 		s.Stands(true)
 		return p, nil
@@ -105,6 +109,21 @@ func NewRestamp(ctx context.Context, e *job.Env, l *live.Live, o RestampOptions)
 		return p, err
 	}
 	return p, p.finish()
+}
+
+// asideHint tells of a rootfs of a set that the init has set aside, "" where there
+// is none.
+func asideHint(l *live.Live, e *job.Env, set string) (string, error) {
+	asides, err := sets.Asides(l, e, set)
+	if err != nil {
+		return "", err
+	}
+	for _, a := range asides {
+		if back := a.Back(l, set); back != "" {
+			return a.Name + " is its own, which was set aside: " + back, nil
+		}
+	}
+	return "", nil
 }
 
 // rebase makes the layer. An empty one needs no former base.

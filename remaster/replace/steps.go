@@ -13,6 +13,9 @@ import (
 // twins are the files that change hands together with the base and that are to
 // exist on both sides of a roll-back.
 func (s *Swap) twins() (names []string) {
+	if s.Stage {
+		return s.Live.StagedAlong()
+	}
 	for _, name := range s.Live.Files.Follow {
 		if hostdisk.Exists(filepath.Join(s.Live.Dir, name)) {
 			names = append(names, name)

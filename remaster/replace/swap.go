@@ -65,8 +65,16 @@ func (s *Swap) Need() (n int64, err error) {
 // CheckInUse refuses while the files that are to be replaced are mounted. A mounted
 // base can still be staged for.
 func CheckInUse(l *live.Live, stage bool) error {
-	if err := l.RefuseInUse("", l.OverlayPaths()...); err != nil || stage {
+	if err := l.RefuseInUse("", l.OverlayPaths()...); err != nil {
 		return err
+	}
+	if stage {
+		// A copy of what is mounted would be of no one state.
+		var along []string
+		for _, name := range l.StagedAlong() {
+			along = append(along, filepath.Join(l.Dir, name))
+		}
+		return l.RefuseInUse("", along...)
 	}
 	more := ""
 	if l.Layout.Traits().Stages {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"relive/extfs"
+	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
@@ -49,6 +50,8 @@ type Status struct {
 	InUse    string        `json:"in_use,omitempty"`
 	Entries  []string      `json:"entries"` // of boot menus, that name it
 	Problems []string      `json:"problems"`
+	// Aside are its rootfs that the init, or a roll-back, has set aside.
+	Aside []Aside `json:"aside,omitempty"`
 }
 
 // Used tells whether a boot uses the set's root.
@@ -109,6 +112,10 @@ func setStatus(ctx context.Context, e *job.Env, l *live.Live, f *live.Found, nam
 	s := &Status{Name: name, Dir: filepath.Join(l.Dir, name), Entries: []string{}, Problems: []string{}}
 	if name == live.DefaultSet {
 		s.Dir = l.Dir
+	}
+	var err error
+	if s.Aside, err = Asides(l, e, name); err != nil {
+		return nil, err
 	}
 	set, err := openSet(l, f, name)
 	if err != nil {
@@ -255,6 +262,11 @@ func Warnings(ctx context.Context, e *job.Env, l *live.Live) (out []string, err 
 	}
 	for i := range list.Sets {
 		s := &list.Sets[i]
+		for _, a := range s.Aside {
+			if back := a.Back(l, s.Name); a.Only && back != "" {
+				out = append(out, fmt.Sprintf("the set %s has no rootfs, and %s is its own, which was written over %s: %s", s.Name, a.Name, a.Base, back))
+			}
+		}
 		if s.Name == SetName(l) || s.Root == nil || s.Used() {
 			continue
 		}
@@ -307,9 +319,19 @@ func Check(ctx context.Context, e *job.Env, l *live.Live, o Checks) error {
 			o.Warn("the next boot has to have pdir= for the set %s: another one takes the linuxfs up, but not the set's rootfs", l.Set)
 		}
 		for i := range list.Sets {
-			if s := &list.Sets[i]; s.Name != SetName(l) && s.Used() {
-				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets rebase %s %s carries it over where its changes still apply", s.Name, l.Dir, s.Name)
+			s := &list.Sets[i]
+			switch {
+			case s.Name == SetName(l) || !s.Used():
+			case o.Stage && s.Name == live.DefaultSet:
+				o.Warn("the boot that takes the new linuxfs up sets the rootfs of the default set aside and puts a copy in its place, which it ignores: relive sets rebase %s %s carries it over where its changes still apply", l.Dir, s.Name)
+			case o.Stage:
+				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it; one with pdir= for that set, as the one that takes the new linuxfs up, sets it aside as %s.old: relive sets %s shows it, and relive sets rebase %s %s carries it over where its changes still apply", s.Name, RootOf(s.Name), l.Dir, l.Dir, s.Name)
+			default:
+				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets rebase %s %s carries it over where its changes still apply; the boot option rollback sets a rootfs aside as .bad, and relive rollback does not", s.Name, l.Dir, s.Name)
 			}
+		}
+		if o.Stage && hostdisk.Exists(filepath.Join(l.Dir, live.OldName(l.Files.Overlay[0], 1))) {
+			o.Warn("the boot that takes the new linuxfs up removes %s, which an earlier step has kept", live.OldName(l.Files.Overlay[0], 1))
 		}
 	case live.SetOverlays:
 		names, err := live.LiveosOverlayNames(l.Place, l.Dir, "")

@@ -160,6 +160,12 @@ func (v *BootMenus) set(e *bootEntry) (string, bool) {
 	return rel, true
 }
 
+// holdsAny tells whether a directory holds files of persistence, or what the init
+// has set aside of them.
+func holdsAny(at live.Place, dir string) bool {
+	return slices.ContainsFunc([]string{"", ".old", ".bad"}, func(generation string) bool { return live.HoldsSet(at, dir, generation) })
+}
+
 // setDirs bounds how many names are looked at where sets may lie.
 const setDirs = 4096
 
@@ -170,7 +176,7 @@ func SetNames(f *live.Found, v *BootMenus) (names []string, err error) {
 	seen := map[string]bool{}
 	add := func(name string) {
 		at := filepath.Join(f.Dir, name)
-		if !seen[name] && live.IsDir(f.Place, at) && !live.IsFile(f.Place, filepath.Join(at, live.AntixBase)) && live.HoldsSet(f.Place, at, "") {
+		if !seen[name] && live.IsDir(f.Place, at) && !live.IsFile(f.Place, filepath.Join(at, live.AntixBase)) && holdsAny(f.Place, at) {
 			names = append(names, name)
 		}
 		seen[name] = true
