@@ -156,6 +156,9 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 	if err := p.swap.PlanCompanions(ctx, p.base.Shown); err != nil {
 		return nil, err
 	}
+	if l.ToRAM != "" && o.KeepOld > 0 {
+		p.warn("%s boots with toram, which copies the former state too, so that it takes about twice the memory while that is kept: --keep-old 0 keeps none", l.ToRAM)
+	}
 	if err := sets.Check(ctx, e, l, sets.Checks{Stage: o.Stage, Force: o.Force, Warn: p.warn}); err != nil {
 		return nil, err
 	}

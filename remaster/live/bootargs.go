@@ -158,7 +158,18 @@ func expand(arg string, vars map[string]string) string {
 	return arg
 }
 
-// Said is one thing that entries of menus say, and which does.
+// toRAM names the first entry that copies the medium into memory, "" where none
+// does.
+func (m *bootMenus) toRAM() string {
+	for i := range m.entries {
+		if _, ok := m.entries[i].value("toram"); ok || m.entries[i].has("toram") {
+			return m.entries[i].name()
+		}
+	}
+	return ""
+}
+
+// said is one thing that entries of menus say, and which does.
 type said struct {
 	value string
 	entry string // for people

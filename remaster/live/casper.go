@@ -66,6 +66,7 @@ func (c casper) find(s *search, dir string) (*Found, error) {
 		f.Files.Stack = append(f.Files.Stack, filepath.Join(casperDir, name))
 	}
 	f.Files.Base = f.Files.Stack[len(stack)-1]
+	f.ToRAM = s.menus(dir).toRAM()
 	return f, c.places(s, f)
 }
 

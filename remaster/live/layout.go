@@ -136,6 +136,9 @@ type Found struct {
 	// something tells of it. Unused is what looks like an overlay and is none.
 	Where  Where
 	Unused []Unused
+	// ToRAM names an entry of the menus that copies the medium into memory, with all
+	// that is kept beside; "" where none does or a boot copies its own files alone.
+	ToRAM string
 
 	overlay overlayAt
 	home    overlayAt
@@ -260,7 +263,7 @@ func (f *Found) Open(ctx context.Context, e *job.Env, generation string) (*Live,
 
 // OpenAs is open with the overlay of another generation.
 func (f *Found) OpenAs(ctx context.Context, e *job.Env, generation, overlayOf string) (*Live, error) {
-	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, overlay: f.overlay, home: f.home, Generation: generation, overlayOf: overlayOf}
+	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, ToRAM: f.ToRAM, overlay: f.overlay, home: f.home, Generation: generation, overlayOf: overlayOf}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
 		return nil, err

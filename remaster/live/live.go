@@ -53,6 +53,7 @@ type Live struct {
 	// Where says where the overlay is, and Unused what looks like one: see Found.
 	Where      Where
 	Unused     []Unused
+	ToRAM      string // see Found
 	overlay    overlayAt
 	home       overlayAt
 	Place      Place

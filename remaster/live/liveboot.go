@@ -96,6 +96,7 @@ func (b liveBoot) find(s *search, dir string) (*Found, error) {
 		own := filepath.Base(f.Files.Base)
 		f.Files.Companions = []Companion{{Name: modules, Text: func(Facts) string { return own + "\n" }}}
 	}
+	f.ToRAM = s.menus(dir).toRAM()
 	return f, b.places(s, f, in)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,7 +104,7 @@ func liveosOverlays(at Place, dir, generation, set string) ([]string, error) {
 			dir, len(found), strings.Join(found, ", "))
 	}
 	if IsDir(at, filepath.Join(dir, found[0]+generation)) {
-		found = append(found, LiveosWork)
+		found = append(found, path.Join(path.Dir(found[0]), LiveosWork))
 	}
 	return found, nil
 }
@@ -119,12 +120,44 @@ func LiveosOverlayNames(at Place, dir, generation string) (found []string, err e
 			// The present names tell what the former ones were.
 			name = strings.TrimSuffix(name, generation)
 		}
-		if !strings.HasPrefix(name, LiveosOverlay) || isExtra(name) || slices.Contains(found, name) {
+		if !strings.HasPrefix(name, LiveosOverlay) || isExtra(name) {
 			continue
 		}
-		found = append(found, name)
+		for _, name := range slashed(at, dir, name, generation) {
+			if !slices.Contains(found, name) {
+				found = append(found, name)
+			}
+		}
 	}
 	return found, nil
+}
+
+// slashed gives the overlay of a device whose label has a slash in it, which lies
+// a directory further down, with the work directory of its own; any other name
+// stands for itself.
+func slashed(at Place, dir, name, generation string) []string {
+	in := filepath.Join(dir, name)
+	if !IsDir(at, in) || IsDir(at, filepath.Join(dir, LiveosWork)) {
+		return []string{name}
+	}
+	kids, err := at.List(in)
+	if err != nil {
+		return []string{name}
+	}
+	var out []string
+	for _, k := range kids {
+		below := strings.TrimSuffix(k, generation)
+		if k == LiveosWork || isExtra(below) || slices.Contains(out, path.Join(name, below)) {
+			continue
+		}
+		if IsDir(at, filepath.Join(in, LiveosWork)) || IsFile(at, filepath.Join(in, k)) {
+			out = append(out, path.Join(name, below))
+		}
+	}
+	if len(out) != 1 {
+		return []string{name}
+	}
+	return out
 }
 
 func (liveOS) open(ctx context.Context, e *job.Env, l *Live) error {
