@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"relive/remaster/job"
@@ -132,3 +134,189 @@ func (archiso) check(ctx context.Context, e *job.Env, l *Live, to *Intent) error
 func (archiso) system(_ context.Context, _ *Live, merged *tree.Node, _ Stamp) (*tree.Node, Version, error) {
 	return merged, Version{}, nil
 }
+
+// places finds the directory with the changes: persistent_*/ARCH, or the one that
+// cow_directory= names, on the medium or on the partition that cow_label= or
+// cow_device= names (mkinitcpio-archiso, hooks/archiso: run_hook).
+func (a archiso) places(s *search, f *Found) error {
+	if o, err := s.named(f.Dir); o != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return a.takeNamed(s, f, o)
+	}
+	m := s.menus(f.Dir)
+	dirs := sure(m.says(func(b *bootEntry) (string, bool) {
+		v, ok := b.value("cow_directory")
+		return trimPath(v), ok && trimPath(v) != ""
+	}))
+	devices := sure(m.says(func(b *bootEntry) (string, bool) {
+		if v, ok := b.value("cow_device"); ok {
+			return v, true
+		}
+		v, ok := b.value("cow_label")
+		return "LABEL=" + v, ok && v != ""
+	}))
+	source := func(where string) string {
+		for _, one := range slices.Concat(devices, dirs) {
+			where += "; " + one.entry + " boots with " + strings.TrimPrefix(one.value, "LABEL=")
+		}
+		return where
+	}
+	own, err := a.changesIn(s, f, f.Dir, dirs)
+	if err != nil {
+		return err
+	}
+	var found []overlayAt
+	met := map[string]bool{}
+	for _, n := range s.neighbours(f.Dir) {
+		i := slices.IndexFunc(devices, func(d said) bool { return n.is(d.value) })
+		if i >= 0 {
+			met[devices[i].value] = true
+		}
+		if n.Root == "" {
+			if i >= 0 {
+				f.unused(Unused{Path: n.Name, Boots: true, Why: devices[i].entry + " keeps the changes there, and it cannot be read: " + n.Why, Hint: "mount it, and name the directory with --overlay"})
+			}
+			continue
+		}
+		changes, err := a.changesIn(s, f, n.Root, dirs)
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			where := Where{Path: n.Name + ":/" + c, Source: source("a partition with such a directory, its label is " + n.Label)}
+			at := filepath.Join(n.Root, c)
+			if n.mounted {
+				f.unused(Unused{Path: at, Boots: true, Why: "a boot keeps the changes there (" + where.Source + ")", Hint: "name it with --overlay " + path.Dir(at)})
+				continue
+			}
+			name, err := s.dirOf(f.Dir, at)
+			if err != nil {
+				return err
+			}
+			found = append(found, overlayAt{name: name, where: where})
+		}
+	}
+	for _, d := range devices {
+		if !met[d.value] && !a.isOwn(s, f, d.value) && len(own) == 0 {
+			f.unused(Unused{Path: d.value, Boots: true, Why: d.entry + " keeps the changes there, and there is no such partition beside this medium", Hint: "mount it, and name the directory with --overlay"})
+		}
+	}
+	if len(found) == 0 {
+		for _, c := range own {
+			found = append(found, overlayAt{name: c, where: Where{Path: c, Source: source("it lies on the medium")}})
+		}
+	} else {
+		for _, c := range own {
+			f.unused(Unused{Path: c, Why: "the one on " + found[0].where.Path + " is taken", Hint: "--overlay names it all the same"})
+		}
+	}
+	o, err := choose(f.Dir, found)
+	if err != nil || o == nil {
+		return err
+	}
+	a.take(f, o)
+	return nil
+}
+
+// isOwn reports whether a device is the medium's own partition.
+func (archiso) isOwn(s *search, f *Found, device string) bool {
+	at, ok := s.at.(Tree)
+	if !ok || at.stick == nil {
+		return false
+	}
+	for _, p := range at.stick.partitions() {
+		n := neighbour{Label: p.Label, PartLabel: p.Name, UUID: p.UUID, PartUUID: p.PartUUID}
+		if at.stick.partitionPath(p) == at.Name && n.is(device) {
+			return true
+		}
+	}
+	return false
+}
+
+// changesIn names what holds changes below the root of a file system: directories
+// of the name that a boot makes, or those that the menus name.
+func (archiso) changesIn(s *search, f *Found, root string, dirs []said) ([]string, error) {
+	arch := path.Base(path.Dir(f.Files.Base))
+	holds := func(in string) string {
+		for _, name := range []string{ArchisoCOW, archisoUpper} {
+			if Has(s.at, filepath.Join(root, in, name+s.generation)) {
+				return path.Join(in, name)
+			}
+		}
+		return ""
+	}
+	var out []string
+	for _, d := range dirs {
+		if name := holds(d.value); name != "" {
+			out = append(out, name)
+		}
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	return twoBelow(s.at, root, func(first, second string) string {
+		if !strings.HasPrefix(first, archisoChanges) || second != arch {
+			return ""
+		}
+		return strings.TrimPrefix(holds(path.Join(first, second)), path.Join(first, second)+"/")
+	})
+}
+
+// take makes that the overlay.
+func (archiso) take(f *Found, o *overlayAt) {
+	f.use(o)
+	if path.Base(o.name) == archisoUpper {
+		f.Files.Overlay = append(f.Files.Overlay, path.Join(path.Dir(o.name), archisoWork))
+	}
+}
+
+// takeNamed takes the overlay in a directory that was named: upperdir itself, the
+// directory that holds it, or the root of a file system that a boot looks in.
+func (a archiso) takeNamed(s *search, f *Found, o *overlayAt) error {
+	at := filepath.Join(f.Dir, o.name)
+	switch base := path.Base(o.name); {
+	case !IsDir(s.at, at) || base == archisoUpper:
+	case Has(s.at, filepath.Join(at, archisoUpper+s.generation)):
+		o.name = path.Join(o.name, archisoUpper)
+	case Has(s.at, filepath.Join(at, ArchisoCOW+s.generation)):
+		o.name = path.Join(o.name, ArchisoCOW)
+	default:
+		changes, err := a.changesIn(s, f, at, nil)
+		if err != nil {
+			return err
+		}
+		if len(changes) != 1 {
+			return refusal.New("name the directory that holds "+archisoUpper, "%s: there are %d directories persistent_*/%s with changes in it", o.where.Path, len(changes), path.Base(path.Dir(f.Files.Base)))
+		}
+		o.name = path.Join(o.name, changes[0])
+	}
+	o.partition = false
+	a.take(f, o)
+	return nil
+}
+
+func (archiso) Medium(l *Live) Medium {
+	arch := filepath.Dir(l.Files.Base) // arch/x86_64
+	dir := filepath.Dir(arch)
+	f := Medium{Root: l.Absolute(), Base: l.Files.Base}
+	own := literally(dir)
+	f.Own = []string{own + "/boot", own + "/version", own + "/grubenv"}
+	f.Sidecars = besideBase(l, f.Base)
+	f.Kernels = []string{own + "/boot/" + filepath.Base(arch) + "/vmlinuz*", own + "/boot/vmlinuz*", own + "/boot/*/vmlinuz*"}
+	f.Initrds = []string{own + "/boot/" + filepath.Base(arch) + "/initramfs*", own + "/boot/initramfs*", own + "/boot/*/initramfs*"}
+	f.Arguments = func(id string) []string {
+		return []string{"archisobasedir=" + dir, "archisolabel=" + escapeLabel(id)}
+	}
+	return f
+}
+
+// bootDirs: beside the directory of each architecture is boot/ARCH.
+func (archiso) bootDirs(f *Found) []string {
+	install, rest, _ := strings.Cut(f.Files.Base, "/")
+	arch, _, _ := strings.Cut(rest, "/")
+	return []string{filepath.Join(install, "boot", arch)}
+}
+
+func (archiso) belowRoot(*Found) bool { return false }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/kernel"
@@ -89,32 +88,6 @@ func mediumOf(dir string) string {
 	}
 	return filepath.Join(dir, "..")
 }
-
-func (antiX) bootDirs(*Found) []string { return []string{"."} }
-
-// bootDirs: Fedora's media have kernels in images/pxeboot and isolinux, or in
-// boot/ARCH/loader, sticks by livecd-tools in syslinux, older ones in EFI/BOOT.
-func (liveOS) bootDirs(f *Found) []string {
-	dirs := []string{"."}
-	if mediumOf(f.Dir) == "" {
-		return dirs
-	}
-	for _, dir := range []string{"images/pxeboot", "isolinux", "syslinux", "boot/x86_64/loader", "boot/aarch64/loader", "EFI/BOOT"} {
-		dirs = append(dirs, "../"+dir)
-	}
-	return dirs
-}
-
-// bootDirs: beside the directory of each architecture is boot/ARCH.
-func (archiso) bootDirs(f *Found) []string {
-	install, rest, _ := strings.Cut(f.Files.Base, "/")
-	arch, _, _ := strings.Cut(rest, "/")
-	return []string{filepath.Join(install, "boot", arch)}
-}
-
-func (liveBoot) bootDirs(*Found) []string { return []string{livebootDir} }
-
-func (casper) bootDirs(*Found) []string { return []string{casperDir} }
 
 // ReadKernel reads what a kernel says of itself.
 func ReadKernel(ctx context.Context, at Place, path string) (image kernel.Image, err error) {

@@ -121,7 +121,9 @@ func (l *Live) Pending(names ...string) string {
 }
 
 // layouts are all that Find knows, the first that matches is taken.
-func layouts() []Layout { return []Layout{antiX{}, liveOS{}, archiso{}, liveBoot{}, casper{}} }
+func layouts() []Layout {
+	return []Layout{antiX{}, liveOS{}, archiso{}, liveBoot{}, casper{}, liveKit{}}
+}
 
 // Found is a live directory that was found, but not opened.
 type Found struct {
@@ -194,7 +196,7 @@ func findOnHost(dir, generation string, sel selection) (*Found, error) {
 	if near := nearBases(dir); near != "" {
 		none = fmt.Errorf("%w; %s", none, near)
 	}
-	return nil, refusal.WithHint(none, "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs")
+	return nil, refusal.WithHint(none, "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs, Slax slax/*.sb")
 }
 
 // FindAt looks for a live system; where there is none it gives nil.
@@ -222,7 +224,7 @@ func find(at Place, dir, generation string, sel selection) (*Found, error) {
 			return nil, err
 		}
 		if f != nil {
-			if _, ok := layout.(setLayout); !ok && sel.set != "" && sel.set != DefaultSet && sel.set != anySet {
+			if layout.Traits().Sets == NoSets && sel.set != "" && sel.set != DefaultSet && sel.set != anySet {
 				return nil, refusal.New(layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, layout.Name())
 			}
 			f.Layout, f.Place, f.opts, f.Where = layout, at, sel, f.overlay.where

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,92 +68,6 @@ func (l *Live) Absolute() string {
 		}
 	}
 	return l.Dir
-}
-
-func (antiX) Medium(l *Live) Medium {
-	root, name := l.AboveDir()
-	const dir = "antiX"
-	f := Medium{Root: root, Base: dir + "/" + AntixBase}
-	own := []string{"vmlinuz*", "initrd*.gz*", "initrd*.xz*", "initrd*.img*", "memtest*", "linuxfs.ver"}
-	for i := range own {
-		own[i] = path.Join(literally(name), own[i])
-	}
-	f.Own, f.Whole = own, []string{"version"}
-	if name != dir {
-		f.Rename = [2]string{name, dir}
-	}
-	for _, c := range l.Files.Companions {
-		if c.List == nil {
-			c.Name = dir + "/" + c.Name
-			f.Sidecars = append(f.Sidecars, c)
-		}
-	}
-	f.Kernels = []string{dir + "/vmlinuz", dir + "/vmlinuz[0-9]"}
-	f.Initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
-	// init finds another disk by itself, but not where it is told of one.
-	f.Machine = []string{"bdev", "bootdev"}
-	f.Arguments = func(string) []string { return []string{"quiet"} }
-	return f
-}
-
-func (liveOS) Medium(l *Live) Medium {
-	root, name := l.AboveDir()
-	f := Medium{Root: root, Base: LiveosDir + "/" + liveosBase}
-	own := literally(name)
-	f.Own = []string{path.Join(own, "vmlinuz*"), path.Join(own, "initrd*"), path.Join(own, "initramfs*")}
-	f.Whole = []string{"images", ".discinfo", ".treeinfo", "GPL", "LICENSE", "Fedora-Legal-README.txt", "media.repo"}
-	if name != LiveosDir {
-		// The base lies in the directory that was given.
-		f.Rename = [2]string{name, LiveosDir}
-	}
-	for _, dir := range []string{"images/pxeboot", "isolinux", "boot/*/loader", "syslinux", "boot/*", "boot", LiveosDir} {
-		f.Kernels = append(f.Kernels, dir+"/vmlinuz", dir+"/vmlinuz*", dir+"/linux")
-		f.Initrds = append(f.Initrds, dir+"/initrd.img", dir+"/initrd*", dir+"/initramfs*")
-	}
-	f.Arguments = func(id string) []string {
-		return []string{"root=live:CDLABEL=" + escapeLabel(id), "rd.live.image", "quiet"}
-	}
-	return f
-}
-
-func (archiso) Medium(l *Live) Medium {
-	arch := filepath.Dir(l.Files.Base) // arch/x86_64
-	dir := filepath.Dir(arch)
-	f := Medium{Root: l.Absolute(), Base: l.Files.Base}
-	own := literally(dir)
-	f.Own = []string{own + "/boot", own + "/version", own + "/grubenv"}
-	f.Sidecars = besideBase(l, f.Base)
-	f.Kernels = []string{own + "/boot/" + filepath.Base(arch) + "/vmlinuz*", own + "/boot/vmlinuz*", own + "/boot/*/vmlinuz*"}
-	f.Initrds = []string{own + "/boot/" + filepath.Base(arch) + "/initramfs*", own + "/boot/initramfs*", own + "/boot/*/initramfs*"}
-	f.Arguments = func(id string) []string {
-		return []string{"archisobasedir=" + dir, "archisolabel=" + escapeLabel(id)}
-	}
-	return f
-}
-
-func (liveBoot) Medium(l *Live) Medium {
-	f := Medium{Root: l.Absolute(), Base: livebootDir + "/" + livebootBase}
-	f.Own = []string{livebootDir + "/vmlinuz*", livebootDir + "/initrd*"}
-	f.Whole = []string{"d-i", "dists", "pool", "pool-udeb", "install", "win32-loader.ini", "g2ldr", "setup.exe", "README*", "doc", "css"}
-	f.Sidecars = besideBase(l, f.Base)
-	f.Kernels = []string{livebootDir + "/vmlinuz", livebootDir + "/vmlinuz*"}
-	f.Initrds = []string{livebootDir + "/initrd.img", livebootDir + "/initrd*"}
-	f.Arguments = func(string) []string { return []string{"boot=live", "components", "quiet"} }
-	return f
-}
-
-func (casper) Medium(l *Live) Medium {
-	// Which of the stack's images are booted, arguments and files in the initrd
-	// tell. So all of them stay, by name: the lowest is the new base, and nothing
-	// is in the others.
-	f := Medium{Root: l.Absolute(), Base: l.Files.Stack[0], EmptyImages: l.Files.Stack[1:]}
-	f.Own = []string{casperDir + "/vmlinuz*", casperDir + "/initrd*"}
-	f.Whole = []string{"dists", "pool", "install", "preseed", "pics", "README.diskdefines", "ubuntu"}
-	f.Sidecars = besideBase(l, f.Base)
-	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*"}
-	f.Initrds = []string{casperDir + "/initrd", casperDir + "/initrd.*", casperDir + "/initrd*"}
-	f.Arguments = func(string) []string { return []string{"boot=casper", "quiet"} }
-	return f
 }
 
 // besideBase are the files that tell of the new base's size and, where there

@@ -119,3 +119,45 @@ func (l *Live) watchLayer(o *Overlay) error {
 	l.layerState = sum
 	return err
 }
+
+// aufsMarks are what aufs puts into the root of a branch that it writes to.
+var aufsMarks = []string{".wh..wh.aufs", ".wh..wh.plnk", ".wh..wh.orph"}
+
+// isAufs reports whether a directory is a branch of aufs that was written to.
+func isAufs(dir *tree.Node) (bool, error) {
+	for _, name := range aufsMarks {
+		if n, err := dir.Child(name); n != nil || err != nil {
+			return n != nil, err
+		}
+	}
+	return false, nil
+}
+
+// aufsLayer is the layer of a union of aufs, which has its files in the very
+// directory of the source, without what belongs to the file system or to
+// live-boot there.
+func aufsLayer(dir *tree.Node, root bool) (overlay.Layer, error) {
+	var e tree.Edits
+	if root {
+		e.Remove("lost+found")
+		e.Remove(livebootConf)
+	}
+	n, err := e.Apply(dir)
+	return overlay.Layer{Root: n, Form: overlay.Aufs}, err
+}
+
+// WithoutAufs gives the root of a file system that held a layer of aufs, with what
+// the boot itself keeps there alone.
+func WithoutAufs(root *tree.Node) (*tree.Node, error) {
+	kids, err := root.Children()
+	if err != nil {
+		return nil, err
+	}
+	var e tree.Edits
+	for _, k := range kids {
+		if !casperOwn(k.Name) && k.Name != livebootConf {
+			e.Remove(k.Name)
+		}
+	}
+	return e.Apply(root)
+}

@@ -230,12 +230,16 @@ func places(t *testing.T) map[string]func() place {
 		"debian-label-menu": func() place {
 			return place{medium: live("persistence persistence-label=mydata"), others: []part{{data: image("mydata", debian)}}}
 		},
-		"debian-file-elsewhere": func() place { return place{others: []part{{data: image("data", files{"persistence": image("", debian)})}}} },
-		"debian-file":           func() place { return place{medium: files{"persistence": image("", debian)}} },
+		"debian-file-elsewhere": func() place {
+			return place{others: []part{{data: image("data", files{"persistence": image("", debian)})}}}
+		},
+		"debian-file": func() place { return place{medium: files{"persistence": image("", debian)}} },
 		"debian-file-new": func() place {
 			return place{medium: files{"persistence": image("", debian), "live/initrd.img": newer}, dir: str("used")}
 		},
-		"debian-path-menu": func() place { return place{medium: merged(live("persistence persistence-path=sub"), files{"sub/persistence": image("", debian)})} },
+		"debian-path-menu": func() place {
+			return place{medium: merged(live("persistence persistence-path=sub"), files{"sub/persistence": image("", debian)})}
+		},
 		"debian-path-other": func() place {
 			return place{medium: merged(live("persistence persistence-path=sub"), files{"persistence": image("", debian), "sub/persistence": image("", debian)})}
 		},
@@ -249,15 +253,19 @@ func places(t *testing.T) map[string]func() place {
 		"debian-two": func() place {
 			return place{others: []part{{data: image("persistence", debian)}, {data: image("persistence", debian)}}}
 		},
-		"debian-mac":      func() place { return place{medium: files{"live/0011223344ff/x.ext4": image("", debian)}} },
-		"casper-label":    func() place { return place{others: []part{{data: image("writable", ubuntu)}}} },
-		"casper-both":     func() place { return place{fat: true, medium: files{"writable": image("", ubuntu)}, others: []part{{data: image("writable", ubuntu)}}} },
+		"debian-mac":   func() place { return place{medium: files{"live/0011223344ff/x.ext4": image("", debian)}} },
+		"casper-label": func() place { return place{others: []part{{data: image("writable", ubuntu)}}} },
+		"casper-both": func() place {
+			return place{fat: true, medium: files{"writable": image("", ubuntu)}, others: []part{{data: image("writable", ubuntu)}}}
+		},
 		"casper-file-fat": func() place { return place{fat: true, medium: files{"writable": image("", ubuntu)}} },
 		"casper-file-ext": func() place { return place{medium: files{"writable": image("", ubuntu)}, dir: str("used")} },
 		"casper-path-menu": func() place {
 			return place{fat: true, medium: merged(grub("/casper/vmlinuz", "persistent persistent-path=save"), files{"save/writable": image("", ubuntu)})}
 		},
-		"casper-home":       func() place { return place{others: []part{{data: image("home-rw", files{"me/mine": nil})}}, home: true} },
+		"casper-home": func() place {
+			return place{others: []part{{data: image("home-rw", files{"me/mine": nil})}}, home: true}
+		},
 		"archiso-partition": func() place { return place{others: []part{{data: image("COW", below("persistent_/x86_64", arch))}}} },
 		"archiso-directory": func() place {
 			return place{medium: grub("/arch/boot/vmlinuz-linux", "cow_label=COW cow_directory=my/changes"), others: []part{{data: image("COW", below("my/changes", arch))}}}

@@ -8,9 +8,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
+	"relive/remaster/hostdisk"
+	"relive/remaster/kernel"
 	"relive/remaster/refusal"
 )
 
@@ -207,3 +210,103 @@ func (f *Found) unused(u Unused) { f.Unused = append(f.Unused, u) }
 
 // absent reports whether an error is one of nothing being there.
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// initrds are the initrds in a directory of the medium.
+func (s *search) initrds(dir string) (paths []string) {
+	names, err := s.at.List(dir)
+	if err != nil {
+		return nil
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "initrd") && !isExtra(name) && IsFile(s.at, filepath.Join(dir, name)) {
+			paths = append(paths, filepath.Join(dir, name))
+		}
+	}
+	return paths
+}
+
+// initrdWanted are the files of initrds that tell how a medium boots. A path may
+// begin at usr as well.
+var initrdWanted = []string{
+	"lib/live/boot/9990-misc-helpers.sh",
+	"scripts/casper-helpers", "scripts/casper", "conf/conf.d/default-layer.conf",
+}
+
+// initrdFile gives the text of a file in an initrd, one of initrdWanted; "" where
+// there is none or the initrd cannot be read.
+func (s *search) initrdFile(path, file string) string {
+	if s.initrdTexts == nil {
+		s.initrdTexts = map[string]map[string][]byte{}
+	}
+	files, read := s.initrdTexts[path]
+	if !read {
+		files = s.readInitrd(path)
+		s.initrdTexts[path] = files
+	}
+	if text, ok := files[file]; ok {
+		return string(text)
+	}
+	return string(files["usr/"+file])
+}
+
+func (s *search) readInitrd(path string) map[string][]byte {
+	c, err := s.at.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	wanted := slices.Clone(initrdWanted)
+	for _, file := range initrdWanted {
+		wanted = append(wanted, "usr/"+file)
+	}
+	r, err := kernel.Initrd(context.Background(), c, path, wanted...)
+	if err != nil {
+		return nil
+	}
+	return r.Files
+}
+
+// isMedium reports whether a directory is the root of a medium, and not a copy of
+// its files: what a boot takes depends on the file system there.
+func (s *search) isMedium(dir string) bool {
+	if at, ok := s.at.(Tree); ok {
+		return dir == at.Name
+	}
+	return isMountPoint(dir)
+}
+
+func isMountPoint(dir string) bool { return hostdisk.IsMountPoint(dir) }
+
+// sameFile reports whether two paths of the host are the same file.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// mediumKind is the kind of the file system of a medium, as blkid has it; "" where
+// the directory is a copy of one, or it is not known.
+func (s *search) mediumKind(dir string) string {
+	if at, ok := s.at.(Tree); ok {
+		if at.stick == nil || dir != at.Name {
+			return ""
+		}
+		for _, p := range at.stick.partitions() {
+			if at.stick.partitionPath(p) == at.Name {
+				return p.FileSystem
+			}
+		}
+		return ""
+	}
+	if !isMountPoint(dir) {
+		return ""
+	}
+	kind, err := hostdisk.FilesystemType(dir)
+	if err != nil {
+		return ""
+	}
+	return kind
+}

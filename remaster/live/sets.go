@@ -49,12 +49,6 @@ func selected(opts []Option) (s selection) {
 	return s
 }
 
-// setLayout is a layout whose boot can be told to use one of several sets.
-type setLayout interface{ hasSets() }
-
-func (antiX) hasSets()  {}
-func (liveOS) hasSets() {}
-
 // takeSet takes the set that the search is for: boots are told of a directory
 // with pdir= (initrd/init: prepare_persistence, mount_persist_device).
 func (antiX) takeSet(s *search, f *Found) (*Found, error) {

@@ -2,8 +2,10 @@ package live
 
 import (
 	"context"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"relive/overlay"
 	"relive/remaster/job"
@@ -89,3 +91,28 @@ func (l *Live) ownLayer(ctx context.Context, system *tree.Node) (*tree.Node, err
 		SameContent: func(_ string, a, b *tree.Node) (bool, error) { return stored.Same(a, b) },
 	})
 }
+
+// imagesIn names the files with one of those extensions in a directory, and the
+// directories with the extension .dir, sorted.
+func imagesIn(at Place, dir, generation string, exts ...string) (names []string, err error) {
+	if !IsDir(at, dir) {
+		return nil, nil
+	}
+	entries, err := at.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e, generation)
+		ext := filepath.Ext(name)
+		if !ok || !slices.Contains(exts, ext) {
+			continue
+		}
+		if st, err := at.Stat(filepath.Join(dir, e)); err == nil && (st.regular && ext != ".dir" || st.dir && ext == ".dir") {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func isSquash(name string) bool { return path.Ext(name) == ".squashfs" }

@@ -31,16 +31,6 @@ func (f *Found) mediumName() string {
 	return ""
 }
 
-// belowRoot: the live directory is one at the root of the medium.
-func (antiX) belowRoot(*Found) bool { return true }
-
-// belowRoot: the live directory is a medium's LiveOS, or one that somebody made.
-func (liveOS) belowRoot(f *Found) bool { return mediumOf(f.Dir) != "" }
-
-func (archiso) belowRoot(*Found) bool  { return false }
-func (liveBoot) belowRoot(*Found) bool { return false }
-func (casper) belowRoot(*Found) bool   { return false }
-
 // onMedium gives the path on the medium of a name of the live directory, and
 // fromMedium the other way about.
 func onMedium(dir, name string) string {

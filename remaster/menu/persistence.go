@@ -44,6 +44,13 @@ var layouts = []struct {
 		"persistence persistence-* persistent persistent-* nopersistence nopersistent findiso=* fromiso=*",
 		"",
 	},
+	// Slax: livekitlib of Tomas-M/linux-live, and its DOC/boot_parameters.txt. from=
+	// names a file that was booted from, or the directory on the medium.
+	{
+		"livekit",
+		"perch perch=* perchdir= perchsize=",
+		"",
+	},
 	// Ubuntu: casper(7).
 	{
 		"casper",

@@ -151,7 +151,11 @@ func (f *Fresh) layer(o *live.Overlay, target, work string) ([]Part, error) {
 		pt, err := f.image(o, target, root)
 		return []Part{pt}, err
 	}
-	return []Part{EmptyDirectory(target, o.Path), EmptyDirectory(work, o.WorkPath)}, nil
+	parts := []Part{EmptyDirectory(target, o.Path)}
+	if work != "" {
+		parts = append(parts, EmptyDirectory(work, o.WorkPath))
+	}
+	return parts, nil
 }
 
 // unions plans a persistence in which the layers are empty and all else is
