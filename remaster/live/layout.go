@@ -355,6 +355,9 @@ func (l *Live) Leftovers() ([]Leftover, error) {
 	out := []Leftover{}
 	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
 		names, err := l.Place.List(filepath.Join(l.Dir, dir))
+		if absent(err) {
+			continue // what holds a partition
+		}
 		if err != nil {
 			return nil, err
 		}

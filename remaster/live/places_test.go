@@ -13,9 +13,11 @@ import (
 	"testing"
 
 	"relive/extfs/mkfs"
+	"relive/remaster/doctor"
 	"relive/remaster/job"
 	"relive/remaster/kernel"
 	"relive/remaster/live"
+	"relive/remaster/status"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -388,6 +390,12 @@ func openedAs(t *testing.T, e *job.Env, home bool, path string) string {
 	n, err := l.Merged.Child("mine")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := status.Of(t.Context(), e, l); err != nil {
+		t.Errorf("status: %v", err)
+	}
+	if _, err := doctor.Diagnose(t.Context(), e, l); err != nil {
+		t.Errorf("doctor: %v", err)
 	}
 	refused := l.Check(context.Background(), e, live.Intent{ReadOnly: true}) != nil
 	switch {
