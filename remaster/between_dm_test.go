@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"testing"
 
 	"relive/remaster/compact"
 	"relive/remaster/exclude"
+	"relive/remaster/livetest"
 	"relive/tree/systest"
 )
 
@@ -32,39 +32,11 @@ func laidOver(t testing.TB, image, cow []byte) []byte {
 	}
 }
 
-// cowOf gives the COW that makes one image of another.
-func cowOf(from, to []byte, chunk, size int) []byte {
-	cow := make([]byte, size)
-	for i, v := range []uint32{0x70416e53, 1, 1, uint32(chunk / 512)} {
-		binary.LittleEndian.PutUint32(cow[i*4:], v)
-	}
-	var changed []int
-	for i := 0; i*chunk < len(to); i++ {
-		if end := min((i+1)*chunk, len(to)); !bytes.Equal(from[i*chunk:end], to[i*chunk:end]) {
-			changed = append(changed, i)
-		}
-	}
-	rand.New(rand.NewPCG(1, 2)).Shuffle(len(changed), func(i, j int) { changed[i], changed[j] = changed[j], changed[i] })
-	each := chunk / 16
-	next := 2
-	for n, i := range changed {
-		if next%(each+1) == 1 {
-			next++
-		}
-		entry := cow[chunk*(1+n/each*(each+1))+n%each*16:]
-		binary.LittleEndian.PutUint64(entry, uint64(i))
-		binary.LittleEndian.PutUint64(entry[8:], uint64(next))
-		copy(cow[next*chunk:], to[i*chunk:min((i+1)*chunk, len(to))])
-		next++
-	}
-	return cow
-}
-
 // TestBetweenChunks: TestBetween for snapshots of other chunks than of 4 KiB,
 // over file systems of several kinds, in two rounds, of which the first
 // ends with a power cut.
 func TestBetweenChunks(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	for _, c := range []struct {
 		chunk int
 		mkfs  []string
@@ -81,31 +53,31 @@ func TestBetweenChunks(t *testing.T) {
 		t.Run(fmt.Sprint(c.chunk, c.mkfs), func(t *testing.T) {
 			t.Parallel()
 			d := systest.TempDir(t)
-			write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
-			write(t, d+"/opt/gone", noise(4, 900_000), 0o644)
-			m := liveOS(t)
-			m.kind = "raw"
+			livetest.Write(t, d+"/usr/share/big.db", livetest.Text(1, 300_000), 0o644)
+			livetest.Write(t, d+"/opt/gone", livetest.Noise(4, 900_000), 0o644)
+			m := livetest.LiveOS(t)
+			m.Kind = "raw"
 			from := systest.TempDir(t)
 			systest.Must(t, os.Mkdir(from+"/LiveOS", 0o755))
 			systest.Run(t, "mke2fs", append(append([]string{"-q", "-F"}, c.mkfs...), "-d", d, from+"/LiveOS/rootfs.img", "16M")...)
-			systest.Run(t, "mksquashfs", from, m.path(m.base), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
-			write(t, m.path(m.over), make([]byte, 24<<20), 0o600)
+			systest.Run(t, "mksquashfs", from, m.Path(m.Base), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
+			livetest.Write(t, m.Path(m.Over), make([]byte, 24<<20), 0o600)
 			for round := range 2 {
 				dirty := c.mkfs[1] != "ext2" && round == 0
-				base, err := os.ReadFile(m.image())
+				base, err := os.ReadFile(m.Image())
 				systest.Must(t, err)
-				cow, err := os.ReadFile(m.path(m.over))
+				cow, err := os.ReadFile(m.Path(m.Over))
 				systest.Must(t, err)
 				image := systest.TempDir(t) + "/image"
 				systest.Must(t, os.WriteFile(image, laidOver(t, base, cow), 0o600))
 				mnt, drop := systest.Mount(t, "auto", "loop", image)
-				write(t, mnt+fmt.Sprint("/etc/new", round), noise(uint64(round), 50_000), 0o600)
+				livetest.Write(t, mnt+fmt.Sprint("/etc/new", round), livetest.Noise(uint64(round), 50_000), 0o600)
 				os.Remove(mnt + "/opt/gone")
-				write(t, mnt+"/usr/share/big.db", text(uint64(9+round), 200_000), 0o644)
-				write(t, mnt+"/etc/synced", noise(uint64(30+round), 5_000), 0o600)
+				livetest.Write(t, mnt+"/usr/share/big.db", livetest.Text(uint64(9+round), 200_000), 0o644)
+				livetest.Write(t, mnt+"/etc/synced", livetest.Noise(uint64(30+round), 5_000), 0o600)
 				if dirty {
 					systest.Run(t, "sync", "-f", mnt)
-					write(t, mnt+"/etc/synced", noise(uint64(20+round), 5_000), 0o600)
+					livetest.Write(t, mnt+"/etc/synced", livetest.Noise(uint64(20+round), 5_000), 0o600)
 					systest.Run(t, "sync", mnt+"/etc/synced")
 					systest.CopyFile(t, image, image+".cut")
 				}
@@ -115,14 +87,14 @@ func TestBetweenChunks(t *testing.T) {
 				}
 				now, err := os.ReadFile(image)
 				systest.Must(t, err)
-				cow = cowOf(base, now, c.chunk, len(cow))
-				systest.Must(t, os.WriteFile(m.path(m.over), cow, 0o600))
+				cow = livetest.COWOf(base, now, c.chunk, len(cow))
+				systest.Must(t, os.WriteFile(m.Path(m.Over), cow, 0o600))
 				mnt, drop = systest.Mount(t, "auto", "loop", image)
-				want := copied(t, mnt)
+				want := livetest.Copied(t, mnt)
 				drop()
-				sameTree(t, "the kernel", "relive", want, without(t, openTree(t, m.dir, ""), "lost+found"))
-				m.compact(compact.Options{KeepOld: 1})
-				after, err := os.ReadFile(m.image())
+				livetest.SameTree(t, "the kernel", "relive", want, livetest.Without(t, livetest.OpenTree(t, m.Dir, ""), "lost+found"))
+				m.Compact(compact.Options{KeepOld: 1})
+				after, err := os.ReadFile(m.Image())
 				systest.Must(t, err)
 				for _, s := range []struct {
 					name string
@@ -131,18 +103,18 @@ func TestBetweenChunks(t *testing.T) {
 					at := systest.TempDir(t) + "/image"
 					systest.Must(t, os.WriteFile(at, s.now, 0o600))
 					mnt, drop := systest.Mount(t, "auto", "loop", at)
-					sameTree(t, "before", "the kernel, "+s.name, want, without(t, openDir(t, mnt), "lost+found"))
+					livetest.SameTree(t, "before", "the kernel, "+s.name, want, livetest.Without(t, livetest.OpenDir(t, mnt), "lost+found"))
 					drop()
 					systest.Fsck(t, at)
 				}
 				c2 := *m
-				c2.dir = systest.TempDir(t) + "/LiveOS"
-				systest.Run(t, "cp", "-a", "--sparse=always", m.dir, c2.dir)
-				systest.Must(t, os.Rename(c2.path(m.over+".old"), c2.path(m.over)))
-				sameTree(t, "before", "relive, in between", want, without(t, openTree(t, c2.dir, ""), "lost+found"))
+				c2.Dir = systest.TempDir(t) + "/LiveOS"
+				systest.Run(t, "cp", "-a", "--sparse=always", m.Dir, c2.Dir)
+				systest.Must(t, os.Rename(c2.Path(m.Over+".old"), c2.Path(m.Over)))
+				livetest.SameTree(t, "before", "relive, in between", want, livetest.Without(t, livetest.OpenTree(t, c2.Dir, ""), "lost+found"))
 				// Compacting again from there leads to the same system.
-				c2.compact(compact.Options{KeepOld: 1})
-				sameTree(t, "before", "relive, compacted twice", want, without(t, openTree(t, c2.dir, ""), "lost+found"))
+				c2.Compact(compact.Options{KeepOld: 1})
+				livetest.SameTree(t, "before", "relive, compacted twice", want, livetest.Without(t, livetest.OpenTree(t, c2.Dir, ""), "lost+found"))
 				if t.Failed() {
 					t.Fatalf("round %d", round)
 				}
@@ -156,19 +128,19 @@ func TestBetweenChunks(t *testing.T) {
 // power cut during the first replay. The journal that mends these blocks has to
 // stay in the new base for as long as the COW may lie over it.
 func TestBetweenDirtyBase(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	t.Parallel()
 	d := systest.TempDir(t)
-	write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
-	m := liveOS(t)
-	m.kind = "raw"
+	livetest.Write(t, d+"/usr/share/big.db", livetest.Text(1, 300_000), 0o644)
+	m := livetest.LiveOS(t)
+	m.Kind = "raw"
 	from := systest.TempDir(t)
 	systest.Must(t, os.Mkdir(from+"/LiveOS", 0o755))
 	image := from + "/LiveOS/rootfs.img"
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, image, "24M")
 	mnt, drop := systest.Mount(t, "ext4", "loop", image)
 	for i := range 50 {
-		write(t, mnt+fmt.Sprint("/etc/conf/", i), noise(uint64(i), 5_000), 0o600)
+		livetest.Write(t, mnt+fmt.Sprint("/etc/conf/", i), livetest.Noise(uint64(i), 5_000), 0o600)
 	}
 	systest.Run(t, "sync", mnt+"/etc/conf/49") // into the journal, and no further
 	systest.CopyFile(t, image, image+".cut")
@@ -179,11 +151,11 @@ func TestBetweenDirtyBase(t *testing.T) {
 	replayed := systest.TempDir(t) + "/image"
 	systest.CopyFile(t, image, replayed)
 	mnt, drop = systest.Mount(t, "ext4", "loop", replayed)
-	want := copied(t, mnt)
+	want := livetest.Copied(t, mnt)
 	drop()
 	after, err := os.ReadFile(replayed)
 	systest.Must(t, err)
-	systest.Run(t, "mksquashfs", from, m.path(m.base), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
+	systest.Run(t, "mksquashfs", from, m.Path(m.Base), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
 	// What the replay changes in the tables at the start, but for the superblock,
 	// as it was.
 	touched := bytes.Clone(before)
@@ -192,7 +164,7 @@ func TestBetweenDirtyBase(t *testing.T) {
 			touched[at]++
 		}
 	}
-	cow := cowOf(before, touched, 4096, 24<<20)
+	cow := livetest.COWOf(before, touched, 4096, 24<<20)
 	if bytes.Equal(before, touched) {
 		t.Fatal("the replay changes nothing")
 	}
@@ -204,16 +176,16 @@ func TestBetweenDirtyBase(t *testing.T) {
 		}
 		copy(cow[now:now+4096], before[old:])
 	}
-	write(t, m.path(m.over), cow, 0o600)
-	sameTree(t, "the kernel", "relive", want, without(t, openTree(t, m.dir, ""), "lost+found"))
-	m.compact(compact.Options{KeepOld: 1})
-	base, err := os.ReadFile(m.image())
+	livetest.Write(t, m.Path(m.Over), cow, 0o600)
+	livetest.SameTree(t, "the kernel", "relive", want, livetest.Without(t, livetest.OpenTree(t, m.Dir, ""), "lost+found"))
+	m.Compact(compact.Options{KeepOld: 1})
+	base, err := os.ReadFile(m.Image())
 	systest.Must(t, err)
 	for name, b := range map[string][]byte{"after": base, "in between": laidOver(t, base, cow)} {
 		at := systest.TempDir(t) + "/image"
 		systest.Must(t, os.WriteFile(at, b, 0o600))
 		mnt, drop := systest.Mount(t, "ext4", "loop", at)
-		sameTree(t, "before", name, want, without(t, openDir(t, mnt), "lost+found"))
+		livetest.SameTree(t, "before", name, want, livetest.Without(t, livetest.OpenDir(t, mnt), "lost+found"))
 		drop()
 		systest.Fsck(t, at)
 	}
@@ -223,21 +195,21 @@ func TestBetweenDirtyBase(t *testing.T) {
 // built anew, and a COW over the former one must not lie over it: it is set
 // aside first.
 func TestExcludesOverSnapshot(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	t.Parallel()
 	d := systest.TempDir(t)
-	write(t, d+"/usr/share/big.db", text(1, 300_000), 0o644)
-	write(t, d+"/opt/gone", noise(4, 900_000), 0o644)
-	m := liveOS(t).fill(d, "dm", false, false, "-comp", "gzip")
-	m.boot(false, func(mnt string) { write(t, mnt+"/etc/new", noise(3, 40_000), 0o600) })
+	livetest.Write(t, d+"/usr/share/big.db", livetest.Text(1, 300_000), 0o644)
+	livetest.Write(t, d+"/opt/gone", livetest.Noise(4, 900_000), 0o644)
+	m := livetest.LiveOS(t).Fill(d, "dm", false, false, "-comp", "gzip")
+	m.Boot(false, func(mnt string) { livetest.Write(t, mnt+"/etc/new", livetest.Noise(3, 40_000), 0o600) })
 	o := compact.Options{KeepOld: 1, Excludes: excluding(t, "opt/gone")}
-	want := without(t, m.seen(), "opt/gone")
-	res := m.compact(o)
-	if got := res.Plan.Steps[0]; got != "rename "+m.over+" to "+m.over+".old" {
+	want := livetest.Without(t, m.Seen(), "opt/gone")
+	res := m.Compact(o)
+	if got := res.Plan.Steps[0]; got != "rename "+m.Over+" to "+m.Over+".old" {
 		t.Errorf("first %s", got)
 	}
-	sameTree(t, "before", "after", want, m.seen())
-	sameTree(t, "before", "relive, after", want, without(t, openTree(t, m.dir, ""), "lost+found"))
+	livetest.SameTree(t, "before", "after", want, m.Seen())
+	livetest.SameTree(t, "before", "relive, after", want, livetest.Without(t, livetest.OpenTree(t, m.Dir, ""), "lost+found"))
 }
 
 func excluding(t testing.TB, pattern string) []exclude.Rule {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"relive/remaster/accounts"
+	"relive/remaster/livetest"
 	"relive/remaster/snapshot"
 	"relive/tree/systest"
 )
@@ -64,7 +65,7 @@ func token(i int, where string) string {
 // is in an ISO of a mode that takes them out, neither in a file nor between
 // them, and every one is in an ISO that preserves.
 func TestISOSecrets(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	systest.NeedTools(t, "xorriso")
 	t.Parallel()
 	plant := func(dir, where string, skip func(path string) bool) {
@@ -89,14 +90,14 @@ func TestISOSecrets(t *testing.T) {
 	}
 	d := systest.TempDir(t)
 	systest.Must(t, os.Chmod(d, 0o755))
-	write(t, d+"/etc/os-release", []byte("ID=debian\n"), 0o644)
-	write(t, d+"/etc/live/version/linuxfs.ver", []byte(versionText), 0o644)
-	write(t, d+"/etc/shells", []byte("/bin/bash\n"), 0o644)
-	write(t, d+"/bin/bash", []byte("ELF"), 0o755)
-	write(t, d+"/etc/skel/.bashrc", []byte("# skel\n"), 0o644)
+	livetest.Write(t, d+"/etc/os-release", []byte("ID=debian\n"), 0o644)
+	livetest.Write(t, d+"/etc/live/version/linuxfs.ver", []byte(livetest.VersionText), 0o644)
+	livetest.Write(t, d+"/etc/shells", []byte("/bin/bash\n"), 0o644)
+	livetest.Write(t, d+"/bin/bash", []byte("ELF"), 0o755)
+	livetest.Write(t, d+"/etc/skel/.bashrc", []byte("# skel\n"), 0o644)
 	// Among other small files, so that fragment blocks are shared.
 	for i := range 400 {
-		write(t, fmt.Sprintf("%s/usr/share/x/%d", d, i), text(uint64(i), 900), 0o644)
+		livetest.Write(t, fmt.Sprintf("%s/usr/share/x/%d", d, i), livetest.Text(uint64(i), 900), 0o644)
 	}
 	plant(d, "base", func(string) bool { return false })
 	base := systest.TempDir(t) + "/linuxfs"
@@ -109,18 +110,18 @@ func TestISOSecrets(t *testing.T) {
 			t.Fatalf("%s: the secret is not to be seen in the base: this test would find nothing", s.path)
 		}
 	}
-	l := newLive(t, base)
+	l := livetest.NewLive(t, base)
 	inHome := func(path string) bool { return strings.HasPrefix(path, "home/") }
-	l.boot(false, func(mnt string) { plant(mnt, "over", inHome) })
+	l.Boot(false, func(mnt string) { plant(mnt, "over", inHome) })
 	homes := systest.TempDir(t)
 	plant(homes+"/all", "home", func(path string) bool { return !inHome(path) })
-	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "homefs", "-d", homes+"/all/home", l.path("homefs"), "16M")
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "homefs", "-d", homes+"/all/home", l.Path("homefs"), "16M")
 
 	kernel, initrd := kernelFiles(t)
 	template := bootable(t, "TEMPLATE")
 	for _, mode := range []accounts.Mode{accounts.Preserve, accounts.Reset, accounts.Secure} {
 		t.Run(mode.String(), func(t *testing.T) {
-			res := runSnapshot(t, l.dir, snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: template, Kernel: kernel, Initrd: initrd, Accounts: accounts.Options{Mode: mode}})
+			res := runSnapshot(t, l.Dir, snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: template, Kernel: kernel, Initrd: initrd, Accounts: accounts.Options{Mode: mode}})
 			dir := inISO(t, res.Path)
 			mnt, _ := systest.Mount(t, "squashfs", "loop,ro", dir+"/antiX/linuxfs")
 			all := systest.Run(t, "sh", "-c", `cd "$1" && find . -type f -exec cat {} +; find .`, "sh", mnt)

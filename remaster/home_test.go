@@ -7,126 +7,30 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"relive/remaster/exclude"
-	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/synchome"
 	"relive/squash/codec"
-	"relive/tree"
 	"relive/tree/systest"
 )
-
-// syncHome syncs the homes of a live directory.
-func syncHome(t testing.TB, e *job.Env, dir string, o synchome.Options) (*synchome.Summary, error) {
-	t.Helper()
-	l, err := live.Open(t.Context(), e, dir)
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	p, err := synchome.New(t.Context(), e, l, o)
-	if err != nil {
-		return nil, err
-	}
-	return &p.Summary, p.Run(t.Context())
-}
-
-func mustSync(t testing.TB, dir string, o synchome.Options) *synchome.Summary {
-	t.Helper()
-	o.KeepOld = 1
-	s, err := syncHome(t, environment(t, codec.Auto), dir, o)
-	if err != nil {
-		t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
-	}
-	return s
-}
 
 // mustBeSynced fails where a second run would do anything.
 func mustBeSynced(t testing.TB, dir string, o synchome.Options) {
 	t.Helper()
-	before := hashes(t, dir)
-	s := mustSync(t, dir, o)
-	if !s.UpToDate || s.Home || s.Total.Any() || len(s.Steps) > 0 || hashes(t, dir) != before {
+	before := livetest.Hashes(t, dir)
+	s := livetest.SyncHome(t, dir, o)
+	if !s.UpToDate || s.Home || s.Total.Any() || len(s.Steps) > 0 || livetest.Hashes(t, dir) != before {
 		t.Errorf("the second run does something: %+v", s)
 	}
 }
 
-// homesSystem is a small system with homes in it.
-func homesSystem(t testing.TB, d string) {
-	smallSystem(t, d)
-	write(t, d+"/etc/passwd", []byte("root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\n"), 0o644)
-	write(t, d+"/home/anna/notes", text(90, 3_000), 0o600)
-	write(t, d+"/home/anna/.cache/a/b", text(91, 50_000), 0o644)
-	write(t, d+"/home/anna/.config/app/settings", text(92, 800), 0o644)
-	write(t, d+"/home/anna/dir/file", text(93, 800), 0o644)
-	write(t, d+"/home/guest/letter", text(94, 70_000), 0o644)
-	systest.Must(t, os.Chown(d+"/home/anna", 1000, 1000))
-}
-
-// useHomes does to homes what people do, and what only a test does.
-func useHomes(t testing.TB, d string) {
-	t.Helper()
-	write(t, d+"/anna/notes", text(95, 4_000), 0o600)
-	systest.Must(t, os.RemoveAll(d+"/anna/.cache"))
-	write(t, d+"/anna/.cache/other", text(96, 9_000), 0o644)
-	systest.Must(t, os.RemoveAll(d+"/anna/.config/app"))
-	write(t, d+"/anna/.config/app", []byte("a file now"), 0o644)
-	systest.Must(t, os.RemoveAll(d+"/anna/dir/file"))
-	write(t, d+"/anna/dir/file/inside", []byte("a directory now"), 0o644)
-	write(t, d+"/anna/bin/tool", text(97, 20_000), 0o755)
-	systest.Must(t, unix.Lsetxattr(d+"/anna/bin/tool", "security.capability", capability, 0))
-	systest.Must(t, unix.Lsetxattr(d+"/anna/bin", "system.posix_acl_access", acl, 0))
-	systest.Must(t, unix.Lsetxattr(d+"/anna/notes", "user.note", []byte("a\x00b"), 0))
-	systest.Must(t, os.Link(d+"/anna/bin/tool", d+"/anna/bin/tool2"))
-	sparse(t, d+"/anna/disk.img", 5_000_000, 4_000_000)
-	write(t, d+"/berta/new", text(98, 5_000), 0o644)
-	write(t, d+"/berta/"+oddNames[1], []byte("odd"), 0o644)
-	systest.Must(t, os.Symlink("../anna/notes", d+"/berta/link"))
-	systest.Must(t, unix.Mkfifo(d+"/berta/pipe", 0o600))
-	systest.Must(t, os.Lchown(d+"/berta", 1001, 1001))
-	systest.Must(t, os.Chmod(d, 0o711))
-}
-
-// inHomes makes the image of homes at a path where there is none, and runs fn
-// with it mounted.
-func inHomes(t testing.TB, image, like string, fn func(mnt string)) {
-	t.Helper()
-	if !has(image) {
-		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-I", "256", "-L", "homefs", image, "20M")
-		mnt, drop := systest.Mount(t, "ext4", "loop", image)
-		if like != "" {
-			systest.Run(t, "cp", "-a", like+"/.", mnt+"/")
-		}
-		drop()
-	}
-	mnt, drop := systest.Mount(t, "ext4", "loop", image)
-	defer drop()
-	fn(mnt)
-}
-
-// bound is a copy of what the kernel shows with the homes mounted over.
-func bound(t testing.TB, s *showing, image string) *tree.Node {
-	t.Helper()
-	at := s.view()
-	c := systest.TempDir(t) + "/homes"
-	systest.CopyFile(t, image, c)
-	mnt, drop := systest.Mount(t, "ext4", "loop", c)
-	defer drop()
-	shown := duplicate(t, at)
-	systest.Must(t, os.RemoveAll(shown+"/home"))
-	systest.Run(t, "cp", "-a", mnt, shown+"/home")
-	systest.Run(t, "touch", "-r", at, shown)
-	return openDir(t, shown)
-}
-
 var homeImages = map[string]string{"antiX": "homefs", "LiveOS, image": "home.img", "LiveOS, directory": "home.img", "casper": "home-rw"}
 
-func homesOf(t testing.TB, s *showing, name string) string {
+func homesOf(t testing.TB, s *livetest.Form, name string) string {
 	t.Helper()
-	l, err := live.Open(t.Context(), environment(t, codec.Auto), s.dir)
+	l, err := live.Open(t.Context(), livetest.Env(t, codec.Auto), s.Dir)
 	systest.Must(t, err)
 	defer l.Close()
 	return filepath.Join(l.Dir, homeImages[name])
@@ -135,42 +39,42 @@ func homesOf(t testing.TB, s *showing, name string) string {
 // TestSyncHomeTruth: after a sync the kernel shows without the homes what it
 // showed with them mounted, and a second sync does nothing.
 func TestSyncHomeTruth(t *testing.T) {
-	all := showings(t, func(dir string) { homesSystem(t, dir) })
+	all := livetest.Forms(t, func(dir string) { livetest.HomesSystem(t, dir) })
 	for name := range homeImages {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := all[name](t)
-			s.boot(func(mnt string) {
-				useSmall(t, mnt)
-				write(t, mnt+"/home/anna/only-here", []byte("x"), 0o644)
-				write(t, mnt+"/home/anna/.cache/c", []byte("x"), 0o644)
+			s.Boot(func(mnt string) {
+				livetest.UseSmall(t, mnt)
+				livetest.Write(t, mnt+"/home/anna/only-here", []byte("x"), 0o644)
+				livetest.Write(t, mnt+"/home/anna/.cache/c", []byte("x"), 0o644)
 				systest.Must(t, os.RemoveAll(mnt+"/home/guest/letter"))
 			})
 			img := homesOf(t, s, name)
 			for round := range 2 {
-				inHomes(t, img, s.view()+"/home", func(mnt string) {
+				livetest.InHomes(t, img, s.View()+"/home", func(mnt string) {
 					if round == 0 {
-						write(t, mnt+"/guest/letter", text(94, 70_000), 0o644) // other times than in the base
-						useHomes(t, mnt)
+						livetest.Write(t, mnt+"/guest/letter", livetest.Text(94, 70_000), 0o644) // other times than in the base
+						livetest.UseHomes(t, mnt)
 						return
 					}
-					h := &hand{t: t, r: rand.New(rand.NewPCG(uint64(round), 77)), root: mnt}
+					h := &livetest.Hand{T: t, R: rand.New(rand.NewPCG(uint64(round), 77)), Root: mnt}
 					for range 40 {
-						h.act()
+						h.Act()
 					}
 				})
-				want := bound(t, s, img)
+				want := livetest.WithHomes(t, s, img)
 				o := synchome.Options{Mirror: true}
-				sum := mustSync(t, s.dir, o)
+				sum := livetest.SyncHome(t, s.Dir, o)
 				if sum.UpToDate || !sum.Total.Any() || sum.After.Inodes == 0 || len(sum.Steps) == 0 {
 					t.Errorf("%+v", sum)
 				}
-				exactly(t, "bound", "the kernel after", without(t, want, "home/lost+found", "lost+found"), without(t, openDir(t, duplicate(t, s.view())), "lost+found"))
-				if s.over != "" {
-					systest.Fsck(t, s.over)
+				livetest.Exactly(t, "bound", "the kernel after", livetest.Without(t, want, "home/lost+found", "lost+found"), livetest.Without(t, livetest.OpenDir(t, livetest.Duplicate(t, s.View())), "lost+found"))
+				if s.Over != "" {
+					systest.Fsck(t, s.Over)
 				}
-				mustBeSynced(t, s.dir, o)
-				mustBeSynced(t, s.dir, synchome.Options{})
+				mustBeSynced(t, s.Dir, o)
+				mustBeSynced(t, s.Dir, synchome.Options{})
 				if t.Failed() {
 					t.Fatalf("in round %d", round)
 				}
@@ -192,20 +96,20 @@ func rules(t testing.TB, patterns ...string) (out []exclude.Rule) {
 // TestSyncHomeOptions: which homes, and what in them, is brought over and
 // removed, compared with the same done by hand.
 func TestSyncHomeOptions(t *testing.T) {
-	all := showings(t, func(dir string) { homesSystem(t, dir) })
+	all := livetest.Forms(t, func(dir string) { livetest.HomesSystem(t, dir) })
 	first := all["antiX"](t)
-	first.boot(func(mnt string) {
-		write(t, mnt+"/home/anna/only-here", []byte("x"), 0o644)
-		write(t, mnt+"/home/anna/gone/keep.iso", []byte("x"), 0o644)
-		write(t, mnt+"/home/anna/gone/other", []byte("x"), 0o644)
-		write(t, mnt+"/home/zoe/z", []byte("x"), 0o644)
+	first.Boot(func(mnt string) {
+		livetest.Write(t, mnt+"/home/anna/only-here", []byte("x"), 0o644)
+		livetest.Write(t, mnt+"/home/anna/gone/keep.iso", []byte("x"), 0o644)
+		livetest.Write(t, mnt+"/home/anna/gone/other", []byte("x"), 0o644)
+		livetest.Write(t, mnt+"/home/zoe/z", []byte("x"), 0o644)
 	})
 	// By hand: rm -rf and cp -a of what is to become another.
-	inHomes(t, first.dir+"/homefs", "", func(mnt string) {
-		write(t, mnt+"/anna/notes", text(95, 4_000), 0o600)
-		write(t, mnt+"/anna/.cache/new", text(99, 4_000), 0o600)
-		write(t, mnt+"/anna/big.iso", text(99, 4_000), 0o600)
-		write(t, mnt+"/berta/b", []byte("b"), 0o644)
+	livetest.InHomes(t, first.Dir+"/homefs", "", func(mnt string) {
+		livetest.Write(t, mnt+"/anna/notes", livetest.Text(95, 4_000), 0o600)
+		livetest.Write(t, mnt+"/anna/.cache/new", livetest.Text(99, 4_000), 0o600)
+		livetest.Write(t, mnt+"/anna/big.iso", livetest.Text(99, 4_000), 0o600)
+		livetest.Write(t, mnt+"/berta/b", []byte("b"), 0o644)
 	})
 	for name, tt := range map[string]struct {
 		o    synchome.Options
@@ -226,23 +130,23 @@ cp -a ../was/.cache/a home/anna/.cache/; touch -r $H/anna/.cache home/anna/.cach
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := &frugal{t: t, dir: duplicate(t, first.dir)}
+			l := &livetest.Live{T: t, Dir: livetest.Duplicate(t, first.Dir)}
 			c := systest.TempDir(t) + "/homes"
-			systest.CopyFile(t, l.path("homefs"), c)
+			systest.CopyFile(t, l.Path("homefs"), c)
 			mnt, _ := systest.Mount(t, "ext4", "loop,ro", c)
 			shown := systest.TempDir(t) + "/shown"
-			systest.Run(t, "cp", "-a", l.view(), shown)
+			systest.Run(t, "cp", "-a", l.View(), shown)
 			systest.Run(t, "sh", "-ec", "cd "+shown+"; H="+mnt+"\n"+tt.hand)
 			if tt.top {
 				systest.Run(t, "touch", "-r", mnt, shown+"/home")
 			} else {
-				systest.Run(t, "touch", "-r", l.view()+"/home", shown+"/home")
+				systest.Run(t, "touch", "-r", l.View()+"/home", shown+"/home")
 			}
-			sum := mustSync(t, l.dir, tt.o)
-			exactly(t, "by hand", "the kernel after", openDir(t, shown), openDir(t, l.view()))
-			mustBeSynced(t, l.dir, tt.o)
-			if sum.Home != tt.top || has(l.path("rootfs.old.2")) || !has(l.path("rootfs.old")) {
-				t.Errorf("%+v, %s", sum, l.names())
+			sum := livetest.SyncHome(t, l.Dir, tt.o)
+			livetest.Exactly(t, "by hand", "the kernel after", livetest.OpenDir(t, shown), livetest.OpenDir(t, l.View()))
+			mustBeSynced(t, l.Dir, tt.o)
+			if sum.Home != tt.top || livetest.Has(l.Path("rootfs.old.2")) || !livetest.Has(l.Path("rootfs.old")) {
+				t.Errorf("%+v, %s", sum, l.Names())
 			}
 		})
 	}
@@ -250,28 +154,28 @@ cp -a ../was/.cache/a home/anna/.cache/; touch -r $H/anna/.cache home/anna/.cach
 
 // TestSyncHomeBinds: what persistence.conf binds at /home and below.
 func TestSyncHomeBinds(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	for conf, users := range map[string]string{"/ union\n/home bind\n": "anna berta", "/ union\n/home/anna bind\n": "anna", "/ union\n/home bind\n/home/anna/dir bind,source=elsewhere\n": "anna berta"} {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"}, unions: []string{"/ ."},
-				images: []string{"live/filesystem.squashfs"}}
-			squashed(t, d.path("live/filesystem.squashfs"), func(dir string) { homesSystem(t, dir) })
+			d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "persistence", Names: [2]string{"rw", "work"}, Unions: []string{"/ ."},
+				Images: []string{"live/filesystem.squashfs"}}
+			livetest.Squashed(t, d.Path("live/filesystem.squashfs"), func(dir string) { livetest.HomesSystem(t, dir) })
 			p := systest.TempDir(t)
-			write(t, p+"/persistence.conf", []byte(conf), 0o644)
-			write(t, p+"/home/anna/letter", []byte("dear"), 0o644)
-			write(t, p+"/home/anna/dir/below", []byte("below"), 0o644)
-			write(t, p+"/home/berta/letter", []byte("dear"), 0o644)
-			write(t, p+"/elsewhere/inside", []byte("inside"), 0o644)
-			systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-I", "256", "-d", p, d.path("persistence"), "24M")
-			mnt, drop := d.mounted(false)
-			write(t, mnt+"/home/anna/only-here", []byte("x"), 0o644)
+			livetest.Write(t, p+"/persistence.conf", []byte(conf), 0o644)
+			livetest.Write(t, p+"/home/anna/letter", []byte("dear"), 0o644)
+			livetest.Write(t, p+"/home/anna/dir/below", []byte("below"), 0o644)
+			livetest.Write(t, p+"/home/berta/letter", []byte("dear"), 0o644)
+			livetest.Write(t, p+"/elsewhere/inside", []byte("inside"), 0o644)
+			systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-I", "256", "-d", p, d.Path("persistence"), "24M")
+			mnt, drop := d.Mounted(false)
+			livetest.Write(t, mnt+"/home/anna/only-here", []byte("x"), 0o644)
 			drop()
-			mnt, drop = d.mounted(true)
-			shown := duplicate(t, mnt)
+			mnt, drop = d.Mounted(true)
+			shown := livetest.Duplicate(t, mnt)
 			drop()
 			c := systest.TempDir(t) + "/p"
-			systest.CopyFile(t, d.path("persistence"), c)
+			systest.CopyFile(t, d.Path("persistence"), c)
 			over, _ := systest.Mount(t, "ext4", "loop,ro", c)
 			take := func(from, to string) {
 				systest.Run(t, "rm", "-rf", shown+to)
@@ -289,14 +193,14 @@ func TestSyncHomeBinds(t *testing.T) {
 				take("/elsewhere", "/home/anna/dir")
 				systest.Run(t, "touch", "-r", over+"/home/anna", shown+"/home/anna")
 			}
-			before, drop := d.shown()
+			before, drop := d.Shown()
 			home, err := before.Lookup("home")
 			systest.Must(t, err)
 			if users == "anna" {
 				systest.Must(t, os.Chtimes(shown+"/home", home.Mtime.Time(), home.Mtime.Time()))
 			}
 			drop()
-			sum := mustSync(t, d.dir, synchome.Options{})
+			sum := livetest.SyncHome(t, d.Dir, synchome.Options{})
 			var names []string
 			for _, u := range sum.Users {
 				names = append(names, u.User)
@@ -304,11 +208,11 @@ func TestSyncHomeBinds(t *testing.T) {
 			if strings.Join(names, " ") != users {
 				t.Error(names)
 			}
-			after, drop := d.shown()
-			exactly(t, "bound", "the kernel after", without(t, openDir(t, shown), "lost+found"), without(t, after, "lost+found"))
+			after, drop := d.Shown()
+			livetest.Exactly(t, "bound", "the kernel after", livetest.Without(t, livetest.OpenDir(t, shown), "lost+found"), livetest.Without(t, after, "lost+found"))
 			drop()
-			mustBeSynced(t, d.dir, synchome.Options{})
-			_, err = syncHome(t, environment(t, codec.Auto), d.dir, synchome.Options{Reverse: true})
+			mustBeSynced(t, d.Dir, synchome.Options{})
+			_, err = livetest.TrySyncHome(t, livetest.Env(t, codec.Auto), d.Dir, synchome.Options{Reverse: true})
 			if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "persistence.conf") {
 				t.Error(err)
 			}
@@ -319,13 +223,13 @@ func TestSyncHomeBinds(t *testing.T) {
 // TestSyncHomeReverse: an image of homes that is made, and one that is made
 // anew, hold what the kernel shows at /home.
 func TestSyncHomeReverse(t *testing.T) {
-	all := showings(t, func(dir string) { homesSystem(t, dir) })
+	all := livetest.Forms(t, func(dir string) { livetest.HomesSystem(t, dir) })
 	for _, name := range []string{"antiX", "LiveOS, directory", "casper"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := all[name](t)
 			img := homesOf(t, s, name)
-			s.boot(func(mnt string) { useHomes(t, mnt+"/home") })
+			s.Boot(func(mnt string) { livetest.UseHomes(t, mnt+"/home") })
 			o := synchome.Options{Reverse: true, Mirror: true}
 			check := func() {
 				t.Helper()
@@ -334,16 +238,16 @@ func TestSyncHomeReverse(t *testing.T) {
 				systest.CopyFile(t, img, c)
 				mnt, drop := systest.Mount(t, "ext4", "loop", c)
 				defer drop()
-				write(t, mnt+"/writable", nil, 0o644)
-				want := duplicate(t, s.view()+"/home")
+				livetest.Write(t, mnt+"/writable", nil, 0o644)
+				want := livetest.Duplicate(t, s.View()+"/home")
 				systest.Run(t, "touch", "-r", want, mnt)
 				systest.Must(t, os.Remove(mnt+"/writable"))
 				systest.Run(t, "touch", "-r", want, mnt)
-				exactly(t, "shown at /home", "in the image", openDir(t, want), without(t, openDir(t, mnt), "lost+found"))
-				mustBeSynced(t, s.dir, o)
+				livetest.Exactly(t, "shown at /home", "in the image", livetest.OpenDir(t, want), livetest.Without(t, livetest.OpenDir(t, mnt), "lost+found"))
+				mustBeSynced(t, s.Dir, o)
 			}
-			sum := mustSync(t, s.dir, o)
-			if sum.OldSize != 0 || sum.After.FreeBytes < 50<<20 || stat(t, img).Mode().Perm() != 0o600 || has(img+".old") {
+			sum := livetest.SyncHome(t, s.Dir, o)
+			if sum.OldSize != 0 || sum.After.FreeBytes < 50<<20 || livetest.Stat(t, img).Mode().Perm() != 0o600 || livetest.Has(img+".old") {
 				t.Errorf("%+v", sum)
 			}
 			label := map[string]string{"home.img": "home"}[filepath.Base(img)]
@@ -354,26 +258,26 @@ func TestSyncHomeReverse(t *testing.T) {
 				t.Errorf("label %q", got)
 			}
 			check()
-			s.boot(func(mnt string) {
-				h := &hand{t: t, r: rand.New(rand.NewPCG(5, 78)), root: mnt + "/home"}
+			s.Boot(func(mnt string) {
+				h := &livetest.Hand{T: t, R: rand.New(rand.NewPCG(5, 78)), Root: mnt + "/home"}
 				for range 40 {
-					h.act()
+					h.Act()
 				}
-				write(t, mnt+"/home/anna/one-more", []byte("x"), 0o644)
+				livetest.Write(t, mnt+"/home/anna/one-more", []byte("x"), 0o644)
 			})
-			mustSync(t, s.dir, o)
-			if !has(img+".old") || has(img+".old.2") {
+			livetest.SyncHome(t, s.Dir, o)
+			if !livetest.Has(img+".old") || livetest.Has(img+".old.2") {
 				t.Error("the former image is not kept")
 			}
 			check()
-			size := stat(t, img).Size() + 32<<20
+			size := livetest.Stat(t, img).Size() + 32<<20
 			o.Size = size
-			mustSync(t, s.dir, o)
-			if stat(t, img).Size() != size || has(img+".old.2") {
+			livetest.SyncHome(t, s.Dir, o)
+			if livetest.Stat(t, img).Size() != size || livetest.Has(img+".old.2") {
 				t.Error("the size that was asked for")
 			}
 			check()
-			mustBeSynced(t, s.dir, synchome.Options{})
+			mustBeSynced(t, s.Dir, synchome.Options{})
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"relive/remaster/isoedit"
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/readback"
 	"relive/remaster/snapshot"
 	"relive/remaster/stick/fat"
@@ -35,24 +36,24 @@ func faultyTemplate(t testing.TB) string {
 	}
 	dir := func(name string, kids ...*tree.Node) *tree.Node { return tree.NewDir(name, 0o755, kids...) }
 	menu := []byte("search --label OLD\nmenuentry 'x' {\n linux /antiX/vmlinuz quiet\n}\n")
-	efi, err := fat.NewPlan(t.Context(), dir("", dir("EFI", dir("BOOT", file("BOOTX64.EFI", noise(60, 3000)))), dir("boot", dir("grub", file("grub.cfg", menu)))), fat.BuildOptions{Size: 96 << 10})
+	efi, err := fat.NewPlan(t.Context(), dir("", dir("EFI", dir("BOOT", file("BOOTX64.EFI", livetest.Noise(60, 3000)))), dir("boot", dir("grub", file("grub.cfg", menu)))), fat.BuildOptions{Size: 96 << 10})
 	systest.Must(t, err)
 	image := file("efi.img", nil)
 	image.Data, image.Size = efi.Data(), efi.Size()
 	long := file("a name that is so long that its record has no room for it, so that a part of it stands in a continuation area, "+strings.Repeat("x", 100), []byte("x"))
-	root := dir("", dir("antiX", file("vmlinuz", noise(62, 3000)), file("initrd.gz", noise(63, 3000))), dir("boot", dir("grub", file("grub.cfg", menu), image)),
-		dir("isolinux", file("isolinux.bin", noise(61, 5000)), file("isolinux.cfg", []byte("label x\nkernel /antiX/vmlinuz\nappend quiet\n"))),
+	root := dir("", dir("antiX", file("vmlinuz", livetest.Noise(62, 3000)), file("initrd.gz", livetest.Noise(63, 3000))), dir("boot", dir("grub", file("grub.cfg", menu), image)),
+		dir("isolinux", file("isolinux.bin", livetest.Noise(61, 5000)), file("isolinux.cfg", []byte("label x\nkernel /antiX/vmlinuz\nappend quiet\n"))),
 		long, tree.NewSymlink("up", "../../x"), file("md5sum.txt", []byte("0123456789abcdef0123456789abcdef  ./isolinux/isolinux.cfg\n")))
-	code := noise(64, 440)
+	code := livetest.Noise(64, 440)
 	copy(code[64:], "isolinux.bin missing or corrupt")
 	p, err := iso.NewPlan(t.Context(), root, iso.Recipe{
 		VolumeID: "OLD", Catalog: "isolinux/boot.cat", Time: tree.Time{Sec: 1_700_000_000},
 		Boot: []iso.BootImage{
 			{Path: "isolinux/isolinux.bin", BootInfo: true}, {Path: "boot/grub/efi.img", Platform: iso.PlatformEFI},
-			{Hidden: tree.Bytes(noise(65, 3000)), Size: 3000, Section: "hidden", BootInfo: true},
+			{Hidden: tree.Bytes(livetest.Noise(65, 3000)), Size: 3000, Section: "hidden", BootInfo: true},
 		},
-		Appended: []iso.Partition{{Data: tree.Bytes(noise(66, 10000)), Size: 10000, Number: 3, Type: 0x83}},
-		Disk:     &iso.Disk{Code: code, Kind: iso.Isohybrid, Table: iso.TableBoth, Mountable: true, Area: append(make([]byte, 30000), noise(67, 500)...)},
+		Appended: []iso.Partition{{Data: tree.Bytes(livetest.Noise(66, 10000)), Size: 10000, Number: 3, Type: 0x83}},
+		Disk:     &iso.Disk{Code: code, Kind: iso.Isohybrid, Table: iso.TableBoth, Mountable: true, Area: append(make([]byte, 30000), livetest.Noise(67, 500)...)},
 	})
 	systest.Must(t, err)
 	path := systest.MemDir(t) + "/template.iso"
@@ -161,7 +162,7 @@ func isoRegions(t testing.TB, path string, files ...string) map[string]int64 {
 
 // flipAt gives a Progress that changes a byte of a file when all of it is written
 // and before it is read back.
-func flipAt(t testing.TB, path string, at int64) phases {
+func flipAt(t testing.TB, path string, at int64) livetest.Phases {
 	return func(name string) {
 		if name != "syncing" {
 			return
@@ -183,7 +184,7 @@ func flipAt(t testing.TB, path string, at int64) phases {
 func mustFind(t *testing.T, out string, places map[string]int64, write func(e *job.Env) error) {
 	t.Helper()
 	for _, what := range slices.Sorted(maps.Keys(places)) {
-		e := environment(t, codec.Auto)
+		e := livetest.Env(t, codec.Auto)
 		e.Progress = flipAt(t, out+".relive-part", places[what])
 		err := write(e)
 		if !errors.Is(err, readback.Err) && !errors.Is(err, tree.ErrCorrupt) {
@@ -212,7 +213,7 @@ func TestRebuildReadBack(t *testing.T) {
 		_, err = p.Run(t.Context())
 		return err
 	}
-	systest.Must(t, write(environment(t, codec.Auto)))
+	systest.Must(t, write(livetest.Env(t, codec.Auto)))
 	places := isoRegions(t, out, "antiX/vmlinuz", "boot/grub/grub.cfg", "isolinux/isolinux.cfg", "md5sum.txt")
 	systest.Must(t, os.Remove(out))
 	mustFind(t, out, places, write)
@@ -223,11 +224,11 @@ func TestRebuildReadBack(t *testing.T) {
 func TestISOReadBack(t *testing.T) {
 	t.Parallel()
 	template, out := faultyTemplate(t), systest.MemDir(t)+"/out.iso"
-	base := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, []byte("ID=test\n"))), tree.NewDir("usr", 0o755, tree.NewFile("big", 0o644, noise(70, 300_000))))
-	l := craft(t, base, nil, likeMksquashfs(codec.Gzip, 128<<10))
+	base := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, []byte("ID=test\n"))), tree.NewDir("usr", 0o755, tree.NewFile("big", 0o644, livetest.Noise(70, 300_000))))
+	l := livetest.Craft(t, base, nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 	o := snapshot.Options{Output: out, Template: template, NoDefaultExcludes: true, ImplantMD5: true, Force: true}
 	write := func(e *job.Env) error {
-		live, err := live.Open(t.Context(), e, l.dir)
+		live, err := live.Open(t.Context(), e, l.Dir)
 		systest.Must(t, err)
 		defer live.Close()
 		p, err := snapshot.New(t.Context(), e, live, o)
@@ -236,7 +237,7 @@ func TestISOReadBack(t *testing.T) {
 		_, err = p.Run(t.Context())
 		return err
 	}
-	systest.Must(t, write(environment(t, codec.Auto)))
+	systest.Must(t, write(livetest.Env(t, codec.Auto)))
 	places := isoRegions(t, out, "antiX/vmlinuz", "boot/grub/grub.cfg", "isolinux/isolinux.cfg", "md5sum.txt", "antiX/linuxfs", "antiX/linuxfs.md5")
 	systest.Must(t, os.Remove(out))
 	mustFind(t, out, places, write)

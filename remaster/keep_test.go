@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/reset"
 	"relive/squash/codec"
@@ -23,35 +23,9 @@ import (
 	"relive/tree/systest"
 )
 
-func keepRules(t testing.TB, patterns ...string) (rules []reset.Rule) {
-	t.Helper()
-	for _, p := range patterns {
-		r, err := reset.ParseRule(p, "test")
-		systest.Must(t, err)
-		rules = append(rules, r)
-	}
-	return rules
-}
-
-// reset resets a live directory, which must succeed.
-func runReset(t testing.TB, dir string, o reset.Options) *reset.Result {
-	t.Helper()
-	e := environment(t, codec.Auto)
-	l, err := live.Open(t.Context(), e, dir)
-	systest.Must(t, err)
-	defer l.Close()
-	p, err := reset.New(t.Context(), e, l, o)
-	if err != nil {
-		t.Fatalf("plan: %v (hint: %s)", err, refusal.Hint(err))
-	}
-	res, err := p.Run(t.Context())
-	systest.Must(t, err)
-	return res
-}
-
 func undo(t testing.TB, dir string) {
 	t.Helper()
-	p, err := reset.NewUndo(t.Context(), environment(t, codec.Auto), dir)
+	p, err := reset.NewUndo(t.Context(), livetest.Env(t, codec.Auto), dir)
 	systest.Must(t, err)
 	systest.Must(t, p.Run(t.Context()))
 }
@@ -61,60 +35,60 @@ func undo(t testing.TB, dir string) {
 // copied from what was shown before, or removed where they were. After an undo it
 // shows what it showed before.
 func TestResetTruth(t *testing.T) {
-	all := showings(t, func(dir string) {
-		smallSystem(t, dir)
-		write(t, dir+"/etc/ssh/ssh_host_key", []byte("the base's"), 0o600)
-		write(t, dir+"/srv/was/a/file", []byte("a file"), 0o644)
-		write(t, dir+"/srv/again/old", []byte("old"), 0o644)
-		write(t, dir+"/srv/again/gone", []byte("gone"), 0o644)
-		settle(t, dir)
+	all := livetest.Forms(t, func(dir string) {
+		livetest.SmallSystem(t, dir)
+		livetest.Write(t, dir+"/etc/ssh/ssh_host_key", []byte("the base's"), 0o600)
+		livetest.Write(t, dir+"/srv/was/a/file", []byte("a file"), 0o644)
+		livetest.Write(t, dir+"/srv/again/old", []byte("old"), 0o644)
+		livetest.Write(t, dir+"/srv/again/gone", []byte("gone"), 0o644)
+		livetest.Settle(t, dir)
 	})
 	for name, make := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := make(t)
-			s.boot(func(string) {})
-			base := duplicate(t, s.view()) // nothing was written yet
+			s.Boot(func(string) {})
+			base := livetest.Duplicate(t, s.View()) // nothing was written yet
 			for _, image := range []string{"live/filesystem.squashfs", "linuxfs"} {
-				if !has(s.dir + "/" + image) {
+				if !livetest.Has(s.Dir + "/" + image) {
 					continue
 				}
 				// There the layer holds directories already.
 				c := systest.TempDir(t) + "/base"
-				systest.CopyFile(t, s.dir+"/"+image, c)
+				systest.CopyFile(t, s.Dir+"/"+image, c)
 				m, _ := systest.Mount(t, "squashfs", "loop,ro", c)
 				for _, dir := range []string{"/var", "/var/lib", "/etc"} {
 					systest.Run(t, "touch", "-r", m+dir, base+dir)
 				}
 			}
-			s.boot(func(mnt string) {
-				useSmall(t, mnt)
-				write(t, mnt+"/etc/ssh/ssh_host_key", []byte("my own"), 0o600)
-				write(t, mnt+"/etc/ssh/ssh_host_new", []byte("another"), 0o600)
-				write(t, mnt+"/etc/ssh/config", []byte("not kept"), 0o600)
+			s.Boot(func(mnt string) {
+				livetest.UseSmall(t, mnt)
+				livetest.Write(t, mnt+"/etc/ssh/ssh_host_key", []byte("my own"), 0o600)
+				livetest.Write(t, mnt+"/etc/ssh/ssh_host_new", []byte("another"), 0o600)
+				livetest.Write(t, mnt+"/etc/ssh/config", []byte("not kept"), 0o600)
 				systest.Must(t, os.Chmod(mnt+"/etc/ssh", 0o700))
 				systest.Must(t, unix.Lsetxattr(mnt+"/etc/ssh", "trusted.note", []byte("ancestor"), 0))
-				write(t, mnt+"/etc/machine-id", []byte("4711"), 0o444)
+				livetest.Write(t, mnt+"/etc/machine-id", []byte("4711"), 0o444)
 				systest.Must(t, os.Link(mnt+"/etc/machine-id", mnt+"/srv/id"))
-				write(t, mnt+"/var/lib/other/x", []byte("x"), 0o644)
-				write(t, mnt+"/var/lib/dpkg/status", text(60, 2_000), 0o644)
+				livetest.Write(t, mnt+"/var/lib/other/x", []byte("x"), 0o644)
+				livetest.Write(t, mnt+"/var/lib/dpkg/status", livetest.Text(60, 2_000), 0o644)
 				systest.Must(t, os.RemoveAll(mnt+"/srv/was"))
-				write(t, mnt+"/srv/was", []byte("a file now"), 0o644)
+				livetest.Write(t, mnt+"/srv/was", []byte("a file now"), 0o644)
 				systest.Must(t, os.RemoveAll(mnt+"/srv/again"))
-				write(t, mnt+"/srv/again/new", []byte("new"), 0o644)
-				write(t, mnt+"/srv/again/drop", []byte("drop"), 0o644)
-				sparse(t, mnt+"/srv/data/sparse", 3_000_000, 2_000_000)
-				systest.Must(t, unix.Lsetxattr(mnt+"/srv/data/sparse", "security.capability", capability, 0))
+				livetest.Write(t, mnt+"/srv/again/new", []byte("new"), 0o644)
+				livetest.Write(t, mnt+"/srv/again/drop", []byte("drop"), 0o644)
+				livetest.Sparse(t, mnt+"/srv/data/sparse", 3_000_000, 2_000_000)
+				systest.Must(t, unix.Lsetxattr(mnt+"/srv/data/sparse", "security.capability", livetest.Capability, 0))
 				systest.Must(t, unix.Mknod(mnt+"/srv/data/pipe", unix.S_IFIFO|0o640, 0))
 			})
-			before := duplicate(t, s.view())
+			before := livetest.Duplicate(t, s.View())
 
 			// By hand.
-			want := duplicate(t, base)
+			want := livetest.Duplicate(t, base)
 			take := func(paths ...string) {
 				for _, p := range paths {
 					systest.Must(t, os.RemoveAll(want+"/"+p))
-					if has(before + "/" + p) {
+					if livetest.Has(before + "/" + p) {
 						systest.Run(t, "sh", "-c", `cd "$1" && cp -a --parents "$2" "$3"`, "sh", before, p, want)
 					}
 				}
@@ -128,42 +102,42 @@ func TestResetTruth(t *testing.T) {
 			}
 			systest.Must(t, unix.Lsetxattr(want+"/etc/ssh", "trusted.note", []byte("ancestor"), 0))
 
-			o := reset.Options{KeepOld: 1, Keep: keepRules(t, "/etc/ssh/ssh_host_*", "/opt/gone", "srv/was/", "/srv/again", "!/srv/again/drop", "/srv/data/", "/usr/share/deep", "**/machine-id", "/etc/live/version")}
-			res := runReset(t, s.dir, o)
-			if !hasWarning(res.Warnings, "/etc/machine-id is one file with /srv/id, which is kept as well") || len(res.Warnings) != 1 {
+			o := reset.Options{KeepOld: 1, Keep: livetest.KeepRules(t, "/etc/ssh/ssh_host_*", "/opt/gone", "srv/was/", "/srv/again", "!/srv/again/drop", "/srv/data/", "/usr/share/deep", "**/machine-id", "/etc/live/version")}
+			res := livetest.Reset(t, s.Dir, o)
+			if !livetest.HasWarning(res.Warnings, "/etc/machine-id is one file with /srv/id, which is kept as well") || len(res.Warnings) != 1 {
 				t.Errorf("warnings: %q", res.Warnings)
 			}
 			drop := []string{"lost+found", "etc/live"}
 			if name == "antiX" {
 				drop = drop[:1]
 			}
-			exactly(t, "by hand", "the kernel after", without(t, openDir(t, want), drop...), without(t, openDir(t, s.view()), drop...))
-			if s.over != "" {
-				systest.Fsck(t, s.over)
+			livetest.Exactly(t, "by hand", "the kernel after", livetest.Without(t, livetest.OpenDir(t, want), drop...), livetest.Without(t, livetest.OpenDir(t, s.View()), drop...))
+			if s.Over != "" {
+				systest.Fsck(t, s.Over)
 			}
-			if st := statusOf(t, s.dir); len(st.Warnings) > 0 {
+			if st := livetest.StatusOf(t, s.Dir); len(st.Warnings) > 0 {
 				t.Errorf("the status warns: %q", st.Warnings)
 			}
 			o.AllowUnmatched = true // what a rule with '!' has named is gone
-			if again := runReset(t, s.dir, o); !again.Plan.UpToDate {
+			if again := livetest.Reset(t, s.Dir, o); !again.Plan.UpToDate {
 				t.Errorf("a second reset has something to do: lost %+v", again.Plan.Lost)
 			}
-			undo(t, s.dir)
-			exactly(t, "before", "the kernel after undo", without(t, openDir(t, before), drop[0]), without(t, openDir(t, s.view()), drop[0]))
-			undo(t, s.dir)
-			exactly(t, "by hand", "the kernel after a second undo", without(t, openDir(t, want), drop...), without(t, openDir(t, s.view()), drop...))
-			runReset(t, s.dir, reset.Options{KeepOld: 1})
+			undo(t, s.Dir)
+			livetest.Exactly(t, "before", "the kernel after undo", livetest.Without(t, livetest.OpenDir(t, before), drop[0]), livetest.Without(t, livetest.OpenDir(t, s.View()), drop[0]))
+			undo(t, s.Dir)
+			livetest.Exactly(t, "by hand", "the kernel after a second undo", livetest.Without(t, livetest.OpenDir(t, want), drop...), livetest.Without(t, livetest.OpenDir(t, s.View()), drop...))
+			livetest.Reset(t, s.Dir, reset.Options{KeepOld: 1})
 			if strings.HasPrefix(name, "Debian") {
 				drop = append(drop, "usr/share/deep", "var/lib") // as for the root's, these are of layers
 			}
-			if !statusOf(t, s.dir).Overlay.Empty {
+			if !livetest.StatusOf(t, s.Dir).Overlay.Empty {
 				t.Error("the overlay is not empty")
 			}
-			empty := without(t, openDir(t, s.view()), append(drop, "etc/live")...)
-			bare := without(t, openDir(t, base), append(drop, "etc/live")...)
+			empty := livetest.Without(t, livetest.OpenDir(t, s.View()), append(drop, "etc/live")...)
+			bare := livetest.Without(t, livetest.OpenDir(t, base), append(drop, "etc/live")...)
 			top := *bare
 			top.Meta = empty.Meta // that of the layer's root
-			exactly(t, "base", "the kernel after a whole reset", &top, empty)
+			livetest.Exactly(t, "base", "the kernel after a whole reset", &top, empty)
 		})
 	}
 }
@@ -234,7 +208,7 @@ func TestKeepLaw(t *testing.T) {
 			}
 			patterns = append(patterns, p)
 		}
-		got, matches, err := reset.KeepTree(t.Context(), base, merged, keepRules(t, patterns...))
+		got, matches, err := reset.KeepTree(t.Context(), base, merged, livetest.KeepRules(t, patterns...))
 		systest.Must(t, err)
 
 		kept := func(p string) bool {
@@ -273,7 +247,7 @@ func TestKeepLaw(t *testing.T) {
 			if n == nil || n.Type == tree.Directory {
 				return fmt.Sprint(n != nil)
 			}
-			return readFile(t, tree.NewDir("", 0, &tree.Node{Name: "f", Meta: n.Meta, Data: n.Data}), "f")
+			return livetest.ReadFile(t, tree.NewDir("", 0, &tree.Node{Name: "f", Meta: n.Meta, Data: n.Data}), "f")
 		}
 		for p := range all {
 			b, m, g := at(base, p), at(merged, p), at(got, p)
@@ -347,7 +321,7 @@ func TestKeepPatterns(t *testing.T) {
 		{[]string{"!etc", "**/**/a.conf"}, "etc/a.conf"},
 		{[]string{`\!odd`}, "!odd"},
 	} {
-		got, _, err := reset.KeepTree(t.Context(), base, merged, keepRules(t, tt.patterns...))
+		got, _, err := reset.KeepTree(t.Context(), base, merged, livetest.KeepRules(t, tt.patterns...))
 		systest.Must(t, err)
 		var names []string
 		systest.Must(t, tree.Walk(t.Context(), got, func(p string, n *tree.Node) error {
@@ -401,38 +375,38 @@ func TestKeepPresets(t *testing.T) {
 // TestResetUndoCrash: wherever an undo is cut off, a boot shows the one overlay or
 // the other, and recovery leads to one of the two states.
 func TestResetUndoCrash(t *testing.T) {
-	all := showings(t, func(dir string) { smallSystem(t, dir) })
+	all := livetest.Forms(t, func(dir string) { livetest.SmallSystem(t, dir) })
 	for _, name := range []string{"antiX", "LiveOS, directory"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := all[name](t)
-			s.boot(func(mnt string) { useSmall(t, mnt) })
-			runReset(t, s.dir, reset.Options{KeepOld: 1, Keep: keepRules(t, "/etc/new")})
-			run := func(d string, n int) (*dying, error) {
-				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: name == "antiX"}
+			s.Boot(func(mnt string) { livetest.UseSmall(t, mnt) })
+			livetest.Reset(t, s.Dir, reset.Options{KeepOld: 1, Keep: livetest.KeepRules(t, "/etc/new")})
+			run := func(d string, n int) (*livetest.Dying, error) {
+				e, disk := livetest.Env(t, codec.Auto), &livetest.Dying{Left: n, NoLink: name == "antiX"}
 				e.Disk = disk
 				p, err := reset.NewUndo(t.Context(), e, d)
 				systest.Must(t, err)
 				return disk, p.Run(t.Context())
 			}
-			done := duplicate(t, s.dir)
+			done := livetest.Duplicate(t, s.Dir)
 			whole, err := run(done, 1<<20)
 			systest.Must(t, err)
-			before, after := sums(t, s.dir), sums(t, done)
-			old, new := shown(t, s.dir), shown(t, done)
+			before, after := livetest.Sums(t, s.Dir), livetest.Sums(t, done)
+			old, new := livetest.Shown(t, s.Dir), livetest.Shown(t, done)
 			if old == new {
 				t.Fatal("nothing happens")
 			}
-			for n := range whole.done {
-				d := duplicate(t, s.dir)
-				if _, err := run(d, n); !errors.Is(err, errPower) {
+			for n := range whole.Done {
+				d := livetest.Duplicate(t, s.Dir)
+				if _, err := run(d, n); !errors.Is(err, livetest.ErrPower) {
 					t.Fatalf("after %d changes: %v", n, err)
 				}
-				if got := shown(t, d); got != old && got != new {
+				if got := livetest.Shown(t, d); got != old && got != new {
 					t.Errorf("after %d changes a boot shows neither", n)
 				}
-				recovered(t, d, n)
-				if s := sums(t, d); !maps.Equal(s, before) && !maps.Equal(s, after) {
+				livetest.Recovered(t, d, n)
+				if s := livetest.Sums(t, d); !maps.Equal(s, before) && !maps.Equal(s, after) {
 					t.Errorf("after %d changes there is then\n%v\nbefore\n%v\nafter\n%v", n, s, before, after)
 				}
 			}

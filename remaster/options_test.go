@@ -11,28 +11,12 @@ import (
 	"relive/remaster/compact"
 	"relive/remaster/exclude"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/verify"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )
-
-// smallBase is a small system that needs no root to make.
-func smallBase(more ...*tree.Node) *tree.Node {
-	return dir("", append(more, etc("linuxfs.ver", file("passwd", []byte("root\n"))),
-		dir("usr", file("big", text(1, 400_000)), file("tool", text(2, 3000))),
-		dir("var", dir("cache", file("a.deb", text(3, 20_000)), file("b.deb", text(4, 100)), file("keep", []byte("k"))),
-			dir("log", file("syslog", text(5, 9000)), dir("samba", file("log", []byte("s"))))))...)
-}
-
-func smallUpper() *tree.Node {
-	return overlaid(etc("rootfs.ver", file("new", []byte("new\n"))), dir("usr", whiteout("tool")), dir("var", dir("cache", file("c.deb", []byte("c")))))
-}
-
-func small(t testing.TB) *frugal {
-	t.Helper()
-	return craft(t, smallBase(), smallUpper(), likeMksquashfs(codec.Gzip, 128<<10))
-}
 
 // paths lists the paths of a tree below one directory.
 func paths(t testing.TB, root *tree.Node, below string) string {
@@ -57,35 +41,35 @@ func paths(t testing.TB, root *tree.Node, below string) string {
 func TestCodecs(t *testing.T) {
 	t.Parallel()
 	can := map[codec.ID]bool{}
-	for _, c := range environment(t, codec.Auto).Library.Describe() {
+	for _, c := range livetest.Env(t, codec.Auto).Library.Describe() {
 		can[c.ID] = c.Compress
 	}
 	for i, id := range []codec.ID{codec.Gzip, codec.LZ4, codec.XZ, codec.Zstd, codec.LZO} {
-		l := small(t)
-		o := keepOne()
+		l := livetest.Small(t)
+		o := livetest.KeepOne()
 		o.Codec, o.BlockSize = &id, 16<<10<<i
 		if !can[id] {
 			if id != codec.LZO {
 				t.Errorf("%s cannot be written", id)
 			}
-			if _, err := l.plan(o); err == nil {
+			if _, err := l.Plan(o); err == nil {
 				t.Errorf("%s cannot be written, but is planned", id)
 			}
 			continue
 		}
-		l.compact(o)
-		s := l.status()
+		l.Compact(o)
+		s := l.Status()
 		if s.Base.Codec != id.String() || s.Base.BlockSize != o.BlockSize {
 			t.Errorf("asked for %s in blocks of %d, got %s in %d", id, o.BlockSize, s.Base.Codec, s.Base.BlockSize)
 		}
-		sameTree(t, "merged", "compacted", without(t, openOld(t, l), stamps...), without(t, openTree(t, l.path("linuxfs"), ""), stamps...))
-		check, err := verify.File(t.Context(), environment(t, codec.Go), l.path("linuxfs"))
+		livetest.SameTree(t, "merged", "compacted", livetest.Without(t, openOld(t, l), livetest.Stamps...), livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
+		check, err := verify.File(t.Context(), livetest.Env(t, codec.Go), l.Path("linuxfs"))
 		if err != nil || !check.OK {
 			t.Errorf("%s: verify: %v %v", id, err, check.Findings)
 		}
 		if os.Geteuid() == 0 {
-			mnt, unmount := systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
-			sameTree(t, "kernel", "relive", openDir(t, mnt), openTree(t, l.path("linuxfs"), ""))
+			mnt, unmount := systest.Mount(t, "squashfs", "loop,ro", l.Path("linuxfs"))
+			livetest.SameTree(t, "kernel", "relive", livetest.OpenDir(t, mnt), livetest.OpenTree(t, l.Path("linuxfs"), ""))
 			unmount()
 		}
 	}
@@ -95,8 +79,8 @@ func TestCodecs(t *testing.T) {
 // nothing is refused, or a warning where that is allowed.
 func TestExcludes(t *testing.T) {
 	t.Parallel()
-	l := small(t)
-	o := keepOne()
+	l := livetest.Small(t)
+	o := livetest.KeepOne()
 	for _, p := range []string{"var/cache/*.deb", "etc/nothing"} {
 		r, err := exclude.ParsePattern(p, "command line")
 		systest.Must(t, err)
@@ -105,18 +89,18 @@ func TestExcludes(t *testing.T) {
 	rules, err := exclude.Parse(strings.NewReader("# a list\nvar/log/!(samba)\n\n"), "list")
 	systest.Must(t, err)
 	o.Excludes = append(o.Excludes, rules...)
-	if _, err := l.plan(o); err == nil || !strings.Contains(err.Error(), `"etc/nothing"`) {
+	if _, err := l.Plan(o); err == nil || !strings.Contains(err.Error(), `"etc/nothing"`) {
 		t.Errorf("what matches nothing: %v", err)
 	}
 	o.AllowUnmatched = true
-	res := l.compact(o)
+	res := l.Compact(o)
 	if res.Plan.Excluded != 4 {
 		t.Errorf("%d entries left out, not 4", res.Plan.Excluded)
 	}
 	if len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], `"etc/nothing"`) {
 		t.Errorf("warnings: %q", res.Warnings)
 	}
-	if got := paths(t, openTree(t, l.path("linuxfs"), ""), "var"); got != "cache cache/keep log log/samba log/samba/log" {
+	if got := paths(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), "var"); got != "cache cache/keep log log/samba log/samba/log" {
 		t.Errorf("var holds %s", got)
 	}
 }
@@ -124,28 +108,28 @@ func TestExcludes(t *testing.T) {
 // TestOutput: -o writes one file and leaves the directory as it is.
 func TestOutput(t *testing.T) {
 	t.Parallel()
-	l := small(t)
-	before := hashes(t, l.dir)
+	l := livetest.Small(t)
+	before := livetest.Hashes(t, l.Dir)
 	out := systest.TempDir(t) + "/new.sqfs"
 	o := compact.Options{Output: out}
-	res := l.compact(o)
+	res := l.Compact(o)
 	if res.Path != out {
 		t.Errorf("the result is at %s", res.Path)
 	}
-	sameTree(t, "merged", "written", without(t, openTree(t, l.dir, ""), stamps...), without(t, openTree(t, out, ""), stamps...))
-	if after := hashes(t, l.dir); after != before {
+	livetest.SameTree(t, "merged", "written", livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), livetest.Stamps...), livetest.Without(t, livetest.OpenTree(t, out, ""), livetest.Stamps...))
+	if after := livetest.Hashes(t, l.Dir); after != before {
 		t.Errorf("the directory was changed\nfrom\n%s\nto\n%s", before, after)
 	}
-	l.refused(o, "exists already")
+	l.Refused(o, "exists already")
 	o.Force = true
-	l.compact(o)
+	l.Compact(o)
 }
 
 // TestKeepOld: as many former states are kept as asked for.
 func TestKeepOld(t *testing.T) {
 	t.Parallel()
-	sum := func(l *frugal, name string) string {
-		b, err := os.ReadFile(l.path(name))
+	sum := func(l *livetest.Live, name string) string {
+		b, err := os.ReadFile(l.Path(name))
 		systest.Must(t, err)
 		return string(b)
 	}
@@ -157,18 +141,18 @@ func TestKeepOld(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(keep), func(t *testing.T) {
 			t.Parallel()
-			l := small(t)
+			l := livetest.Small(t)
 			var states []string
 			for i := range 5 {
 				states = append(states, sum(l, "linuxfs"))
-				l.compact(compact.Options{KeepOld: keep})
+				l.Compact(compact.Options{KeepOld: keep})
 				if i < 4 { // another boot writes something
-					root := overlaid(dir("etc", dir("live", dir("version", file("rootfs.ver", []byte(readFile(t, openTree(t, l.path("linuxfs"), ""), stamps[0])))))),
-						file(fmt.Sprint("round", i), []byte("x")))
-					buildRootfs(t, l.path("rootfs"), root)
+					root := livetest.Overlaid(livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", livetest.File("rootfs.ver", []byte(livetest.ReadFile(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps[0])))))),
+						livetest.File(fmt.Sprint("round", i), []byte("x")))
+					livetest.BuildRootfs(t, l.Path("rootfs"), root)
 				}
 			}
-			if got := l.names(); got != want {
+			if got := l.Names(); got != want {
 				t.Errorf("the directory holds\n%s\nnot\n%s", got, want)
 			}
 			for n := 1; n <= keep; n++ {
@@ -187,92 +171,92 @@ func TestKeepOld(t *testing.T) {
 // TestNoReset: the overlay stays, stamped for the new base, and the kernel
 // shows the same again.
 func TestNoReset(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	t.Parallel()
-	l := newLive(t, systemImage(t))
-	l.boot(false, func(mnt string) { use(t, mnt) })
-	before := l.view()
-	o := keepOne()
+	l := livetest.NewLive(t, livetest.SystemImage(t))
+	l.Boot(false, func(mnt string) { livetest.Use(t, mnt) })
+	before := l.View()
+	o := livetest.KeepOne()
 	o.NoReset = true
-	l.compact(o)
-	systest.Fsck(t, l.path("rootfs"))
-	s := l.status()
+	l.Compact(o)
+	systest.Fsck(t, l.Path("rootfs"))
+	s := l.Status()
 	if s.Overlay.VIDState != live.VIDMatch || s.Overlay.UsedInodes < 100 {
 		t.Errorf("version ids: %s; %d inodes in use", s.Overlay.VIDState, s.Overlay.UsedInodes)
 	}
-	sameTree(t, "kernel before", "kernel after", without(t, openDir(t, before), stamps...), without(t, openDir(t, l.view()), stamps...))
+	livetest.SameTree(t, "kernel before", "kernel after", livetest.Without(t, livetest.OpenDir(t, before), livetest.Stamps...), livetest.Without(t, livetest.OpenDir(t, l.View()), livetest.Stamps...))
 	// What it holds can be folded in again.
 	if s.Compact.Refused != "" {
 		t.Errorf("refused afterwards: %s", s.Compact.Refused)
 	}
 
-	l.options = "redirect_dir=on"
-	l.boot(false, func(mnt string) { systest.Must(t, os.Rename(mnt+"/usr/share/many", mnt+"/usr/share/moved")) })
-	l.refused(o, "redirects")
+	l.Options = "redirect_dir=on"
+	l.Boot(false, func(mnt string) { systest.Must(t, os.Rename(mnt+"/usr/share/many", mnt+"/usr/share/moved")) })
+	l.Refused(o, "redirects")
 }
 
 // TestStage: the staged files are what init takes up, by its renames.
 func TestStage(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	t.Parallel()
-	l := newLive(t, systemImage(t))
-	l.boot(false, func(mnt string) { use(t, mnt) })
-	systest.Must(t, os.MkdirAll(l.path("state/machine"), 0o755))
-	write(t, l.path("state/machine/file"), []byte("state\n"), 0o644)
-	base, err := os.ReadFile(l.path("linuxfs"))
+	l := livetest.NewLive(t, livetest.SystemImage(t))
+	l.Boot(false, func(mnt string) { livetest.Use(t, mnt) })
+	systest.Must(t, os.MkdirAll(l.Path("state/machine"), 0o755))
+	livetest.Write(t, l.Path("state/machine/file"), []byte("state\n"), 0o644)
+	base, err := os.ReadFile(l.Path("linuxfs"))
 	systest.Must(t, err)
-	root, err := os.ReadFile(l.path("rootfs"))
+	root, err := os.ReadFile(l.Path("rootfs"))
 	systest.Must(t, err)
-	before := l.view()
-	l.compact(compact.Options{KeepOld: 1, Stage: true})
+	before := l.View()
+	l.Compact(compact.Options{KeepOld: 1, Stage: true})
 	for name, was := range map[string][]byte{"linuxfs": base, "rootfs": root} {
-		if now, err := os.ReadFile(l.path(name)); err != nil || string(now) != string(was) {
+		if now, err := os.ReadFile(l.Path(name)); err != nil || string(now) != string(was) {
 			t.Errorf("%s was changed (%v)", name, err)
 		}
 	}
-	if got := l.names(); got != "linuxfs linuxfs.info linuxfs.md5.new linuxfs.new rootfs rootfs.new state state.new" {
+	if got := l.Names(); got != "linuxfs linuxfs.info linuxfs.md5.new linuxfs.new rootfs rootfs.new state state.new" {
 		t.Errorf("the directory holds %s", got)
 	}
-	l.refused(keepOne(), "pending")
+	l.Refused(livetest.KeepOne(), "pending")
 	// init: for each of its names, X becomes X.old and X.new becomes X.
 	for _, name := range []string{"linuxfs", "rootfs", "xtra", "deb", "xtra.tgz", "linuxfs.md5", "state"} {
 		for _, r := range [][2]string{{name, name + ".old"}, {name + ".new", name}} {
-			if err := os.Rename(l.path(r[0]), l.path(r[1])); err != nil && !os.IsNotExist(err) {
+			if err := os.Rename(l.Path(r[0]), l.Path(r[1])); err != nil && !os.IsNotExist(err) {
 				t.Fatal(err)
 			}
 		}
 	}
-	systest.Run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.dir)
-	if b, err := os.ReadFile(l.path("state/machine/file")); err != nil || string(b) != "state\n" {
+	systest.Run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.Dir)
+	if b, err := os.ReadFile(l.Path("state/machine/file")); err != nil || string(b) != "state\n" {
 		t.Errorf("state/machine/file holds %q (%v)", b, err)
 	}
-	merged, _ := systest.Mount(t, "squashfs", "loop,ro", l.path("linuxfs"))
-	sameTree(t, "kernel's overlay", "staged base", without(t, openDir(t, before), stamps...), without(t, openDir(t, merged), stamps...))
+	merged, _ := systest.Mount(t, "squashfs", "loop,ro", l.Path("linuxfs"))
+	livetest.SameTree(t, "kernel's overlay", "staged base", livetest.Without(t, livetest.OpenDir(t, before), livetest.Stamps...), livetest.Without(t, livetest.OpenDir(t, merged), livetest.Stamps...))
 	afterwards(t, l, merged)
-	l.refused(compact.Options{KeepOld: 1, Stage: true}, "linuxfs.old is there")
+	l.Refused(compact.Options{KeepOld: 1, Stage: true}, "linuxfs.old is there")
 }
 
 // TestWrapped: a linuxfs that wraps an ext image folds into a plain one.
 func TestWrapped(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	t.Parallel()
-	systemImage(t)
-	base := shared.get(t, "wrapped.sqfs", func(path string) {
+	livetest.SystemImage(t)
+	base := livetest.Shared(t, "wrapped.sqfs", func(path string) {
 		d := systest.TempDir(t)
-		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", shared.dir+"/system", d+"/linuxfs", "64M")
+		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", livetest.SystemDir(t), d+"/linuxfs", "64M")
 		systest.Run(t, "mksquashfs", d, path, "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-Xcompression-level", "1")
 	})
-	l := newLive(t, base)
-	l.boot(false, func(mnt string) {
-		write(t, mnt+"/etc/new", []byte("new\n"), 0o644)
+	l := livetest.NewLive(t, base)
+	l.Boot(false, func(mnt string) {
+		livetest.Write(t, mnt+"/etc/new", []byte("new\n"), 0o644)
 		systest.Must(t, os.Remove(mnt+"/usr/bin/tool4"))
 		systest.Must(t, os.Chmod(mnt+"/usr/share/big.db", 0o600))
 	})
-	if !l.status().Base.Wrapped {
+	if !l.Status().Base.Wrapped {
 		t.Fatal("the base is not seen as wrapped")
 	}
-	truth(t, l, keepOne())
-	if l.status().Base.Wrapped {
+	truth(t, l, livetest.KeepOne())
+	if l.Status().Base.Wrapped {
 		t.Error("the new base is wrapped too")
 	}
 }
@@ -280,18 +264,18 @@ func TestWrapped(t *testing.T) {
 // TestForce: with --force a rootfs of another base is folded in.
 func TestForce(t *testing.T) {
 	t.Parallel()
-	other := dir("etc", dir("live", dir("version", file("rootfs.ver", []byte("==== ffffffffffffffffffffffffffffffff\n")))))
-	l := craft(t, smallBase(), overlaid(other, dir("usr", whiteout("tool"))), likeMksquashfs(codec.Gzip, 128<<10))
-	l.refused(keepOne(), "do not match")
-	o := keepOne()
+	other := livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", livetest.File("rootfs.ver", []byte("==== ffffffffffffffffffffffffffffffff\n")))))
+	l := livetest.Craft(t, livetest.SmallBase(), livetest.Overlaid(other, livetest.Dir("usr", livetest.Whiteout("tool"))), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	l.Refused(livetest.KeepOne(), "do not match")
+	o := livetest.KeepOne()
 	o.Force = true
-	l.compact(o)
-	if got := paths(t, openTree(t, l.path("linuxfs"), ""), "usr"); got != "big" {
+	l.Compact(o)
+	if got := paths(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), "usr"); got != "big" {
 		t.Errorf("usr holds %s", got)
 	}
 	// No version id in a rootfs that holds something is a mismatch as well.
-	l = craft(t, smallBase(), overlaid(dir("usr", whiteout("tool"))), likeMksquashfs(codec.Gzip, 128<<10))
-	l.refused(keepOne(), "do not match")
+	l = livetest.Craft(t, livetest.SmallBase(), livetest.Overlaid(livetest.Dir("usr", livetest.Whiteout("tool"))), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	l.Refused(livetest.KeepOne(), "do not match")
 }
 
 // TestOrder: the base is replaced before the overlay is reset, and what a boot
@@ -308,15 +292,15 @@ func TestOrder(t *testing.T) {
 		t.Fatalf("there is no step %q: %q", what, steps)
 		return 0
 	}
-	l := small(t)
+	l := livetest.Small(t)
 	for _, o := range []compact.Options{{KeepOld: 1}, {KeepOld: 0}, {KeepOld: 3}, {KeepOld: 1, NoReset: true}} {
-		p, err := l.plan(o)
+		p, err := l.Plan(o)
 		systest.Must(t, err)
 		if s := p.Summary.Steps; at(s, "replace linuxfs") > at(s, "replace rootfs") {
 			t.Errorf("%+v: the overlay is reset before the base is replaced: %q", o, s)
 		}
 	}
-	p, err := l.plan(compact.Options{Stage: true})
+	p, err := l.Plan(compact.Options{Stage: true})
 	systest.Must(t, err)
 	if s := p.Summary.Steps; !strings.Contains(s[len(s)-1], "linuxfs.new") {
 		t.Errorf("linuxfs.new does not come last: %q", s)
@@ -329,10 +313,12 @@ func TestVersion(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"==== 0123456789abcdef0123456789abcdef", "=== 0123456789abcdef0123456789abcdef", "==== " + strings.Repeat("0123456789abcdef", 4)} {
 		text := id + "\n\ntitle: MX-23 Libretto\ncreation date: 1 January 2024 00:00:00 UTC\nkernel: 6.1.0\nmachine: box\n"
-		stamp := func(name string) *tree.Node { return dir("etc", dir("live", dir("version", file(name, []byte(text))))) }
-		l := craft(t, dir("", stamp("linuxfs.ver"), dir("usr", file("f", []byte("f")))), overlaid(stamp("rootfs.ver"), file("new", []byte("n"))), likeMksquashfs(codec.Gzip, 128<<10))
-		l.compact(keepOne())
-		got := readFile(t, openTree(t, l.path("linuxfs"), ""), stamps[0])
+		stamp := func(name string) *tree.Node {
+			return livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", livetest.File(name, []byte(text)))))
+		}
+		l := livetest.Craft(t, livetest.Dir("", stamp("linuxfs.ver"), livetest.Dir("usr", livetest.File("f", []byte("f")))), livetest.Overlaid(stamp("rootfs.ver"), livetest.File("new", []byte("n"))), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+		l.Compact(livetest.KeepOne())
+		got := livetest.ReadFile(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps[0])
 		first, rest, _ := strings.Cut(got, "\n")
 		if first == id || len(first) != len(id) || strings.Fields(first)[0] != strings.Fields(id)[0] {
 			t.Errorf("version id %q after %q", first, id)
@@ -345,7 +331,7 @@ func TestVersion(t *testing.T) {
 		if strings.Contains(rest, "2024 00:00:00") {
 			t.Errorf("the version file has the old date:\n%s", got)
 		}
-		if rootfs := readFile(t, openTree(t, l.path("rootfs"), ""), "upper/"+stamps[1]); rootfs != got {
+		if rootfs := livetest.ReadFile(t, livetest.OpenTree(t, l.Path("rootfs"), ""), "upper/"+livetest.Stamps[1]); rootfs != got {
 			t.Errorf("rootfs.ver is\n%s\nlinuxfs.ver is\n%s", rootfs, got)
 		}
 	}
@@ -354,7 +340,7 @@ func TestVersion(t *testing.T) {
 // TestFreshRootfs: the new rootfs has the size, label, id and owner of the old
 // one, and features that a journalled ext4 has.
 func TestFreshRootfs(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	for i, args := range [][]string{
 		{"-t", "ext4", "-m", "0"},
 		{"-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^64bit", "-m", "2"},
@@ -364,19 +350,19 @@ func TestFreshRootfs(t *testing.T) {
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
-			l := craft(t, smallBase(), nil, likeMksquashfs(codec.Gzip, 128<<10))
-			l.mkfs(args...)
-			l.boot(false, func(mnt string) { write(t, mnt+"/etc/new", []byte("new\n"), 0o644) })
-			before, stBefore := superblock(t, l.path("rootfs")), stat(t, l.path("rootfs"))
-			systest.Must(t, os.Chmod(l.path("rootfs"), 0o660+os.FileMode(i))) // more than a umask leaves
-			systest.Must(t, os.Chown(l.path("linuxfs"), 1000+i, 1001))
-			systest.Must(t, os.Chmod(l.path("linuxfs"), 0o666))
-			l.compact(keepOne())
-			after, stAfter := superblock(t, l.path("rootfs")), stat(t, l.path("rootfs"))
+			l := livetest.Craft(t, livetest.SmallBase(), nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+			l.Mkfs(args...)
+			l.Boot(false, func(mnt string) { livetest.Write(t, mnt+"/etc/new", []byte("new\n"), 0o644) })
+			before, stBefore := superblock(t, l.Path("rootfs")), livetest.Stat(t, l.Path("rootfs"))
+			systest.Must(t, os.Chmod(l.Path("rootfs"), 0o660+os.FileMode(i))) // more than a umask leaves
+			systest.Must(t, os.Chown(l.Path("linuxfs"), 1000+i, 1001))
+			systest.Must(t, os.Chmod(l.Path("linuxfs"), 0o666))
+			l.Compact(livetest.KeepOne())
+			after, stAfter := superblock(t, l.Path("rootfs")), livetest.Stat(t, l.Path("rootfs"))
 			if stAfter.Size() != stBefore.Size() || stAfter.Mode().Perm() != 0o660+os.FileMode(i) {
 				t.Errorf("size %d, mode %o; were %d, %o", stAfter.Size(), stAfter.Mode().Perm(), stBefore.Size(), 0o660+i)
 			}
-			base := stat(t, l.path("linuxfs"))
+			base := livetest.Stat(t, l.Path("linuxfs"))
 			if owner := base.Sys().(*syscall.Stat_t); base.Mode().Perm() != 0o666 || owner.Uid != uint32(1000+i) || owner.Gid != 1001 {
 				t.Errorf("linuxfs has mode %o, owner %d:%d; had 666, %d:1001", base.Mode().Perm(), owner.Uid, owner.Gid, 1000+i)
 			}
@@ -394,11 +380,11 @@ func TestFreshRootfs(t *testing.T) {
 					t.Errorf("features %q lack %s", after["Filesystem features"], f)
 				}
 			}
-			systest.Fsck(t, l.path("rootfs"))
-			mnt, unmount := systest.Mount(t, "ext4", "loop", l.path("rootfs"))
-			write(t, mnt+"/upper/x", []byte("x"), 0o644)
+			systest.Fsck(t, l.Path("rootfs"))
+			mnt, unmount := systest.Mount(t, "ext4", "loop", l.Path("rootfs"))
+			livetest.Write(t, mnt+"/upper/x", []byte("x"), 0o644)
 			unmount()
-			systest.Fsck(t, l.path("rootfs"))
+			systest.Fsck(t, l.Path("rootfs"))
 		})
 	}
 }
@@ -414,11 +400,4 @@ func superblock(t testing.TB, path string) map[string]string {
 		}
 	}
 	return out
-}
-
-func stat(t testing.TB, path string) os.FileInfo {
-	t.Helper()
-	st, err := os.Stat(path)
-	systest.Must(t, err)
-	return st
 }

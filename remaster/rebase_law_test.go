@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/remaster/livetest"
 	"relive/remaster/rebase"
 	"relive/remaster/rollback"
 	"relive/squash"
@@ -110,7 +111,7 @@ func mergeLaw(t testing.TB, was, ours, theirs, got map[string]entry, conflicts [
 			held[dir] = true
 		}
 	}
-	for path := range mergedKeys(was, ours, theirs, got) {
+	for path := range livetest.MergedKeys(was, ours, theirs, got) {
 		w, o, th, g := was[path], ours[path], theirs[path], got[path]
 		in := ""
 		for at := path; at != "."; at = filepath.Dir(at) {
@@ -220,99 +221,99 @@ func TestRebaseLaw(t *testing.T) {
 		systest.Must(t, err)
 	}
 	ways := []string{"usr/share/deep", "var/lib", "etc/live/version", "opt"}
-	acts := func(h *hand, in []string, times int) {
-		root := h.root
+	acts := func(h *livetest.Hand, in []string, times int) {
+		root := h.Root
 		for i := range times {
 			at := in[i%len(in)]
 			if at == "/usr" {
-				directories(t, root, at)
+				livetest.Directories(t, root, at)
 			}
-			h.root = root + at
-			h.act()
+			h.Root = root + at
+			h.Act()
 		}
-		h.root = root
+		h.Root = root
 	}
 	var first string
-	old := showings(t, func(dir string) {
-		smallSystem(t, dir)
-		h := &hand{t: t, r: rand.New(rand.NewPCG(seed, 99)), root: dir}
+	old := livetest.Forms(t, func(dir string) {
+		livetest.SmallSystem(t, dir)
+		h := &livetest.Hand{T: t, R: rand.New(rand.NewPCG(seed, 99)), Root: dir}
 		acts(h, []string{""}, 60)
-		directories(t, dir, ways...)
-		write(t, dir+"/etc/live/version/linuxfs.ver", []byte(versionText), 0o644)
+		livetest.Directories(t, dir, ways...)
+		livetest.Write(t, dir+"/etc/live/version/linuxfs.ver", []byte(livetest.VersionText), 0o644)
 		first = dir
 	})
-	next := showings(t, func(dir string) {
+	next := livetest.Forms(t, func(dir string) {
 		systest.Run(t, "cp", "-a", first+"/.", dir)
-		h := &hand{t: t, r: rand.New(rand.NewPCG(seed, 98)), root: dir}
+		h := &livetest.Hand{T: t, R: rand.New(rand.NewPCG(seed, 98)), Root: dir}
 		acts(h, []string{"", "/usr"}, 40)
-		directories(t, dir, ways...)
+		livetest.Directories(t, dir, ways...)
 		systest.Must(t, os.RemoveAll(dir+"/etc/live/version/linuxfs.ver"))
-		write(t, dir+"/etc/live/version/linuxfs.ver", []byte(newVersion+"\n"), 0o644)
+		livetest.Write(t, dir+"/etc/live/version/linuxfs.ver", []byte(livetest.NewVersion+"\n"), 0o644)
 		first = cmp.Or(first, dir)
 	})
-	single := func(system string) func(t *testing.T) *showing {
-		return func(t *testing.T) *showing {
-			d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "writable", names: [2]string{"upper", "work"}, unions: []string{"/ ."}, images: []string{"casper/filesystem.squashfs"}}
-			squashed(t, d.path("casper/filesystem.squashfs"), func(dir string) { systest.Run(t, "cp", "-a", system+"/.", dir) })
-			systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", d.path("writable"), "32M")
-			return d.showing()
+	single := func(system string) func(t *testing.T) *livetest.Form {
+		return func(t *testing.T) *livetest.Form {
+			d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "writable", Names: [2]string{"upper", "work"}, Unions: []string{"/ ."}, Images: []string{"casper/filesystem.squashfs"}}
+			livetest.Squashed(t, d.Path("casper/filesystem.squashfs"), func(dir string) { systest.Run(t, "cp", "-a", system+"/.", dir) })
+			systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", d.Path("writable"), "32M")
+			return d.Form()
 		}
 	}
 	old["casper"] = single(first)
 	nextCasper := systest.TempDir(t)
 	systest.Run(t, "cp", "-a", first+"/.", nextCasper)
-	acts(&hand{t: t, r: rand.New(rand.NewPCG(seed, 97)), root: nextCasper}, []string{"", "/usr"}, 40)
+	acts(&livetest.Hand{T: t, R: rand.New(rand.NewPCG(seed, 97)), Root: nextCasper}, []string{"", "/usr"}, 40)
 	next["casper"] = single(nextCasper)
 	for i, name := range slices.Sorted(maps.Keys(old)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			t.Logf("RELIVE_SEED=%d", seed)
 			s, n := old[name](t), next[name](t)
-			for _, s := range []*showing{s, n} {
-				s.boot(func(string) {}) // makes what a boot makes
+			for _, s := range []*livetest.Form{s, n} {
+				s.Boot(func(string) {}) // makes what a boot makes
 			}
-			views := [4]*tree.Node{openDir(t, s.view()), nil, openDir(t, n.view())}
+			views := [4]*tree.Node{livetest.OpenDir(t, s.View()), nil, livetest.OpenDir(t, n.View())}
 			was, theirs := entries(t, views[0]), entries(t, views[2])
 			if strings.HasPrefix(name, "Debian") { // where a layer holds something from the start
-				was, theirs = entries(t, openTree(t, s.dir, "base")), entries(t, openTree(t, n.dir, "base"))
+				was, theirs = entries(t, livetest.OpenTree(t, s.Dir, "base")), entries(t, livetest.OpenTree(t, n.Dir, "base"))
 			}
-			h := &hand{t: t, r: rand.New(rand.NewPCG(seed, uint64(i)))}
+			h := &livetest.Hand{T: t, R: rand.New(rand.NewPCG(seed, uint64(i)))}
 			in := []string{"", "/usr"}
 			if strings.HasPrefix(name, "Debian") {
 				in = []string{"/opt", "/usr/share/deep", "/var/lib"} // mounts stay where they are
 			}
-			s.boot(func(mnt string) {
-				h.root = mnt
+			s.Boot(func(mnt string) {
+				h.Root = mnt
 				acts(h, in, 50)
-				directories(t, mnt, ways...)
+				livetest.Directories(t, mnt, ways...)
 			})
-			before := copied(t, s.view())
+			before := livetest.Copied(t, s.View())
 			ours := entries(t, before)
 			views[1] = before
 			for _, prefer := range []rebase.Prefer{rebase.PreferOverlay, rebase.PreferBase} {
-				d := s.dir
+				d := s.Dir
 				var conflicts []rebase.Conflict
-				res := mustRebase(t, d, n.dir, rebase.Options{Prefer: prefer, Grow: true, Conflict: func(c rebase.Conflict) error {
+				res := mustRebase(t, d, n.Dir, rebase.Options{Prefer: prefer, Grow: true, Conflict: func(c rebase.Conflict) error {
 					conflicts = append(conflicts, c)
 					return nil
 				}})
 				if r := res.Plan.Rebase; r.Conflicts != len(conflicts) || r.Overlay+r.NewBase != r.Conflicts {
 					t.Errorf("%d conflicts, and %+v", len(conflicts), r)
 				}
-				views[3] = openDir(t, s.view())
+				views[3] = livetest.OpenDir(t, s.View())
 				got := entries(t, views[3])
 				mergeLaw(t, was, ours, theirs, got, conflicts, prefer)
 				if !strings.HasPrefix(name, "Debian") { // where a link cannot lead from one mount to another
 					linkLaw(t, [4]map[string]entry{was, ours, theirs, got}, [4]map[string]string{groups(t, views[0]), groups(t, views[1]), groups(t, views[2]), groups(t, views[3])}, conflicts)
 				}
-				same(t, "the kernel", "relive", without(t, openDir(t, s.view()), "lost+found"), without(t, openTree(t, d, ""), "lost+found"), tree.CompareOptions{Links: !strings.HasPrefix(name, "Debian")})
-				if s.over != "" {
-					systest.Fsck(t, s.over)
+				livetest.Same(t, "the kernel", "relive", livetest.Without(t, livetest.OpenDir(t, s.View()), "lost+found"), livetest.Without(t, livetest.OpenTree(t, d, ""), "lost+found"), tree.CompareOptions{Links: !strings.HasPrefix(name, "Debian")})
+				if s.Over != "" {
+					systest.Fsck(t, s.Over)
 				}
-				p, err := rollback.New(t.Context(), environment(t, codec.Auto), d)
+				p, err := rollback.New(t.Context(), livetest.Env(t, codec.Auto), d)
 				systest.Must(t, err)
 				systest.Must(t, p.Run(t.Context()))
-				sameTree(t, "before", "after the rollback", without(t, before, "lost+found"), without(t, copied(t, s.view()), "lost+found"))
+				livetest.SameTree(t, "before", "after the rollback", livetest.Without(t, before, "lost+found"), livetest.Without(t, livetest.Copied(t, s.View()), "lost+found"))
 				if t.Failed() {
 					t.Fatalf("prefer %s", prefer)
 				}

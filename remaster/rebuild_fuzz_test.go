@@ -11,6 +11,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/isoedit"
+	"relive/remaster/livetest"
 	"relive/remaster/readback"
 	"relive/remaster/stick/fat"
 	"relive/squash/codec"
@@ -74,7 +75,7 @@ func FuzzRebuild(f *testing.F) {
 		in, out := filepath.Join(dir, "in.iso"), filepath.Join(dir, "out.iso")
 		systest.Must(t, os.WriteFile(in, b, 0o644))
 		err := func() error {
-			p, err := isoedit.NewRebuild(t.Context(), environment(t, codec.Go), in, isoedit.RebuildOptions{
+			p, err := isoedit.NewRebuild(t.Context(), livetest.Env(t, codec.Go), in, isoedit.RebuildOptions{
 				Output: out, VolumeID: "NEW", AddArgs: []string{"toram"}, RemoveArgs: []string{"quiet"},
 				Replace: []isoedit.Graft{{Path: "antiX/linuxfs", Source: other}},
 			})
@@ -94,7 +95,7 @@ func FuzzRebuild(f *testing.F) {
 			}
 			return
 		}
-		results, err := isoedit.Check(t.Context(), environment(t, codec.Go), out, true)
+		results, err := isoedit.Check(t.Context(), livetest.Env(t, codec.Go), out, true)
 		systest.Must(t, err)
 		for _, r := range results {
 			if r.What == "structure" && !r.OK {

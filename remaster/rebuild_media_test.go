@@ -12,6 +12,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/isoedit"
+	"relive/remaster/livetest"
 	"relive/tree/systest"
 )
 
@@ -24,9 +25,9 @@ func loaderTree(t testing.TB) string {
 	}
 	systest.CopyFile(t, "/usr/lib/ISOLINUX/isolinux.bin", filepath.Join(dir, "isolinux/isolinux.bin"))
 	systest.CopyFile(t, "/usr/lib/syslinux/modules/bios/ldlinux.c32", filepath.Join(dir, "isolinux/ldlinux.c32"))
-	write(t, filepath.Join(dir, "isolinux/isolinux.cfg"), []byte("prompt 1\n"), 0o644)
-	write(t, filepath.Join(dir, "live/data"), noise(80, 300_000), 0o644)
-	write(t, filepath.Join(dir, "boot/memtest.img"), noise(81, 3000), 0o644)
+	livetest.Write(t, filepath.Join(dir, "isolinux/isolinux.cfg"), []byte("prompt 1\n"), 0o644)
+	livetest.Write(t, filepath.Join(dir, "live/data"), livetest.Noise(80, 300_000), 0o644)
+	livetest.Write(t, filepath.Join(dir, "boot/memtest.img"), livetest.Noise(81, 3000), 0o644)
 	efi := filepath.Join(dir, "boot/efi.img")
 	systest.Run(t, "mformat", "-C", "-f", "1440", "-i", efi, "::")
 	systest.Run(t, "mmd", "-i", efi, "::/EFI", "::/EFI/BOOT")
@@ -44,10 +45,10 @@ const (
 func made(t testing.TB, program, dir, args string) string {
 	t.Helper()
 	at := systest.MemDir(t)
-	write(t, at+"/part", noise(82, 2<<20), 0o644)
-	code := append(noise(83, 440), make([]byte, 72)...)
+	livetest.Write(t, at+"/part", livetest.Noise(82, 2<<20), 0o644)
+	code := append(livetest.Noise(83, 440), make([]byte, 72)...)
 	code[510], code[511] = 0x55, 0xAA
-	write(t, at+"/code", code, 0o644)
+	livetest.Write(t, at+"/code", code, 0o644)
 	all := strings.Fields(program)
 	for _, a := range strings.Fields(strings.NewReplacer("DIR", dir, "PART", at+"/part", "CODE", at+"/code").Replace(args)) {
 		all = append(all, strings.ReplaceAll(a, "~", " "))
@@ -66,7 +67,7 @@ const (
 func moved(t testing.TB, in string, o isoedit.RebuildOptions) (string, *isoedit.RebuildSummary) {
 	t.Helper()
 	more := filepath.Join(systest.MemDir(t), "more")
-	write(t, more, noise(84, 500_000), 0o644)
+	livetest.Write(t, more, livetest.Noise(84, 500_000), 0o644)
 	o.Add = append(o.Add, isoedit.Graft{Path: "aaa", Source: more})
 	return rebuild(t, in, o)
 }
@@ -178,7 +179,7 @@ func TestRebuildNative(t *testing.T) {
 	systest.NeedRoot(t, "xorriso", "mformat", "mmd", "mcopy")
 	dir := loaderTree(t)
 	more := filepath.Join(systest.MemDir(t), "more")
-	write(t, more, noise(85, 5000), 0o644)
+	livetest.Write(t, more, livetest.Noise(85, 5000), 0o644)
 	for name, offset := range map[string]string{"plain": "", "partition offset": " -partition_offset 16"} {
 		t.Run(name, func(t *testing.T) {
 			in := made(t, xorrisofs, dir, isolinuxBoot+" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin"+offset)
@@ -253,14 +254,14 @@ func TestRebuildSUSE(t *testing.T) {
 	t.Parallel()
 	systest.NeedRoot(t, "genisoimage", "isohybrid", "mformat", "mmd", "mcopy")
 	dir := loaderTree(t)
-	write(t, dir+"/head", append([]byte("a place for the second head"), make([]byte, 2021)...), 0o644)
+	livetest.Write(t, dir+"/head", append([]byte("a place for the second head"), make([]byte, 2021)...), 0o644)
 	list := filepath.Join(systest.MemDir(t), "sort")
-	write(t, list, fmt.Appendf(nil, "%s/boot/efi.img 1000001\n%[1]s/head 1000000\n", dir), 0o644)
+	livetest.Write(t, list, fmt.Appendf(nil, "%s/boot/efi.img 1000001\n%[1]s/head 1000000\n", dir), 0o644)
 	args := isolinuxBoot + efiBoot + " -l -sort " + list + " -hide head -hide-joliet head"
 	first, err := os.ReadFile(made(t, genisoimage, dir, args))
 	systest.Must(t, err)
 	at := bytes.Index(first, []byte("a place for the second head"))
-	write(t, dir+"/head", first[:at+2048], 0o644)
+	livetest.Write(t, dir+"/head", first[:at+2048], 0o644)
 	in := made(t, genisoimage, dir, args)
 	systest.Run(t, "isohybrid", in)
 	b, err := os.ReadFile(in)
@@ -274,7 +275,7 @@ func TestRebuildSUSE(t *testing.T) {
 	}
 	entry(0, 0, 0xEF, at-1440<<10, 1440<<10)
 	entry(1, 0x80, 0x17, at, len(b)-at)
-	write(t, in, b, 0o644)
+	livetest.Write(t, in, b, 0o644)
 	out, s := moved(t, in, isoedit.RebuildOptions{})
 	if len(s.Warnings) > 0 || !slices.ContainsFunc(s.Left, func(l string) bool { return strings.Contains(l, "the place of partition 2") }) {
 		t.Errorf("%q, %q", s.Left, s.Warnings)
@@ -306,7 +307,7 @@ func TestRebuildNames(t *testing.T) {
 	long := strings.Repeat("librust-", 9) + "_1.0_amd64.deb"
 	for _, f := range []string{"boot/grub/powerpc-ieee1275/core.elf", "ppc/bootinfo.txt", long, "Readme.first.txt", "isolinux.d/isolinux.bin"} {
 		systest.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, f)), 0o755))
-		write(t, filepath.Join(dir, f), []byte(f), 0o644)
+		livetest.Write(t, filepath.Join(dir, f), []byte(f), 0o644)
 	}
 	names := func(file string, o ...string) string {
 		list := strings.Split(systest.Output(t, "isoinfo", append(o, "-f", "-i", file)...), "\n")
@@ -363,7 +364,7 @@ func TestRebuildTold(t *testing.T) {
 			}
 		})
 	}
-	if _, err := isoedit.NewRebuild(t.Context(), environment(t, 0), made(t, genisoimage, dir, " -udf"), isoedit.RebuildOptions{Output: systest.MemDir(t) + "/out.iso"}); err == nil || !strings.Contains(err.Error(), "UDF") {
+	if _, err := isoedit.NewRebuild(t.Context(), livetest.Env(t, 0), made(t, genisoimage, dir, " -udf"), isoedit.RebuildOptions{Output: systest.MemDir(t) + "/out.iso"}); err == nil || !strings.Contains(err.Error(), "UDF") {
 		t.Errorf("a UDF bridge: %v", err)
 	}
 }
@@ -414,7 +415,7 @@ func TestRebuildAddresses(t *testing.T) {
 		e, _ := iso.Extents(n)
 		return e[0].Offset / 512
 	}
-	code := noise(86, 440)
+	code := livetest.Noise(86, 440)
 	copy(code[300:], "GRUB \x00Geom")
 	clear(code[432:])
 	copy(b, code)
@@ -422,9 +423,9 @@ func TestRebuildAddresses(t *testing.T) {
 	copy(b[446:], "\x80\x00\x01\x00\x83\xfe\xff\xff\x00\x00\x00\x00")
 	binary.LittleEndian.PutUint32(b[458:], uint32(len(b)/512))
 	b[510], b[511] = 0x55, 0xAA
-	gap := noise(87, 20_000)
+	gap := livetest.Noise(87, 20_000)
 	copy(b[512:], gap)
-	write(t, in, b, 0o644)
+	livetest.Write(t, in, b, 0o644)
 	out, s := moved(t, in, isoedit.RebuildOptions{})
 	if len(s.Left) > 0 {
 		t.Errorf("left out: %q", s.Left)
@@ -452,7 +453,7 @@ func TestRebuildLabel(t *testing.T) {
 		"loader/entries/x.conf": "linux /vmlinuz\noptions root=live:CDLABEL=Cent\\x20OS\\x207 quiet\n",
 	} {
 		systest.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
-		write(t, filepath.Join(dir, name), []byte(text), 0o644)
+		livetest.Write(t, filepath.Join(dir, name), []byte(text), 0o644)
 	}
 	in := made(t, "genisoimage -quiet -r -J", dir, " -V Cent~OS~7")
 	out, s := rebuild(t, in, isoedit.RebuildOptions{VolumeID: "MINE"})

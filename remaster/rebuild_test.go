@@ -15,6 +15,7 @@ import (
 
 	"relive/iso"
 	"relive/remaster/isoedit"
+	"relive/remaster/livetest"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -127,7 +128,7 @@ func rebuild(t testing.TB, in string, o isoedit.RebuildOptions) (out string, s *
 	if o.Output == "" {
 		o.Output = filepath.Join(systest.MemDir(t), "out.iso")
 	}
-	p, err := isoedit.NewRebuild(t.Context(), environment(t, codec.Auto), in, o)
+	p, err := isoedit.NewRebuild(t.Context(), livetest.Env(t, codec.Auto), in, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +286,7 @@ func sameListing(t testing.TB, dir, out string) {
 // collect reads all files below a directory.
 func collect(t testing.TB, dir string, into map[string]string) {
 	t.Helper()
-	root := openDir(t, dir)
+	root := livetest.OpenDir(t, dir)
 	systest.Must(t, tree.Walk(t.Context(), root, func(p string, n *tree.Node) error {
 		switch n.Type {
 		case tree.Regular:
@@ -309,7 +310,7 @@ func hashFile(t testing.TB, path string) [16]byte {
 // checkSound runs relive's own check.
 func checkSound(t testing.TB, file string) {
 	t.Helper()
-	results, err := isoedit.Check(t.Context(), environment(t, codec.Auto), file, false)
+	results, err := isoedit.Check(t.Context(), livetest.Env(t, codec.Auto), file, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +343,7 @@ func TestRebuildMenus(t *testing.T) {
 			systest.Must(t, err)
 			defer img.Close()
 			for path, form := range map[string]string{"boot/grub/grub.cfg": bootMenu, "isolinux/isolinux.cfg": sysMenu} {
-				if got, want := readFile(t, img.Root, path), fmt.Sprintf(form, "Another-1", "toram"); got != want {
+				if got, want := livetest.ReadFile(t, img.Root, path), fmt.Sprintf(form, "Another-1", "toram"); got != want {
 					t.Errorf("%s:\n%s\nnot\n%s", path, got, want)
 				}
 			}
@@ -445,7 +446,7 @@ func TestRebuildRefused(t *testing.T) {
 	systest.NeedRoot(t, "genisoimage")
 	file := filepath.Join(systest.MemDir(t), "udf.iso")
 	systest.Run(t, "genisoimage", "-quiet", "-udf", "-R", "-o", file, "/etc/hostname")
-	_, err := isoedit.NewRebuild(t.Context(), environment(t, codec.Auto), file, isoedit.RebuildOptions{Output: file + ".new"})
+	_, err := isoedit.NewRebuild(t.Context(), livetest.Env(t, codec.Auto), file, isoedit.RebuildOptions{Output: file + ".new"})
 	const text = "udf.iso: volume descriptors: a UDF file system shares the image"
 	if !errors.Is(err, tree.ErrUnsupported) || !strings.Contains(err.Error(), text) {
 		t.Error(err)
@@ -477,7 +478,7 @@ func TestRebuildImplant(t *testing.T) {
 	agree := func(what string, want bool) {
 		t.Helper()
 		_, err := systest.Try(t, "checkisomd5", out)
-		results, err2 := isoedit.Check(t.Context(), environment(t, codec.Auto), out, false)
+		results, err2 := isoedit.Check(t.Context(), livetest.Env(t, codec.Auto), out, false)
 		systest.Must(t, err2)
 		ok := false
 		for _, r := range results {

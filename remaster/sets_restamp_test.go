@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"relive/remaster/compact"
-	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/rebase"
 	"relive/remaster/refusal"
 	"relive/remaster/rollback"
@@ -22,113 +22,72 @@ import (
 	"relive/tree/systest"
 )
 
-// restamp stamps a set, and gives the error of the plan.
-func restamp(t testing.TB, e *job.Env, dir, set string) error {
-	t.Helper()
-	l, err := live.Open(t.Context(), e, dir, live.WithSet(set))
-	systest.Must(t, err)
-	defer l.Close()
-	p, err := rebase.NewRestamp(t.Context(), e, l, rebase.RestampOptions{KeepOld: 1})
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	return p.Run(t.Context())
-}
-
-// withoutTimes takes the times of directories, and what a boot or a compaction
-// stamps, out of a tree.
-func withoutTimes(t testing.TB, root *tree.Node) *tree.Node {
-	t.Helper()
-	n := without(t, root, append([]string{"lost+found"}, stamps...)...)
-	return &tree.Node{Meta: untimed(n).Meta, Xattrs: n.Xattrs, Dir: untimedDir{n}}
-}
-
-func untimed(n *tree.Node) *tree.Node {
-	c := *n
-	if n.Type == tree.Directory {
-		c.Mtime, c.Dir, c.Inode = tree.Time{}, untimedDir{n}, tree.Inode{}
-	}
-	return &c
-}
-
-type untimedDir struct{ n *tree.Node }
-
-func (d untimedDir) Children() ([]*tree.Node, error) {
-	kids, err := d.n.Children()
-	out := make([]*tree.Node, 0, len(kids))
-	for _, k := range kids {
-		out = append(out, untimed(k))
-	}
-	return out, err
-}
-
 // TestRestampTruth: two sets are written by the kernel, and one is folded into
 // the base. The other, restamped, shows to the kernel what it showed before with
 // what was done in the first.
 func TestRestampTruth(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	t.Parallel()
 	d := systest.TempDir(t)
-	smallSystem(t, d)
+	livetest.SmallSystem(t, d)
 	for _, name := range []string{"opt/both/one", "opt/both/two", "srv/replaced/a", "srv/shut/a", "srv/shut/b", "srv/emptied/a"} {
-		write(t, d+"/"+name, text(31, 800), 0o644)
+		livetest.Write(t, d+"/"+name, livetest.Text(31, 800), 0o644)
 	}
-	settle(t, d)
-	l := &frugal{t: t, dir: systest.TempDir(t)}
-	systest.Run(t, "mksquashfs", d, l.path("linuxfs"), "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	l.mkfs("-t", "ext4")
+	livetest.Settle(t, d)
+	l := &livetest.Live{T: t, Dir: systest.TempDir(t)}
+	systest.Run(t, "mksquashfs", d, l.Path("linuxfs"), "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
+	l.Mkfs("-t", "ext4")
 	base := func(mnt string) {
-		useSmall(t, mnt)
-		write(t, mnt+"/opt/both/one", []byte("by the base"), 0o640)
+		livetest.UseSmall(t, mnt)
+		livetest.Write(t, mnt+"/opt/both/one", []byte("by the base"), 0o640)
 		systest.Must(t, os.RemoveAll(mnt+"/srv/replaced"))
-		write(t, mnt+"/srv/replaced", []byte("a file now"), 0o644)
+		livetest.Write(t, mnt+"/srv/replaced", []byte("a file now"), 0o644)
 		for _, name := range []string{"/etc/new", "/etc/hostname", "/usr/share/deep/a/again", "/opt/both/one", "/srv/replaced"} {
 			systest.Run(t, "touch", "-d", "@1700000000", mnt+name)
 		}
 	}
 	set := func(mnt string) {
-		write(t, mnt+"/opt/both/two", []byte("by the set"), 0o600)
-		write(t, mnt+"/etc/of-the-set", []byte("x"), 0o600)
+		livetest.Write(t, mnt+"/opt/both/two", []byte("by the set"), 0o600)
+		livetest.Write(t, mnt+"/etc/of-the-set", []byte("x"), 0o600)
 		systest.Must(t, os.Link(mnt+"/etc/of-the-set", mnt+"/opt/linked"))
 		systest.Must(t, os.RemoveAll(mnt+"/srv/shut"))
-		write(t, mnt+"/srv/shut/new", []byte("alone"), 0o644)
+		livetest.Write(t, mnt+"/srv/shut/new", []byte("alone"), 0o644)
 		systest.Must(t, os.Remove(mnt+"/srv/emptied/a"))
-		write(t, mnt+"/usr/share/new/deep/file", text(5, 900), 0o644)
+		livetest.Write(t, mnt+"/usr/share/new/deep/file", livetest.Text(5, 900), 0o644)
 		systest.Must(t, os.Remove(mnt+"/var/lib/dpkg/status"))
 	}
-	l.boot(false, func(string) {}) // stamps it
-	e := environment(t, codec.Auto)
-	p, err := sets.Clone(t.Context(), e, l.dir, "work", "")
+	l.Boot(false, func(string) {}) // stamps it
+	e := livetest.Env(t, codec.Auto)
+	p, err := sets.Clone(t.Context(), e, l.Dir, "work", "")
 	systest.Must(t, err)
 	systest.Must(t, p.Run(t.Context()))
-	l.boot(false, base)
-	work := &frugal{t: t, dir: systest.TempDir(t)}
-	systest.CopyFile(t, l.path("linuxfs"), work.path("linuxfs"))
-	systest.Must(t, os.Rename(l.path("work/rootfs"), work.path("rootfs")))
-	work.boot(false, set)
+	l.Boot(false, base)
+	work := &livetest.Live{T: t, Dir: systest.TempDir(t)}
+	systest.CopyFile(t, l.Path("linuxfs"), work.Path("linuxfs"))
+	systest.Must(t, os.Rename(l.Path("work/rootfs"), work.Path("rootfs")))
+	work.Boot(false, set)
 	expected := systest.TempDir(t)
-	systest.Run(t, "cp", "-a", work.view()+"/.", expected)
+	systest.Run(t, "cp", "-a", work.View()+"/.", expected)
 	base(expected)
-	systest.Must(t, os.Rename(work.path("rootfs"), l.path("work/rootfs")))
+	systest.Must(t, os.Rename(work.Path("rootfs"), l.Path("work/rootfs")))
 
-	res := l.compact(keepOne())
-	if !hasWarning(res.Warnings, "the rootfs of the set work was written over the present linuxfs") {
+	res := l.Compact(livetest.KeepOne())
+	if !livetest.HasWarning(res.Warnings, "the rootfs of the set work was written over the present linuxfs") {
 		t.Errorf("no warning of the other set: %q", res.Warnings)
 	}
-	if s := l.status(); !hasWarning(s.Warnings, "a boot ignores the rootfs of the set work") {
+	if s := l.Status(); !livetest.HasWarning(s.Warnings, "a boot ignores the rootfs of the set work") {
 		t.Errorf("status: no warning of the other set: %q", s.Warnings)
 	}
-	systest.Must(t, restamp(t, e, l.dir, "work"))
-	systest.Fsck(t, l.path("work/rootfs"))
-	if !has(l.path("work/rootfs.old")) {
+	systest.Must(t, livetest.Restamp(t, e, l.Dir, "work"))
+	systest.Fsck(t, l.Path("work/rootfs"))
+	if !livetest.Has(l.Path("work/rootfs.old")) {
 		t.Error("the former rootfs is not kept")
 	}
-	systest.Must(t, os.Remove(work.path("linuxfs")))
-	systest.CopyFile(t, l.path("linuxfs"), work.path("linuxfs"))
-	systest.CopyFile(t, l.path("work/rootfs"), work.path("rootfs"))
-	got := work.view()
-	sameTree(t, "by hand", "the kernel", withoutTimes(t, openDir(t, expected)), withoutTimes(t, openDir(t, got)))
+	systest.Must(t, os.Remove(work.Path("linuxfs")))
+	systest.CopyFile(t, l.Path("linuxfs"), work.Path("linuxfs"))
+	systest.CopyFile(t, l.Path("work/rootfs"), work.Path("rootfs"))
+	got := work.View()
+	livetest.SameTree(t, "by hand", "the kernel", livetest.WithoutTimes(t, livetest.OpenDir(t, expected)), livetest.WithoutTimes(t, livetest.OpenDir(t, got)))
 	one, err := os.ReadFile(got + "/etc/live/version/rootfs.ver")
 	systest.Must(t, err)
 	two, err := os.ReadFile(got + "/etc/live/version/linuxfs.ver")
@@ -138,61 +97,40 @@ func TestRestampTruth(t *testing.T) {
 	}
 
 	// The same system, compacted with the set, and all the way back.
-	opened, err := live.Open(t.Context(), e, l.dir, live.WithSet("work"))
+	opened, err := live.Open(t.Context(), e, l.Dir, live.WithSet("work"))
 	systest.Must(t, err)
-	want := withoutTimes(t, openTree(t, work.dir, ""))
-	plan, err := compact.New(t.Context(), e, opened, keepOne())
+	want := livetest.WithoutTimes(t, livetest.OpenTree(t, work.Dir, ""))
+	plan, err := compact.New(t.Context(), e, opened, livetest.KeepOne())
 	systest.Must(t, err)
 	_, err = plan.Run(t.Context())
 	systest.Must(t, errors.Join(err, opened.Close()))
-	sameTree(t, "base and set", "compacted", want, withoutTimes(t, openTree(t, l.path("linuxfs"), "")))
-	back, err := rollback.New(t.Context(), e, l.dir, live.WithSet("work"))
+	livetest.SameTree(t, "base and set", "compacted", want, livetest.WithoutTimes(t, livetest.OpenTree(t, l.Path("linuxfs"), "")))
+	back, err := rollback.New(t.Context(), e, l.Dir, live.WithSet("work"))
 	systest.Must(t, err)
 	systest.Must(t, back.Run(t.Context()))
-	sameTree(t, "before", "rolled back", want, withoutTimes(t, setTree(t, l.dir, "work")))
+	livetest.SameTree(t, "before", "rolled back", want, livetest.WithoutTimes(t, setTree(t, l.Dir, "work")))
 }
 
 func setTree(t testing.TB, dir, set string) *tree.Node {
 	t.Helper()
-	root, c, err := source.Open(t.Context(), environment(t, codec.Auto), dir, "", "", live.WithSet(set))
+	root, c, err := source.Open(t.Context(), livetest.Env(t, codec.Auto), dir, "", "", live.WithSet(set))
 	systest.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return root
-}
-
-// restampDir makes a live directory in which a set was written over a former
-// base.
-func restampDir(t testing.TB, was, is, upper *tree.Node) string {
-	t.Helper()
-	version := func(root *tree.Node, name, id string) *tree.Node {
-		var e tree.Edits
-		e.Put("etc/live/version/"+name, file("", []byte(id+"\n")))
-		out, err := e.Apply(root)
-		systest.Must(t, err)
-		return out
-	}
-	const former = "==== 11111111111111111111111111111111"
-	l := craft(t, version(is, "linuxfs.ver", newVersion), nil, likeMksquashfs(codec.Gzip, 128<<10))
-	writeSquash(t, l.path("linuxfs.old"), version(was, "linuxfs.ver", former), likeMksquashfs(codec.Gzip, 128<<10))
-	systest.Must(t, os.Mkdir(l.path("work"), 0o755))
-	stamped := *version(upper, "rootfs.ver", former)
-	stamped.Name = "upper"
-	buildRootfs(t, l.path("work/rootfs"), dir("", &stamped, dir("work")))
-	return l.dir
 }
 
 // TestRestampKeeps: a former rootfs goes on to the next name while its base is
 // there, and goes with it.
 func TestRestampKeeps(t *testing.T) {
 	t.Parallel()
-	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
-	d := restampDir(t, dir("", dir("etc")), dir("", dir("etc"), f("a", "1")), merging(dir("", dir("etc"), f("b", "2"))))
+	f := func(name, content string) *tree.Node { return livetest.File(name, []byte(content)) }
+	d := livetest.RestampDir(t, livetest.Dir("", livetest.Dir("etc")), livetest.Dir("", livetest.Dir("etc"), f("a", "1")), livetest.Merging(livetest.Dir("", livetest.Dir("etc"), f("b", "2"))))
 	systest.CopyFile(t, d+"/work/rootfs", d+"/work/rootfs.old") // over linuxfs.old
 	const gone = "==== 55555555555555555555555555555555"
-	buildRootfs(t, d+"/work/rootfs.old.2", dir("", dir("upper", dir("etc", dir("live", dir("version", f("rootfs.ver", gone+"\n"))))), dir("work")))
-	before := sums(t, d)
-	systest.Must(t, restamp(t, environment(t, codec.Auto), d, "work"))
-	after := sums(t, d)
+	livetest.BuildRootfs(t, d+"/work/rootfs.old.2", livetest.Dir("", livetest.Dir("upper", livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", f("rootfs.ver", gone+"\n"))))), livetest.Dir("work")))
+	before := livetest.Sums(t, d)
+	systest.Must(t, livetest.Restamp(t, livetest.Env(t, codec.Auto), d, "work"))
+	after := livetest.Sums(t, d)
 	if after["work/rootfs.old"] != before["work/rootfs"] || after["work/rootfs.old.2"] != before["work/rootfs.old"] || after["work/rootfs.old.3"] != "" {
 		t.Errorf("before\n%v\nafter\n%v", before, after)
 	}
@@ -201,12 +139,12 @@ func TestRestampKeeps(t *testing.T) {
 // TestRestampConflicts: what both have changed is told, and refused.
 func TestRestampConflicts(t *testing.T) {
 	t.Parallel()
-	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
+	f := func(name, content string) *tree.Node { return livetest.File(name, []byte(content)) }
 	opaque := func(n *tree.Node) *tree.Node {
-		return with(n, func(n *tree.Node) { n.Xattrs = tree.Xattrs{{Name: "trusted.overlay.opaque", Value: "y"}} })
+		return livetest.With(n, func(n *tree.Node) { n.Xattrs = tree.Xattrs{{Name: "trusted.overlay.opaque", Value: "y"}} })
 	}
-	mode := func(n *tree.Node, m uint16) *tree.Node { return with(n, func(n *tree.Node) { n.Perm = m }) }
-	later := func(n *tree.Node) *tree.Node { return with(n, func(n *tree.Node) { n.Mtime.Sec += 10 }) }
+	mode := func(n *tree.Node, m uint16) *tree.Node { return livetest.With(n, func(n *tree.Node) { n.Perm = m }) }
+	later := func(n *tree.Node) *tree.Node { return livetest.With(n, func(n *tree.Node) { n.Mtime.Sec += 10 }) }
 	for name, c := range map[string]struct {
 		was, is, upper []*tree.Node
 		want           string // "" where it applies
@@ -219,36 +157,38 @@ func TestRestampConflicts(t *testing.T) {
 		"changed below a copy":       {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "1")}, ""},
 		"deleted below a file":       {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{f("a", "2")}, "a: changed: content, deleted"},
 		"added by both":              {nil, []*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, "a: added, added"},
-		"changed below a deletion":   {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{whiteout("a")}, "a: deleted, changed: content"},
-		"deleted by both":            {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{whiteout("a")}, ""},
-		"unchanged below a deletion": {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "1")}, []*tree.Node{whiteout("a")}, ""},
-		"changed below a deleted directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{dir("d", f("a", "2"))}, []*tree.Node{whiteout("d")},
+		"changed below a deletion":   {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{livetest.Whiteout("a")}, "a: deleted, changed: content"},
+		"deleted by both":            {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{livetest.Whiteout("a")}, ""},
+		"unchanged below a deletion": {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "1")}, []*tree.Node{livetest.Whiteout("a")}, ""},
+		"changed below a deleted directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{livetest.Dir("d", f("a", "2"))}, []*tree.Node{livetest.Whiteout("d")},
 			"d: deleted, changed below"},
-		"changed in a directory of both": {[]*tree.Node{dir("d", f("a", "1"), f("b", "1"))}, []*tree.Node{later(dir("d", f("a", "2"), f("b", "1"), f("c", "1")))},
-			[]*tree.Node{dir("d", f("b", "3"), f("e", "1"))}, ""},
-		"added below an opaque directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{dir("d", f("a", "1"), f("b", "1"))},
-			[]*tree.Node{opaque(dir("d", f("c", "3")))}, ""},
-		"unchanged below an opaque directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{dir("d", f("a", "1"))},
-			[]*tree.Node{opaque(dir("d", f("c", "3")))}, ""},
-		"mode of a directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{mode(dir("d", f("a", "1")), 0o700)}, []*tree.Node{dir("d", f("b", "3"))},
+		"changed in a directory of both": {[]*tree.Node{livetest.Dir("d", f("a", "1"), f("b", "1"))}, []*tree.Node{later(livetest.Dir("d", f("a", "2"), f("b", "1"), f("c", "1")))},
+			[]*tree.Node{livetest.Dir("d", f("b", "3"), f("e", "1"))}, ""},
+		"added below an opaque directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{livetest.Dir("d", f("a", "1"), f("b", "1"))},
+			[]*tree.Node{opaque(livetest.Dir("d", f("c", "3")))}, ""},
+		"unchanged below an opaque directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{livetest.Dir("d", f("a", "1"))},
+			[]*tree.Node{opaque(livetest.Dir("d", f("c", "3")))}, ""},
+		"mode of a directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{mode(livetest.Dir("d", f("a", "1")), 0o700)}, []*tree.Node{livetest.Dir("d", f("b", "3"))},
 			""},
-		"the same mode of a directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{mode(dir("d", f("a", "1")), 0o700)},
-			[]*tree.Node{mode(dir("d", f("b", "3")), 0o700)}, ""},
-		"modes of a directory": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{mode(dir("d", f("a", "1")), 0o700)}, []*tree.Node{mode(dir("d", f("b", "3")), 0o750)},
+		"the same mode of a directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{mode(livetest.Dir("d", f("a", "1")), 0o700)},
+			[]*tree.Node{mode(livetest.Dir("d", f("b", "3")), 0o700)}, ""},
+		"modes of a directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{mode(livetest.Dir("d", f("a", "1")), 0o700)}, []*tree.Node{mode(livetest.Dir("d", f("b", "3")), 0o750)},
 			"d: changed: mode, changed: mode"},
-		"a directory deleted": {[]*tree.Node{dir("d", f("a", "1"))}, nil, []*tree.Node{dir("d", f("b", "3"))}, ""},
-		"a directory made a file": {[]*tree.Node{dir("d", f("a", "1"))}, []*tree.Node{f("d", "x")}, []*tree.Node{dir("d", f("b", "3"))},
+		"a directory deleted": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, nil, []*tree.Node{livetest.Dir("d", f("b", "3"))}, ""},
+		"a directory made a file": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{f("d", "x")}, []*tree.Node{livetest.Dir("d", f("b", "3"))},
 			"d: changed below, made a file"},
-		"a file made a directory": {[]*tree.Node{f("d", "1")}, []*tree.Node{f("d", "1")}, []*tree.Node{opaque(dir("d", f("b", "3")))}, ""},
-		"several": {[]*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2"), f("b", "2")}, []*tree.Node{f("a", "3"), whiteout("b")},
+		"a file made a directory": {[]*tree.Node{f("d", "1")}, []*tree.Node{f("d", "1")}, []*tree.Node{opaque(livetest.Dir("d", f("b", "3")))}, ""},
+		"several": {[]*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2"), f("b", "2")}, []*tree.Node{f("a", "3"), livetest.Whiteout("b")},
 			"a: changed: content, changed: content; b: deleted, changed: content"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			top := func(kids []*tree.Node) *tree.Node { return dir("", slices.Concat(kids, []*tree.Node{dir("etc")})...) }
-			d := restampDir(t, top(c.was), top(c.is), merging(top(c.upper)))
-			before := sums(t, d)
-			err := restamp(t, environment(t, codec.Auto), d, "work")
+			top := func(kids []*tree.Node) *tree.Node {
+				return livetest.Dir("", slices.Concat(kids, []*tree.Node{livetest.Dir("etc")})...)
+			}
+			d := livetest.RestampDir(t, top(c.was), top(c.is), livetest.Merging(top(c.upper)))
+			before := livetest.Sums(t, d)
+			err := livetest.Restamp(t, livetest.Env(t, codec.Auto), d, "work")
 			var conflicts *rebase.Conflicts
 			var got []string
 			if errors.As(err, &conflicts) {
@@ -258,7 +198,7 @@ func TestRestampConflicts(t *testing.T) {
 				if _, ok := refusal.Is(err); !ok || conflicts.Count != len(got) || refusal.Hint(err) == "" {
 					t.Errorf("no refusal with a hint: %v", err)
 				}
-				if !maps.Equal(before, sums(t, d)) {
+				if !maps.Equal(before, livetest.Sums(t, d)) {
 					t.Error("something was changed")
 				}
 			} else {
@@ -296,24 +236,26 @@ func flat(t testing.TB, root *tree.Node) map[string]string {
 // what its whiteouts hide counts.
 func TestRestampAufs(t *testing.T) {
 	t.Parallel()
-	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
+	f := func(name, content string) *tree.Node { return livetest.File(name, []byte(content)) }
 	mark := func(name string) *tree.Node { return f(name, "") }
-	was := func() []*tree.Node { return []*tree.Node{f("a", "1"), f("b", "1"), dir("d", f("x", "1"))} }
+	was := func() []*tree.Node { return []*tree.Node{f("a", "1"), f("b", "1"), livetest.Dir("d", f("x", "1"))} }
 	const former = "==== 11111111111111111111111111111111"
 	for name, c := range map[string]struct {
 		is   []*tree.Node
 		want string
 	}{
-		"fits":     {[]*tree.Node{f("a", "1"), f("b", "2"), dir("d", f("x", "1"))}, ""},
-		"deletion": {[]*tree.Node{f("a", "2"), f("b", "1"), dir("d", f("x", "1"))}, "a"},
-		"opaque":   {[]*tree.Node{f("a", "1"), f("b", "1"), dir("d", f("x", "2"))}, "d/x"},
+		"fits":     {[]*tree.Node{f("a", "1"), f("b", "2"), livetest.Dir("d", f("x", "1"))}, ""},
+		"deletion": {[]*tree.Node{f("a", "2"), f("b", "1"), livetest.Dir("d", f("x", "1"))}, "a"},
+		"opaque":   {[]*tree.Node{f("a", "1"), f("b", "1"), livetest.Dir("d", f("x", "2"))}, "d/x"},
 	} {
-		version := func(file, id string) *tree.Node { return dir("etc", dir("live", dir("version", f(file, id+"\n")))) }
-		l := craft(t, dir("", append(c.is, version("linuxfs.ver", newVersion))...), nil, likeMksquashfs(codec.Gzip, 128<<10))
-		writeSquash(t, l.path("linuxfs.old"), dir("", append(was(), version("linuxfs.ver", former))...), likeMksquashfs(codec.Gzip, 128<<10))
-		systest.Must(t, os.Mkdir(l.path("work"), 0o755))
-		buildRootfs(t, l.path("work/rootfs"), dir("", mark(".wh.a"), dir("d", mark(".wh..wh..opq"), f("z", "3")), version("rootfs.ver", former)))
-		err := restamp(t, environment(t, codec.Auto), l.dir, "work")
+		version := func(file, id string) *tree.Node {
+			return livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", f(file, id+"\n"))))
+		}
+		l := livetest.Craft(t, livetest.Dir("", append(c.is, version("linuxfs.ver", livetest.NewVersion))...), nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+		livetest.WriteSquash(t, l.Path("linuxfs.old"), livetest.Dir("", append(was(), version("linuxfs.ver", former))...), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+		systest.Must(t, os.Mkdir(l.Path("work"), 0o755))
+		livetest.BuildRootfs(t, l.Path("work/rootfs"), livetest.Dir("", mark(".wh.a"), livetest.Dir("d", mark(".wh..wh..opq"), f("z", "3")), version("rootfs.ver", former)))
+		err := livetest.Restamp(t, livetest.Env(t, codec.Auto), l.Dir, "work")
 		var conflicts *rebase.Conflicts
 		switch {
 		case c.want != "":
@@ -325,7 +267,7 @@ func TestRestampAufs(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		got := slices.Sorted(maps.Keys(flat(t, setTree(t, l.dir, "work"))))
+		got := slices.Sorted(maps.Keys(flat(t, setTree(t, l.Dir, "work"))))
 		if s := strings.Join(got, " "); s != "b d d/z" {
 			t.Errorf("%s: shows %s", name, s)
 		}

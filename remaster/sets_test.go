@@ -12,6 +12,7 @@ import (
 
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/readback"
 	"relive/remaster/rebase"
 	"relive/remaster/refusal"
@@ -28,12 +29,12 @@ import (
 // not at all; recovery leads to the state before or after.
 func TestSetsCrash(t *testing.T) {
 	t.Parallel()
-	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
-	was, is := dir("", dir("etc"), f("a", "1")), dir("", dir("etc"), f("a", "1"), f("b", "2"))
+	f := func(name, content string) *tree.Node { return livetest.File(name, []byte(content)) }
+	was, is := livetest.Dir("", livetest.Dir("etc"), f("a", "1")), livetest.Dir("", livetest.Dir("etc"), f("a", "1"), f("b", "2"))
 	start := systest.TempDir(t)
-	systest.Must(t, os.Rename(restampDir(t, was, is, merging(dir("", dir("etc"), f("c", "3")))), start+"/antiX"))
-	write(t, start+"/antiX/work/homefs", text(4, 5000), 0o600)
-	write(t, start+"/beside/homefs", text(5, 5000), 0o600)
+	systest.Must(t, os.Rename(livetest.RestampDir(t, was, is, livetest.Merging(livetest.Dir("", livetest.Dir("etc"), f("c", "3")))), start+"/antiX"))
+	livetest.Write(t, start+"/antiX/work/homefs", livetest.Text(4, 5000), 0o600)
+	livetest.Write(t, start+"/beside/homefs", livetest.Text(5, 5000), 0o600)
 	for _, name := range []string{"antiX/work/rootfs.old", "beside/rootfs", "beside/rootfs.old"} {
 		systest.CopyFile(t, start+"/antiX/work/rootfs", start+"/"+name)
 	}
@@ -80,7 +81,7 @@ func TestSetsCrash(t *testing.T) {
 		}), []string{"antiX/work", "new"}},
 		"reset":        {func(e *job.Env, d string) error { return reset(e, d, "work") }, nil},
 		"reset beside": {func(e *job.Env, d string) error { return reset(e, d, "../beside") }, nil},
-		"restamp":      {func(e *job.Env, d string) error { return restamp(t, e, d+"/antiX", "work") }, nil},
+		"restamp":      {func(e *job.Env, d string) error { return livetest.Restamp(t, e, d+"/antiX", "work") }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -89,25 +90,25 @@ func TestSetsCrash(t *testing.T) {
 				systest.Run(t, "cp", "-a", "--sparse=always", start+"/.", d)
 				return d
 			}
-			try := func(d string, n int) (*dying, error) {
-				e, disk := environment(t, codec.Auto), &dying{left: n, noLink: c.dirs == nil}
+			try := func(d string, n int) (*livetest.Dying, error) {
+				e, disk := livetest.Env(t, codec.Auto), &livetest.Dying{Left: n, NoLink: c.dirs == nil}
 				e.Disk = disk
 				return disk, c.run(e, d)
 			}
-			before, d := sums(t, start), copyOf()
+			before, d := livetest.Sums(t, start), copyOf()
 			whole, err := try(d, 1<<20)
 			systest.Must(t, err)
-			after := sums(t, d)
-			if maps.Equal(before, after) || whole.done < 3 {
-				t.Fatalf("nothing was changed: %d", whole.done)
+			after := livetest.Sums(t, d)
+			if maps.Equal(before, after) || whole.Done < 3 {
+				t.Fatalf("nothing was changed: %d", whole.Done)
 			}
 			met := map[bool]int{}
-			for n := range whole.done {
+			for n := range whole.Done {
 				d := copyOf()
-				if _, err := try(d, n); !errors.Is(err, errPower) {
+				if _, err := try(d, n); !errors.Is(err, livetest.ErrPower) {
 					t.Fatalf("after %d changes: %v", n, err)
 				}
-				now := sums(t, d)
+				now := livetest.Sums(t, d)
 				for _, dir := range c.dirs {
 					if in := below(now, dir); !maps.Equal(in, below(before, dir)) && !maps.Equal(in, below(after, dir)) {
 						t.Errorf("cut off after %d changes: in %s is %v", n, dir, in)
@@ -123,7 +124,7 @@ func TestSetsCrash(t *testing.T) {
 						t.Errorf("cut off after %d changes: recovery: %v", n, err)
 					}
 				}
-				now = sums(t, d)
+				now = livetest.Sums(t, d)
 				if !maps.Equal(now, before) && !maps.Equal(now, after) {
 					t.Errorf("cut off after %d changes: then there is %v", n, now)
 				}
@@ -152,29 +153,29 @@ func below(sums map[string]string, dir string) map[string]string {
 // them is zeros, and a copy that changed on the disk is found out.
 func TestSetCloneSparse(t *testing.T) {
 	t.Parallel()
-	l := craft(t, dir("", dir("etc")), nil, likeMksquashfs(codec.Gzip, 128<<10))
-	f, err := os.Create(l.path("homefs"))
+	l := livetest.Craft(t, livetest.Dir("", livetest.Dir("etc")), nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	f, err := os.Create(l.Path("homefs"))
 	systest.Must(t, err)
 	systest.Must(t, f.Truncate(150<<20))
 	for _, at := range []int64{0, 1 << 20, 50<<20 + 4096, 150<<20 - 100} {
-		_, err := f.WriteAt(noise(uint64(at), 100), at)
+		_, err := f.WriteAt(livetest.Noise(uint64(at), 100), at)
 		systest.Must(t, err)
 	}
 	_, err = f.WriteAt(make([]byte, 1<<20), 100<<20)
 	systest.Must(t, errors.Join(err, f.Close()))
-	e := environment(t, codec.Auto)
-	p, err := sets.Clone(t.Context(), e, l.dir, "new", "")
+	e := livetest.Env(t, codec.Auto)
+	p, err := sets.Clone(t.Context(), e, l.Dir, "new", "")
 	systest.Must(t, err)
 	if p.Need > 4<<20 {
 		t.Errorf("%d bytes needed", p.Need)
 	}
 	systest.Must(t, p.Run(t.Context()))
-	systest.Run(t, "cmp", l.path("homefs"), l.path("new/homefs"))
-	if n := systest.Output(t, "du", "-k", l.path("new/homefs")); strings.Fields(n)[0] > "9" && len(strings.Fields(n)[0]) > 3 {
+	systest.Run(t, "cmp", l.Path("homefs"), l.Path("new/homefs"))
+	if n := systest.Output(t, "du", "-k", l.Path("new/homefs")); strings.Fields(n)[0] > "9" && len(strings.Fields(n)[0]) > 3 {
 		t.Errorf("the copy takes %s KiB", n)
 	}
 	for _, off := range []int64{1<<20 + 50, 60 << 20, 150<<20 - 1} {
-		p, err := sets.Clone(t.Context(), e, l.dir, "spoiled", "")
+		p, err := sets.Clone(t.Context(), e, l.Dir, "spoiled", "")
 		systest.Must(t, err)
 		err = p.Run(written.WithFault(t.Context(), func(f *os.File) error {
 			b := make([]byte, 1)
@@ -189,7 +190,7 @@ func TestSetCloneSparse(t *testing.T) {
 			t.Errorf("a changed byte at %d: %v", off, err)
 		}
 	}
-	st, err := os.Stat(filepath.Join(l.dir, "new"))
+	st, err := os.Stat(filepath.Join(l.Dir, "new"))
 	if err != nil || st.Mode().Perm() != 0o755 {
 		t.Errorf("%v %v", st, err)
 	}
@@ -200,15 +201,15 @@ func TestSetCloneSparse(t *testing.T) {
 func TestSetsOnStick(t *testing.T) {
 	systest.NeedTools(t, "mke2fs")
 	t.Parallel()
-	f := func(name, content string) *tree.Node { return file(name, []byte(content)) }
-	was, is := dir("", dir("etc"), f("a", "1")), dir("", dir("etc"), f("a", "1"), f("b", "2"))
+	f := func(name, content string) *tree.Node { return livetest.File(name, []byte(content)) }
+	was, is := livetest.Dir("", livetest.Dir("etc"), f("a", "1")), livetest.Dir("", livetest.Dir("etc"), f("a", "1"), f("b", "2"))
 	d := systest.TempDir(t)
-	systest.Must(t, os.Rename(restampDir(t, was, is, merging(dir("", dir("etc"), f("c", "3")))), d+"/antiX"))
-	write(t, d+"/play/homefs", text(5, 5000), 0o600)
-	write(t, d+"/boot/grub/grub.cfg", []byte("menuentry play {\n\tlinux /antiX/vmlinuz persist_home pdir=/play\n}\n"), 0o644)
+	systest.Must(t, os.Rename(livetest.RestampDir(t, was, is, livetest.Merging(livetest.Dir("", livetest.Dir("etc"), f("c", "3")))), d+"/antiX"))
+	livetest.Write(t, d+"/play/homefs", livetest.Text(5, 5000), 0o600)
+	livetest.Write(t, d+"/boot/grub/grub.cfg", []byte("menuentry play {\n\tlinux /antiX/vmlinuz persist_home pdir=/play\n}\n"), 0o644)
 	stick := systest.TempDir(t) + "/stick.img"
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, stick, "64M")
-	e := environment(t, codec.Auto)
+	e := livetest.Env(t, codec.Auto)
 	l, err := live.OpenOnStick(t.Context(), e, stick, "", live.AnySet())
 	systest.Must(t, err)
 	list, err := sets.List(t.Context(), e, l)
@@ -223,7 +224,7 @@ func TestSetsOnStick(t *testing.T) {
 	if l, err = live.OpenOnStick(t.Context(), e, stick, "", live.WithSet("work")); err != nil {
 		t.Fatal(err)
 	}
-	if readFile(t, l.Merged, "c") != "3" {
+	if livetest.ReadFile(t, l.Merged, "c") != "3" {
 		t.Error("the set is not laid over the base")
 	}
 	_, err = rebase.NewRestamp(t.Context(), e, l, rebase.RestampOptions{})
@@ -242,11 +243,11 @@ func TestSetCloneShared(t *testing.T) {
 	image := systest.Blank(t, 160<<20)
 	systest.Run(t, "mkfs.btrfs", "-q", image)
 	mnt, _ := systest.Mount(t, "btrfs", "loop", image)
-	small := craft(t, dir("", dir("etc")), nil, likeMksquashfs(codec.Gzip, 128<<10))
-	write(t, mnt+"/antiX/homefs", noise(3, 60<<20), 0o600)
-	systest.CopyFile(t, small.path("linuxfs"), mnt+"/antiX/linuxfs")
+	small := livetest.Craft(t, livetest.Dir("", livetest.Dir("etc")), nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	livetest.Write(t, mnt+"/antiX/homefs", livetest.Noise(3, 60<<20), 0o600)
+	systest.CopyFile(t, small.Path("linuxfs"), mnt+"/antiX/linuxfs")
 	systest.Run(t, "sync", "-f", mnt)
-	e := environment(t, codec.Auto)
+	e := livetest.Env(t, codec.Auto)
 	for _, name := range []string{"../one", "two", "three", "four"} {
 		p, err := sets.Clone(t.Context(), e, mnt+"/antiX", name, "")
 		systest.Must(t, err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"relive/remaster/compact"
+	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/rollback"
 	"relive/tree/systest"
@@ -38,63 +39,63 @@ func stepped(t testing.TB, before, after string, steps []string) string {
 // TestLiveBootSteps: with several images over each other, a boot shows the same
 // system whatever steps of a compaction are done.
 func TestLiveBootSteps(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	t.Parallel()
-	d := &debian{frugal: frugal{t: t, dir: systest.TempDir(t)}, over: "persistence", names: [2]string{"rw", "work"}, unions: []string{"/ ."},
-		images: []string{"live/10-addon.squashfs", "live/20-more.squashfs", "live/filesystem.squashfs"}}
-	for i, name := range d.images {
-		squashed(t, d.path(name), func(dir string) {
+	d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "persistence", Names: [2]string{"rw", "work"}, Unions: []string{"/ ."},
+		Images: []string{"live/10-addon.squashfs", "live/20-more.squashfs", "live/filesystem.squashfs"}}
+	for i, name := range d.Images {
+		livetest.Squashed(t, d.Path(name), func(dir string) {
 			for _, f := range []string{"both", "etc/changed", "etc/gone"} {
-				write(t, dir+"/"+f, []byte(name), 0o644)
+				livetest.Write(t, dir+"/"+f, []byte(name), 0o644)
 			}
-			write(t, dir+"/usr/share/db"+name[5:7], text(uint64(i), 50_000), 0o644)
+			livetest.Write(t, dir+"/usr/share/db"+name[5:7], livetest.Text(uint64(i), 50_000), 0o644)
 			if i > 0 {
-				write(t, dir+"/usr/two", []byte(name), 0o644)
+				livetest.Write(t, dir+"/usr/two", []byte(name), 0o644)
 			}
 		})
 	}
 	p := systest.TempDir(t)
-	write(t, p+"/persistence.conf", []byte("/ union,source=.\n"), 0o644)
-	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, d.path("persistence"), "16M")
-	mnt, drop := d.mounted(false)
-	write(t, mnt+"/etc/changed", []byte("changed"), 0o600)
+	livetest.Write(t, p+"/persistence.conf", []byte("/ union,source=.\n"), 0o644)
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, d.Path("persistence"), "16M")
+	mnt, drop := d.Mounted(false)
+	livetest.Write(t, mnt+"/etc/changed", []byte("changed"), 0o600)
 	systest.Must(t, os.Remove(mnt+"/etc/gone"))
 	drop()
-	want, drop := d.shown()
+	want, drop := d.Shown()
 	drop()
 	before := systest.TempDir(t) + "/m"
-	systest.Run(t, "cp", "-a", "--sparse=always", d.dir, before)
+	systest.Run(t, "cp", "-a", "--sparse=always", d.Dir, before)
 	check := func(from, to string, steps []string) {
 		t.Helper()
 		for n := range len(steps) + 1 {
 			c := *d
-			c.dir = stepped(t, from, to, steps[:n])
-			got, drop := c.shown()
-			sameTree(t, "before", "after the steps "+strings.Join(steps[:n], "; "), want, got)
+			c.Dir = stepped(t, from, to, steps[:n])
+			got, drop := c.Shown()
+			livetest.SameTree(t, "before", "after the steps "+strings.Join(steps[:n], "; "), want, got)
 			drop()
 		}
 	}
-	res := d.compact(compact.Options{KeepOld: 1})
+	res := d.Compact(compact.Options{KeepOld: 1})
 	after := systest.TempDir(t) + "/m"
-	systest.Run(t, "cp", "-a", "--sparse=always", d.dir, after)
+	systest.Run(t, "cp", "-a", "--sparse=always", d.Dir, after)
 	check(before, after, res.Plan.Steps)
 
 	// The same on the way back, from a system with other changes.
-	mnt, drop = d.mounted(false)
-	write(t, mnt+"/etc/gone", []byte("back"), 0o600)
-	write(t, mnt+"/etc/changed", []byte("once more"), 0o600)
+	mnt, drop = d.Mounted(false)
+	livetest.Write(t, mnt+"/etc/gone", []byte("back"), 0o600)
+	livetest.Write(t, mnt+"/etc/changed", []byte("once more"), 0o600)
 	drop()
-	plan, err := rollback.New(t.Context(), environment(t, 0), d.dir)
+	plan, err := rollback.New(t.Context(), livetest.Env(t, 0), d.Dir)
 	systest.Must(t, err)
 	steps := plan.Steps
 	from := systest.TempDir(t) + "/m"
-	systest.Run(t, "cp", "-a", "--sparse=always", d.dir, from)
+	systest.Run(t, "cp", "-a", "--sparse=always", d.Dir, from)
 	systest.Must(t, plan.Run(t.Context()))
 	for n := 1; n <= len(steps); n++ {
 		c := *d
-		c.dir = stepped(t, from, d.dir, steps[:n])
-		got, drop := c.shown()
-		sameTree(t, "the former state", "after the steps "+strings.Join(steps[:n], "; "), want, got)
+		c.Dir = stepped(t, from, d.Dir, steps[:n])
+		got, drop := c.Shown()
+		livetest.SameTree(t, "the former state", "after the steps "+strings.Join(steps[:n], "; "), want, got)
 		drop()
 	}
 }
@@ -104,61 +105,61 @@ func TestLiveBootSteps(t *testing.T) {
 func TestLiveBootUnlisted(t *testing.T) {
 	systest.NeedTools(t, "mksquashfs")
 	t.Parallel()
-	l := &frugal{t: t, dir: systest.TempDir(t)}
+	l := &livetest.Live{T: t, Dir: systest.TempDir(t)}
 	for _, name := range []string{"addon", "filesystem", "other"} {
-		squashed(t, l.path("live/"+name+".squashfs"), func(dir string) {
-			write(t, dir+"/etc/which", []byte(name), 0o644)
-			write(t, dir+"/etc/"+name, []byte(name), 0o644)
+		livetest.Squashed(t, l.Path("live/"+name+".squashfs"), func(dir string) {
+			livetest.Write(t, dir+"/etc/which", []byte(name), 0o644)
+			livetest.Write(t, dir+"/etc/"+name, []byte(name), 0o644)
 		})
 	}
-	write(t, l.path("live/filesystem.module"), []byte("filesystem.squashfs\naddon.squashfs\n"), 0o644)
-	want := manifestOf(t, openTree(t, l.dir, ""))
-	l.compact(compact.Options{KeepOld: 1, BlockSize: 1 << 20})
-	sameManifest(t, want, manifestOf(t, openTree(t, l.dir, "")))
-	p, err := rollback.New(t.Context(), environment(t, 0), l.dir)
+	livetest.Write(t, l.Path("live/filesystem.module"), []byte("filesystem.squashfs\naddon.squashfs\n"), 0o644)
+	want := livetest.ManifestOf(t, livetest.OpenTree(t, l.Dir, ""))
+	l.Compact(compact.Options{KeepOld: 1, BlockSize: 1 << 20})
+	livetest.SameManifest(t, want, livetest.ManifestOf(t, livetest.OpenTree(t, l.Dir, "")))
+	p, err := rollback.New(t.Context(), livetest.Env(t, 0), l.Dir)
 	systest.Must(t, err)
 	systest.Must(t, p.Run(t.Context()))
-	sameManifest(t, want, manifestOf(t, openTree(t, l.dir, "")))
+	livetest.SameManifest(t, want, livetest.ManifestOf(t, livetest.OpenTree(t, l.Dir, "")))
 }
 
 // TestLiveBootDirectory: persistence in a directory is emptied, kept, rotated
 // and brought back.
 func TestLiveBootDirectory(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	t.Parallel()
-	l := &frugal{t: t, dir: systest.TempDir(t)}
-	squashed(t, l.path("live/filesystem.squashfs"), func(dir string) {
-		write(t, dir+"/etc/which", []byte("base"), 0o644)
-		write(t, dir+"/home/x", []byte("base"), 0o644)
+	l := &livetest.Live{T: t, Dir: systest.TempDir(t)}
+	livetest.Squashed(t, l.Path("live/filesystem.squashfs"), func(dir string) {
+		livetest.Write(t, dir+"/etc/which", []byte("base"), 0o644)
+		livetest.Write(t, dir+"/home/x", []byte("base"), 0o644)
 	})
-	write(t, l.path("persistence/persistence.conf"), []byte("/ union\n/home union,source=h\n/srv\n"), 0o644)
+	livetest.Write(t, l.Path("persistence/persistence.conf"), []byte("/ union\n/home union,source=h\n/srv\n"), 0o644)
 	for _, d := range []string{"rw", "work", "h/rw", "h/work"} {
-		systest.Must(t, os.MkdirAll(l.path("persistence/"+d), 0o755))
+		systest.Must(t, os.MkdirAll(l.Path("persistence/"+d), 0o755))
 	}
 	var states []map[string]string
 	shown := func() map[string]string {
-		root := openTree(t, l.dir, "")
-		return map[string]string{"which": readFile(t, root, "etc/which"), "x": readFile(t, root, "home/x")}
+		root := livetest.OpenTree(t, l.Dir, "")
+		return map[string]string{"which": livetest.ReadFile(t, root, "etc/which"), "x": livetest.ReadFile(t, root, "home/x")}
 	}
 	for _, word := range []string{"one", "two", "three"} {
-		write(t, l.path("persistence/rw/etc/which"), []byte(word), 0o644)
-		write(t, l.path("persistence/h/rw/x"), []byte(word), 0o644)
+		livetest.Write(t, l.Path("persistence/rw/etc/which"), []byte(word), 0o644)
+		livetest.Write(t, l.Path("persistence/h/rw/x"), []byte(word), 0o644)
 		states = append(states, shown())
-		l.compact(compact.Options{KeepOld: 2})
+		l.Compact(compact.Options{KeepOld: 2})
 		if got := shown(); got["which"] != word || got["x"] != word {
 			t.Errorf("after the compaction of %s: %v", word, got)
 		}
-		if s := l.status(); !s.Overlay.Empty {
+		if s := l.Status(); !s.Overlay.Empty {
 			t.Errorf("the overlay is not empty: %+v", s.Overlay)
 		}
 	}
 	for _, name := range []string{"persistence/rw.old.2/etc/which", "persistence/h/rw.old/x", "live/filesystem.squashfs.old.2"} {
-		if _, err := os.Stat(l.path(name)); err != nil {
+		if _, err := os.Stat(l.Path(name)); err != nil {
 			t.Error(err)
 		}
 	}
-	write(t, l.path("persistence/rw/etc/which"), []byte("four"), 0o644)
-	p, err := rollback.New(t.Context(), environment(t, 0), l.dir)
+	livetest.Write(t, l.Path("persistence/rw/etc/which"), []byte("four"), 0o644)
+	p, err := rollback.New(t.Context(), livetest.Env(t, 0), l.Dir)
 	systest.Must(t, err)
 	systest.Must(t, p.Run(t.Context()))
 	if got := shown(); got["which"] != "three" || got["x"] != "three" || len(states) != 3 {
@@ -170,9 +171,9 @@ func TestLiveBootDirectory(t *testing.T) {
 // before the work.
 func TestOutputPlaces(t *testing.T) {
 	t.Parallel()
-	l := small(t)
-	l.refused(compact.Options{Output: systest.TempDir(t), Force: true}, "is a directory")
-	if _, err := l.plan(compact.Options{Output: systest.TempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || refusal.Hint(err) == "" {
+	l := livetest.Small(t)
+	l.Refused(compact.Options{Output: systest.TempDir(t), Force: true}, "is a directory")
+	if _, err := l.Plan(compact.Options{Output: systest.TempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || refusal.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
 }
