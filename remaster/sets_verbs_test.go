@@ -149,7 +149,7 @@ func TestSetVerbs(t *testing.T) {
 			systest.Run(t, "cp", "-a", root+"/upper", ram)
 			drop()
 			systest.Must(t, os.Mkdir(ram+"/work", 0o755))
-			y := &livetest.Dynamic{Live: s.Live, Ram: ram}
+			y := &livetest.Dynamic{Live: s.Live, RAM: ram}
 			y.Run(func(mnt string) {
 				systest.Must(t, os.RemoveAll(mnt+"/usr/share/deep"))
 				livetest.Write(t, mnt+"/usr/share/deep/anew", livetest.Text(41, 700), 0o644)

@@ -113,7 +113,7 @@ func TestDoctorLossy(t *testing.T) {
 	y := packaged(t)
 	bad := livetest.Duplicate(t, y.Dir)
 	root, drop := systest.Mount(t, "ext4", "loop", bad+"/rootfs")
-	systest.Run(t, "rsync", "-a", "--delete-excluded", y.Ram+"/", root+"/")
+	systest.Run(t, "rsync", "-a", "--delete-excluded", y.RAM+"/", root+"/")
 	drop()
 	d := diagnose(t, bad)
 	if got := livetest.Kinds(d); got != "capability-lost links-split marks-lost removed-package-shows upgraded-package-shows" {
@@ -125,7 +125,7 @@ func TestDoctorLossy(t *testing.T) {
 			t.Errorf("%s: %q", kind, got)
 		}
 	}
-	livetest.Save(t, y.Dir, y.Ram, save.Options{KeepOld: 1})
+	livetest.Save(t, y.Dir, y.RAM, save.Options{KeepOld: 1})
 	d = diagnose(t, y.Dir)
 	if len(d.Findings) > 0 || len(d.Notes) != 2 || !strings.Contains(d.Notes[0], "rootfs.old") || !strings.Contains(d.Notes[1], "no init") {
 		t.Errorf("after relive save: %+v %q", d.Findings, d.Notes)
@@ -136,7 +136,7 @@ func TestDoctorLossy(t *testing.T) {
 func TestDoctorLayer(t *testing.T) {
 	t.Parallel()
 	y := packaged(t)
-	livetest.Save(t, y.Dir, y.Ram, save.Options{})
+	livetest.Save(t, y.Dir, y.RAM, save.Options{})
 	in := func(upper bool, fn func(root string)) func(dir string) {
 		return func(dir string) {
 			root, drop := systest.Mount(t, "ext4", "loop", dir+"/rootfs")
@@ -179,8 +179,8 @@ func TestDoctorLayer(t *testing.T) {
 		"interrupted-run": func(dir string) {
 			e, disk := livetest.Env(t, codec.Auto), &livetest.Dying{Left: 3}
 			e.Disk = disk
-			livetest.Write(t, y.Ram+"/upper/etc/changed", []byte("so that there is something to save"), 0o644)
-			if _, err := livetest.TrySave(t, e, dir, y.Ram, save.Options{}); !errors.Is(err, livetest.ErrPower) {
+			livetest.Write(t, y.RAM+"/upper/etc/changed", []byte("so that there is something to save"), 0o644)
+			if _, err := livetest.TrySave(t, e, dir, y.RAM, save.Options{}); !errors.Is(err, livetest.ErrPower) {
 				t.Fatal(err)
 			}
 		},

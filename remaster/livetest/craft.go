@@ -21,6 +21,7 @@ func Dir(name string, kids ...*tree.Node) *tree.Node {
 	return d
 }
 
+// File is a file like that.
 func File(name string, content []byte) *tree.Node {
 	f := tree.NewFile(name, 0o644, content)
 	f.Mtime = tree.Time{Sec: 1_600_000_001}
@@ -79,6 +80,7 @@ func Craft(t testing.TB, base, root *tree.Node, o squash.WriteOptions) *Live {
 	return l
 }
 
+// BuildRootfs writes a tree as the ext4 image of a rootfs.
 func BuildRootfs(t testing.TB, path string, root *tree.Node) {
 	t.Helper()
 	f, err := os.Create(path)
@@ -111,12 +113,13 @@ func ManyFiles(n int) (out []*tree.Node) {
 	return out
 }
 
+// Small is a small live directory that needs no root to make.
 func Small(t testing.TB) *Live {
 	t.Helper()
 	return Craft(t, SmallBase(), SmallUpper(), LikeMksquashfs(codec.Gzip, 128<<10))
 }
 
-// SmallBase is a small system that needs no root to make.
+// SmallBase is the base of Small, with more in its root.
 func SmallBase(more ...*tree.Node) *tree.Node {
 	return Dir("", append(more, Etc("linuxfs.ver", File("passwd", []byte("root\n"))),
 		Dir("usr", File("big", Text(1, 400_000)), File("tool", Text(2, 3000))),
@@ -124,6 +127,7 @@ func SmallBase(more ...*tree.Node) *tree.Node {
 			Dir("log", File("syslog", Text(5, 9000)), Dir("samba", File("log", []byte("s"))))))...)
 }
 
+// SmallUpper is the rootfs of Small.
 func SmallUpper() *tree.Node {
 	return Overlaid(Etc("rootfs.ver", File("new", []byte("new\n"))), Dir("usr", Whiteout("tool")), Dir("var", Dir("cache", File("c.deb", []byte("c")))))
 }

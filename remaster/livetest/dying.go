@@ -16,6 +16,7 @@ import (
 	"relive/tree/systest"
 )
 
+// ErrPower is what every change meets after the power was cut.
 var ErrPower = errors.New("the power is cut")
 
 // Dying is the host's file system until a number of changes is done; then
@@ -37,6 +38,7 @@ func (d *Dying) change(fn func() error) error {
 	return fn()
 }
 
+// WriteFile is that of swap.OS; it also sees the commit point go by.
 func (d *Dying) WriteFile(path string, data []byte) error {
 	if bytes.Contains(data, []byte(`"committed"`)) {
 		d.Commit = d.Done
@@ -44,26 +46,32 @@ func (d *Dying) WriteFile(path string, data []byte) error {
 	return d.change(func() error { return d.OS.WriteFile(path, data) })
 }
 
+// CopyFile is that of swap.OS.
 func (d *Dying) CopyFile(from, to string) error {
 	return d.change(func() error { return d.OS.CopyFile(from, to) })
 }
 
+// Mkdir is that of swap.OS.
 func (d *Dying) Mkdir(path string) error {
 	return d.change(func() error { return d.OS.Mkdir(path) })
 }
 
+// SetMeta is that of swap.OS.
 func (d *Dying) SetMeta(path string, info swap.FileInfo) error {
 	return d.change(func() error { return d.OS.SetMeta(path, info) })
 }
 
+// Rename is that of swap.OS.
 func (d *Dying) Rename(from, to string) error {
 	return d.change(func() error { return d.OS.Rename(from, to) })
 }
 
+// Exchange is that of swap.OS.
 func (d *Dying) Exchange(a, b string) error {
 	return d.change(func() error { return d.OS.Exchange(a, b) })
 }
 
+// Link is that of swap.OS, unless there are no links.
 func (d *Dying) Link(from, to string) error {
 	if d.NoLink {
 		return swap.ErrNoSupport
@@ -71,6 +79,7 @@ func (d *Dying) Link(from, to string) error {
 	return d.change(func() error { return d.OS.Link(from, to) })
 }
 
+// Remove is that of swap.OS.
 func (d *Dying) Remove(path string) error {
 	return d.change(func() error { return d.OS.Remove(path) })
 }

@@ -11,7 +11,7 @@ import (
 // RAM and written to there.
 type Dynamic struct {
 	Live
-	Ram     string
+	RAM     string
 	Options string
 }
 
@@ -21,12 +21,12 @@ func DynamicOf(t testing.TB, d, options string, fn func(mnt string)) *Dynamic {
 	t.Helper()
 	base := systest.TempDir(t) + "/base"
 	systest.Run(t, "mksquashfs", d, base, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-	y := &Dynamic{Live: *NewLive(t, base), Ram: systest.MemDir(t), Options: options}
+	y := &Dynamic{Live: *NewLive(t, base), RAM: systest.MemDir(t), Options: options}
 	y.Boot(false, fn)
 	root, drop := systest.Mount(t, "ext4", "loop,ro", y.Path("rootfs"))
-	systest.Run(t, "cp", "-a", root+"/upper", y.Ram)
+	systest.Run(t, "cp", "-a", root+"/upper", y.RAM)
 	drop()
-	systest.Must(t, os.Mkdir(y.Ram+"/work", 0o755))
+	systest.Must(t, os.Mkdir(y.RAM+"/work", 0o755))
 	return y
 }
 
@@ -34,7 +34,7 @@ func DynamicOf(t testing.TB, d, options string, fn func(mnt string)) *Dynamic {
 func (y *Dynamic) Run(fn func(mnt string)) {
 	y.T.Helper()
 	lower, dropLower := systest.Mount(y.T, "squashfs", "loop,ro", y.Path("linuxfs"))
-	o := "lowerdir=" + lower + ",upperdir=" + y.Ram + "/upper,workdir=" + y.Ram + "/work"
+	o := "lowerdir=" + lower + ",upperdir=" + y.RAM + "/upper,workdir=" + y.RAM + "/work"
 	if y.Options != "" {
 		o += "," + y.Options
 	}

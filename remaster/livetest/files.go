@@ -14,6 +14,7 @@ import (
 	"relive/tree/systest"
 )
 
+// Write makes a file with that content and mode, and the directories above it.
 func Write(t testing.TB, path string, content []byte, perm os.FileMode) {
 	t.Helper()
 	systest.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
@@ -21,7 +22,7 @@ func Write(t testing.TB, path string, content []byte, perm os.FileMode) {
 	systest.Must(t, os.Chmod(path, perm)) // past the umask
 }
 
-// Hashes gives the sum, mode and time of every file of a directory.
+// Hashes returns the sum, mode and time of every file of a directory.
 func Hashes(t testing.TB, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -29,7 +30,7 @@ func Hashes(t testing.TB, dir string) string {
 	return b.String()
 }
 
-// WriteSums writes what hashes gives.
+// WriteSums writes what Hashes returns.
 func WriteSums(t testing.TB, w io.Writer, dir string) {
 	t.Helper()
 	systest.Must(t, tree.WriteManifest(t.Context(), w, OpenDir(t, dir), tree.ManifestOptions{NoHash: true}))
@@ -43,7 +44,7 @@ func WriteSums(t testing.TB, w io.Writer, dir string) {
 	}))
 }
 
-// Sums gives the sum of each file below a directory.
+// Sums returns the sum of each file below a directory.
 func Sums(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -71,11 +72,13 @@ func Duplicate(t testing.TB, from string) string {
 	return to
 }
 
+// Has reports whether there is something at a path.
 func Has(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
 
+// Stat is os.Stat of what must be there.
 func Stat(t testing.TB, path string) os.FileInfo {
 	t.Helper()
 	st, err := os.Stat(path)
@@ -83,13 +86,14 @@ func Stat(t testing.TB, path string) os.FileInfo {
 	return st
 }
 
-// SameButRootTime compares hashes but for the time of the directory itself.
+// SameButRootTime compares two results of Hashes but for the time of the directory itself.
 func SameButRootTime(a, b string) bool {
 	_, a, _ = strings.Cut(a, "\n")
 	_, b, _ = strings.Cut(b, "\n")
 	return a == b
 }
 
+// HasWarning reports whether any of the warnings says that.
 func HasWarning(all []string, part string) bool {
 	return strings.Contains(strings.Join(all, "\n"), part)
 }
@@ -105,7 +109,7 @@ func MergedKeys[V any](of ...map[string]V) map[string]bool {
 	return out
 }
 
-// Lsattr gives the letters of a file's flags that are asked for.
+// Lsattr returns the letters of a file's flags that are asked for.
 func Lsattr(t testing.TB, path, letters string) string {
 	t.Helper()
 	shown, _, _ := strings.Cut(systest.Output(t, "lsattr", "-d", path), " ")

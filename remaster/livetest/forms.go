@@ -16,6 +16,7 @@ type Form struct {
 	Over string        // the image, "" for directories
 }
 
+// Form is the medium as one of Forms.
 func (m *Medium) Form() *Form {
 	s := &Form{Dir: m.Dir, Boot: func(fn func(string)) { m.Boot(false, fn) }, View: m.View}
 	if m.Kind == "image" {
@@ -24,6 +25,7 @@ func (m *Medium) Form() *Form {
 	return s
 }
 
+// Form is the medium as one of Forms.
 func (d *Debian) Form() *Form {
 	return &Form{Dir: d.Dir, Over: d.Path(d.Over), View: func() string {
 		// A tree of a directory has nothing of what is mounted in it.

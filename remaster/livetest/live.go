@@ -16,7 +16,7 @@ func NeedKernel(t testing.TB) {
 	systest.NeedFilesystems(t, "squashfs", "ext4", "overlay")
 }
 
-// live is a live directory.
+// Live is a live directory; what its methods mount and run is as antiX has it.
 type Live struct {
 	T   testing.TB
 	Dir string
@@ -24,6 +24,7 @@ type Live struct {
 	Options string
 }
 
+// Path is that of a file in the directory.
 func (l *Live) Path(name string) string { return filepath.Join(l.Dir, name) }
 
 // NewLive makes a live directory with that base and an empty rootfs made by
@@ -39,6 +40,7 @@ func NewLive(t testing.TB, base string, mkfs ...string) *Live {
 	return l
 }
 
+// Mkfs makes an empty rootfs, with these arguments of mke2fs.
 func (l *Live) Mkfs(args ...string) {
 	l.T.Helper()
 	args = append(append([]string{"-q", "-F", "-L", "rootfs"}, args...), l.Path("rootfs"), "48M")

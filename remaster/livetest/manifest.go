@@ -30,6 +30,7 @@ func ManifestFile(t testing.TB, path string) map[string]tree.Entry {
 	return readManifest(t, z)
 }
 
+// ManifestOf is the manifest of a tree, by path.
 func ManifestOf(t testing.TB, root *tree.Node) map[string]tree.Entry {
 	t.Helper()
 	var b bytes.Buffer

@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"testing"
 
-	"relive/remaster/compact"
 	"relive/remaster/doctor"
 	"relive/remaster/job"
 	"relive/remaster/live"
@@ -16,9 +15,7 @@ import (
 	"relive/remaster/refusal"
 	"relive/remaster/reset"
 	"relive/remaster/resize"
-	"relive/remaster/rollback"
 	"relive/remaster/save"
-	"relive/remaster/status"
 	"relive/remaster/synchome"
 	"relive/remaster/update"
 	"relive/squash/codec"
@@ -33,81 +30,16 @@ func Env(t testing.TB, mode codec.Mode) *job.Env {
 	return &job.Env{Library: lib, Jobs: 2, Tool: "relive test"}
 }
 
-// KeepOne is what the command line compacts with.
-func KeepOne() compact.Options { return compact.Options{KeepOld: 1} }
+// Phases is a job.Progress that is called with the name of each phase.
+type Phases func(name string)
 
-// Plan plans a compaction of the directory; it is closed with the test.
-func (l *Live) Plan(o compact.Options) (*compact.Plan, error) {
-	l.T.Helper()
-	e := Env(l.T, codec.Auto)
-	opened, err := live.Open(l.T.Context(), e, l.Dir)
-	if err != nil {
-		return nil, err
-	}
-	l.T.Cleanup(func() { opened.Close() })
-	return compact.New(l.T.Context(), e, opened, o)
-}
+// Phase calls p.
+func (p Phases) Phase(name string, _ int64) { p(name) }
 
-// Compact compacts the directory, which must succeed.
-func (l *Live) Compact(o compact.Options) *compact.Result {
-	l.T.Helper()
-	p, err := l.Plan(o)
-	if err != nil {
-		l.T.Fatalf("plan: %v (hint: %s)", err, refusal.Hint(err))
-	}
-	res, err := p.Run(l.T.Context())
-	if err != nil {
-		l.T.Fatalf("compact: %v (hint: %s)", err, refusal.Hint(err))
-	}
-	return res
-}
+// Done does nothing.
+func (Phases) Done(int64) {}
 
-// Refused plans a compaction that must be refused, with a hint, and must leave
-// the directory as it is.
-func (l *Live) Refused(o compact.Options, fact string) {
-	l.T.Helper()
-	before := Hashes(l.T, l.Dir)
-	_, err := l.Plan(o)
-	r, ok := refusal.Is(err)
-	switch {
-	case !ok:
-		l.T.Errorf("not refused, but: %v", err)
-	case !strings.Contains(r.Fact, fact):
-		l.T.Errorf("refused with %q, which does not say %q", r.Fact, fact)
-	case r.Hint == "":
-		l.T.Errorf("refused with %q and no hint", r.Fact)
-	}
-	if after := Hashes(l.T, l.Dir); after != before {
-		l.T.Errorf("the directory was changed\nfrom\n%s\nto\n%s", before, after)
-	}
-}
-
-// Status gives the directory's status.
-func (l *Live) Status() *status.Status {
-	l.T.Helper()
-	e := Env(l.T, codec.Auto)
-	opened, err := live.Open(l.T.Context(), e, l.Dir)
-	systest.Must(l.T, err)
-	defer opened.Close()
-	s, err := status.Of(l.T.Context(), e, opened)
-	systest.Must(l.T, err)
-	return s
-}
-
-func StatusOf(t testing.TB, dir string) *status.Status {
-	t.Helper()
-	return (&Live{T: t, Dir: dir}).Status()
-}
-
-func (l *Live) Rollback() {
-	l.T.Helper()
-	p, err := rollback.New(l.T.Context(), Env(l.T, codec.Auto), l.Dir)
-	if err != nil {
-		l.T.Fatalf("rollback: %v (hint: %s)", err, refusal.Hint(err))
-	}
-	systest.Must(l.T, p.Run(l.T.Context()))
-}
-
+// KeepRules are the rules of these patterns.
 func KeepRules(t testing.TB, patterns ...string) (rules []reset.Rule) {
 	t.Helper()
 	for _, p := range patterns {
@@ -118,7 +50,7 @@ func KeepRules(t testing.TB, patterns ...string) (rules []reset.Rule) {
 	return rules
 }
 
-// reset resets a live directory, which must succeed.
+// Reset resets a live directory, which must succeed.
 func Reset(t testing.TB, dir string, o reset.Options) *reset.Result {
 	t.Helper()
 	e := Env(t, codec.Auto)
@@ -134,7 +66,10 @@ func Reset(t testing.TB, dir string, o reset.Options) *reset.Result {
 	return res
 }
 
-// resize resizes a directory, which must succeed.
+// Mebibytes is a size to resize to.
+func Mebibytes(mib int64) *resize.NewSize { return &resize.NewSize{Bytes: mib << 20} }
+
+// Resize resizes a directory, which must succeed.
 func Resize(t testing.TB, dir string, o resize.Options) resize.Summary {
 	t.Helper()
 	res, err := TryResize(t, Env(t, codec.Auto), dir, o)
@@ -154,8 +89,20 @@ func Resize(t testing.TB, dir string, o resize.Options) resize.Summary {
 	return res.Plan
 }
 
-func Mebibytes(mib int64) *resize.NewSize { return &resize.NewSize{Bytes: mib << 20} }
+// TryResize resizes a directory.
+func TryResize(t testing.TB, e *job.Env, dir string, o resize.Options) (*resize.Result, error) {
+	t.Helper()
+	opened, err := live.Open(t.Context(), e, dir)
+	systest.Must(t, err)
+	defer opened.Close()
+	p, err := resize.New(t.Context(), e, opened, o)
+	if err != nil {
+		return nil, err
+	}
+	return p.Run(t.Context())
+}
 
+// Save brings a layer into the rootfs of a live directory, which must succeed.
 func Save(t testing.TB, dir, from string, o save.Options) *save.Summary {
 	t.Helper()
 	s, err := TrySave(t, Env(t, codec.Auto), dir, from, o)
@@ -165,7 +112,7 @@ func Save(t testing.TB, dir, from string, o save.Options) *save.Summary {
 	return s
 }
 
-// save brings a layer into a rootfs.
+// TrySave brings a layer into the rootfs of a live directory.
 func TrySave(t testing.TB, e *job.Env, dir, from string, o save.Options) (*save.Summary, error) {
 	t.Helper()
 	l, err := live.Open(t.Context(), e, dir)
@@ -181,13 +128,7 @@ func TrySave(t testing.TB, e *job.Env, dir, from string, o save.Options) (*save.
 	return &p.Summary, p.Run(t.Context())
 }
 
-// Phases is called with the name of each phase.
-type Phases func(name string)
-
-func (p Phases) Phase(name string, _ int64) { p(name) }
-
-func (Phases) Done(int64) {}
-
+// SyncHome syncs the homes of a live directory, which must succeed.
 func SyncHome(t testing.TB, dir string, o synchome.Options) *synchome.Summary {
 	t.Helper()
 	o.KeepOld = 1
@@ -198,7 +139,22 @@ func SyncHome(t testing.TB, dir string, o synchome.Options) *synchome.Summary {
 	return s
 }
 
-// Restamp stamps a set, and gives the error of the plan.
+// TrySyncHome syncs the homes of a live directory.
+func TrySyncHome(t testing.TB, e *job.Env, dir string, o synchome.Options) (*synchome.Summary, error) {
+	t.Helper()
+	l, err := live.Open(t.Context(), e, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	p, err := synchome.New(t.Context(), e, l, o)
+	if err != nil {
+		return nil, err
+	}
+	return &p.Summary, p.Run(t.Context())
+}
+
+// Restamp brings a set to the base that is there now.
 func Restamp(t testing.TB, e *job.Env, dir, set string) error {
 	t.Helper()
 	l, err := live.Open(t.Context(), e, dir, live.WithSet(set))
@@ -228,7 +184,7 @@ func TryUpdate(t testing.TB, e *job.Env, dir, from string, o update.Options) (*u
 	return p.Run(t.Context())
 }
 
-// source opens where an update takes a base from.
+// OpenSource opens where an update takes a base from.
 func OpenSource(t testing.TB, e *job.Env, path string) (*live.Live, error) {
 	t.Helper()
 	if Stat(t, path).IsDir() {
@@ -237,6 +193,7 @@ func OpenSource(t testing.TB, e *job.Env, path string) (*live.Live, error) {
 	return live.OpenOnStick(t.Context(), e, path, "")
 }
 
+// Kinds are those of all findings, sorted.
 func Kinds(d *doctor.Diagnosis) string {
 	var out []string
 	for _, f := range d.Findings {
@@ -244,32 +201,4 @@ func Kinds(d *doctor.Diagnosis) string {
 	}
 	slices.Sort(out)
 	return strings.Join(out, " ")
-}
-
-// TryResize resizes a directory.
-func TryResize(t testing.TB, e *job.Env, dir string, o resize.Options) (*resize.Result, error) {
-	t.Helper()
-	opened, err := live.Open(t.Context(), e, dir)
-	systest.Must(t, err)
-	defer opened.Close()
-	p, err := resize.New(t.Context(), e, opened, o)
-	if err != nil {
-		return nil, err
-	}
-	return p.Run(t.Context())
-}
-
-// TrySyncHome syncs the homes of a live directory.
-func TrySyncHome(t testing.TB, e *job.Env, dir string, o synchome.Options) (*synchome.Summary, error) {
-	t.Helper()
-	l, err := live.Open(t.Context(), e, dir)
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	p, err := synchome.New(t.Context(), e, l, o)
-	if err != nil {
-		return nil, err
-	}
-	return &p.Summary, p.Run(t.Context())
 }

@@ -74,8 +74,8 @@ func TestSaveKernel(t *testing.T) {
 			}
 			var want *tree.Node
 			y.Run(func(mnt string) { want = livetest.OpenDir(t, livetest.Duplicate(t, mnt)) })
-			s := livetest.Save(t, y.Dir, y.Ram, save.Options{KeepOld: 1})
-			if s.Changes.Added == 0 || s.Changes.Deleted == 0 || s.Excluded.Entries < 2 || s.From != y.Ram+"/upper" || s.Before.Bytes == 0 || len(s.Held) != 0 {
+			s := livetest.Save(t, y.Dir, y.RAM, save.Options{KeepOld: 1})
+			if s.Changes.Added == 0 || s.Changes.Deleted == 0 || s.Excluded.Entries < 2 || s.From != y.RAM+"/upper" || s.Before.Bytes == 0 || len(s.Held) != 0 {
 				t.Errorf("%+v", s)
 			}
 			got := livetest.OpenDir(t, y.View())
@@ -88,7 +88,7 @@ func TestSaveKernel(t *testing.T) {
 			if options == "index=on" {
 				return
 			}
-			if s := livetest.Save(t, y.Dir, y.Ram+"/upper", save.Options{KeepOld: 1}); !s.UpToDate || s.Changes.Sum() != 0 {
+			if s := livetest.Save(t, y.Dir, y.RAM+"/upper", save.Options{KeepOld: 1}); !s.UpToDate || s.Changes.Sum() != 0 {
 				t.Errorf("again: %+v", s)
 			}
 			if y.Names() != "linuxfs rootfs rootfs.old" {
@@ -96,7 +96,7 @@ func TestSaveKernel(t *testing.T) {
 			}
 			// The layer itself, mark by mark.
 			root, _ := systest.Mount(t, "ext4", "loop,ro", y.Path("rootfs"))
-			livetest.Exactly(t, "layer in RAM", "layer saved", livetest.Without(t, livetest.OpenDir(t, y.Ram+"/upper"), drop...), livetest.OpenDir(t, root+"/upper"))
+			livetest.Exactly(t, "layer in RAM", "layer saved", livetest.Without(t, livetest.OpenDir(t, y.RAM+"/upper"), drop...), livetest.OpenDir(t, root+"/upper"))
 		})
 	}
 }
@@ -117,7 +117,7 @@ func TestSaveRandom(t *testing.T) {
 			}
 			want = livetest.OpenDir(t, livetest.Duplicate(t, mnt))
 		})
-		livetest.Save(t, y.Dir, y.Ram, save.Options{All: true, Grow: true, KeepOld: 1})
+		livetest.Save(t, y.Dir, y.RAM, save.Options{All: true, Grow: true, KeepOld: 1})
 		drop := []string{"lost+found", "etc/live/version/linuxfs.ver"}
 		livetest.Exactly(t, "in RAM", "saved", livetest.Without(t, want, drop...), livetest.Without(t, livetest.OpenDir(t, y.View()), drop...))
 		systest.Fsck(t, y.Path("rootfs"))
@@ -134,9 +134,9 @@ func TestSaveChanging(t *testing.T) {
 	y := newDynamic(t, "")
 	useRAM(y)
 	for _, name := range []string{"log/a", "log/b", "log/c"} {
-		livetest.Write(t, y.Ram+"/upper/"+name, []byte("first"), 0o600)
+		livetest.Write(t, y.RAM+"/upper/"+name, []byte("first"), 0o600)
 	}
-	systest.Must(t, os.Link(y.Ram+"/upper/log/a", y.Ram+"/upper/log/a2"))
+	systest.Must(t, os.Link(y.RAM+"/upper/log/a", y.RAM+"/upper/log/a2"))
 	e := livetest.Env(t, codec.Auto)
 	n := 0
 	e.Progress = livetest.Phases(func(name string) {
@@ -145,11 +145,11 @@ func TestSaveChanging(t *testing.T) {
 		}
 		n++
 		for _, f := range []string{"log/a", "log/b"} {
-			livetest.Write(t, y.Ram+"/upper/"+f, livetest.Noise(uint64(n), 5000+n), 0o640)
+			livetest.Write(t, y.RAM+"/upper/"+f, livetest.Noise(uint64(n), 5000+n), 0o640)
 		}
-		systest.Must(t, os.RemoveAll(y.Ram+"/upper/log/c"))
+		systest.Must(t, os.RemoveAll(y.RAM+"/upper/log/c"))
 	})
-	s, err := livetest.TrySave(t, e, y.Dir, y.Ram, save.Options{})
+	s, err := livetest.TrySave(t, e, y.Dir, y.RAM, save.Options{})
 	systest.Must(t, err)
 	if strings.Join(s.Held, " ") != "/log/a /log/a2 /log/b" {
 		t.Errorf("%q", s.Held)
@@ -175,7 +175,7 @@ func TestSaveChanging(t *testing.T) {
 	done := make(chan bool)
 	go func() {
 		for i := 0; !stop.Load(); i++ {
-			f, err := os.OpenFile(y.Ram+"/upper/log/b", os.O_WRONLY, 0)
+			f, err := os.OpenFile(y.RAM+"/upper/log/b", os.O_WRONLY, 0)
 			if err == nil {
 				_, _ = f.WriteAt([]byte{byte(i)}, int64(i%4096))
 				f.Close()
@@ -183,11 +183,11 @@ func TestSaveChanging(t *testing.T) {
 		}
 		close(done)
 	}()
-	livetest.Write(t, y.Ram+"/upper/log/b", livetest.Noise(9, 48<<20), 0o600)
+	livetest.Write(t, y.RAM+"/upper/log/b", livetest.Noise(9, 48<<20), 0o600)
 	before := livetest.Sums(t, y.Dir) // not times: the directory holds a scratch file for a moment
 	for try := 0; ; try++ {
 		d := livetest.Duplicate(t, y.Dir)
-		_, err = livetest.TrySave(t, livetest.Env(t, codec.Auto), d, y.Ram, save.Options{Grow: true})
+		_, err = livetest.TrySave(t, livetest.Env(t, codec.Auto), d, y.RAM, save.Options{Grow: true})
 		if err == nil && try < 5 {
 			continue // on a busy machine the writer may rest for long enough
 		}
@@ -201,7 +201,7 @@ func TestSaveChanging(t *testing.T) {
 	}
 	rule, err := exclude.ParsePattern("log/b", "test")
 	systest.Must(t, err)
-	livetest.Save(t, y.Dir, y.Ram, save.Options{Exclude: []exclude.Rule{rule}})
+	livetest.Save(t, y.Dir, y.RAM, save.Options{Exclude: []exclude.Rule{rule}})
 	stop.Store(true)
 	<-done
 }
@@ -249,7 +249,7 @@ func TestSaveRefused(t *testing.T) {
 	refused := func(fact string, o save.Options) {
 		t.Helper()
 		before := livetest.Hashes(t, y.Dir)
-		_, err := livetest.TrySave(t, livetest.Env(t, codec.Auto), y.Dir, y.Ram, o)
+		_, err := livetest.TrySave(t, livetest.Env(t, codec.Auto), y.Dir, y.RAM, o)
 		r, ok := refusal.Is(err)
 		if !ok || !strings.Contains(r.Fact, fact) || r.Hint == "" {
 			t.Errorf("%s: %v (hint %q)", fact, err, refusal.Hint(err))
@@ -258,23 +258,23 @@ func TestSaveRefused(t *testing.T) {
 			t.Error("it was changed")
 		}
 	}
-	big := y.Ram + "/upper/opt/big"
+	big := y.RAM + "/upper/opt/big"
 	livetest.Write(t, big, livetest.Noise(3, 50<<20), 0o644)
 	refused("has room for", save.Options{})
-	s := livetest.Save(t, y.Dir, y.Ram, save.Options{Grow: true, KeepOld: 1})
+	s := livetest.Save(t, y.Dir, y.RAM, save.Options{Grow: true, KeepOld: 1})
 	if s.Size <= s.OldSize || livetest.Stat(t, y.Path("rootfs")).Size() != s.Size {
 		t.Errorf("%+v", s)
 	}
 	systest.Must(t, os.Remove(big))
-	stamp := y.Ram + "/upper/etc/live/version/rootfs.ver"
+	stamp := y.RAM + "/upper/etc/live/version/rootfs.ver"
 	livetest.Write(t, stamp, []byte("==== 77777777777777777777777777777777\n"), 0o644)
 	refused("was written over another linuxfs", save.Options{})
 	systest.Must(t, os.Remove(stamp))
 	refused("holds no version id", save.Options{})
-	livetest.Write(t, y.Ram+"/upper/.wh..wh.aufs", nil, 0o400)
+	livetest.Write(t, y.RAM+"/upper/.wh..wh.aufs", nil, 0o400)
 	refused("a layer of aufs", save.Options{Force: true})
-	systest.Must(t, os.Remove(y.Ram+"/upper/.wh..wh.aufs"))
-	if s := livetest.Save(t, y.Dir, y.Ram, save.Options{Force: true}); len(s.Notes) == 0 {
+	systest.Must(t, os.Remove(y.RAM+"/upper/.wh..wh.aufs"))
+	if s := livetest.Save(t, y.Dir, y.RAM, save.Options{Force: true}); len(s.Notes) == 0 {
 		t.Error("no note")
 	}
 }
@@ -287,7 +287,7 @@ func TestSaveCrash(t *testing.T) {
 	run := func(d string, n int) (*livetest.Dying, error) {
 		e, disk := livetest.Env(t, codec.Auto), &livetest.Dying{Left: n}
 		e.Disk = disk
-		_, err := livetest.TrySave(t, e, d, y.Ram, save.Options{KeepOld: 1})
+		_, err := livetest.TrySave(t, e, d, y.RAM, save.Options{KeepOld: 1})
 		return disk, err
 	}
 	done := livetest.Duplicate(t, y.Dir)
@@ -338,15 +338,15 @@ func TestSavePlain(t *testing.T) {
 	var want *tree.Node
 	y.Run(func(mnt string) { want = livetest.OpenDir(t, livetest.Duplicate(t, mnt)) })
 	marked := livetest.Duplicate(t, y.Dir)
-	if s := livetest.Save(t, marked, y.Ram, save.Options{All: true}); !livetest.HasWarning(s.Notes, "--plain does without them") {
+	if s := livetest.Save(t, marked, y.RAM, save.Options{All: true}); !livetest.HasWarning(s.Notes, "--plain does without them") {
 		t.Errorf("no note of marks: %q", s.Notes)
 	}
 	o := save.Options{All: true, Plain: true}
-	if s := livetest.Save(t, y.Dir, y.Ram, o); livetest.HasWarning(s.Notes, "--plain") {
+	if s := livetest.Save(t, y.Dir, y.RAM, o); livetest.HasWarning(s.Notes, "--plain") {
 		t.Errorf("%q", s.Notes)
 	}
 	livetest.Exactly(t, "in RAM", "saved", want, livetest.Without(t, livetest.OpenDir(t, y.View()), "lost+found"))
-	if s := livetest.Save(t, y.Dir, y.Ram, o); !s.UpToDate {
+	if s := livetest.Save(t, y.Dir, y.RAM, o); !s.UpToDate {
 		t.Errorf("again: %+v", s)
 	}
 	lossy := func(dir string) *tree.Node {
