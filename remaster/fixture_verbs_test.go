@@ -24,7 +24,7 @@ import (
 // the kernel shows after each verb what is made by hand of that view.
 func TestFixtureVerbs(t *testing.T) {
 	livetest.NeedKernel(t)
-	const dir = "testdata/antix-mini"
+	const dir = "../testdata/antix-mini"
 	images, err := filepath.Glob(dir + "/*.img.zst")
 	systest.Must(t, err)
 	bases, err := filepath.Glob(dir + "/lower.*.sqfs")

@@ -15,7 +15,7 @@ import (
 // TestFixtures: directories whose merged view the kernel showed long ago fold
 // into bases that hold that view. This needs no root.
 func TestFixtures(t *testing.T) {
-	const dir = "testdata/antix-mini"
+	const dir = "../../testdata/antix-mini"
 	images, err := filepath.Glob(dir + "/*.img.zst")
 	systest.Must(t, err)
 	bases, err := filepath.Glob(dir + "/lower.*.sqfs")

@@ -15,14 +15,14 @@ import (
 // the manager wrote it (testdata/packages).
 var databases = map[string]func(t testing.TB, root, state string){
 	"rpm": func(t testing.TB, root, state string) {
-		livetest.Write(t, root+"/usr/lib/sysimage/rpm/rpmdb.sqlite", systest.Unpack(t, "testdata/packages/rpm-"+state+".sqlite.zst"), 0o644)
+		livetest.Write(t, root+"/usr/lib/sysimage/rpm/rpmdb.sqlite", systest.Unpack(t, "../../testdata/packages/rpm-"+state+".sqlite.zst"), 0o644)
 	},
 	"pacman": func(t testing.TB, root, state string) {
 		for _, name := range []string{"one-1-1", "two-1-1", "ping-1-1"} { // as pacman does it, one by one
 			systest.Must(t, os.RemoveAll(root+"/var/lib/pacman/local/"+name))
 		}
 		tar := systest.TempDir(t) + "/local.tar"
-		systest.UnpackTo(t, "testdata/packages/pacman-"+state+".tar.zst", tar)
+		systest.UnpackTo(t, "../../testdata/packages/pacman-"+state+".tar.zst", tar)
 		systest.Run(t, "tar", "-C", root, "-xf", tar)
 	},
 }
@@ -94,7 +94,7 @@ func TestDoctorManaged(t *testing.T) {
 			}
 			bad := &livetest.Live{T: t, Dir: livetest.Duplicate(t, y.Dir)}
 			root, drop := systest.Mount(t, "ext4", "loop", bad.Path("rootfs"))
-			systest.Run(t, "rsync", "-a", "--delete-excluded", y.Ram+"/", root+"/")
+			systest.Run(t, "rsync", "-a", "--delete-excluded", y.RAM+"/", root+"/")
 			drop()
 			check(bad.Dir, want)
 
@@ -110,7 +110,7 @@ func TestDoctorManaged(t *testing.T) {
 			delete(want, "package-capability-lost")
 			check(bad.Dir, want)
 
-			livetest.Save(t, y.Dir, y.Ram, save.Options{KeepOld: 1})
+			livetest.Save(t, y.Dir, y.RAM, save.Options{KeepOld: 1})
 			if d := diagnose(t, y.Dir); len(d.Findings) > 0 {
 				t.Errorf("after relive save: %+v", d.Findings)
 			}
@@ -132,7 +132,7 @@ func TestDoctorDatabase(t *testing.T) {
 	livetest.NeedKernel(t)
 	t.Parallel()
 	y := managedSystem(t, databases["rpm"])
-	livetest.Save(t, y.Dir, y.Ram, save.Options{KeepOld: 1})
+	livetest.Save(t, y.Dir, y.RAM, save.Options{KeepOld: 1})
 	good := livetest.Duplicate(t, y.Dir)
 	y.Boot(false, func(mnt string) {
 		b, err := os.ReadFile(mnt + "/usr/lib/sysimage/rpm/rpmdb.sqlite")
