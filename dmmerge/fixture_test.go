@@ -18,10 +18,10 @@ import (
 	"relive/tree/systest"
 )
 
-// image reads a compressed file of testdata.
+// image reads a compressed file of testdata/dm.
 func image(t testing.TB, name string) []byte {
 	t.Helper()
-	return systest.Unpack(t, filepath.Join("testdata", name+".img.zst"))
+	return systest.Unpack(t, filepath.Join("../testdata/dm", name+".img.zst"))
 }
 
 // content is bytes as a tree.Content, with holes where whole 4 KiB are zero.
@@ -93,7 +93,7 @@ type fixtureCase struct {
 
 func fixtures(t testing.TB) []fixtureCase {
 	t.Helper()
-	paths, err := filepath.Glob("testdata/*/case.json")
+	paths, err := filepath.Glob("../testdata/dm/*/case.json")
 	if err != nil || len(paths) != 10 {
 		t.Fatal(len(paths), err)
 	}
@@ -162,7 +162,7 @@ func toString(n uint64) string {
 
 // TestForged holds the reader against the kernel's verdicts on forged COWs.
 func TestForged(t *testing.T) {
-	b, err := os.ReadFile("testdata/forged/verdicts.json")
+	b, err := os.ReadFile("../testdata/dm/forged/verdicts.json")
 	if err != nil {
 		t.Fatal(err)
 	}

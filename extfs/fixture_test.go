@@ -15,10 +15,15 @@ import (
 	"relive/tree/systest"
 )
 
-// fixture reads an image of testdata.
+// fixture reads an image: a seed of fuzzing is of this package, others are of the
+// fixtures that packages share.
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
-	return systest.Unpack(t, filepath.Join("testdata", name+".img.zst"))
+	dir := "../testdata/antix-mini"
+	if strings.HasPrefix(name, "seed-") {
+		dir = "testdata"
+	}
+	return systest.Unpack(t, filepath.Join(dir, name+".img.zst"))
 }
 
 func openBytes(t testing.TB, img []byte, opts ...Option) *FS {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
@@ -59,21 +60,21 @@ func (b *booted) mounted() (lay func(options string) (string, func(), error), dr
 	}
 	var lowers []string
 	for _, name := range b.images {
-		if !has(filepath.Join(b.dir, name)) {
+		if !livetest.Has(filepath.Join(b.dir, name)) {
 			continue
 		}
 		at, d := systest.Mount(b.t, "squashfs", "loop,ro", filepath.Join(b.dir, name))
 		drops = append(drops, d)
-		if b.inner != "" && has(filepath.Join(at, b.inner)) {
+		if b.inner != "" && livetest.Has(filepath.Join(at, b.inner)) {
 			at, d = systest.Mount(b.t, "ext4", "loop,ro,noload", filepath.Join(at, b.inner))
 			drops = append(drops, d)
 		}
 		lowers = append(lowers, at)
 	}
 	root := filepath.Join(b.dir, b.over)
-	used := has(root) && (b.need == "" || has(filepath.Join(b.dir, b.need)))
+	used := livetest.Has(root) && (b.need == "" || livetest.Has(filepath.Join(b.dir, b.need)))
 	if used && b.ids {
-		l, err := live.Open(b.t.Context(), environment(b.t, codec.Auto), b.dir)
+		l, err := live.Open(b.t.Context(), livetest.Env(b.t, codec.Auto), b.dir)
 		systest.Must(b.t, err)
 		vids, err := l.VIDs()
 		systest.Must(b.t, errors.Join(err, l.Close()))
@@ -86,7 +87,7 @@ func (b *booted) mounted() (lay func(options string) (string, func(), error), dr
 	}
 	upper, work := filepath.Join(root, b.up), filepath.Join(root, b.work)
 	if used && !b.isImage {
-		used = has(upper) && has(work)
+		used = livetest.Has(upper) && livetest.Has(work)
 	}
 	return func(options string) (string, func(), error) {
 		if !used {
@@ -146,7 +147,7 @@ func (b *booted) state() string {
 			systest.Must(b.t, err)
 			fmt.Fprintln(h, sum)
 		case name != b.over:
-			writeSums(b.t, h, at)
+			livetest.WriteSums(b.t, h, at)
 		}
 	}
 	return string(h.Sum(nil))
@@ -259,7 +260,7 @@ func treeText(t testing.TB, root *tree.Node) string {
 // relives is what relive shows of the live directory, as a boot uses it.
 func (b *booted) relives() string {
 	b.t.Helper()
-	l, err := live.Open(b.t.Context(), environment(b.t, codec.Auto), b.livePath())
+	l, err := live.Open(b.t.Context(), livetest.Env(b.t, codec.Auto), b.livePath())
 	systest.Must(b.t, err)
 	defer l.Close()
 	vids, err := l.VIDs()

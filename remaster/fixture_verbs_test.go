@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/reset"
 	"relive/remaster/resize"
@@ -22,8 +23,8 @@ import (
 // TestFixtureVerbs: of directories whose merged view the kernel showed long ago,
 // the kernel shows after each verb what is made by hand of that view.
 func TestFixtureVerbs(t *testing.T) {
-	requireKernel(t)
-	const dir = "testdata/antix-mini"
+	livetest.NeedKernel(t)
+	const dir = "../testdata/antix-mini"
 	images, err := filepath.Glob(dir + "/*.img.zst")
 	systest.Must(t, err)
 	bases, err := filepath.Glob(dir + "/lower.*.sqfs")
@@ -35,60 +36,60 @@ func TestFixtureVerbs(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(img), ".img.zst")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			start := &frugal{t: t, dir: systest.TempDir(t)}
+			start := &livetest.Live{T: t, Dir: systest.TempDir(t)}
 			if strings.Contains(name, "metacopy") {
-				start.options = "redirect_dir=on,metacopy=on"
+				start.Options = "redirect_dir=on,metacopy=on"
 			}
-			systest.CopyFile(t, bases[i%len(bases)], start.path("linuxfs"))
-			systest.UnpackTo(t, img, start.path("rootfs"))
-			before := start.view()
-			sameManifest(t, manifestFile(t, filepath.Join(dir, name+".jsonl.gz")), manifestOf(t, openDir(t, before)))
-			base, _ := systest.Mount(t, "squashfs", "loop,ro", start.path("linuxfs"))
+			systest.CopyFile(t, bases[i%len(bases)], start.Path("linuxfs"))
+			systest.UnpackTo(t, img, start.Path("rootfs"))
+			before := start.View()
+			livetest.SameManifest(t, livetest.ManifestFile(t, filepath.Join(dir, name+".jsonl.gz")), livetest.ManifestOf(t, livetest.OpenDir(t, before)))
+			base, _ := systest.Mount(t, "squashfs", "loop,ro", start.Path("linuxfs"))
 			// Each gives the directory that holds what is to be there.
-			verbs := map[string]func(t *testing.T, l *frugal) string{
-				"resize": func(t *testing.T, l *frugal) string {
-					runResize(t, l.dir, resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMore, Bytes: 16 << 20}})
+			verbs := map[string]func(t *testing.T, l *livetest.Live) string{
+				"resize": func(t *testing.T, l *livetest.Live) string {
+					livetest.Resize(t, l.Dir, resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMore, Bytes: 16 << 20}})
 					return before
 				},
-				"reset": func(t *testing.T, l *frugal) string {
-					runReset(t, l.dir, reset.Options{Force: true, KeepOld: 1})
+				"reset": func(t *testing.T, l *livetest.Live) string {
+					livetest.Reset(t, l.Dir, reset.Options{Force: true, KeepOld: 1})
 					return base
 				},
-				"reset, all kept": func(t *testing.T, l *frugal) string {
-					runReset(t, l.dir, reset.Options{Force: true, Keep: keepRules(t, "**")})
+				"reset, all kept": func(t *testing.T, l *livetest.Live) string {
+					livetest.Reset(t, l.Dir, reset.Options{Force: true, Keep: livetest.KeepRules(t, "**")})
 					return before
 				},
-				"sync-home": func(t *testing.T, l *frugal) string {
-					hand := duplicate(t, before)
-					inHomes(t, l.path("homefs"), "", func(mnt string) {
-						write(t, mnt+"/anna/notes", []byte("new"), 0o600)
+				"sync-home": func(t *testing.T, l *livetest.Live) string {
+					hand := livetest.Duplicate(t, before)
+					livetest.InHomes(t, l.Path("homefs"), "", func(mnt string) {
+						livetest.Write(t, mnt+"/anna/notes", []byte("new"), 0o600)
 						systest.Must(t, os.Link(mnt+"/anna/notes", mnt+"/anna/linked"))
 						systest.Run(t, "cp", "-a", mnt+"/.", homeOf(t, hand))
 					})
 					systest.Must(t, os.RemoveAll(hand+"/home/lost+found"))
-					mustSync(t, l.dir, synchome.Options{NoDelete: true, Force: true, Grow: true})
+					livetest.SyncHome(t, l.Dir, synchome.Options{NoDelete: true, Force: true, Grow: true})
 					return hand
 				},
-				"save": func(t *testing.T, l *frugal) string {
+				"save": func(t *testing.T, l *livetest.Live) string {
 					ram := systest.MemDir(t)
-					root, drop := systest.Mount(t, "auto", "loop", l.path("rootfs"))
+					root, drop := systest.Mount(t, "auto", "loop", l.Path("rootfs"))
 					systest.Run(t, "cp", "-a", root+"/upper", ram)
 					drop()
-					systest.Must(t, os.Remove(l.path("rootfs")))
-					l.mkfs("-t", "ext4", "-b", "4096")
-					mustSave(t, l.dir, ram, save.Options{All: true, Force: true})
+					systest.Must(t, os.Remove(l.Path("rootfs")))
+					l.Mkfs("-t", "ext4", "-b", "4096")
+					livetest.Save(t, l.Dir, ram, save.Options{All: true, Force: true})
 					return before
 				},
-				"rebase": func(t *testing.T, l *frugal) string {
-					newer, hand := duplicate(t, base), duplicate(t, before)
+				"rebase": func(t *testing.T, l *livetest.Live) string {
+					newer, hand := livetest.Duplicate(t, base), livetest.Duplicate(t, before)
 					for _, d := range []string{newer, hand} {
-						write(t, d+"/newer/and deeper/file", text(3, 70_000), 0o640)
+						livetest.Write(t, d+"/newer/and deeper/file", livetest.Text(3, 70_000), 0o640)
 						systest.Run(t, "touch", "-d", "@1700000000", d+"/newer/and deeper/file")
 					}
 					onto := systest.TempDir(t) + "/base"
 					systest.Run(t, "mksquashfs", newer, onto, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
-					e := environment(t, codec.Auto)
-					opened, err := live.Open(t.Context(), e, l.dir)
+					e := livetest.Env(t, codec.Auto)
+					opened, err := live.Open(t.Context(), e, l.Dir)
 					systest.Must(t, err)
 					defer opened.Close()
 					from, err := opened.OpenBase(e, onto)
@@ -109,14 +110,14 @@ func TestFixtureVerbs(t *testing.T) {
 			}
 			slices.Sort(names)
 			for _, verb := range names {
-				l := &frugal{t: t, dir: duplicate(t, start.dir), options: start.options}
+				l := &livetest.Live{T: t, Dir: livetest.Duplicate(t, start.Dir), Options: start.Options}
 				hand := verbs[verb](t, l)
-				systest.Fsck(t, l.path("rootfs"))
+				systest.Fsck(t, l.Path("rootfs"))
 				// Directories that something is made in get another time by hand.
 				timeless := func(root *tree.Node) *tree.Node {
-					return untimed(without(t, root, append([]string{"lost+found", "etc/live"}, stamps...)...))
+					return livetest.Untimed(livetest.Without(t, root, append([]string{"lost+found", "etc/live"}, livetest.Stamps...)...))
 				}
-				same(t, "by hand", verb+", by the kernel", timeless(openDir(t, hand)), timeless(openDir(t, l.view())), tree.CompareOptions{Links: true})
+				livetest.Same(t, "by hand", verb+", by the kernel", timeless(livetest.OpenDir(t, hand)), timeless(livetest.OpenDir(t, l.View())), tree.CompareOptions{Links: true})
 			}
 		})
 	}

@@ -17,6 +17,7 @@ import (
 	"relive/remaster/compact"
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/readback"
 	"relive/remaster/rebase"
 	"relive/remaster/reset"
@@ -200,10 +201,10 @@ func (v *flipped) test(t *testing.T, met map[string]bool) {
 			n++
 			return fault(n-1, f)
 		})
-		return v.run(ctx, environment(t, codec.Auto), dir)
+		return v.run(ctx, livetest.Env(t, codec.Auto), dir)
 	}
 	var files []map[string]int64
-	whole := duplicate(t, v.dir)
+	whole := livetest.Duplicate(t, v.dir)
 	systest.Must(t, run(whole, func(_ int, f *os.File) error {
 		r, err := imageRegions(f)
 		files = append(files, r)
@@ -246,27 +247,27 @@ func (v *flipped) test(t *testing.T, met map[string]bool) {
 
 // flips are the verbs that write images and read them back.
 func flips(t *testing.T) []*flipped {
-	requireKernel(t)
-	all := showings(t, func(dir string) {
-		homesSystem(t, dir)
+	livetest.NeedKernel(t)
+	all := livetest.Forms(t, func(dir string) {
+		livetest.HomesSystem(t, dir)
 		systest.Run(t, "setfattr", "-n", "user.large", "-v", strings.Repeat("v", 900), dir+"/opt/tool")
 		systest.Must(t, os.Symlink(strings.Repeat("far/", 40), dir+"/opt/link"))
 		holes, err := os.Create(dir + "/opt/holes")
 		systest.Must(t, err)
 		for i := range int64(8) {
-			_, err := holes.WriteAt(noise(uint64(i), 4096), i*20480)
+			_, err := holes.WriteAt(livetest.Noise(uint64(i), 4096), i*20480)
 			systest.Must(t, err)
 		}
 		systest.Must(t, holes.Close())
 	})
 	antix := all["antiX"](t)
-	antix.boot(func(mnt string) {
-		useSmall(t, mnt)
+	antix.Boot(func(mnt string) {
+		livetest.UseSmall(t, mnt)
 		systest.Run(t, "setfattr", "-n", "user.large", "-v", strings.Repeat("w", 900), mnt+"/etc/new")
 		systest.Run(t, "cp", "--sparse=always", mnt+"/opt/holes", mnt+"/etc/holes")
 		systest.Must(t, os.Symlink(strings.Repeat("far/", 40), mnt+"/etc/link"))
 	})
-	inHomes(t, antix.dir+"/homefs", "", func(mnt string) { write(t, mnt+"/anna/notes", []byte("new"), 0o600) })
+	livetest.InHomes(t, antix.Dir+"/homefs", "", func(mnt string) { livetest.Write(t, mnt+"/anna/notes", []byte("new"), 0o600) })
 	opened := func(fn func(ctx context.Context, e *job.Env, l *live.Live) error) func(ctx context.Context, e *job.Env, dir string) error {
 		return func(ctx context.Context, e *job.Env, dir string) error {
 			l, err := live.Open(ctx, e, dir)
@@ -319,8 +320,8 @@ func flips(t *testing.T) []*flipped {
 	}
 	onto := systest.TempDir(t) + "/base"
 	newer := systest.TempDir(t)
-	smallSystem(t, newer)
-	write(t, newer+"/usr/share/since", text(11, 40_000), 0o644)
+	livetest.SmallSystem(t, newer)
+	livetest.Write(t, newer+"/usr/share/since", livetest.Text(11, 40_000), 0o644)
 	systest.Run(t, "mksquashfs", newer, onto, "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
 	updateWith := func(o update.Options) func(ctx context.Context, e *job.Env, dir string) error {
 		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
@@ -339,10 +340,10 @@ func flips(t *testing.T) []*flipped {
 		})
 	}
 	ram := systest.MemDir(t)
-	root, drop := systest.Mount(t, "ext4", "loop,ro", antix.dir+"/rootfs")
+	root, drop := systest.Mount(t, "ext4", "loop,ro", antix.Dir+"/rootfs")
 	systest.Run(t, "cp", "-a", root+"/upper", ram)
 	drop()
-	write(t, ram+"/upper/etc/newest", []byte("newest\n"), 0o644)
+	livetest.Write(t, ram+"/upper/etc/newest", []byte("newest\n"), 0o644)
 	systest.Must(t, os.Mkdir(ram+"/work", 0o755))
 	save := opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
 		p, err := save.New(ctx, e, l, ram, save.Options{KeepOld: 1, All: true, Force: true})
@@ -353,33 +354,33 @@ func flips(t *testing.T) []*flipped {
 		return p.Run(ctx)
 	})
 	medium := systest.TempDir(t)
-	systest.Run(t, "cp", "-a", "--sparse=always", antix.dir, medium+"/antiX")
-	write(t, medium+"/boot/grub/none", nil, 0o644)
+	systest.Run(t, "cp", "-a", "--sparse=always", antix.Dir, medium+"/antiX")
+	livetest.Write(t, medium+"/boot/grub/none", nil, 0o644)
 	system := systest.TempDir(t)
-	smallSystem(t, system)
+	livetest.SmallSystem(t, system)
 	inUse := func(kind string, bare bool) string {
-		m := liveOS(t).fill(system, kind, false, bare, "-comp", "gzip")
-		m.boot(false, func(mnt string) { useSmall(t, mnt) })
-		return m.dir
+		m := livetest.LiveOS(t).Fill(system, kind, false, bare, "-comp", "gzip")
+		m.Boot(false, func(mnt string) { livetest.UseSmall(t, mnt) })
+		return m.Dir
 	}
 	snapshot := inUse("dm", false)
 	return []*flipped{
-		{"compact", antix.dir, 1, compactAt(5)},
+		{"compact", antix.Dir, 1, compactAt(5)},
 		{"compact, a snapshot over an image in a SquashFS", snapshot, 0, compact},
 		{"compact, a snapshot over an image", inUse("dm", true), 0, compact},
 		{"compact, an image made anew in a SquashFS", inUse("image", false), 0, compact},
 		{"compact, an image made anew", inUse("image", true), 0, compact},
-		{"reset", antix.dir, 0, resetWith(reset.Options{Force: true, KeepOld: 1})},
-		{"reset, with something kept", antix.dir, 0, resetWith(reset.Options{Force: true, KeepOld: 1, Keep: keepRules(t, "/etc/new")})},
+		{"reset", antix.Dir, 0, resetWith(reset.Options{Force: true, KeepOld: 1})},
+		{"reset, with something kept", antix.Dir, 0, resetWith(reset.Options{Force: true, KeepOld: 1, Keep: livetest.KeepRules(t, "/etc/new")})},
 		{"reset of a snapshot", snapshot, 0, resetWith(reset.Options{Force: true, KeepOld: 1})},
-		{"resize", antix.dir, 1, resizeWith(resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
-		{"resize of the homes", antix.dir, 0, resizeWith(resize.Options{Home: &resize.NewSize{Kind: resize.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
+		{"resize", antix.Dir, 1, resizeWith(resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
+		{"resize of the homes", antix.Dir, 0, resizeWith(resize.Options{Home: &resize.NewSize{Kind: resize.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
 		{"resize of a snapshot", snapshot, 0, resizeWith(resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMin}, KeepOld: 1})},
-		{"sync-home", antix.dir, 0, homes(synchome.Options{KeepOld: 1, Force: true, NoDelete: true, Grow: true})},
-		{"sync-home --reverse", antix.dir, 0, homes(synchome.Options{KeepOld: 1, Reverse: true, Force: true})},
-		{"save", antix.dir, 0, save},
-		{"update, the overlay reset", antix.dir, 0, updateWith(update.Options{Overlay: update.OverlayReset})},
-		{"rebase", antix.dir, 0, updateWith(update.Options{Overlay: update.OverlayRebase, Rebase: rebase.Options{Prefer: rebase.PreferOverlay}})},
+		{"sync-home", antix.Dir, 0, homes(synchome.Options{KeepOld: 1, Force: true, NoDelete: true, Grow: true})},
+		{"sync-home --reverse", antix.Dir, 0, homes(synchome.Options{KeepOld: 1, Reverse: true, Force: true})},
+		{"save", antix.Dir, 0, save},
+		{"update, the overlay reset", antix.Dir, 0, updateWith(update.Options{Overlay: update.OverlayReset})},
+		{"rebase", antix.Dir, 0, updateWith(update.Options{Overlay: update.OverlayRebase, Rebase: rebase.Options{Prefer: rebase.PreferOverlay}})},
 		{"sets clone", medium, 0, func(ctx context.Context, e *job.Env, dir string) error {
 			p, err := sets.Clone(ctx, e, dir+"/antiX", "new", "default")
 			if err != nil {

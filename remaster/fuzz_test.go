@@ -13,6 +13,7 @@ import (
 	"relive/remaster/changes"
 	"relive/remaster/compact"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/status"
 	"relive/squash"
 	"relive/squash/codec"
@@ -27,12 +28,12 @@ func FuzzLiveDir(f *testing.F) {
 	inner := seeds + "/rootfs.img"
 	out, err := os.Create(inner)
 	systest.Must(f, err)
-	system := tree.NewDir("", 0o755, tree.NewDir("usr", 0o755, tree.NewFile("text", 0o644, text(1, 5000))))
+	system := tree.NewDir("", 0o755, tree.NewDir("usr", 0o755, tree.NewFile("text", 0o644, livetest.Text(1, 5000))))
 	_, err = mkfs.Build(context.Background(), out, system, mkfs.Options{Size: 1 << 20, BlockSize: 4096})
 	systest.Must(f, errors.Join(err, out.Close()))
 	image, err := os.ReadFile(inner)
 	systest.Must(f, err)
-	env := environment(f, codec.Go)
+	env := livetest.Env(f, codec.Go)
 	p, err := squash.NewPlan(f.Context(), tree.NewDir("", 0o755, tree.NewDir("LiveOS", 0o755, tree.NewFile("rootfs.img", 0o644, image))),
 		squash.WriteOptions{Library: env.Library, Codec: codec.DefaultOptions(codec.Gzip, 128<<10), BlockSize: 128 << 10})
 	systest.Must(f, err)
@@ -46,7 +47,7 @@ func FuzzLiveDir(f *testing.F) {
 	for at := 0; at < len(changed); at += 12288 {
 		changed[at+100] ^= 1
 	}
-	cow := cowOf(image, changed, 4096, 512<<10)
+	cow := livetest.COWOf(image, changed, 4096, 512<<10)
 	f.Add([]byte{})
 	f.Add([]byte{0, 0, 0, 12, 1})
 	f.Add([]byte{0, 0, 16, 8, 0xff, 0, 0, 32, 0, 7})

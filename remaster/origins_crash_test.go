@@ -15,6 +15,7 @@ import (
 	"relive/remaster/compact"
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/rebase"
 	"relive/remaster/refusal"
 	"relive/remaster/rollback"
@@ -107,7 +108,7 @@ func (b *booted) cut(when string, allowed map[string]string, run func(e *job.Env
 			met[what]++
 		}
 	}
-	e := environment(b.t, codec.Auto)
+	e := livetest.Env(b.t, codec.Auto)
 	e.Disk = &watching{look: look}
 	if err := run(e, b.livePath()); err != nil {
 		b.t.Fatalf("%s: %v (hint: %s)", when, err, refusal.Hint(err))
@@ -140,7 +141,7 @@ func firstDifferences(allowed map[string]string, text string) string {
 // it, the kernel shows the files of before or of after, under whatever options
 // it mounts the overlay with: no mark in it leads to another file.
 func TestOriginsCrash(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	for name, fill := range bootedMedia() {
 		for _, c := range []struct {
 			name, options string
@@ -194,7 +195,7 @@ func (b *booted) alone() string {
 // Astray reports what relive makes of the overlay's marks over a base.
 func (o *originsCrash) astray(base *booted) bool {
 	o.t.Helper()
-	e := environment(o.t, codec.Auto)
+	e := livetest.Env(o.t, codec.Auto)
 	l, err := live.Open(o.t.Context(), e, o.livePath())
 	systest.Must(o.t, err)
 	defer l.Close()
@@ -252,7 +253,7 @@ func (o *originsCrash) run() {
 	}
 	updateWith := func(how string) func(e *job.Env, live string) error {
 		return func(e *job.Env, live string) error {
-			_, err := tryUpdate(t, e, live, o.foreign.livePath(), update.Options{Overlay: how, KeepOld: 1,
+			_, err := livetest.TryUpdate(t, e, live, o.foreign.livePath(), update.Options{Overlay: how, KeepOld: 1,
 				Rebase: rebase.Options{Prefer: rebase.PreferOverlay, Grow: true}})
 			return err
 		}
@@ -260,7 +261,7 @@ func (o *originsCrash) run() {
 
 	// The base stays what it was to the overlay, which needs no other order.
 	c := o.copy()
-	met := c.cut("compact", allowed, compact(keepOne()))
+	met := c.cut("compact", allowed, compact(livetest.KeepOne()))
 	nested := strings.Contains(o.kind, "nested")
 	if met["before"] == 0 || !o.leans && !nested && !strings.Contains(o.kind, "modules") && met["old base alone"] > 0 {
 		t.Errorf("compact: %v", met)
@@ -283,10 +284,10 @@ func (o *originsCrash) run() {
 	}
 
 	c = o.copy()
-	stay := keepOne()
+	stay := livetest.KeepOne()
 	stay.NoReset = true
 	if o.leans {
-		err := compact(stay)(environment(t, codec.Auto), c.livePath())
+		err := compact(stay)(livetest.Env(t, codec.Auto), c.livePath())
 		if _, ok := refusal.Is(err); !ok {
 			t.Errorf("compact --no-reset: %v", err)
 		}
@@ -295,8 +296,8 @@ func (o *originsCrash) run() {
 		// The layer goes on, with marks of both bases.
 		c.use("redirect_dir=on", func(mnt string) {
 			top := filepath.Join(mnt, c.top)
-			write(t, top+"/b18", []byte("later\n"), 0o644)
-			write(t, top+"/a", []byte("later a\n"), 0o644)
+			livetest.Write(t, top+"/b18", []byte("later\n"), 0o644)
+			livetest.Write(t, top+"/a", []byte("later a\n"), 0o644)
 			systest.Must(t, os.Remove(top+"/b20"))
 			systest.Must(t, os.Rename(top+"/b25", top+"/b25.moved"))
 		})
@@ -314,7 +315,7 @@ func (o *originsCrash) run() {
 	}
 	for _, how := range kinds {
 		done := o.copy()
-		if err := updateWith(how)(environment(t, codec.Auto), done.livePath()); err != nil {
+		if err := updateWith(how)(livetest.Env(t, codec.Auto), done.livePath()); err != nil {
 			t.Fatalf("update --overlay %s: %v (hint: %s)", how, err, refusal.Hint(err))
 		}
 		after := maps.Clone(allowed)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"relive/remaster/livetest"
 	"relive/tree/systest"
 )
 
@@ -13,46 +14,46 @@ import (
 func originFiles(t testing.TB, dir, top string) {
 	t.Helper()
 	systest.Must(t, os.Chmod(dir, 0o755))
-	write(t, dir+"/usr/bin/sh", text(1, 9_000), 0o755)
-	write(t, dir+"/etc/hostname", []byte("live\n"), 0o644)
+	livetest.Write(t, dir+"/usr/bin/sh", livetest.Text(1, 9_000), 0o755)
+	livetest.Write(t, dir+"/etc/hostname", []byte("live\n"), 0o644)
 	for i := 11; i <= 40; i++ {
-		write(t, fmt.Sprintf("%s/%s/b%d", dir, top, i), fmt.Appendf(nil, "base b%d\n", i), 0o644)
+		livetest.Write(t, fmt.Sprintf("%s/%s/b%d", dir, top, i), fmt.Appendf(nil, "base b%d\n", i), 0o644)
 	}
 	for i := range 3 {
-		write(t, fmt.Sprintf("%s/%s/h%d-0", dir, top, i), fmt.Appendf(nil, "base linked %d\n", i), 0o640)
+		livetest.Write(t, fmt.Sprintf("%s/%s/h%d-0", dir, top, i), fmt.Appendf(nil, "base linked %d\n", i), 0o640)
 		for j := 1; j < 3; j++ {
 			systest.Must(t, os.Link(fmt.Sprintf("%s/%s/h%d-0", dir, top, i), fmt.Sprintf("%s/%s/h%d-%d", dir, top, i, j)))
 		}
 	}
 	systest.Must(t, os.Symlink("b11", dir+"/"+top+"/link"))
-	write(t, dir+"/"+top+"/dir/in", []byte("base in\n"), 0o644)
-	write(t, dir+"/"+top+"/dir/on", []byte("base on\n"), 0o644)
+	livetest.Write(t, dir+"/"+top+"/dir/in", []byte("base in\n"), 0o644)
+	livetest.Write(t, dir+"/"+top+"/dir/on", []byte("base on\n"), 0o644)
 }
 
 // originUse is what a user does to it. With links, names of linked files are
 // copied up, each for itself or all by an index; with moves, a directory moves.
 func originUse(t testing.TB, top string, links, moves bool) {
 	t.Helper()
-	write(t, top+"/a", []byte("mine a\n"), 0o644)
+	livetest.Write(t, top+"/a", []byte("mine a\n"), 0o644)
 	for _, i := range []int{15, 20, 25, 30} {
-		write(t, fmt.Sprintf("%s/b%d", top, i), fmt.Appendf(nil, "mine b%d\n", i), 0o644)
+		livetest.Write(t, fmt.Sprintf("%s/b%d", top, i), fmt.Appendf(nil, "mine b%d\n", i), 0o644)
 	}
 	systest.Must(t, os.Chmod(top+"/b16", 0o600))
 	systest.Must(t, os.Chown(top+"/b17", 5, 6))
 	systest.Must(t, os.Rename(top+"/b21", top+"/z21"))
 	systest.Must(t, os.Chmod(top+"/z21", 0o604))
 	systest.Must(t, os.Rename(top+"/b27", top+"/b27.orig"))
-	write(t, top+"/b27", []byte("mine again\n"), 0o644)
+	livetest.Write(t, top+"/b27", []byte("mine again\n"), 0o644)
 	systest.Must(t, os.Remove(top+"/b24"))
 	systest.Must(t, os.Remove(top+"/b26"))
-	write(t, top+"/b26", []byte("another\n"), 0o644)
+	livetest.Write(t, top+"/b26", []byte("another\n"), 0o644)
 	systest.Must(t, os.Lchown(top+"/link", 7, 8))
-	write(t, top+"/dir/in", []byte("mine in\n"), 0o644)
-	write(t, top+"/new/one", []byte("mine\n"), 0o644)
+	livetest.Write(t, top+"/dir/in", []byte("mine in\n"), 0o644)
+	livetest.Write(t, top+"/new/one", []byte("mine\n"), 0o644)
 	if links {
-		write(t, top+"/h0-1", []byte("mine of three\n"), 0o644)
-		write(t, top+"/h1-0", []byte("mine of two, first\n"), 0o644)
-		write(t, top+"/h1-2", []byte("mine of two, second\n"), 0o644)
+		livetest.Write(t, top+"/h0-1", []byte("mine of three\n"), 0o644)
+		livetest.Write(t, top+"/h1-0", []byte("mine of two, first\n"), 0o644)
+		livetest.Write(t, top+"/h1-2", []byte("mine of two, second\n"), 0o644)
 		for i := range 3 {
 			systest.Must(t, os.Chmod(fmt.Sprintf("%s/h2-%d", top, i), os.FileMode(0o600+i)))
 		}
@@ -74,7 +75,7 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 			systest.Must(t, os.MkdirAll(filepath.Join(d, name), 0o755))
 		}
 		for name, content := range files {
-			write(t, filepath.Join(d, name), []byte(content), 0o644)
+			livetest.Write(t, filepath.Join(d, name), []byte(content), 0o644)
 		}
 		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", d, path, "8M")
 	}
@@ -84,9 +85,9 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 		originFiles(t, d, top)
 		if foreign {
 			for i := range 3 {
-				write(t, fmt.Sprintf("%s/%s/aa%d", d, top, i), []byte("foreign\n"), 0o644)
+				livetest.Write(t, fmt.Sprintf("%s/%s/aa%d", d, top, i), []byte("foreign\n"), 0o644)
 			}
-			write(t, d+"/"+top+"/b12", []byte("foreign b12\n"), 0o644)
+			livetest.Write(t, d+"/"+top+"/b12", []byte("foreign b12\n"), 0o644)
 		}
 		return d
 	}
@@ -133,7 +134,7 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 				d := systest.TempDir(t)
 				systest.Must(t, os.Chmod(d, 0o755))
 				for i := 12; i < 34; i += 3 {
-					write(t, fmt.Sprintf("%s/etc/b%d", d, i), fmt.Appendf(nil, "module b%d\n", i), 0o644)
+					livetest.Write(t, fmt.Sprintf("%s/etc/b%d", d, i), fmt.Appendf(nil, "module b%d\n", i), 0o644)
 				}
 				b.images = append(b.images, "live/zz-more.squashfs") // live-boot lays the first uppermost
 				squashIt(t, b, d, b.images[1])
@@ -142,7 +143,7 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 				image(t, filepath.Join(b.dir, b.over), map[string]string{"persistence.conf": "/ union\n"}, b.up, b.work)
 				return b
 			}
-			write(t, b.dir+"/persistence/persistence.conf", []byte("/ union\n"), 0o644)
+			livetest.Write(t, b.dir+"/persistence/persistence.conf", []byte("/ union\n"), 0o644)
 			dirs(t, b)
 			return b
 		}

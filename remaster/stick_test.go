@@ -7,6 +7,7 @@ import (
 
 	"relive/remaster/compact"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/status"
 	"relive/squash/codec"
@@ -20,16 +21,16 @@ import (
 func TestStick(t *testing.T) {
 	systest.NeedTools(t, "mke2fs", "mksquashfs", "sfdisk", "mkfs.vfat", "mcopy")
 	sys := systest.TempDir(t)
-	write(t, sys+"/usr/share/big.db", text(1, 300_000), 0o644)
-	write(t, sys+"/etc/hostname", []byte("live\n"), 0o644)
-	m := liveOS(t).fill(sys, "dm", false, false, "-comp", "gzip")
-	was := m.image()
+	livetest.Write(t, sys+"/usr/share/big.db", livetest.Text(1, 300_000), 0o644)
+	livetest.Write(t, sys+"/etc/hostname", []byte("live\n"), 0o644)
+	m := livetest.LiveOS(t).Fill(sys, "dm", false, false, "-comp", "gzip")
+	was := m.Image()
 	changed := systest.TempDir(t) + "/changed.img"
 	systest.CopyFile(t, was, changed)
 	systest.Run(t, "debugfs", "-w", "-R", "write "+sys+"/etc/hostname /etc/added", changed)
-	m.store(was, changed)
-	a := small(t)
-	want := openTree(t, m.dir, "")
+	m.Store(was, changed)
+	a := livetest.Small(t)
+	want := livetest.OpenTree(t, m.Dir, "")
 
 	stick := systest.TempDir(t) + "/stick.img"
 	systest.Must(t, os.WriteFile(stick, nil, 0o644))
@@ -37,13 +38,13 @@ func TestStick(t *testing.T) {
 	systest.Run(t, "sh", "-c", "printf 'size=80M, type=c\\ntype=83\\n' | sfdisk -q -X dos "+stick)
 	fat, ext := systest.TempDir(t)+"/fat", systest.TempDir(t)+"/ext"
 	systest.Run(t, "mkfs.vfat", "-C", fat, "81920")
-	systest.Run(t, "mcopy", "-i", fat, "-s", m.dir, "::/LiveOS")
+	systest.Run(t, "mcopy", "-i", fat, "-s", m.Dir, "::/LiveOS")
 	d := systest.TempDir(t)
-	systest.Run(t, "cp", "-a", a.dir, d+"/antiX")
+	systest.Run(t, "cp", "-a", a.Dir, d+"/antiX")
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", d, ext, "110M")
 	systest.Run(t, "dd", "if="+fat, "of="+stick, "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none")
 	systest.Run(t, "dd", "if="+ext, "of="+stick, "bs=1M", "seek=81", "conv=notrunc,sparse", "status=none")
-	before := hashes(t, d)
+	before := livetest.Hashes(t, d)
 
 	s, err := live.OpenStick(t.Context(), stick)
 	systest.Must(t, err)
@@ -56,15 +57,15 @@ func TestStick(t *testing.T) {
 		t.Fatalf("found %s; problems %q", got, s.Problems)
 	}
 
-	e := environment(t, codec.Auto)
+	e := livetest.Env(t, codec.Auto)
 	_, err = live.OpenOnStick(t.Context(), e, stick, "")
 	if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, "1/LiveOS, 2/antiX") {
 		t.Errorf("two live systems: %v", err)
 	}
-	for on, want := range map[string]*tree.Node{"1": want, "2/antiX": openTree(t, a.dir, "")} {
+	for on, want := range map[string]*tree.Node{"1": want, "2/antiX": livetest.OpenTree(t, a.Dir, "")} {
 		l, err := live.OpenOnStick(t.Context(), e, stick, on)
 		systest.Must(t, err)
-		sameTree(t, "in a directory", "on a stick", want, l.Merged)
+		livetest.SameTree(t, "in a directory", "on a stick", want, l.Merged)
 		st, err := status.Of(t.Context(), e, l)
 		systest.Must(t, err)
 		if st.Overlay == nil || st.Overlay.Changes.Added == 0 || st.Compact.Refused == "" || st.Compact.Hint == "" {
@@ -83,10 +84,10 @@ func TestStick(t *testing.T) {
 			dir := systest.TempDir(t) + "/LiveOS"
 			systest.Must(t, os.Mkdir(dir, 0o755))
 			systest.Must(t, os.Rename(out, dir+"/squashfs.img"))
-			sameTree(t, "before", "the new base", want, openTree(t, dir, ""))
+			livetest.SameTree(t, "before", "the new base", want, livetest.OpenTree(t, dir, ""))
 		}
 	}
-	if hashes(t, d) != before {
+	if livetest.Hashes(t, d) != before {
 		t.Error("something was changed")
 	}
 }

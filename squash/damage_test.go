@@ -25,7 +25,7 @@ type patient struct {
 
 func newPatient(t testing.TB) *patient {
 	t.Helper()
-	b, err := os.ReadFile("testdata/plain.sqfs")
+	b, err := os.ReadFile(imagePath("plain"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,7 +424,7 @@ func TestNegativeDelta(t *testing.T) {
 // Where an image is cut, at every table and in the data, Open says so with both
 // lengths.
 func TestTruncated(t *testing.T) {
-	for _, image := range []string{"testdata/plain.sqfs", "testdata/lower.xz.sqfs"} {
+	for _, image := range []string{imagePath("plain"), imagePath("lower.xz")} {
 		b, err := os.ReadFile(image)
 		if err != nil {
 			t.Fatal(err)
@@ -460,7 +460,7 @@ func TestTruncated(t *testing.T) {
 // finding.
 func TestBitFlips(t *testing.T) {
 	t.Parallel()
-	for _, image := range []string{"testdata/plain.sqfs", "testdata/lower.xz.sqfs"} {
+	for _, image := range []string{imagePath("plain"), imagePath("lower.xz")} {
 		b, err := os.ReadFile(image)
 		if err != nil {
 			t.Fatal(err)

@@ -103,12 +103,12 @@ func kernelManifest(t testing.TB) map[string]line {
 // The images of one tree in four codecs show what the kernel showed.
 func TestFixtures(t *testing.T) {
 	want := kernelManifest(t)
-	images, err := filepath.Glob("testdata/lower.*.sqfs")
+	images, err := filepath.Glob(imagePath("lower.*"))
 	if err != nil || len(images) != 4 {
 		t.Fatalf("%d fixtures, %v", len(images), err)
 	}
 	for _, image := range images {
-		t.Run(strings.Split(image, ".")[1], func(t *testing.T) {
+		t.Run(strings.Split(filepath.Base(image), ".")[1], func(t *testing.T) {
 			t.Parallel()
 			r := openFile(t, image)
 			got := manifest(t, rootOf(t, r))

@@ -17,7 +17,7 @@ import (
 // its size can need.
 func FuzzImage(f *testing.F) {
 	for _, name := range smallImages {
-		b, err := os.ReadFile("testdata/" + name + ".sqfs")
+		b, err := os.ReadFile(imagePath(name))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func bounded(t *testing.T, b []byte) {
 
 // FuzzFormat decodes each on-disk structure and encodes it again.
 func FuzzFormat(f *testing.F) {
-	b, err := os.ReadFile("testdata/plain.sqfs")
+	b, err := os.ReadFile(imagePath("plain"))
 	if err != nil {
 		f.Fatal(err)
 	}

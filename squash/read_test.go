@@ -21,8 +21,17 @@ import (
 	"relive/tree/systest"
 )
 
-// smallImages are the images in testdata.
+// smallImages are the images that imagePath finds.
 var smallImages = []string{"plain", "lower.gzip", "lower.lz4", "lower.xz", "lower.zstd"}
+
+// imagePath is where an image is: those of one tree are of the fixtures that
+// packages share.
+func imagePath(name string) string {
+	if strings.HasPrefix(name, "lower.") {
+		return "../testdata/antix-mini/" + name + ".sqfs"
+	}
+	return "testdata/" + name + ".sqfs"
+}
 
 // regularFiles gives all regular files below a node, by path.
 func regularFiles(t testing.TB, root *tree.Node) map[string]*tree.Node {
@@ -49,7 +58,7 @@ func regularFiles(t testing.TB, root *tree.Node) map[string]*tree.Node {
 func TestRandomAccess(t *testing.T) {
 	t.Parallel()
 	for _, name := range smallImages {
-		b, err := os.ReadFile("testdata/" + name + ".sqfs")
+		b, err := os.ReadFile(imagePath(name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +125,7 @@ func TestRandomAccess(t *testing.T) {
 // The stored form of every file decodes to its content.
 func TestStored(t *testing.T) {
 	for _, name := range smallImages {
-		r := openFile(t, "testdata/"+name+".sqfs")
+		r := openFile(t, imagePath(name))
 		block := make([]byte, r.blockSize)
 		for p, n := range regularFiles(t, rootOf(t, r)) {
 			want, err := tree.ReadAll(n, 1<<30)
@@ -159,7 +168,7 @@ func TestStored(t *testing.T) {
 // there are not found.
 func TestLookup(t *testing.T) {
 	for _, name := range smallImages {
-		r := openFile(t, "testdata/"+name+".sqfs")
+		r := openFile(t, imagePath(name))
 		indexed := 0
 		var walk func(n *tree.Node)
 		walk = func(n *tree.Node) {
@@ -212,7 +221,7 @@ func (d plainDir) Children() ([]*tree.Node, error) {
 
 func TestFS(t *testing.T) {
 	for name, want := range map[string]string{"plain": "dir/sub/both", "lower.zstd": "bin/t00"} {
-		root := *rootOf(t, openFile(t, "testdata/"+name+".sqfs"))
+		root := *rootOf(t, openFile(t, imagePath(name)))
 		root.Dir = plainDir{root.Dir}
 		if err := fstest.TestFS(tree.FS(&root), want); err != nil {
 			t.Error(err)
@@ -222,7 +231,7 @@ func TestFS(t *testing.T) {
 
 // An image may lie anywhere in a file, with anything behind it.
 func TestOffset(t *testing.T) {
-	b, err := os.ReadFile("testdata/lower.xz.sqfs")
+	b, err := os.ReadFile(imagePath("lower.xz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +261,7 @@ func (f failing) ReadAt(p []byte, off int64) (int, error) {
 
 // A medium that fails is not a corrupt image, and its error comes through.
 func TestMediumError(t *testing.T) {
-	b, err := os.ReadFile("testdata/plain.sqfs")
+	b, err := os.ReadFile(imagePath("plain"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +285,7 @@ func TestPureCodecs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range smallImages {
-		b, err := os.ReadFile("testdata/" + name + ".sqfs")
+		b, err := os.ReadFile(imagePath(name))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 // The report is the same with any number of workers, and progress runs from
 // nothing to everything.
 func TestVerifyWorkers(t *testing.T) {
-	b, err := os.ReadFile("testdata/lower.gzip.sqfs")
+	b, err := os.ReadFile(imagePath("lower.gzip"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestVerifyCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	because := errors.New("enough")
 	cancel(because)
-	if _, err := Verify(ctx, openFile(t, "testdata/lower.gzip.sqfs"), VerifyOptions{}); !errors.Is(err, because) {
+	if _, err := Verify(ctx, openFile(t, imagePath("lower.gzip")), VerifyOptions{}); !errors.Is(err, because) {
 		t.Error(err)
 	}
 }

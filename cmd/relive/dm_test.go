@@ -21,7 +21,7 @@ import (
 	"relive/tree/systest"
 )
 
-// dmfixture NAME FILE unpacks an image of dmmerge's testdata.
+// dmfixture NAME FILE unpacks an image of testdata/dm.
 func dmFixtureCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: dmfixture NAME FILE")
@@ -29,7 +29,7 @@ func dmFixtureCommand(ts *testscript.TestScript, neg bool, args []string) {
 	// Scripts run in a directory of their own, the test where its package is.
 	dir, err := os.Getwd()
 	ts.Check(err)
-	p, err := os.ReadFile(filepath.Join(dir, "..", "..", "dmmerge", "testdata", args[0]+".img.zst"))
+	p, err := os.ReadFile(filepath.Join(dir, "..", "..", "testdata", "dm", args[0]+".img.zst"))
 	ts.Check(err)
 	d, err := zstd.NewReader(nil)
 	ts.Check(err)

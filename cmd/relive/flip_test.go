@@ -19,7 +19,7 @@ func TestDMFlips(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"cow", "origin"} {
-		f, err := os.Open("../../dmmerge/testdata/p8-multi/" + name + ".img.zst")
+		f, err := os.Open("../../testdata/dm/p8-multi/" + name + ".img.zst")
 		systest.Must(t, err)
 		d, err := zstd.NewReader(f)
 		systest.Must(t, err)

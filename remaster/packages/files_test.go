@@ -216,7 +216,7 @@ func FuzzMtree(f *testing.F) {
 
 func FuzzRPMFiles(f *testing.F) {
 	for _, state := range []string{"before", "now"} {
-		db := systest.Unpack(f, "../testdata/packages/rpm-"+state+".sqlite.zst")
+		db := systest.Unpack(f, "../../testdata/packages/rpm-"+state+".sqlite.zst")
 		root := system(f, map[string]string{"var/lib/rpm/rpmdb.sqlite": string(db)})
 		_, err := rpmHeaders(context.Background(), root, func(_ *List, b []byte) error {
 			f.Add(slices.Clone(b))

@@ -1,0 +1,10 @@
+package resize_test
+
+import (
+	"os"
+	"testing"
+
+	"relive/remaster/livetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(livetest.Main(m)) }
