@@ -282,8 +282,8 @@ func TestJournal(t *testing.T) {
 			t.Fatalf("cut at byte %d: %v", i, err)
 		}
 	}
-	if _, err := decodeJournal("j", bytes.Replace(b, []byte("journal 1"), []byte("journal 2"), 1)); !errors.Is(err, tree.ErrUnsupported) {
-		t.Errorf("version 2: %v", err)
+	if _, err := decodeJournal("j", bytes.Replace(b, []byte("journal 1"), []byte("journal 3"), 1)); !errors.Is(err, tree.ErrUnsupported) {
+		t.Errorf("version 3: %v", err)
 	}
 	for name, spoil := range map[string]func(j *journal){
 		"out of the directory":     func(j *journal) { j.Temps = []string{"../x.relive-tmp"} },
