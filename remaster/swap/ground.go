@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -309,11 +310,12 @@ func (g *ground) enter(volumes []Volume) (locks tree.Closers, err error) {
 
 // fits tells why the name of a volume is not what it should be in the directory.
 func (g *ground) fits(v *volume) (why, err error) {
-	alone := &ground{fsys: g.fsys, dir: g.dir}
 	if v.Dir == "" {
-		return alone.checkParents(v.Name), nil
+		others := *g
+		others.volumes = slices.DeleteFunc(slices.Clone(g.volumes), func(o volume) bool { return o.Name == v.Name })
+		return others.checkParents(v.Name), nil
 	}
-	_, err = g.fsys.Lstat(alone.path(v.Name))
+	_, err = g.fsys.Lstat(g.dir + "/" + v.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

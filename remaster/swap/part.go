@@ -198,31 +198,36 @@ func (g *ground) missing(v *volume, j *journal, why error) error {
 	return advise(err, "%s", hint)
 }
 
-// checkDone refuses a committed run of which a volume has no record though it is
-// not done there: what is mounted is another file system. The names decide alone,
-// since a system that was booted from it may have written into all of its files.
-func (e *executor) checkDone(at point) error {
+// find is locate for a run of which a volume has no record. Then all is done and
+// nothing is left to be removed there, or what is mounted is another file system. The
+// names decide alone, since a system that was booted from it may have written
+// into all of its files.
+func (e *executor) find() (point, error) {
+	at, err := e.locate()
+	if err != nil && !errors.Is(err, ErrForeign) {
+		return at, err
+	}
 	for i := range e.volumes {
 		v := &e.volumes[i]
 		if !v.bare {
 			continue
 		}
-		done := at.next == len(e.j.Actions)
+		done := err == nil && at.next == len(e.j.Actions)
 		for _, name := range slices.Concat(e.j.Gone, e.j.Temps) {
 			if e.volume(name) != v {
 				continue
 			}
 			is, err := e.exists(name)
 			if err != nil {
-				return err
+				return at, err
 			}
 			done = done && !is
 		}
 		if !done {
-			return e.missing(v, e.j, errors.New("what is there has no record of the run"))
+			return at, e.missing(v, e.j, errors.New("what is there has no record of the run"))
 		}
 	}
-	return nil
+	return at, err
 }
 
 // vacant is an error where the directory of a volume, or one above it on the same

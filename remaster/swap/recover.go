@@ -148,10 +148,7 @@ func Inspect(fsys FS, dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := e.locate()
-	if err == nil {
-		err = e.checkDone(at)
-	}
+	at, err := e.find()
 	if errors.Is(err, ErrForeign) || errors.Is(err, ErrMissing) {
 		s.Problem = err
 		return s, nil
@@ -238,11 +235,8 @@ func recoverLocked(ctx context.Context, fsys FS, dir string, locks *tree.Closers
 			return nil, fmt.Errorf("%s: %w: %w", dir, ErrForeign, err)
 		}
 	}
-	at, err := e.locate()
+	at, err := e.find()
 	if err != nil {
-		return nil, err
-	}
-	if err := e.checkDone(at); err != nil {
 		return nil, err
 	}
 	out := &Outcome{Info: j.Info, Finished: true, Changed: g.showAll(at.changed)}
