@@ -359,6 +359,7 @@ func TestTwoCrashAnywhere(t *testing.T) {
 			if err := r.boots(c); err != nil {
 				t.Fatalf("%s: %v", where, err)
 			}
+			r.journalLost(t, where, c)
 			for k := 1; ; k++ {
 				again := c.crashes()[0]
 				again.fault = crashAt(k)
@@ -388,6 +389,44 @@ func TestTwoCrashAnywhere(t *testing.T) {
 		}
 		t.Logf("%d crashes, ends %v", total, ends)
 	})
+}
+
+// journalLost: where the journal is gone, a record that comes from before the commit
+// point goes at the next run, with what it tells of; one of after it stops that.
+func (r *twoSim) journalLost(t *testing.T, where string, c *simFS) {
+	t.Helper()
+	s := c.crashes()[0]
+	j, err := readJournal(s, "/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := readPart(s, r.at())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j == nil || p == nil {
+		return
+	}
+	for name := range s.live {
+		if strings.HasPrefix(name, "/d/"+journalName) || j.Stage == Building && strings.Contains(name, tempSuffix) && !strings.HasPrefix(name, r.at()) {
+			delete(s.live, name)
+		}
+	}
+	s.settle()
+	was := s.contents()
+	err = r.run(s)
+	if p.Stage == Committed {
+		if !errors.Is(err, ErrForeign) || !slices.Equal(was, s.contents()) {
+			t.Fatalf("%s, journal lost: %v", where, err)
+		}
+		return
+	}
+	if j.Stage == Committed {
+		t.Fatalf("%s: the commit point is passed, and the record does not know", where)
+	}
+	if st, serr := r.state(s); err != nil || st != "new" {
+		t.Fatalf("%s, journal lost: %v, %v", where, err, serr)
+	}
 }
 
 // recovered recovers and gives the state to which that leads. A run that was
@@ -648,4 +687,73 @@ func (r *twoSim) begunAgain(t *testing.T, where string, s *simFS, stage Stage) {
 			t.Fatalf("%s: the run after it: %v", where, err)
 		}
 	}
+}
+
+// TestTwoChangedSince: a system that boots between the crash and the recovery
+// writes into its files, on either file system. What was written survives under some
+// name, though recovery be interrupted anywhere.
+func TestTwoChangedSince(t *testing.T) {
+	t.Parallel()
+	eachTwo(t, func(t *testing.T, r *twoSim) {
+		if r.base.loose || !r.on.exchange || r.name == "roll-back" {
+			return
+		}
+		survived, seen := map[string]int{}, map[string]bool{}
+		r.crashedTwo(t, func(where string, c *simFS) {
+			said, err := Inspect(c, "/d")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if said == nil || said.Stage != Committed {
+				return
+			}
+			for _, victim := range []string{"V/rw/etc/f", "V/rw.old/etc/f", "base.md5"} {
+				if c.live[r.path(victim)] == nil {
+					continue
+				}
+				for k := 1; ; k++ {
+					s := c.crashes()[0]
+					s.live[r.path(victim)].data = []byte("written since")
+					s.settle()
+					s.fault = crashAt(k)
+					_, err := Recover(context.Background(), s, "/d")
+					if err != nil && !errors.Is(err, errCrash) {
+						t.Fatalf("%s, %s changed: %v\n%v", where, victim, err, r.files(s))
+					}
+					for _, s := range s.crashes() {
+						if seen[s.key()] {
+							continue
+						}
+						seen[s.key()] = true
+						out, err := Recover(context.Background(), s, "/d")
+						if err != nil {
+							t.Fatalf("%s, %s changed, crash of recovery before operation %d: %v\n%v", where, victim, k, err, r.files(s))
+						}
+						name := ""
+						for n, text := range r.files(s) {
+							if strings.HasPrefix(n[strings.LastIndex(n, "/")+1:], ".relive") || strings.Contains(n, tempSuffix) || strings.Contains(n, goneSuffix) {
+								t.Fatalf("%s, %s changed: %s is left", where, victim, n)
+							}
+							if text == "written since" {
+								name = n
+							}
+						}
+						if name == "" {
+							t.Fatalf("%s, %s changed, crash of recovery before operation %d: it is lost\n%+v\n%v", where, victim, k, out, r.files(s))
+						}
+						survived[name]++
+					}
+					if err == nil {
+						break
+					}
+				}
+			}
+		})
+		if survived["V/rw.old/etc/f"] == 0 || survived["base.md5"]+survived["base.md5.old"] == 0 {
+			t.Errorf("%v", survived)
+		}
+		if r.name == "compaction" && survived["V/rw.old.relive-kept/etc/f"] == 0 {
+			t.Errorf("nothing that was to be discarded was kept: %v", survived)
+		}
+	})
 }
