@@ -174,10 +174,10 @@ func (g *ground) syncDirs(names []string) error {
 	return nil
 }
 
-// mountOf gives the mount point that a directory lies at or below. The path has
+// MountOf gives the mount point that a directory lies at or below. The path has
 // to be absolute. Where the kernel does not tell mounts, those of other devices
 // are found.
-func mountOf(fsys FS, dir string) (string, error) {
+func MountOf(fsys FS, dir string) (string, error) {
 	info, err := fsys.Lstat(dir + "/.")
 	if err != nil {
 		return "", err
@@ -221,7 +221,7 @@ func (g *ground) there(v *volume) (why, err error) {
 		}
 		return nil, err
 	}
-	mount, err := mountOf(g.fsys, at)
+	mount, err := MountOf(g.fsys, at)
 	if err == nil && mount != v.Mount {
 		return fmt.Errorf("nothing is mounted at %s", v.Mount), nil
 	}
@@ -238,7 +238,7 @@ type place struct {
 
 func placeOf(fsys FS, dir string) (p place, err error) {
 	p.Dir = absolute(dir)
-	mount, err := mountOf(fsys, p.Dir)
+	mount, err := MountOf(fsys, p.Dir)
 	if err != nil {
 		return p, err
 	}
@@ -283,7 +283,7 @@ func (g *ground) enter(volumes []Volume) (locks tree.Closers, err error) {
 		v := &g.volumes[i]
 		at := g.path(v.Name)
 		if strings.HasPrefix(v.Dir, "/") {
-			if v.Mount, err = mountOf(g.fsys, v.Dir); err != nil {
+			if v.Mount, err = MountOf(g.fsys, v.Dir); err != nil {
 				return locks, err
 			}
 		}

@@ -236,7 +236,7 @@ func (e *executor) find() (point, error) {
 // the transaction, which has no journal.
 func (g *ground) vacant(v *volume) error {
 	at := absolute(g.path(v.Name))
-	top, err := mountOf(g.fsys, at)
+	top, err := MountOf(g.fsys, at)
 	if err != nil {
 		return err
 	}

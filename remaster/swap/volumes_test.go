@@ -599,7 +599,7 @@ func TestTwoMissing(t *testing.T) {
 					delete(s.live, m.at)
 					s.settle()
 				},
-				"another":                    func(s *simFS, m simMount) { another(s, r, m, "another") },
+				"another":                   func(s *simFS, m simMount) { another(s, r, m, "another") },
 				"another that is not known": func(s *simFS, m simMount) { another(s, r, m, "") },
 				"another with its own run": func(s *simFS, m simMount) {
 					another(s, r, m, "overlay") // a copy that somebody made of the empty one
