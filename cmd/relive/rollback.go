@@ -7,7 +7,7 @@ import (
 )
 
 func (a *app) rollbackCommand() *cobra.Command {
-	var dryRun bool
+	var dryRun, force bool
 	c := &cobra.Command{
 		Use:   "rollback DIR",
 		Short: "restore the state before the last compaction or update",
@@ -23,7 +23,11 @@ replaced them. It refuses where the former state is not there whole.`,
 			if err := a.settle(c.Context(), args[0], mustSettle.or(lookOnly, dryRun)); err != nil {
 				return err
 			}
-			p, err := rollback.New(c.Context(), e, args[0], a.options()...)
+			plan := rollback.New
+			if force {
+				plan = rollback.NewForced
+			}
+			p, err := plan(c.Context(), e, args[0], a.options()...)
 			if err != nil {
 				return err
 			}
@@ -47,6 +51,7 @@ replaced them. It refuses where the former state is not there whole.`,
 	}
 	a.setFlag(c)
 	a.placeFlags(c)
+	c.Flags().BoolVar(&force, "force", false, "go back though nothing tells that an overlay on another file system was kept with the base")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the steps and change nothing")
 	return c
 }

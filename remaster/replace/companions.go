@@ -24,10 +24,13 @@ func (s *Swap) PlanCompanions(ctx context.Context, system *tree.Node) error {
 	for _, name := range s.More {
 		changed[name] = true
 	}
-	s.Companions, s.void = nil, nil
+	s.Companions, s.void, s.pairs = nil, nil, nil
 	if system != nil {
 		changed[f.Base] = true
 		var err error
+		if s.pairs, err = s.planPairs(); err != nil {
+			return err
+		}
 		if s.Packages, err = s.Live.Packages(ctx, system); err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ func (s *Swap) targets() []string {
 // Placeholders stand for the temporary files in a plan that is shown.
 func (s *Swap) Placeholders() map[string]string {
 	made := map[string]string{}
-	for _, name := range s.targets() {
+	for _, name := range append(s.targets(), s.pairs...) {
 		made[name] = "(new " + name + ")"
 	}
 	return made
@@ -56,7 +56,7 @@ func (s *Swap) Steps(made map[string]string) []swap.Step {
 	}
 	var steps []swap.Step
 	dir, keep := s.Live.Dir, s.KeepOld
-	for _, name := range s.Live.Files.Together() {
+	for _, name := range append(s.Live.Files.Together(), PairNames(&s.Live.Files)...) {
 		steps = append(steps, Rotate(dir, name, keep)...)
 	}
 	setAside := func(name string) {
@@ -98,7 +98,7 @@ func (s *Swap) Steps(made map[string]string) []swap.Step {
 			steps = append(steps, swap.Copy{From: name, To: live.OldName(name, 1)})
 		}
 	}
-	return steps
+	return append(steps, s.pairSteps(made)...)
 }
 
 // KeptAs is the name under which the former state of a file is kept, "" where none

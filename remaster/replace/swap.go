@@ -36,6 +36,8 @@ type Swap struct {
 	// together, so that the overlay is set aside before the base is replaced. A
 	// boot in between shows the old base alone, and one after it the new.
 	Apart bool
+	// pairs are the names that stand for records of what is kept on two file systems.
+	pairs []string
 	// emptied are layers that stay, in which marks that would lead to other files
 	// of the new base are emptied before it is put in place.
 	emptied []live.MarkedLayer
@@ -119,6 +121,9 @@ func (s *Swap) Run(ctx context.Context, fill func(t *Transaction) error) (err er
 		return err
 	}
 	if err := s.Live.Unchanged(ctx); err != nil {
+		return err
+	}
+	if err := s.putPairs(ctx, t); err != nil {
 		return err
 	}
 	s.Env.Phase("putting the new files in place", 0)

@@ -7,10 +7,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
@@ -20,14 +18,15 @@ import (
 
 // Transaction is a swap of files of a live directory, by names relative to it.
 type Transaction struct {
-	txn    *swap.Txn
-	prefix string            // of the live directory in that of the transaction
-	Made   map[string]string // the temporary name for each target
-	Locks  tree.Closers
+	txn   *swap.Txn
+	reach *reach
+	Made  map[string]string // the temporary name for each target
+	Locks tree.Closers
 }
 
 // Begin begins a transaction that is to end with these steps. Where they lead
-// out of the live directory it is one of the directory above.
+// out of the live directory it is one of the directory above; what lies further
+// away, or on another file system, takes part as a volume.
 func Begin(e *job.Env, dir, verb string, steps []swap.Step) (t *Transaction, err error) {
 	var disk swap.FS = swap.OS{}
 	if e.Disk != nil {
@@ -36,12 +35,12 @@ func Begin(e *job.Env, dir, verb string, steps []swap.Step) (t *Transaction, err
 	if err := followsLinks(dir, steps); err != nil {
 		return nil, err
 	}
-	ground, prefix := groundOf(dir, steps)
-	if strings.Contains(prefix, "/") {
-		return nil, refusal.New("move it into the live directory or beside it", "%s: what is to change lies further away than in the directory above", dir)
+	r, err := reachOf(disk, dir, steps)
+	if err != nil {
+		return nil, err
 	}
-	t = &Transaction{prefix: prefix, Made: map[string]string{}}
-	if prefix != "" {
+	t = &Transaction{reach: r, Made: map[string]string{}}
+	if r.prefix != "" {
 		// Who works on the live directory alone is to be kept out as well.
 		lock, err := disk.Lock(dir)
 		if err != nil {
@@ -49,21 +48,26 @@ func Begin(e *job.Env, dir, verb string, steps []swap.Step) (t *Transaction, err
 		}
 		t.Locks = tree.Closers{lock}
 	}
-	if t.txn, err = swap.Begin(disk, ground, swap.Info{Verb: verb, Started: time.Now(), Tool: e.Tool}); err != nil {
+	if t.txn, err = swap.Begin(disk, r.ground, swap.Info{Verb: verb, Started: time.Now(), Tool: e.Tool}, r.volumes...); err != nil {
 		return nil, errors.Join(err, t.Locks.Close())
 	}
 	return t, nil
 }
 
-// ShowSteps gives steps for a plan that is shown. What they cannot do to the
-// files as they are is a Refusal: see followsLinks.
+// ShowSteps gives steps for a plan that is shown: what lies away from the live
+// directory has its absolute path. What they cannot do to the files as they are
+// is a Refusal: see followsLinks.
 func ShowSteps(dir string, steps []swap.Step) ([]string, error) {
 	if err := followsLinks(dir, steps); err != nil {
 		return nil, err
 	}
+	r, err := reachOf(swap.OS{}, dir, steps)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]string, 0, len(steps))
 	for _, s := range steps {
-		out = append(out, s.String())
+		out = append(out, swap.Named(s, r.show).String())
 	}
 	return out, nil
 }
@@ -86,7 +90,7 @@ func followsLinks(dir string, steps []swap.Step) error {
 		if name == "" || live.IsAside(name) {
 			continue // a generation, which no boot uses
 		}
-		for at := path.Clean(name); at != "." && at != ".." && at != "/"; at = path.Dir(at) {
+		for at := path.Clean(name); at != "." && path.Base(at) != ".." && at != "/"; at = path.Dir(at) {
 			target, err := os.Readlink(filepath.Join(dir, at))
 			if err != nil {
 				continue // no link
@@ -111,17 +115,21 @@ func (t *Transaction) Abort() error { return t.txn.Abort() }
 
 // Scratch gives the path of a temporary file beside name.
 func (t *Transaction) Scratch(name string) (string, error) {
-	return t.txn.Temp(path.Join(t.prefix, name))
+	in, err := t.reach.name(name)
+	if err != nil {
+		return "", err
+	}
+	return t.txn.Temp(in)
 }
 
-// Temp gives the path of the temporary file that is to become name.
+// Temp gives the path of the temporary file that is to become name, beside it.
 func (t *Transaction) Temp(name string) (string, error) {
 	at, err := t.Scratch(name)
 	if err != nil {
 		return "", err
 	}
-	t.Made[name], err = filepath.Rel("/"+t.prefix, "/"+t.txn.Name(at))
-	return at, err
+	t.Made[name] = path.Join(path.Dir(name), path.Base(at))
+	return at, nil
 }
 
 // Text makes the small file that is to become name.
@@ -135,70 +143,18 @@ func (t *Transaction) Text(name string, text []byte) error {
 
 // Commit does the steps.
 func (t *Transaction) Commit(ctx context.Context, steps []swap.Step) error {
-	t.txn.Plan(under(steps, t.prefix)...)
+	var err error
+	in := make([]swap.Step, 0, len(steps))
+	for _, s := range steps {
+		in = append(in, swap.Named(s, func(name string) string {
+			to, nerr := t.reach.name(name)
+			err = errors.Join(err, nerr)
+			return to
+		}))
+	}
+	if err != nil {
+		return err
+	}
+	t.txn.Plan(in...)
 	return t.txn.Commit(ctx)
-}
-
-// groundOf gives the directory that a transaction with these steps is one of,
-// and the name that the live directory has in it: the live directory itself and
-// "", unless a step leads out of it.
-func groundOf(dir string, steps []swap.Step) (ground, prefix string) {
-	above := 0
-	for _, s := range steps {
-		for _, name := range namesOf(s) {
-			n := 0
-			for ; strings.HasPrefix(name, "../"); name = name[len("../"):] {
-				n++
-			}
-			above = max(above, n)
-		}
-	}
-	for ground = dir; above > 0; above-- {
-		prefix = path.Join(hostdisk.BaseName(ground), prefix)
-		ground = filepath.Join(ground, "..")
-	}
-	return ground, prefix
-}
-
-func namesOf(s swap.Step) []string {
-	switch s := s.(type) {
-	case swap.Replace:
-		return []string{s.New, s.Target, s.Keep}
-	case swap.Move:
-		return []string{s.From, s.To}
-	case swap.Copy:
-		return []string{s.From, s.To}
-	case swap.Remove:
-		return []string{s.Path}
-	}
-	return nil
-}
-
-// under gives the steps with names that are relative to the directory in which
-// the live directory has the name prefix.
-func under(steps []swap.Step, prefix string) []swap.Step {
-	if prefix == "" {
-		return steps
-	}
-	in := func(name string) string {
-		if name == "" {
-			return ""
-		}
-		return path.Join(prefix, name)
-	}
-	out := make([]swap.Step, 0, len(steps))
-	for _, s := range steps {
-		switch v := s.(type) {
-		case swap.Replace:
-			s = swap.Replace{New: in(v.New), Target: in(v.Target), Keep: in(v.Keep)}
-		case swap.Move:
-			s = swap.Move{From: in(v.From), To: in(v.To)}
-		case swap.Copy:
-			s = swap.Copy{From: in(v.From), To: in(v.To)}
-		case swap.Remove:
-			s = swap.Remove{Path: in(v.Path)}
-		}
-		out = append(out, s)
-	}
-	return out
 }

@@ -42,6 +42,16 @@ type Plan struct {
 // New looks whether the former state is there whole. Where it is not,
 // that is a Refusal.
 func New(ctx context.Context, e *job.Env, dir string, opts ...live.Option) (*Plan, error) {
+	return newPlan(ctx, e, dir, false, opts)
+}
+
+// NewForced is New that goes back to a base and an overlay on another file system
+// also where nothing tells that they belong together.
+func NewForced(ctx context.Context, e *job.Env, dir string, opts ...live.Option) (*Plan, error) {
+	return newPlan(ctx, e, dir, true, opts)
+}
+
+func newPlan(ctx context.Context, e *job.Env, dir string, force bool, opts []live.Option) (*Plan, error) {
 	found, err := live.FindFormer(dir, opts...)
 	if err != nil {
 		return nil, err
@@ -68,6 +78,11 @@ func New(ctx context.Context, e *job.Env, dir string, opts ...live.Option) (*Pla
 			}
 		}
 		return nil, refusal.New(hint, "%s: there is no %s.old to go back to", dir, f.Base)
+	}
+	if !force {
+		if err := replace.CheckPair(found.Dir, f); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.planSets(ctx); err != nil {
 		return nil, err
@@ -206,6 +221,9 @@ func (p *Plan) plan() error {
 	}
 	for _, c := range f.Concerned(p.back) {
 		p.remake(c)
+	}
+	if p.back[f.Base] {
+		p.steps = append(p.steps, replace.DropPairs(p.found.Dir, f)...)
 	}
 	var err error
 	p.Steps, err = replace.ShowSteps(p.found.Dir, p.steps)

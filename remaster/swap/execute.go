@@ -4,27 +4,28 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 )
 
 // executor does the actions of a committed journal. Each begins with a look at
 // the directory, so that one that was done, or done by half, is taken up where
 // it stands.
 type executor struct {
-	fsys FS
-	dir  string
-	j    *journal
+	*ground
+	j *journal
 	// states are those of j: which start name's content a name holds before
 	// each action and after the last.
 	states []map[string]string
 }
 
-func newExecutor(fsys FS, dir string, j *journal) (*executor, error) {
+func newExecutor(g *ground, j *journal) (*executor, error) {
 	states, err := j.states()
 	if err != nil {
 		return nil, err
 	}
-	return &executor{fsys: fsys, dir: dir, j: j, states: states}, nil
+	return &executor{ground: g, j: j, states: states}, nil
 }
 
 // states follows the actions: element i maps each name to the start name of
@@ -97,7 +98,7 @@ func (e *executor) move(a action) error {
 		return err
 	}
 	if to {
-		return fmt.Errorf("%w: both %s and %s exist", ErrForeign, a.From, a.To)
+		return fmt.Errorf("%w: both %s and %s exist", ErrForeign, e.show(a.From), e.show(a.To))
 	}
 	return e.rename(a.From, a.To)
 }
@@ -117,7 +118,7 @@ func (e *executor) replace(i int, a action) error {
 	}
 	switch {
 	case exchanged && a.Keep == "":
-		return fmt.Errorf("%w: %s holds the former %s", ErrForeign, a.From, a.To)
+		return fmt.Errorf("%w: %s holds the former %s", ErrForeign, e.show(a.From), e.show(a.To))
 	case exchanged:
 		return e.rename(a.From, a.Keep)
 	case a.Keep == "":
@@ -174,7 +175,7 @@ func (e *executor) exchanged(i int) (bool, error) {
 	}
 	targetNew, err := e.is(a.To, fresh)
 	if err == nil && !targetNew {
-		err = fmt.Errorf("%w: %s is neither the new nor the former %s", ErrForeign, a.From, a.To)
+		err = fmt.Errorf("%w: %s is neither the new nor the former %s", ErrForeign, e.show(a.From), e.show(a.To))
 	}
 	return targetNew, err
 }
@@ -184,8 +185,6 @@ func (e *executor) is(name string, want Fingerprint) (bool, error) {
 	got, err := fingerprint(e.fsys, e.path(name), want.Full != "")
 	return got == want, err
 }
-
-func (e *executor) path(name string) string { return e.dir + "/" + name }
 
 func (e *executor) exists(name string) (bool, error) {
 	_, err := e.fsys.Lstat(e.path(name))
@@ -221,8 +220,8 @@ func (e *executor) sync(names ...string) error {
 
 // finish does all actions of a committed journal that is the current one, then
 // removes what was discarded, and last the journal.
-func finish(fsys FS, dir string, j *journal) error {
-	e, err := newExecutor(fsys, dir, j)
+func finish(g *ground, j *journal) error {
+	e, err := newExecutor(g, j)
 	if err != nil {
 		return err
 	}
@@ -236,7 +235,7 @@ func (e *executor) finish(i int) error {
 			return fmt.Errorf("%s: %w: %s: %w", e.dir, ErrUnfinished, e.j.Actions[i].Step, err)
 		}
 	}
-	if _, err := clean(e.fsys, e.dir, append(append([]string(nil), e.j.Gone...), e.j.Temps...)); err != nil {
+	if _, err := e.clean(append(append([]string(nil), e.j.Gone...), e.j.Temps...)); err != nil {
 		return fmt.Errorf("%s: %w: the new state is in place, removing leftovers failed: %w", e.dir, ErrUnfinished, err)
 	}
 	return nil
@@ -244,41 +243,64 @@ func (e *executor) finish(i int) error {
 
 // undo removes the temporary files of a run that did not reach its commit
 // point, and gives the names that were there.
-func undo(fsys FS, dir string, temps []string) ([]string, error) {
-	removed, err := clean(fsys, dir, temps)
+func (g *ground) undo(temps []string) ([]string, error) {
+	removed, err := g.clean(temps)
 	if err != nil {
-		err = fmt.Errorf("%s: removing the temporary files: %w", dir, err)
+		err = fmt.Errorf("%s: removing the temporary files: %w", g.dir, err)
 	}
 	return removed, err
 }
 
-// clean removes files and directories, makes that durable, and then removes
-// the journal. It gives the names that were there.
-func clean(fsys FS, dir string, names []string) ([]string, error) {
-	var removed []string
-	dirs := map[string]bool{}
-	for _, name := range names {
-		if err := checkParents(fsys, dir, name); err != nil {
+// clean removes files and directories, then the records beside the volumes, and
+// then the journal, each durably before the next. It gives the names that were
+// there.
+func (g *ground) clean(names []string) ([]string, error) {
+	removed, err := g.remove(names)
+	if err != nil {
+		return removed, err
+	}
+	for i := range g.volumes {
+		v := &g.volumes[i]
+		files := []string{partTemp, partName}
+		if v.bare {
+			files = files[:1] // of a run that was cut off while it wrote its first
+		}
+		if err := drop(g.fsys, g.path(v.Name), files...); err != nil {
 			return removed, err
 		}
-		was, err := removeTree(fsys, dir+"/"+name)
+	}
+	return removed, drop(g.fsys, g.dir, journalTemp, journalName)
+}
+
+// remove removes files and directories durably, and gives the names that were
+// there. It leaves volumes alone on which nothing of the run is.
+func (g *ground) remove(names []string) (removed []string, err error) {
+	dirs := map[string]bool{}
+	for _, name := range names {
+		if g.bare(name) {
+			continue
+		}
+		if err := g.checkParents(name); err != nil {
+			return removed, err
+		}
+		was, err := removeTree(g.fsys, g.path(name))
 		if err != nil {
 			return removed, err
 		}
 		if was {
-			removed = append(removed, name)
+			removed = append(removed, g.show(name))
 			dirs[path.Dir(name)] = true
 		}
 	}
-	for d := range dirs {
-		if err := fsys.SyncDir(dir + "/" + d); err != nil {
-			return removed, err
-		}
-	}
-	for _, name := range []string{journalTemp, journalName} {
+	return removed, g.syncDirs(slices.Sorted(maps.Keys(dirs)))
+}
+
+// drop removes files from a directory durably, as far as they are there.
+func drop(fsys FS, dir string, names ...string) error {
+	for _, name := range names {
 		if err := fsys.Remove(dir + "/" + name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return removed, err
+			return err
 		}
 	}
-	return removed, fsys.SyncDir(dir)
+	return fsys.SyncDir(dir)
 }

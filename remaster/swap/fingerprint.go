@@ -41,6 +41,9 @@ func (f Fingerprint) sampled() bool {
 	return f.Kind == Regular && f.Size >= wholeLimit && f.Full == ""
 }
 
+// FingerprintOf reads the fingerprint of a file.
+func FingerprintOf(fsys FS, path string) (Fingerprint, error) { return fingerprint(fsys, path, false) }
+
 // fingerprint reads the fingerprint of a file; full asks for the hash of all
 // of a long file, or of all entries of a directory, as well.
 func fingerprint(fsys FS, path string, full bool) (Fingerprint, error) {

@@ -119,7 +119,7 @@ func TestDirectoriesApart(t *testing.T) {
 	if prints["a"] != prints["b"] || prints["a"] != prints["c"] {
 		t.Fatal("they are told apart already, so that this tests nothing")
 	}
-	must(tellApart(OS{}, dir, prints))
+	must((&ground{fsys: OS{}, dir: dir}).tellApart(prints))
 	if prints["a"] == prints["b"] || prints["a"] == prints["c"] || prints["b"] == prints["c"] || prints["a"] != prints["d"] {
 		t.Errorf("%+v", prints)
 	}

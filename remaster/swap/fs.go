@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"relive/tree/hostfs"
 )
 
 // FS is what the package needs of a file system. Paths are the host's, with
@@ -44,6 +46,8 @@ type FS interface {
 	Sync(path string) error
 	// SyncDir makes the names in a directory durable.
 	SyncDir(path string) error
+	// Filesystem tells what the file system of a directory is known by.
+	Filesystem(path string) (hostfs.Filesystem, error)
 	// Lock takes the exclusive lock of a directory without waiting; where
 	// another process has it, it is ErrBusy. The kernel releases it when the
 	// process ends.
@@ -92,6 +96,9 @@ var (
 	ErrUnfinished = errors.New("committed but not finished")
 	// ErrForeign says that the names on disk fit no point of the journal's plan.
 	ErrForeign = errors.New("the directory was changed by something else")
+	// ErrMissing says that a file system that takes part in the run is not there, or
+	// that another one is in its place.
+	ErrMissing = errors.New("a file system that takes part is missing")
 	// ErrPlan says that the steps do not fit together or not the directory.
 	ErrPlan = errors.New("steps cannot be done")
 )

@@ -2,6 +2,7 @@ package swap
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -29,10 +30,11 @@ const (
 )
 
 // The journal is a text file: the line "relive-journal 1", a JSON object, and
-// a line "sha256 HEX" over all bytes before that line.
+// a line "sha256 HEX" over all bytes before that line. One that names volumes is
+// of version 2, so that a relive that does not know of them leaves it alone.
 const (
 	journalMagic   = "relive-journal"
-	journalVersion = 1
+	journalVersion = 2
 	journalLimit   = 4 << 20
 	maxActions     = 256
 	maxNames       = 1024
@@ -44,6 +46,9 @@ type Info struct {
 	Started time.Time `json:"started"`        //
 	Tool    string    `json:"tool"`           // "relive 1.0"
 	Note    string    `json:"note,omitempty"` // anything a person should read
+	// ID ties together what a run leaves on several file systems: 32 hexadecimal
+	// digits that no other run has. Begin makes one up where it is empty.
+	ID string `json:"-"`
 }
 
 // Stage is how far a run came.
@@ -62,6 +67,10 @@ type journal struct {
 	Info  Info     `json:"info"`
 	Stage Stage    `json:"stage"`
 	Temps []string `json:"temps,omitempty"` // removed by undo and at the end
+	// Volumes are there where names lead elsewhere, and with them an ID that no
+	// other run has.
+	Volumes []volume `json:"volumes,omitempty"`
+	ID      string   `json:"id,omitempty"`
 	// The rest is there only in stage Committed.
 	Gone    []string               `json:"gone,omitempty"` // removed at the end
 	Start   map[string]Fingerprint `json:"start,omitempty"`
@@ -101,11 +110,21 @@ func (a action) names() []string {
 }
 
 func (j *journal) encode() ([]byte, error) {
-	body, err := json.MarshalIndent(j, "", " ")
+	version := 1
+	if len(j.Volumes) > 0 {
+		version = 2
+	}
+	return encode(journalMagic, version, j)
+}
+
+// encode gives the text of a journal or a record: a first line, the content, and
+// the checksum.
+func encode(magic string, version int, content any) ([]byte, error) {
+	body, err := json.MarshalIndent(content, "", " ")
 	if err != nil {
 		return nil, err
 	}
-	b := sealed(fmt.Appendf(nil, "%s %d\n%s\n", journalMagic, journalVersion, body))
+	b := sealed(fmt.Appendf(nil, "%s %d\n%s\n", magic, version, body))
 	if len(b) > journalLimit {
 		return nil, fmt.Errorf("%w: the journal would have %d bytes, more than %d", ErrPlan, len(b), journalLimit)
 	}
@@ -121,37 +140,61 @@ func sealed(text []byte) []byte {
 // decodeJournal reads the content of a journal file. name is the file's, for
 // errors.
 func decodeJournal(name string, b []byte) (*journal, error) {
-	var version int
-	if n, err := fmt.Sscanf(string(b[:min(len(b), 64)]), journalMagic+" %d\n", &version); n != 1 || err != nil {
-		return nil, tree.Corrupt(name, "first line", "is not that of a journal")
-	}
-	if version != journalVersion {
-		return nil, tree.Unsupported(name, "first line", "version %d of the journal; this relive knows %d", version, journalVersion)
-	}
-	tail := bytes.LastIndex(b, []byte("\nsha256 ")) + 1
-	if tail == 0 {
-		return nil, tree.Corrupt(name, "last line", "the checksum is missing")
-	}
-	sum := sha256.Sum256(b[:tail])
-	if string(b[tail:]) != "sha256 "+hex.EncodeToString(sum[:])+"\n" {
-		return nil, tree.Corrupt(name, "last line", "the checksum does not fit the content")
-	}
-	first := bytes.IndexByte(b, '\n') + 1
 	j := new(journal)
-	dec := json.NewDecoder(bytes.NewReader(b[first:tail]))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(j); err != nil {
-		return nil, tree.Corrupt(name, "content", "%v", err)
+	version, err := decode(name, b, journalMagic, journalVersion, j)
+	if err != nil {
+		return nil, err
 	}
-	if err := j.check(); err != nil {
+	if err = j.check(); err == nil && (version == 2) != (len(j.Volumes) > 0) {
+		err = fmt.Errorf("%d volumes in a journal of version %d", len(j.Volumes), version)
+	}
+	if err != nil {
 		return nil, tree.Corrupt(name, "content", "%v", err)
 	}
 	return j, nil
 }
 
+// decode undoes encode, for versions up to newest.
+func decode(name string, b []byte, magic string, newest int, content any) (version int, err error) {
+	if n, err := fmt.Sscanf(string(b[:min(len(b), 64)]), magic+" %d\n", &version); n != 1 || err != nil {
+		return 0, tree.Corrupt(name, "first line", "is not that of a journal")
+	}
+	if version < 1 || version > newest {
+		return 0, tree.Unsupported(name, "first line", "version %d of the journal; this relive knows %d", version, newest)
+	}
+	tail := bytes.LastIndex(b, []byte("\nsha256 ")) + 1
+	if tail == 0 {
+		return 0, tree.Corrupt(name, "last line", "the checksum is missing")
+	}
+	sum := sha256.Sum256(b[:tail])
+	if string(b[tail:]) != "sha256 "+hex.EncodeToString(sum[:])+"\n" {
+		return 0, tree.Corrupt(name, "last line", "the checksum does not fit the content")
+	}
+	first := bytes.IndexByte(b, '\n') + 1
+	dec := json.NewDecoder(bytes.NewReader(b[first:tail]))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(content); err != nil {
+		return 0, tree.Corrupt(name, "content", "%v", err)
+	}
+	return version, nil
+}
+
+// newID makes up an id for a run.
+func newID() (string, error) {
+	var b [16]byte
+	_, err := rand.Read(b[:])
+	return hex.EncodeToString(b[:]), err
+}
+
+func validID(id string) bool {
+	b, err := hex.DecodeString(id)
+	return err == nil && len(b) == 16
+}
+
 // check holds a journal from disk to what this package writes: above all, no
-// path may lead out of the directory, and nothing is removed but what has a
-// name that only relive gives.
+// path may lead out of the directory and the volumes, and nothing is removed but
+// what has a name that only relive gives. That a volume is one of the run its
+// record says; see attach.
 func (j *journal) check() error {
 	switch {
 	case j.Stage != Building && j.Stage != Committed:
@@ -160,6 +203,13 @@ func (j *journal) check() error {
 		return fmt.Errorf("%d actions, more than %d", len(j.Actions), maxActions)
 	case len(j.Start)+len(j.Temps)+len(j.Gone) > maxNames:
 		return fmt.Errorf("more than %d names", maxNames)
+	}
+	g := ground{volumes: j.Volumes}
+	if err := g.checkVolumes(); err != nil {
+		return err
+	}
+	if len(j.Volumes) > 0 != validID(j.ID) || len(j.Volumes) == 0 && j.ID != "" {
+		return fmt.Errorf("id %q", j.ID)
 	}
 	used := map[string]bool{}
 	for i, a := range j.Actions {
@@ -178,6 +228,9 @@ func (j *journal) check() error {
 				return fmt.Errorf("action %d: %q twice", i, p)
 			}
 			used[p] = true
+		}
+		if a, b, is := g.apart(names...); is {
+			return fmt.Errorf("action %d: %q and %q lie apart", i, a, b)
 		}
 	}
 	for _, p := range j.Temps {
@@ -201,7 +254,13 @@ func (j *journal) check() error {
 			return fmt.Errorf("%q is in no action", p)
 		}
 	}
-	if err := checkNesting(slices.Concat(slices.Collect(maps.Keys(used)), j.Temps, j.Gone)); err != nil {
+	all := slices.Concat(slices.Collect(maps.Keys(used)), j.Temps, j.Gone)
+	for _, p := range all {
+		if err := g.checkOnVolumes(p); err != nil {
+			return err
+		}
+	}
+	if err := checkNesting(all); err != nil {
 		return err
 	}
 	_, err := j.states()
@@ -232,7 +291,7 @@ func checkPath(p string) error {
 		return fmt.Errorf("%q is not a plain path within the directory", p)
 	case strings.Contains(p, "\x00") || !utf8.ValidString(p):
 		return fmt.Errorf("%q holds bytes that the journal cannot", p)
-	case p == journalName || p == journalTemp:
+	case slices.Contains([]string{journalName, journalTemp, partName, partTemp}, path.Base(p)):
 		return fmt.Errorf("%q is the journal's own name", p)
 	}
 	return nil
@@ -257,11 +316,15 @@ func (j *journal) write(fsys FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	tmp := dir + "/" + journalTemp
-	if err := fsys.WriteFile(tmp, b); err != nil {
+	return writeWhole(fsys, dir, journalTemp, journalName, b)
+}
+
+// writeWhole gives a small file its content by way of another name, durably.
+func writeWhole(fsys FS, dir, tmp, name string, b []byte) error {
+	if err := fsys.WriteFile(dir+"/"+tmp, b); err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
-	if err := fsys.Rename(tmp, dir+"/"+journalName); err != nil {
+	if err := fsys.Rename(dir+"/"+tmp, dir+"/"+name); err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
 	if err := fsys.SyncDir(dir); err != nil {
@@ -273,6 +336,15 @@ func (j *journal) write(fsys FS, dir string) error {
 // readJournal reads the directory's journal; nil where there is none.
 func readJournal(fsys FS, dir string) (*journal, error) {
 	name := dir + "/" + journalName
+	b, err := readWhole(fsys, name)
+	if b == nil || err != nil {
+		return nil, err
+	}
+	return decodeJournal(name, b)
+}
+
+// readWhole reads a small file; nil where there is none.
+func readWhole(fsys FS, name string) ([]byte, error) {
 	info, err := fsys.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -292,5 +364,8 @@ func readJournal(fsys FS, dir string) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return decodeJournal(name, b)
+	if b == nil {
+		b = []byte{}
+	}
+	return b, nil
 }

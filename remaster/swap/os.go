@@ -218,6 +218,9 @@ func (OS) SyncDir(path string) error {
 	return errors.Join(err, f.Close())
 }
 
+// Filesystem implements FS.
+func (OS) Filesystem(path string) (hostfs.Filesystem, error) { return hostfs.FilesystemOf(path) }
+
 // Lock implements FS: flock on the directory itself, which leaves no lock file
 // behind and works on a full or read-only medium.
 func (OS) Lock(path string) (io.Closer, error) {

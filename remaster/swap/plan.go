@@ -1,11 +1,11 @@
 package swap
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 )
 
@@ -15,6 +15,18 @@ import (
 type Step interface {
 	fmt.Stringer
 	compile(p *planner) error
+	named(in func(string) string) Step
+}
+
+// Named gives a step with other names: what in makes of each. A name that is
+// empty stays so.
+func Named(s Step, in func(string) string) Step {
+	return s.named(func(name string) string {
+		if name == "" {
+			return ""
+		}
+		return in(name)
+	})
 }
 
 // Replace gives New the name Target. What had that name lives on as Keep, or is
@@ -45,10 +57,16 @@ func (s Move) String() string   { return fmt.Sprintf("rename %s to %s", s.From, 
 func (s Copy) String() string   { return fmt.Sprintf("copy %s to %s", s.From, s.To) }
 func (s Remove) String() string { return fmt.Sprintf("remove %s", s.Path) }
 
+func (s Replace) named(in func(string) string) Step {
+	return Replace{New: in(s.New), Target: in(s.Target), Keep: in(s.Keep)}
+}
+func (s Move) named(in func(string) string) Step   { return Move{From: in(s.From), To: in(s.To)} }
+func (s Copy) named(in func(string) string) Step   { return Copy{From: in(s.From), To: in(s.To)} }
+func (s Remove) named(in func(string) string) Step { return Remove{Path: in(s.Path)} }
+
 // planner turns steps into actions, following who holds which name.
 type planner struct {
-	fsys FS
-	dir  string
+	*ground
 	// pending are the temporary names given out; they count as there even
 	// before the caller writes them.
 	pending map[string]bool
@@ -66,9 +84,12 @@ type planner struct {
 // pendingCopy is a copy to be made before the commit point.
 type pendingCopy struct{ from, temp string }
 
-func planError(s Step, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %w", ErrPlan, s, fmt.Errorf(format, args...))
+func (p *planner) fault(s Step, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %w", ErrPlan, p.words(s), fmt.Errorf(format, args...))
 }
+
+// words is a step for people.
+func (g *ground) words(s Step) string { return Named(s, g.show).String() }
 
 // compile makes the actions of all steps.
 func (p *planner) compile(steps []Step) error {
@@ -94,12 +115,15 @@ func (p *planner) look(s Step, name string) (string, error) {
 		return origin, nil
 	}
 	if err := checkPath(name); err != nil {
-		return "", planError(s, "%w", err)
+		return "", p.fault(s, "%w", err)
 	}
-	if err := checkParents(p.fsys, p.dir, name); err != nil {
-		return "", planError(s, "%w", err)
+	if err := p.checkOnVolumes(name); err != nil {
+		return "", p.fault(s, "%w", err)
 	}
-	info, err := p.fsys.Lstat(p.dir + "/" + name)
+	if err := p.checkParents(name); err != nil {
+		return "", p.fault(s, "%w", err)
+	}
+	info, err := p.fsys.Lstat(p.path(name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		p.holds[name] = ""
@@ -108,9 +132,9 @@ func (p *planner) look(s Step, name string) (string, error) {
 			p.start[name] = FileInfo{Kind: Regular}
 		}
 	case err != nil:
-		return "", planError(s, "%w", err)
+		return "", p.fault(s, "%w", err)
 	case info.Mount:
-		return "", planError(s, "%s is a mount point", name)
+		return "", p.fault(s, "%s is a mount point", p.show(name))
 	default:
 		p.holds[name] = name
 		p.start[name] = info
@@ -122,7 +146,7 @@ func (p *planner) look(s Step, name string) (string, error) {
 func (p *planner) need(s Step, name string) (origin string, err error) {
 	origin, err = p.look(s, name)
 	if err == nil && origin == "" {
-		err = planError(s, "there is no %s", name)
+		err = p.fault(s, "there is no %s", p.show(name))
 	}
 	return origin, err
 }
@@ -131,57 +155,14 @@ func (p *planner) need(s Step, name string) (origin string, err error) {
 func (p *planner) free(s Step, name string) error {
 	origin, err := p.look(s, name)
 	if err == nil && origin != "" {
-		err = planError(s, "%s exists", name)
+		err = p.fault(s, "%s exists", p.show(name))
 	}
 	return err
 }
 
-// checkParents refuses a name whose way leads through anything but real
-// directories: a symlink could lead out of the live directory.
-func checkParents(fsys FS, dir, name string) error {
-	top, err := fsys.Lstat(dir + "/.")
-	if err != nil {
-		return err
-	}
-	for d := path.Dir(name); d != "."; d = path.Dir(d) {
-		info, err := fsys.Lstat(dir + "/" + d)
-		if err != nil {
-			return err
-		}
-		if info.Kind != Directory {
-			return fmt.Errorf("%s is a %s, not a directory", d, info.Kind)
-		}
-		if info.Dev != top.Dev || info.Mount {
-			return fmt.Errorf("%s is another file system; names cannot change hands across it", d)
-		}
-	}
-	return nil
-}
-
-// unused finds a free name that ends in suffix, or suffix and a number.
-func unused(fsys FS, dir, name, suffix string, taken func(string) bool) (string, error) {
-	for i := 1; i < 1000; i++ {
-		candidate := name + suffix
-		if i > 1 {
-			candidate = fmt.Sprintf("%s%s.%d", name, suffix, i)
-		}
-		if taken(candidate) {
-			continue
-		}
-		_, err := fsys.Lstat(dir + "/" + candidate)
-		if errors.Is(err, fs.ErrNotExist) {
-			return candidate, nil
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	return "", fmt.Errorf("%s: a thousand names ending in %s are taken", name, suffix)
-}
-
 // goneName finds the name under which something waits for its removal.
 func (p *planner) goneName(name string) (string, error) {
-	gone, err := unused(p.fsys, p.dir, name, goneSuffix, func(n string) bool {
+	gone, err := p.unused(name, goneSuffix, func(n string) bool {
 		_, ok := p.holds[n]
 		return ok || slices.Contains(p.gone, n)
 	})
@@ -193,7 +174,10 @@ func (p *planner) goneName(name string) (string, error) {
 
 func (s Replace) compile(p *planner) error {
 	if s.New == s.Target || s.New == s.Keep || s.Target == s.Keep {
-		return planError(s, "the names must differ")
+		return p.fault(s, "the names must differ")
+	}
+	if err := p.together(s, s.New, s.Target, cmp.Or(s.Keep, s.Target)); err != nil {
+		return err
 	}
 	origin, err := p.need(s, s.New)
 	if err != nil {
@@ -209,31 +193,31 @@ func (s Replace) compile(p *planner) error {
 			return err
 		}
 	}
-	a := action{Verb: doReplace, From: s.New, To: s.Target, Keep: s.Keep, Step: s.String()}
+	a := action{Verb: doReplace, From: s.New, To: s.Target, Keep: s.Keep, Step: p.words(s)}
 	switch {
 	case old == "" && kept != "":
-		return planError(s, "%s exists, but there is no %s that it would be the former of", s.Keep, s.Target)
+		return p.fault(s, "%s exists, but there is no %s that it would be the former of", p.show(s.Keep), p.show(s.Target))
 	case old == "":
 		a.Verb, a.Keep = doMove, ""
 	case kept != "":
 		same, err := p.same(kept, old)
 		if err != nil {
-			return planError(s, "%w", err)
+			return p.fault(s, "%w", err)
 		}
 		if !same {
-			return planError(s, "%s exists and differs from %s; move or remove it first", s.Keep, s.Target)
+			return p.fault(s, "%s exists and differs from %s; move or remove it first", p.show(s.Keep), p.show(s.Target))
 		}
 		a.Keep = ""
 	}
 	if old != "" {
 		n, t := p.start[origin], p.start[old]
 		if n.Ino != 0 && n.Ino == t.Ino && n.Dev == t.Dev {
-			return planError(s, "%s and %s are the same file", s.New, s.Target)
+			return p.fault(s, "%s and %s are the same file", p.show(s.New), p.show(s.Target))
 		}
 		if a.Keep == "" && (n.Kind == Directory || t.Kind == Directory) {
 			// A directory cannot be renamed over: it is moved aside.
 			if a.Keep, err = p.goneName(s.Target); err != nil {
-				return planError(s, "%w", err)
+				return p.fault(s, "%w", err)
 			}
 			a.Drop = true
 		}
@@ -257,11 +241,11 @@ func (p *planner) same(a, b string) (bool, error) {
 	if p.start[a].Kind == Directory {
 		return false, nil // a fingerprint reads only part of one
 	}
-	x, err := fingerprint(p.fsys, p.dir+"/"+a, true)
+	x, err := fingerprint(p.fsys, p.path(a), true)
 	if err != nil {
 		return false, err
 	}
-	y, err := fingerprint(p.fsys, p.dir+"/"+b, true)
+	y, err := fingerprint(p.fsys, p.path(b), true)
 	return x == y, err
 }
 
@@ -269,7 +253,7 @@ func (p *planner) same(a, b string) (bool, error) {
 // free, and gives what the first holds.
 func (p *planner) pair(s Step, from, to string) (origin string, err error) {
 	if from == to {
-		return "", planError(s, "the names must differ")
+		return "", p.fault(s, "the names must differ")
 	}
 	if origin, err = p.need(s, from); err != nil {
 		return "", err
@@ -277,13 +261,24 @@ func (p *planner) pair(s Step, from, to string) (origin string, err error) {
 	return origin, p.free(s, to)
 }
 
+// together refuses names that lie apart.
+func (p *planner) together(s Step, names ...string) error {
+	if a, b, is := p.apart(names...); is {
+		return p.fault(s, "%s and %s lie on different file systems; names cannot change hands between these", p.show(a), p.show(b))
+	}
+	return nil
+}
+
 func (s Move) compile(p *planner) error {
+	if err := p.together(s, s.From, s.To); err != nil {
+		return err
+	}
 	origin, err := p.pair(s, s.From, s.To)
 	if err != nil {
 		return err
 	}
 	p.holds[s.To], p.holds[s.From] = origin, ""
-	p.actions = append(p.actions, action{Verb: doMove, From: s.From, To: s.To, Step: s.String()})
+	p.actions = append(p.actions, action{Verb: doMove, From: s.From, To: s.To, Step: p.words(s)})
 	return nil
 }
 
@@ -292,17 +287,17 @@ func (s Copy) compile(p *planner) error {
 	if err != nil {
 		return err
 	}
-	temp, err := unused(p.fsys, p.dir, s.To, tempSuffix, func(n string) bool {
+	temp, err := p.unused(s.To, tempSuffix, func(n string) bool {
 		_, ok := p.holds[n]
 		return ok || p.pending[n]
 	})
 	if err != nil {
-		return planError(s, "%w", err)
+		return p.fault(s, "%w", err)
 	}
 	p.copies = append(p.copies, pendingCopy{from: origin, temp: temp})
 	p.start[temp] = p.start[origin]
 	p.holds[temp], p.holds[s.To] = "", temp
-	p.actions = append(p.actions, action{Verb: doMove, From: temp, To: s.To, Step: s.String()})
+	p.actions = append(p.actions, action{Verb: doMove, From: temp, To: s.To, Step: p.words(s)})
 	return nil
 }
 
@@ -312,15 +307,15 @@ func (s Remove) compile(p *planner) error {
 		return err
 	}
 	if p.start[origin].Kind == Directory {
-		if err := noMounts(p.fsys, p.dir+"/"+origin, 0); err != nil {
-			return planError(s, "%w", err)
+		if err := noMounts(p.fsys, p.path(origin), 0); err != nil {
+			return p.fault(s, "%w", err)
 		}
 	}
 	gone, err := p.goneName(s.Path)
 	if err != nil {
-		return planError(s, "%w", err)
+		return p.fault(s, "%w", err)
 	}
 	p.holds[s.Path] = ""
-	p.actions = append(p.actions, action{Verb: doMove, From: s.Path, To: gone, Step: s.String()})
+	p.actions = append(p.actions, action{Verb: doMove, From: s.Path, To: gone, Step: p.words(s)})
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"relive/tree"
 )
 
 // State is what an interrupted run left.
@@ -18,7 +20,11 @@ type State struct {
 	// Running: another process holds the lock, so this is no leftover but work
 	// under way.
 	Running bool
-	// Temps are the temporary files that are there, relative to the directory.
+	// Elsewhere are the directories, as absolute paths, in which the run takes part
+	// besides.
+	Elsewhere []string
+	// Temps are the temporary files that are there, relative to the directory, or
+	// as absolute paths where they lie elsewhere.
 	Temps []string
 	// Steps are the steps of a committed run in words; the first Done are done.
 	Steps []string
@@ -32,16 +38,22 @@ type State struct {
 // String says it in a sentence or two.
 func (s *State) String() string {
 	var b strings.Builder
+	run := whose(s.Info)
+	if len(s.Elsewhere) > 0 {
+		run += ", which takes in " + strings.Join(s.Elsewhere, ", ") + ","
+	}
 	switch {
 	case s.Running:
-		fmt.Fprintf(&b, "%s is running", whose(s.Info))
+		fmt.Fprintf(&b, "%s is running", run)
+	case s.Stage == Committed && s.Problem != nil && len(s.Steps) == 0:
+		fmt.Fprintf(&b, "%s was interrupted after its commit point", run)
 	case s.Stage == Committed:
-		fmt.Fprintf(&b, "%s was interrupted after its commit point, with %d of %d steps done", whose(s.Info), s.Done, len(s.Steps))
+		fmt.Fprintf(&b, "%s was interrupted after its commit point, with %d of %d steps done", run, s.Done, len(s.Steps))
 		if s.Problem == nil {
 			b.WriteString("; recovery will finish it")
 		}
 	default:
-		fmt.Fprintf(&b, "%s was interrupted before its commit point", whose(s.Info))
+		fmt.Fprintf(&b, "%s was interrupted before its commit point", run)
 		if s.Problem == nil {
 			b.WriteString("; recovery will undo it")
 		}
@@ -101,17 +113,27 @@ func Inspect(fsys FS, dir string) (*State, error) {
 		return nil, err
 	}
 	if j == nil {
-		_, err := fsys.Lstat(dir + "/" + journalTemp)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		return &State{Stage: Starting, Running: running}, err
+		return inspectPart(fsys, dir, running)
 	}
+	g := &ground{fsys: fsys, dir: dir, volumes: j.Volumes}
 	s := &State{Info: j.Info, Stage: j.Stage, Running: running}
+	for i := range g.volumes {
+		s.Elsewhere = append(s.Elsewhere, absolute(g.path(g.volumes[i].Name)))
+	}
+	if !running {
+		err := g.attach(j, nil)
+		if errors.Is(err, ErrMissing) {
+			s.Problem = err
+			return s, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range j.Temps {
-		switch _, err := fsys.Lstat(dir + "/" + name); {
+		switch _, err := fsys.Lstat(g.path(name)); {
 		case err == nil:
-			s.Temps = append(s.Temps, name)
+			s.Temps = append(s.Temps, g.show(name))
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
@@ -122,37 +144,65 @@ func Inspect(fsys FS, dir string) (*State, error) {
 	for _, a := range j.Actions {
 		s.Steps = append(s.Steps, a.Step)
 	}
-	e, err := newExecutor(fsys, dir, j)
+	e, err := newExecutor(g, j)
 	if err != nil {
 		return nil, err
 	}
-	at, err := e.locate()
-	if errors.Is(err, ErrForeign) {
+	at, err := e.find()
+	if errors.Is(err, ErrForeign) || errors.Is(err, ErrMissing) {
 		s.Problem = err
 		return s, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.Done, s.Changed = at.next, at.changed
+	s.Done, s.Changed = at.next, g.showAll(at.changed)
 	return s, nil
+}
+
+// inspectPart is Inspect for a directory without a journal: it may hold the
+// beginning of one, or the record of a run that has its journal elsewhere.
+func inspectPart(fsys FS, dir string, running bool) (*State, error) {
+	r, err := readPart(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		s := &State{Info: r.Info, Stage: r.Stage, Running: running, Elsewhere: []string{r.Base.Dir}}
+		if running {
+			return s, nil
+		}
+		err := (&ground{fsys: fsys}).mayRemove(dir, r)
+		if errors.Is(err, ErrInterrupted) || errors.Is(err, ErrForeign) {
+			s.Problem, err = err, nil
+		}
+		return s, err
+	}
+	_, err = fsys.Lstat(dir + "/" + journalTemp)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return &State{Stage: Starting, Running: running}, err
 }
 
 // Recover finishes a run that was interrupted after its commit point and undoes
 // one that was interrupted before; nil where there is nothing to do. It may be
 // interrupted and run again at any moment. It is ErrBusy while the run is under
-// way, and ErrForeign, with nothing changed, where the directory fits no point
-// of the run.
+// way; with nothing changed it is ErrForeign where the directory fits no point
+// of the run, and ErrMissing where a file system is not there on which the run has
+// a part. In a directory that is such a part it undoes what the run left there
+// if that itself is undone.
 func Recover(ctx context.Context, fsys FS, dir string) (*Outcome, error) {
 	lock, err := fsys.Lock(dir)
 	if err != nil {
 		return nil, err
 	}
-	out, err := recoverLocked(ctx, fsys, dir)
-	return out, errors.Join(err, lock.Close())
+	locks := tree.Closers{lock}
+	out, err := recoverLocked(ctx, fsys, dir, &locks)
+	return out, errors.Join(err, locks.Close())
 }
 
-func recoverLocked(ctx context.Context, fsys FS, dir string) (*Outcome, error) {
+func recoverLocked(ctx context.Context, fsys FS, dir string, locks *tree.Closers) (*Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -161,16 +211,11 @@ func recoverLocked(ctx context.Context, fsys FS, dir string) (*Outcome, error) {
 		return nil, err
 	}
 	if j == nil {
-		// Only the unfinished text of a first journal may be there.
-		_, err := fsys.Lstat(dir + "/" + journalTemp)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, nil
-		case err != nil:
-			return nil, err
-		}
-		_, err = clean(fsys, dir, nil)
-		return &Outcome{}, err
+		return recoverPart(fsys, dir)
+	}
+	g := &ground{fsys: fsys, dir: dir, volumes: j.Volumes}
+	if err := g.attach(j, locks); err != nil {
+		return nil, err
 	}
 	// The journal that is visible may not be durable yet, if it was the process
 	// that died and not the machine.
@@ -178,23 +223,23 @@ func recoverLocked(ctx context.Context, fsys FS, dir string) (*Outcome, error) {
 		return nil, err
 	}
 	if j.Stage == Building {
-		removed, err := undo(fsys, dir, j.Temps)
+		removed, err := g.undo(j.Temps)
 		return &Outcome{Info: j.Info, Removed: removed}, err
 	}
-	e, err := newExecutor(fsys, dir, j)
+	e, err := newExecutor(g, j)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.names())) {
-		if err := checkParents(fsys, dir, name); err != nil {
+		if err := e.checkParents(name); err != nil {
 			return nil, fmt.Errorf("%s: %w: %w", dir, ErrForeign, err)
 		}
 	}
-	at, err := e.locate()
+	at, err := e.find()
 	if err != nil {
 		return nil, err
 	}
-	out := &Outcome{Info: j.Info, Finished: true, Changed: at.changed}
+	out := &Outcome{Info: j.Info, Finished: true, Changed: g.showAll(at.changed)}
 	if len(at.changed) > 0 {
 		if at, out.Kept, err = e.spare(at); err != nil {
 			return nil, err
@@ -210,8 +255,29 @@ func recoverLocked(ctx context.Context, fsys FS, dir string) (*Outcome, error) {
 			}
 		}
 	}
-	out.Removed = slices.Concat(out.Removed, e.j.Gone, e.j.Temps)
+	out.Kept = g.showAll(out.Kept)
+	out.Removed = g.showAll(slices.Concat(e.j.Gone, e.j.Temps))
 	return out, e.finish(at.next)
+}
+
+// recoverPart is Recover for a directory without a journal; see inspectPart.
+func recoverPart(fsys FS, dir string) (*Outcome, error) {
+	r, err := readPart(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		return &Outcome{Info: r.Info, Removed: r.Temps}, (&ground{fsys: fsys}).settle(dir, r)
+	}
+	_, err = fsys.Lstat(dir + "/" + journalTemp)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	_, err = (&ground{fsys: fsys, dir: dir}).clean(nil)
+	return &Outcome{}, err
 }
 
 // point is a place in the plan.
@@ -357,9 +423,9 @@ func (e *executor) foreign(there map[string]bool, fact string) error {
 	var have, miss []string
 	for _, n := range slices.Sorted(maps.Keys(there)) {
 		if there[n] {
-			have = append(have, n)
+			have = append(have, e.show(n))
 		} else {
-			miss = append(miss, n)
+			miss = append(miss, e.show(n))
 		}
 	}
 	return fmt.Errorf("%s: %w: %s (there: %s; not there: %s); %s says what was intended", e.dir, ErrForeign, fact,
@@ -372,14 +438,14 @@ func (e *executor) foreign(there map[string]bool, fact string) error {
 // the names under which changed files are kept.
 func (e *executor) spare(at point) (point, []string, error) {
 	var spares []string
-	j := &journal{Info: e.j.Info, Stage: Committed, Temps: e.j.Temps}
+	j := &journal{Info: e.j.Info, ID: e.j.ID, Stage: Committed, Volumes: e.j.Volumes, Temps: e.j.Temps}
 	changed := map[string]bool{}
 	for _, n := range at.changed {
 		changed[n] = true
 	}
 	names := e.names()
 	keep := func(name string) (string, error) {
-		kept, err := unused(e.fsys, e.dir, name, keptSuffix, func(n string) bool { return names[n] })
+		kept, err := e.unused(name, keptSuffix, func(n string) bool { return names[n] })
 		names[kept] = true
 		if err == nil {
 			spares = append(spares, kept)
@@ -424,7 +490,7 @@ func (e *executor) spare(at point) (point, []string, error) {
 	}
 	j.Actions = rest
 	if at.half {
-		half := &executor{fsys: e.fsys, dir: e.dir, j: e.j, states: e.states}
+		half := &executor{ground: e.ground, j: e.j, states: e.states}
 		old := e.j.Actions[at.next]
 		e.j.Actions[at.next] = rest[0]
 		err := half.run(at.next)
@@ -434,13 +500,13 @@ func (e *executor) spare(at point) (point, []string, error) {
 		}
 		j.Actions = rest[1:]
 	}
-	if err := j.stamp(e.fsys, e.dir); err != nil {
+	if err := j.stamp(e.ground); err != nil {
 		return at, nil, err
 	}
 	if err := j.write(e.fsys, e.dir); err != nil {
 		return at, nil, fmt.Errorf("%s: %w: %w", e.dir, ErrUnfinished, err)
 	}
-	next, err := newExecutor(e.fsys, e.dir, j)
+	next, err := newExecutor(e.ground, j)
 	if err != nil {
 		return at, nil, err
 	}
@@ -449,10 +515,10 @@ func (e *executor) spare(at point) (point, []string, error) {
 }
 
 // stamp takes the fingerprints of all files that the actions begin with.
-func (j *journal) stamp(fsys FS, dir string) error {
+func (j *journal) stamp(g *ground) error {
 	gone := map[string]bool{}
-	for _, g := range j.Gone {
-		gone[g] = true
+	for _, name := range j.Gone {
+		gone[name] = true
 	}
 	j.Start = map[string]Fingerprint{}
 	for _, a := range j.Actions {
@@ -460,7 +526,7 @@ func (j *journal) stamp(fsys FS, dir string) error {
 			if gone[n] {
 				continue
 			}
-			print, err := fingerprint(fsys, dir+"/"+n, false)
+			print, err := fingerprint(g.fsys, g.path(n), false)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -470,5 +536,5 @@ func (j *journal) stamp(fsys FS, dir string) error {
 			j.Start[n] = print
 		}
 	}
-	return tellApart(fsys, dir, j.Start)
+	return g.tellApart(j.Start)
 }

@@ -10,12 +10,17 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
+
+	"relive/tree/hostfs"
 )
 
 // simFS is a file system in memory that crashes. What is not synced may be
-// lost: names in the order that its kind allows, content whole or in part.
+// lost: names in the order that its kind allows, content whole or in part. Others may
+// be mounted in it, each of which loses what it loses for itself.
 type simFS struct {
 	feat    features
+	mounts  []simMount
 	disk    map[string]*simInode // the durable names
 	live    map[string]*simInode // the names as programs see them
 	pending []simOp              // from disk to live
@@ -39,6 +44,13 @@ type features struct {
 	loose bool
 }
 
+// simMount is a file system that is mounted. Its names are among those of all.
+type simMount struct {
+	at   string
+	feat features
+	id   hostfs.Filesystem
+}
+
 type simInode struct {
 	kind   Kind
 	ino    uint64
@@ -51,6 +63,7 @@ type simInode struct {
 // simOp is a change of names, applied to a set of names where it still makes
 // sense there.
 type simOp struct {
+	at    string // the mount point of its file system
 	dirs  []string
 	apply func(names map[string]*simInode)
 }
@@ -60,6 +73,57 @@ var errCrash = errors.New("the machine lost power")
 func newSim(feat features) *simFS {
 	root := &simInode{kind: Directory, ino: 1, perm: 0o755}
 	return &simFS{feat: feat, disk: map[string]*simInode{"/d": root}, live: map[string]*simInode{"/d": root}, locked: map[string]bool{}, nextIno: 2}
+}
+
+// mount mounts a file system that holds nothing yet.
+func (s *simFS) mount(m simMount) {
+	s.nextIno++
+	s.mounts = append(s.mounts, m)
+	s.live[m.at] = &simInode{kind: Directory, ino: s.nextIno, perm: 0o755}
+	s.disk[m.at] = s.live[m.at]
+}
+
+// on gives the file system that a path lies on.
+func (s *simFS) on(p string) simMount {
+	at := simMount{at: "/", feat: s.feat, id: hostfs.Filesystem{UUID: "base"}}
+	for _, m := range s.mounts {
+		if (p == m.at || strings.HasPrefix(p, m.at+"/")) && len(m.at) >= len(at.at) {
+			at = m
+		}
+	}
+	return at
+}
+
+// unmount takes a file system away and gives its names; what it is mounted at is
+// an empty directory then.
+func (s *simFS) unmount(at string) map[string]*simInode {
+	gone := map[string]*simInode{}
+	for n, i := range s.live {
+		if n == at || strings.HasPrefix(n, at+"/") {
+			gone[n] = i
+			delete(s.live, n)
+		}
+	}
+	s.mounts = slices.DeleteFunc(slices.Clone(s.mounts), func(m simMount) bool { return m.at == at })
+	s.live[at] = &simInode{kind: Directory, ino: 4711, perm: 0o755}
+	s.settle()
+	return gone
+}
+
+// remount mounts it again, in the place of whatever is there.
+func (s *simFS) remount(m simMount, names map[string]*simInode) {
+	s.unmount(m.at)
+	s.mount(m)
+	maps.Copy(s.live, names)
+	s.settle()
+}
+
+// Filesystem implements FS.
+func (s *simFS) Filesystem(p string) (hostfs.Filesystem, error) {
+	if _, err := s.get("filesystem", p); err != nil {
+		return hostfs.Filesystem{}, err
+	}
+	return s.on(clean1(p)).id, nil
 }
 
 func (s *simFS) step(name string) (after error, err error) {
@@ -80,6 +144,7 @@ func (s *simFS) look(name string) error {
 }
 
 func (s *simFS) change(op simOp) {
+	op.at = s.on(op.dirs[0]).at
 	op.apply(s.live)
 	s.pending = append(s.pending, op)
 }
@@ -93,6 +158,9 @@ func (s *simFS) get(op, p string) (*simInode, error) {
 		return nil, err
 	}
 	n := s.live[clean1(p)]
+	if clean1(p) == "/" {
+		n = &simInode{kind: Directory, ino: 99, perm: 0o755}
+	}
 	if n == nil {
 		return nil, notExist(op, p)
 	}
@@ -104,7 +172,14 @@ func (s *simFS) Lstat(p string) (FileInfo, error) {
 	if err != nil {
 		return FileInfo{}, err
 	}
-	return FileInfo{Kind: n.kind, Size: int64(len(n.data)), Perm: n.perm, Dev: 1, Ino: n.ino}, nil
+	m := s.on(clean1(p))
+	dev := uint64(1)
+	for i := range s.mounts {
+		if s.mounts[i].at == m.at {
+			dev = uint64(i) + 2
+		}
+	}
+	return FileInfo{Kind: n.kind, Size: int64(len(n.data)), Perm: n.perm, Dev: dev, Ino: n.ino, Mount: m.at == clean1(p)}, nil
 }
 
 func (s *simFS) ReadDir(p string) ([]string, error) {
@@ -242,6 +317,13 @@ func moveNames(names map[string]*simInode, from, to string) {
 	maps.Copy(names, moved)
 }
 
+func (s *simFS) across(op, from, to string) error {
+	if s.on(from).at != s.on(to).at || s.on(from).at == from {
+		return &fs.PathError{Op: op, Path: from, Err: syscall.EXDEV}
+	}
+	return nil
+}
+
 func (s *simFS) Rename(from, to string) error {
 	after, err := s.step("rename " + from + " " + to)
 	if err != nil {
@@ -250,6 +332,9 @@ func (s *simFS) Rename(from, to string) error {
 	from, to = clean1(from), clean1(to)
 	n, err := s.get("rename", from)
 	if err != nil {
+		return err
+	}
+	if err := s.across("rename", from, to); err != nil {
 		return err
 	}
 	if old := s.live[to]; old != nil {
@@ -269,7 +354,7 @@ func (s *simFS) Rename(from, to string) error {
 }
 
 func (s *simFS) Exchange(a, b string) error {
-	if !s.feat.exchange {
+	if !s.on(clean1(a)).feat.exchange {
 		return ErrNoSupport
 	}
 	after, err := s.step("exchange " + a + " " + b)
@@ -279,6 +364,9 @@ func (s *simFS) Exchange(a, b string) error {
 	a, b = clean1(a), clean1(b)
 	if s.live[a] == nil || s.live[b] == nil {
 		return notExist("exchange", a)
+	}
+	if err := s.across("exchange", a, b); err != nil {
+		return err
 	}
 	s.change(simOp{dirs: []string{path.Dir(a), path.Dir(b)}, apply: func(names map[string]*simInode) {
 		if names[a] != nil && names[b] != nil {
@@ -291,7 +379,7 @@ func (s *simFS) Exchange(a, b string) error {
 }
 
 func (s *simFS) Link(from, to string) error {
-	if !s.feat.link || s.live[clean1(from)] != nil && s.live[clean1(from)].kind == Directory {
+	if !s.on(clean1(from)).feat.link || s.live[clean1(from)] != nil && s.live[clean1(from)].kind == Directory {
 		return ErrNoSupport
 	}
 	after, err := s.step("link " + from + " " + to)
@@ -301,6 +389,9 @@ func (s *simFS) Link(from, to string) error {
 	from, to = clean1(from), clean1(to)
 	n, err := s.get("link", from)
 	if err != nil {
+		return err
+	}
+	if err := s.across("link", from, to); err != nil {
 		return err
 	}
 	if s.live[to] != nil {
@@ -353,8 +444,9 @@ func (s *simFS) SyncDir(p string) error {
 		return err
 	}
 	var rest []simOp
+	m := s.on(clean1(p))
 	for _, op := range s.pending {
-		if s.feat.loose && !slices.Contains(op.dirs, clean1(p)) {
+		if op.at != m.at || m.feat.loose && !slices.Contains(op.dirs, clean1(p)) {
 			rest = append(rest, op)
 			continue
 		}
@@ -382,54 +474,101 @@ func (s *simFS) Lock(p string) (io.Closer, error) {
 	return simLock{s, clean1(p)}, nil
 }
 
-// crashes gives the file systems that a crash at this moment may leave: every
-// prefix (or, where loose, subset) of the changes of names that are not synced,
-// each with unsynced content gone, half there and there.
+// crashes gives the file systems that a crash at this moment may leave: of each
+// that is mounted every prefix (or, where loose, subset) of the changes of names
+// that are not synced, with unsynced content gone, half there and there, in all
+// combinations.
 func (s *simFS) crashes() []*simFS {
-	var picks []uint
-	n := len(s.pending)
-	if s.feat.loose && n <= 6 {
-		for m := uint(0); m < 1<<n; m++ {
-			picks = append(picks, m)
-		}
-	} else {
-		for k := 0; k <= n; k++ {
-			picks = append(picks, 1<<k-1)
+	return s.crashesOf(append([]simMount{s.on("/")}, s.mounts...))
+}
+
+// crashesOf is crashes of some of the file systems that are mounted; of the others,
+// nothing is lost.
+func (s *simFS) crashesOf(lose []simMount) (all []*simFS) {
+	picks := []map[int]bool{{}}
+	for i, op := range s.pending {
+		if !slices.ContainsFunc(lose, func(m simMount) bool { return m.at == op.at }) {
+			picks[0][i] = true
 		}
 	}
-	var all []*simFS
+	for _, m := range lose {
+		var ops []int
+		for i, op := range s.pending {
+			if op.at == m.at {
+				ops = append(ops, i)
+			}
+		}
+		var masks []uint
+		if n := len(ops); m.feat.loose && n <= 6 {
+			for k := uint(0); k < 1<<n; k++ {
+				masks = append(masks, k)
+			}
+		} else {
+			for k := 0; k <= n; k++ {
+				masks = append(masks, 1<<k-1)
+			}
+		}
+		var next []map[int]bool
+		for _, p := range picks {
+			for _, mask := range masks {
+				q := maps.Clone(p)
+				for k, i := range ops {
+					q[i] = mask&(1<<k) != 0
+				}
+				next = append(next, q)
+			}
+		}
+		picks = next
+	}
 	seen := map[string]bool{}
 	for _, pick := range picks {
-		dirty := false
-		for part := range 3 {
-			names := maps.Clone(s.disk)
-			for i, op := range s.pending {
-				if pick&(1<<i) != 0 {
-					op.apply(names)
+		names := maps.Clone(s.disk)
+		for i, op := range s.pending {
+			if pick[i] {
+				op.apply(names)
+			}
+		}
+		// What lies in a directory that is gone is gone with it.
+		for _, name := range slices.Sorted(maps.Keys(names)) {
+			if path.Dir(name) != "/" && names[path.Dir(name)] == nil {
+				delete(names, name)
+			}
+		}
+		dirty := map[string]bool{}
+		for name, i := range names {
+			if !bytes.Equal(i.data, i.synced) {
+				dirty[s.on(name).at] = true
+			}
+		}
+		parts := []map[string]int{{}} // how much of the content each file system has
+		for _, m := range lose {
+			if !dirty[m.at] {
+				continue
+			}
+			var next []map[string]int
+			for _, p := range parts {
+				for part := range 3 {
+					q := maps.Clone(p)
+					q[m.at] = part
+					next = append(next, q)
 				}
 			}
-			// What lies in a directory that is gone is gone with it.
-			for _, name := range slices.Sorted(maps.Keys(names)) {
-				if name != "/d" && names[path.Dir(name)] == nil {
-					delete(names, name)
-				}
-			}
+			parts = next
+		}
+		for _, part := range parts {
 			c := newSim(s.feat)
-			c.nextIno = s.nextIno
+			c.mounts, c.nextIno, c.live = s.mounts, s.nextIno, map[string]*simInode{}
 			fresh := map[*simInode]*simInode{}
 			for name, i := range names {
 				if fresh[i] == nil {
-					dirty = dirty || !bytes.Equal(i.data, i.synced)
 					k := *i
-					switch part {
-					case 0:
-						k.data = bytes.Clone(i.synced)
-					case 1:
-						if !bytes.Equal(i.data, i.synced) {
-							k.data = bytes.Clone(i.data[:len(i.data)/2])
-						}
-					default:
+					switch n, some := part[s.on(name).at]; {
+					case bytes.Equal(i.data, i.synced), !some, n == 2:
 						k.data = bytes.Clone(i.data)
+					case n == 0:
+						k.data = bytes.Clone(i.synced)
+					default:
+						k.data = bytes.Clone(i.data[:len(i.data)/2])
 					}
 					k.synced = k.data
 					fresh[i] = &k
@@ -440,9 +579,6 @@ func (s *simFS) crashes() []*simFS {
 			if key := c.key(); !seen[key] {
 				seen[key] = true
 				all = append(all, c)
-			}
-			if !dirty {
-				break
 			}
 		}
 	}
@@ -455,6 +591,9 @@ func (s *simFS) key() string {
 	if i := s.live["/d/"+journalName]; i == nil || bytes.Contains(i.data, []byte(Committed)) {
 		// What it can do shows in what it does after the commit point only.
 		fmt.Fprint(&b, s.feat)
+	}
+	for _, m := range s.mounts {
+		fmt.Fprint(&b, m)
 	}
 	names := make([]string, 0, len(s.live))
 	for name := range s.live {

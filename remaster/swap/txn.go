@@ -14,11 +14,13 @@ import (
 // Txn is a transaction on a live directory. It is not for use by several
 // goroutines at once.
 type Txn struct {
-	fsys  FS
-	dir   string
+	ground
 	lock  io.Closer
 	info  Info
+	id    string // where there are volumes
+	base  place  // what their records say of the directory
 	temps []string
+	paths map[string]string // of these to their names
 	steps []Step
 	state txnState
 }
@@ -31,40 +33,87 @@ const (
 	txnOver
 )
 
-// Begin locks the directory and writes a journal in stage Building. It is
-// ErrBusy while another relive works on the directory, and ErrInterrupted where
-// an earlier run left its journal: [Recover] comes first.
-func Begin(fsys FS, dir string, info Info) (*Txn, error) {
-	lock, err := fsys.Lock(dir)
+// Begin locks the directory and the volumes and writes a journal in stage
+// Building. It is ErrBusy while another relive works on one of them, and
+// ErrInterrupted where an earlier run left its journal, or its record on a
+// volume: [Recover] comes first.
+func Begin(fsys FS, dir string, info Info, volumes ...Volume) (*Txn, error) {
+	t := &Txn{ground: ground{fsys: fsys, dir: dir}, info: info, paths: map[string]string{}}
+	locks, err := t.enter(volumes)
 	if err != nil {
 		return nil, err
 	}
-	t := &Txn{fsys: fsys, dir: dir, lock: lock, info: info}
-	j, err := readJournal(fsys, dir)
-	if err == nil && j != nil {
-		err = fmt.Errorf("%s: %w: %s", dir, ErrInterrupted, describe(j))
-	}
-	if err == nil {
-		if err = t.note(); err != nil {
-			// Nothing hangs on this: a journal without temporary files that stays
-			// is removed by whoever comes next.
-			_, _ = clean(fsys, dir, nil)
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
+	t.lock = locks
+	if err := t.begin(); err != nil {
+		return nil, errors.Join(err, locks.Close())
 	}
 	return t, nil
 }
 
+func (t *Txn) begin() error {
+	j, err := readJournal(t.fsys, t.dir)
+	if err != nil {
+		return err
+	}
+	if j != nil {
+		return interrupted(t.dir, j)
+	}
+	// The directory may be one in which a run of another takes part.
+	if r, err := readPart(t.fsys, t.dir); err != nil {
+		return err
+	} else if r != nil {
+		if err := (&ground{fsys: t.fsys}).settle(t.dir, r); err != nil {
+			return err
+		}
+	}
+	for i := range t.volumes {
+		if err := t.vacant(&t.volumes[i]); err != nil {
+			return err
+		}
+	}
+	if len(t.volumes) > 0 {
+		if t.id = t.info.ID; t.id == "" {
+			if t.id, err = newID(); err != nil {
+				return err
+			}
+		}
+		if t.base, err = placeOf(t.fsys, t.dir); err != nil {
+			return err
+		}
+	}
+	err = t.note()
+	for i := range t.volumes {
+		if err == nil {
+			err = t.record(&t.volumes[i], Building)
+		}
+	}
+	if err != nil {
+		// Nothing hangs on this: a journal without temporary files that stays
+		// is removed by whoever comes next, with its records.
+		_, _ = t.clean(nil)
+	}
+	return err
+}
+
 // note writes the journal of the building stage.
 func (t *Txn) note() error {
-	j := journal{Info: t.info, Stage: Building, Temps: t.temps}
+	j := journal{Info: t.info, ID: t.id, Stage: Building, Volumes: t.volumes, Temps: t.temps}
 	return j.write(t.fsys, t.dir)
 }
 
-// Temp gives the path (the directory's, joined) of a new file that is to become
-// name; it is written by the caller, who need not sync it. It may become a
+// record writes the record of a volume.
+func (t *Txn) record(v *volume, s Stage) error {
+	r := part{Info: t.info, ID: t.id, Stage: s, Base: t.base}
+	for _, temp := range t.temps {
+		if t.volume(temp) == v {
+			r.Temps = append(r.Temps, temp[len(v.Name)+1:])
+		}
+	}
+	return r.write(t.fsys, t.path(v.Name))
+}
+
+// Temp gives the path (the directory's, joined, or the volume's) of a new file
+// that is to become name, in the same directory; it is written by the caller, who need not sync it. It may become a
 // directory instead. The journal knows the file before this returns. Its name
 // in steps is [Txn.Name] of the path.
 func (t *Txn) Temp(name string) (string, error) {
@@ -74,20 +123,25 @@ func (t *Txn) Temp(name string) (string, error) {
 	if err := checkPath(name); err != nil {
 		return "", err
 	}
-	if err := checkParents(t.fsys, t.dir, name); err != nil {
+	if err := t.checkOnVolumes(name); err != nil {
 		return "", err
 	}
-	temp, err := unused(t.fsys, t.dir, name, tempSuffix, func(n string) bool { return slices.Contains(t.temps, n) })
+	if err := t.checkParents(name); err != nil {
+		return "", err
+	}
+	temp, err := t.unused(name, tempSuffix, func(n string) bool { return slices.Contains(t.temps, n) })
 	if err != nil {
 		return "", err
 	}
 	if err := t.register(temp); err != nil {
 		return "", err
 	}
-	return t.dir + "/" + temp, nil
+	at := t.path(temp)
+	t.paths[at] = temp
+	return at, nil
 }
 
-// register adds a temporary name to the journal.
+// register adds a temporary name to the journal, and to the record of its volume.
 func (t *Txn) register(temp string) error {
 	t.temps = append(t.temps, temp)
 	if err := t.note(); err != nil {
@@ -95,14 +149,16 @@ func (t *Txn) register(temp string) error {
 		// are well. Undo looks for it either way.
 		return err
 	}
+	if v := t.volume(temp); v != nil {
+		return t.record(v, Building)
+	}
 	return nil
 }
 
-// Name gives the name relative to the directory, as steps have it, of a path
-// that Temp gave.
+// Name gives the name, as steps have it, of a path that Temp gave.
 func (t *Txn) Name(temp string) string {
-	if len(temp) > len(t.dir)+1 && temp[:len(t.dir)+1] == t.dir+"/" {
-		return temp[len(t.dir)+1:]
+	if name, ok := t.paths[temp]; ok {
+		return name
 	}
 	return temp
 }
@@ -118,7 +174,7 @@ func (t *Txn) Check() error {
 }
 
 func (t *Txn) compile() (*planner, error) {
-	p := &planner{fsys: t.fsys, dir: t.dir, pending: map[string]bool{}}
+	p := &planner{ground: &t.ground, pending: map[string]bool{}}
 	for _, name := range t.temps {
 		p.pending[name] = true
 	}
@@ -144,7 +200,7 @@ func (t *Txn) Commit(ctx context.Context) error {
 		if err := t.register(c.temp); err != nil {
 			return err
 		}
-		if err := copyTree(ctx, t.fsys, t.dir+"/"+c.from, t.dir+"/"+c.temp); err != nil {
+		if err := copyTree(ctx, t.fsys, t.path(c.from), t.path(c.temp)); err != nil {
 			return err
 		}
 	}
@@ -155,6 +211,11 @@ func (t *Txn) Commit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	for i := range t.volumes {
+		if err := t.record(&t.volumes[i], Committed); err != nil {
+			return err
+		}
+	}
 	if err := j.write(t.fsys, t.dir); err != nil {
 		now, rerr := readJournal(t.fsys, t.dir)
 		if rerr == nil && now != nil && now.Stage == Building {
@@ -162,7 +223,7 @@ func (t *Txn) Commit(ctx context.Context) error {
 		}
 		return errors.Join(fmt.Errorf("%s: %w: %w", t.dir, ErrUnfinished, err), t.end(txnCommitted))
 	}
-	if err := finish(t.fsys, t.dir, j); err != nil {
+	if err := finish(&t.ground, j); err != nil {
 		return errors.Join(err, t.end(txnCommitted))
 	}
 	return t.end(txnOver)
@@ -171,7 +232,7 @@ func (t *Txn) Commit(ctx context.Context) error {
 // journal makes the journal of the committed stage: all that it names exists,
 // durably, and has its fingerprint taken.
 func (t *Txn) journal(ctx context.Context, p *planner) (*journal, error) {
-	j := &journal{Info: t.info, Stage: Committed, Gone: p.gone, Actions: p.actions, Start: map[string]Fingerprint{}}
+	j := &journal{Info: t.info, ID: t.id, Stage: Committed, Volumes: t.volumes, Gone: p.gone, Actions: p.actions, Start: map[string]Fingerprint{}}
 	used := map[string]bool{}
 	for _, a := range p.actions {
 		for _, n := range a.names() {
@@ -179,22 +240,25 @@ func (t *Txn) journal(ctx context.Context, p *planner) (*journal, error) {
 		}
 	}
 	dirs := map[string]bool{".": true}
+	for _, v := range t.volumes {
+		dirs[v.Name] = true
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.start)) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		file := t.dir + "/" + name
+		file := t.path(name)
 		_, err := t.fsys.Lstat(file)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && slices.Contains(t.temps, name):
-			return nil, fmt.Errorf("%w: %s was never written", ErrPlan, name)
+			return nil, fmt.Errorf("%w: %s was never written", ErrPlan, t.show(name))
 		case err != nil:
 			return nil, err
 		}
 		// All that takes part is synced: a file that a step makes the live one
 		// need not be a temporary of ours.
 		if err := syncTree(t.fsys, file); err != nil {
-			return nil, fmt.Errorf("making %s durable: %w", name, err)
+			return nil, fmt.Errorf("making %s durable: %w", t.show(name), err)
 		}
 		dirs[path.Dir(name)] = true
 		if !used[name] {
@@ -206,22 +270,20 @@ func (t *Txn) journal(ctx context.Context, p *planner) (*journal, error) {
 		}
 		j.Start[name] = print
 	}
-	for _, d := range slices.Sorted(maps.Keys(dirs)) {
-		if err := t.fsys.SyncDir(t.dir + "/" + d); err != nil {
-			return nil, fmt.Errorf("making the new files durable: %w", err)
-		}
+	if err := t.syncDirs(slices.Sorted(maps.Keys(dirs))); err != nil {
+		return nil, fmt.Errorf("making the new files durable: %w", err)
 	}
 	for _, name := range t.temps {
 		if !used[name] {
 			j.Temps = append(j.Temps, name)
 		}
 	}
-	return j, tellApart(t.fsys, t.dir, j.Start)
+	return j, t.tellApart(j.Start)
 }
 
 // tellApart gives long files whose fingerprints agree the hash of all their
 // content, and directories that of all their entries. Files that still agree are the same, whichever has which name.
-func tellApart(fsys FS, dir string, prints map[string]Fingerprint) error {
+func (g *ground) tellApart(prints map[string]Fingerprint) error {
 	count := map[Fingerprint]int{}
 	for _, p := range prints {
 		count[p]++
@@ -230,7 +292,7 @@ func tellApart(fsys FS, dir string, prints map[string]Fingerprint) error {
 		if !p.sampled() && p.Kind != Directory || count[p] == 1 {
 			continue
 		}
-		full, err := fingerprint(fsys, dir+"/"+name, true)
+		full, err := fingerprint(g.fsys, g.path(name), true)
 		if err != nil {
 			return err
 		}
@@ -250,7 +312,7 @@ func (t *Txn) Abort() error {
 	case txnCommitted:
 		return fmt.Errorf("%s: %w", t.dir, ErrUnfinished)
 	}
-	_, err := undo(t.fsys, t.dir, t.temps)
+	_, err := t.undo(t.temps)
 	return errors.Join(err, t.end(txnOver))
 }
 

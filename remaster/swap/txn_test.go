@@ -282,8 +282,8 @@ func TestJournal(t *testing.T) {
 			t.Fatalf("cut at byte %d: %v", i, err)
 		}
 	}
-	if _, err := decodeJournal("j", bytes.Replace(b, []byte("journal 1"), []byte("journal 2"), 1)); !errors.Is(err, tree.ErrUnsupported) {
-		t.Errorf("version 2: %v", err)
+	if _, err := decodeJournal("j", bytes.Replace(b, []byte("journal 1"), []byte("journal 3"), 1)); !errors.Is(err, tree.ErrUnsupported) {
+		t.Errorf("version 3: %v", err)
 	}
 	for name, spoil := range map[string]func(j *journal){
 		"out of the directory":     func(j *journal) { j.Temps = []string{"../x.relive-tmp"} },
@@ -335,6 +335,17 @@ func FuzzJournal(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b[:bytes.LastIndex(b, []byte("sha256"))])
+	for _, stage := range []Stage{Building, Committed} {
+		// It says that names lead to places of which no run knows.
+		j := volumeJournal()
+		if j.Volumes[1].Dir, j.Volumes[1].Mount = "/etc", "/"; stage == Building {
+			j.Stage, j.Gone, j.Start, j.Actions, j.Temps = stage, nil, nil, nil, []string{"V/passwd.relive-tmp"}
+		}
+		if b, err = j.encode(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b[:bytes.LastIndex(b, []byte("sha256"))])
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if _, err := decodeJournal("j", body); err == nil {
 			t.Skip()
@@ -347,11 +358,14 @@ func FuzzJournal(f *testing.F) {
 		s := newLive(kinds["links"])
 		s.live["/etc"] = &simInode{kind: Directory}
 		s.live["/etc/passwd"] = &simInode{kind: Regular, data: []byte("root")}
+		s.live["/etc/passwd.relive-tmp"] = s.live["/etc/passwd"]
 		s.live["/d/"+journalName] = &simInode{kind: Regular, data: sealed(body)}
 		s.settle()
 		Recover(context.Background(), s, "/d")
-		if n := s.live["/etc/passwd"]; n == nil || string(n.data) != "root" {
-			t.Errorf("reached out of the directory: %v", j)
+		for _, name := range []string{"/etc/passwd", "/etc/passwd.relive-tmp"} {
+			if n := s.live[name]; n == nil || string(n.data) != "root" {
+				t.Errorf("reached out of the directory: %v", j)
+			}
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/replace"
 	"relive/remaster/sets"
 	"relive/remaster/swap"
 )
@@ -21,7 +22,7 @@ import (
 func (p *Plan) steps(made map[string]string) (steps []swap.Step, err error) {
 	f, dir, keep := &p.Live.Files, p.Live.Dir, p.O.KeepOld
 	held := func(n int) (names []string) {
-		for _, name := range append(f.Together(), p.targets()...) {
+		for _, name := range slices.Concat(f.Together(), replace.PairNames(f), p.targets()) {
 			if hostdisk.Exists(filepath.Join(dir, live.OldName(name, n))) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
