@@ -21,22 +21,35 @@ type Ramdisk struct {
 	// Nested tells that it holds an image of its own, such as that of dracut's
 	// squash module, in which modules may lie that are not seen.
 	Nested bool
+	// Files are the contents of the files that were asked for, by their paths. Of
+	// several archives that have one it is the last one's, as the kernel unpacks
+	// them over each other.
+	Files map[string][]byte
+	// Below are the paths in the directories that were asked for, sorted.
+	Below []string
 }
 
-// maxVersions bounds the kernels of one initrd or system.
-const maxVersions = 1000
+// Bounds of what an initrd may hold that is looked at.
+const (
+	maxVersions = 1000     // kernels of one initrd or system
+	maxWanted   = 64 << 10 // bytes of a file that is read
+	maxBelow    = 1000     // paths in directories
+)
 
 // Initrd reads an initrd: the names in all its archives. name is the file's, for
 // errors. Microcode that lies uncompressed before the rest is one archive among
 // others. What is no cpio archive in the newc form, compressed or not, is
 // tree.ErrUnsupported.
-func Initrd(ctx context.Context, c tree.Content, name string) (Ramdisk, error) {
+//
+// wanted are the paths of files whose content is to be read, without a leading
+// slash, and of directories, with a slash behind, in which paths are to be listed.
+func Initrd(ctx context.Context, c tree.Content, name string, wanted ...string) (Ramdisk, error) {
 	u, err := newUnpacker(ctx, c, name)
 	if err != nil {
 		return Ramdisk{}, err
 	}
 	defer u.close()
-	a := &archive{u: u, found: map[string]bool{}}
+	a := &archive{u: u, found: map[string]bool{}, wanted: wanted, files: map[string][]byte{}}
 	for at := int64(0); ; at = u.pos() {
 		var err error
 		if at, err = u.skipZeros(at); err == io.EOF {
@@ -63,7 +76,8 @@ func Initrd(ctx context.Context, c tree.Content, name string) (Ramdisk, error) {
 	if a.entries == 0 {
 		return Ramdisk{}, tree.Unsupported(name, "", "holds no cpio archive")
 	}
-	d := Ramdisk{Nested: a.nested}
+	slices.Sort(a.below)
+	d := Ramdisk{Nested: a.nested, Files: a.files, Below: slices.Compact(a.below)}
 	for v := range a.found {
 		d.Versions = append(d.Versions, v)
 	}
@@ -99,6 +113,9 @@ type archive struct {
 	entries int64
 	found   map[string]bool
 	nested  bool
+	wanted  []string
+	files   map[string][]byte
+	below   []string
 }
 
 // plain reads the archives that lie uncompressed at an offset, to the first
@@ -204,25 +221,47 @@ func (a *archive) entry(in *bufio.Reader) (trailer bool, err error) {
 	a.entries++
 	path, _, _ := strings.Cut(string(name), "\x00")
 	trailer = path == "TRAILER!!!"
+	path = strings.TrimLeft(strings.TrimPrefix(path, "./"), "/")
 	if !trailer {
 		if err := a.note(path, mode); err != nil {
 			return false, err
 		}
 	}
-	skip := nameSize + -(cpioHeader+nameSize)&3 + size + -size&3
+	if _, err := io.CopyN(io.Discard, in, nameSize+-(cpioHeader+nameSize)&3); err != nil {
+		return false, cut(unexpected(err))
+	}
+	rest := size
+	if mode&typeMask == regular && size <= maxWanted && slices.Contains(a.wanted, path) {
+		text := make([]byte, size)
+		if _, err := io.ReadFull(in, text); err != nil {
+			return false, cut(unexpected(err))
+		}
+		a.files[path], rest = text, 0
+	}
 	// An archive may end without the padding of its last entry.
-	n, err := io.CopyN(io.Discard, in, skip)
-	if err != nil && !(err == io.EOF && n >= skip-(-size&3)) {
+	n, err := io.CopyN(io.Discard, in, rest+-size&3)
+	if err != nil && !(err == io.EOF && n >= rest) {
 		return false, cut(unexpected(err))
 	}
 	return trailer, nil
 }
 
+// The kinds of files, as st_mode has them.
+const (
+	typeMask  = 0o170000
+	directory = 0o040000
+	regular   = 0o100000
+)
+
 func (a *archive) place() string { return fmt.Sprintf("cpio entry %d", a.entries+1) }
 
-// note looks at a name for what tells of kernels.
+// note looks at a name for what tells of kernels, or was asked for.
 func (a *archive) note(path string, mode int64) error {
-	path = strings.TrimLeft(strings.TrimPrefix(path, "./"), "/")
+	for _, dir := range a.wanted {
+		if strings.HasSuffix(dir, "/") && strings.HasPrefix(path, dir) && len(path) > len(dir) && len(a.below) < maxBelow {
+			a.below = append(a.below, path)
+		}
+	}
 	switch path {
 	case "squashfs-root.img", "squash-root.img", "erofs-root.img":
 		a.nested = true
@@ -233,7 +272,6 @@ func (a *archive) note(path string, mode int64) error {
 		return nil
 	}
 	version, _, below := strings.Cut(rest, "/")
-	const typeMask, directory = 0o170000, 0o040000
 	if !isRelease(version) || !below && mode&typeMask != directory || a.found[version] {
 		return nil
 	}
