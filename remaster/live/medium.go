@@ -31,8 +31,10 @@ type Medium struct {
 	Kernels, Initrds []string
 	// Machine are arguments that name a disk of the machine that a medium was in.
 	Machine []string
-	// Arguments are what a kernel is told so that the medium boots.
-	Arguments func(volumeID string) []string
+	// Arguments are what a kernel is told so that the medium boots. The label is
+	// written as udev names the volume; where it is "" the volume is told by its
+	// UUID.
+	Arguments func(label, uuid string) []string
 }
 
 // mediumMarks are the directories by which a medium that boots is known.
@@ -93,7 +95,7 @@ func (antiX) Medium(l *Live) Medium {
 	f.Initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
 	// init finds another disk by itself, but not where it is told of one.
 	f.Machine = []string{"bdev", "bootdev"}
-	f.Arguments = func(string) []string { return []string{"quiet"} }
+	f.Arguments = func(string, string) []string { return []string{"quiet"} }
 	return f
 }
 
@@ -107,12 +109,16 @@ func (liveOS) Medium(l *Live) Medium {
 		// The base lies in the directory that was given.
 		f.Rename = [2]string{name, LiveosDir}
 	}
-	for _, dir := range []string{"images/pxeboot", "isolinux", "boot/*/loader", "syslinux", "boot/*", "boot", LiveosDir} {
+	for _, dir := range []string{"images/pxeboot", "isolinux", "boot/*/loader", "syslinux", "boot/*", "boot", "EFI/BOOT", LiveosDir} {
 		f.Kernels = append(f.Kernels, dir+"/vmlinuz", dir+"/vmlinuz*", dir+"/linux")
 		f.Initrds = append(f.Initrds, dir+"/initrd.img", dir+"/initrd*", dir+"/initramfs*")
 	}
-	f.Arguments = func(id string) []string {
-		return []string{"root=live:CDLABEL=" + escapeLabel(id), "rd.live.image", "quiet"}
+	f.Arguments = func(label, uuid string) []string {
+		root := "root=live:CDLABEL=" + label
+		if label == "" {
+			root = "root=live:UUID=" + uuid
+		}
+		return []string{root, "rd.live.image", "quiet"}
 	}
 	return f
 }
@@ -126,8 +132,12 @@ func (archiso) Medium(l *Live) Medium {
 	f.Sidecars = besideBase(l, f.Base)
 	f.Kernels = []string{own + "/boot/" + filepath.Base(arch) + "/vmlinuz*", own + "/boot/vmlinuz*", own + "/boot/*/vmlinuz*"}
 	f.Initrds = []string{own + "/boot/" + filepath.Base(arch) + "/initramfs*", own + "/boot/initramfs*", own + "/boot/*/initramfs*"}
-	f.Arguments = func(id string) []string {
-		return []string{"archisobasedir=" + dir, "archisolabel=" + escapeLabel(id)}
+	f.Arguments = func(label, uuid string) []string {
+		medium := "archisolabel=" + label
+		if label == "" {
+			medium = "archisodevice=/dev/disk/by-uuid/" + uuid
+		}
+		return []string{"archisobasedir=" + dir, medium}
 	}
 	return f
 }
@@ -139,7 +149,7 @@ func (liveBoot) Medium(l *Live) Medium {
 	f.Sidecars = besideBase(l, f.Base)
 	f.Kernels = []string{livebootDir + "/vmlinuz", livebootDir + "/vmlinuz*"}
 	f.Initrds = []string{livebootDir + "/initrd.img", livebootDir + "/initrd*"}
-	f.Arguments = func(string) []string { return []string{"boot=live", "components", "quiet"} }
+	f.Arguments = func(string, string) []string { return []string{"boot=live", "components", "quiet"} }
 	return f
 }
 
@@ -153,7 +163,7 @@ func (casper) Medium(l *Live) Medium {
 	f.Sidecars = besideBase(l, f.Base)
 	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*"}
 	f.Initrds = []string{casperDir + "/initrd", casperDir + "/initrd.*", casperDir + "/initrd*"}
-	f.Arguments = func(string) []string { return []string{"boot=casper", "quiet"} }
+	f.Arguments = func(string, string) []string { return []string{"boot=casper", "quiet"} }
 	return f
 }
 
@@ -179,10 +189,4 @@ func besideBase(l *Live, base string) (out []Companion) {
 // literally is a pattern that matches the name itself.
 func literally(name string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
-}
-
-// escapeLabel writes a label as dracut and archiso take it from the kernel's
-// arguments, which spaces end.
-func escapeLabel(s string) string {
-	return strings.NewReplacer(" ", `\x20`, "/", `\x2f`, `\`, `\x5c`).Replace(s)
 }

@@ -296,6 +296,24 @@ func TestVolumes(t *testing.T) {
 	}
 }
 
+// Labels are encoded as udev does where a link of udev's is looked for, whatever the
+// old one had: as it was, it found nothing.
+func TestEncodedLabels(t *testing.T) {
+	e := &Edits{Labels: map[string]string{"A(1)": "B(2)", "A B(1)": "B 2%"}}
+	for _, c := range []struct{ arg, want string }{
+		{"root=live:CDLABEL=A(1)", `root=live:CDLABEL=B\x282\x29`},
+		{`root=live:LABEL=A\x281\x29`, `root=live:LABEL=B\x282\x29`},
+		{`"root=live:CDLABEL=A B(1)"`, `"root=live:CDLABEL=B 2\x25"`},
+		{"archisolabel=A(1)", `archisolabel=B\x282\x29`},
+		{"blab=A(1)", "blab=B(2)"},
+		{`blab=A\x281\x29`, "blab=B(2)"},
+	} {
+		if got, _ := apply(t, e, Syslinux, "x", "label a\nlinux v\nappend a "+c.arg+" b\n"); got != "label a\nlinux v\nappend a "+c.want+" b\n" {
+			t.Errorf("%s: %q", c.arg, got)
+		}
+	}
+}
+
 func TestPaths(t *testing.T) {
 	e := &Edits{Paths: map[string]string{"antiX-Frugal-6.1": "/antiX", "/live/vmlinuz": "/live/vmlinuz2", "/iso/k": "/boot/k", "/sub": "/sub/sub"}}
 	for _, c := range []struct{ path, text, want string }{

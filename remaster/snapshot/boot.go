@@ -85,7 +85,7 @@ func (p *Plan) planMedium(ctx context.Context) error {
 			p.warn("of %s the ISO does without %s", tpl.name, left)
 		}
 	default:
-		if err := p.bootFiles(ctx); err != nil {
+		if err := p.bootFiles(ctx, own); err != nil {
 			return err
 		}
 	}
