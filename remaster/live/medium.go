@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/menu"
 	"relive/remaster/sumlist"
 )
 
@@ -29,8 +30,12 @@ type Medium struct {
 	EmptyImages []string
 	// Kernels and initrds are patterns of where they lie, best first.
 	Kernels, Initrds []string
-	// Machine are arguments that name a disk of the machine that a medium was in.
+	// Machine are patterns of arguments that no other medium has, such as those that
+	// name a disk of the machine that a medium was in.
 	Machine []string
+	// Values are arguments that tell the medium in ways that an ISO does not have,
+	// and those that take their place. The label is as udev names the volume.
+	Values func(label, uuid string) []menu.ValueEdit
 	// Arguments are what a kernel is told so that the medium boots. The label is
 	// written as udev names the volume; where it is "" the volume is told by its
 	// UUID.
@@ -94,7 +99,7 @@ func (antiX) Medium(l *Live) Medium {
 	f.Kernels = []string{dir + "/vmlinuz", dir + "/vmlinuz[0-9]"}
 	f.Initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
 	// init finds another disk by itself, but not where it is told of one.
-	f.Machine = []string{"bdev", "bootdev"}
+	f.Machine = menu.Machine(l.Layout.Traits().Key)
 	f.Arguments = func(string, string) []string { return []string{"quiet"} }
 	return f
 }
@@ -120,7 +125,21 @@ func (liveOS) Medium(l *Live) Medium {
 		}
 		return []string{root, "rd.live.image", "quiet"}
 	}
+	f.Machine, f.Values = menu.Machine(l.Layout.Traits().Key), dracutRoot
 	return f
+}
+
+// dracutRoot is for the forms of root=live: that name a partition or a device, which
+// another medium has not (parse-dmsquash-live.sh). With rd.live.image, or liveimg,
+// live: may be missing.
+func dracutRoot(label, uuid string) []menu.ValueEdit {
+	e := menu.ValueEdit{Old: []string{"root=live:PARTUUID=", "root=live:PARTLABEL=", "root=live:/dev/"}, New: "root=live:CDLABEL=" + label}
+	if strings.Contains(label, `\`) {
+		e.GRUB = "root=live:UUID=" + uuid
+	}
+	bare := e
+	bare.Old, bare.Beside = []string{"root=PARTUUID=", "root=PARTLABEL=", "root=/dev/"}, []string{"rd.live.image", "liveimg"}
+	return []menu.ValueEdit{e, bare}
 }
 
 func (archiso) Medium(l *Live) Medium {
@@ -139,6 +158,14 @@ func (archiso) Medium(l *Live) Medium {
 		}
 		return []string{"archisobasedir=" + dir, medium}
 	}
+	f.Values = func(_, uuid string) []menu.ValueEdit {
+		// /dev/loop0 stays: menus for booting the image from a file have it.
+		var old []string
+		for _, begins := range []string{"UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=", "/dev/disk/", "/dev/sd", "/dev/hd", "/dev/vd", "/dev/xvd", "/dev/nvme", "/dev/mmcblk"} {
+			old = append(old, "archisodevice="+begins)
+		}
+		return []menu.ValueEdit{{Old: old, New: "archisodevice=/dev/disk/by-uuid/" + uuid, Known: true}}
+	}
 	return f
 }
 
@@ -150,6 +177,7 @@ func (liveBoot) Medium(l *Live) Medium {
 	f.Kernels = []string{livebootDir + "/vmlinuz", livebootDir + "/vmlinuz*"}
 	f.Initrds = []string{livebootDir + "/initrd.img", livebootDir + "/initrd*"}
 	f.Arguments = func(string, string) []string { return []string{"boot=live", "components", "quiet"} }
+	f.Machine, f.Values = menu.Machine(l.Layout.Traits().Key), dracutRoot // live-build has dracut, too
 	return f
 }
 
@@ -164,6 +192,7 @@ func (casper) Medium(l *Live) Medium {
 	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*"}
 	f.Initrds = []string{casperDir + "/initrd", casperDir + "/initrd.*", casperDir + "/initrd*"}
 	f.Arguments = func(string, string) []string { return []string{"boot=casper", "quiet"} }
+	f.Machine = menu.Machine(l.Layout.Traits().Key)
 	return f
 }
 

@@ -410,3 +410,45 @@ func TestReport(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// TestValues: an argument that begins as told is another in every kind of menu,
+// and in variables that reach a kernel.
+func TestValues(t *testing.T) {
+	e := &Edits{Values: []ValueEdit{
+		{Old: []string{"root=live:PARTUUID=", "root=live:/dev/"}, New: `root=live:CDLABEL=A\x28B`, GRUB: "root=live:UUID=1-2"},
+		{Old: []string{"root=/dev/"}, New: "root=live:X", Beside: []string{"rd.live.image"}},
+		{Old: []string{"archisodevice=/dev/sd", "archisodevice=UUID="}, New: "archisodevice=/dev/disk/by-uuid/1-2", Known: true},
+	}}
+	for _, c := range []struct {
+		kind      Kind
+		text, now string
+	}{
+		{Syslinux, "label a\nlinux v\nappend root=live:PARTUUID=0a-01 quiet\n", "label a\nlinux v\nappend root=live:CDLABEL=A\\x28B quiet\n"},
+		{Loader, "linux v\noptions root=live:/dev/sda1 quiet\n", "linux v\noptions root=live:CDLABEL=A\\x28B quiet\n"},
+		{GRUB, "linux /v root=live:/dev/sda1 quiet\n", "linux /v root=live:UUID=1-2 quiet\n"},
+		{GRUB, "linux /v root=live:PARTUUID=$part quiet\n", "linux /v root=live:UUID=1-2 quiet\n"},
+		{GRUB, "set o=\"root=live:/dev/sda1 quiet\"\nlinux /v $o\n", "set o=\"root=live:UUID=1-2 quiet\"\nlinux /v $o\n"},
+		{GRUB, "linux /v root=/dev/sda1 quiet\n", ""},
+		{GRUB, "linux /v root=/dev/sda1 rd.live.image\n", "linux /v root=live:X rd.live.image\n"},
+		{GRUB, "linux /v archisodevice=UUID=1\n", "linux /v archisodevice=/dev/disk/by-uuid/1-2\n"},
+		{GRUB, "linux /v archisodevice=UUID=${ARCHISO_UUID} root=live:CDLABEL=A\n", ""},
+		{GRUB, "echo root=live:/dev/sda1\n", ""},
+	} {
+		want := c.now
+		if want == "" {
+			want = c.text
+		}
+		got, _ := apply(t, e, c.kind, "x", c.text)
+		if got != want {
+			t.Errorf("%q\nbecame %q\nnot    %q", c.text, got, want)
+		}
+		if again, _ := apply(t, e, c.kind, "x", got); again != got {
+			t.Errorf("%q: the second time %q", got, again)
+		}
+	}
+	for _, wrong := range []string{"", "a b", "x\ny"} {
+		if _, _, err := (&Edits{Values: []ValueEdit{{Old: []string{"a="}, New: wrong}}}).Apply(GRUB, "x", []byte("linux /v a=1\n")); !errors.Is(err, ErrEdits) {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+}

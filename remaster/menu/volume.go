@@ -2,6 +2,7 @@ package menu
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -29,6 +30,37 @@ func names(list string) map[string]bool {
 		m[n] = true
 	}
 	return m
+}
+
+// swapped gives what is to take the place of an argument as a whole. names are those
+// of the arguments beside it.
+func (r *rules) swapped(d dialect, value string, names map[string]bool) (with string, ok bool) {
+	for i := range r.values {
+		v := &r.values[i]
+		if v.Known && strings.IndexByte(value, opaque) >= 0 ||
+			len(v.Beside) > 0 && !slices.ContainsFunc(v.Beside, func(name string) bool { return names[name] }) ||
+			!slices.ContainsFunc(v.Old, func(old string) bool { return strings.HasPrefix(value, old) }) {
+			continue
+		}
+		if with = v.New; d == (grubWords{}) && v.GRUB != "" {
+			with = v.GRUB
+		}
+		return with, with != value
+	}
+	return "", false
+}
+
+// argumentNames are the names of a list's arguments, where there are edits that ask.
+func (r *rules) argumentNames(words []word) map[string]bool {
+	if len(r.values) == 0 {
+		return nil
+	}
+	out := map[string]bool{}
+	for i := range words {
+		name, _, _ := strings.Cut(words[i].value, "=")
+		out[name] = true
+	}
+	return out
 }
 
 // argument gives the parts of an argument that name volumes and paths which

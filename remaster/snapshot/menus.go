@@ -48,6 +48,9 @@ func (p *Plan) menus(ctx context.Context, t *template) error {
 		e.Remove = slices.Concat(e.Remove, menu.Persistence(layout))
 	}
 	e.Remove = slices.Concat(e.Remove, p.form.Machine)
+	if p.form.Values != nil {
+		e.Values = p.form.Values(menu.EncodeLabel(p.recipe.VolumeID), p.uuid())
+	}
 	if p.form.Rename[0] != p.form.Rename[1] {
 		e.Paths = map[string]string{"/" + p.form.Rename[0]: "/" + p.form.Rename[1]}
 		if p.form.Rename[0] == "" {
