@@ -37,7 +37,7 @@ func (casper) Name() string { return "casper" }
 // Traits implements Layout.
 func (casper) Traits() Traits {
 	return Traits{
-		Key: "casper", StackStays: true, HomeLabel: casperHome,
+		Key: "casper", Identity: ".disk/casper-uuid", StackStays: true, HomeLabel: casperHome,
 		OtherSets: "the boot argument persistent-path= names another directory; relive takes the file at the root of the medium",
 	}
 }

@@ -48,7 +48,7 @@ func (liveBoot) Name() string { return "Debian live" }
 // Traits implements Layout.
 func (liveBoot) Traits() Traits {
 	return Traits{
-		Key: "debian", Unions: true,
+		Key: "debian", Identity: ".disk/live-uuid", Unions: true,
 		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; relive takes the one named persistence at the root of the medium",
 	}
 }

@@ -36,6 +36,9 @@ type Traits struct {
 	SavesByHand bool
 	// KernelSums: a boot checks kernel and initrd by sums beside them.
 	KernelSums bool
+	// Identity is how the names of files begin, from the root of the medium, by one
+	// of which an initrd may know it; "" where there are none. See IdentityConf.
+	Identity string
 	// RootLabel and HomeLabel are the labels of the images of persistence, "" where
 	// a boot does not look at them.
 	RootLabel, HomeLabel string
