@@ -283,7 +283,7 @@ func (a *app) showISOPlan(p *snapshot.Plan) error {
 	a.printISOSystem(s)
 	a.printf("boot files from %s: %s\n", s.Boot, strings.Join(s.Firmware, ", "))
 	a.printf("  kernel %s%s, initrd %s\n", s.Kernel, inBrackets(s.Version), s.Initrd)
-	for _, m := range s.Menus {
+	for _, m := range slices.Concat(s.Initrds, s.Menus) {
 		a.printf("  %s\n", m)
 	}
 	if len(s.Left) > 0 {

@@ -30,9 +30,18 @@ type Medium struct {
 	EmptyImages []string
 	// Kernels and initrds are patterns of where they lie, best first.
 	Kernels, Initrds []string
+	// InitrdFiles are files of an initrd that say how a medium boots, by their
+	// paths, and what they have to say on an ISO, where an initrd has them.
+	// InitrdPrivate are directories of an initrd, with a slash behind, that may hold
+	// files of the owner.
+	InitrdFiles   map[string]string
+	InitrdPrivate []string
 	// Machine are patterns of arguments that no other medium has, such as those that
 	// name a disk of the machine that a medium was in.
 	Machine []string
+	// Marker is the path of an empty file by which a boot may know the medium of a
+	// UUID, nil where there is none.
+	Marker func(uuid string) string
 	// Values are arguments that tell the medium in ways that an ISO does not have,
 	// and those that take their place. The label is as udev names the volume.
 	Values func(label, uuid string) []menu.ValueEdit
@@ -98,6 +107,10 @@ func (antiX) Medium(l *Live) Medium {
 	}
 	f.Kernels = []string{dir + "/vmlinuz", dir + "/vmlinuz[0-9]"}
 	f.Initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
+	// With another word than this, which live-usb-maker writes for an encrypted stick,
+	// init looks for an encrypted volume alone (ENCRYPT_MODE_FILE). live/xtra is what
+	// unpack-initrd --xtra puts there.
+	f.InitrdFiles, f.InitrdPrivate = map[string]string{"etc/encrypt": "disable"}, []string{"live/xtra/"}
 	// init finds another disk by itself, but not where it is told of one.
 	f.Machine = menu.Machine(l.Layout.Traits().Key)
 	f.Arguments = func(string, string) []string { return []string{"quiet"} }
@@ -158,6 +171,10 @@ func (archiso) Medium(l *Live) Medium {
 		}
 		return []string{"archisobasedir=" + dir, medium}
 	}
+	// archisosearchuuid= is such a file's name, and not looked for as a UUID
+	// (hooks/archiso: _search_for_archisodevice). Others stay: loaders may have theirs
+	// linked in.
+	f.Marker = func(uuid string) string { return "boot/" + uuid + ".uuid" }
 	f.Values = func(_, uuid string) []menu.ValueEdit {
 		// /dev/loop0 stays: menus for booting the image from a file have it.
 		var old []string
@@ -171,7 +188,7 @@ func (archiso) Medium(l *Live) Medium {
 
 func (liveBoot) Medium(l *Live) Medium {
 	f := Medium{Root: l.Absolute(), Base: livebootDir + "/" + livebootBase}
-	f.Own = []string{livebootDir + "/vmlinuz*", livebootDir + "/initrd*"}
+	f.Own = []string{livebootDir + "/vmlinuz*", livebootDir + "/initrd*", l.Layout.Traits().Identity + "*"}
 	f.Whole = []string{"d-i", "dists", "pool", "pool-udeb", "install", "win32-loader.ini", "g2ldr", "setup.exe", "README*", "doc", "css"}
 	f.Sidecars = besideBase(l, f.Base)
 	f.Kernels = []string{livebootDir + "/vmlinuz", livebootDir + "/vmlinuz*"}
@@ -186,11 +203,11 @@ func (casper) Medium(l *Live) Medium {
 	// tell. So all of them stay, by name: the lowest is the new base, and nothing
 	// is in the others.
 	f := Medium{Root: l.Absolute(), Base: l.Files.Stack[0], EmptyImages: l.Files.Stack[1:]}
-	f.Own = []string{casperDir + "/vmlinuz*", casperDir + "/initrd*"}
+	f.Own = []string{casperDir + "/vmlinuz*", casperDir + "/initrd*", casperDir + "/hwe-vmlinuz*", casperDir + "/hwe-initrd*", l.Layout.Traits().Identity + "*"}
 	f.Whole = []string{"dists", "pool", "install", "preseed", "pics", "README.diskdefines", "ubuntu"}
 	f.Sidecars = besideBase(l, f.Base)
-	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*"}
-	f.Initrds = []string{casperDir + "/initrd", casperDir + "/initrd.*", casperDir + "/initrd*"}
+	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*", casperDir + "/hwe-vmlinuz*"}
+	f.Initrds = []string{casperDir + "/initrd", casperDir + "/initrd.*", casperDir + "/initrd*", casperDir + "/hwe-initrd*"}
 	f.Arguments = func(string, string) []string { return []string{"boot=casper", "quiet"} }
 	f.Machine = menu.Machine(l.Layout.Traits().Key)
 	return f

@@ -95,10 +95,20 @@ func (p *Plan) planMedium(ctx context.Context) error {
 	if err := p.kernel(ctx, own); err != nil {
 		return err
 	}
-	if err := p.checkKernel(ctx); err != nil {
+	read, unread, err := p.readInitrds(ctx)
+	if err != nil {
 		return err
 	}
+	if err := p.checkKernel(ctx, read[s.Initrd]); err != nil {
+		return err
+	}
+	if why := unread[s.Initrd]; why != nil {
+		p.warn("the initrd cannot be looked into: %v", why)
+	}
 	if err := p.texts(ctx); err != nil {
+		return err
+	}
+	if err := p.initrds(read, len(unread) > 0); err != nil {
 		return err
 	}
 	for _, b := range p.recipe.Boot {
