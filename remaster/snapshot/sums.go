@@ -155,9 +155,9 @@ func (p *Plan) sumLists(ctx context.Context) (out []mediumList, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.o.Boot == BootMedium {
-		lists = append(lists, p.listsOfMedium(lists)...)
-	}
+	// What verifies them at boot is in the system, whatever boots it (casper-md5check,
+	// live-boot's verify-checksums).
+	lists = append(lists, p.listsOfMedium(lists)...)
 	late := map[string]bool{}
 	for _, at := range p.late.paths {
 		late[at] = true
