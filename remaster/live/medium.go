@@ -28,6 +28,9 @@ type Medium struct {
 	Sidecars []Companion
 	// EmptyImages are images that lie over the base and hold nothing any more.
 	EmptyImages []string
+	// Missed are files of the medium that a boot or an installer uses and that do not
+	// come along.
+	Missed []Missed
 	// Kernels and initrds are patterns of where they lie, best first.
 	Kernels, Initrds []string
 	// InitrdFiles are files of an initrd that say how a medium boots, by their
@@ -49,6 +52,16 @@ type Medium struct {
 	// written as udev names the volume; where it is "" the volume is told by its
 	// UUID.
 	Arguments func(label, uuid string) []string
+}
+
+// Missed are patterns of paths on a medium and what it means that they do not come
+// along to an ISO.
+type Missed struct {
+	Patterns []string
+	Why      string
+	// System: what a boot puts into the system, so that it is missed where all of it
+	// is to come along.
+	System bool
 }
 
 // mediumMarks are the directories by which a medium that boots is known.
@@ -91,7 +104,7 @@ func (antiX) Medium(l *Live) Medium {
 	root, name := l.AboveDir()
 	const dir = "antiX"
 	f := Medium{Root: root, Base: dir + "/" + AntixBase}
-	own := []string{"vmlinuz*", "initrd*.gz*", "initrd*.xz*", "initrd*.img*", "memtest*", "linuxfs.ver"}
+	own := []string{"vmlinuz*", "initrd*.gz*", "initrd*.xz*", "initrd*.img*", "memtest*", "linuxfs.ver", "delete.list"}
 	for i := range own {
 		own[i] = path.Join(literally(name), own[i])
 	}
@@ -105,6 +118,8 @@ func (antiX) Medium(l *Live) Medium {
 			f.Sidecars = append(f.Sidecars, c)
 		}
 	}
+	in := literally(name)
+	f.Missed = []Missed{{[]string{path.Join(in, "xtra"), path.Join(in, "xtra.tgz"), path.Join(in, "deb")}, "a boot puts what is in it into the system, which the ISO lacks", true}}
 	f.Kernels = []string{dir + "/vmlinuz", dir + "/vmlinuz[0-9]"}
 	f.Initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
 	// With another word than this, which live-usb-maker writes for an encrypted stick,
@@ -204,8 +219,14 @@ func (casper) Medium(l *Live) Medium {
 	// is in the others.
 	f := Medium{Root: l.Absolute(), Base: l.Files.Stack[0], EmptyImages: l.Files.Stack[1:]}
 	f.Own = []string{casperDir + "/vmlinuz*", casperDir + "/initrd*", casperDir + "/hwe-vmlinuz*", casperDir + "/hwe-initrd*", l.Layout.Traits().Identity + "*"}
+	f.Own = append(f.Own, casperDir+"/*.manifest-*") // which packages an installer takes out
 	f.Whole = []string{"dists", "pool", "install", "preseed", "pics", "README.diskdefines", "ubuntu"}
-	f.Sidecars = besideBase(l, f.Base)
+	f.Sidecars = besideStack(l)
+	f.Missed = []Missed{
+		{[]string{casperDir + "/install-sources.yaml"}, "it tells the installer of images that are one on the ISO, whose installer finds nothing to install without it", false},
+		{[]string{casperDir + "/*.squashfs"}, "it lies over the former images, such as those of a language, which are one on the ISO", false},
+		{[]string{"casper-sn*", "home-sn*"}, "a boot copies it into the system, which the ISO lacks", true},
+	}
 	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*", casperDir + "/hwe-vmlinuz*"}
 	f.Initrds = []string{casperDir + "/initrd", casperDir + "/initrd.*", casperDir + "/initrd*", casperDir + "/hwe-initrd*"}
 	f.Arguments = func(string, string) []string { return []string{"boot=casper", "quiet"} }
@@ -228,6 +249,30 @@ func besideBase(l *Live, base string) (out []Companion) {
 			c.Text = func(Facts) string { return own + "\n" }
 		}
 		out = append(out, c)
+	}
+	return out
+}
+
+// besideStack are the files that tell of the images of a stack, of which all is in
+// the lowest now: each told of what it and those below it showed.
+func besideStack(l *Live) (out []Companion) {
+	for _, image := range l.Files.Stack {
+		for i := range Ties {
+			t := &Ties[i]
+			name, ok := strings.CutPrefix(t.name, "STEM")
+			if name = sumlist.Stem(image) + name; !ok || !t.Made() || !IsFile(l.Place, filepath.Join(l.Dir, name)) {
+				continue
+			}
+			c := Companion{Name: name, Sum: t.Sum, Text: t.text, Packages: t.packages}
+			if t.packages {
+				former, err := ReadSmall(l.Place, filepath.Join(l.Dir, name), maxPackageList)
+				if err != nil {
+					continue // what cannot be read has no form to be listed in
+				}
+				c.Former = former
+			}
+			out = append(out, c)
+		}
 	}
 	return out
 }

@@ -101,7 +101,7 @@ func (p *Plan) checkTaken(ctx context.Context, taken *tree.Node, lists []*sumlis
 // come along, and of arguments that insist on it.
 func (p *Plan) planTied(ctx context.Context) (err error) {
 	l := p.live
-	if p.packages, err = l.Packages(ctx, p.base.Shown); err != nil {
+	if p.packages, err = l.Packages(ctx, p.base.Shown, p.form.Sidecars...); err != nil {
 		return err
 	}
 	told := false
