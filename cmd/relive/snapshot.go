@@ -162,7 +162,7 @@ func (f *snapshotFlags) accountOptions() error {
 	if o.User, err = f.newUser(); err != nil {
 		return err
 	}
-	o.NoUser = o.User == nil
+	o.NoUser = f.user == "none"
 	if o.Root, err = parseRootPassword(f.rootPassword); err != nil {
 		return err
 	}
@@ -180,12 +180,16 @@ func (f *snapshotFlags) accountOptions() error {
 	return nil
 }
 
-// newUser is the user that is asked for, nil for none.
+// newUser is the user that is asked for, nil for none and for the one that is made
+// where none is named.
 func (f *snapshotFlags) newUser() (*accounts.User, error) {
 	if f.user == "none" {
 		if f.passwordFile != "" || f.fullName != "" || f.groups != "" {
 			return nil, usageError{errors.New("--password-file, --full-name and --groups: with --user none there is no user")}
 		}
+		return nil, nil
+	}
+	if f.user == "" && f.passwordFile == "" && f.fullName == "" && f.groups == "" {
 		return nil, nil
 	}
 	u := accounts.Demo()

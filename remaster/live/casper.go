@@ -37,7 +37,8 @@ func (casper) Name() string { return "casper" }
 // Traits implements Layout.
 func (casper) Traits() Traits {
 	return Traits{
-		Key: "casper", Identity: ".disk/casper-uuid", StackStays: true, HomeLabel: casperHome,
+		Key: "casper", Identity: ".disk/casper-uuid", LiveUIDs: []uint32{999, 1000}, // scripts/casper-bottom/25adduser: 1000 since 1.479
+		StackStays: true, HomeLabel: casperHome,
 		OtherSets: "the boot argument persistent-path= names another directory; relive takes the file at the root of the medium",
 	}
 }

@@ -48,7 +48,9 @@ func (liveBoot) Name() string { return "Debian live" }
 // Traits implements Layout.
 func (liveBoot) Traits() Traits {
 	return Traits{
-		Key: "debian", Identity: ".disk/live-uuid", Unions: true,
+		Key: "debian", Identity: ".disk/live-uuid",
+		LiveUIDs: []uint32{1000}, LiveUserFiles: []string{"lib/live/config/0030-user-setup", "usr/lib/live/config/0030-user-setup"}, // live-config
+		Unions:    true,
 		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; relive takes the one named persistence at the root of the medium",
 	}
 }

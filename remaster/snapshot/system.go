@@ -64,6 +64,9 @@ func (s *isoSystem) system(ctx context.Context, p *baseimage.Plan, merged *tree.
 		}
 	}
 	o := s.o.Accounts
+	if err := s.liveUser(l, root, &o); err != nil {
+		return nil, err
+	}
 	o.Now = p.Now
 	if o.Rand == nil {
 		o.Rand = s.salts(p)
@@ -78,6 +81,25 @@ func (s *isoSystem) system(ctx context.Context, p *baseimage.Plan, merged *tree.
 		return p.Stamped(ctx, root)
 	}
 	return root, nil
+}
+
+// liveUser leaves the uid of the user that a boot makes by itself to that, which
+// would not be made otherwise. Where no other account is asked for, none is made.
+func (s *isoSystem) liveUser(l *live.Live, root *tree.Node, o *accounts.Options) error {
+	traits := l.Layout.Traits()
+	made := len(traits.LiveUIDs) > 0 && traits.LiveUserFiles == nil
+	for _, at := range traits.LiveUserFiles {
+		n, err := root.Lookup(at)
+		if err != nil {
+			return err
+		}
+		made = made || n != nil
+	}
+	if made {
+		o.Reserved = traits.LiveUIDs
+		o.NoUser = o.NoUser || o.User == nil
+	}
+	return nil
 }
 
 // salts gives the salts of passwords: not secret, but others in every snapshot,
