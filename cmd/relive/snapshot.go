@@ -163,7 +163,7 @@ func (f *snapshotFlags) accountOptions() error {
 	if o.User, err = f.newUser(); err != nil {
 		return err
 	}
-	o.NoUser = o.User == nil
+	o.NoUser = f.user == "none"
 	if o.Root, err = parseRootPassword(f.rootPassword); err != nil {
 		return err
 	}
@@ -181,12 +181,16 @@ func (f *snapshotFlags) accountOptions() error {
 	return nil
 }
 
-// newUser is the user that is asked for, nil for none.
+// newUser is the user that is asked for, nil for none and for the one that is made
+// where none is named.
 func (f *snapshotFlags) newUser() (*accounts.User, error) {
 	if f.user == "none" {
 		if f.passwordFile != "" || f.fullName != "" || f.groups != "" {
 			return nil, usageError{errors.New("--password-file, --full-name and --groups: with --user none there is no user")}
 		}
+		return nil, nil
+	}
+	if f.user == "" && f.passwordFile == "" && f.fullName == "" && f.groups == "" {
 		return nil, nil
 	}
 	u := accounts.Demo()
@@ -284,7 +288,7 @@ func (a *app) showISOPlan(p *snapshot.Plan) error {
 	a.printISOSystem(s)
 	a.printf("boot files from %s: %s\n", s.Boot, strings.Join(s.Firmware, ", "))
 	a.printf("  kernel %s%s, initrd %s\n", s.Kernel, inBrackets(s.Version), s.Initrd)
-	for _, m := range s.Menus {
+	for _, m := range slices.Concat(s.Initrds, s.Menus) {
 		a.printf("  %s\n", m)
 	}
 	if len(s.Left) > 0 {

@@ -69,7 +69,7 @@ func (w *work) editAccounts(g *[2]accountFiles) error {
 	if err := w.planUser(g); err != nil {
 		return err
 	}
-	hash, err := w.o.Root.hash(w.scheme, w.o.Rand)
+	hash, err := w.o.Root.hash(w.scheme, w.family.guessed, w.o.Rand)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,7 +36,11 @@ func (w *work) planUser(g *[2]accountFiles) error {
 	}
 	u := &newUser{name: o.Name, fullName: o.FullName, home: "/home/" + o.Name, uid: o.UID}
 	if u.uid == 0 {
-		u.uid = free(w.defs.uids, w.people.keptUIDs)
+		taken := maps.Clone(w.people.keptUIDs)
+		for _, uid := range w.o.Reserved {
+			taken[uid] = true
+		}
+		u.uid = free(w.defs.uids, taken)
 		if u.uid == 0 {
 			return refuse("user %s: no uid from %d to %d is free", o.Name, w.defs.uids[0], w.defs.uids[1])
 		}
@@ -68,7 +73,7 @@ func (w *work) planUser(g *[2]accountFiles) error {
 	}
 	slices.Sort(u.groups)
 	u.groups = slices.Compact(u.groups)
-	if u.hash, err = o.Password.hash(w.scheme, w.o.Rand); err != nil {
+	if u.hash, err = o.Password.hash(w.scheme, w.family.guessed, w.o.Rand); err != nil {
 		return err
 	}
 	w.user = u

@@ -85,6 +85,9 @@ type Options struct {
 	// NoUser makes no account; User must be nil. Live systems that make their
 	// user at boot need none.
 	NoUser bool
+	// Reserved are uids that a boot gives to an account that it makes itself, and the
+	// new account so has not.
+	Reserved []uint32
 	// Root is the password of root; the zero Password locks it, Kept keeps it.
 	Root Password
 	// Hostname is the new name of the host; empty is that of the system's family.

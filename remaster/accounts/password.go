@@ -5,6 +5,7 @@ import (
 	"crypto/sha512"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-crypt/x/crypt"
@@ -89,24 +90,34 @@ const (
 	cryptSHA512 scheme = iota
 	// cryptYes is $y$, by crypt(5) of libxcrypt 4.3 and later.
 	cryptYes
+	// cryptGuessed is $6$ without a number of rounds, as mkpasswd -m sha-512 makes it:
+	// what guesses a password by its salt finds no other (initrd's persist-password of
+	// antiX and MX, guess_password).
+	cryptGuessed
 )
 
 const (
 	// sha512Rounds is twenty times the default of 5000, which is from 2007.
 	sha512Rounds = 100000
+	// guessedRounds are those that are meant where the hash names none.
+	guessedRounds = 5000
 	// yescryptSetting is libxcrypt's default cost: N 4096, r 32, 16 MiB.
 	yescryptSetting = "$y$j9T$"
 	saltBytes       = 16
 )
 
-// hash is what goes into the second field of shadow.
-func (p Password) hash(s scheme, r io.Reader) (string, error) {
+// hash is what goes into the second field of shadow. guessed are passwords that a
+// boot is to be able to guess.
+func (p Password) hash(s scheme, guessed []string, r io.Reader) (string, error) {
 	switch p.how {
 	case passwordHashed:
 		return p.value(), nil
 	case passwordPlain:
 	default:
 		return locked, nil
+	}
+	if slices.Contains(guessed, p.value()) {
+		s = cryptGuessed
 	}
 	if r == nil {
 		r = rand.Reader
@@ -127,13 +138,16 @@ func hashPassword(password string, s scheme, salt []byte) (string, error) {
 		}
 		return string(h), nil
 	}
-	if s != cryptSHA512 {
+	if s != cryptSHA512 && s != cryptGuessed {
 		return "", fmt.Errorf("hashing a password: scheme %d", s)
 	}
 	// Six bits of each byte are used: 16 characters, the most that $6$ takes.
 	text := make([]byte, len(salt))
 	for i, b := range salt {
 		text[i] = itoa64[b&0x3f]
+	}
+	if s == cryptGuessed {
+		return fmt.Sprintf("$6$%s$%s", text, crypt.KeySHACrypt(sha512.New, []byte(password), text, guessedRounds)), nil
 	}
 	key := crypt.KeySHACrypt(sha512.New, []byte(password), text, sha512Rounds)
 	return fmt.Sprintf("$6$rounds=%d$%s$%s", sha512Rounds, text, key), nil

@@ -120,6 +120,7 @@ type family struct {
 	hostname string
 	shell    string
 	groups   []string // those that a live system's user is in
+	guessed  []string // passwords that its boot guesses, to have them changed
 	system   []string // accounts that are nobody's, whatever they look like
 	uids     [2]uint32
 	selinux  [2]string // label of a home and of what is in it
@@ -144,6 +145,7 @@ func (f family) over(o *family) *family {
 	takeList(&f.ids, o.ids)
 	takeList(&f.files, o.files)
 	takeList(&f.groups, o.groups)
+	takeList(&f.guessed, o.guessed)
 	f.system = append(slices.Clone(f.system), o.system...)
 	if o.uids != [2]uint32{} {
 		f.uids = o.uids

@@ -267,6 +267,8 @@ func (p *ruleParser) setting(word, rest string) error {
 		f.shell = rest
 	case "groups":
 		f.groups = append(f.groups, words...)
+	case "guessed":
+		f.guessed = append(f.guessed, words...)
 	case "system":
 		f.system = append(f.system, words...)
 	case "uids":

@@ -382,7 +382,12 @@ func bootNames(ctx context.Context, root *tree.Node, prefixes []string, clean fu
 			continue
 		}
 		for _, e := range entries {
+			// With these dracut takes root= for root=live: (parse-dmsquash-live.sh).
+			live := slices.Contains(e.Args, "rd.live.image") || slices.Contains(e.Args, "liveimg")
 			for _, a := range e.Args {
+				if root, ok := strings.CutPrefix(a, "root="); ok && live && !strings.HasPrefix(root, "live:") {
+					a = "root=live:" + root
+				}
 				for _, prefix := range prefixes {
 					if name, ok := strings.CutPrefix(a, prefix); ok && name != "" && !strings.Contains(name, "$") {
 						if name = clean(name); !slices.Contains(out, name) {

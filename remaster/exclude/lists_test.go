@@ -109,7 +109,7 @@ func TestListsDrop(t *testing.T) {
 // TestListsMeta: directories that stay are as they were, but for what is below.
 func TestListsMeta(t *testing.T) {
 	tmp := tree.NewDir("tmp", 0o1777, tree.NewFile(".X0-lock", 0o444, nil), tree.NewFile("x", 0o600, nil))
-	dev := tree.NewDir("dev", 0o755, tree.NewFile("null", 0o666, nil))
+	dev := tree.NewDir("dev", 0o755, tree.NewFile("sda", 0o660, nil))
 	dev.UID, dev.Xattrs = 7, tree.Xattrs{{Name: "security.selinux", Value: "x"}}
 	root := listSet(t, "base").Apply(tree.NewDir("", 0o755, tmp, dev))
 	for _, was := range []*tree.Node{tmp, dev} {
@@ -202,7 +202,7 @@ func TestListsText(t *testing.T) {
 			}
 		}
 	}
-	if rules, err := Default("base", "logs"); err != nil || rules[0].Source != "list base:10" || !strings.HasPrefix(rules[len(rules)-1].Source, "list logs:") {
+	if rules, err := Default("base", "logs"); err != nil || rules[0].Source != "list base:12" || !strings.HasPrefix(rules[len(rules)-1].Source, "list logs:") {
 		t.Errorf("%v, %v", rules[0], err)
 	}
 	if _, err := Default("base", "nothing"); err == nil || !strings.Contains(err.Error(), `"nothing"; there are base, debian, `) {

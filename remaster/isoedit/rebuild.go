@@ -149,7 +149,7 @@ func (p *Rebuild) prepare(ctx context.Context) error {
 	if err := p.noteLosses(ctx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{p.graft, p.followCompanions, p.editMenus, p.followLists} {
+	for _, step := range []func(context.Context) error{p.graft, p.followCompanions, p.followIdentity, p.editMenus, p.followLists} {
 		if err := step(ctx); err != nil {
 			return err
 		}

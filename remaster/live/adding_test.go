@@ -58,7 +58,7 @@ func (frugal) Medium(l *Live) Medium {
 	return Medium{
 		Root: l.Absolute(), Base: "boot/system.sfs", Own: []string{"boot/vmlinuz*", "boot/initrd*"},
 		Kernels: []string{"boot/vmlinuz*"}, Initrds: []string{"boot/initrd*"},
-		Arguments: func(string) []string { return []string{"quiet"} },
+		Arguments: func(string, string) []string { return []string{"quiet"} },
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"relive/overlay"
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
+	"relive/remaster/menu"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/swap"
@@ -433,7 +434,7 @@ func (antiX) Medium(l *Live) Medium {
 	root, name := l.AboveDir()
 	const dir = "antiX"
 	f := Medium{Root: root, Base: dir + "/" + AntixBase}
-	own := []string{"vmlinuz*", "initrd*.gz*", "initrd*.xz*", "initrd*.img*", "memtest*", "linuxfs.ver"}
+	own := []string{"vmlinuz*", "initrd*.gz*", "initrd*.xz*", "initrd*.img*", "memtest*", "linuxfs.ver", "delete.list"}
 	for i := range own {
 		own[i] = path.Join(literally(name), own[i])
 	}
@@ -447,11 +448,17 @@ func (antiX) Medium(l *Live) Medium {
 			f.Sidecars = append(f.Sidecars, c)
 		}
 	}
+	in := literally(name)
+	f.Missed = []Missed{{[]string{path.Join(in, "xtra"), path.Join(in, "xtra.tgz"), path.Join(in, "deb")}, "a boot puts what is in it into the system, which the ISO lacks", true}}
 	f.Kernels = []string{dir + "/vmlinuz", dir + "/vmlinuz[0-9]"}
 	f.Initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
+	// With another word than this, which live-usb-maker writes for an encrypted stick,
+	// init looks for an encrypted volume alone (ENCRYPT_MODE_FILE). live/xtra is what
+	// unpack-initrd --xtra puts there.
+	f.InitrdFiles, f.InitrdPrivate = map[string]string{"etc/encrypt": "disable"}, []string{"live/xtra/"}
 	// init finds another disk by itself, but not where it is told of one.
-	f.Machine = []string{"bdev", "bootdev"}
-	f.Arguments = func(string) []string { return []string{"quiet"} }
+	f.Machine = menu.Machine(l.Layout.Traits().Key)
+	f.Arguments = func(string, string) []string { return []string{"quiet"} }
 	return f
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"relive/remaster/job"
+	"relive/remaster/menu"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -306,8 +307,24 @@ func (archiso) Medium(l *Live) Medium {
 	f.Sidecars = besideBase(l, f.Base)
 	f.Kernels = []string{own + "/boot/" + filepath.Base(arch) + "/vmlinuz*", own + "/boot/vmlinuz*", own + "/boot/*/vmlinuz*"}
 	f.Initrds = []string{own + "/boot/" + filepath.Base(arch) + "/initramfs*", own + "/boot/initramfs*", own + "/boot/*/initramfs*"}
-	f.Arguments = func(id string) []string {
-		return []string{"archisobasedir=" + dir, "archisolabel=" + escapeLabel(id)}
+	f.Arguments = func(label, uuid string) []string {
+		medium := "archisolabel=" + label
+		if label == "" {
+			medium = "archisodevice=/dev/disk/by-uuid/" + uuid
+		}
+		return []string{"archisobasedir=" + dir, medium}
+	}
+	// archisosearchuuid= is such a file's name, and not looked for as a UUID
+	// (hooks/archiso: _search_for_archisodevice). Others stay: loaders may have theirs
+	// linked in.
+	f.Marker = func(uuid string) string { return "boot/" + uuid + ".uuid" }
+	f.Values = func(_, uuid string) []menu.ValueEdit {
+		// /dev/loop0 stays: menus for booting the image from a file have it.
+		var old []string
+		for _, begins := range []string{"UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=", "/dev/disk/", "/dev/sd", "/dev/hd", "/dev/vd", "/dev/xvd", "/dev/nvme", "/dev/mmcblk"} {
+			old = append(old, "archisodevice="+begins)
+		}
+		return []menu.ValueEdit{{Old: old, New: "archisodevice=/dev/disk/by-uuid/" + uuid, Known: true}}
 	}
 	return f
 }

@@ -10,6 +10,7 @@ import (
 
 	"relive/overlay"
 	"relive/remaster/job"
+	"relive/remaster/menu"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -51,7 +52,8 @@ func (casper) Name() string { return "casper" }
 // Traits implements Layout.
 func (casper) Traits() Traits {
 	return Traits{
-		Key: "casper", StackStays: true, HomeLabel: casperHome,
+		Key: "casper", Identity: ".disk/casper-uuid", LiveUIDs: []uint32{999, 1000}, // scripts/casper-bottom/25adduser: 1000 since 1.479
+		StackStays: true, HomeLabel: casperHome,
 		OtherSets: "the boot argument persistent-path= names another directory; --overlay names the one that is meant",
 	}
 }
@@ -496,12 +498,19 @@ func (casper) Medium(l *Live) Medium {
 	// tell. So all of them stay, by name: the lowest is the new base, and nothing
 	// is in the others.
 	f := Medium{Root: l.Absolute(), Base: l.Files.Stack[0], EmptyImages: l.Files.Stack[1:]}
-	f.Own = []string{casperDir + "/vmlinuz*", casperDir + "/initrd*"}
+	f.Own = []string{casperDir + "/vmlinuz*", casperDir + "/initrd*", casperDir + "/hwe-vmlinuz*", casperDir + "/hwe-initrd*", l.Layout.Traits().Identity + "*"}
+	f.Own = append(f.Own, casperDir+"/*.manifest-*") // which packages an installer takes out
 	f.Whole = []string{"dists", "pool", "install", "preseed", "pics", "README.diskdefines", "ubuntu"}
-	f.Sidecars = besideBase(l, f.Base)
-	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*"}
-	f.Initrds = []string{casperDir + "/initrd", casperDir + "/initrd.*", casperDir + "/initrd*"}
-	f.Arguments = func(string) []string { return []string{"boot=casper", "quiet"} }
+	f.Sidecars = besideStack(l)
+	f.Missed = []Missed{
+		{[]string{casperDir + "/install-sources.yaml"}, "it tells the installer of images that are one on the ISO, whose installer finds nothing to install without it", false},
+		{[]string{casperDir + "/*.squashfs"}, "it lies over the former images, such as those of a language, which are one on the ISO", false},
+		{[]string{"casper-sn*", "home-sn*"}, "a boot copies it into the system, which the ISO lacks", true},
+	}
+	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*", casperDir + "/hwe-vmlinuz*"}
+	f.Initrds = []string{casperDir + "/initrd", casperDir + "/initrd.*", casperDir + "/initrd*", casperDir + "/hwe-initrd*"}
+	f.Arguments = func(string, string) []string { return []string{"boot=casper", "quiet"} }
+	f.Machine = menu.Machine(l.Layout.Traits().Key)
 	return f
 }
 

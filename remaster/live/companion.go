@@ -357,9 +357,9 @@ func (s *Files) Concerned(changed map[string]bool) (out []Companion) {
 	return out
 }
 
-// Packages lists those of a system, where a companion is to.
-func (l *Live) Packages(ctx context.Context, system *tree.Node) ([]packages.List, error) {
-	if !slices.ContainsFunc(l.Files.Companions, func(c Companion) bool { return c.Packages }) {
+// Packages lists those of a system, where a companion is to, be it one of more.
+func (l *Live) Packages(ctx context.Context, system *tree.Node, more ...Companion) ([]packages.List, error) {
+	if !slices.ContainsFunc(slices.Concat(l.Files.Companions, more), func(c Companion) bool { return c.Packages }) {
 		return nil, nil
 	}
 	return packageLists(ctx, system)

@@ -233,6 +233,11 @@ func find(at Place, dir, generation string, sel selection) (*Found, error) {
 			if err != nil {
 				return nil, err
 			}
+			ids, err := identityNames(at, f.Dir, layout.Traits().Identity)
+			if err != nil {
+				return nil, err
+			}
+			f.Files.Kernel = append(f.Files.Kernel, ids...)
 			return f, f.findCompanions(generation)
 		}
 	}
@@ -301,7 +306,8 @@ type Files struct {
 	// Retired are void above a new base.
 	Retired []string
 	// Kernel are the names of kernels and their initrds, and of what stands
-	// beside each, whether it is there or not. They may lie outside of the live
+	// beside each, whether it is there or not, and of the files by which initrds
+	// know their medium. They may lie outside of the live
 	// directory, on the same medium. A state that is kept has those that were
 	// replaced with the base of the next.
 	Kernel []string

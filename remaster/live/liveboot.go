@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"relive/remaster/job"
+	"relive/remaster/menu"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/tree"
@@ -52,7 +53,8 @@ func (liveBoot) Name() string { return "Debian live" }
 // Traits implements Layout.
 func (liveBoot) Traits() Traits {
 	return Traits{
-		Key:       "debian",
+		Key: "debian", Identity: ".disk/live-uuid",
+		LiveUIDs: []uint32{1000}, LiveUserFiles: []string{"lib/live/config/0030-user-setup", "usr/lib/live/config/0030-user-setup"}, // live-config
 		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; --overlay names the one that is meant",
 	}
 }
@@ -538,12 +540,13 @@ func (b liveBoot) dracutOverlay(s *search, f *Found, in string) (bool, error) {
 
 func (liveBoot) Medium(l *Live) Medium {
 	f := Medium{Root: l.Absolute(), Base: livebootDir + "/" + livebootBase}
-	f.Own = []string{livebootDir + "/vmlinuz*", livebootDir + "/initrd*"}
+	f.Own = []string{livebootDir + "/vmlinuz*", livebootDir + "/initrd*", l.Layout.Traits().Identity + "*"}
 	f.Whole = []string{"d-i", "dists", "pool", "pool-udeb", "install", "win32-loader.ini", "g2ldr", "setup.exe", "README*", "doc", "css"}
 	f.Sidecars = besideBase(l, f.Base)
 	f.Kernels = []string{livebootDir + "/vmlinuz", livebootDir + "/vmlinuz*"}
 	f.Initrds = []string{livebootDir + "/initrd.img", livebootDir + "/initrd*"}
-	f.Arguments = func(string) []string { return []string{"boot=live", "components", "quiet"} }
+	f.Arguments = func(string, string) []string { return []string{"boot=live", "components", "quiet"} }
+	f.Machine, f.Values = menu.Machine(l.Layout.Traits().Key), dracutRoot // live-build has dracut, too
 	return f
 }
 

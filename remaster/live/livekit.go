@@ -240,7 +240,7 @@ func (liveKit) Medium(l *Live) Medium {
 	f.Sidecars = besideBase(l, f.Base)
 	f.Kernels = []string{own + "/boot/vmlinuz", own + "/boot/vmlinuz*"}
 	f.Initrds = []string{own + "/boot/initrfs.img", own + "/boot/initr*"}
-	f.Arguments = func(string) []string {
+	f.Arguments = func(string, string) []string {
 		args := []string{"load_ramdisk=1", "prompt_ramdisk=0", "rw"}
 		if !slices.Contains(liveKitNames, in) {
 			args = append(args, "from="+in)

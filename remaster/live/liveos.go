@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"relive/remaster/job"
+	"relive/remaster/menu"
 	"relive/remaster/nearest"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
@@ -439,13 +440,18 @@ func (liveOS) Medium(l *Live) Medium {
 		// The base lies in the directory that was given.
 		f.Rename = [2]string{name, LiveosDir}
 	}
-	for _, dir := range []string{"images/pxeboot", "isolinux", "boot/*/loader", "syslinux", "boot/*", "boot", LiveosDir} {
+	for _, dir := range []string{"images/pxeboot", "isolinux", "boot/*/loader", "syslinux", "boot/*", "boot", "EFI/BOOT", LiveosDir} {
 		f.Kernels = append(f.Kernels, dir+"/vmlinuz", dir+"/vmlinuz*", dir+"/linux")
 		f.Initrds = append(f.Initrds, dir+"/initrd.img", dir+"/initrd*", dir+"/initramfs*")
 	}
-	f.Arguments = func(id string) []string {
-		return []string{"root=live:CDLABEL=" + escapeLabel(id), "rd.live.image", "quiet"}
+	f.Arguments = func(label, uuid string) []string {
+		root := "root=live:CDLABEL=" + label
+		if label == "" {
+			root = "root=live:UUID=" + uuid
+		}
+		return []string{root, "rd.live.image", "quiet"}
 	}
+	f.Machine, f.Values = menu.Machine(l.Layout.Traits().Key), dracutRoot
 	return f
 }
 
@@ -464,3 +470,16 @@ func (liveOS) bootDirs(f *Found) []string {
 
 // belowRoot: the live directory is a medium's LiveOS, or one that somebody made.
 func (liveOS) belowRoot(f *Found) bool { return mediumOf(f.Dir) != "" }
+
+// dracutRoot is for the forms of root=live: that name a partition or a device, which
+// another medium has not (parse-dmsquash-live.sh). With rd.live.image, or liveimg,
+// live: may be missing.
+func dracutRoot(label, uuid string) []menu.ValueEdit {
+	e := menu.ValueEdit{Old: []string{"root=live:PARTUUID=", "root=live:PARTLABEL=", "root=live:/dev/"}, New: "root=live:CDLABEL=" + label}
+	if strings.Contains(label, `\`) {
+		e.GRUB = "root=live:UUID=" + uuid
+	}
+	bare := e
+	bare.Old, bare.Beside = []string{"root=PARTUUID=", "root=PARTLABEL=", "root=/dev/"}, []string{"rd.live.image", "liveimg"}
+	return []menu.ValueEdit{e, bare}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"relive/remaster/menu"
 	"relive/remaster/sumlist"
 )
 
@@ -26,12 +27,40 @@ type Medium struct {
 	Sidecars []Companion
 	// EmptyImages are images that lie over the base and hold nothing any more.
 	EmptyImages []string
+	// Missed are files of the medium that a boot or an installer uses and that do not
+	// come along.
+	Missed []Missed
 	// Kernels and initrds are patterns of where they lie, best first.
 	Kernels, Initrds []string
-	// Machine are arguments that name a disk of the machine that a medium was in.
+	// InitrdFiles are files of an initrd that say how a medium boots, by their
+	// paths, and what they have to say on an ISO, where an initrd has them.
+	// InitrdPrivate are directories of an initrd, with a slash behind, that may hold
+	// files of the owner.
+	InitrdFiles   map[string]string
+	InitrdPrivate []string
+	// Machine are patterns of arguments that no other medium has, such as those that
+	// name a disk of the machine that a medium was in.
 	Machine []string
-	// Arguments are what a kernel is told so that the medium boots.
-	Arguments func(volumeID string) []string
+	// Marker is the path of an empty file by which a boot may know the medium of a
+	// UUID, nil where there is none.
+	Marker func(uuid string) string
+	// Values are arguments that tell the medium in ways that an ISO does not have,
+	// and those that take their place. The label is as udev names the volume.
+	Values func(label, uuid string) []menu.ValueEdit
+	// Arguments are what a kernel is told so that the medium boots. The label is
+	// written as udev names the volume; where it is "" the volume is told by its
+	// UUID.
+	Arguments func(label, uuid string) []string
+}
+
+// Missed are patterns of paths on a medium and what it means that they do not come
+// along to an ISO.
+type Missed struct {
+	Patterns []string
+	Why      string
+	// System: what a boot puts into the system, so that it is missed where all of it
+	// is to come along.
+	System bool
 }
 
 // mediumMarks are the directories by which a medium that boots is known.
@@ -89,13 +118,31 @@ func besideBase(l *Live, base string) (out []Companion) {
 	return out
 }
 
+// besideStack are the files that tell of the images of a stack, of which all is in
+// the lowest now: each told of what it and those below it showed.
+func besideStack(l *Live) (out []Companion) {
+	for _, image := range l.Files.Stack {
+		for i := range Ties {
+			t := &Ties[i]
+			name, ok := strings.CutPrefix(t.name, "STEM")
+			if name = sumlist.Stem(image) + name; !ok || !t.Made() || !IsFile(l.Place, filepath.Join(l.Dir, name)) {
+				continue
+			}
+			c := Companion{Name: name, Sum: t.Sum, Text: t.text, Packages: t.packages}
+			if t.packages {
+				former, err := ReadSmall(l.Place, filepath.Join(l.Dir, name), maxPackageList)
+				if err != nil {
+					continue // what cannot be read has no form to be listed in
+				}
+				c.Former = former
+			}
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // literally is a pattern that matches the name itself.
 func literally(name string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
-}
-
-// escapeLabel writes a label as dracut and archiso take it from the kernel's
-// arguments, which spaces end.
-func escapeLabel(s string) string {
-	return strings.NewReplacer(" ", `\x20`, "/", `\x2f`, `\`, `\x5c`).Replace(s)
 }

@@ -34,6 +34,14 @@ type Traits struct {
 	SavesByHand bool
 	// KernelSums: a boot checks kernel and initrd by sums beside them.
 	KernelSums bool
+	// LiveUIDs are the numbers one of which a boot gives to the user that it makes,
+	// none where it makes none. LiveUserFiles are of the system, without any of which
+	// it makes none either; nil where it needs none.
+	LiveUIDs      []uint32
+	LiveUserFiles []string
+	// Identity is how the names of files begin, from the root of the medium, by one
+	// of which an initrd may know it; "" where there are none. See IdentityConf.
+	Identity string
 	// RootLabel and HomeLabel are the labels of the images of persistence, "" where
 	// a boot does not look at them.
 	RootLabel, HomeLabel string

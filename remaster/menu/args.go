@@ -68,6 +68,7 @@ func (r *rules) removes(value string) bool {
 		return false
 	}
 	known := strings.IndexByte(value, opaque) < 0
+	begins, _, _ := strings.Cut(value, "\x00")
 	found := r.remove.names[name] || has && r.remove.valued[name] || known && r.remove.whole[value]
 	for _, p := range r.remove.globs {
 		if found {
@@ -81,6 +82,9 @@ func (r *rules) removes(value string) bool {
 			found = has && glob(pn, name)
 		default:
 			found = known && glob(p, value)
+			if head, ok := strings.CutSuffix(p, "*"); ok && !known && !strings.Contains(head, "*") && pv != "*" {
+				found = strings.HasPrefix(begins, head)
+			}
 		}
 	}
 	return found && !slices.Contains(r.add, value)
@@ -151,17 +155,21 @@ func (r *rules) args(d dialect, text []byte, l list, at where) (out []splice) {
 	if l.adds {
 		missing = r.missing(l.words, init, drop, replaced)
 	}
+	names := r.argumentNames(l.words)
 	for i := range l.words {
 		w := &l.words[i]
+		if drop[i] = drop[i] || replaced[i] == "" && r.removes(w.value); drop[i] {
+			continue
+		}
+		if with, ok := r.swapped(d, w.value, names); ok && replaced[i] == "" {
+			replaced[i] = with
+		}
 		if with, ok := replaced[i]; ok {
 			if text, ok := d.whole(with); ok {
 				out = append(out, splice{start: w.start, end: w.end, with: text})
 			} else {
 				out = append(out, splice{start: w.start, end: w.end, left: "the new argument cannot be written there"})
 			}
-			continue
-		}
-		if drop[i] = drop[i] || r.removes(w.value); drop[i] {
 			continue
 		}
 		if r.glued(w.value) {

@@ -28,6 +28,8 @@ type Edits struct {
 	// GRUB's is any value, but none that "name=*" matches. An argument that Add
 	// names stays.
 	Remove []string
+	// Values put other arguments in the place of some; see ValueEdit.
+	Values []ValueEdit
 	// Labels and UUIDs are new names of volumes, by the old ones. A UUID's letters
 	// may be of either case. A label is encoded as udev does where it stands in an
 	// argument.
@@ -42,6 +44,21 @@ type Edits struct {
 	// Titles are applied to the labels of entries and submenus, one after the
 	// other.
 	Titles []TitleEdit
+}
+
+// ValueEdit puts an argument in the place of those that begin in one of some ways,
+// with all that follows: "root=live:/dev/" of "root=live:/dev/sdb1".
+type ValueEdit struct {
+	Old []string
+	New string
+	// GRUB takes the place of New in GRUB's scripts, where it is not empty: GRUB
+	// hands a backslash on as two.
+	GRUB string
+	// Beside are names of arguments of which one must stand in the same list, be it
+	// with a value; none for any list.
+	Beside []string
+	// Known leaves arguments alone in which a variable stands.
+	Known bool
 }
 
 // TitleEdit replaces every occurrence of a text in labels by another. Where the
@@ -137,6 +154,7 @@ func tooLarge(path string, size int64) error {
 type rules struct {
 	add    []string // canonical
 	remove removal
+	values []ValueEdit
 	labels map[string]string
 	uuids  map[string]string // keys in lower case
 	paths  map[string]string // clean, with a leading slash
@@ -145,7 +163,7 @@ type rules struct {
 }
 
 func (r *rules) none() bool {
-	return len(r.add) == 0 && r.remove.none() && len(r.labels) == 0 && len(r.uuids) == 0 && len(r.paths) == 0 && r.title == "" && len(r.titles) == 0
+	return len(r.add) == 0 && r.remove.none() && len(r.values) == 0 && len(r.labels) == 0 && len(r.uuids) == 0 && len(r.paths) == 0 && r.title == "" && len(r.titles) == 0
 }
 
 func (e *Edits) compile() (*rules, error) {
@@ -180,6 +198,18 @@ func (e *Edits) compile() (*rules, error) {
 			return nil, err
 		}
 		r.remove.add(c)
+	}
+	for _, v := range e.Values {
+		for _, with := range []*string{&v.New, &v.GRUB} {
+			if *with == "" && with == &v.GRUB {
+				continue
+			}
+			var err error
+			if *with, err = canonical(*with); err != nil {
+				return nil, err
+			}
+		}
+		r.values = append(r.values, v)
 	}
 	for _, m := range []struct {
 		what     string

@@ -296,6 +296,24 @@ func TestVolumes(t *testing.T) {
 	}
 }
 
+// Labels are encoded as udev does where a link of udev's is looked for, whatever the
+// old one had: as it was, it found nothing.
+func TestEncodedLabels(t *testing.T) {
+	e := &Edits{Labels: map[string]string{"A(1)": "B(2)", "A B(1)": "B 2%"}}
+	for _, c := range []struct{ arg, want string }{
+		{"root=live:CDLABEL=A(1)", `root=live:CDLABEL=B\x282\x29`},
+		{`root=live:LABEL=A\x281\x29`, `root=live:LABEL=B\x282\x29`},
+		{`"root=live:CDLABEL=A B(1)"`, `"root=live:CDLABEL=B 2\x25"`},
+		{"archisolabel=A(1)", `archisolabel=B\x282\x29`},
+		{"blab=A(1)", "blab=B(2)"},
+		{`blab=A\x281\x29`, "blab=B(2)"},
+	} {
+		if got, _ := apply(t, e, Syslinux, "x", "label a\nlinux v\nappend a "+c.arg+" b\n"); got != "label a\nlinux v\nappend a "+c.want+" b\n" {
+			t.Errorf("%s: %q", c.arg, got)
+		}
+	}
+}
+
 func TestPaths(t *testing.T) {
 	e := &Edits{Paths: map[string]string{"antiX-Frugal-6.1": "/antiX", "/live/vmlinuz": "/live/vmlinuz2", "/iso/k": "/boot/k", "/sub": "/sub/sub"}}
 	for _, c := range []struct{ path, text, want string }{
@@ -390,5 +408,47 @@ func TestReport(t *testing.T) {
 	}
 	if s := changes[1].String(); s != `isolinux/isolinux.cfg:5: "append x gone" -> "append x new"` {
 		t.Error(s)
+	}
+}
+
+// TestValues: an argument that begins as told is another in every kind of menu,
+// and in variables that reach a kernel.
+func TestValues(t *testing.T) {
+	e := &Edits{Values: []ValueEdit{
+		{Old: []string{"root=live:PARTUUID=", "root=live:/dev/"}, New: `root=live:CDLABEL=A\x28B`, GRUB: "root=live:UUID=1-2"},
+		{Old: []string{"root=/dev/"}, New: "root=live:X", Beside: []string{"rd.live.image"}},
+		{Old: []string{"archisodevice=/dev/sd", "archisodevice=UUID="}, New: "archisodevice=/dev/disk/by-uuid/1-2", Known: true},
+	}}
+	for _, c := range []struct {
+		kind      Kind
+		text, now string
+	}{
+		{Syslinux, "label a\nlinux v\nappend root=live:PARTUUID=0a-01 quiet\n", "label a\nlinux v\nappend root=live:CDLABEL=A\\x28B quiet\n"},
+		{Loader, "linux v\noptions root=live:/dev/sda1 quiet\n", "linux v\noptions root=live:CDLABEL=A\\x28B quiet\n"},
+		{GRUB, "linux /v root=live:/dev/sda1 quiet\n", "linux /v root=live:UUID=1-2 quiet\n"},
+		{GRUB, "linux /v root=live:PARTUUID=$part quiet\n", "linux /v root=live:UUID=1-2 quiet\n"},
+		{GRUB, "set o=\"root=live:/dev/sda1 quiet\"\nlinux /v $o\n", "set o=\"root=live:UUID=1-2 quiet\"\nlinux /v $o\n"},
+		{GRUB, "linux /v root=/dev/sda1 quiet\n", ""},
+		{GRUB, "linux /v root=/dev/sda1 rd.live.image\n", "linux /v root=live:X rd.live.image\n"},
+		{GRUB, "linux /v archisodevice=UUID=1\n", "linux /v archisodevice=/dev/disk/by-uuid/1-2\n"},
+		{GRUB, "linux /v archisodevice=UUID=${ARCHISO_UUID} root=live:CDLABEL=A\n", ""},
+		{GRUB, "echo root=live:/dev/sda1\n", ""},
+	} {
+		want := c.now
+		if want == "" {
+			want = c.text
+		}
+		got, _ := apply(t, e, c.kind, "x", c.text)
+		if got != want {
+			t.Errorf("%q\nbecame %q\nnot    %q", c.text, got, want)
+		}
+		if again, _ := apply(t, e, c.kind, "x", got); again != got {
+			t.Errorf("%q: the second time %q", got, again)
+		}
+	}
+	for _, wrong := range []string{"", "a b", "x\ny"} {
+		if _, _, err := (&Edits{Values: []ValueEdit{{Old: []string{"a="}, New: wrong}}}).Apply(GRUB, "x", []byte("linux /v a=1\n")); !errors.Is(err, ErrEdits) {
+			t.Errorf("%q: %v", wrong, err)
+		}
 	}
 }

@@ -147,6 +147,10 @@ func (r *rules) assigned(d dialect, name string, w *word, value int, vars *varia
 			}
 			parts = append(parts, part{from, to, ""})
 		case used && always:
+			if with, ok := r.swapped(d, arg, nil); ok {
+				parts = append(parts, part{span[0], span[1], with})
+				continue
+			}
 			for _, p := range r.argument(arg, where{}, false) {
 				parts = append(parts, part{p.from + span[0], p.to + span[0], p.with})
 			}

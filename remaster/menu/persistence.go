@@ -9,55 +9,67 @@ import "strings"
 var layouts = []struct {
 	name        string
 	persistence string
-	placement   string
+	placement   string // what another volume has others of
+	machine     string // what no other volume has
 }{
 	// antiX and MX: initrd/init of MX-Linux/mx-iso-template, its cases of the
-	// command line.
+	// command line. With from= and what names a LUKS volume no CD is looked for;
+	// encrypt has an encrypted volume looked for alone. rollback asks for a former
+	// state.
 	{
 		"antix",
 		"persist p= persist_all persist_root persist_static persist_static_root p_static_root persist_home " +
 			"frugal frugal_persist frugal_root frugal_static frugal_static_root f_static_root frugal_home frugal_only " +
 			"persistdir= pdir= persistlabel= plabel= plab= persistuuid= puuid= persistdev= pdev= " +
+			"pluks pluks1 fluks fluks1 mk_swap_file rollback " +
 			"fdir= flab= fdev= fuuid= fneed= fforce fromiso=* iso=*",
-		"bootdir= bdir= bootlabel= blabel= blab= bootuuid= buuid= bootdev= bdev=",
+		"bootdir= bdir= bootlabel= blabel= blab= bootuuid= buuid=",
+		"bootdev bdev from= fstype= bluks bluks1 encrypt sq= sqname= sqext=",
 	},
-	// Fedora and others with dracut: modules.d/90dmsquash-live, dracut.cmdline(7);
-	// persistenthome is of livecd-tools. rd.live.overlay.overlayfs is not among
-	// them: it chooses how, not whether.
-	{
-		"liveos",
-		"rd.live.overlay rd.live.overlay.reset rd.live.overlay.readonly rd.live.overlay.nouserconfirmprompt rd.live.overlay.cowfs " +
-			"overlay= reset_overlay readonly_overlay persistenthome iso-scan/filename=*",
-		"",
-	},
+	// Fedora and others with dracut: modules.d/90dmsquash-live, 90overlayfs,
+	// dracut.cmdline(7); persistenthome is of livecd-tools, rd.live.overlay.persistent
+	// and cowfile of kiwi-live.
+	{"liveos", dracutPersistence, "", "rd.live.squashimg="},
 	// Arch: the hooks archiso and archiso_loop_mnt of mkinitcpio-archiso.
 	// cow_spacesize is the size of what is in memory.
 	{
 		"archiso",
 		"cow_label= cow_device= cow_directory= cow_persistent= cow_flags= cow_chunksize= img_dev=* img_loop=* img_flags=*",
-		"",
+		"", "",
 	},
 	// Debian: live-boot's 9990-cmdline-old, live-boot(7); persistent is its former
-	// name.
+	// name. With live-build's dracut-live dracut boots such a medium.
 	{
 		"debian",
-		"persistence persistence-* persistent persistent-* nopersistence nopersistent findiso=* fromiso=*",
-		"",
+		"persistence persistence-* persistent persistent-* findiso=* fromiso=* isofrom=* " + dracutPersistence,
+		"", mediaMachine + " bootfrom=/* bootfrom=removable-usb",
 	},
 	// Slax: livekitlib of Tomas-M/linux-live, and its DOC/boot_parameters.txt. from=
 	// names a file that was booted from, or the directory on the medium.
 	{
 		"livekit",
 		"perch perch=* perchdir= perchsize=",
-		"",
+		"", "",
 	},
 	// Ubuntu: casper(7).
 	{
 		"casper",
-		"persistent persistent-* nopersistent iso-scan/filename=* findiso=*",
-		"",
+		"persistent persistent-* iso-scan/filename=* findiso=*",
+		"", mediaMachine,
 	},
 }
+
+// dracutPersistence are those of dracut. rd.live.overlay.overlayfs and
+// rd.live.overlay.nouserconfirmprompt are not among them: one chooses how, not
+// whether, the other has a boot without persistence go on; nor is rd.overlay alone
+// or with a size in memory, which is the same without persistence.
+const dracutPersistence = "rd.live.overlay rd.overlay=LABEL=* rd.overlay=CDLABEL=* rd.overlay=UUID=* rd.overlay=PARTLABEL=* rd.overlay=PARTUUID=* rd.overlay=ID=* rd.overlay=/* " +
+	"rd.live.overlay.reset rd.overlay.reset rd.live.overlay.readonly rd.overlay.readonly rd.live.overlay.crypt rd.overlay.crypt rd.live.overlay.cowfs rd.live.overlay.persistent " +
+	"rd.live.cowfile.path rd.live.cowfile.mbsize overlay= reset_overlay readonly_overlay persistenthome iso-scan/filename=*"
+
+// mediaMachine has live-boot and casper look for their medium on one device or on
+// sticks alone, and copy it to a device.
+const mediaMachine = "live-media=/* live-media=LABEL=* live-media=UUID=* live-media=PART* live-media=removable-usb live-media-offset= todisk="
 
 func patterns(layout string, which func(i int) string) (out []string) {
 	for i := range layouts {
@@ -78,8 +90,15 @@ func Persistence(layout string) []string {
 }
 
 // Placement gives the patterns of the arguments that tell a system of a layout
-// on which volume and in which directory it lies, and that another medium
-// either has others of or does without.
+// on which volume and in which directory it lies, and that another medium has
+// others of.
 func Placement(layout string) []string {
 	return patterns(layout, func(i int) string { return layouts[i].placement })
+}
+
+// Machine gives the patterns of the arguments that have a system of a layout look
+// for its medium among disks of one kind, on a certain device, in an encrypted
+// volume or under another name than a new medium has it.
+func Machine(layout string) []string {
+	return patterns(layout, func(i int) string { return layouts[i].machine })
 }

@@ -3,6 +3,7 @@ package menu
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,13 +209,13 @@ func TestKindOf(t *testing.T) {
 
 func TestPersistence(t *testing.T) {
 	for layout, gone := range map[string]string{
-		"antix":   "persist_all persist_static p_static_root frugal_only pdir=/x puuid=1 fromiso=/a.iso persist=root p=home",
-		"liveos":  "rd.live.overlay=LABEL=x rd.live.overlay.reset overlay=UUID=1",
+		"antix":   "persist_all persist_static p_static_root frugal_only pdir=/x puuid=1 fromiso=/a.iso persist=root p=home pluks fluks1=hd mk_swap_file=64 rollback",
+		"liveos":  "rd.live.overlay=LABEL=x rd.live.overlay.reset overlay=UUID=1 rd.overlay=LABEL=$x rd.overlay=UUID=1-2:/a rd.overlay=/dev/sdb2 rd.overlay=PARTLABEL=x rd.overlay.reset rd.overlay.readonly=1 rd.overlay.crypt=UUID=1 rd.live.overlay.persistent",
 		"archiso": "cow_label=x cow_persistent=P img_loop=/a.iso",
-		"debian":  "persistence persistence-encryption=luks findiso=/a.iso",
+		"debian":  "persistence persistence-encryption=luks findiso=/a.iso isofrom=/a.iso rd.overlay=LABEL=x",
 		"casper":  "persistent persistent-path=/x iso-scan/filename=/a.iso",
 	} {
-		keep := "quiet persistently=1 rd.live.image rd.live.overlay.overlayfs=1 rd.live.overlay.size=100 cow_spacesize=1G boot=live toram pdir2=1 findiso=${iso_path} iso-scan/filename=${iso_path} fromiso=$iso_path img_loop=$x"
+		keep := "nopersistence nopersistent rd.live.overlay.nouserconfirmprompt rd.overlay rd.overlay=1 rd.overlay=tmpfs:size=2G quiet persistently=1 rd.live.image rd.live.overlay.overlayfs=1 rd.live.overlay.size=100 cow_spacesize=1G boot=live toram pdir2=1 findiso=${iso_path} iso-scan/filename=${iso_path} fromiso=$iso_path img_loop=$x"
 		if layout == "antix" {
 			keep += " noremaster persistence"
 		}
@@ -227,8 +228,20 @@ func TestPersistence(t *testing.T) {
 	if Persistence("other") != nil || len(Placement("casper")) != 0 || len(Placement("antix")) == 0 {
 		t.Error(Persistence("other"), Placement("casper"), Placement("antix"))
 	}
+	for layout, gone := range map[string]string{
+		"antix":  "bdev=sdb1 bootdev=sdb from=usb bluks bluks1=hd encrypt=both encrypt fstype=crypto_LUKS sqname=my sqext=sq sq=antiX/my",
+		"liveos": "rd.live.squashimg=my.img",
+		"debian": "live-media=/dev/sdb1 live-media=removable-usb bootfrom=/dev/sdb live-media-offset=64 todisk=/dev/sda",
+		"casper": "live-media=UUID=1 todisk=/dev/sda",
+	} {
+		const keep = "quiet nocrypt live-media=removable live-media=$x live-media-path=/x rd.live.dir=LiveOS bdir=/antiX"
+		e := &Edits{Remove: Machine(layout)}
+		if got, _ := apply(t, e, GRUB, "x", "linux /v "+keep+" "+gone+"\n"); got != "linux /v "+keep+"\n" {
+			t.Errorf("%s: %s", layout, got)
+		}
+	}
 	for i := range layouts {
-		if _, _, err := (&Edits{Remove: append(Persistence(layouts[i].name), Placement(layouts[i].name)...)}).Apply(GRUB, "x", nil); err != nil {
+		if _, _, err := (&Edits{Remove: slices.Concat(Persistence(layouts[i].name), Placement(layouts[i].name), Machine(layouts[i].name))}).Apply(GRUB, "x", nil); err != nil {
 			t.Error(err)
 		}
 	}

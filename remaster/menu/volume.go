@@ -2,6 +2,7 @@ package menu
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -10,11 +11,15 @@ import (
 // Arguments whose value is a label or a UUID of a volume as a whole, and those
 // whose value is a path on the medium. (antiX: initrd/init of
 // MX-Linux/mx-iso-template; archiso: mkinitcpio-archiso's hooks; Manjaro:
-// miso; dracut.cmdline(7); live-boot(7); casper(7).)
+// miso; dracut.cmdline(7); live-boot(7); casper(7).) Most look for a label in
+// /dev/disk/by-label; antiX's init compares those that are raw with what blkid
+// tells (label_to_dev).
 var (
-	labelArguments = names("LABEL CDLABEL archisolabel misolabel artixlabel cow_label blab blabel bootlabel plab plabel persistlabel flab cdlabel")
-	uuidArguments  = names("UUID archisosearchuuid buuid bootuuid puuid persistuuid fuuid")
-	pathArguments  = names("bdir bootdir fdir pdir persistdir archisobasedir misobasedir rd.live.dir live_dir live-media-path " +
+	labelArguments    = names("LABEL CDLABEL archisolabel misolabel artixlabel cow_label cdlabel")
+	rawLabelArguments = names("blab blabel bootlabel plab plabel persistlabel flab")
+
+	uuidArguments = names("UUID archisosearchuuid buuid bootuuid puuid persistuuid fuuid")
+	pathArguments = names("bdir bootdir fdir pdir persistdir archisobasedir misobasedir rd.live.dir live_dir live-media-path " +
 		"file preseed/file fromiso findiso iso-scan/filename img_loop BOOT_IMAGE kernel inst.stage2 inst.ks inst.repo sq sqname cow_directory")
 	imageArguments = names("initrd")
 )
@@ -25,6 +30,37 @@ func names(list string) map[string]bool {
 		m[n] = true
 	}
 	return m
+}
+
+// swapped gives what is to take the place of an argument as a whole. names are those
+// of the arguments beside it.
+func (r *rules) swapped(d dialect, value string, names map[string]bool) (with string, ok bool) {
+	for i := range r.values {
+		v := &r.values[i]
+		if v.Known && strings.IndexByte(value, opaque) >= 0 ||
+			len(v.Beside) > 0 && !slices.ContainsFunc(v.Beside, func(name string) bool { return names[name] }) ||
+			!slices.ContainsFunc(v.Old, func(old string) bool { return strings.HasPrefix(value, old) }) {
+			continue
+		}
+		if with = v.New; d == (grubWords{}) && v.GRUB != "" {
+			with = v.GRUB
+		}
+		return with, with != value
+	}
+	return "", false
+}
+
+// argumentNames are the names of a list's arguments, where there are edits that ask.
+func (r *rules) argumentNames(words []word) map[string]bool {
+	if len(r.values) == 0 {
+		return nil
+	}
+	out := map[string]bool{}
+	for i := range words {
+		name, _, _ := strings.Cut(words[i].value, "=")
+		out[name] = true
+	}
+	return out
 }
 
 // argument gives the parts of an argument that name volumes and paths which
@@ -39,6 +75,10 @@ func (r *rules) argument(value string, at where, images bool) (parts []part) {
 	}
 	base := len(name) + 1
 	switch {
+	case rawLabelArguments[name]:
+		if now, ok := r.rawLabel(v); ok {
+			return []part{{base, len(value), now}}
+		}
 	case labelArguments[name]:
 		if now, ok := r.label(v); ok {
 			return []part{{base, len(value), now}}
@@ -116,15 +156,30 @@ func markAt(v, mark string) int {
 	return i
 }
 
-// label gives the new name of a volume in the form that the old one has: as udev
-// encodes it, with the octal numbers of fstab, or as it is, where a blank or
-// another sign in it shows that.
+// rawLabel gives the new name of a volume as it is, but for blanks, which would end
+// the argument.
+func (r *rules) rawLabel(text string) (string, bool) {
+	now, ok := r.labels[text]
+	if !ok {
+		now, ok = r.labels[DecodeLabel(text)]
+	}
+	if strings.ContainsFunc(now, isBlank) {
+		now = EncodeLabel(now)
+	}
+	return now, ok
+}
+
+// label gives the new name of a volume as udev encodes it, or with the octal
+// numbers of fstab where the old one has them. Blanks stay blanks where the old
+// name has some, within quotes: what reads such an argument encodes them by
+// itself, but nothing else than them and slashes (dracut, label_uuid_to_dev).
 func (r *rules) label(text string) (string, bool) {
 	if now, ok := r.labels[text]; ok {
-		if EncodeLabel(text) != text {
-			return now, true
+		now = EncodeLabel(now)
+		if strings.Contains(text, " ") {
+			now = strings.ReplaceAll(now, `\x20`, " ")
 		}
-		return EncodeLabel(now), true
+		return now, true
 	}
 	if now, ok := r.labels[DecodeLabel(text)]; ok {
 		return EncodeLabel(now), true

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"relive/iso"
+	"relive/remaster/accounts"
 	"relive/remaster/bootedit"
 	"relive/remaster/checksum"
 	"relive/remaster/live"
@@ -85,7 +86,7 @@ func (p *Plan) planMedium(ctx context.Context) error {
 			p.warn("of %s the ISO does without %s", tpl.name, left)
 		}
 	default:
-		if err := p.bootFiles(ctx); err != nil {
+		if err := p.bootFiles(ctx, own); err != nil {
 			return err
 		}
 	}
@@ -95,10 +96,20 @@ func (p *Plan) planMedium(ctx context.Context) error {
 	if err := p.kernel(ctx, own); err != nil {
 		return err
 	}
-	if err := p.checkKernel(ctx); err != nil {
+	read, unread, err := p.readInitrds(ctx)
+	if err != nil {
 		return err
 	}
+	if err := p.checkKernel(ctx, read[s.Initrd]); err != nil {
+		return err
+	}
+	if why := unread[s.Initrd]; why != nil {
+		p.warn("the initrd cannot be looked into: %v", why)
+	}
 	if err := p.texts(ctx); err != nil {
+		return err
+	}
+	if err := p.initrds(read, len(unread) > 0); err != nil {
 		return err
 	}
 	for _, b := range p.recipe.Boot {
@@ -308,12 +319,7 @@ func (p *Plan) pickMedium(ctx context.Context, takes []string, medium bool) (*tr
 	if err := onlyFiles(ctx, p.form.Root, mine.root); err != nil {
 		return nil, err
 	}
-	for _, left := range mine.left {
-		// What else lies on a disk that is no medium is not the live system's.
-		if medium && p.o.Boot != BootTemplate || p.form.Rename[0] != "" && strings.HasPrefix(left, p.form.Rename[0]+"/") {
-			p.Summary.Left = append(p.Summary.Left, shown(left))
-		}
-	}
+	p.tellOfLeft(mine.left, medium)
 	from, to := p.form.Rename[0], p.form.Rename[1]
 	if from == to {
 		return mine.root, nil
@@ -341,6 +347,42 @@ func (p *Plan) pickMedium(ctx context.Context, takes []string, medium bool) (*tr
 	c := *n
 	edits.Put(to, &c)
 	return edits.Apply(mine.root)
+}
+
+// tellOfLeft tells of what stays behind on the medium, whatever boots the ISO.
+func (p *Plan) tellOfLeft(left []string, medium bool) {
+	own := map[string]bool{} // directories of the live system's own
+	for _, pattern := range p.form.Own {
+		if dir, _, below := strings.Cut(pattern, "/"); below && dir != ".disk" {
+			own[strings.ReplaceAll(dir, `\`, "")] = true
+		}
+	}
+	others := slices.Concat(live.BootTakes, p.form.Whole)
+	for _, at := range left {
+		dir, _, below := strings.Cut(strings.TrimSuffix(at, "/"), "/")
+		switch {
+		case below && own[dir]:
+		case !medium:
+			continue // what else lies on a disk that is no medium is not the live system's
+		case p.o.Boot != BootMedium && slices.Contains(others, dir):
+			continue // the ISO has others
+		}
+		p.Summary.Left = append(p.Summary.Left, shown(at))
+	}
+	for _, m := range p.form.Missed {
+		var names []string
+		for _, at := range left {
+			if whole, _ := reach(m.Patterns, strings.TrimSuffix(at, "/")); whole && (!m.System || p.o.Accounts.Mode == accounts.Preserve) {
+				names = append(names, at)
+			}
+		}
+		switch n := len(names); {
+		case n == 1:
+			p.warn("%s does not come along: %s", shown(names[0]), m.Why)
+		case n > 1:
+			p.warn("%s and %d more do not come along: %s", shown(names[0]), n-1, m.Why)
+		}
+	}
 }
 
 // kernel finds the kernel and the initrd on the ISO, and puts others in their

@@ -17,8 +17,9 @@ import (
 	"relive/tree/hostfs"
 )
 
-// bootFiles takes what boots from the medium, or from packages.
-func (p *Plan) bootFiles(ctx context.Context) error {
+// bootFiles takes what boots from the medium, or from packages. own has the kernel
+// and the initrd that come along.
+func (p *Plan) bootFiles(ctx context.Context, own *tree.Node) error {
 	s := &p.Summary
 	host, err := hostfs.Open("/")
 	if err != nil {
@@ -37,7 +38,7 @@ func (p *Plan) bootFiles(ctx context.Context) error {
 		return refusal.New("give an ISO with --template, or take boot files of packages with --boot system or --boot host", "%s: has no loader that an ISO boots with: %s", p.form.Root, strings.Join(setup.Notes, "; "))
 	}
 	// The menu names what kernel comes to lie on the ISO.
-	if err := p.kernel(ctx, p.root); err != nil {
+	if err := p.kernel(ctx, own); err != nil {
 		return err
 	}
 	if err := p.texts(ctx); err != nil {
@@ -51,12 +52,23 @@ func (p *Plan) bootFiles(ctx context.Context) error {
 		}
 		title = cmp.Or(release["PRETTY_NAME"], p.live.Layout.Name())
 	}
-	m := menu.Menu{Title: title, Timeout: 10, Entries: []menu.Entry{
-		{Title: title, Kernel: "/" + s.Kernel, Initrd: []string{"/" + s.Initrd}, Args: p.form.Arguments(p.recipe.VolumeID)},
-	}}
+	made := func(label string) *menu.Menu {
+		return &menu.Menu{Title: title, Timeout: 10, Entries: []menu.Entry{
+			{Title: title, Kernel: "/" + s.Kernel, Initrd: []string{"/" + s.Initrd}, Args: p.form.Arguments(label, p.uuid())},
+		}}
+	}
+	label := menu.EncodeLabel(p.recipe.VolumeID)
 	menus := bootfiles.Menus{
-		ISOLINUX: func(ui string) ([]byte, error) { return m.Text(menu.Syslinux, menu.TextOptions{UI: ui}) },
-		GRUB:     func() ([]byte, error) { return m.Text(menu.GRUB, menu.TextOptions{UUID: p.uuid()}) },
+		ISOLINUX: func(ui string) ([]byte, error) {
+			return made(label).Text(menu.Syslinux, menu.TextOptions{UI: ui})
+		},
+		GRUB: func() ([]byte, error) {
+			label := label
+			if strings.Contains(label, `\`) {
+				label = "" // GRUB hands a backslash on as two
+			}
+			return made(label).Text(menu.GRUB, menu.TextOptions{UUID: p.uuid()})
+		},
 	}
 	system := p.live.Merged
 	if p.o.Boot == BootHost {

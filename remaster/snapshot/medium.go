@@ -141,8 +141,8 @@ func onlyFiles(ctx context.Context, name string, root *tree.Node) error {
 // so accounted for.
 func ownFile(l *live.Live, root, at string) bool {
 	name := path.Join(root, at)
-	for _, own := range append(l.Files.Together(), l.Files.Home) {
-		if own == "" {
+	for _, own := range slices.Concat(l.Files.Together(), l.Files.Stack, []string{l.Files.Home}) {
+		if own == "" || slices.Contains(l.Files.Follow, own) {
 			continue
 		}
 		own = path.Join(l.Absolute(), own)

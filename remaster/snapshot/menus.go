@@ -48,6 +48,9 @@ func (p *Plan) menus(ctx context.Context, t *template) error {
 		e.Remove = slices.Concat(e.Remove, menu.Persistence(layout))
 	}
 	e.Remove = slices.Concat(e.Remove, p.form.Machine)
+	if p.form.Values != nil {
+		e.Values = p.form.Values(menu.EncodeLabel(p.recipe.VolumeID), p.uuid())
+	}
 	if p.form.Rename[0] != p.form.Rename[1] {
 		e.Paths = map[string]string{"/" + p.form.Rename[0]: "/" + p.form.Rename[1]}
 		if p.form.Rename[0] == "" {
@@ -94,7 +97,7 @@ func (p *Plan) uuid() string {
 
 // checkKernel tells where kernel, initrd and the system's modules are of
 // different versions.
-func (p *Plan) checkKernel(ctx context.Context) error {
+func (p *Plan) checkKernel(ctx context.Context, rd kernel.Ramdisk) error {
 	s := &p.Summary
 	modules, err := kernel.Modules(p.base.System)
 	if err != nil {
@@ -109,13 +112,6 @@ func (p *Plan) checkKernel(ctx context.Context) error {
 		return nil
 	}
 	s.Version = k.Version
-	rd, err := readNode(p.root, s.Initrd, func(c tree.Content) (kernel.Ramdisk, error) { return kernel.Initrd(ctx, c, s.Initrd) })
-	if err != nil {
-		if !errors.Is(err, tree.ErrUnsupported) && !errors.Is(err, tree.ErrCorrupt) {
-			return err
-		}
-		p.warn("the initrd cannot be looked into: %v", err)
-	}
 	for _, w := range kernel.Check(k, rd, modules) {
 		p.warn("%s", w)
 	}

@@ -166,6 +166,7 @@ type Summary struct {
 	Initrd   string        `json:"initrd"`
 	Version  string        `json:"kernel_version,omitempty"`
 	Menus    []string      `json:"menu_changes"`
+	Initrds  []string      `json:"initrd_changes"`
 	Left     []string      `json:"left_on_medium"`
 	Base     string        `json:"base"` // its path on the ISO
 	Size     int64         `json:"size_estimate"`

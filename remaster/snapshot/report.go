@@ -59,6 +59,7 @@ type Report struct {
 	Excludes []ExcludeReport  `json:"excludes"`
 	Left     []string         `json:"left_on_medium"`
 	Menus    []string         `json:"menu_changes"`
+	Initrds  []string         `json:"initrd_changes"`
 }
 
 // ExcludeReport is what one exclude took out.
@@ -73,7 +74,7 @@ type ExcludeReport struct {
 // Report tells what the plan does to the system.
 func (p *Plan) Report() *Report {
 	// Where it lay is nobody's business who gets the report.
-	r := &Report{ISO: filepath.Base(p.o.Output), Homes: p.Summary.Homes, Accounts: p.sys.plan.Report, Excludes: []ExcludeReport{}, Left: p.Summary.Left, Menus: p.Summary.Menus}
+	r := &Report{ISO: filepath.Base(p.o.Output), Homes: p.Summary.Homes, Accounts: p.sys.plan.Report, Excludes: []ExcludeReport{}, Left: p.Summary.Left, Menus: p.Summary.Menus, Initrds: p.Summary.Initrds}
 	for _, c := range p.sys.counts {
 		r.Excludes = append(r.Excludes, ExcludeReport{c.Rule.Pattern, c.Rule.Source, c.Matches, c.Entries, c.Bytes})
 	}
@@ -103,7 +104,7 @@ func (r *Report) Text() ([]byte, error) {
 	for _, part := range []struct {
 		title string
 		lines []string
-	}{{"Left on the medium", r.Left}, {"Boot menus", r.Menus}} {
+	}{{"Left on the medium", r.Left}, {"Boot menus", r.Menus}, {"Initrds", r.Initrds}} {
 		if len(part.lines) > 0 {
 			fmt.Fprintf(&b, "\n## %s\n", part.title)
 		}

@@ -101,7 +101,7 @@ func (p *Plan) checkTaken(ctx context.Context, taken *tree.Node, lists []*sumlis
 // come along, and of arguments that insist on it.
 func (p *Plan) planTied(ctx context.Context) (err error) {
 	l := p.live
-	if p.packages, err = l.Packages(ctx, p.base.Shown); err != nil {
+	if p.packages, err = l.Packages(ctx, p.base.Shown, p.form.Sidecars...); err != nil {
 		return err
 	}
 	told := false
@@ -155,9 +155,9 @@ func (p *Plan) sumLists(ctx context.Context) (out []mediumList, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.o.Boot == BootMedium {
-		lists = append(lists, p.listsOfMedium(lists)...)
-	}
+	// What verifies them at boot is in the system, whatever boots it (casper-md5check,
+	// live-boot's verify-checksums).
+	lists = append(lists, p.listsOfMedium(lists)...)
 	late := map[string]bool{}
 	for _, at := range p.late.paths {
 		late[at] = true

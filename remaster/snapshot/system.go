@@ -59,8 +59,14 @@ func (s *isoSystem) system(ctx context.Context, p *baseimage.Plan, merged *tree.
 		if root, err = s.exclude(p, root); err != nil {
 			return nil, err
 		}
+		if root, err = s.staticNodes(p, merged, root); err != nil {
+			return nil, err
+		}
 	}
 	o := s.o.Accounts
+	if err := s.liveUser(l, root, &o); err != nil {
+		return nil, err
+	}
 	o.Now = p.Now
 	if o.Rand == nil {
 		o.Rand = s.salts(p)
@@ -75,6 +81,25 @@ func (s *isoSystem) system(ctx context.Context, p *baseimage.Plan, merged *tree.
 		return p.Stamped(ctx, root)
 	}
 	return root, nil
+}
+
+// liveUser leaves the uid of the user that a boot makes by itself to that, which
+// would not be made otherwise. Where no other account is asked for, none is made.
+func (s *isoSystem) liveUser(l *live.Live, root *tree.Node, o *accounts.Options) error {
+	traits := l.Layout.Traits()
+	made := len(traits.LiveUIDs) > 0 && traits.LiveUserFiles == nil
+	for _, at := range traits.LiveUserFiles {
+		n, err := root.Lookup(at)
+		if err != nil {
+			return err
+		}
+		made = made || n != nil
+	}
+	if made {
+		o.Reserved = traits.LiveUIDs
+		o.NoUser = o.NoUser || o.User == nil
+	}
+	return nil
 }
 
 // salts gives the salts of passwords: not secret, but others in every snapshot,
@@ -132,4 +157,38 @@ func (s *isoSystem) exclude(p *baseimage.Plan, root *tree.Node) (*tree.Node, err
 		p.Warn("%s", w)
 	}
 	return set.Apply(root), err
+}
+
+// staticNodes puts the device files of the base in the place of what programs left
+// in the overlay that wrote to them before /dev was mounted, and tells where the
+// excludes took one that boots need.
+func (s *isoSystem) staticNodes(p *baseimage.Plan, merged, root *tree.Node) (*tree.Node, error) {
+	var edits tree.Edits
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"} {
+		at := "dev/" + name
+		was, err := merged.Lookup(at)
+		if err != nil {
+			return nil, err
+		}
+		base, err := p.Live.Base.Root.Lookup(at)
+		if err != nil {
+			return nil, err
+		}
+		now, err := root.Lookup(at)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case s.listed > 0 && now != nil && now.Type == tree.Regular:
+			p.Touched = true
+			if edits.Remove(at); base != nil && base.Type == tree.CharDevice {
+				c := *base
+				c.Inode = tree.Inode{}
+				edits.Put(at, &c)
+			}
+		case now == nil && was != nil && was.Type == tree.CharDevice && name == "null":
+			p.Warn("the excludes take /%s, without which scripts of a boot make a file of it before /dev is mounted", at)
+		}
+	}
+	return edits.Apply(root)
 }

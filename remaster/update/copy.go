@@ -22,7 +22,7 @@ import (
 // run copies all new files and puts them in place in one transaction.
 func (p *Plan) run(ctx context.Context, res *Result) error {
 	l := p.live
-	fill := func(t *replace.Transaction) error {
+	fill := func(t *replace.Transaction) (err error) {
 		all := map[string]map[checksum.Kind]string{} // the sums of each new file
 		if p.base {
 			sums, err := p.take(ctx, t, l.Files.Base, p.from.Files.Base, p.from.Base.Image == nil)
@@ -35,13 +35,19 @@ func (p *Plan) run(ctx context.Context, res *Result) error {
 			}
 		}
 		for _, f := range p.files {
+			if f.text != nil {
+				if all[f.target], err = p.write(t, &f); err != nil {
+					return err
+				}
+				continue
+			}
 			sums, err := p.take(ctx, t, f.target, f.source, false)
 			if err != nil {
 				return err
 			}
 			all[f.target] = sums
 		}
-		err := p.swap.PutCompanions(t, all, func(c live.Companion) ([]byte, error) {
+		err = p.swap.PutCompanions(t, all, func(c live.Companion) ([]byte, error) {
 			if c.Sum != "" {
 				return c.Content(l.Files.Base, live.Facts{}, all[l.Files.Base]), nil
 			}
@@ -70,6 +76,18 @@ func (p *Plan) transact(ctx context.Context, fill func(t *replace.Transaction) e
 		err = t.Commit(ctx, p.steps(t.Made))
 	}
 	return t.End(err)
+}
+
+// write makes a small file that is not copied, and gives its sums.
+func (p *Plan) write(t *replace.Transaction, f *bootFile) (map[checksum.Kind]string, error) {
+	if err := os.MkdirAll(filepath.Dir(p.live.Path(f.target)), 0o755); err != nil {
+		return nil, err
+	}
+	sums := map[checksum.Kind]string{}
+	for _, kind := range p.swap.SumKinds(f.target) {
+		sums[kind] = checksum.Bytes(kind, f.text)
+	}
+	return sums, t.Text(f.target, f.text)
 }
 
 // take copies a file of the source to the temporary file of target, syncs it and

@@ -19,6 +19,7 @@ import (
 type bootFile struct {
 	target, source string
 	size           int64
+	text           []byte // what it holds, where that is not what the source's does
 }
 
 // planKernels finds the kernels and initrds of the source that are others.
@@ -40,6 +41,7 @@ func (p *Plan) planKernels(ctx context.Context) error {
 	}
 	matched := 0
 	var stay []string
+	taken := map[string]string{} // the source's initrd for each that is replaced
 	for _, pair := range pairs {
 		their := counterpart(pair, pairs, theirs)
 		if their == (live.KernelPair{}) {
@@ -57,7 +59,13 @@ func (p *Plan) planKernels(ctx context.Context) error {
 			}
 			sides = append(sides, beside...)
 		}
+		if slices.ContainsFunc(p.files, func(f bootFile) bool { return f.target == pair.Initrd }) {
+			taken[pair.Initrd] = their.Initrd
+		}
 		p.files = append(p.files, sides...)
+	}
+	if err := p.planIdentity(ctx, pairs, taken); err != nil {
+		return err
 	}
 	if len(pairs) > 0 && len(theirs) > 0 && matched == 0 && p.base {
 		return refusal.New("--no-kernel leaves them as they are, to be put in place by hand", "%s: it cannot be told which of the source's kernels is to take the place of %s: %s",

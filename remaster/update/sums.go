@@ -25,7 +25,9 @@ func (p *Plan) planSums() (err error) {
 		names = append(names, from.Files.Base)
 	}
 	for _, f := range p.files {
-		names = append(names, f.source)
+		if f.text == nil {
+			names = append(names, f.source)
+		}
 	}
 	var unread []string
 	p.sums = sourcecheck.New(from, names, p.o.Force, func(format string, args ...any) { unread = append(unread, fmt.Sprintf(format, args...)) })
