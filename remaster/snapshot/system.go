@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"path"
 
 	"relive/remaster/accounts"
 	"relive/remaster/baseimage"
@@ -132,6 +133,38 @@ func (s *isoSystem) withHomes(l *live.Live, root *tree.Node) (*tree.Node, error)
 		}
 		put("home", home)
 		edits.Remove("home/lost+found")
+	}
+	root, err := edits.Apply(root)
+	for _, b := range l.Links {
+		if err == nil {
+			root, err = linked(root, b.Dir, b.Root)
+		}
+		s.homes = append(s.homes, "/"+b.Dir)
+	}
+	return root, err
+}
+
+// linked puts the files of a directory of the persistence where a boot puts links
+// to them: in the place of what is there, and into the directories of the system,
+// which keep what they have besides (live-boot's link_files).
+func linked(root *tree.Node, dir string, files *tree.Node) (*tree.Node, error) {
+	var edits tree.Edits
+	err := tree.Walk(context.Background(), files, func(name string, n *tree.Node) error {
+		at := path.Join(dir, name)
+		c := *n
+		if n.Type != tree.Directory {
+			edits.Put(at, &c)
+			return nil
+		}
+		if have, err := live.DirectoryAt(root, at); err != nil || have != nil {
+			return err
+		}
+		c.Dir = tree.List(nil)
+		edits.Put(at, &c)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return edits.Apply(root)
 }
