@@ -40,7 +40,11 @@ func (d *Debian) Mounted(copied bool) (mnt string, drop func()) {
 			systest.CopyFile(d.T, at, c)
 			at = c
 		}
-		m, drop := systest.Mount(d.T, "squashfs", "loop,ro", at)
+		kind := "squashfs"
+		if filepath.Ext(name) == ".ext4" {
+			kind = "ext4"
+		}
+		m, drop := systest.Mount(d.T, kind, "loop,ro", at)
 		lowers, drops = append(lowers, m), append(drops, drop)
 	}
 	root := filepath.Join(dir, d.Over)
