@@ -70,7 +70,7 @@ func (antiX) takeSet(s *search, f *Found) (*Found, error) {
 	case IsFile(at, filepath.Join(where, AntixBase)):
 		return nil, refusal.New("give that directory itself", "%s: holds a linuxfs, and is a live directory of its own", where)
 	case !HoldsSet(at, where, ""), generation != "" && !HoldsSet(at, where, generation):
-		if !HoldsSet(at, where, ".old") {
+		if !HoldsSet(at, where, ".old") && !HoldsSet(at, where, ".bad") {
 			return nil, refusal.New("relive sets "+dir+" lists the sets that are there", "%s: holds neither rootfs nor homefs", where)
 		}
 	}
