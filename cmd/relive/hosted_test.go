@@ -44,38 +44,40 @@ type outcome struct {
 const hostVariable = "RELIVE_TEST_HOST"
 
 // hostCalls runs what it is asked until there is no more, with nothing on its
-// standard input.
-func hostCalls() error {
+// standard input, and ends the process.
+func hostCalls() {
 	limitMemory()
 	ask, answer := gob.NewDecoder(os.Stdin), gob.NewEncoder(os.Stdout)
 	null, err := os.Open(os.DevNull)
-	if err != nil {
+	os.Stdin, os.Stdout = null, os.Stderr
+	for err == nil {
+		err = hostCall(ask, answer)
+	}
+	if err != io.EOF {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func hostCall(ask *gob.Decoder, answer *gob.Encoder) error {
+	var c call
+	if err := ask.Decode(&c); err != nil {
 		return err
 	}
-	os.Stdin, os.Stdout = null, os.Stderr
-	for {
-		var c call
-		if err := ask.Decode(&c); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if err := os.Chdir(c.Dir); err != nil {
-			return err
-		}
-		os.Clearenv()
-		for _, v := range c.Env {
-			name, value, _ := strings.Cut(v, "=")
-			if err := os.Setenv(name, value); err != nil {
-				return err
-			}
-		}
-		var stdout, stderr bytes.Buffer
-		code := run(c.Args, &stdout, &stderr)
-		if err := answer.Encode(outcome{code, stdout.Bytes(), stderr.Bytes()}); err != nil {
+	if err := os.Chdir(c.Dir); err != nil {
+		return err
+	}
+	os.Clearenv()
+	for _, v := range c.Env {
+		name, value, _ := strings.Cut(v, "=")
+		if err := os.Setenv(name, value); err != nil {
 			return err
 		}
 	}
+	var stdout, stderr bytes.Buffer
+	code := run(c.Args, &stdout, &stderr)
+	return answer.Encode(outcome{code, stdout.Bytes(), stderr.Bytes()})
 }
 
 // host starts the process for a script, with whose end it ends.

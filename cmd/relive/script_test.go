@@ -26,25 +26,42 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(hostVariable) != "" {
-		if err := hostCalls(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+	switch {
+	case filepath.Base(os.Args[0]) == "relive":
+		main()
+	case os.Getenv(hostVariable) != "":
+		hostCalls()
+	default:
+		os.Exit(withProgram(m.Run))
 	}
-	os.Exit(shipped.run(m))
+}
+
+// withProgram runs the tests while there is a program named relive.
+func withProgram(tests func() int) int {
+	exe, err := os.Executable()
+	if err == nil {
+		var dir string
+		if dir, err = os.MkdirTemp("", "relive-test-"); err == nil {
+			defer os.RemoveAll(dir)
+			program = filepath.Join(dir, "relive")
+			err = os.Symlink(exe, program)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return tests()
 }
 
 // TestScripts runs every verb as people do.
 func TestScripts(t *testing.T) {
-	path := filepath.Dir(program(t))
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SOURCE_DATE_EPOCH", "")
 			e.Setenv(codecsVariable, os.Getenv(codecsVariable))
-			e.Setenv("PATH", path+string(filepath.ListSeparator)+e.Getenv("PATH"))
+			e.Setenv("PATH", filepath.Dir(program)+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			h, err := host(e)
 			e.Values[hostedKey{}] = h
 			return err
