@@ -57,11 +57,18 @@ func withProgram(tests func() int) int {
 // TestScripts runs every verb as people do.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir:         "testdata/script",
+		WorkdirRoot: systest.MemDir(t),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SOURCE_DATE_EPOCH", "")
 			e.Setenv(codecsVariable, os.Getenv(codecsVariable))
 			e.Setenv("PATH", filepath.Dir(program)+string(filepath.ListSeparator)+e.Getenv("PATH"))
+			// WorkdirRoot leaves it until the last script is done.
+			e.Defer(func() {
+				if err := os.RemoveAll(e.WorkDir); err != nil {
+					e.T().Fatal(err)
+				}
+			})
 			h, err := host(e)
 			e.Values[hostedKey{}] = h
 			return err
