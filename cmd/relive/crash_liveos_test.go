@@ -38,9 +38,9 @@ func extImage(t testing.TB, root *tree.Node, size int64) []byte {
 // image.
 func makeLiveOS(t testing.TB, at, kind string) {
 	t.Helper()
-	old := noise(1, 12<<20)
-	system := dir("", dir("etc"), dir("usr", file("noise", old), file("text", words(1, 2<<20))))
-	inner := extImage(t, system, 24<<20)
+	old := noise(1, 6<<20)
+	system := dir("", dir("etc"), dir("usr", file("noise", old), file("text", words(1, 1<<20))))
+	inner := extImage(t, system, 16<<20)
 	lib, err := codec.Open(codec.Auto)
 	systest.Must(t, err)
 	p, err := squash.NewPlan(t.Context(), dir("", dir("LiveOS", file("rootfs.img", inner))), squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(codec.Gzip, 128<<10),
@@ -60,7 +60,7 @@ func makeLiveOS(t testing.TB, at, kind string) {
 		binary.LittleEndian.PutUint32(cow[i*4:], v)
 	}
 	next := 2
-	for n := range 400 {
+	for n := range 200 {
 		block := old[n*7*4096:][:4096]
 		if next%257 == 1 {
 			next++

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,35 +19,9 @@ import (
 	"relive/tree/systest"
 )
 
-// built is the program as it is shipped, built once for all tests.
-type built struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-var shipped built
-
-// run runs the tests and removes the program after them.
-func (b *built) run(m *testing.M) int {
-	defer func() { os.RemoveAll(b.dir) }()
-	return m.Run()
-}
-
-func program(t testing.TB) string {
-	t.Helper()
-	shipped.once.Do(func() {
-		if shipped.dir, shipped.err = os.MkdirTemp("", "relive-test-"); shipped.err != nil {
-			return
-		}
-		out, err := exec.Command("go", "build", "-o", shipped.dir+"/relive", ".").CombinedOutput()
-		if err != nil {
-			shipped.err = fmt.Errorf("go build: %w\n%s", err, out)
-		}
-	})
-	systest.Must(t, shipped.err)
-	return shipped.dir + "/relive"
-}
+// program is relive as a program of its own: the test program under that name,
+// which TestMain makes.
+var program string
 
 func noise(seed byte, n int) []byte {
 	b := make([]byte, n)
@@ -133,13 +105,13 @@ func (s state) String() string {
 	return strings.Join(out, "\n")
 }
 
-// makeOriginals makes a live directory of about 20 MB, of which some is to be
+// makeOriginals makes a live directory of about 10 MB, of which some is to be
 // copied and some to be compressed.
 func makeOriginals(t testing.TB) *originals {
 	t.Helper()
 	o := &originals{dir: t.TempDir()}
-	base := dir("", dir("etc"), dir("usr", file("noise", noise(1, 10<<20)), file("text", words(1, 1<<20))))
-	upper := dir("", dir("etc"), dir("usr", file("more", words(2, 1<<20)), file("noise2", noise(2, 2<<20))))
+	base := dir("", dir("etc"), dir("usr", file("noise", noise(1, 5<<20)), file("text", words(1, 1<<20))))
+	upper := dir("", dir("etc"), dir("usr", file("more", words(2, 1<<20)), file("noise2", noise(2, 1<<20))))
 	systest.Must(t, (&liveSpec{codec: codec.LZ4, blockSize: 128 << 10, vid: defaultVID}).make(o.dir, base, upper))
 	o.old = stateOf(t, o.dir)
 	done := o.copy(t)
@@ -154,7 +126,7 @@ func makeOriginals(t testing.TB) *originals {
 // timed compacts a directory and tells how long each phase takes.
 func timed(t testing.TB, dir string) map[string]time.Duration {
 	t.Helper()
-	cmd := exec.Command(program(t), "compact", dir)
+	cmd := exec.Command(program, "compact", dir)
 	pipe, err := cmd.StderrPipe()
 	systest.Must(t, err)
 	start := time.Now()
@@ -182,25 +154,20 @@ func (o *originals) copy(t testing.TB) string {
 	return to
 }
 
-// relive runs the program to its end.
+// relive runs relive to its end, within this process: only what is to be killed
+// needs one of its own.
 func relive(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	cmd := exec.Command(program(t), args...)
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+	code = run(args, &out, &errs)
+	return code, out.String(), errs.String()
 }
 
 // interrupted runs a compaction and calls fn a delay after it has announced a
 // phase; phase "" is the start of the program. It gives what was printed.
 func interrupted(t testing.TB, dir, phase string, delay time.Duration, fn func(p *os.Process)) (*os.ProcessState, string) {
 	t.Helper()
-	cmd := exec.Command(program(t), "compact", dir)
+	cmd := exec.Command(program, "compact", dir)
 	pipe, err := cmd.StderrPipe()
 	systest.Must(t, err)
 	systest.Must(t, cmd.Start())

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"relive/squash"
@@ -29,14 +29,7 @@ func dmFixtureCommand(ts *testscript.TestScript, neg bool, args []string) {
 	// Scripts run in a directory of their own, the test where its package is.
 	dir, err := os.Getwd()
 	ts.Check(err)
-	p, err := os.ReadFile(filepath.Join(dir, "..", "..", "testdata", "dm", args[0]+".img.zst"))
-	ts.Check(err)
-	d, err := zstd.NewReader(nil)
-	ts.Check(err)
-	defer d.Close()
-	b, err := d.DecodeAll(p, nil)
-	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o600))
+	ts.Check(systest.UnpackFile(filepath.Join(dir, "..", "..", "testdata", "dm", args[0]+".img.zst"), ts.MkAbs(args[1])))
 }
 
 // poke FILE OFFSET HEX writes bytes.
@@ -60,9 +53,13 @@ func sha256Command(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: sha256 FILE SUM")
 	}
-	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	f, err := os.Open(ts.MkAbs(args[0]))
 	ts.Check(err)
-	if got := fmt.Sprintf("%x", sha256.Sum256(b)); (got == args[1]) == neg {
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	ts.Check(err)
+	if got := fmt.Sprintf("%x", h.Sum(nil)); (got == args[1]) == neg {
 		ts.Fatalf("%s: the sum is %s", args[0], got)
 	}
 }

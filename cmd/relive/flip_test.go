@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"relive/remaster/written"
 	"relive/tree/systest"
 )
@@ -17,17 +15,9 @@ import (
 // and reading back is found, wherever it lies, and the file gets no name.
 func TestDMFlips(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := systest.MemDir(t)
 	for _, name := range []string{"cow", "origin"} {
-		f, err := os.Open("../../testdata/dm/p8-multi/" + name + ".img.zst")
-		systest.Must(t, err)
-		d, err := zstd.NewReader(f)
-		systest.Must(t, err)
-		b, err := io.ReadAll(d)
-		systest.Must(t, err)
-		systest.Must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
-		d.Close()
-		systest.Must(t, f.Close())
+		systest.UnpackTo(t, "../../testdata/dm/p8-multi/"+name+".img.zst", filepath.Join(dir, name))
 	}
 	cow, origin, out := dir+"/cow", dir+"/origin", dir+"/out"
 	for _, args := range [][]string{

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -45,7 +44,7 @@ func rebuildArgs(at string) []string {
 // phase.
 func announced(t testing.TB, phase string, delay time.Duration, fn func(p *os.Process), args ...string) (*os.ProcessState, string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program(t), args...)
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	pipe, err := cmd.StderrPipe()
 	systest.Must(t, err)
 	systest.Must(t, cmd.Start())
@@ -156,10 +155,10 @@ func TestISOTwice(t *testing.T) {
 func TestISODiskFull(t *testing.T) {
 	systest.NeedRoot(t, "mount")
 	t.Parallel()
-	const mib = 64
+	const mib = 32
 	in := t.TempDir()
 	isoDir(t, in, mib)
-	disk, _ := systest.Mount(t, "tmpfs", "size=150m", "none")
+	disk, _ := systest.Mount(t, "tmpfs", "size=75m", "none")
 	args := rebuildArgs(in)
 	args[4] = filepath.Join(disk, "new.iso")
 	fill(t, disk, (mib-1)<<20)
@@ -200,6 +199,22 @@ func TestISODiskFull(t *testing.T) {
 	}
 }
 
+// triedWithin is tried, for what might not come to an end.
+func triedWithin(t *testing.T, end <-chan time.Time, args []string) (code int, said string) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		code, said = tried(args)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-end:
+		t.Fatalf("relive %q does not come to an end", args)
+	}
+	return code, said
+}
+
 // TestISOHostile: an image that is forged or damaged anywhere ends each verb in a
 // clear error or in none, soon, and nothing is written outside.
 func TestISOHostile(t *testing.T) {
@@ -216,8 +231,7 @@ func TestISOHostile(t *testing.T) {
 	b, err := os.ReadFile(good)
 	systest.Must(t, err)
 	bad := filepath.Join(at, "bad.iso")
-	ctx, cancel := context.WithTimeout(t.Context(), systest.Within(time.Minute))
-	defer cancel()
+	soon := time.After(systest.Within(time.Minute))
 	outcomes := map[int]int{}
 	// Damage tells where there is something: in descriptors, tables, directories.
 	var used []int
@@ -240,12 +254,10 @@ func TestISOHostile(t *testing.T) {
 			{"extract", bad, "-C", filepath.Join(at, fmt.Sprint("out", i))},
 			{"rebuild", bad, "-o", filepath.Join(at, fmt.Sprint("new", i))},
 		} {
-			cmd := exec.CommandContext(ctx, program(t), append([]string{"iso", "-q"}, args...)...)
-			out, err := cmd.CombinedOutput()
-			code := cmd.ProcessState.ExitCode()
+			code, said := triedWithin(t, soon, append([]string{"iso", "-q"}, args...))
 			outcomes[code]++
-			if code != 0 && (code < 0 || code == exitUsage || !strings.Contains(string(out), "error: ") && !strings.Contains(string(out), "warning: ") && !strings.Contains(string(out), "not checked: ")) || strings.Contains(string(out), "panic") {
-				t.Errorf("image %d, %v: exit code %d, %v\n%s", i, args[0], code, err, out)
+			if code != 0 && (code == exitUsage || !strings.Contains(said, "error: ") && !strings.Contains(said, "warning: ") && !strings.Contains(said, "not checked: ")) {
+				t.Errorf("image %d, %v: exit code %d\n%s", i, args[0], code, said)
 			}
 		}
 	}

@@ -40,10 +40,15 @@ const (
 // does not grow with the image.
 const memoryLimit = 220 << 20
 
-func main() {
+// limitMemory sets it, unless the user does.
+func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
+}
+
+func main() {
+	limitMemory()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

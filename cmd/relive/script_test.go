@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -24,30 +25,62 @@ import (
 	"relive/tree/systest"
 )
 
-// tests removes what the tests share when they are done.
-type tests struct{ *testing.M }
-
-// Run implements testscript.TestingM.
-func (m tests) Run() int { return shipped.run(m.M) }
-
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){"relive": main})
+	switch {
+	case filepath.Base(os.Args[0]) == "relive":
+		main()
+	case os.Getenv(hostVariable) != "":
+		hostCalls()
+	default:
+		os.Exit(withProgram(m.Run))
+	}
+}
+
+// withProgram runs the tests while there is a program named relive.
+func withProgram(tests func() int) int {
+	exe, err := os.Executable()
+	if err == nil {
+		var dir string
+		if dir, err = os.MkdirTemp("", "relive-test-"); err == nil {
+			defer os.RemoveAll(dir)
+			program = filepath.Join(dir, "relive")
+			err = os.Symlink(exe, program)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return tests()
 }
 
 // TestScripts runs every verb as people do.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir:         "testdata/script",
+		WorkdirRoot: systest.MemDir(t),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SOURCE_DATE_EPOCH", "")
-			e.Setenv("RELIVE_CODECS", os.Getenv("RELIVE_CODECS"))
-			return nil
+			e.Setenv(codecsVariable, os.Getenv(codecsVariable))
+			e.Setenv("PATH", filepath.Dir(program)+string(filepath.ListSeparator)+e.Getenv("PATH"))
+			// WorkdirRoot leaves it until the last script is done.
+			e.Defer(func() {
+				if err := os.RemoveAll(e.WorkDir); err != nil {
+					e.T().Fatal(err)
+				}
+			})
+			h, err := host(e)
+			e.Values[hostedKey{}] = h
+			return err
 		},
 		Condition: condition,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"relive":    reliveCommand,
 			"mklive":    makeLiveCommand,
 			"code":      codeCommand,
 			"damage":    damageCommand,
+			"copyimage": copyImageCommand,
+			"cmpimage":  cmpImageCommand,
 			"truncate":  truncateCommand,
 			"remember":  rememberCommand,
 			"same":      sameCommand,
@@ -65,7 +98,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// code N COMMAND... runs a command that must end with exit code N.
+// code N relive ARGUMENT... and code N [exec] PROGRAM ARGUMENT... must end with exit
+// code N.
 func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: code N COMMAND...")
@@ -73,12 +107,19 @@ func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	got := 0
-	err = ts.Exec(args[1], args[2:]...)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		got = exit.ExitCode()
+	if args[1] == "relive" {
+		got = runHosted(ts, args[2:])
 	} else {
-		ts.Check(err)
+		if args[1] == "exec" {
+			args = args[1:]
+		}
+		err = ts.Exec(args[1], args[2:]...)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			got = exit.ExitCode()
+		} else {
+			ts.Check(err)
+		}
 	}
 	if got != want {
 		ts.Fatalf("exit code %d, not %d", got, want)
@@ -87,16 +128,46 @@ func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 
 // damage FILE OFFSET inverts a byte; a negative offset counts from the end.
 func damageCommand(ts *testscript.TestScript, _ bool, args []string) {
-	path := ts.MkAbs(args[0])
-	off, err := strconv.Atoi(args[1])
+	off, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
-	b, err := os.ReadFile(path)
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR, 0)
 	ts.Check(err)
+	defer f.Close()
 	if off < 0 {
-		off += len(b)
+		size, err := f.Seek(0, io.SeekEnd)
+		ts.Check(err)
+		off += size
 	}
-	b[off] ^= 0xff
-	ts.Check(os.WriteFile(path, b, 0o644))
+	var b [1]byte
+	_, err = f.ReadAt(b[:], off)
+	ts.Check(err)
+	b[0] ^= 0xff
+	_, err = f.WriteAt(b[:], off)
+	ts.Check(err)
+}
+
+// copyimage FROM TO copies a file with its holes, which cp fills; TO is no
+// directory.
+func copyImageCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: copyimage FROM TO")
+	}
+	ts.Check(systest.Copy(ts.MkAbs(args[0]), ts.MkAbs(args[1])))
+}
+
+// cmpimage FILE FILE wants the same bytes in both. cmp, which shows lines that
+// differ, reads all of both into memory.
+func cmpImageCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cmpimage FILE FILE")
+	}
+	a, err := systest.Sum(ts.MkAbs(args[0]))
+	ts.Check(err)
+	b, err := systest.Sum(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if a != b {
+		ts.Fatalf("%s and %s differ", args[0], args[1])
+	}
 }
 
 // truncate FILE SIZE cuts a file.

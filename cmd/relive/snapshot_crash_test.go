@@ -134,10 +134,10 @@ func TestSnapshotTwice(t *testing.T) {
 func TestSnapshotDiskFull(t *testing.T) {
 	systest.NeedRoot(t, "mount")
 	t.Parallel()
-	const mib = 64
+	const mib = 32
 	in := t.TempDir()
 	snapshotDir(t, in, mib)
-	disk, _ := systest.Mount(t, "tmpfs", "size=150m", "none")
+	disk, _ := systest.Mount(t, "tmpfs", "size=75m", "none")
 	to := filepath.Join(disk, "new.iso")
 	fill(t, disk, (mib-1)<<20)
 	code, _, stderr := relive(t, snapshotArgs(in, to)...)

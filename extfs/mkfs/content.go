@@ -96,8 +96,9 @@ func (b *writer) copyRuns(content tree.Content, size int64, logical []logicalRun
 // of the image and tells how many it took.
 func (b *writer) copyPiece(content tree.Content, size int64, at, n uint32, phys uint64) (uint32, error) {
 	bs := b.g.blockSize
-	want := min(int64(n)*int64(bs), dataBuffer)
-	room, err := b.data.next(b.offset(phys), int(want), min(int(want), dataBuffer/4))
+	most := len(b.data.buf)
+	want := int(min(int64(n)*int64(bs), int64(most)))
+	room, err := b.data.next(b.offset(phys), want, min(want, most/4))
 	if err != nil {
 		return 0, err
 	}

@@ -10,6 +10,7 @@ import (
 	"relive/tree"
 )
 
+// How much streams collect, at most.
 const (
 	dataBuffer  = 4 << 20
 	dirBuffer   = 1 << 20
@@ -57,14 +58,16 @@ type writer struct {
 // writeImage writes the tree as planned.
 func writeImage(ctx context.Context, w Image, root *tree.Node, o *resolved, c *census, p *plan) (Report, error) {
 	g := p.geo
+	// A small tree needs no more than it has blocks, and some of the file system's.
+	room := func(most int) int { return int(min(uint64(most), (p.taken+16)*uint64(g.blockSize))) }
 	b := &writer{
 		ctx: ctx, w: w, o: o, c: c, p: p, g: g,
 		block: make([]byte, g.blockSize), raw: make([]byte, g.inodeSize),
 		dirAt: newPlacement(o, g, 0), dataAt: newPlacement(o, g, p.dataStart),
 		xattr:    cursor{used: g.used, at: p.xattrStart},
 		dirPlace: map[uint32][]blockRun{},
-		inodes:   newStream(w, inodeBuffer), data: newBackgroundStream(w, dataBuffer),
-		dirData: newStream(w, dirBuffer), xattrs: newStream(w, xattrBuffer),
+		inodes:   newStream(w, room(inodeBuffer)), data: newBackgroundStream(w, room(dataBuffer)),
+		dirData: newStream(w, room(dirBuffer)), xattrs: newStream(w, room(xattrBuffer)),
 		groupDirs: make([]uint32, g.groups),
 	}
 	b.seed = ondisk.CRC32C(^uint32(0), o.UUID[:])

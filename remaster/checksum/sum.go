@@ -46,7 +46,7 @@ func (h *Hashes) Sums() map[Kind]string {
 }
 
 // copyBuffer is how much is read at once, in bytes.
-const copyBuffer = 1 << 20
+const copyBuffer = 256 << 10
 
 // Reader gives the sums of all that r reads. done, which may be nil, is told how
 // many bytes were read so far.

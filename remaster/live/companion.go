@@ -20,8 +20,8 @@ import (
 // Tie says what a file beside a base has to do with the bytes of the base. What
 // has nothing to do with them, or is a list of sums (see sumlist.List), has none.
 type Tie struct {
-	// name is a pattern: BASE is the base's name, STEM the same without its
-	// extension. "*" matches as with path.Match.
+	// name is a pattern: BASE at its beginning is the base's name, STEM the same
+	// without its extension. "*" matches as with path.Match.
 	name string
 	// layout is the layout's name where only that has it, "" for all.
 	layout string
@@ -90,10 +90,22 @@ func (t *Tie) Made() bool { return t.Sum != "" || t.text != nil || t.packages }
 // Matches reports whether a file is one that is tied to a base of that name,
 // both in the same directory.
 func (t *Tie) Matches(base, name string) bool {
-	pattern := strings.NewReplacer("BASE", literally(base), "STEM", literally(sumlist.Stem(base))).Replace(t.name)
-	ok, err := path.Match(pattern, name)
 	// The generations of a file are no files of their own.
-	return err == nil && ok && name != base && !IsAside(name)
+	if name == base || IsAside(name) {
+		return false
+	}
+	begins, pattern := "", t.name
+	if after, ok := strings.CutPrefix(t.name, "BASE"); ok {
+		begins, pattern = base, after
+	} else if after, ok := strings.CutPrefix(t.name, "STEM"); ok {
+		begins, pattern = sumlist.Stem(base), after
+	}
+	rest, ok := strings.CutPrefix(name, begins)
+	if !ok {
+		return false
+	}
+	ok, err := path.Match(pattern, rest)
+	return err == nil && ok
 }
 
 // tieOf gives what ties a file to a base, both in the same directory; nil where

@@ -150,7 +150,7 @@ func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool,
 	}
 	full, empty := make(chan []byte, 2), make(chan []byte, 2) // as many as there are: sending never waits
 	for range cap(empty) {
-		empty <- make([]byte, hostdisk.CopyBuffer)
+		empty <- make([]byte, min(hostdisk.CopyBuffer, in.Size()))
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {

@@ -47,18 +47,27 @@ func OpenFile(t testing.TB, path string) (f *os.File, size int64) {
 // as holes.
 func CopyFile(t testing.TB, from, to string) {
 	t.Helper()
+	Must(t, Copy(from, to))
+}
+
+// Copy is [CopyFile] for those who have no test at hand.
+func Copy(from, to string) error {
 	st, err := os.Stat(from)
-	Must(t, err)
+	if err != nil {
+		return err
+	}
 	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, st.Mode().Perm())
-	Must(t, err)
-	defer f.Close()
+	if err != nil {
+		return err
+	}
 	size, err := filled(from, func(p []byte, off int64) error {
 		_, err := f.WriteAt(p, off)
 		return err
 	})
-	Must(t, err)
-	Must(t, f.Truncate(size))
-	Must(t, f.Close())
+	if err == nil {
+		err = f.Truncate(size)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Sum returns what tells a file's content from others while the process runs.
@@ -67,8 +76,10 @@ func Sum(path string) (uint64, error) {
 	var h maphash.Hash
 	h.SetSeed(seed)
 	size, err := filled(path, func(p []byte, off int64) error {
-		maphash.WriteComparable(&h, off)
-		h.Write(p)
+		for ; len(p) > 0; p, off = p[min(block, len(p)):], off+block {
+			maphash.WriteComparable(&h, off)
+			h.Write(p[:min(block, len(p))])
+		}
 		return nil
 	})
 	maphash.WriteComparable(&h, size)
@@ -77,15 +88,17 @@ func Sum(path string) (uint64, error) {
 
 var seed = maphash.MakeSeed()
 
-// filled calls fn with each block of a file that is not all zeros, and returns the
-// file's size. Holes are not read.
+// block is the length that holes have a multiple of.
+const block = 4096
+
+// filled calls fn with what of a file is not blocks of zeros, in pieces that begin
+// where a block does, and returns the file's size. Holes are not read.
 func filled(path string, fn func(p []byte, off int64) error) (size int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	var zeros [4096]byte
 	buf := make([]byte, 256<<10)
 	for end := int64(0); ; {
 		off, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
@@ -98,16 +111,10 @@ func filled(path string, fn func(p []byte, off int64) error) (size int64, err er
 		if end, err = unix.Seek(int(f.Fd()), off, unix.SEEK_HOLE); err != nil {
 			return 0, &os.PathError{Op: "seek", Path: path, Err: err}
 		}
-		for off -= off % int64(len(zeros)); off < end; {
+		for off -= off % block; off < end; {
 			n, err := f.ReadAt(buf[:min(int64(len(buf)), end-off)], off)
-			for i := 0; i < n; i += len(zeros) {
-				p := buf[i:min(i+len(zeros), n)]
-				if bytes.Equal(p, zeros[:len(p)]) {
-					continue
-				}
-				if err := fn(p, off+int64(i)); err != nil {
-					return 0, err
-				}
+			if err := pieces(buf[:n], off, fn); err != nil {
+				return 0, err
 			}
 			if off += int64(n); err != nil {
 				return 0, err // also where it has become shorter
@@ -115,6 +122,28 @@ func filled(path string, fn func(p []byte, off int64) error) (size int64, err er
 		}
 	}
 	return f.Seek(0, io.SeekEnd)
+}
+
+// pieces calls fn with each run of blocks of p that are not all zeros; p is at off.
+func pieces(p []byte, off int64, fn func(p []byte, off int64) error) error {
+	var zeros [block]byte
+	for at := 0; at < len(p); {
+		end := at
+		for end < len(p) {
+			b := p[end:min(end+block, len(p))]
+			if bytes.Equal(b, zeros[:len(b)]) {
+				break
+			}
+			end += len(b)
+		}
+		if end > at {
+			if err := fn(p[at:end], off+int64(at)); err != nil {
+				return err
+			}
+		}
+		at = end + block // of zeros, or the end
+	}
+	return nil
 }
 
 // Unpack reads a file that zstd has compressed, which fixtures are.
@@ -133,20 +162,46 @@ func Unpack(t testing.TB, path string) []byte {
 // UnpackTo unpacks into a new file, whose blocks of zeros are holes.
 func UnpackTo(t testing.TB, from, to string) {
 	t.Helper()
-	b := Unpack(t, from)
-	f, err := os.Create(to)
-	Must(t, err)
-	defer f.Close()
-	Must(t, f.Truncate(int64(len(b))))
-	var zeros [4096]byte
-	for off := 0; off < len(b); off += len(zeros) {
-		p := b[off:min(off+len(zeros), len(b))]
-		if !bytes.Equal(p, zeros[:len(p)]) {
-			_, err := f.WriteAt(p, int64(off))
-			Must(t, err)
-		}
+	Must(t, UnpackFile(from, to))
+}
+
+// UnpackFile is [UnpackTo] for those who have no test at hand. It keeps little of
+// the file in memory.
+func UnpackFile(from, to string) error {
+	packed, err := os.Open(from)
+	if err != nil {
+		return err
 	}
-	Must(t, f.Close())
+	defer packed.Close()
+	d, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	size := int64(0)
+	for buf := make([]byte, 256<<10); err == nil; {
+		n := 0
+		for n < len(buf) && err == nil {
+			var more int
+			more, err = d.Read(buf[n:])
+			n += more
+		}
+		if werr := pieces(buf[:n], size, func(p []byte, off int64) error {
+			_, err := f.WriteAt(p, off)
+			return err
+		}); werr != nil {
+			err = werr
+		}
+		size += int64(n)
+	}
+	if err == io.EOF {
+		err = f.Truncate(size)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Fsck demands that e2fsck has nothing to say of an image. Wrong free counts do

@@ -225,6 +225,12 @@ func TestHoles(t *testing.T) {
 	if r, _ := record(t, func(t testing.TB) { Unpack(t, unpacked) }); r.how != "failed" {
 		t.Error("what is not packed is unpacked")
 	}
+	whole, err := os.ReadFile(packed)
+	Must(t, err)
+	Must(t, os.WriteFile(packed, whole[:len(whole)-3], 0o600))
+	if err := UnpackFile(packed, unpacked); err == nil {
+		t.Error("what was cut is unpacked")
+	}
 }
 
 // TestFsck: a wrong free count, for which e2fsck does not fail, is told, a time in
