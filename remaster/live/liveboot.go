@@ -198,7 +198,7 @@ func (b liveBoot) open(_ context.Context, e *job.Env, l *Live) error {
 	over, inside := l.persistence()
 	var root *tree.Node
 	var conf persistenceConf
-	if Has(l.Place, over) {
+	if l.overlay.name != "" && Has(l.Place, over) {
 		var err error
 		if root, err = l.openPersistence(over); err != nil {
 			return err

@@ -407,6 +407,9 @@ func openedAs(t *testing.T, e *job.Env, home bool, path string) string {
 	case len(l.Unused) > 0 && n != nil:
 		return "other"
 	case len(l.Unused) > 0:
+		if l.Overlay != nil {
+			t.Errorf("%s is opened all the same", l.Overlay.Path)
+		}
 		return "ignored"
 	case n != nil:
 		return "used"
