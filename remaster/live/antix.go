@@ -316,8 +316,6 @@ func (antiX) system(_ context.Context, l *Live, merged *tree.Node, s Stamp) (*tr
 	return root, v, err
 }
 
-// stage puts the .new files in place; linuxfs.new, which a boot looks for,
-// comes last.
 // StagedAlong are the files that a boot sets aside when it takes up a staged
 // linuxfs, unless there is a .new of them: what it copies into the system, and,
 // where another set is staged for, the default set's rootfs (initrd/init:
@@ -338,6 +336,8 @@ func (l *Live) StagedAlong() (names []string) {
 	return names
 }
 
+// stage puts the .new files in place; linuxfs.new, which a boot looks for,
+// comes last.
 func (antiX) stage(l *Live, made map[string]string) []swap.Step {
 	var steps []swap.Step
 	for _, name := range l.StagedAlong() {

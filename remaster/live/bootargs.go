@@ -47,16 +47,6 @@ func (b *bootEntry) value(names ...string) (value string, ok bool) {
 	return value, ok
 }
 
-// all gives the values of all arguments of those names.
-func (b *bootEntry) all(names ...string) (values []string) {
-	for _, a := range b.args {
-		if name, v, has := strings.Cut(a, "="); has && slices.Contains(names, name) {
-			values = append(values, v)
-		}
-	}
-	return values
-}
-
 // readBootMenus reads the menus of the medium with that root: ISOLINUX and its
 // kin, GRUB with what it includes, and systemd-boot. What cannot be read tells
 // nothing; a directory that is no medium has no menus.

@@ -110,7 +110,7 @@ func (s *search) resolve(dir, given, flag string) (*overlayAt, error) {
 		return nil, nil
 	}
 	out := &overlayAt{where: Where{Path: given, Source: "it was named with " + flag}}
-	full := given
+	var full string
 	if tree, ok := s.at.(Tree); ok {
 		number, in, _ := strings.Cut(given, "/")
 		n, err := strconv.Atoi(number)

@@ -45,8 +45,8 @@ func TestFilesystemOf(t *testing.T) {
 
 func TestFilesystemString(t *testing.T) {
 	for want, f := range map[string]Filesystem{
-		"a file system without a known UUID":         {},
-		"the file system with UUID 1":                {UUID: "1"},
+		"a file system without a known UUID":        {},
+		"the file system with UUID 1":               {UUID: "1"},
 		`the file system with UUID 1, label "x\ty"`: {UUID: "1", Label: "x\ty"},
 	} {
 		if got := f.String(); got != want {
