@@ -14,6 +14,7 @@ import (
 	"relive/remaster/compact"
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/reset"
 	"relive/remaster/rollback"
@@ -51,7 +52,7 @@ func newTwoDisks(t testing.TB, named bool) *twoDisks {
 	systest.Must(t, os.Mkdir(b.dir+"/base/live", 0o755))
 	systest.Run(t, "mksquashfs", system, filepath.Join(b.dir, twoBase), "-quiet", "-no-progress", "-comp", "gzip")
 	over := filepath.Join(b.dir, b.over)
-	write(t, over+"/persistence.conf", []byte("/ union\n"), 0o644)
+	livetest.Write(t, over+"/persistence.conf", []byte("/ union\n"), 0o644)
 	systest.Must(t, os.Mkdir(over+"/rw", 0o751))
 	systest.Must(t, os.Chmod(over+"/rw", 0o751))
 	systest.Must(t, os.Mkdir(over+"/work", 0o700))
@@ -97,7 +98,7 @@ func (d *twoDisks) mountBase() (b *booted, drop func()) {
 func (b *booted) files() string {
 	b.t.Helper()
 	var out strings.Builder
-	sum := sums(b.t, b.dir)
+	sum := livetest.Sums(b.t, b.dir)
 	systest.Must(b.t, filepath.WalkDir(b.dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -125,7 +126,7 @@ func (d *twoDisks) compact(b *booted, e *job.Env) error {
 		return err
 	}
 	defer l.Close()
-	p, err := compact.New(d.t.Context(), e, l, keepOne())
+	p, err := compact.New(d.t.Context(), e, l, livetest.KeepOne())
 	if err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func (d *twoDisks) roots(b *booted, when string) {
 // both mounted by the kernel. Wherever a verb is cut off, the kernel shows the
 // files of before or of after; recovery leads to the one or the other, exactly.
 func TestTwoFilesystemsCrash(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	for name, named := range map[string]bool{"mounted in the live directory": false, "named": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -189,8 +190,8 @@ func TestTwoFilesystemsCrash(t *testing.T) {
 // them.
 func (d *twoDisks) crash(t *testing.T, verb string, do func(*twoDisks, *booted, *job.Env) error, changes bool) *twoDisks {
 	t.Helper()
-	run := func(d *twoDisks, b *booted, n int) (*dying, error) {
-		e, disk := environment(t, codec.Auto), &dying{left: n}
+	run := func(d *twoDisks, b *booted, n int) (*livetest.Dying, error) {
+		e, disk := livetest.Env(t, codec.Auto), &livetest.Dying{Left: n}
 		e.Disk = disk
 		return disk, do(d, b, e)
 	}
@@ -209,18 +210,18 @@ func (d *twoDisks) crash(t *testing.T, verb string, do func(*twoDisks, *booted, 
 	if (before != after) != changes || files == filesAfter || strings.Contains(filesAfter, ".relive-tmp") || strings.Contains(filesAfter, ".relive.journal") {
 		t.Fatalf("%s: what shows changes: %v; it leaves\n%s", verb, before != after, filesAfter)
 	}
-	if whole.commit < 4 || whole.done < whole.commit+8 {
-		t.Fatalf("%s: %d changes, %d before the commit point", verb, whole.done, whole.commit)
+	if whole.Commit < 4 || whole.Done < whole.Commit+8 {
+		t.Fatalf("%s: %d changes, %d before the commit point", verb, whole.Done, whole.Commit)
 	}
 	met := map[string]int{}
-	for n := 0; n < whole.done; n++ {
-		if n < whole.commit-4 {
+	for n := 0; n < whole.Done; n++ {
+		if n < whole.Commit-4 {
 			n += 2 // where no name has changed yet, not every moment matters
 		}
-		when := fmt.Sprintf("%s: cut off after %d of %d changes", verb, n, whole.done)
+		when := fmt.Sprintf("%s: cut off after %d of %d changes", verb, n, whole.Done)
 		c := d.copy()
 		b, drop := c.mount()
-		if _, err := run(c, b, n); !errors.Is(err, errPower) {
+		if _, err := run(c, b, n); !errors.Is(err, livetest.ErrPower) {
 			t.Fatalf("%s: %v", when, err)
 		}
 		drop()
@@ -243,7 +244,7 @@ func (d *twoDisks) crash(t *testing.T, verb string, do func(*twoDisks, *booted, 
 		default:
 			t.Errorf("%s: it shows neither:\n%s", when, firstDifferences(map[string]string{before: "", after: ""}, now))
 		}
-		settled(t, when, b.livePath())
+		livetest.Settled(t, when, b.livePath())
 		switch now := b.files(); now {
 		case files:
 			met["undone"]++
@@ -269,12 +270,12 @@ func (d *twoDisks) crash(t *testing.T, verb string, do func(*twoDisks, *booted, 
 // TestOverlayAway: recovery without the file system of the overlay, or with
 // another in its place, changes nothing and says what it needs.
 func TestOverlayAway(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	d := newTwoDisks(t, false)
 	other := newTwoDisks(t, false)
 	other.known = d.known
 	b, drop := d.mount()
-	e, disk := environment(t, codec.Auto), &dying{left: 1 << 20}
+	e, disk := livetest.Env(t, codec.Auto), &livetest.Dying{Left: 1 << 20}
 	e.Disk = disk
 	c := d.copy()
 	cb, cdrop := c.mount()
@@ -283,9 +284,9 @@ func TestOverlayAway(t *testing.T) {
 	for _, cut := range []struct {
 		what string
 		n    int
-	}{{"building", disk.commit - 2}, {"committed", disk.done - 6}} {
-		e.Disk = &dying{left: cut.n}
-		if err := d.compact(b, e); !errors.Is(err, errPower) {
+	}{{"building", disk.Commit - 2}, {"committed", disk.Done - 6}} {
+		e.Disk = &livetest.Dying{Left: cut.n}
+		if err := d.compact(b, e); !errors.Is(err, livetest.ErrPower) {
 			t.Fatal(err)
 		}
 		for what, over := range map[string]string{"not mounted": "", "another": other.over} {
@@ -311,7 +312,7 @@ func TestOverlayAway(t *testing.T) {
 		}
 		drop()
 		b, drop = d.mount()
-		settled(t, cut.what, b.livePath())
+		livetest.Settled(t, cut.what, b.livePath())
 	}
 	if _, err := os.Stat(filepath.Join(b.dir, twoBase+".old")); err != nil {
 		t.Errorf("in the end: %v", err)
@@ -322,7 +323,7 @@ func TestOverlayAway(t *testing.T) {
 // TestPair: a roll-back with another overlay's partition than that of the kept
 // base is refused.
 func TestPair(t *testing.T) {
-	requireKernel(t)
+	livetest.NeedKernel(t)
 	first, second := newTwoDisks(t, false), newTwoDisks(t, false)
 	b, drop := second.mount()
 	second.writeMore(b)
@@ -330,13 +331,13 @@ func TestPair(t *testing.T) {
 	fresh := first.copy()
 	for _, d := range []*twoDisks{first, second} {
 		b, drop := d.mount()
-		systest.Must(t, d.compact(b, environment(t, codec.Auto)))
+		systest.Must(t, d.compact(b, livetest.Env(t, codec.Auto)))
 		drop()
 	}
 	// The record is made of what is kept.
 	again := fresh.copy()
 	b, drop = again.mount()
-	systest.Must(t, again.compact(b, environment(t, codec.Auto)))
+	systest.Must(t, again.compact(b, livetest.Env(t, codec.Auto)))
 	drop()
 	if a, b := pairOf(first), pairOf(again); a != b {
 		t.Errorf("one state, two records: %q and %q", a, b)
@@ -346,8 +347,8 @@ func TestPair(t *testing.T) {
 		meddle     func(b *booted)
 		want       string // "" where it goes back
 	}{
-		"its own": {base: first, over: first},
-		"another": {first, second, nil, "persistence/rw.old was not kept with live/filesystem.squashfs.old"},
+		"its own":                      {base: first, over: first},
+		"another":                      {first, second, nil, "persistence/rw.old was not kept with live/filesystem.squashfs.old"},
 		"another, which has kept none": {first, fresh, nil, "the overlay that was kept with live/filesystem.squashfs.old is not there"},
 		"a base without a record": {first, first, func(b *booted) {
 			systest.Must(t, os.Remove(filepath.Join(b.dir, twoBase+".relive-pair.old")))
@@ -360,7 +361,7 @@ func TestPair(t *testing.T) {
 			systest.Must(t, os.Remove(filepath.Join(b.dir, b.over, "rw.relive-pair.old")))
 		}, "nothing tells that persistence/rw.old was kept with live/filesystem.squashfs.old"},
 		"a record that is none": {first, first, func(b *booted) {
-			write(t, filepath.Join(b.dir, b.over, "rw.relive-pair.old"), []byte("nonsense"), 0o644)
+			livetest.Write(t, filepath.Join(b.dir, b.over, "rw.relive-pair.old"), []byte("nonsense"), 0o644)
 		}, "is no record of a pair"},
 		"not mounted": {first, first, nil, "the overlay that was kept with live/filesystem.squashfs.old is not there"},
 	} {
@@ -376,13 +377,13 @@ func TestPair(t *testing.T) {
 			if c.meddle != nil {
 				c.meddle(b)
 			}
-			e := environment(t, codec.Auto)
+			e := livetest.Env(t, codec.Auto)
 			_, err := rollback.New(t.Context(), e, b.livePath())
 			if c.want == "" {
 				systest.Must(t, err)
 				systest.Must(t, d.rollback(b, e))
 				for _, left := range []string{twoBase + ".relive-pair.old", b.over + "/rw.relive-pair.old", twoBase + ".old"} {
-					if has(filepath.Join(b.dir, left)) {
+					if livetest.Has(filepath.Join(b.dir, left)) {
 						t.Errorf("%s is left", left)
 					}
 				}
@@ -400,7 +401,7 @@ func TestPair(t *testing.T) {
 }
 
 func (d *twoDisks) writeMore(b *booted) {
-	b.use("redirect_dir=on", func(mnt string) { write(d.t, mnt+"/etc/more", []byte("another stick"), 0o644) })
+	b.use("redirect_dir=on", func(mnt string) { livetest.Write(d.t, mnt+"/etc/more", []byte("another stick"), 0o644) })
 }
 
 // pairOf is the record beside the kept base, without the names of file systems.
