@@ -15,6 +15,7 @@ import (
 
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/replace"
 	"relive/remaster/swap"
 )
 
@@ -166,7 +167,7 @@ func (a *app) settleIn(ctx context.Context, dir string, how settling) error {
 		return fmt.Errorf("%s: %w: %s", dir, swap.ErrBusy, state)
 	}
 	a.warn("%s", state)
-	if how == lookOnly {
+	if how == lookOnly || how == maySettle && errors.Is(state.Problem, swap.ErrMissing) {
 		return nil
 	}
 	done, err := swap.Recover(ctx, swap.OS{}, dir)
@@ -247,6 +248,25 @@ func (a *app) tellUnused(l *live.Live) {
 	}
 }
 
+// tellParts tells of runs that were interrupted and take part where the overlay
+// is, with another base.
+func (a *app) tellParts(l *live.Live) error {
+	if !l.OnHost() {
+		return nil
+	}
+	dirs, err := replace.OverlayDirs(l.Dir, &l.Files)
+	for _, dir := range dirs {
+		state, serr := swap.Inspect(swap.OS{}, dir)
+		if errors.Is(serr, os.ErrPermission) {
+			continue // who replaces something there will be told
+		}
+		if err = errors.Join(err, serr); state != nil {
+			a.warn("%s: %s", dir, state)
+		}
+	}
+	return err
+}
+
 // open settles a live directory and opens it, or opens the live system on a
 // device or image of a stick, with the set that the flags name.
 func (a *app) open(ctx context.Context, path, on string, how settling) (*job.Env, *live.Live, error) {
@@ -275,6 +295,7 @@ func (a *app) openWith(ctx context.Context, path, on string, how settling, opts 
 	l, err := live.Open(ctx, e, path, opts...)
 	if err == nil {
 		a.tellUnused(l)
+		err = a.tellParts(l)
 	}
 	return e, l, err
 }

@@ -133,7 +133,7 @@ func (a *app) report(err error) int {
 	case unreadable:
 		// Found before anything was put in place.
 		code, hint = exitRefused, cmp.Or(hint, "repair it on a copy, or leave it out by name (-e PATH) where the verb takes that")
-	case refused, errors.Is(err, swap.ErrBusy), errors.Is(err, swap.ErrInterrupted):
+	case refused, errors.Is(err, swap.ErrBusy), errors.Is(err, swap.ErrInterrupted), errors.Is(err, swap.ErrMissing):
 		code = exitRefused
 	}
 	if errors.Is(err, swap.ErrBusy) && hint == "" {

@@ -11,27 +11,22 @@ import (
 // checkSpace refuses where the new files cannot fit.
 func (p *Plan) checkSpace() error {
 	s := &p.Summary
-	s.Need = s.Estimate + p.base.Work
-	dir := p.live.Dir
+	name := p.live.Base.Name()
+	room := replace.Room{Dir: p.live.Dir, Need: s.Estimate + p.base.Work, File: name, Size: s.Estimate,
+		More: "use -o to write the new " + name + " to another disk", Less: "choose a stronger codec with --comp, or leave things out with -e"}
 	if p.swap == nil {
-		dir = filepath.Dir(p.o.Output)
+		room.Dir = filepath.Dir(p.o.Output)
 	} else {
-		n, err := p.swap.Need()
-		if err != nil {
+		if err := p.swap.AddNeed(&room); err != nil {
 			return err
 		}
-		s.Need += n
-	}
-	name := p.live.Base.Name()
-	room := replace.Room{Dir: dir, Need: s.Need, File: name, Size: s.Estimate,
-		More: "use -o to write the new " + name + " to another disk", Less: "choose a stronger codec with --comp, or leave things out with -e"}
-	if p.swap != nil {
 		room.Old = p.live.Files.Base + ".old"
 		if way := p.inPlace(); way != "" {
 			room.More += "; " + way
 		}
 	}
 	var err error
+	s.Need = room.Sum()
 	s.Free, err = room.Check()
 	return err
 }

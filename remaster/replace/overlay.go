@@ -100,7 +100,7 @@ func (f *Fresh) cow(o *live.Overlay, target string) (Part, error) {
 		f.Warn("the new %s has %s, since a COW of the size of the old one is invalidated when it fills up", target, bytesize.Format(size))
 	}
 	whole := s.Allocated >= s.Size
-	sparse, err := hostdisk.HoldsHoles(f.Live.Dir)
+	sparse, err := hostdisk.HoldsHoles(filepath.Dir(o.Path))
 	if err != nil || !sparse {
 		whole = true
 	}
@@ -216,7 +216,7 @@ func (f *Fresh) image(o *live.Overlay, target string, root *tree.Node) (Part, er
 
 // imageNeed is the space that the overlay's new image takes on the host.
 func (f *Fresh) imageNeed(o *live.Overlay) int64 {
-	sparse, err := hostdisk.HoldsHoles(f.Live.Dir)
+	sparse, err := hostdisk.HoldsHoles(filepath.Dir(o.Path))
 	if err != nil || !sparse {
 		return o.Image.Size
 	}

@@ -176,7 +176,7 @@ func CheckPair(dir string, f *live.Files) error {
 			if err != nil {
 				return err
 			}
-			if at != "" && !slices.ContainsFunc(f.Overlay, func(o string) bool {
+			if at != "" && bare == "" && !slices.ContainsFunc(f.Overlay, func(o string) bool {
 				return path.Dir(o) == path.Dir(name) && hostdisk.Exists(filepath.Join(dir, live.OldName(o+pairSuffix, 1)))
 			}) {
 				bare = kept

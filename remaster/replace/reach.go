@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"relive/remaster/hostdisk"
+	"relive/remaster/live"
 	"relive/remaster/swap"
 )
 
@@ -171,6 +172,9 @@ func Elsewhere(dir, name string) (string, error) {
 	var mounts [2]string
 	for i, d := range []string{dir, at} {
 		real, err := realPath(d)
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
 		if err != nil {
 			return "", err
 		}
@@ -182,6 +186,21 @@ func Elsewhere(dir, name string) (string, error) {
 		return "", nil
 	}
 	return at, nil
+}
+
+// OverlayDirs are the directories in which an overlay lies, where that is on
+// another mount than the live directory.
+func OverlayDirs(dir string, f *live.Files) (dirs []string, err error) {
+	for _, name := range f.Overlay {
+		at, err := Elsewhere(dir, name)
+		if err != nil {
+			return dirs, err
+		}
+		if at != "" && !slices.Contains(dirs, at) {
+			dirs = append(dirs, at)
+		}
+	}
+	return dirs, nil
 }
 
 // namesOf lists the names of steps, but for those that stand for files that are

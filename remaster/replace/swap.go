@@ -49,19 +49,23 @@ func (s *Swap) ShownSteps() ([]string, error) {
 	return append(s.MarksEmptied(), steps...), err
 }
 
-// Need is what the parts and what is copied take on the host, in bytes.
-func (s *Swap) Need() (n int64, err error) {
-	for _, r := range s.Parts {
-		n += r.Need
+// AddNeed adds what the parts and what is copied take on the host.
+func (s *Swap) AddNeed(r *Room) error {
+	for _, p := range s.Parts {
+		if err := r.Add(p.Target, p.Need, 0); err != nil {
+			return err
+		}
 	}
 	for _, name := range s.twins() {
 		size, err := hostdisk.TreeSize(filepath.Join(s.Live.Dir, name))
-		if err != nil {
-			return 0, err
+		if err == nil {
+			err = r.Add(name, size, 0)
 		}
-		n += size
+		if err != nil {
+			return err
+		}
 	}
-	return n, nil
+	return nil
 }
 
 // CheckInUse refuses while the files that are to be replaced are mounted. A mounted

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"path/filepath"
 
 	"relive/dmmerge"
 	"relive/remaster/hostdisk"
@@ -39,7 +40,7 @@ func (p *Plan) addCOW(ctx context.Context, target string) error {
 	st := s.Store.Status()
 	c.resizing = &resizing{target: target, path: l.Overlay.Path, allocated: s.Allocated, fit: c.fit, Image: &Image{
 		Name: target, Form: string(live.FormCOW), How: ResizeGrow, OldSize: s.Size,
-		Whole: preallocated(l.Dir, s.Size, s.Allocated)}}
+		Whole: preallocated(filepath.Dir(l.Overlay.Path), s.Size, s.Allocated)}}
 	c.FreeOld = int64(st.BytesLeft)
 	chunk := s.Store.Header().ChunkSectors
 	if chunk == 0 {

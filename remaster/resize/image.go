@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 
@@ -44,7 +45,7 @@ func (p *Plan) addImage(ctx context.Context, target string, img *live.Image, roo
 	b := &imageRebuild{p: p, old: img, root: root}
 	b.resizing = &resizing{target: target, path: img.Path, allocated: img.Allocated, fit: b.fit, Image: &Image{
 		Name: target, Form: info.Kind, How: ResizeRebuild, OldSize: img.Size, FreeOld: info.FreeBlocks * info.BlockSize,
-		Whole: preallocated(p.live.Dir, img.Size, img.Allocated)}}
+		Whole: preallocated(filepath.Dir(img.Path), img.Size, img.Allocated)}}
 	if err := b.takeAfter(); err != nil {
 		return fmt.Errorf("%s: %w", target, err)
 	}

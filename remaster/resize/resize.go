@@ -305,22 +305,25 @@ func (p *Plan) checkSpace() error {
 		if r.How == ResizeStays {
 			continue
 		}
-		rm.Need += r.need
-		if r.Size > rm.Size {
-			rm.Size, rm.File = r.Size, r.target
+		if err := rm.Add(r.target, r.need, r.Size); err != nil {
+			return err
 		}
 		if r.make != nil && p.o.KeepOld > 0 {
 			rm.Old = r.Kept
 		}
 	}
 	var err error
-	s.Need = rm.Need
+	s.Need = rm.Sum()
 	if s.Free, err = rm.Check(); err != nil {
 		return err
 	}
-	left := s.Free
+	left, err := p.free()
+	if err != nil {
+		return err
+	}
 	for _, r := range p.images {
-		if left -= p.claim(r); left < 0 && r.Size > r.OldSize {
+		disk := left[filepath.Dir(r.path)]
+		if *disk -= p.claim(r); *disk < 0 && r.Size > r.OldSize {
 			p.warn("%s may take %s, for which the disk has no room: a live system that fills it up meets a full disk", r.target, bytesize.Format(r.Size))
 		}
 	}

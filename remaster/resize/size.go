@@ -2,6 +2,7 @@ package resize
 
 import (
 	"context"
+	"path/filepath"
 
 	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
@@ -20,7 +21,7 @@ func hostMargin(free int64) int64 { return max(free/64, 16*mib) }
 // chooseSizes decides on the sizes. The image that is to take what the disk has
 // room for comes last.
 func (p *Plan) chooseSizes(ctx context.Context) error {
-	free, err := hostdisk.FreeSpace(p.live.Dir)
+	left, err := p.free()
 	if err != nil {
 		return err
 	}
@@ -30,13 +31,36 @@ func (p *Plan) chooseSizes(ctx context.Context) error {
 			if (want.Kind == SizeMax) != last {
 				continue
 			}
-			if err := p.choose(ctx, r, want, free); err != nil {
+			disk := left[filepath.Dir(r.path)]
+			if err := p.choose(ctx, r, want, *disk); err != nil {
 				return err
 			}
-			free -= p.claim(r)
+			*disk -= p.claim(r)
 		}
 	}
 	return nil
+}
+
+// free gives what is free on the file systems of the images, by the directory of
+// each; directories of one file system share it.
+func (p *Plan) free() (map[string]*int64, error) {
+	left, disks := map[string]*int64{}, map[uint64]*int64{}
+	for _, r := range p.images {
+		dir := filepath.Dir(r.path)
+		at, err := hostdisk.StampOf(dir)
+		if err != nil {
+			return nil, err
+		}
+		if disks[at.Dev] == nil {
+			n, err := hostdisk.FreeSpace(dir)
+			if err != nil {
+				return nil, err
+			}
+			disks[at.Dev] = &n
+		}
+		left[dir] = disks[at.Dev]
+	}
+	return left, nil
 }
 
 // asked is the size that an image was asked to have.

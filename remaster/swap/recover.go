@@ -23,6 +23,8 @@ type State struct {
 	// Elsewhere are the directories, as absolute paths, in which the run takes part
 	// besides.
 	Elsewhere []string
+	// Journal says where the run has its journal, where that is not in the directory.
+	Journal string
 	// Temps are the temporary files that are there, relative to the directory, or
 	// as absolute paths where they lie elsewhere.
 	Temps []string
@@ -45,6 +47,8 @@ func (s *State) String() string {
 	switch {
 	case s.Running:
 		fmt.Fprintf(&b, "%s is running", run)
+	case errors.Is(s.Problem, ErrInterrupted):
+		return fmt.Sprintf("%s was interrupted; its journal is in %s", whose(s.Info), s.Journal)
 	case s.Stage == Committed && s.Problem != nil && len(s.Steps) == 0:
 		fmt.Fprintf(&b, "%s was interrupted after its commit point", run)
 	case s.Stage == Committed:
@@ -168,7 +172,7 @@ func inspectPart(fsys FS, dir string, running bool) (*State, error) {
 		return nil, err
 	}
 	if r != nil {
-		s := &State{Info: r.Info, Stage: r.Stage, Running: running, Elsewhere: []string{r.Base.Dir}}
+		s := &State{Info: r.Info, Stage: r.Stage, Running: running, Elsewhere: []string{r.Base.Dir}, Journal: r.Base.String()}
 		if running {
 			return s, nil
 		}

@@ -143,10 +143,13 @@ func (p *Plan) planHomeImage(ctx context.Context, root *tree.Node) error {
 	free := int64(needs.FreeBlocks-needs.Blocks) * int64(needs.BlockSize)
 	s.After = upper.Fill{Bytes: s.Size - free, FreeBytes: free, Inodes: int64(needs.Inodes), FreeInodes: int64(needs.FreeInodes - needs.Inodes)}
 	s.Need = s.Size
-	if sparse, err := hostdisk.HoldsHoles(l.Dir); err == nil && sparse {
+	if sparse, err := hostdisk.HoldsHoles(filepath.Join(l.Dir, filepath.Dir(l.Files.Home))); err == nil && sparse {
 		s.Need = min(s.Size, s.After.Bytes)
 	}
-	r := replace.Room{Dir: l.Dir, Need: s.Need, File: l.Files.Home, Size: s.Size, Old: live.OldName(l.Files.Home, 1), More: "use a larger disk", Less: "choose a smaller --size"}
+	r := replace.Room{Dir: l.Dir, Old: live.OldName(l.Files.Home, 1), More: "use a larger disk", Less: "choose a smaller --size"}
+	if err := r.Add(l.Files.Home, s.Need, s.Size); err != nil {
+		return err
+	}
 	s.Free, err = r.Check()
 	return err
 }

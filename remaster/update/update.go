@@ -373,12 +373,10 @@ func (p *Plan) checkSpace() (err error) {
 	for _, f := range p.files {
 		r.Need += f.size
 	}
-	n, err := p.swap.Need()
-	if err != nil {
+	if err := p.swap.AddNeed(&r); err != nil {
 		return err
 	}
-	r.Need += n
-	s.Need = r.Need
+	s.Need = r.Sum()
 	s.Free, err = r.Check()
 	return err
 }

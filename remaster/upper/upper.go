@@ -302,11 +302,13 @@ func (p *Plan) placeholders() map[string]string {
 // checkSpace refuses where the new overlay cannot fit on the disk.
 func (p *Plan) checkSpace() (err error) {
 	s := &p.Summary
-	name := filepath.Base(s.Overlay)
-	for _, r := range p.Parts {
-		s.Need += r.Need
+	r := replace.Room{Dir: p.Live.Dir, Old: live.OldName(s.Overlay, 1), More: "use a larger disk", Less: "choose a smaller size"}
+	for _, part := range p.Parts {
+		if err := r.Add(part.Target, part.Need, s.Size); err != nil {
+			return err
+		}
 	}
-	r := replace.Room{Dir: p.Live.Dir, Need: s.Need, File: name, Size: s.Size, Old: live.OldName(s.Overlay, 1), More: "use a larger disk", Less: "choose a smaller size"}
+	s.Need = r.Sum()
 	s.Free, err = r.Check()
 	return err
 }
@@ -388,7 +390,7 @@ func (p *Plan) planImage(ctx context.Context, layers []newLayer) error {
 	free := int64(needs.FreeBlocks-needs.Blocks) * int64(needs.BlockSize)
 	s.After = Fill{Bytes: s.Size - free, FreeBytes: free, Inodes: int64(needs.Inodes), FreeInodes: int64(needs.FreeInodes - needs.Inodes)}
 	need := s.Size
-	if sparse, err := hostdisk.HoldsHoles(l.Dir); err == nil && sparse {
+	if sparse, err := hostdisk.HoldsHoles(filepath.Dir(o.Path)); err == nil && sparse {
 		need = min(s.Size, s.After.Bytes)
 	}
 	p.Parts = []replace.Part{{Target: l.Files.Overlay[0], Need: need, Make: func(ctx context.Context, path string) error {
