@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -187,7 +188,7 @@ func choose(dir string, found []overlayAt) (*overlayAt, error) {
 	}
 	var all []string
 	for _, f := range found {
-		all = append(all, f.where.Path)
+		all = append(all, cmp.Or(f.where.Path, f.name))
 	}
 	return nil, refusal.New("name the one that is meant with --overlay", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s", dir, len(found), strings.Join(all, ", "))
 }

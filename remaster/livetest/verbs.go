@@ -27,7 +27,7 @@ func Env(t testing.TB, mode codec.Mode) *job.Env {
 	t.Helper()
 	lib, err := codec.Open(mode)
 	systest.Must(t, err)
-	return &job.Env{Library: lib, Jobs: 2, Tool: "relive test"}
+	return &job.Env{Library: lib, Jobs: 2, Tool: "relive (test)"}
 }
 
 // Phases is a job.Progress that is called with the name of each phase.

@@ -327,7 +327,7 @@ func Check(ctx context.Context, e *job.Env, l *live.Live, o Checks) error {
 			case o.Stage:
 				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it; one with pdir= for that set, as the one that takes the new linuxfs up, sets it aside as %s.old: relive sets %s shows it, and relive sets rebase %s %s carries it over where its changes still apply", s.Name, RootOf(s.Name), l.Dir, l.Dir, s.Name)
 			default:
-				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets rebase %s %s carries it over where its changes still apply; the boot option rollback sets a rootfs aside as .bad, and relive rollback does not", s.Name, l.Dir, s.Name)
+				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets rebase %s %s carries it over where its changes still apply", s.Name, l.Dir, s.Name)
 			}
 		}
 		if o.Stage && hostdisk.Exists(filepath.Join(l.Dir, live.OldName(l.Files.Overlay[0], 1))) {

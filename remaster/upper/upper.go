@@ -180,7 +180,7 @@ func (p *Plan) CheckState(ctx context.Context) error {
 		return refusal.New(l.FilesHint(),
 			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that files cannot be put into it", o.Path)
 	case o.Form == live.FormAufs && (o.ByConf || o.AtRoot || o.Image == nil):
-		return refusal.New("relive compact folds it in", "%s: is a layer of aufs, and relive makes none of these but antiX's", o.Path)
+		return refusal.New("relive compact folds it in", "%s: is a layer of aufs, and new ones are made for antiX alone", o.Path)
 	case o.Image == nil && o.COW == nil && os.Geteuid() != 0:
 		return refusal.New("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has", o.Path)
 	}
