@@ -231,6 +231,16 @@ func (a *app) placeFlags(c *cobra.Command) {
 	c.Flags().StringVar(&a.home, "home", "", "the same for the image of homes")
 }
 
+// placeArgs are these flags as they were given, to stand in a command that is named.
+func (a *app) placeArgs() (args string) {
+	for _, f := range []struct{ name, value string }{{"overlay", a.overlay}, {"home", a.home}} {
+		if f.value != "" {
+			args += " --" + f.name + " " + f.value
+		}
+	}
+	return args
+}
+
 // options are those of the live directory that the flags name.
 func (a *app) options() []live.Option {
 	return []live.Option{live.WithSet(a.set), live.WithOverlay(a.overlay), live.WithHome(a.home)}

@@ -175,7 +175,7 @@ func (a *app) showResult(r *compact.Result) error {
 			a.printf("the former state is not kept\n")
 			break
 		}
-		a.printf("the former state is kept as .old; relive rollback %s brings it back\n", s.Dir)
+		a.printf("the former state is kept as .old; relive rollback %s%s brings it back\n", s.Dir, a.placeArgs())
 	}
 	return a.showWarnings(r.Warnings, errWarned)
 }

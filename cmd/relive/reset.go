@@ -215,7 +215,7 @@ func (a *app) showResetDone(r *reset.Result) error {
 	if s.Overlay.KeepOld == 0 {
 		a.printf("the former overlay is not kept\n")
 	} else {
-		a.printf("the former overlay is kept as .old; relive reset --undo%s %s brings it back\n", a.setArg(), s.Dir)
+		a.printf("the former overlay is kept as .old; relive reset --undo%s %s%s brings it back\n", a.setArg(), s.Dir, a.placeArgs())
 	}
 	a.showNotes(s.Notes)
 	return a.showWarnings(r.Warnings, errWarned)

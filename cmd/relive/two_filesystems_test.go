@@ -130,4 +130,18 @@ func TestOverlayPartition(t *testing.T) {
 	if b, err := os.ReadFile(over + "/rw/mine/hostname"); err != nil || string(b) != "mine\n" {
 		t.Errorf("after all: %q, %v", b, err)
 	}
+	// What is named by a link, from a directory that has two names, is found.
+	away, deep := systest.TempDir(t), systest.TempDir(t)+"/a/b/c"
+	drop()
+	drop = systest.MountAt(t, "ext4", "loop", persistence, away)
+	systest.Must(t, os.MkdirAll(deep, 0o755))
+	systest.Must(t, os.Symlink(dir, deep+"/live"))
+	systest.Must(t, os.Symlink(away, deep+"/over"))
+	here := filepath.Join(systest.TempDir(t), "here")
+	systest.Must(t, os.Symlink(deep, here))
+	t.Chdir(here)
+	says(t, 0, []string{"compact", "--dry-run", "live", "--overlay", "over"}, "replace "+away+"/rw, keep the former as "+away+"/rw.old")
+	says(t, 0, []string{"compact", "live", "--overlay", "over"}, "relive rollback live --overlay over brings it back")
+	says(t, 0, []string{"rollback", "live", "--overlay", "over"})
+	drop()
 }

@@ -182,7 +182,7 @@ func (a *app) showUpdated(r *update.Result) error {
 	case s.KeepOld == 0:
 		a.printf("the former state is not kept\n")
 	case s.Base.Changed:
-		a.printf("the former state is kept as .old; relive rollback %s brings it back\n", s.Dir)
+		a.printf("the former state is kept as .old; relive rollback %s%s brings it back\n", s.Dir, a.placeArgs())
 	}
 	a.showNotes(s.Notes)
 	return a.showWarnings(r.Warnings, errWarned)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"relive/tree/hostfs"
 )
 
 // InUse tells whether the running system uses an image file: mounted, or
@@ -24,7 +26,7 @@ import (
 // name while attached is recognised by its directory and size only, and rather
 // once too often.
 func InUse(root, path string) (reason string, err error) {
-	abs, err := filepath.Abs(path)
+	abs, err := hostfs.FromRoot(path)
 	if err != nil {
 		return "", err
 	}

@@ -9,12 +9,14 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"relive/tree/hostfs"
 )
 
 // statfs is statfs(2) on a path or, where that does not exist yet, on the
 // nearest directory above it that does.
 func statfs(path string) (st unix.Statfs_t, at string, err error) {
-	at, err = filepath.Abs(path)
+	at, err = hostfs.FromRoot(path)
 	if err != nil {
 		return st, path, err
 	}

@@ -16,6 +16,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/kernel"
 	"relive/remaster/refusal"
+	"relive/tree/hostfs"
 )
 
 // search is how a live system is looked for: where, in which state, and with
@@ -80,14 +81,14 @@ type overlayAt struct {
 }
 
 // dirOf gives the name, relative to the live directory dir, of a path of the
-// same place.
+// same place: what joined to dir as text leads there.
 func (s *search) dirOf(dir, at string) (string, error) {
 	if s.at == Place(Host{}) {
 		var err error
-		if dir, err = filepath.Abs(dir); err != nil {
+		if dir, err = hostfs.FromRoot(dir); err != nil {
 			return "", err
 		}
-		if at, err = filepath.Abs(at); err != nil {
+		if at, err = hostfs.FromRoot(at); err != nil {
 			return "", err
 		}
 	}
@@ -135,9 +136,6 @@ func (s *search) resolve(dir, given, flag string) (*overlayAt, error) {
 			return nil, refusal.New("mount it, and name the directory", "%s: neither a file nor a directory", given)
 		}
 		full = real
-		if dir, err = filepath.EvalSymlinks(dir); err != nil {
-			return nil, err
-		}
 	}
 	if !Has(s.at, full) {
 		return nil, refusal.WithHint(fmt.Errorf("%s: %w", given, fs.ErrNotExist), "name the file or the directory that holds the overlay")

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/live"
 	"relive/remaster/swap"
+	"relive/tree/hostfs"
 )
 
 // reach is where the names of a transaction's steps lead, seen from the live
@@ -34,7 +35,7 @@ type reach struct {
 // yet stand in parentheses.
 func reachOf(disk swap.FS, dir string, steps []swap.Step) (*reach, error) {
 	r := &reach{dir: dir, ground: dir, away: map[string]string{}}
-	here, err := realPath(dir)
+	here, err := hostfs.RealPath(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func reachOf(disk swap.FS, dir string, steps []swap.Step) (*reach, error) {
 	above := path.Dir(here)
 	var mounts, far []string // mount points in the directory, and directories elsewhere
 	for _, name := range namesOf(steps) {
-		at, err := realPath(filepath.Join(dir, path.Dir(name)))
+		at, err := hostfs.RealPath(filepath.Join(dir, path.Dir(name)))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // the plan tells
 		}
@@ -100,6 +101,9 @@ func reachOf(disk swap.FS, dir string, steps []swap.Step) (*reach, error) {
 		r.volumes = append(r.volumes, v)
 		r.away[v.Name] = at
 	}
+	if len(r.volumes) > 0 {
+		r.ground = base // what is beside the volumes names it
+	}
 	return r, nil
 }
 
@@ -138,7 +142,7 @@ func (r *reach) awayFrom(name string) (volume, rest string, err error) {
 	if len(r.away) == 0 {
 		return "", "", nil
 	}
-	dir, err := realPath(filepath.Join(r.dir, path.Dir(name)))
+	dir, err := hostfs.RealPath(filepath.Join(r.dir, path.Dir(name)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", "", nil
 	}
@@ -171,7 +175,7 @@ func Elsewhere(dir, name string) (string, error) {
 	at := filepath.Dir(filepath.Join(dir, name))
 	var mounts [2]string
 	for i, d := range []string{dir, at} {
-		real, err := realPath(d)
+		real, err := hostfs.RealPath(d)
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", nil
 		}
@@ -215,15 +219,6 @@ func namesOf(steps []swap.Step) (names []string) {
 		})
 	}
 	return names
-}
-
-// realPath is the absolute path of a file, free of symlinks.
-func realPath(file string) (string, error) {
-	abs, err := filepath.Abs(file)
-	if err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(abs)
 }
 
 // within reports whether a path is that of a directory or lies below it; both are

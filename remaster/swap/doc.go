@@ -11,7 +11,8 @@
 // Laws:
 //   - At every point of a crash the directory holds the old state or the new
 //     one in every name that a step replaces, complete. The steps happen in the
-//     order given and each is durable before the next begins, so a caller who
+//     order given and each is durable before the next begins, on whatever file
+//     system it happens, so a caller who
 //     replaces the base before the overlay never leaves the old base with the
 //     new overlay.
 //   - Nothing is deleted before every step is durable: what is discarded is
@@ -31,10 +32,15 @@
 // that has neither (exFAT) moves the old file away and then the new one in; a
 // crash between these two leaves the target missing until recovery is run.
 //
+// Names of a transaction may lead to other file systems: see [Volume]. Each step
+// keeps to one of them. There is one journal, and one commit point, and beside
+// what is changed elsewhere a record that names it; part.go has the order in which
+// they are written, and what a cut between any two of these leaves.
+//
 // The package does not judge content: that the new files are what they should
-// be is for the caller to verify before Commit. It is for one directory on one
-// file system of a Linux host. It does not guard against file systems that lose
+// be is for the caller to verify before Commit. It is for directories of a Linux
+// host. It does not guard against file systems that lose
 // operations they reported as synced, nor against other programs that write
-// into the directory at the same time; other runs of relive are kept out by a
-// lock.
+// into the directories at the same time; other runs of relive are kept out by
+// locks.
 package swap

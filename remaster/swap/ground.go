@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -79,7 +78,7 @@ func (g *ground) show(name string) string {
 	if v := g.volume(name); v == nil || v.Dir == "" {
 		return name
 	}
-	return absolute(g.path(name))
+	return g.absolute(name)
 }
 
 func (g *ground) showAll(names []string) []string {
@@ -90,13 +89,22 @@ func (g *ground) showAll(names []string) []string {
 	return out
 }
 
-// absolute is the absolute form of a path, for people and for what finds a
-// directory again.
-func absolute(p string) string {
-	if abs, err := filepath.Abs(p); err == nil {
-		return abs
+// absolute is where a name leads, as an absolute path: for people, and to find
+// mounts.
+func (g *ground) absolute(name string) string {
+	if v := g.volume(name); v != nil && strings.HasPrefix(v.Dir, "/") {
+		return g.path(name)
 	}
-	return path.Clean(p)
+	return path.Clean(absolute(g.dir) + strings.TrimPrefix(g.path(name), g.dir))
+}
+
+// absolute is the absolute form of the path of a directory. It is free of symlinks
+// where the directory is the host's.
+func absolute(dir string) string {
+	if real, err := hostfs.RealPath(dir); err == nil {
+		return real
+	}
+	return path.Clean(dir)
 }
 
 // bare reports whether a name leads into a volume on which nothing of the run
@@ -199,25 +207,25 @@ func MountOf(fsys FS, dir string) (string, error) {
 // there tells why a volume is not what it was by its place: a mount point where
 // nothing is mounted, or a directory that is gone with its mount. why is nil where it is.
 func (g *ground) there(v *volume) (why, err error) {
-	at := g.path(v.Name)
+	at, shown := g.path(v.Name), g.absolute(v.Name)
 	info, err := g.fsys.Lstat(at)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("there is no %s", absolute(at)), nil
+		return fmt.Errorf("there is no %s", shown), nil
 	case err != nil:
 		return nil, err
 	case info.Kind != Directory:
-		return fmt.Errorf("%s is a %s, not a directory", absolute(at), info.Kind), nil
+		return fmt.Errorf("%s is a %s, not a directory", shown, info.Kind), nil
 	case v.Dir == "":
 		above, err := g.fsys.Lstat(path.Dir(at) + "/.")
 		if err == nil && !info.Mount && info.Dev == above.Dev {
-			return fmt.Errorf("nothing is mounted at %s", absolute(at)), nil
+			return fmt.Errorf("nothing is mounted at %s", shown), nil
 		}
 		return nil, err
 	case v.Mount == "":
 		here, err := g.fsys.Lstat(g.dir + "/.")
 		if err == nil && here.Dev != info.Dev {
-			return fmt.Errorf("another file system is at %s", absolute(at)), nil
+			return fmt.Errorf("another file system is at %s", shown), nil
 		}
 		return nil, err
 	}

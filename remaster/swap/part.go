@@ -181,7 +181,7 @@ func (g *ground) recognise(v *volume, j *journal) (why, err error) {
 // missing is the error of a volume without which a run cannot be finished or
 // undone.
 func (g *ground) missing(v *volume, j *journal, why error) error {
-	at := absolute(g.path(v.Name))
+	at := g.absolute(v.Name)
 	err := fmt.Errorf("%s: %w: %s, which was at %s: %w", g.dir, ErrMissing, v.Filesystem, at, why)
 	hint := fmt.Sprintf("connect it and mount it so that it is at %s again, and begin again", at)
 	if uuid := v.Filesystem.UUID; uuid != "" {
@@ -235,7 +235,7 @@ func (e *executor) find() (point, error) {
 // journal there, or one of another base that takes part there. dir is that of
 // the transaction, which has no journal.
 func (g *ground) vacant(v *volume) error {
-	at := absolute(g.path(v.Name))
+	at := g.absolute(v.Name)
 	top, err := MountOf(g.fsys, at)
 	if err != nil {
 		return err

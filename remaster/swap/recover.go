@@ -122,7 +122,7 @@ func Inspect(fsys FS, dir string) (*State, error) {
 	g := &ground{fsys: fsys, dir: dir, volumes: j.Volumes}
 	s := &State{Info: j.Info, Stage: j.Stage, Running: running}
 	for i := range g.volumes {
-		s.Elsewhere = append(s.Elsewhere, absolute(g.path(g.volumes[i].Name)))
+		s.Elsewhere = append(s.Elsewhere, g.absolute(g.volumes[i].Name))
 	}
 	if !running {
 		err := g.attach(j, nil)

@@ -70,6 +70,29 @@ func filesystemOf(dir, links string) (f Filesystem, err error) {
 	return f, nil
 }
 
+// RealPath is the path of a file from the root, free of symlinks.
+func RealPath(file string) (string, error) {
+	real, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return "", err
+	}
+	return FromRoot(real)
+}
+
+// FromRoot is a path from the root, in which symlinks stay. Other than with
+// filepath.Abs none is on the way to the working directory, whatever name a
+// shell has for that: ".." at the beginning of a path leads where the kernel takes it.
+func FromRoot(file string) (string, error) {
+	if filepath.IsAbs(file) {
+		return filepath.Clean(file), nil
+	}
+	here, err := os.Getwd()
+	if err == nil {
+		here, err = filepath.EvalSymlinks(here)
+	}
+	return filepath.Join(here, file), err
+}
+
 // asked asks the kernel.
 func asked(fd int) (f Filesystem) {
 	var uuid struct {

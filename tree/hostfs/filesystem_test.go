@@ -61,6 +61,30 @@ func TestFATUUID(t *testing.T) {
 	}
 }
 
+func TestRealPath(t *testing.T) {
+	top, err := filepath.EvalSymlinks(systest.TempDir(t))
+	systest.Must(t, err)
+	systest.Must(t, os.MkdirAll(top+"/a/b/c", 0o755))
+	systest.Must(t, os.Symlink("a/b", top+"/link"))
+	systest.Must(t, os.Mkdir(top+"/beside", 0o755))
+	t.Chdir(top + "/link")
+	for file, want := range map[string]string{
+		".": "/a/b", "..": "/a", "c": "/a/b/c", "../../beside": "/beside", top + "/link": "/a/b", top + "/link/c/..": "/a/b", "../../link/c": "/a/b/c",
+	} {
+		if got, err := RealPath(file); err != nil || got != top+want {
+			t.Errorf("%s: %s, %v, want %s", file, got, err, top+want)
+		}
+	}
+	for file, want := range map[string]string{"nothing": "/a/b/nothing", "../../link/c": "/link/c", top + "/link/../x": "/x"} {
+		if got, err := FromRoot(file); err != nil || got != top+want {
+			t.Errorf("%s: %s, %v, want %s", file, got, err, top+want)
+		}
+	}
+	if _, err := RealPath("nothing"); !os.IsNotExist(err) {
+		t.Errorf("of what is not there: %v", err)
+	}
+}
+
 func TestUdevDecoded(t *testing.T) {
 	for in, want := range map[string]string{"plain": "plain", `a\x20b\x5c`: `a b\`, `\x`: `\x`, `\xzz1`: `\xzz1`, `\x4`: `\x4`, `\x41`: "A"} {
 		if got := udevDecoded(in); got != want {
