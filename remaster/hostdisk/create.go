@@ -43,3 +43,20 @@ func Preallocate(f *os.File, size int64) error {
 		}
 	}
 }
+
+// Allocated is what the host has set aside for a file, in bytes.
+func Allocated(st os.FileInfo) int64 {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return sys.Blocks * 512
+	}
+	return st.Size()
+}
+
+// IsWhole reports whether the host has set all of a file's space aside.
+func IsWhole(path string) (bool, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return false, err
+	}
+	return Allocated(st) >= st.Size(), nil
+}

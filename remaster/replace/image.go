@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"relive/extfs"
 	"relive/extfs/mkfs"
@@ -24,6 +25,8 @@ type Image struct {
 	dropped []string // features of the old image that the new one does without
 	former  string   // the old image's kind, where the new one is another: "ext2" or "ext3"
 	file    *written.File
+	whole   bool // all of the old image's space is set aside, and of the new one's
+	holes   bool // there was no room for that
 }
 
 // Losses tells in words what the new image has otherwise than the old one.
@@ -133,8 +136,14 @@ func restamped(o *live.Overlay, versionText []byte, now tree.Time) (*tree.Node, 
 }
 
 // Build writes the image to path, which must not exist, with the mode and owner
-// of the image that it takes the place of.
+// of the image that it takes the place of. Where all of that one's space was set
+// aside, that of the new one is, as far as there is room: what copies files by the
+// room that they take would find none (live-boot's toram, by du), and a live system
+// that fills it up a full disk.
 func (f *Image) Build(ctx context.Context, path, former string) (err error) {
+	if f.whole, err = hostdisk.IsWhole(former); err != nil {
+		return err
+	}
 	out, err := hostdisk.CreateLike(path, former)
 	if err != nil {
 		return err
@@ -153,7 +162,57 @@ func (f *Image) Write(ctx context.Context, out *os.File) error {
 	if _, err := mkfs.Build(ctx, f.file, f.Root, f.Options); err != nil {
 		return err
 	}
+	if f.whole {
+		if err := f.setAside(out); err != nil {
+			return err
+		}
+	}
 	return written.Settle(ctx, out)
+}
+
+// spare is what is left free of a disk on which space is set aside, in bytes.
+const spare = 16 << 20
+
+// setAside has the host set the image's space aside, where there is room.
+func (f *Image) setAside(out *os.File) error {
+	st, err := out.Stat()
+	if err != nil {
+		return err
+	}
+	free, err := hostdisk.FreeSpace(filepath.Dir(out.Name()))
+	if err != nil {
+		return err
+	}
+	if f.holes = free < st.Size()-hostdisk.Allocated(st)+spare; f.holes {
+		return nil
+	}
+	return hostdisk.Preallocate(out, st.Size())
+}
+
+// Holes tells a person that the space of the image was not set aside, as that of the
+// former one was; "" where it was.
+func (f *Image) Holes() string {
+	if !f.holes {
+		return ""
+	}
+	return f.tellHoles()
+}
+
+func (f *Image) tellHoles() string {
+	return fmt.Sprintf("the new %s takes its space as it fills up: there is no room to set all of it aside, as the former one has it", f.Name)
+}
+
+// WillHaveHoles is Holes for an image that is to take the place of another, beside
+// which nothing else is written.
+func (f *Image) WillHaveHoles(former *live.Image) (string, error) {
+	if former.Allocated < former.Size {
+		return "", nil
+	}
+	free, err := hostdisk.FreeSpace(filepath.Dir(former.Path))
+	if err != nil || free >= f.Options.Size+spare {
+		return "", err
+	}
+	return f.tellHoles(), nil
 }
 
 // Check reads back the image that write has made, and compares it with what was

@@ -210,6 +210,9 @@ func (f *Fresh) image(o *live.Overlay, target string, root *tree.Node) (Part, er
 		if err := img.Build(ctx, path, o.Path); err != nil {
 			return err
 		}
+		if holes := img.Holes(); holes != "" {
+			f.Warn("%s", holes)
+		}
 		return img.Check(ctx, path)
 	}}, nil
 }
@@ -217,8 +220,8 @@ func (f *Fresh) image(o *live.Overlay, target string, root *tree.Node) (Part, er
 // imageNeed is the space that the overlay's new image takes on the host.
 func (f *Fresh) imageNeed(o *live.Overlay) int64 {
 	sparse, err := hostdisk.HoldsHoles(filepath.Dir(o.Path))
-	if err != nil || !sparse {
-		return o.Image.Size
+	if err != nil || !sparse || f.Live.ToRAM != "" && o.Image.Allocated >= o.Image.Size {
+		return o.Image.Size // with holes it would not be copied to memory whole
 	}
 	if f.Keep {
 		return o.Image.Allocated

@@ -81,6 +81,9 @@ func (p *Plan) planMedium(ctx context.Context) error {
 			return err
 		}
 		p.recipe, p.left = tpl.recipe, tpl.left
+		if err := p.holdVolume(nil); err != nil {
+			return err
+		}
 		s.Boot = tpl.name
 		for _, left := range tpl.left {
 			p.warn("of %s the ISO does without %s", tpl.name, left)

@@ -102,6 +102,9 @@ func (p *Plan) setUp(ctx context.Context, setup *bootfiles.Setup) error {
 	if r.Disk != nil && r.Disk.Table == iso.TableGPT && len(r.Disk.Code) > 0 {
 		r.Disk.Active = true // some BIOSes start no disk without an active entry
 	}
+	if err := p.holdVolume(setup.Root); err != nil {
+		return err
+	}
 	p.Summary.Boot = setup.Origin
 	for _, n := range setup.Notes {
 		p.warn("%s", n)

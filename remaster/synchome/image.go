@@ -139,6 +139,13 @@ func (p *Plan) planHomeImage(ctx context.Context, root *tree.Node) error {
 		}
 	}
 	p.image.fresh = f
+	if l.Home != nil {
+		if holes, err := f.WillHaveHoles(l.Home); err != nil {
+			return err
+		} else if holes != "" {
+			p.warn("%s", holes)
+		}
+	}
 	s.Size = f.Options.Size
 	free := int64(needs.FreeBlocks-needs.Blocks) * int64(needs.BlockSize)
 	s.After = upper.Fill{Bytes: s.Size - free, FreeBytes: free, Inodes: int64(needs.Inodes), FreeInodes: int64(needs.FreeInodes - needs.Inodes)}

@@ -389,8 +389,13 @@ func (p *Plan) planImage(ctx context.Context, layers []newLayer) error {
 	s.Size = f.Options.Size
 	free := int64(needs.FreeBlocks-needs.Blocks) * int64(needs.BlockSize)
 	s.After = Fill{Bytes: s.Size - free, FreeBytes: free, Inodes: int64(needs.Inodes), FreeInodes: int64(needs.FreeInodes - needs.Inodes)}
+	if holes, err := f.WillHaveHoles(o.Image); err != nil {
+		return err
+	} else if holes != "" && l.ToRAM == "" {
+		p.Warn("%s", holes)
+	}
 	need := s.Size
-	if sparse, err := hostdisk.HoldsHoles(filepath.Dir(o.Path)); err == nil && sparse {
+	if sparse, err := hostdisk.HoldsHoles(filepath.Dir(o.Path)); err == nil && sparse && (l.ToRAM == "" || o.Image.Allocated < o.Image.Size) {
 		need = min(s.Size, s.After.Bytes)
 	}
 	p.Parts = []replace.Part{{Target: l.Files.Overlay[0], Need: need, Make: func(ctx context.Context, path string) error {
