@@ -114,7 +114,7 @@ func TestJournal(t *testing.T) {
 	for i, c := range journalCases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			img := mkfs(t, 40, c.args...)
+			img := mkfs(t, 24, c.args...)
 			if c.sequence != 0 {
 				setJournalSequence(t, img, c.sequence)
 			}

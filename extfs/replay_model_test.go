@@ -176,15 +176,18 @@ func TestReplayModel(t *testing.T) {
 	} {
 		for _, wide := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, 64bit %v", f.name, wide), func(t *testing.T) {
+				img, want, whole := make([]byte, len(clean)), make([]byte, len(clean)), make([]byte, len(clean))
 				for seed := range uint64(12) {
-					replayModel(t, bytes.Clone(clean), seed, f.compat, f.incompat, wide)
+					copy(img, clean)
+					replayModel(t, img, want, whole, seed, f.compat, f.incompat, wide)
 				}
 			})
 		}
 	}
 }
 
-func replayModel(t *testing.T, img []byte, seed uint64, compat, incompat uint32, wide bool) {
+// replayModel has want and whole for use, of the image's length.
+func replayModel(t *testing.T, img, want, whole []byte, seed uint64, compat, incompat uint32, wide bool) {
 	r := rand.New(rand.NewPCG(seed, 30))
 	fs := openBytes(t, img)
 	j, err := fs.loadJournal()
@@ -258,7 +261,8 @@ func replayModel(t *testing.T, img []byte, seed uint64, compat, incompat uint32,
 		binary.LittleEndian.PutUint32(img[ondisk.SuperblockOffset+ondisk.SBChecksum:], ondisk.SuperblockChecksum(img[ondisk.SuperblockOffset:][:ondisk.SuperblockSize]))
 	}
 
-	want, replaced := bytes.Clone(img), map[uint64]bool{}
+	copy(want, img)
+	replaced := map[uint64]bool{}
 	for _, c := range w.copies {
 		if !c.revoked {
 			copy(want[int64(c.block)*bs:], c.content)
@@ -279,7 +283,6 @@ func replayModel(t *testing.T, img []byte, seed uint64, compat, incompat uint32,
 			t.Fatalf("seed %d: %d bytes at %d are others than the log has, %v", seed, len(p), off, err)
 		}
 	}
-	whole := make([]byte, len(img))
 	if err := got.dev.readAt(whole, 0); err != nil || !bytes.Equal(whole, want) {
 		t.Fatalf("seed %d: a block is another than the log has, %v", seed, err)
 	}

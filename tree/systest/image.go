@@ -204,6 +204,20 @@ func UnpackFile(from, to string) error {
 	return errors.Join(err, f.Close())
 }
 
+// WriteSparse writes a new file, whose blocks of zeros are holes.
+func WriteSparse(t testing.TB, path string, b []byte) {
+	t.Helper()
+	f, err := os.Create(path)
+	Must(t, err)
+	defer f.Close()
+	Must(t, pieces(b, 0, func(p []byte, off int64) error {
+		_, err := f.WriteAt(p, off)
+		return err
+	}))
+	Must(t, f.Truncate(int64(len(b))))
+	Must(t, f.Close())
+}
+
 // Fsck demands that e2fsck has nothing to say of an image. Wrong free counts do
 // not make it fail; what it would ask is looked at for that. What it asks of times
 // in the future is not: images may hold any time.

@@ -191,10 +191,11 @@ func TestHoles(t *testing.T) {
 	if !bytes.Equal(Unpack(t, packed), b) {
 		t.Error("Unpack gives other bytes")
 	}
-	unpacked, copied := filepath.Join(dir, "unpacked"), filepath.Join(dir, "copied")
+	unpacked, copied, written := filepath.Join(dir, "unpacked"), filepath.Join(dir, "copied"), filepath.Join(dir, "written")
 	UnpackTo(t, packed, unpacked)
 	CopyFile(t, unpacked, copied)
-	for _, path := range []string{unpacked, copied} {
+	WriteSparse(t, written, b)
+	for _, path := range []string{unpacked, copied, written} {
 		got, err := os.ReadFile(path)
 		if err != nil || !bytes.Equal(got, b) {
 			t.Errorf("%s: other bytes, %v", path, err)
