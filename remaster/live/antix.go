@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"relive/overlay"
 	"relive/remaster/hostdisk"
@@ -410,15 +409,13 @@ func (antiX) elsewhere(s *search, f *Found) error {
 				continue
 			}
 			where := Where{Path: n.Name + ":/" + path.Join(dir, AntixRoot), Source: "init takes it with pdev=, puuid= or plab= and that partition"}
-			if n.mounted {
-				f.unused(Unused{Path: strings.TrimPrefix(at, "//"), Boots: true, Why: "a boot may use it (" + where.Source + ")", Hint: "name it with --overlay " + at})
-				continue
-			}
-			name, err := s.dirOf(f.Dir, at)
+			o, err := s.beside(f, &n, at, overlayAt{where: where})
 			if err != nil {
 				return err
 			}
-			found = append(found, overlayAt{name: name, where: where})
+			if o != nil {
+				found = append(found, *o)
+			}
 		}
 	}
 	o, err := choose(f.Dir, found)

@@ -177,7 +177,9 @@ func (a archiso) places(s *search, f *Found) error {
 		}
 		if n.Root == "" {
 			if i >= 0 {
-				f.unused(Unused{Path: n.Name, Boots: true, Why: devices[i].entry + " keeps the changes there, and it cannot be read: " + n.Why, Hint: "mount it, and name the directory with --overlay"})
+				if _, err := s.beside(f, &n, "", overlayAt{where: Where{Path: n.Name, Source: devices[i].entry + " boots with it"}}); err != nil {
+					return err
+				}
 			}
 			continue
 		}
@@ -187,16 +189,13 @@ func (a archiso) places(s *search, f *Found) error {
 		}
 		for _, c := range changes {
 			where := Where{Path: n.Name + ":/" + c, Source: source("a partition with such a directory, its label is " + n.Label)}
-			at := filepath.Join(n.Root, c)
-			if n.mounted {
-				f.unused(Unused{Path: at, Boots: true, Why: "a boot keeps the changes there (" + where.Source + ")", Hint: "name it with --overlay " + path.Dir(at)})
-				continue
-			}
-			name, err := s.dirOf(f.Dir, at)
+			o, err := s.beside(f, &n, filepath.Join(n.Root, c), overlayAt{where: where})
 			if err != nil {
 				return err
 			}
-			found = append(found, overlayAt{name: name, where: where})
+			if o != nil {
+				found = append(found, *o)
+			}
 		}
 	}
 	for _, d := range devices {

@@ -362,20 +362,16 @@ func (c casper) overlay(s *search, f *Found) (*overlayAt, error) {
 			continue
 		}
 		where := Where{Path: n.Name, Source: n.by(casperOverlays...)}
-		mounted := filepath.Join(f.Dir, n.Label)
-		switch {
-		case n.Root == "":
-			f.unused(Unused{Path: n.Name, Boots: true, Why: "a boot uses it as persistence (" + where.Source + "), and it cannot be read: " + n.Why, Hint: "mount it, and name the directory with --overlay"})
-		case n.mounted && sameFile(n.Root, mounted):
+		if n.mounted && sameFile(n.Root, filepath.Join(f.Dir, n.Label)) {
 			partitions = append(partitions, overlayAt{name: n.Label, where: where})
-		case n.mounted:
-			f.unused(Unused{Path: n.Name, Boots: true, Why: "a boot uses it as persistence (" + where.Source + ")", Hint: "name it with --overlay " + n.Root})
-		default:
-			name, err := s.dirOf(f.Dir, n.Root)
-			if err != nil {
-				return nil, err
-			}
-			partitions = append(partitions, overlayAt{name: name, partition: true, where: where})
+			continue
+		}
+		o, err := s.beside(f, &n, n.Root, overlayAt{partition: true, where: where})
+		if err != nil {
+			return nil, err
+		}
+		if o != nil {
+			partitions = append(partitions, *o)
 		}
 	}
 	for _, w := range ways {

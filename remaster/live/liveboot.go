@@ -429,19 +429,15 @@ func (b liveBoot) look(s *search, f *Found, w *livebootWay, told bool) (found []
 		default:
 			continue
 		}
-		switch {
-		case at == "":
-			f.unused(Unused{Path: where.Path, Boots: true, Why: "a boot uses it as persistence (" + where.Source + "), and it cannot be read: " + n.Why, Hint: "mount it, and name the directory with --overlay"})
-		case n.mounted && sameFile(at, mounted):
-			// It is the directory persistence of the live directory.
-		case n.mounted:
-			f.unused(Unused{Path: where.Path, Boots: true, Why: "a boot uses it as persistence (" + where.Source + ")", Hint: "name it with --overlay " + at})
-		default:
-			name, err := s.dirOf(f.Dir, at)
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, overlayAt{name: name, partition: partition, where: where})
+		if n.mounted && sameFile(at, mounted) {
+			continue // it is the directory persistence of the live directory
+		}
+		o, err := s.beside(f, &n, at, overlayAt{partition: partition, where: where})
+		if err != nil {
+			return nil, err
+		}
+		if o != nil {
+			found = append(found, *o)
 		}
 	}
 	for _, label := range w.labels {

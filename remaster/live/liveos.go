@@ -359,23 +359,21 @@ func (o liveOS) onNeighbour(s *search, f *Found, n *neighbour) (found []overlayA
 	kiwi := n.called(kiwiLabel)
 	if n.Root == "" {
 		if kiwi || n.called("LiveOS_persist", "overlay") {
-			f.unused(Unused{Path: n.Name, Boots: true, Why: "a boot keeps the changes there (" + n.by(kiwiLabel, "LiveOS_persist", "overlay") + "), and it cannot be read: " + n.Why, Hint: "mount it, and name the directory with --overlay"})
+			_, err = s.beside(f, n, "", overlayAt{where: Where{Path: n.Name, Source: n.by(kiwiLabel, "LiveOS_persist", "overlay")}})
 		}
-		return nil, nil
+		return nil, err
 	}
 	add := func(name string, at overlayAt, source string) error {
-		full := filepath.Join(n.Root, name)
-		if n.mounted {
-			f.unused(Unused{Path: full, Boots: true, Why: "a boot keeps the changes there (" + source + ")", Hint: "name it with --overlay " + full})
-			return nil
-		}
 		at.where = Where{Path: strings.TrimSuffix(n.Name+":/"+name, ":/"), Source: source}
-		at.name, err = s.dirOf(f.Dir, full)
-		found = append(found, at)
+		o, err := s.beside(f, n, filepath.Join(n.Root, name), at)
+		if o != nil {
+			found = append(found, *o)
+		}
 		return err
 	}
 	if kiwi && IsDir(s.at, filepath.Join(n.Root, UnionUpper)) {
-		return found, add("", overlayAt{kiwi: true, partition: !n.mounted}, "kiwi-live takes the partition with "+n.by(kiwiLabel))
+		err := add("", overlayAt{kiwi: true, partition: !n.mounted}, "kiwi-live takes the partition with "+n.by(kiwiLabel))
+		return found, err
 	}
 	if got := o.atRoot(s, n.Root); got != "" {
 		if err := add(got, overlayAt{}, "dracut's module overlayfs takes it with rd.overlay= and that partition"); err != nil {

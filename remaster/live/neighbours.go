@@ -78,6 +78,24 @@ func (s *search) neighbours(dir string) []neighbour {
 	return out
 }
 
+// beside gives the overlay at a path of a neighbour, which a boot uses. One that
+// cannot be read (at is "") is told, and so is one that the host has mounted: there
+// it may be another system's, and is used where it is named. The overlay is nil then.
+func (s *search) beside(f *Found, n *neighbour, at string, o overlayAt) (*overlayAt, error) {
+	why := "a boot keeps the changes there (" + o.where.Source + ")"
+	switch {
+	case at == "":
+		f.unused(Unused{Path: o.where.Path, Boots: true, Why: why + ", and it cannot be read: " + n.Why, Hint: "mount it, and name the directory with --overlay"})
+		return nil, nil
+	case n.mounted:
+		f.unused(Unused{Path: o.where.Path, Boots: true, Why: why, Hint: "name it with --overlay " + at})
+		return nil, nil
+	}
+	var err error
+	o.name, err = s.dirOf(f.Dir, at)
+	return &o, err
+}
+
 // partitionPath is the name that paths in a partition begin with.
 func (s *Stick) partitionPath(p *stick.Partition) string {
 	if p.Number > 0 {
