@@ -367,6 +367,21 @@ func UUIDs(ctx context.Context, root *tree.Node) (uuids []string, err error) {
 	return bootNames(ctx, root, []string{"root=live:UUID=", "archisosearchuuid=", "buuid=", "bootuuid="}, strings.ToLower)
 }
 
+// Directories are the arguments by which menus of antiX and MX name the directory of
+// the live system, as they stand there.
+func Directories(ctx context.Context, root *tree.Node) (args []string, err error) {
+	for _, name := range []string{"bdir=", "bootdir="} {
+		values, err := bootNames(ctx, root, []string{name}, func(s string) string { return s })
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range values {
+			args = append(args, name+v)
+		}
+	}
+	return args, nil
+}
+
 // bootNames are the values of arguments with those prefixes.
 func bootNames(ctx context.Context, root *tree.Node, prefixes []string, clean func(string) string) (out []string, err error) {
 	files, err := menu.Files(ctx, root)

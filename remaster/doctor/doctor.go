@@ -106,7 +106,7 @@ func Diagnose(ctx context.Context, e *job.Env, l *live.Live) (*Diagnosis, error)
 	for _, step := range []struct {
 		name string
 		look func(context.Context) error
-	}{{"looking at the directory", d.directory}, {"looking at the images", d.images}, {"looking at the layers", d.layers}, {"looking at packages", d.packages}, {"looking at what boots", d.system}} {
+	}{{"looking at the directory", d.directory}, {"looking at the images", d.images}, {"looking at what tells of the base", d.aboutBase}, {"looking at the layers", d.layers}, {"looking at packages", d.packages}, {"looking at what boots", d.system}} {
 		e.Phase(step.name, 0)
 		err := step.look(ctx)
 		if ctx.Err() == nil && tree.IsDamage(err) {

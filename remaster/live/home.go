@@ -1,6 +1,9 @@
 package live
 
-import "relive/tree"
+import (
+	"relive/remaster/refusal"
+	"relive/tree"
+)
 
 // HomeDir is where homes lie in a system.
 const HomeDir = "home"
@@ -21,4 +24,15 @@ func (l *Live) HomeRoot() (root *tree.Node, nested string, err error) {
 		}
 	}
 	return root, "", nil
+}
+
+// RefusePendingHome refuses to make another image of homes while a boot is to take
+// one up: antiX's init copies the homes into homefs.new, and puts the present image
+// in the place of homefs.old (initrd/init: copy_homefs).
+func (l *Live) RefusePendingHome() error {
+	if name := l.Pending(l.Files.Home); name != "" {
+		return refusal.New("boot once with persistence of homes, so that the homes are copied into it, or remove it",
+			"%s: %s is pending: the next boot would copy the homes into it, and put what is made now in the place of %s", l.Dir, name, OldName(l.Files.Home, 1))
+	}
+	return nil
 }

@@ -28,6 +28,10 @@ type Edits struct {
 	// GRUB's is any value, but none that "name=*" matches. An argument that Add
 	// names stays.
 	Remove []string
+	// Saved are patterns as Remove's of arguments that GRUB's saved choices alone are
+	// to lose: variables in grubenv and grubenv.cfg that become one of them, or one that
+	// is removed, are emptied there.
+	Saved []string
 	// Values put other arguments in the place of some; see ValueEdit.
 	Values []ValueEdit
 	// Labels and UUIDs are new names of volumes, by the old ones. A UUID's letters
@@ -136,6 +140,13 @@ func (r *rules) apply(kind Kind, path string, text []byte, near *surroundings) (
 		s, err = r.grub(path, text, near)
 	case Loader:
 		s = r.loader(path, text)
+	case Environment:
+		vars := near.variables
+		if vars == nil {
+			vars = &variables{}
+		}
+		out, changes := r.environment(path, text, vars)
+		return out, changes, nil
 	default:
 		err = tree.Unsupported(path, "", "no kind of menu")
 	}
@@ -154,6 +165,7 @@ func tooLarge(path string, size int64) error {
 type rules struct {
 	add    []string // canonical
 	remove removal
+	saved  removal
 	values []ValueEdit
 	labels map[string]string
 	uuids  map[string]string // keys in lower case
@@ -163,7 +175,7 @@ type rules struct {
 }
 
 func (r *rules) none() bool {
-	return len(r.add) == 0 && r.remove.none() && len(r.values) == 0 && len(r.labels) == 0 && len(r.uuids) == 0 && len(r.paths) == 0 && r.title == "" && len(r.titles) == 0
+	return len(r.add) == 0 && r.remove.none() && r.saved.none() && len(r.values) == 0 && len(r.labels) == 0 && len(r.uuids) == 0 && len(r.paths) == 0 && r.title == "" && len(r.titles) == 0
 }
 
 func (e *Edits) compile() (*rules, error) {
@@ -192,12 +204,17 @@ func (e *Edits) compile() (*rules, error) {
 		}
 		r.add = append(r.add, c)
 	}
-	for _, p := range e.Remove {
-		c, err := canonical(p)
-		if err != nil {
-			return nil, err
+	for _, list := range []struct {
+		patterns []string
+		to       *removal
+	}{{e.Remove, &r.remove}, {e.Saved, &r.saved}} {
+		for _, p := range list.patterns {
+			c, err := canonical(p)
+			if err != nil {
+				return nil, err
+			}
+			list.to.add(c)
 		}
-		r.remove.add(c)
 	}
 	for _, v := range e.Values {
 		for _, with := range []*string{&v.New, &v.GRUB} {

@@ -14,7 +14,11 @@ func apply(t *testing.T, e *Edits, kind Kind, path, text string) (string, []Chan
 	if err != nil {
 		t.Fatalf("%q: %v", text, err)
 	}
-	if got := replay(text, changes); got != string(out) {
+	got, now := replay(text, changes), string(out)
+	if kind == Environment {
+		got, now = strings.TrimRight(got, "#"), strings.TrimRight(now, "#")
+	}
+	if got != now {
 		t.Errorf("%q: the report gives\n%q, but it is\n%q", text, got, out)
 	}
 	return string(out), changes

@@ -1,6 +1,9 @@
 package menu
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // grub edits a script of GRUB.
 func (r *rules) grub(file string, text []byte, near *surroundings) (out []splice, err error) {
@@ -10,14 +13,24 @@ func (r *rules) grub(file string, text []byte, near *surroundings) (out []splice
 	}
 	vars := near.variables
 	if vars == nil {
-		var f flow
-		f.add(s)
+		f := flow{forgets: r.forgets}
+		f.add(s, keepsChoices(file))
 		vars = f.variables()
 	}
 	boots := s.bootBlocks()
 	d := grubWords{}
+	var tested []string // variables of the condition that the commands stand behind
 	for i := range s.commands {
 		c := &s.commands[i]
+		switch c.words[0].value {
+		case "[", "test":
+			tested = nil
+			for _, w := range c.words[1:] {
+				tested = append(tested, w.vars...)
+			}
+		case "fi":
+			tested = nil
+		}
 		if c.linux() {
 			out = append(out, r.linuxCommand(d, text, c)...)
 			continue
@@ -39,7 +52,11 @@ func (r *rules) grub(file string, text []byte, near *surroundings) (out []splice
 		}
 		if name, w, value, ok := c.assignment(); ok {
 			e := s.enclosing(c.block)
-			out = append(out, r.assigned(d, name, w, value, vars, e < 0 || boots[e])...)
+			if keepsChoices(file) && r.forgets(name, w.value[value:]) {
+				out = append(out, w.replace(d, []part{{value, len(w.value), ""}})...)
+				continue
+			}
+			out = append(out, r.assigned(d, name, w, value, vars, e < 0 || boots[e], tested)...)
 			continue
 		}
 		out = append(out, r.others(d, c)...)
@@ -95,8 +112,9 @@ const unusedReason = "nothing shows that the variable's text reaches a kernel"
 // choiceReason is why an argument in an entry's variable is left.
 const choiceReason = "it is set when someone chooses the entry, which boots nothing itself"
 
-// assigned edits the value that a variable is set to.
-func (r *rules) assigned(d dialect, name string, w *word, value int, vars *variables, always bool) (out []splice) {
+// assigned edits the value that a variable is set to. tested are the variables of the
+// condition that it is set under.
+func (r *rules) assigned(d dialect, name string, w *word, value int, vars *variables, always bool, tested []string) (out []splice) {
 	v := w.value[value:]
 	if v == "" {
 		return nil
@@ -125,6 +143,11 @@ func (r *rules) assigned(d dialect, name string, w *word, value int, vars *varia
 		arg := w.value[span[0]:span[1]]
 		drop, glued := r.removes(arg), r.glued(arg)
 		if (drop || glued) && passes(w, span, vars) {
+			continue
+		}
+		// "if [ -n "$rollback" ]; then kopts="${kopts}rollback "; fi" adds nothing where
+		// nobody has chosen it.
+		if drop && slices.Contains(tested, arg) && !vars.set[arg] {
 			continue
 		}
 		switch {

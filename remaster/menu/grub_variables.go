@@ -18,11 +18,14 @@ type flow struct {
 	literals []string
 	// functions boot Linux with what they are called with.
 	functions []string
+	// forgets tells which variables are emptied where choices are kept.
+	forgets func(name, value string) bool
 }
 
 // add takes up what a script tells: what stands as arguments of Linux, what is
-// handed to an entry that uses what it is handed, and assignments.
-func (f *flow) add(s *script) {
+// handed to an entry that uses what it is handed, and assignments. choices tells that
+// choices are kept in it.
+func (f *flow) add(s *script, choices bool) {
 	if f.from == nil {
 		f.from, f.into = map[string][]string{}, map[string][]string{}
 	}
@@ -36,7 +39,7 @@ func (f *flow) add(s *script) {
 					f.from[name] = append(f.from[name], n)
 				}
 			}
-			if e := s.enclosing(c.block); e >= 0 && !boots[e] {
+			if e := s.enclosing(c.block); e >= 0 && !boots[e] || choices && f.forgets(name, w.value[value:]) {
 				continue
 			}
 			for _, n := range w.vars {

@@ -18,6 +18,8 @@ const (
 	// Loader is an entry of the Boot Loader Specification
 	// (loader/entries/*.conf), or systemd-boot's loader.conf, which has none.
 	Loader
+	// Environment is GRUB's environment block (grubenv), which has no entries.
+	Environment
 )
 
 // String is the kind's name for a person.
@@ -29,6 +31,8 @@ func (k Kind) String() string {
 		return "GRUB"
 	case Loader:
 		return "Boot Loader Specification"
+	case Environment:
+		return "GRUB's environment block"
 	}
 	return "no kind of menu"
 }
@@ -45,6 +49,12 @@ const sniffed = 64 << 10
 // letters may be of either case.
 func KindOf(name string, text []byte) (k Kind, ok bool) {
 	k, sure := kindOfPath(name)
+	if k == Environment {
+		if !bytes.HasPrefix(text, []byte(environmentMark)) {
+			return 0, false
+		}
+		return k, true
+	}
 	if sure || k == 0 {
 		return k, k != 0
 	}
@@ -79,6 +89,8 @@ func kindOfPath(name string) (k Kind, sure bool) {
 		return Syslinux, true
 	case base == "grub.entry":
 		return GRUB, true
+	case base == "grubenv":
+		return Environment, false
 	case ext == ".conf" && parent == "entries" && len(dirs) > 1 && dirs[len(dirs)-2] == "loader":
 		return Loader, true
 	case base == "loader.conf" && parent == "loader":

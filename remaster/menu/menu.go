@@ -44,6 +44,8 @@ func Read(kind Kind, path string, text []byte) ([]Entry, error) {
 		return readGRUB(path, text)
 	case Loader:
 		return readLoader(text), nil
+	case Environment:
+		return nil, nil
 	}
 	return nil, tree.Unsupported(path, "", "no kind of menu")
 }

@@ -14,14 +14,13 @@ var layouts = []struct {
 }{
 	// antiX and MX: initrd/init of MX-Linux/mx-iso-template, its cases of the
 	// command line. With from= and what names a LUKS volume no CD is looked for;
-	// encrypt has an encrypted volume looked for alone. rollback asks for a former
-	// state.
+	// encrypt has an encrypted volume looked for alone.
 	{
 		"antix",
 		"persist p= persist_all persist_root persist_static persist_static_root p_static_root persist_home " +
 			"frugal frugal_persist frugal_root frugal_static frugal_static_root f_static_root frugal_home frugal_only " +
 			"persistdir= pdir= persistlabel= plabel= plab= persistuuid= puuid= persistdev= pdev= " +
-			"pluks pluks1 fluks fluks1 mk_swap_file rollback " +
+			"pluks pluks1 fluks fluks1 mk_swap_file " +
 			"fdir= flab= fdev= fuuid= fneed= fforce fromiso=* iso=*",
 		"bootdir= bdir= bootlabel= blabel= blab= bootuuid= buuid=",
 		"bootdev bdev from= fstype= bluks bluks1 encrypt sq= sqname= sqext=",
@@ -94,6 +93,18 @@ func Persistence(layout string) []string {
 // others of.
 func Placement(layout string) []string {
 	return patterns(layout, func(i int) string { return layouts[i].placement })
+}
+
+// Saved gives the patterns of the arguments that a loader may have saved of a boot,
+// and that another medium must not go on with, beside those of Persistence and
+// Machine: where the system lies, and for antiX and MX that the former state is to
+// come back. They are for Edits.Saved.
+func Saved(layout string) []string {
+	out := Placement(layout)
+	if layout == "antix" {
+		out = append(out, "rollback")
+	}
+	return out
 }
 
 // Machine gives the patterns of the arguments that have a system of a layout look

@@ -174,7 +174,7 @@ func (e *Edits) Tree(ctx context.Context, root *tree.Node) (*tree.Node, []Change
 	if err != nil {
 		return nil, nil, err
 	}
-	near := look(files)
+	near := r.look(files)
 	var edits tree.Edits
 	var changes []Change
 	for _, f := range files {
@@ -205,16 +205,16 @@ func (e *Edits) Tree(ctx context.Context, root *tree.Node) (*tree.Node, []Change
 }
 
 // look gathers what menus of a medium tell about each other.
-func look(files []File) *surroundings {
+func (r *rules) look(files []File) *surroundings {
 	near := &surroundings{}
-	var f flow
+	f := flow{forgets: r.forgets}
 	for _, m := range files {
 		switch m.Kind {
 		case Syslinux:
 			near.append = near.append || m.Text != nil && len(readConfiguration(m.Text).globals) > 0
 		case GRUB:
 			if s, err := readScript(m.Path, m.Text); err == nil {
-				f.add(s)
+				f.add(s, keepsChoices(m.Path))
 			}
 		}
 	}

@@ -190,6 +190,7 @@ func TestKindOf(t *testing.T) {
 		{"boot/grub/x.cfg", "label a", GRUB},
 		{"boot/grub/theme.txt", "menuentry", 0},
 		{"boot/grub/grubenv", "kernelopts=x", 0},
+		{"boot/grub/grubenv", "# GRUB Environment Block\nkernelopts=x\n####", Environment},
 		{"EFI/fedora/grub.cfg", "", GRUB},
 		{"/antiX-Frugal/grub.entry", "", GRUB},
 		{"loader/entries/x.conf", "", Loader},
@@ -209,7 +210,7 @@ func TestKindOf(t *testing.T) {
 
 func TestPersistence(t *testing.T) {
 	for layout, gone := range map[string]string{
-		"antix":   "persist_all persist_static p_static_root frugal_only pdir=/x puuid=1 fromiso=/a.iso persist=root p=home pluks fluks1=hd mk_swap_file=64 rollback",
+		"antix":   "persist_all persist_static p_static_root frugal_only pdir=/x puuid=1 fromiso=/a.iso persist=root p=home pluks fluks1=hd mk_swap_file=64",
 		"liveos":  "rd.live.overlay=LABEL=x rd.live.overlay.reset overlay=UUID=1 rd.overlay=LABEL=$x rd.overlay=UUID=1-2:/a rd.overlay=/dev/sdb2 rd.overlay=PARTLABEL=x rd.overlay.reset rd.overlay.readonly=1 rd.overlay.crypt=UUID=1 rd.live.overlay.persistent",
 		"archiso": "cow_label=x cow_persistent=P img_loop=/a.iso",
 		"debian":  "persistence persistence-encryption=luks findiso=/a.iso isofrom=/a.iso rd.overlay=LABEL=x",

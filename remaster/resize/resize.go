@@ -246,6 +246,11 @@ func (p *Plan) checkState() error {
 				return refusal.New("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would set %s aside", l.Dir, name, r.target)
 			}
 		}
+		if r.target == l.Files.Home {
+			if err := l.RefusePendingHome(); err != nil {
+				return err
+			}
+		}
 		if p.o.KeepOld == 0 {
 			continue
 		}

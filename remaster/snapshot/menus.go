@@ -3,7 +3,9 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"path"
 	"slices"
+	"strings"
 
 	"relive/remaster/bootedit"
 	"relive/remaster/kernel"
@@ -48,6 +50,10 @@ func (p *Plan) menus(ctx context.Context, t *template) error {
 		e.Remove = slices.Concat(e.Remove, menu.Persistence(layout))
 	}
 	e.Remove = slices.Concat(e.Remove, p.form.Machine)
+	e.Saved = menu.Saved(layout)
+	if err := p.dropDirectories(ctx, e); err != nil {
+		return err
+	}
 	if p.form.Values != nil {
 		e.Values = p.form.Values(menu.EncodeLabel(p.recipe.VolumeID), p.uuid())
 	}
@@ -85,6 +91,22 @@ func (p *Plan) menus(ctx context.Context, t *template) error {
 	}
 	if changed == 0 && len(p.o.AddArgs)+len(p.o.RemoveArgs) > 0 {
 		p.warn("no boot menu was changed: there is none, or all have and lack what was asked for")
+	}
+	return nil
+}
+
+// dropDirectories takes out the arguments that name a directory which is not the live
+// system's: the ISO has no other.
+func (p *Plan) dropDirectories(ctx context.Context, e *menu.Edits) error {
+	dirs, err := bootedit.Directories(ctx, p.root)
+	if err != nil {
+		return err
+	}
+	for _, arg := range dirs {
+		_, dir, _ := strings.Cut(arg, "=")
+		if dir = strings.Trim(dir, "/"); dir != p.form.Rename[0] && dir != path.Dir(p.form.Base) {
+			e.Remove = append(e.Remove, arg)
+		}
 	}
 	return nil
 }

@@ -184,6 +184,9 @@ func (p *Plan) checkState(ctx context.Context) error {
 	if err := l.RefuseOnStick(""); err != nil {
 		return err
 	}
+	if err := l.RefusePendingHome(); err != nil {
+		return err
+	}
 	if l.Overlay != nil {
 		if err := l.Check(ctx, p.env, live.Intent{Force: p.o.Force}); err != nil {
 			return err
