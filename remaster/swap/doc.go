@@ -12,9 +12,8 @@
 //   - At every point of a crash the directory holds the old state or the new
 //     one in every name that a step replaces, complete. The steps happen in the
 //     order given and each is durable before the next begins, on whatever file
-//     system it happens, so a caller who
-//     replaces the base before the overlay never leaves the old base with the
-//     new overlay.
+//     system it happens, so a caller who replaces the base before the overlay
+//     never leaves the old base with the new overlay.
 //   - Nothing is deleted before every step is durable: what is discarded is
 //     moved aside first and deleted last.
 //   - Nothing needs space after the commit point but directory entries.
@@ -39,8 +38,7 @@
 //
 // The package does not judge content: that the new files are what they should
 // be is for the caller to verify before Commit. It is for directories of a Linux
-// host. It does not guard against file systems that lose
-// operations they reported as synced, nor against other programs that write
-// into the directories at the same time; other runs of relive are kept out by
-// locks.
+// host. It does not guard against file systems that lose operations they
+// reported as synced, nor against other programs that write into the directories
+// at the same time; other runs of relive are kept out by locks.
 package swap
