@@ -368,7 +368,8 @@ func (p *Plan) growInPlace(ctx context.Context) (name string, err error) {
 		if r.grow == nil {
 			continue
 		}
-		t, err := replace.Begin(p.env, p.live.Dir, "resize", nil)
+		// The step is not done; it says where the file is.
+		t, err := replace.Begin(p.env, p.live.Dir, "resize", []swap.Step{swap.Copy{From: r.target, To: r.target}})
 		if err != nil {
 			return name, err
 		}

@@ -264,7 +264,7 @@ func (p place) is(o place) bool {
 }
 
 func (p place) String() string {
-	return fmt.Sprintf("%s, on %s", p.Dir, p.Filesystem)
+	return fmt.Sprintf("%s, on %s", tree.Quote(p.Dir), p.Filesystem)
 }
 
 // enter takes the locks of the directory and of the volumes, in this order, and

@@ -300,7 +300,7 @@ func (g *ground) mayRemove(dir string, r *part) error {
 	}
 	if !gone {
 		return advise(fmt.Errorf("%s: %w: %s, which takes part here, in %s", dir, ErrInterrupted, whose(r.Info), r.Base),
-			"relive recover %s finishes or undoes it; if that is lost for good, look at what is in %s and then remove %s", r.Base.Dir, dir, dir+"/"+partName)
+			"relive recover %s finishes or undoes it; if that is lost for good, look at what is in %s and then remove %s", tree.Quote(r.Base.Dir), dir, dir+"/"+partName)
 	}
 	if r.Stage == Committed {
 		return advise(fmt.Errorf("%s: %w: %s took part here and may have been cut off after its commit point, and its journal in %s is gone", dir, ErrForeign, whose(r.Info), r.Base),

@@ -101,7 +101,7 @@ func asked(fd int) (f Filesystem) {
 	}
 	var id uint32
 	switch {
-	case ask(fd, getFSUUID, unsafe.Pointer(&uuid)) && uuid.n == 16:
+	case ask(fd, getFSUUID, unsafe.Pointer(&uuid)) && uuid.n == 16 && uuid.uuid != [16]byte{}:
 		u := uuid.uuid
 		f.UUID = fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 	case ask(fd, getFATID, unsafe.Pointer(&id)):

@@ -38,6 +38,12 @@ func TestFilesystemOf(t *testing.T) {
 	if err != nil || f.UUID != uuid && f.UUID != "" || f.Label != "a b" {
 		t.Errorf("the kernel says %+v, %v", f, err)
 	}
+	nameless := systest.Blank(t, 4<<20)
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-U", "clear", nameless)
+	at, _ = systest.Mount(t, "ext4", "loop", nameless)
+	if f, err := filesystemOf(at, "/nowhere"); err != nil || f != (Filesystem{}) {
+		t.Errorf("with a UUID of zeros: %+v, %v", f, err)
+	}
 	if _, err := FilesystemOf("/no/such/place"); !os.IsNotExist(err) {
 		t.Errorf("of what is not there: %v", err)
 	}
