@@ -29,7 +29,7 @@ A run that was interrupted is finished or undone first. Ends with 3 where a path
 of the overlay cannot be read.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if st, err := os.Stat(args[0]); err == nil && !st.IsDir() && on == "" && a.set == "" {
+			if st, err := os.Stat(args[0]); err == nil && !st.IsDir() && on == "" && a.set == "" && a.overlay == "" && a.home == "" {
 				return a.stickStatus(c.Context(), args[0])
 			}
 			e, l, err := a.open(c.Context(), args[0], on, maySettle)
@@ -148,7 +148,11 @@ func (a *app) printOverlay(row func(name, format string, args ...any), s *status
 		row("", "merged: %s, %s of %s used (%.0f %%), %d of %d inodes, journal %s", o.FileSystem, bytesize.Format(o.UsedBytes), bytesize.Format(o.Capacity), o.UsedPercent,
 			o.UsedInodes, o.Inodes, journalState(&o.ImageStatus))
 	case o.Inodes == 0:
-		row("overlay", "%s, %s, a directory on %s, %s", name, o.Form, o.FileSystem, bytesize.Format(o.UsedBytes))
+		where := "a directory"
+		if o.FileSystem != "" {
+			where += " on " + o.FileSystem
+		}
+		row("overlay", "%s, %s, %s, %s", name, o.Form, where, bytesize.Format(o.UsedBytes))
 	default:
 		row("overlay", "%s, %s on %s, %s of %s used (%.0f %%), %d of %d inodes", name, o.Form, o.FileSystem,
 			bytesize.Format(o.UsedBytes), bytesize.Format(o.Capacity), o.UsedPercent, o.UsedInodes, o.Inodes)
