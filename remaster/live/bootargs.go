@@ -29,7 +29,7 @@ func (b *bootEntry) name() string {
 	if b.title == "" {
 		return b.file
 	}
-	return fmt.Sprintf("%s: %q", b.file, tree.Escape(b.title))
+	return fmt.Sprintf("%s: %q", b.file, b.title)
 }
 
 // has reports whether an argument stands there by itself.
