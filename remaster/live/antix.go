@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"relive/overlay"
 	"relive/remaster/hostdisk"
@@ -56,7 +57,12 @@ func (antiX) Traits() Traits {
 }
 
 func (a antiX) find(s *search, dir string) (*Found, error) {
+	other, entry := a.otherBase(s, dir)
 	if !IsFile(s.at, filepath.Join(dir, AntixBase+s.generation)) {
+		if other != "" {
+			return nil, refusal.New("rename it, with what stands beside it, and take sq=, sqname= and sqext= out of the menus",
+				"%s: %s boots %s, and relive knows the base of antiX by the name %s alone", dir, entry, other, AntixBase)
+		}
 		return nil, nil
 	}
 	f := &Found{Dir: dir, Files: Files{
@@ -65,10 +71,41 @@ func (a antiX) find(s *search, dir string) (*Found, error) {
 		Follow:  AntixFollow,
 		Home:    AntixHome,
 	}}
+	if other != "" {
+		f.unused(Unused{Path: other, Why: fmt.Sprintf("%s boots it in the place of %s", entry, AntixBase), Boots: true,
+			Hint: "take sq=, sqname= and sqext= out of the menus, or move the one away that is not booted"})
+	}
 	if err := a.places(s, f); err != nil {
 		return nil, err
 	}
 	return a.takeSet(s, f)
+}
+
+// otherBase names the file beside linuxfs that a menu boots in its place, and the
+// entry that does (initrd/init: SQFILE_NAME, SQFILE_EXT, SQFILE_FILE).
+func (antiX) otherBase(s *search, dir string) (name, entry string) {
+	if s.generation != "" || !IsFile(s.at, filepath.Join(dir, "vmlinuz")) {
+		return "", ""
+	}
+	menus := s.menus(filepath.Dir(filepath.Clean(dir)))
+	for i := range menus.entries {
+		b := &menus.entries[i]
+		file, _ := b.value("sq")
+		name, ok := b.value("sqname")
+		if name = strings.TrimPrefix(name, "/"); !ok || name == "" {
+			name = path.Base("/" + file)
+		}
+		if name == "/" {
+			name = AntixBase
+		}
+		if ext, ok := b.value("sqext"); ok && ext != "" {
+			name += "." + ext
+		}
+		if name != AntixBase && name == path.Base(name) && IsFile(s.at, filepath.Join(dir, name)) {
+			return name, b.name()
+		}
+	}
+	return "", ""
 }
 
 func (antiX) open(ctx context.Context, e *job.Env, l *Live) error {
