@@ -102,6 +102,7 @@ type Rebuild struct {
 	supported bool       // the flag of the implanted sum
 	changed   map[string]bool
 	replaced  map[string]bool // by the caller, with content that nothing else changes
+	untied    string          // a base whose signature does not fit it any more
 	stamps    map[string]hostdisk.Stamp
 	opened    tree.Closers
 }

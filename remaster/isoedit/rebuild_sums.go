@@ -134,22 +134,46 @@ func (p *Rebuild) warnFollowers(ctx context.Context, lists []*sumlist.List) erro
 		}
 		if sig != "" && !p.changed[sig] {
 			p.warn("%s: a signature, which does not fit %s any more", tree.Quote(sig), tree.Quote(at))
+			if isImage(at) {
+				p.untied = at
+			}
 		}
 		if err := p.warnTied(at); err != nil {
 			return err
 		}
 	}
+	if err := p.warnInsistence(ctx); err != nil {
+		return err
+	}
 	return p.warnAddressed(ctx, lists)
+}
+
+// warnInsistence warns of the arguments by which a boot takes no base whose signature
+// or hash tree does not fit it.
+func (p *Rebuild) warnInsistence(ctx context.Context) error {
+	if p.untied == "" {
+		return nil
+	}
+	args, err := live.Insistence(ctx, p.root)
+	if err == nil && len(args) > 0 {
+		p.warn("a boot with these arguments does not take the new %s; take them out with --remove-arg: %s", tree.Quote(p.untied), strings.Join(args, ", "))
+	}
+	return err
 }
 
 // imageNames are the names of bases, or their extensions.
 var imageNames = []string{live.AntixBase, ".squashfs", ".sfs", ".erofs", ".img"}
 
+// isImage reports whether a file may be a base, by its name.
+func isImage(at string) bool {
+	return slices.Contains(imageNames, path.Base(at)) || slices.Contains(imageNames, path.Ext(at))
+}
+
 // warnTied warns of what is tied to an image that changes and was not brought up
 // to it.
 func (p *Rebuild) warnTied(at string) error {
 	dir, name := path.Split(at)
-	if !slices.Contains(imageNames, name) && !slices.Contains(imageNames, path.Ext(name)) {
+	if !isImage(at) {
 		return nil
 	}
 	n, err := p.root.Lookup(strings.Trim(dir, "/"))
@@ -169,6 +193,7 @@ func (p *Rebuild) warnTied(at string) error {
 			p.warn("%s: it tells of the former %s; replace it, too", tree.Quote(dir+k.Name), tree.Quote(at))
 		} else {
 			p.warn("%s: a %s, which does not fit %s any more", tree.Quote(dir+k.Name), live.Ties[i].What, tree.Quote(at))
+			p.untied = at
 		}
 	}
 	return nil

@@ -79,7 +79,7 @@ var Ties = []Tie{
 // beginning of its value.
 var insisting = []string{
 	"verify=y", "cms_verify=y", // archiso
-	"dm-verity-enforce-roothash-signatures=true", // live-boot
+	"dm-verity-root-hash=", "dm-verity-enforce-roothash-signature", "dm-verity-enforce-roothash-signatures=true", // live-boot
 	"roothash=", "usrhash=", "rd.veritysetup=", "verity.", // systemd, and what reads its options
 	"rootflags=verity.", "rd.live.verity", "dm-mod.create=",
 }

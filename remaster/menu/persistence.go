@@ -107,6 +107,20 @@ func Saved(layout string) []string {
 	return out
 }
 
+// Signed gives the patterns of the arguments by which a boot of a layout takes no base
+// without a signature, or another than the one that it has the hash of: what a medium
+// must not have whose base is new (archiso's hook archiso; live-boot's
+// 9990-cmdline-old).
+func Signed(layout string) []string {
+	switch layout {
+	case "archiso":
+		return []string{"verify=y", "cms_verify=y"}
+	case "debian":
+		return []string{"dm-verity-root-hash=", "dm-verity-enforce-roothash-signature", "dm-verity-enforce-roothash-signatures"}
+	}
+	return nil
+}
+
 // Machine gives the patterns of the arguments that have a system of a layout look
 // for its medium among disks of one kind, on a certain device, in an encrypted
 // volume or under another name than a new medium has it.

@@ -9,6 +9,7 @@ import (
 
 	"relive/remaster/bootedit"
 	"relive/remaster/kernel"
+	"relive/remaster/live"
 	"relive/remaster/menu"
 	"relive/tree"
 )
@@ -51,6 +52,9 @@ func (p *Plan) menus(ctx context.Context, t *template) error {
 	}
 	e.Remove = slices.Concat(e.Remove, p.form.Machine)
 	e.Saved = menu.Saved(layout)
+	if err := p.dropSigned(ctx, e, layout); err != nil {
+		return err
+	}
 	if err := p.dropDirectories(ctx, e); err != nil {
 		return err
 	}
@@ -91,6 +95,26 @@ func (p *Plan) menus(ctx context.Context, t *template) error {
 	}
 	if changed == 0 && len(p.o.AddArgs)+len(p.o.RemoveArgs) > 0 {
 		p.warn("no boot menu was changed: there is none, or all have and lack what was asked for")
+	}
+	return nil
+}
+
+// dropSigned takes out the arguments by which a boot would not take the new base,
+// which has no signature.
+func (p *Plan) dropSigned(ctx context.Context, e *menu.Edits, layout string) error {
+	signed := menu.Signed(layout)
+	args, err := live.Insistence(ctx, p.root)
+	if err != nil || len(signed) == 0 {
+		return err
+	}
+	args = slices.DeleteFunc(args, func(text string) bool {
+		_, arg, _ := strings.Cut(text, ": ")
+		name, _, _ := strings.Cut(arg, "=")
+		return slices.Contains(p.o.AddArgs, arg) || !slices.ContainsFunc(signed, func(pattern string) bool { return pattern == arg || strings.TrimSuffix(pattern, "=") == name })
+	})
+	if len(args) > 0 {
+		e.Remove = append(e.Remove, signed...)
+		p.warn("taken out of the menus, since the new %s has no signature and a boot with them takes none without: %s", path.Base(p.form.Base), strings.Join(args, ", "))
 	}
 	return nil
 }
