@@ -1,11 +1,17 @@
 package update
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
 
+	"relive/remaster/kernel"
 	"relive/remaster/live"
+	"relive/tree"
 )
 
 // planIdentity plans that the medium is the one that the new initrds take for
@@ -69,5 +75,46 @@ func (p *Plan) planIdentity(ctx context.Context, pairs []live.KernelPair, taken 
 		p.note("%s is made anew: the new initrd takes no medium but the one that it names", name)
 	}
 	p.files = append(ids, p.files...)
+	return nil
+}
+
+// compareInitrds tells where a new initrd looks for the medium in another way than
+// the present one: that of an encrypted stick of antiX for an encrypted volume.
+func (p *Plan) compareInitrds(ctx context.Context, taken map[string]string) error {
+	files := p.live.Layout.Medium(p.live).InitrdFiles
+	if len(files) == 0 {
+		return nil
+	}
+	read := func(l *live.Live, name string) (rd kernel.Ramdisk, err error) {
+		c, err := l.Place.Open(filepath.Join(l.Dir, name))
+		if err != nil {
+			return rd, err
+		}
+		defer func() { err = errors.Join(err, c.Close()) }()
+		rd, err = kernel.Initrd(ctx, c, name, slices.Sorted(maps.Keys(files))...)
+		if tree.IsDamage(err) {
+			err = nil // nothing is known of it
+		}
+		return rd, err
+	}
+	for _, target := range slices.Sorted(maps.Keys(taken)) {
+		was, err := read(p.live, target)
+		if err != nil {
+			return err
+		}
+		is, err := read(p.from, taken[target])
+		if err != nil {
+			return err
+		}
+		for _, file := range slices.Sorted(maps.Keys(files)) {
+			says := func(rd kernel.Ramdisk) string {
+				first, _, _ := strings.Cut(string(rd.Files[file]), "\n")
+				return cmp.Or(strings.TrimSpace(first), files[file])
+			}
+			if says(was) != says(is) {
+				p.warn("%s: /%s says %q in the new one and %q in the present one, so that a boot looks for the medium in another way; --no-kernel leaves it as it is", target, file, says(is), says(was))
+			}
+		}
+	}
 	return nil
 }

@@ -67,6 +67,9 @@ func (p *Plan) planKernels(ctx context.Context) error {
 	if err := p.planIdentity(ctx, pairs, taken); err != nil {
 		return err
 	}
+	if err := p.compareInitrds(ctx, taken); err != nil {
+		return err
+	}
 	if len(pairs) > 0 && len(theirs) > 0 && matched == 0 && p.base {
 		return refusal.New("--no-kernel leaves them as they are, to be put in place by hand", "%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
 			l.Dir, strings.Join(stay, ", "), strings.Join(live.KernelsOf(theirs), ", "))
