@@ -269,8 +269,7 @@ func TestDamagedTrees(t *testing.T) {
 		return unix.Fsetxattr(int(o.Fd()), "user.large", f.bytes(3000), 0)
 	})
 	umount()
-	whole, err := os.ReadFile(img)
-	f.ok(err)
+	whole := systest.ReadFile(t, img)
 	want, err := readAll(t, whole)
 	f.ok(err)
 	e := &edit{t: t, img: whole, fs: openBytes(t, whole)}

@@ -297,10 +297,7 @@ func journalDamage(t *testing.T, features, options string) {
 		f.write(fmt.Sprint("f", i), []byte("x"))
 		fsync(t, dir)
 	}
-	whole, err := os.ReadFile(copyImage(t, img))
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := systest.ReadFile(t, copyImage(t, img))
 	fs := openBytes(t, whole)
 	if fs.Info().Journal.Transactions < 3 {
 		t.Fatalf("%+v", fs.Info().Journal)
@@ -347,9 +344,7 @@ func journalDamage(t *testing.T, features, options string) {
 func compareDamaged(t *testing.T, img []byte, fs *FS, what string) {
 	t.Helper()
 	path := filepath.Join(systest.MemDir(t), "damaged")
-	if err := os.WriteFile(path, img, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	systest.WriteSparse(t, path, img)
 	dir := systest.TempDir(t)
 	_, err := systest.Try(t, "mount", "-t", "ext4", "-o", "loop,rw", path, dir)
 	if (err == nil) != (fs != nil) {

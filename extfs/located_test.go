@@ -110,14 +110,7 @@ func TestRanges(t *testing.T) {
 // that many bytes.
 func differ(t testing.TB, a, b string, chunk int) func(off, n int64) bool {
 	t.Helper()
-	pa, err := os.ReadFile(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pb, err := os.ReadFile(b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pa, pb := systest.ReadFile(t, a), systest.ReadFile(t, b)
 	var changed []bool
 	for at := 0; at < len(pa); at += chunk {
 		end := min(at+chunk, len(pa))

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -116,10 +115,7 @@ func readRecovered(t testing.TB, r *Recovered, device []byte) []byte {
 // the kernel make of a copy.
 func checkRecovered(t testing.TB, img string) {
 	t.Helper()
-	device, err := os.ReadFile(img)
-	if err != nil {
-		t.Fatal(err)
-	}
+	device := systest.ReadFile(t, img)
 	fs, err := Open(sparseBytes{bytes.NewReader(device), device}, int64(len(device)), "image")
 	if err != nil {
 		t.Fatal(err)
@@ -142,10 +138,7 @@ func checkRecovered(t testing.TB, img string) {
 	if _, err := systest.Try(t, "e2fsck", "-E", "journal_only", "-p", replayed); err != nil && (!errors.As(err, &e) || e.ExitCode() != 1) {
 		t.Fatal(err)
 	}
-	want, err := os.ReadFile(replayed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	want := systest.ReadFile(t, replayed)
 	if ondisk.LE32(fs.sb, ondisk.SBLastOrphan) == 0 && !again.geo.hasRO(ondisk.ROOrphanPresent) {
 		// Else e2fsck has cleared the orphans away too. And it replays fast
 		// commits that the kernel takes for old ones.

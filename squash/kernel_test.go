@@ -41,7 +41,7 @@ func TestKernel(t *testing.T) {
 		}
 		t.Run(strings.ReplaceAll(args, " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			image := filepath.Join(t.TempDir(), "image.sqfs")
+			image := filepath.Join(systest.MemDir(t), "image.sqfs")
 			tool, rest, _ := strings.Cut(args, " ")
 			if tool == "mksquashfs" {
 				systest.Run(t, tool, append([]string{src, image, "-no-progress", "-quiet", "-processors", "1"}, strings.Fields(rest)...)...)

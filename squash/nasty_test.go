@@ -98,11 +98,11 @@ func nasty(t testing.TB) string {
 	}
 	n.file("sizes/many", append(n.random(300000), n.text(900001)...))
 	n.file("sizes/zeros", make([]byte, 300000))
-	n.sparse("sparse/hole", 5<<20, 0)
-	n.sparse("sparse/hole-odd", 5<<20+77, 0)
-	n.sparse("sparse/islands", 40<<20+5, 9000, 0, 3<<20, 17<<20+4096, 40<<20-9000)
+	n.sparse("sparse/hole", 3<<20, 0)
+	n.sparse("sparse/hole-odd", 3<<20+77, 0)
+	n.sparse("sparse/islands", 12<<20+5, 9000, 0, 3<<20, 7<<20+4096, 12<<20-9000)
 	n.sparse("sparse/tail", 2<<20+100, 100, 2<<20)
-	n.sparse("sparse/head", 8<<20, 200000, 0)
+	n.sparse("sparse/head", 4<<20, 200000, 0)
 
 	same := n.random(200000)
 	n.file("same/a", same)

@@ -25,7 +25,7 @@ func writeFile(t testing.TB, root *tree.Node, o WriteOptions) (string, *Plan) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "written.sqfs")
+	path := filepath.Join(systest.MemDir(t), "written.sqfs")
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)

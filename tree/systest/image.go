@@ -100,28 +100,57 @@ func filled(path string, fn func(p []byte, off int64) error) (size int64, err er
 	}
 	defer f.Close()
 	buf := make([]byte, 256<<10)
+	if err := dataOf(f, func(off, end int64) error {
+		for off < end {
+			n, err := f.ReadAt(buf[:min(int64(len(buf)), end-off)], off)
+			if err := pieces(buf[:n], off, fn); err != nil {
+				return err
+			}
+			if off += int64(n); err != nil {
+				return err // also where it has become shorter
+			}
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	return f.Seek(0, io.SeekEnd)
+}
+
+// dataOf calls fn with each range of a file that is no hole; it begins where a block
+// does.
+func dataOf(f *os.File, fn func(off, end int64) error) error {
 	for end := int64(0); ; {
 		off, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
-			break
+			return nil
 		}
 		if err != nil {
-			return 0, &os.PathError{Op: "seek", Path: path, Err: err}
+			return &os.PathError{Op: "seek", Path: f.Name(), Err: err}
 		}
 		if end, err = unix.Seek(int(f.Fd()), off, unix.SEEK_HOLE); err != nil {
-			return 0, &os.PathError{Op: "seek", Path: path, Err: err}
+			return &os.PathError{Op: "seek", Path: f.Name(), Err: err}
 		}
-		for off -= off % block; off < end; {
-			n, err := f.ReadAt(buf[:min(int64(len(buf)), end-off)], off)
-			if err := pieces(buf[:n], off, fn); err != nil {
-				return 0, err
-			}
-			if off += int64(n); err != nil {
-				return 0, err // also where it has become shorter
-			}
+		if err := fn(off-off%block, end); err != nil {
+			return err
 		}
 	}
-	return f.Seek(0, io.SeekEnd)
+}
+
+// ReadFile reads a file, but not its holes. os.ReadFile fetches each page of them.
+func ReadFile(t testing.TB, path string) []byte {
+	t.Helper()
+	f, err := os.Open(path)
+	Must(t, err)
+	defer f.Close()
+	st, err := f.Stat()
+	Must(t, err)
+	b := make([]byte, st.Size())
+	Must(t, dataOf(f, func(off, end int64) error {
+		_, err := f.ReadAt(b[off:end], off)
+		return err
+	}))
+	return b
 }
 
 // pieces calls fn with each run of blocks of p that are not all zeros; p is at off.

@@ -200,6 +200,9 @@ func TestHoles(t *testing.T) {
 		if err != nil || !bytes.Equal(got, b) {
 			t.Errorf("%s: other bytes, %v", path, err)
 		}
+		if !bytes.Equal(ReadFile(t, path), b) {
+			t.Errorf("%s: other bytes without the holes", path)
+		}
 		if n := blocks(t, path); n > 1<<20 {
 			t.Errorf("%s: %d bytes on disk", path, n)
 		}
