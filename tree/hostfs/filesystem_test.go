@@ -10,14 +10,22 @@ import (
 	"relive/tree/systest"
 )
 
+const uuid = "0b7e5f1c-1111-4222-8333-444455556666"
+
+// mounted is where a new ext4, made with options of mke2fs, is mounted.
+func mounted(t *testing.T, options ...string) string {
+	t.Helper()
+	systest.NeedFilesystems(t, "ext4")
+	image := systest.Blank(t, 4<<20)
+	systest.Run(t, "mke2fs", append([]string{"-q", "-F", "-t", "ext4", image}, options...)...)
+	at, _ := systest.Mount(t, "ext4", "loop", image)
+	return at
+}
+
 // TestFilesystemOf: the UUID and label are those with which the file system was
 // made, asked of the kernel or found among udev's links.
 func TestFilesystemOf(t *testing.T) {
-	systest.NeedFilesystems(t, "ext4")
-	const uuid = "0b7e5f1c-1111-4222-8333-444455556666"
-	image := systest.Blank(t, 4<<20)
-	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-U", uuid, "-L", "a b", image)
-	at, _ := systest.Mount(t, "ext4", "loop", image)
+	at := mounted(t, "-U", uuid, "-L", "a b")
 	var st unix.Stat_t
 	systest.Must(t, unix.Stat(at, &st))
 	links := systest.TempDir(t)
@@ -34,18 +42,21 @@ func TestFilesystemOf(t *testing.T) {
 	if got := linked(filepath.Join(links, "by-uuid"), uint64(st.Dev)); got != uuid {
 		t.Errorf("by udev's links it is %q", got)
 	}
-	f, err = filesystemOf(at, "/nowhere")
+	if _, err := FilesystemOf("/no/such/place"); !os.IsNotExist(err) {
+		t.Errorf("of what is not there: %v", err)
+	}
+}
+
+// TestFilesystemAsked: without udev the kernel tells the label, and the UUID where
+// it is one that knows to. A UUID of zeros is none.
+func TestFilesystemAsked(t *testing.T) {
+	at := mounted(t, "-U", uuid, "-L", "a b")
+	f, err := filesystemOf(at, "/nowhere")
 	if err != nil || f.UUID != uuid && f.UUID != "" || f.Label != "a b" {
 		t.Errorf("the kernel says %+v, %v", f, err)
 	}
-	nameless := systest.Blank(t, 4<<20)
-	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-U", "clear", nameless)
-	at, _ = systest.Mount(t, "ext4", "loop", nameless)
-	if f, err := filesystemOf(at, "/nowhere"); err != nil || f != (Filesystem{}) {
+	if f, err := filesystemOf(mounted(t, "-U", "clear"), "/nowhere"); err != nil || f != (Filesystem{}) {
 		t.Errorf("with a UUID of zeros: %+v, %v", f, err)
-	}
-	if _, err := FilesystemOf("/no/such/place"); !os.IsNotExist(err) {
-		t.Errorf("of what is not there: %v", err)
 	}
 }
 
