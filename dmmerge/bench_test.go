@@ -129,7 +129,8 @@ func BenchmarkMergeInPlace(b *testing.B) {
 		}
 		f := benchOpen(b, cow)
 		b.StartTimer()
-		if res, err := MergeInPlace(context.Background(), o, 1<<30, f, int64(len(img)), "cow", InPlaceOptions{}); err != nil || res.Chunks != 65000 {
+		if res, err := MergeInPlace(context.Background(), o, 1<<30, f, int64(len(img)), "cow", InPlaceOptions{}); err != nil ||
+			res.Chunks != 65000 {
 			b.Fatal(err)
 		}
 	}

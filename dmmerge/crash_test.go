@@ -257,7 +257,8 @@ func TestKernelMergeGoesOn(t *testing.T) {
 	}
 	// Once more there is nothing to do.
 	p.used = 0
-	if _, err := MergeInPlace(context.Background(), or, int64(len(origin)), c, int64(len(cow)), "cow", InPlaceOptions{}); err != nil || p.used != 0 {
+	if _, err := MergeInPlace(context.Background(), or, int64(len(origin)), c, int64(len(cow)), "cow", InPlaceOptions{}); err != nil ||
+		p.used != 0 {
 		t.Error(p.used, err)
 	}
 }
@@ -284,7 +285,8 @@ func TestMergeInPlaceRefuses(t *testing.T) {
 		"refuses to load it":         forge(1, 34*512, entries(32)),
 	} {
 		p := &power{left: 1 << 30}
-		_, err := MergeInPlace(context.Background(), newDisk(p, origin), int64(len(origin)), newDisk(p, cow), int64(len(cow)), "cow", InPlaceOptions{})
+		_, err := MergeInPlace(context.Background(), newDisk(p, origin), int64(len(origin)), newDisk(p, cow), int64(len(cow)), "cow",
+			InPlaceOptions{})
 		if !errors.Is(err, tree.ErrCorrupt) || !bytes.Contains([]byte(err.Error()), []byte(name)) || p.used != 0 {
 			t.Errorf("%s: %v after %d writes", name, err, p.used)
 		}
@@ -315,7 +317,8 @@ func TestResetCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := openBytes(t, d.durable)
-		if keep && (c.State() != Valid || int(c.Header().ChunkSectors) != cs) || !keep && c.State() != New || c.Status().Exceptions != 0 || len(c.Findings()) != 0 {
+		if keep && (c.State() != Valid || int(c.Header().ChunkSectors) != cs) || !keep && c.State() != New || c.Status().Exceptions != 0 ||
+			len(c.Findings()) != 0 {
 			t.Fatalf("after the reset: %v %+v", c.State(), c.Status())
 		}
 		if !keep && !tree.IsZero(d.durable[:min(64<<10, len(d.durable))]) {

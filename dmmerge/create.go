@@ -43,7 +43,8 @@ func CheckSize(size int64, chunkSectors uint32) error {
 	case chunks < 3:
 		return &SizeError{size, 3 * g.bytes, fmt.Sprintf("too small for a header, an area of metadata and a chunk of %d bytes", g.bytes)}
 	case g.trapped(chunks):
-		return &SizeError{size, int64(chunks+1) * g.bytes, "when the last area is full, the kernel writes the next one past the end and invalidates the COW"}
+		return &SizeError{size, int64(chunks+1) * g.bytes,
+			"when the last area is full, the kernel writes the next one past the end and invalidates the COW"}
 	}
 	return nil
 }

@@ -201,7 +201,8 @@ func (c *COW) read(r run, p []byte, at int64) (int, error) {
 func (c *COW) pastEnd(r run, at int64) error {
 	skip := uint64(at) / uint64(c.geo.bytes)
 	return &tree.FormatError{File: c.name, Place: c.geo.place(uint64(r.entry) + skip),
-		Fact: fmt.Sprintf("chunk %d of the origin is in chunk %d, past the end of the file, which has %d", r.old+skip, r.new+skip, c.geo.chunks(c.size)),
+		Fact: fmt.Sprintf("chunk %d of the origin is in chunk %d, past the end of the file, which has %d", r.old+skip, r.new+skip,
+			c.geo.chunks(c.size)),
 		Kind: tree.ErrCorrupt, Err: syscall.EIO}
 }
 

@@ -189,7 +189,8 @@ func TestShortFiles(t *testing.T) {
 		}
 		b := make([]byte, len(origin))
 		n, err := d.ReadAt(b, 0)
-		if err == nil && !bytes.Equal(b, want) || err != nil && err != io.ErrUnexpectedEOF || !bytes.Equal(b[:n], want[:n]) || err != nil && n > 0 && n < min(cut, len(b))/512*512 {
+		if err == nil && !bytes.Equal(b, want) || err != nil && err != io.ErrUnexpectedEOF || !bytes.Equal(b[:n], want[:n]) || err != nil &&
+			n > 0 && n < min(cut, len(b))/512*512 {
 			t.Errorf("cut at %d of %d: %d bytes, %v", cut, len(origin), n, err)
 		}
 	}
@@ -245,7 +246,8 @@ func TestLargeChunks(t *testing.T) {
 		}
 	}
 	out := &memory{}
-	if rep, err := Recover(t.Context(), bytes.NewReader(cow), int64(len(cow)), "cow", out, RecoverOptions{}); err != nil || rep.Saved != 3 || !bytes.Equal(shows(t, out.b, origin), want) {
+	if rep, err := Recover(t.Context(), bytes.NewReader(cow), int64(len(cow)), "cow", out, RecoverOptions{}); err != nil ||
+		rep.Saved != 3 || !bytes.Equal(shows(t, out.b, origin), want) {
 		t.Errorf("recovered: %+v, %v, or another content", rep, err)
 	}
 }
@@ -272,7 +274,8 @@ func TestStaleTailCut(t *testing.T) {
 				missing = &f
 			}
 		}
-		if c.State() != Unloadable || c.Exceptions() != cs*32 || missing == nil || stale == nil || stale.Area != 1 || stale.Index != 1 || stale.Count != 2 {
+		if c.State() != Unloadable || c.Exceptions() != cs*32 || missing == nil || stale == nil || stale.Area != 1 || stale.Index != 1 ||
+			stale.Count != 2 {
 			t.Errorf("%d sectors of the area: %v, %v", sectors, c.State(), c.Findings())
 		}
 	}
@@ -312,7 +315,8 @@ func TestHeaderLast(t *testing.T) {
 		p := &power{left: 1 << 30}
 		for name, verb := range map[string]func(o *orderly) error{
 			"merge in place": func(o *orderly) error {
-				_, err := MergeInPlace(t.Context(), newDisk(p, origin), int64(len(origin)), o, int64(len(cow)), "cow", InPlaceOptions{Batch: 33 * 512})
+				_, err := MergeInPlace(t.Context(), newDisk(p, origin), int64(len(origin)), o, int64(len(cow)), "cow",
+					InPlaceOptions{Batch: 33 * 512})
 				return err
 			},
 			"reset": func(o *orderly) error {
@@ -430,7 +434,8 @@ func (b badSpot) ReadAt(p []byte, off int64) (int, error) {
 func TestBadChunk(t *testing.T) {
 	t.Parallel()
 	cow := forge(8, 9*4096+512, [][2]uint64{{0, 2}, {1, 3}, {2, 4}, {9, 8}, {10, 9}})
-	for chunk, at := range map[string]int64{"chunk 2:": 2*4096 + 5, "chunk 3:": 3*4096 + 4000, "chunk 4:": 4 * 4096, "chunk 8:": 8*4096 + 1, "chunk 9:": 9*4096 + 100} {
+	for chunk, at := range map[string]int64{"chunk 2:": 2*4096 + 5, "chunk 3:": 3*4096 + 4000, "chunk 4:": 4 * 4096, "chunk 8:": 8*4096 + 1,
+		"chunk 9:": 9*4096 + 100} {
 		c, err := Open(badSpot{bytes.NewReader(cow), at}, int64(len(cow)), "cow")
 		if err != nil {
 			t.Fatal(err)

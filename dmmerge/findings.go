@@ -106,7 +106,8 @@ func (f Finding) String() string {
 
 // finding makes the finding of a run.
 func (g geometry) finding(w What, r run) Finding {
-	return Finding{What: w, Area: uint64(r.entry) / g.epa, Index: uint64(r.entry) % g.epa, Old: r.old, New: r.new, Count: uint64(r.n), epa: g.epa}
+	return Finding{What: w, Area: uint64(r.entry) / g.epa, Index: uint64(r.entry) % g.epa, Old: r.old, New: r.new, Count: uint64(r.n),
+		epa: g.epa}
 }
 
 // Findings gives everything that is wrong with the metadata, by entry. What
@@ -118,7 +119,8 @@ func (c *COW) add(f Finding) {
 	if n := len(c.findings); n > 0 {
 		l := &c.findings[n-1]
 		entry := func(f *Finding) uint64 { return f.Area*c.geo.epa + f.Index }
-		if l.What == f.What && f.What < Outside && entry(l)+l.Count == entry(&f) && l.Old+l.Count == f.Old && l.New+l.Count == f.New && (f.Other == 0 && l.Other == 0 || l.Other+l.Count == f.Other) {
+		if l.What == f.What && f.What < Outside && entry(l)+l.Count == entry(&f) && l.Old+l.Count == f.Old && l.New+l.Count == f.New &&
+			(f.Other == 0 && l.Other == 0 || l.Other+l.Count == f.Other) {
 			l.Count += f.Count
 			return
 		}

@@ -204,7 +204,8 @@ func TestForged(t *testing.T) {
 				}
 			} else {
 				_, err := d.ReadAt(make([]byte, 8192), 77*4096-4096)
-				if !errors.Is(err, syscall.EIO) || !errors.Is(err, tree.ErrCorrupt) || !strings.Contains(err.Error(), "area 0, entry 18: chunk 77 of the origin is in chunk 5000") {
+				if !errors.Is(err, syscall.EIO) || !errors.Is(err, tree.ErrCorrupt) ||
+					!strings.Contains(err.Error(), "area 0, entry 18: chunk 77 of the origin is in chunk 5000") {
 					t.Error(err)
 				}
 			}
@@ -212,7 +213,8 @@ func TestForged(t *testing.T) {
 				t.Error(c.Findings())
 			}
 			want := map[string]string{
-				"dup-old":    "area 0, entry 5 (chunk 0 of the origin in chunk 7 of the COW): area 0, entry 0 is for the same chunk of the origin and wins",
+				"dup-old": "area 0, entry 5 (chunk 0 of the origin in chunk 7 of the COW): area 0, entry 0 is for the same chunk of " +
+					"the origin and wins",
 				"new-beyond": "area 0, entry 18 (chunk 77 of the origin in chunk 5000 of the COW): past the end of the file",
 			}[name]
 			if got := c.Findings()[0]; got.String() != want || got.Severity() != Corruption {

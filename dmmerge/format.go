@@ -59,14 +59,17 @@ func decodeHeader(name string, b []byte) (h Header, fresh bool, err error) {
 		return h, true, nil
 	}
 	if magic != headerMagic {
-		return h, false, tree.Corrupt(name, "header", "the magic number is %#08x, not that of a snapshot; the kernel refuses it (-ENXIO, Invalid or corrupt snapshot)", magic)
+		return h, false, tree.Corrupt(name, "header",
+			"the magic number is %#08x, not that of a snapshot; the kernel refuses it (-ENXIO, Invalid or corrupt snapshot)", magic)
 	}
-	h = Header{Valid: binary.LittleEndian.Uint32(b[4:]), Version: binary.LittleEndian.Uint32(b[8:]), ChunkSectors: binary.LittleEndian.Uint32(b[12:])}
+	h = Header{Valid: binary.LittleEndian.Uint32(b[4:]), Version: binary.LittleEndian.Uint32(b[8:]),
+		ChunkSectors: binary.LittleEndian.Uint32(b[12:])}
 	if err := checkChunk(h.ChunkSectors); err != nil {
 		return h, false, tree.Corrupt(name, "header", "chunk size of %d sectors; the kernel refuses it (-EINVAL, %v)", h.ChunkSectors, err)
 	}
 	if h.Version != headerVersion {
-		return h, false, tree.Unsupported(name, "header", "version %d; the kernel refuses it (-EINVAL, unable to handle snapshot disk version %d)", h.Version, int32(h.Version))
+		return h, false, tree.Unsupported(name, "header",
+			"version %d; the kernel refuses it (-EINVAL, unable to handle snapshot disk version %d)", h.Version, int32(h.Version))
 	}
 	return h, false, nil
 }

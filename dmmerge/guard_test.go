@@ -90,7 +90,8 @@ func TestBoundary(t *testing.T) {
 	t.Parallel()
 	for _, sectors := range []uint32{1, 8, 32} {
 		g := newGeometry(sectors)
-		for _, batch := range []int64{1, g.bytes - 1, g.bytes, g.bytes + 1, 7 * g.bytes, int64(g.epa) * g.bytes, 5 * int64(g.epa) * g.bytes / 2} {
+		for _, batch := range []int64{1, g.bytes - 1, g.bytes, g.bytes + 1, 7 * g.bytes, int64(g.epa) * g.bytes,
+			5 * int64(g.epa) * g.bytes / 2} {
 			m := &inPlace{d: &Device{cow: &COW{geo: g}}, o: InPlaceOptions{Batch: batch}}
 			last := uint64(0)
 			leaves := uint64((batch + g.bytes - 1) / g.bytes)

@@ -49,7 +49,8 @@ type InPlaceResult struct {
 // Before anything is written it refuses, as tree.ErrCorrupt, a COW that is
 // invalid or unloadable, one with corrupt entries, and entries past the end of
 // the origin; whether it is the right origin, Device.CheckBase tells.
-func MergeInPlace(ctx context.Context, origin Store, originSize int64, cow Store, cowSize int64, name string, o InPlaceOptions) (InPlaceResult, error) {
+func MergeInPlace(ctx context.Context, origin Store, originSize int64, cow Store, cowSize int64, name string,
+	o InPlaceOptions) (InPlaceResult, error) {
 	var res InPlaceResult
 	c, err := Open(cow, cowSize, name)
 	if err != nil || c.state == New {

@@ -91,7 +91,8 @@ func TestMergeToFile(t *testing.T) {
 			t.Error("other bytes than the kernel's", err)
 		}
 		var st syscall.Stat_t
-		if err := syscall.Stat(filepath.Join(dir, "out"), &st); err != nil || holes && st.Blocks*512 > 60<<20 && bytes.Count(truth, make([]byte, 4096)) > 4000 {
+		if err := syscall.Stat(filepath.Join(dir, "out"), &st); err != nil || holes && st.Blocks*512 > 60<<20 &&
+			bytes.Count(truth, make([]byte, 4096)) > 4000 {
 			t.Errorf("%d blocks, %v", st.Blocks, err)
 		}
 	}
@@ -100,7 +101,8 @@ func TestMergeToFile(t *testing.T) {
 func TestMergeToEnds(t *testing.T) {
 	t.Parallel()
 	d := over(t, image(t, "forged/new-beyond"), make([]byte, 1<<20))
-	if _, err := MergeTo(t.Context(), &memory{}, d, MergeOptions{}); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "area 0, entry 18") {
+	if _, err := MergeTo(t.Context(), &memory{}, d, MergeOptions{}); !errors.Is(err, syscall.EIO) ||
+		!strings.Contains(err.Error(), "area 0, entry 18") {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -219,7 +221,8 @@ func TestHeaderVerdicts(t *testing.T) {
 			if err != nil || got.State() != c.state {
 				t.Errorf("% x: %v", c.cow[:16], err)
 			}
-		} else if err == nil || !strings.Contains(err.Error(), c.err) || !errors.Is(err, tree.ErrCorrupt) && !errors.Is(err, tree.ErrUnsupported) {
+		} else if err == nil || !strings.Contains(err.Error(), c.err) || !errors.Is(err, tree.ErrCorrupt) &&
+			!errors.Is(err, tree.ErrUnsupported) {
 			t.Errorf("%v, not %s", err, c.err)
 		}
 	}
@@ -243,7 +246,8 @@ func TestFullLastArea(t *testing.T) {
 	fill(cow, 1024, rand.New(rand.NewPCG(1, 1)))
 	d := over(t, cow, make([]byte, 40*512))
 	c := d.COW()
-	if c.State() != Unloadable || c.Exceptions() != 32 || c.Status().String() != "refused (-EIO)" || len(c.Findings()) != 1 || c.Findings()[0].Severity() != Warning {
+	if c.State() != Unloadable || c.Exceptions() != 32 || c.Status().String() != "refused (-EIO)" || len(c.Findings()) != 1 ||
+		c.Findings()[0].Severity() != Warning {
 		t.Errorf("%v, %v", c.State(), c.Findings())
 	}
 	if got := readAll(t, d); !bytes.Equal(got[:32*512], cow[1024:]) {
@@ -279,7 +283,8 @@ func TestStaleTailInHoles(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, c.Findings(), err)
 		}
 	}
-	if got := want.String(); got != "area 0, entry 131067 and 2 after it: 3 entries stand behind the end of the list; the kernel's next write would bring them back" {
+	if got := want.String(); got != "area 0, entry 131067 and 2 after it: 3 entries stand behind the end of the list; the kernel's next "+
+		"write would bring them back" {
 		t.Error(got)
 	}
 	none := forge(cs, 3*cs*512, [][2]uint64{{1, 2}})

@@ -97,7 +97,8 @@ func open(r io.ReaderAt, size int64, name string, chunk uint32) (*COW, error) {
 	}
 	c.geo = newGeometry(h.ChunkSectors)
 	if c.geo.chunks(size) < 2 {
-		return nil, tree.Corrupt(name, "area 0", "past the end of the file, which has %d bytes and chunks of %d; the kernel refuses it (-EIO)", size, c.geo.bytes)
+		return nil, tree.Corrupt(name, "area 0",
+			"past the end of the file, which has %d bytes and chunks of %d; the kernel refuses it (-EIO)", size, c.geo.bytes)
 	}
 	if err := c.scan(); err != nil {
 		return nil, err

@@ -180,7 +180,8 @@ func compareDevice(t *testing.T, rnd *rand.Rand, d *Device, k *kernel) {
 						break
 					}
 				}
-				if n != max(0, end-off) || n > 0 && !bytes.Equal(p[:n], want[off:off+n]) || (err == nil) != (n == len(p) && off+n <= size && off < size) {
+				if n != max(0, end-off) || n > 0 && !bytes.Equal(p[:n], want[off:off+n]) || (err == nil) != (n == len(p) && off+n <= size &&
+					off < size) {
 					t.Errorf("%d bytes at %d of %d: %d, %v", len(p), off, size, n, err)
 				}
 			}

@@ -180,7 +180,8 @@ func Recover(ctx context.Context, in io.ReaderAt, size int64, name string, out R
 	if err := out.Truncate(rep.Size); err != nil {
 		return nil, err
 	}
-	s := salvage{ctx: ctx, c: c, rep: rep, w: newWriter(out, c.geo), buf: make([]byte, max(copyBytes/c.geo.bytes, 1)*min(c.geo.bytes, copyBytes)), o: o}
+	s := salvage{ctx: ctx, c: c, rep: rep, w: newWriter(out, c.geo),
+		buf: make([]byte, max(copyBytes/c.geo.bytes, 1)*min(c.geo.bytes, copyBytes)), o: o}
 	for _, r := range c.runs {
 		c.sort(r, func(part run, why string) {
 			if why == "" && err == nil {
@@ -296,7 +297,8 @@ func Activate(s Resizable, size int64, name string) (GrowResult, error) {
 		}
 	}
 	if st := c.Status(); st.Full && c.state == Invalid {
-		return GrowResult{}, tree.Corrupt(name, "header", "it is marked invalid and full (%d of %d sectors): its next write would invalidate it again", st.Allocated, st.Total)
+		return GrowResult{}, tree.Corrupt(name, "header",
+			"it is marked invalid and full (%d of %d sectors): its next write would invalidate it again", st.Allocated, st.Total)
 	}
 	return grow(c, s, size)
 }

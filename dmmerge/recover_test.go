@@ -77,11 +77,13 @@ func TestRecover(t *testing.T) {
 				t.Fatalf("%d: sector %d, lost: %v, shows something else", i, s, lost)
 			}
 		}
-		if sound := i%4 == 0 && rep.State == Valid && len(rep.Conditions) == 0; sound != (rep.Sound() && i%4 == 0) || sound && len(rep.Lost) > 0 {
+		if sound := i%4 == 0 && rep.State == Valid && len(rep.Conditions) == 0; sound != (rep.Sound() && i%4 == 0) || sound &&
+			len(rep.Lost) > 0 {
 			t.Fatalf("%d: %+v", i, rep)
 		}
 	}
-	for _, c := range []Condition{Invalidated, Overflowed, Truncated, HasPastEnd, HasStale, HasDuplicate, HasShared, HasMetadata, HasOutside, TrapSize} {
+	for _, c := range []Condition{Invalidated, Overflowed, Truncated, HasPastEnd, HasStale, HasDuplicate, HasShared, HasMetadata,
+		HasOutside, TrapSize} {
 		if seen[c] < 2 {
 			t.Errorf("%s: met only %d times", c, seen[c])
 		}
@@ -106,7 +108,8 @@ func TestRecoverMediumError(t *testing.T) {
 	t.Parallel()
 	cow, origin := image(t, "p8-multi/cow"), image(t, "p8-multi/origin")
 	out := &memory{}
-	rep, err := Recover(t.Context(), badReader{bytes.NewReader(cow), 100 * 4096, 100*4096 + 1}, int64(len(cow)), "cow", out, RecoverOptions{})
+	rep, err := Recover(t.Context(), badReader{bytes.NewReader(cow), 100 * 4096, 100*4096 + 1}, int64(len(cow)), "cow", out,
+		RecoverOptions{})
 	if err != nil || rep.LostChunks != 1 || len(rep.Lost) != 1 || rep.Saved != 699 || !slices.Contains(rep.Conditions, Unreadable) {
 		t.Fatalf("%+v, %v", rep, err)
 	}
@@ -117,7 +120,8 @@ func TestRecoverMediumError(t *testing.T) {
 		t.Error("more than the chunk is lost")
 	}
 	for name, r := range map[string][2]int64{"header": {0, 1}, "area 1": {258 * 4096, 258*4096 + 1}} {
-		if _, err := Recover(t.Context(), badReader{bytes.NewReader(cow), r[0], r[1]}, int64(len(cow)), "cow", out, RecoverOptions{}); err == nil || !strings.Contains(err.Error(), name+": medium error") {
+		if _, err := Recover(t.Context(), badReader{bytes.NewReader(cow), r[0], r[1]}, int64(len(cow)), "cow", out,
+			RecoverOptions{}); err == nil || !strings.Contains(err.Error(), name+": medium error") {
 			t.Error(name, err)
 		}
 	}
@@ -178,10 +182,12 @@ func TestRecoverSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := &memory{}
-	if _, err = Recover(t.Context(), bytes.NewReader(cow), int64(len(cow)), "cow", out, RecoverOptions{Size: bad.Next}); err != nil || int64(len(out.b)) != bad.Next {
+	if _, err = Recover(t.Context(), bytes.NewReader(cow), int64(len(cow)), "cow", out, RecoverOptions{Size: bad.Next}); err != nil ||
+		int64(len(out.b)) != bad.Next {
 		t.Fatal(err)
 	}
-	if _, err = Recover(t.Context(), bytes.NewReader(cow), int64(len(cow)), "cow", &memory{fail: 3}, RecoverOptions{}); !errors.Is(err, errWrite) {
+	if _, err = Recover(t.Context(), bytes.NewReader(cow), int64(len(cow)), "cow", &memory{fail: 3}, RecoverOptions{}); !errors.Is(err,
+		errWrite) {
 		t.Error(err)
 	}
 }
@@ -197,14 +203,16 @@ func TestActivate(t *testing.T) {
 	}
 	full := image(t, "po8-overflow/cow")
 	full[4] = 0
-	if _, err := Activate(&memory{b: full}, int64(len(full)), "cow"); err == nil || !strings.Contains(err.Error(), "invalid and full (2048 of 2048 sectors)") {
+	if _, err := Activate(&memory{b: full}, int64(len(full)), "cow"); err == nil ||
+		!strings.Contains(err.Error(), "invalid and full (2048 of 2048 sectors)") {
 		t.Error(err)
 	}
 	m = &memory{b: full}
 	if res, err := Grow(m, int64(len(full)), 2<<20, "cow"); err != nil || !res.Activated {
 		t.Error(res, err)
 	}
-	if got := sum(shows(t, m.b, image(t, "po8-overflow/origin"))); got != "e4ceb126538c7eb459e1df21f0c5f7d9ebe938d6045e84f21f27286b78bcf885" {
+	if got := sum(shows(t, m.b, image(t,
+		"po8-overflow/origin"))); got != "e4ceb126538c7eb459e1df21f0c5f7d9ebe938d6045e84f21f27286b78bcf885" {
 		t.Error(got)
 	}
 	for _, name := range []string{"forged/dup-old", "forged/new-beyond"} {
@@ -302,7 +310,8 @@ func TestRepack(t *testing.T) {
 				}
 			}
 		}
-		if c.Chunks() != res.Kept || res.Size != int64(len(out.b)) || len(c.Findings()) > 0 || CheckSize(res.Size, uint32(ncs)) != nil || ncs == cs && res.Before != res.Kept+res.Free+res.Equal {
+		if c.Chunks() != res.Kept || res.Size != int64(len(out.b)) || len(c.Findings()) > 0 || CheckSize(res.Size, uint32(ncs)) != nil ||
+			ncs == cs && res.Before != res.Kept+res.Free+res.Equal {
 			t.Fatalf("%d: %+v, %v", i, res, c.Findings())
 		}
 		equal, freed = equal+res.Equal, freed+res.Free
@@ -339,7 +348,8 @@ func TestRepackErrors(t *testing.T) {
 	if _, err := Repack(t.Context(), d, &memory{fail: 2}, RepackOptions{}); !errors.Is(err, errWrite) {
 		t.Error(err)
 	}
-	if _, err := Repack(t.Context(), over(t, image(t, "forged/new-beyond"), image(t, "p8-few/origin")), &memory{}, RepackOptions{}); !errors.Is(err, tree.ErrCorrupt) {
+	if _, err := Repack(t.Context(), over(t, image(t, "forged/new-beyond"), image(t, "p8-few/origin")), &memory{},
+		RepackOptions{}); !errors.Is(err, tree.ErrCorrupt) {
 		t.Error(err)
 	}
 }
@@ -359,7 +369,8 @@ func TestCreate(t *testing.T) {
 		lives(t, rand.New(rand.NewPCG(1, 1)), m.b, make([]byte, 1<<20))
 	}
 	var bad *SizeError
-	if err := Create(&memory{}, 258*4096, 0); !errors.As(err, &bad) || bad.Next != 259*4096 || !strings.Contains(err.Error(), "next good size is 1060864") {
+	if err := Create(&memory{}, 258*4096, 0); !errors.As(err, &bad) || bad.Next != 259*4096 ||
+		!strings.Contains(err.Error(), "next good size is 1060864") {
 		t.Error(err)
 	}
 	if err := Create(&memory{}, 4096, 8); !errors.As(err, &bad) || bad.Next != 3*4096 {
@@ -381,7 +392,8 @@ func TestResetForce(t *testing.T) {
 	if _, err := Reset(m, 1<<20, "cow", ResetOptions{}); !errors.Is(err, tree.ErrCorrupt) || m.writes != 0 {
 		t.Error(err)
 	}
-	if kept, err := Reset(m, 1<<20, "cow", ResetOptions{Force: true, KeepChunk: true}); err != nil || kept != DefaultChunkSectors || openBytes(t, m.b).State() != Valid {
+	if kept, err := Reset(m, 1<<20, "cow", ResetOptions{Force: true, KeepChunk: true}); err != nil || kept != DefaultChunkSectors ||
+		openBytes(t, m.b).State() != Valid {
 		t.Error(kept, err)
 	}
 	m = &memory{b: bytes.Repeat([]byte{7}, 1<<20)}

@@ -100,11 +100,15 @@ func TestDamagedStructure(t *testing.T) {
 	}{
 		{"magic", func(e *edit) { sb(e)[ondisk.SBMagic]++ }, tree.ErrCorrupt, "no ext2, ext3 or ext4"},
 		{"revision", func(e *edit) { sb(e)[ondisk.SBRevLevel] = 2 }, tree.ErrUnsupported, "revision 2"},
-		{"compression", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatCompression }, tree.ErrUnsupported, "feature compression "},
-		{"journal device", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatJournalDev }, tree.ErrUnsupported, "feature journal_dev "},
-		{"dirdata", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat+1] |= ondisk.IncompatDirData >> 8 }, tree.ErrUnsupported, "feature dirdata "},
+		{"compression", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatCompression }, tree.ErrUnsupported,
+			"feature compression "},
+		{"journal device", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatJournalDev }, tree.ErrUnsupported,
+			"feature journal_dev "},
+		{"dirdata", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat+1] |= ondisk.IncompatDirData >> 8 }, tree.ErrUnsupported,
+			"feature dirdata "},
 		{"unknown", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat+3] |= 0x80 }, tree.ErrUnsupported, "feature incompat 0x80000000 "},
-		{"recovery without a journal", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatRecover }, tree.ErrCorrupt, "no journal"},
+		{"recovery without a journal", func(e *edit) { sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatRecover }, tree.ErrCorrupt,
+			"no journal"},
 		{"external journal", func(e *edit) {
 			sb(e)[ondisk.SBFeatureIncompat] |= ondisk.IncompatRecover
 			sb(e)[ondisk.SBFeatureCompat] |= ondisk.CompatHasJournal
@@ -122,38 +126,54 @@ func TestDamagedStructure(t *testing.T) {
 		}, tree.ErrCorrupt, "group 0: bitmaps in"},
 		{"truncated", func(e *edit) { e.img = e.img[:len(e.img)/2] }, tree.ErrCorrupt, "the image has only"},
 
-		{"record length", func(e *edit) { le.PutUint16(e.entry(e.lookup("upper"), "bin")[ondisk.DERecLen:], 0) }, tree.ErrCorrupt, "length of 0 bytes"},
-		{"record past the block", func(e *edit) { le.PutUint16(e.entry(e.lookup("upper"), "bin")[ondisk.DERecLen:], 8192) }, tree.ErrCorrupt, "are left"},
+		{"record length", func(e *edit) { le.PutUint16(e.entry(e.lookup("upper"), "bin")[ondisk.DERecLen:], 0) }, tree.ErrCorrupt,
+			"length of 0 bytes"},
+		{"record past the block", func(e *edit) { le.PutUint16(e.entry(e.lookup("upper"), "bin")[ondisk.DERecLen:], 8192) },
+			tree.ErrCorrupt, "are left"},
 		{"name length", func(e *edit) { e.entry(e.lookup("upper"), "bin")[ondisk.DENameLen] = 200 }, tree.ErrCorrupt, "name of 200 bytes"},
 		{"slash", func(e *edit) { e.entry(e.lookup("upper"), "bin")[ondisk.DEName] = '/' }, tree.ErrCorrupt, "slash"},
 		{"entry's inode", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), 1<<30) }, tree.ErrCorrupt, "inode 1073741824"},
 		{"unused inode", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), e.fs.geo.inodes) }, tree.ErrCorrupt, "deleted"},
-		{"reserved inode", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), ondisk.InoResize) }, tree.ErrCorrupt, "inode 7: the file system's own"},
-		{"same name", func(e *edit) { copy(e.entry(e.lookup("upper"), "bin")[ondisk.DEName:], "etc") }, tree.ErrCorrupt, `"etc" stands there twice`},
+		{"reserved inode", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), ondisk.InoResize) }, tree.ErrCorrupt,
+			"inode 7: the file system's own"},
+		{"same name", func(e *edit) { copy(e.entry(e.lookup("upper"), "bin")[ondisk.DEName:], "etc") }, tree.ErrCorrupt,
+			`"etc" stands there twice`},
 		{"same directory twice", func(e *edit) {
 			le.PutUint32(e.entry(e.lookup("upper"), "bin"), e.lookup("upper/etc").number)
 		}, tree.ErrCorrupt, "stands there twice"},
-		{"loop", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), e.lookup("upper").number) }, tree.ErrCorrupt, "its parent is inode"},
-		{"root in a directory", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), ondisk.InoRoot) }, tree.ErrCorrupt, "the file system's own"},
+		{"loop", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), e.lookup("upper").number) }, tree.ErrCorrupt,
+			"its parent is inode"},
+		{"root in a directory", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper"), "bin"), ondisk.InoRoot) }, tree.ErrCorrupt,
+			"the file system's own"},
 		{"parent", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper/bin"), ".."), 11) }, tree.ErrCorrupt, "its parent is inode 11"},
 		{"self", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper/bin"), "."), 11) }, tree.ErrCorrupt, `"." at 0 is inode 11`},
 		{"no parent", func(e *edit) { le.PutUint32(e.entry(e.lookup("upper/bin"), ".."), 0) }, tree.ErrCorrupt, "is missing"},
 		{"directory size", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InSizeLo]++ }, tree.ErrCorrupt, "directory of 1025 bytes"},
-		{"directory hole", func(e *edit) { clear(e.raw(e.lookup("upper/bin"))[ondisk.InBlock:][:4]) }, tree.ErrCorrupt, "directory block 0"},
+		{"directory hole", func(e *edit) { clear(e.raw(e.lookup("upper/bin"))[ondisk.InBlock:][:4]) }, tree.ErrCorrupt,
+			"directory block 0"},
 		{"huge directory", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InSizeLo+3] = 0x70 }, tree.ErrCorrupt, "directory of"},
 
 		{"mode", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InMode+1] = 0 }, tree.ErrCorrupt, "of no file type"},
 		{"size", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InSizeHi+3] = 0xFF }, tree.ErrCorrupt, "bytes"},
-		{"pointer", func(e *edit) { le.PutUint32(e.raw(e.lookup("upper/bin/t00"))[ondisk.InBlock:], 1<<30) }, tree.ErrCorrupt, "outside of the file system"},
-		{"block of attributes", func(e *edit) { le.PutUint32(e.raw(e.lookup("upper/bin/t00"))[ondisk.InFileACLLo:], 3) }, tree.ErrCorrupt, "attribute block 3: magic"},
-		{"extra size", func(e *edit) { le.PutUint16(e.raw(e.lookup("upper/bin/t00"))[ondisk.InExtraIsize:], 200) }, tree.ErrCorrupt, "extra size of 200"},
-		{"no extents", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+2] |= ondisk.FlExtents >> 16 }, tree.ErrCorrupt, "root of the extent tree: magic"},
-		{"no inline data", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+3] |= ondisk.FlInlineData >> 24 }, tree.ErrCorrupt, "system.data"},
-		{"attribute inode", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+2] |= ondisk.FlEAInode >> 16 }, tree.ErrCorrupt, "holds an attribute"},
+		{"pointer", func(e *edit) { le.PutUint32(e.raw(e.lookup("upper/bin/t00"))[ondisk.InBlock:], 1<<30) }, tree.ErrCorrupt,
+			"outside of the file system"},
+		{"block of attributes", func(e *edit) { le.PutUint32(e.raw(e.lookup("upper/bin/t00"))[ondisk.InFileACLLo:], 3) }, tree.ErrCorrupt,
+			"attribute block 3: magic"},
+		{"extra size", func(e *edit) { le.PutUint16(e.raw(e.lookup("upper/bin/t00"))[ondisk.InExtraIsize:], 200) }, tree.ErrCorrupt,
+			"extra size of 200"},
+		{"no extents", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+2] |= ondisk.FlExtents >> 16 }, tree.ErrCorrupt,
+			"root of the extent tree: magic"},
+		{"no inline data", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+3] |= ondisk.FlInlineData >> 24 },
+			tree.ErrCorrupt, "system.data"},
+		{"attribute inode", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+2] |= ondisk.FlEAInode >> 16 }, tree.ErrCorrupt,
+			"holds an attribute"},
 
-		{"encrypted directory", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InFlags+1] |= ondisk.FlEncrypt >> 8 }, tree.ErrUnsupported, "the directory is encrypted"},
-		{"encrypted file", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+1] |= ondisk.FlEncrypt >> 8 }, tree.ErrUnsupported, "the file is encrypted"},
-		{"casefold", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InFlags+3] |= ondisk.FlCasefold >> 24 }, tree.ErrUnsupported, "casefold"},
+		{"encrypted directory", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InFlags+1] |= ondisk.FlEncrypt >> 8 },
+			tree.ErrUnsupported, "the directory is encrypted"},
+		{"encrypted file", func(e *edit) { e.raw(e.lookup("upper/bin/t00"))[ondisk.InFlags+1] |= ondisk.FlEncrypt >> 8 },
+			tree.ErrUnsupported, "the file is encrypted"},
+		{"casefold", func(e *edit) { e.raw(e.lookup("upper/bin"))[ondisk.InFlags+3] |= ondisk.FlCasefold >> 24 }, tree.ErrUnsupported,
+			"casefold"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -218,7 +238,8 @@ func metadataBlocks(t *testing.T, fs *FS) (out [][2]int64) {
 	bs := fs.geo.blockSize
 	add := func(block uint64) { out = append(out, [2]int64{int64(block) * bs, bs}) }
 	// Bytes that no walk reads are not listed, so that most flips matter.
-	out = append(out, [2]int64{ondisk.SuperblockOffset, ondisk.SuperblockSize}, [2]int64{int64(fs.geo.descBlock(0)) * bs, int64(fs.geo.descSize)})
+	out = append(out, [2]int64{ondisk.SuperblockOffset, ondisk.SuperblockSize}, [2]int64{int64(fs.geo.descBlock(0)) * bs,
+		int64(fs.geo.descSize)})
 	g, err := fs.group(0)
 	if err != nil {
 		t.Fatal(err)

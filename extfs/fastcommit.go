@@ -74,7 +74,8 @@ func (s *fastCommitScan) block(p []byte) (more bool, err error) {
 		kind, length := ondisk.LE16(p, at), int(ondisk.LE16(p, at+2))
 		if length > len(p)-at-ondisk.FCTagSize || !fastCommitLength(kind, length) {
 			if kind > ondisk.FCHead && s.valid == 0 {
-				return false, tree.Unsupported(s.j.fs.name, "journal", "fast commit with the unknown tag %d is to be replayed; run e2fsck first", kind)
+				return false, tree.Unsupported(s.j.fs.name, "journal",
+					"fast commit with the unknown tag %d is to be replayed; run e2fsck first", kind)
 			}
 			return end("tag %d of %d bytes", kind, length)
 		}

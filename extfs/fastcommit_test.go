@@ -118,7 +118,8 @@ func TestFastCommit(t *testing.T) {
 				fs := openImage(t, copied)
 				commits += min(1, fs.Info().Journal.FastCommits)
 				// Fast commits cannot be put into their place.
-				if _, err := fs.Recovered(); (err == nil) != (fs.Info().Journal.FastCommits == 0) || err != nil && !errors.Is(err, tree.ErrUnsupported) {
+				if _, err := fs.Recovered(); (err == nil) != (fs.Info().Journal.FastCommits == 0) || err != nil &&
+					!errors.Is(err, tree.ErrUnsupported) {
 					t.Errorf("%d fast commits, and then %v", fs.Info().Journal.FastCommits, err)
 				} else if err == nil && recovered == nil {
 					recovered = fs

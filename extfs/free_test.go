@@ -22,7 +22,8 @@ func freeRanges(t testing.TB, fs *FS) (out []ByteRange) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Length <= 0 || r.Start < last || r.Start == last && last > 0 || r.Start < 1024 || r.End() > int64(fs.geo.blocks)<<fs.geo.blockBits {
+		if r.Length <= 0 || r.Start < last || r.Start == last && last > 0 || r.Start < 1024 ||
+			r.End() > int64(fs.geo.blocks)<<fs.geo.blockBits {
 			t.Fatalf("%+v after %d", r, last)
 		}
 		last = r.End()
@@ -202,7 +203,8 @@ func TestFreeRangesTrust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text, block := range map[string]uint64{"block bitmap": g.blockBitmap, "inode bitmap": g.inodeBitmap, "inode table": g.inodeTable + 3, "the journal": journal} {
+	for text, block := range map[string]uint64{"block bitmap": g.blockBitmap, "inode bitmap": g.inodeBitmap, "inode table": g.inodeTable +
+		3, "the journal": journal} {
 		img := copyImage(t, ext4)
 		systest.Run(t, "debugfs", "-w", "-R", "freeb "+strconv.FormatUint(block, 10), img)
 		expect(text, img, tree.ErrCorrupt, text)

@@ -97,14 +97,19 @@ var journalCases = []struct {
 }{
 	{"ext3", 1024, []string{"-t", "ext3", "-b", "1024", "-J", "size=1"}, "data=ordered", 0, ""},
 	{"ext3-data", 4096, []string{"-t", "ext3", "-b", "4096", "-J", "size=4"}, "data=journal", 0, ""},
-	{"csum-v1", 4096, []string{"-t", "ext4", "-b", "4096", "-J", "size=4", "-O", "^metadata_csum,^64bit"}, "journal_checksum", 0, "journal_checksum"},
-	{"csum-v1-async", 2048, []string{"-t", "ext4", "-b", "2048", "-J", "size=2", "-O", "^metadata_csum,^64bit"}, "journal_async_commit,data=writeback", 0, "journal_async_commit"},
+	{"csum-v1", 4096, []string{"-t", "ext4", "-b", "4096", "-J", "size=4", "-O", "^metadata_csum,^64bit"}, "journal_checksum", 0,
+		"journal_checksum"},
+	{"csum-v1-async", 2048, []string{"-t", "ext4", "-b", "2048", "-J", "size=2", "-O", "^metadata_csum,^64bit"},
+		"journal_async_commit,data=writeback", 0, "journal_async_commit"},
 	{"csum-v3", 4096, []string{"-t", "ext4", "-b", "4096", "-J", "size=4"}, "", 0, "journal_checksum_v3"},
-	{"csum-v3-wrap", 1024, []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "64bit"}, "data=journal", 0xFFFFFFF8, "journal_checksum_v3"},
-	{"csum-v3-async", 4096, []string{"-t", "ext4", "-b", "4096", "-J", "size=4"}, "journal_async_commit,data=writeback", 0, "journal_async_commit"},
+	{"csum-v3-wrap", 1024, []string{"-t", "ext4", "-b", "1024", "-J", "size=1", "-O", "64bit"}, "data=journal", 0xFFFFFFF8,
+		"journal_checksum_v3"},
+	{"csum-v3-async", 4096, []string{"-t", "ext4", "-b", "4096", "-J", "size=4"}, "journal_async_commit,data=writeback", 0,
+		"journal_async_commit"},
 	{"no-64bit", 4096, []string{"-t", "ext4", "-b", "4096", "-J", "size=4", "-O", "^64bit"}, "data=journal", 0, "journal_checksum_v3"},
 	{"orphan-file", 4096, []string{"-t", "ext4", "-b", "4096", "-J", "size=4", "-O", "orphan_file"}, "", 0, "journal_checksum_v3"},
-	{"indirect-journal", 1024, []string{"-t", "ext4", "-b", "1024", "-J", "size=2", "-O", "^extent,^64bit,^metadata_csum"}, "nodelalloc", 0xFFFFFFF0, ""},
+	{"indirect-journal", 1024, []string{"-t", "ext4", "-b", "1024", "-J", "size=2", "-O", "^extent,^64bit,^metadata_csum"}, "nodelalloc",
+		0xFFFFFFF0, ""},
 }
 
 // TestJournal copies file systems while they are mounted and compares what the

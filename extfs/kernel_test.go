@@ -156,7 +156,8 @@ func (f *filler) ok(err error) {
 // maybe passes over what this file system cannot hold.
 func (f *filler) maybe(err error) {
 	f.t.Helper()
-	if err != nil && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.E2BIG) && !errors.Is(err, unix.ERANGE) && !errors.Is(err, unix.EFBIG) {
+	if err != nil && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.E2BIG) &&
+		!errors.Is(err, unix.ERANGE) && !errors.Is(err, unix.EFBIG) {
 		f.t.Fatal(err)
 	}
 }
@@ -189,14 +190,16 @@ func (f *filler) all() {
 
 func (f *filler) names() {
 	f.ok(os.Mkdir(f.path("names"), 0o755))
-	for _, n := range []string{strings.Repeat("n", 255), "new\nline", "back\\slash", " ", "-", "\xff\xfe", "\x80", "\x01", "ä€😀", ".hidden", "..."} {
+	for _, n := range []string{strings.Repeat("n", 255), "new\nline", "back\\slash", " ", "-", "\xff\xfe", "\x80", "\x01", "ä€😀", ".hidden",
+		"..."} {
 		f.write("names/"+n, []byte(n))
 	}
 }
 
 func (f *filler) contents() {
 	f.ok(os.Mkdir(f.path("sizes"), 0o755))
-	for _, n := range []int{0, 1, 3, 59, 60, 61, 63, 64, 100, 127, 128, 130, 150, 156, 160, 161, 200, 600, 700, 1023, 1024, 1025, 4095, 4096, 4097, 70000} {
+	for _, n := range []int{0, 1, 3, 59, 60, 61, 63, 64, 100, 127, 128, 130, 150, 156, 160, 161, 200, 600, 700, 1023, 1024, 1025, 4095,
+		4096, 4097, 70000} {
 		f.write(fmt.Sprintf("sizes/%d", n), f.bytes(n))
 	}
 	f.ok(os.Truncate(f.write("sizes/grown", []byte("abc")), 100))
@@ -285,7 +288,8 @@ func posixACL(entries ...[3]uint32) []byte {
 func (f *filler) attributes() {
 	f.ok(os.Mkdir(f.path("xattr"), 0o755))
 	none := uint32(ondisk.ACLUndefinedID)
-	acl := posixACL([3]uint32{ondisk.ACLUserObj, 7, none}, [3]uint32{ondisk.ACLUser, 5, 1000}, [3]uint32{ondisk.ACLUser, 4, 100000}, [3]uint32{ondisk.ACLGroupObj, 4, none},
+	acl := posixACL([3]uint32{ondisk.ACLUserObj, 7, none}, [3]uint32{ondisk.ACLUser, 5, 1000}, [3]uint32{ondisk.ACLUser, 4, 100000},
+		[3]uint32{ondisk.ACLGroupObj, 4, none},
 		[3]uint32{ondisk.ACLGroup, 6, 27}, [3]uint32{ondisk.ACLMask, 7, none}, [3]uint32{ondisk.ACLOther, 0, none})
 	caps := []byte{1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 	set := func(path, name string, value []byte) { f.maybe(unix.Lsetxattr(path, name, value, 0)) }
@@ -393,7 +397,8 @@ var kernelCases = []struct {
 	{"ext4-inline-nocsum", 48, 4096, 500, []string{"-t", "ext4", "-b", "4096", "-I", "512", "-O", "inline_data,^metadata_csum"}, ""},
 	{"ext4-bigalloc", 96, 4096, 300, []string{"-t", "ext4", "-b", "4096", "-C", "16384", "-O", "bigalloc"}, ""},
 	{"ext4-bigalloc-1k", 96, 1024, 300, []string{"-t", "ext4", "-b", "1024", "-C", "8192", "-O", "bigalloc"}, ""},
-	{"ext4-bigalloc-1k-meta-bg", 96, 1024, 100, []string{"-t", "ext4", "-b", "1024", "-C", "8192", "-O", "bigalloc,meta_bg,^resize_inode"}, ""},
+	{"ext4-bigalloc-1k-meta-bg", 96, 1024, 100, []string{"-t", "ext4", "-b", "1024", "-C", "8192", "-O", "bigalloc,meta_bg,^resize_inode"},
+		""},
 	{"ext4-ea-inode", 64, 4096, 300, []string{"-t", "ext4", "-b", "4096", "-O", "ea_inode"}, ""},
 	{"ext4-ea-inode-1k-nocsum", 64, 1024, 300, []string{"-t", "ext4", "-b", "1024", "-O", "ea_inode,^metadata_csum"}, ""},
 	{"ext4-sparse-super2", 64, 1024, 300, []string{"-t", "ext4", "-b", "1024", "-g", "8192", "-O", "sparse_super2,^resize_inode"}, ""},

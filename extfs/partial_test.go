@@ -27,7 +27,8 @@ func TestBadEntry(t *testing.T) {
 	}
 	le.PutUint32(e.entry(e.lookup("upper"), "bin"), fs.geo.inodes) // which is not in use
 	good, bad, err := upper.Readable()
-	if err != nil || len(good) != len(want)-1 || tree.Find(good, "bin") != nil || len(bad) != 1 || bad[0].Name != "bin" || !errors.Is(bad[0].Err, tree.ErrCorrupt) {
+	if err != nil || len(good) != len(want)-1 || tree.Find(good, "bin") != nil || len(bad) != 1 || bad[0].Name != "bin" ||
+		!errors.Is(bad[0].Err, tree.ErrCorrupt) {
 		t.Errorf("%d of %d, %v, %v", len(good), len(want), bad, err)
 	}
 	if kids, err := upper.Children(); kids != nil || !errors.Is(err, tree.ErrCorrupt) {
@@ -74,7 +75,8 @@ func TestLustre(t *testing.T) {
 	}
 	set("mtime", "@"+strconv.FormatUint(owner, 10))
 	set("mtime_extra", "0")
-	if _, err := look(); !errors.Is(err, tree.ErrUnsupported) || errors.Is(err, tree.ErrCorrupt) || !strings.Contains(err.Error(), "Lustre") {
+	if _, err := look(); !errors.Is(err, tree.ErrUnsupported) || errors.Is(err, tree.ErrCorrupt) ||
+		!strings.Contains(err.Error(), "Lustre") {
 		t.Errorf("a back reference: %v", err)
 	}
 }

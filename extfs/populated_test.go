@@ -25,7 +25,8 @@ func TestPopulated(t *testing.T) {
 	f := filler{t: t, dir: source, bs: 4096, files: 1500, small: true, rnd: rand.New(rand.NewPCG(1, 1))}
 	f.all()
 	// What mke2fs -d does not take.
-	for _, p := range []string{"xattr/v3900", "xattr/v9000", "xattr/v65536", "links/sym20-again", "maps/sparse", "maps/unwritten", "maps/all-hole",
+	for _, p := range []string{"xattr/v3900", "xattr/v9000", "xattr/v65536", "links/sym20-again", "maps/sparse", "maps/unwritten",
+		"maps/all-hole",
 		"meta/time5", "meta/time6", "meta/time7", "meta/time8", "meta/time9", "meta/time10"} {
 		f.ok(os.Remove(f.path(p)))
 	}
@@ -147,7 +148,8 @@ func dumpedFree(t *testing.T, img string, cluster int64) string {
 // TestInfo compares the facts of the superblock with dumpe2fs.
 func TestInfo(t *testing.T) {
 	systest.NeedRoot(t, "mke2fs", "dumpe2fs")
-	img := mkfs(t, 64, "-t", "ext4", "-b", "2048", "-I", "512", "-m", "3", "-L", "rootfs", "-M", "/mnt/x", "-U", "12345678-9abc-def0-1234-56789abcdef0",
+	img := mkfs(t, 64, "-t", "ext4", "-b", "2048", "-I", "512", "-m", "3", "-L", "rootfs", "-M", "/mnt/x", "-U",
+		"12345678-9abc-def0-1234-56789abcdef0",
 		"-O", "quota,project,^uninit_bg", "-E", "hash_seed=00112233-4455-6677-8899-aabbccddeeff,stride=4,stripe_width=8")
 	info := openImage(t, img).Info()
 	dump := make(map[string]string)

@@ -146,7 +146,8 @@ func TestConcurrent(t *testing.T) {
 		wg.Go(func() {
 			var out strings.Builder
 			enc := json.NewEncoder(&out)
-			if err := tree.Manifest(t.Context(), root, tree.ManifestOptions{}, func(e tree.Entry) error { return enc.Encode(e) }); err != nil {
+			if err := tree.Manifest(t.Context(), root, tree.ManifestOptions{},
+				func(e tree.Entry) error { return enc.Encode(e) }); err != nil {
 				t.Error(err)
 			}
 			manifests[i] = out.String()

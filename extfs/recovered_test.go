@@ -102,7 +102,8 @@ func readRecovered(t testing.TB, r *Recovered, device []byte) []byte {
 			t.Fatalf("%+v after %d", c, at)
 		}
 		same(at, c.Start)
-		if !r.ChangedIn(c.Start, 1) || !r.ChangedIn(c.End()-1, 100) || c.Start > 0 && !r.ChangedIn(c.Start-1, 2) || r.ChangedIn(c.Start, 0) {
+		if !r.ChangedIn(c.Start, 1) || !r.ChangedIn(c.End()-1, 100) || c.Start > 0 && !r.ChangedIn(c.Start-1, 2) ||
+			r.ChangedIn(c.Start, 0) {
 			t.Errorf("%+v is not said to change", c)
 		}
 		at = c.End()
@@ -166,7 +167,8 @@ func checkRecovered(t testing.TB, img string) {
 // mark of an orphan file that it leaves to a full check.
 func compareRecovered(t testing.TB, fs *FS, got, want []byte) {
 	t.Helper()
-	for _, f := range [][2]int{{ondisk.SBWriteTime, 4}, {ondisk.SBKBytesWritten, 8}, {ondisk.SBChecksum, 4}, {ondisk.SBFreeBlocksLo, 4}, {ondisk.SBFreeInodes, 4}, {ondisk.SBFeatureROCompat + 2, 1}} {
+	for _, f := range [][2]int{{ondisk.SBWriteTime, 4}, {ondisk.SBKBytesWritten, 8}, {ondisk.SBChecksum, 4}, {ondisk.SBFreeBlocksLo, 4},
+		{ondisk.SBFreeInodes, 4}, {ondisk.SBFeatureROCompat + 2, 1}} {
 		clear(got[ondisk.SuperblockOffset+f[0]:][:f[1]])
 		clear(want[ondisk.SuperblockOffset+f[0]:][:f[1]])
 	}
@@ -181,7 +183,8 @@ func compareRecovered(t testing.TB, fs *FS, got, want []byte) {
 		}
 		if got[i] != want[i] {
 			if wrong++; wrong < 20 {
-				t.Errorf("byte %d (%#x of block %d): %#x, e2fsck makes %#x", i, int64(i)%fs.geo.blockSize, int64(i)/fs.geo.blockSize, got[i], want[i])
+				t.Errorf("byte %d (%#x of block %d): %#x, e2fsck makes %#x", i, int64(i)%fs.geo.blockSize, int64(i)/fs.geo.blockSize,
+					got[i], want[i])
 			}
 		}
 	}

@@ -67,7 +67,8 @@ func (w *logWriter) tail(p []byte) {
 // transaction writes revokes, copies and, where it is whole, the commit.
 func (w *logWriter) transaction(r *rand.Rand, revokes []uint64, writes []logged, whole bool) {
 	be := binary.BigEndian
-	v2, v3, wide := w.j.incompat&ondisk.JBDIncompatCsumV2 != 0, w.j.incompat&ondisk.JBDIncompatCsumV3 != 0, w.j.incompat&ondisk.JBDIncompat64Bit != 0
+	v2, v3, wide := w.j.incompat&ondisk.JBDIncompatCsumV2 != 0, w.j.incompat&ondisk.JBDIncompatCsumV3 != 0,
+		w.j.incompat&ondisk.JBDIncompat64Bit != 0
 	sum := ^uint32(0)
 	if len(revokes) > 0 {
 		p, at := w.header(ondisk.JBDRevoke), 16
@@ -256,9 +257,11 @@ func replayModel(t *testing.T, img, want, whole []byte, seed uint64, compat, inc
 		w.transaction(r, revokes, writes, whole)
 	}
 	w.put(make([]byte, bs)) // what was there before ends it
-	binary.LittleEndian.PutUint32(img[ondisk.SuperblockOffset+ondisk.SBFeatureIncompat:], ondisk.LE32(img[ondisk.SuperblockOffset:], ondisk.SBFeatureIncompat)|ondisk.IncompatRecover)
+	binary.LittleEndian.PutUint32(img[ondisk.SuperblockOffset+ondisk.SBFeatureIncompat:], ondisk.LE32(img[ondisk.SuperblockOffset:],
+		ondisk.SBFeatureIncompat)|ondisk.IncompatRecover)
 	if fs.geo.metadataCsum() {
-		binary.LittleEndian.PutUint32(img[ondisk.SuperblockOffset+ondisk.SBChecksum:], ondisk.SuperblockChecksum(img[ondisk.SuperblockOffset:][:ondisk.SuperblockSize]))
+		binary.LittleEndian.PutUint32(img[ondisk.SuperblockOffset+ondisk.SBChecksum:],
+			ondisk.SuperblockChecksum(img[ondisk.SuperblockOffset:][:ondisk.SuperblockSize]))
 	}
 
 	copy(want, img)

@@ -127,7 +127,8 @@ func (fs *FS) xattr(in *inode, e *xattrEntry, place string, total *int) (a tree.
 		return a, false, fs.corrupt(in, "%s: attribute with an empty name after %q", place, prefix)
 	}
 	if *total += int(e.valueSize); *total > xattrTotalLimit || e.valueSize > ondisk.XAMaxValue {
-		return a, false, tree.Unsupported(fs.name, in.place(), "%s: attribute %q of %d bytes is longer than user space can read", place, a.Name, e.valueSize)
+		return a, false, tree.Unsupported(fs.name, in.place(), "%s: attribute %q of %d bytes is longer than user space can read", place,
+			a.Name, e.valueSize)
 	}
 	value := e.value
 	if e.valueInum != 0 {
@@ -266,7 +267,8 @@ func (fs *FS) xattrInodeValue(in *inode, e *xattrEntry, place string) ([]byte, e
 	if hash != ea.atimeRaw && uint32(ea.mtime.Sec) == in.number && ea.generation == in.generation {
 		// As the kernel tells it (fs/ext4/xattr.c, ext4_xattr_inode_iget): where
 		// others have a hash, Lustre has a way back to the owner.
-		return nil, tree.Unsupported(fs.name, in.place(), "%s: attribute %q in inode %d: ea_inode in Lustre's form, with a back reference to the file in place of a hash, is not supported",
+		return nil, tree.Unsupported(fs.name, in.place(), "%s: attribute %q in inode %d: ea_inode in Lustre's form, with a back "+
+			"reference to the file in place of a hash, is not supported",
 			place, e.name, e.valueInum)
 	}
 	if hash != ea.atimeRaw {

@@ -102,7 +102,8 @@ func seenByKdomanski(t *testing.T, dir *kdomanski.File, at string) facts {
 // TestTables: go-diskfs finds the partitions that iso writes, and iso those that
 // it wrote, with the same ids, types, names and flags.
 func TestTables(t *testing.T) {
-	root := dated(tree.NewDir("", 0o755, tree.NewFile("isolinux.bin", 0o644, content(30_000)), tree.NewFile("efi.img", 0o644, content(1<<20))))
+	root := dated(tree.NewDir("", 0o755, tree.NewFile("isolinux.bin", 0o644, content(30_000)),
+		tree.NewFile("efi.img", 0o644, content(1<<20))))
 	boot := []iso.BootImage{{Path: "isolinux.bin", BootInfo: true}, {Path: "efi.img", Platform: 0xef}}
 	for _, c := range []struct {
 		name     string

@@ -62,7 +62,8 @@ func sample() *tree.Node {
 // withLinks is a tree with symlinks as well, which FAT has not.
 func withLinks() *tree.Node {
 	kids, _ := sample().Children()
-	kids = append(slices.Clone(kids), dated(tree.NewSymlink("link", "a/b/c/deep")), dated(tree.NewSymlink("long link", strings.Repeat("x/", 90)+"x")))
+	kids = append(slices.Clone(kids), dated(tree.NewSymlink("link", "a/b/c/deep")),
+		dated(tree.NewSymlink("long link", strings.Repeat("x/", 90)+"x")))
 	root := tree.NewDir("", 0o755, kids...)
 	root.Mtime = stamp
 	return root

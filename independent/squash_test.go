@@ -29,7 +29,8 @@ func TestSquashfs(t *testing.T) {
 		{"xz", codec.XZ, 128 << 10, squash.FlagDuplicates},
 		{"zstd", codec.Zstd, 128 << 10, squash.FlagDuplicates},
 		{"lz4", codec.LZ4, 128 << 10, squash.FlagDuplicates},
-		{"uncompressed", codec.Gzip, 128 << 10, squash.FlagUncompressedData | squash.FlagUncompressedFragments | squash.FlagUncompressedInodes | squash.FlagUncompressedIDs},
+		{"uncompressed", codec.Gzip, 128 << 10,
+			squash.FlagUncompressedData | squash.FlagUncompressedFragments | squash.FlagUncompressedInodes | squash.FlagUncompressedIDs},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plan, err := squash.NewPlan(t.Context(), root, squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(c.codec, c.block),

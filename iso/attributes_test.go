@@ -204,7 +204,8 @@ func TestSections(t *testing.T) {
 		t.Fatalf("%+v, %v", kids, err)
 	}
 	b, err := tree.ReadAll(kids[1], 1<<20)
-	if err != nil || len(b) != 2*2048+5 || b[0] != 'a' || b[2047] != 'a' || b[2048] != 'f' || b[4095] != 'f' || string(b[4096:]) != "bbbbb" {
+	if err != nil || len(b) != 2*2048+5 || b[0] != 'a' || b[2047] != 'a' || b[2048] != 'f' || b[4095] != 'f' ||
+		string(b[4096:]) != "bbbbb" {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
 	if b, err := tree.ReadAll(kids[2], 10); err != nil || string(b) != "ddd" {

@@ -36,7 +36,8 @@ func bootTree(t *testing.T) string {
 	return dir
 }
 
-var isolinuxArgs = []string{"-c", "isolinux/boot.cat", "-b", "isolinux/isolinux.bin", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"}
+var isolinuxArgs = []string{"-c", "isolinux/boot.cat", "-b", "isolinux/isolinux.bin", "-no-emul-boot", "-boot-load-size", "4",
+	"-boot-info-table"}
 
 // bootReport shows a catalogue and a system area in the lines of xorriso's
 // -report_el_torito plain and -report_system_area plain.
@@ -134,13 +135,15 @@ func TestBootReport(t *testing.T) {
 		args []string
 		code MBRCode
 	}{
-		"no boot":         {nil, NoCode},
-		"isolinux":        {isolinuxArgs, NoCode},
-		"isohybrid":       {hybrid, Isohybrid},
-		"isohybrid uefi":  {append(append(hybrid[:len(hybrid):len(hybrid)], efi...), "-isohybrid-gpt-basdat"), Isohybrid},
-		"isohybrid apm":   {append(append(hybrid[:len(hybrid):len(hybrid)], efi...), "-isohybrid-gpt-basdat", "-isohybrid-apm-hfsplus"), Isohybrid},
-		"partition 16":    {append(hybrid[:len(hybrid):len(hybrid)], "-partition_offset", "16"), Isohybrid},
-		"appended gpt":    {append(hybrid[:len(hybrid):len(hybrid)], "-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot", "-append_partition", "2", "0xef", "EFI", "-appended_part_as_gpt", "-partition_offset", "16"), Isohybrid},
+		"no boot":        {nil, NoCode},
+		"isolinux":       {isolinuxArgs, NoCode},
+		"isohybrid":      {hybrid, Isohybrid},
+		"isohybrid uefi": {append(append(hybrid[:len(hybrid):len(hybrid)], efi...), "-isohybrid-gpt-basdat"), Isohybrid},
+		"isohybrid apm": {append(append(hybrid[:len(hybrid):len(hybrid)], efi...), "-isohybrid-gpt-basdat", "-isohybrid-apm-hfsplus"),
+			Isohybrid},
+		"partition 16": {append(hybrid[:len(hybrid):len(hybrid)], "-partition_offset", "16"), Isohybrid},
+		"appended gpt": {append(hybrid[:len(hybrid):len(hybrid)], "-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::",
+			"-no-emul-boot", "-append_partition", "2", "0xef", "EFI", "-appended_part_as_gpt", "-partition_offset", "16"), Isohybrid},
 		"appended mbr":    {append(hybrid[:len(hybrid):len(hybrid)], "-append_partition", "2", "0xef", "EFI"), Isohybrid},
 		"emulated floppy": {[]string{"-b", "efi.img", "-c", "boot.cat"}, NoCode},
 		"grub":            {[]string{"grub-mkrescue"}, GRUB2},
@@ -167,9 +170,12 @@ func TestBootReport(t *testing.T) {
 			}
 			want := map[string]bool{}
 			for line := range strings.Lines(report) {
-				for _, p := range []string{"El Torito boot img", "El Torito catalog", "El Torito cat path", "El Torito img path", "El Torito img opts", "MBR partition ", "GPT disk GUID", "GPT partname local",
-					"GPT partition GUID", "GPT type GUID", "GPT partition flags", "GPT start and size", "APM block size", "APM partition name", "APM partition type", "APM start and size"} {
-					if strings.HasPrefix(line, p) && !strings.HasPrefix(line, "MBR partition table") && !strings.HasPrefix(line, "MBR partition path") {
+				for _, p := range []string{"El Torito boot img", "El Torito catalog", "El Torito cat path", "El Torito img path",
+					"El Torito img opts", "MBR partition ", "GPT disk GUID", "GPT partname local",
+					"GPT partition GUID", "GPT type GUID", "GPT partition flags", "GPT start and size", "APM block size",
+					"APM partition name", "APM partition type", "APM start and size"} {
+					if strings.HasPrefix(line, p) && !strings.HasPrefix(line, "MBR partition table") &&
+						!strings.HasPrefix(line, "MBR partition path") {
 						want[strings.Join(strings.Fields(line), " ")] = true
 					}
 				}
@@ -208,7 +214,8 @@ func TestInfo(t *testing.T) {
 	systest.NeedRoot(t, "xorriso", "genisoimage", "blkid")
 	dir := bootTree(t)
 	file := filepath.Join(systest.MemDir(t), "image.iso")
-	systest.Run(t, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-V", "My Volume", "-A", "APP 1", "-p", "PREP", "-publisher", "PUB", "-volset", "SET", "-sysid", "LINUX",
+	systest.Run(t, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-V", "My Volume", "-A", "APP 1", "-p", "PREP", "-publisher", "PUB",
+		"-volset", "SET", "-sysid", "LINUX",
 		"--modification-date=2024020304050607", "-o", file, dir)
 	st, _ := os.Stat(file)
 	got := openFile(t, file).Info()
@@ -219,8 +226,10 @@ func TestInfo(t *testing.T) {
 	if got.Modified.Sec != 1706933106 || got.Modified.Nsec != 70e6 || got.Created.Sec == 0 || got.Expires.Sec != 0 {
 		t.Errorf("%+v", got)
 	}
-	if got.VolumeID != "My Volume" || got.Application != "APP 1" || got.Preparer != "PREP" || got.Publisher != "PUB" || got.VolumeSetID != "SET" || got.SystemID != "LINUX" ||
-		got.JolietVolumeID != "My Volume" || got.JolietLevel != 3 || !got.RockRidge || got.UDF || got.Enhanced || got.ElTorito || got.BlockSize != 2048 ||
+	if got.VolumeID != "My Volume" || got.Application != "APP 1" || got.Preparer != "PREP" || got.Publisher != "PUB" ||
+		got.VolumeSetID != "SET" || got.SystemID != "LINUX" ||
+		got.JolietVolumeID != "My Volume" || got.JolietLevel != 3 || !got.RockRidge || got.UDF || got.Enhanced || got.ElTorito ||
+		got.BlockSize != 2048 ||
 		got.ImageSize != st.Size() || got.VolumeSize != st.Size() || got.Names != RockRidge || len(got.Extensions) == 0 {
 		t.Errorf("%+v", got)
 	}

@@ -78,7 +78,8 @@ func readAll(t testing.TB, p []byte, names Names) (errs []error) {
 		kids, err := n.Children()
 		keep(err)
 		for i, k := range kids {
-			if err := tree.CheckName(k.Name); err != nil || i > 0 && kids[i-1].Name >= k.Name || k.Type == 0 || (k.Dir != nil) != (k.Type == tree.Directory) {
+			if err := tree.CheckName(k.Name); err != nil || i > 0 && kids[i-1].Name >= k.Name || k.Type == 0 ||
+				(k.Dir != nil) != (k.Type == tree.Directory) {
 				t.Fatalf("%+v: %v", k, err)
 			}
 			visit(k, depth+1)

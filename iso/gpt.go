@@ -85,7 +85,8 @@ func (img *Image) readGPT(lba int64) (*GPT, error) {
 	g.EntriesValid = crc32.ChecksumIEEE(entries) == head.EntriesCRC
 	for _, e := range parttable.DecodeGPTEntries(entries, g.EntrySize) {
 		g.Partitions = append(g.Partitions, GPTPartition{
-			Number: e.Number, Type: GUID(e.Type), GUID: GUID(e.GUID), First: int64(e.First), Last: int64(e.Last), Flags: e.Flags, Name: e.Name,
+			Number: e.Number, Type: GUID(e.Type), GUID: GUID(e.GUID), First: int64(e.First), Last: int64(e.Last), Flags: e.Flags,
+			Name: e.Name,
 		})
 	}
 	return g, nil

@@ -21,7 +21,8 @@ type ReadWriterAt interface {
 // An image of less than about 700 KiB, whose fragments are shorter than what
 // is read at once, is refused, since checkisomd5 would find it damaged.
 // progress is as for CheckMD5.
-func ImplantMD5(ctx context.Context, rw ReadWriterAt, size int64, name string, supported bool, progress func(done, total int64)) (*ImplantedMD5, error) {
+func ImplantMD5(ctx context.Context, rw ReadWriterAt, size int64, name string, supported bool,
+	progress func(done, total int64)) (*ImplantedMD5, error) {
 	img, err := Open(rw, size, name, WithNames(Plain))
 	if err != nil {
 		return nil, err
@@ -53,7 +54,8 @@ func ImplantMD5(ctx context.Context, rw ReadWriterAt, size int64, name string, s
 	if supported {
 		flag = 1
 	}
-	text := fmt.Sprintf("ISO MD5SUM = %s;SKIPSECTORS = %d;RHLISOSTATUS=%d;FRAGMENT SUMS = %s;FRAGMENT COUNT = %d;THIS IS NOT THE SAME AS RUNNING MD5SUM ON THIS ISO!!",
+	text := fmt.Sprintf("ISO MD5SUM = %s;SKIPSECTORS = %d;RHLISOSTATUS=%d;FRAGMENT SUMS = %s;FRAGMENT COUNT = %d;THIS IS NOT THE SAME AS "+
+		"RUNNING MD5SUM ON THIS ISO!!",
 		m.Sum, m.SkipSectors, flag, m.FragmentSums, m.FragmentCount)
 	area := make([]byte, vdAppUseSize)
 	blank(area, 0)

@@ -107,7 +107,8 @@ func (img *Image) ImplantedMD5() (*ImplantedMD5, error) {
 		return nil, nil
 	}
 	if m.SkipSectors < 0 || m.SkipSectors*sectorSize > m.size || m.FragmentCount < 0 {
-		return nil, tree.Corrupt(img.name, place, "%d sectors to skip of %d, %d fragments", m.SkipSectors, m.size/sectorSize, m.FragmentCount)
+		return nil, tree.Corrupt(img.name, place, "%d sectors to skip of %d, %d fragments", m.SkipSectors, m.size/sectorSize,
+			m.FragmentCount)
 	}
 	return m, nil
 }

@@ -62,10 +62,12 @@ func TestCheckMD5(t *testing.T) {
 			t.Errorf("%d KiB: %+v", kib, whole)
 		}
 		st, _ := os.Stat(file)
-		for _, at := range []int64{0, 32768 + vdAppUse - 1, 32768 + vdAppUse + vdAppUseSize, rng.Int64N(st.Size()), rng.Int64N(st.Size()), st.Size() - 15*2048 - 1, st.Size() - 15*2048, st.Size() - 1} {
+		for _, at := range []int64{0, 32768 + vdAppUse - 1, 32768 + vdAppUse + vdAppUseSize, rng.Int64N(st.Size()), rng.Int64N(st.Size()),
+			st.Size() - 15*2048 - 1, st.Size() - 15*2048, st.Size() - 1} {
 			flip(t, file, at)
 			res := compare(file, fmt.Sprintf("%d KiB, byte %d", kib, at))
-			if whole.Pass && !res.Pass && res.Fragment > 0 && (at < res.DamageFrom || at >= res.Checked || res.Checked-res.DamageFrom > res.Total/(md5Fragments+1)+2*md5Chunk) {
+			if whole.Pass && !res.Pass && res.Fragment > 0 && (at < res.DamageFrom || at >= res.Checked ||
+				res.Checked-res.DamageFrom > res.Total/(md5Fragments+1)+2*md5Chunk) {
 				t.Errorf("%d KiB, byte %d: %+v", kib, at, res)
 			}
 			// What stands behind the last fragment only the whole sum tells of.
@@ -116,7 +118,8 @@ func TestImplantedMD5(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := systest.Run(t, "checkisomd5", "--md5sumonly", file)
-	for _, want := range []string{m.Sum, "Fragment sums: " + m.FragmentSums, fmt.Sprintf("Fragment count: %d", m.FragmentCount), map[bool]string{false: "Supported ISO: no"}[m.Supported]} {
+	for _, want := range []string{m.Sum, "Fragment sums: " + m.FragmentSums, fmt.Sprintf("Fragment count: %d", m.FragmentCount),
+		map[bool]string{false: "Supported ISO: no"}[m.Supported]} {
 		if want == "" || !strings.Contains(out, want) {
 			t.Errorf("no %q in %s", want, out)
 		}

@@ -104,7 +104,8 @@ func TestNameSpaces(t *testing.T) {
 	} {
 		file := filepath.Join(systest.MemDir(t), "image.iso")
 		systest.Run(t, tool[0], append(tool[1:], "-o", file, dir)...)
-		for names, option := range map[Names]string{RockRidge: "iso9660:joliet", Joliet: "iso9660:!rockridge", Plain: "iso9660:!rockridge,!joliet"} {
+		for names, option := range map[Names]string{RockRidge: "iso9660:joliet", Joliet: "iso9660:!rockridge",
+			Plain: "iso9660:!rockridge,!joliet"} {
 			img := openFile(t, file, WithNames(names))
 			if img.Names() != names {
 				t.Errorf("%v for %v", img.Names(), names)
@@ -124,7 +125,8 @@ func TestNameSpaces(t *testing.T) {
 			sort.Strings(want)
 			for i := range max(len(got), len(want)) {
 				if i >= len(got) || i >= len(want) || got[i] != want[i] {
-					t.Errorf("%s, %v: %q, not %q", tool[0], names, got[min(i, len(got)):min(i+3, len(got))], want[min(i, len(want)):min(i+3, len(want))])
+					t.Errorf("%s, %v: %q, not %q", tool[0], names, got[min(i, len(got)):min(i+3, len(got))],
+						want[min(i, len(want)):min(i+3, len(want))])
 					break
 				}
 			}
@@ -189,7 +191,8 @@ func TestNamesMissing(t *testing.T) {
 	defer f.Close()
 	st, _ := f.Stat()
 	for _, names := range []Names{RockRidge, Joliet} {
-		if _, err := Open(f, st.Size(), "image", WithNames(names)); err == nil || err.Error() != "image: volume descriptors: the image has no "+names.String()+" names" {
+		if _, err := Open(f, st.Size(), "image", WithNames(names)); err == nil ||
+			err.Error() != "image: volume descriptors: the image has no "+names.String()+" names" {
 			t.Error(err)
 		}
 	}
@@ -210,7 +213,8 @@ func TestLevel3(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	marks := map[int64]string{0: "start", 1 << 20: "middle", 4<<30 - 2048 - 3: "across the sections", 4<<30 - 4: "across 4 GiB", size - 3: "end"}
+	marks := map[int64]string{0: "start", 1 << 20: "middle", 4<<30 - 2048 - 3: "across the sections", 4<<30 - 4: "across 4 GiB",
+		size - 3: "end"}
 	if err := f.Truncate(size); err != nil {
 		t.Fatal(err)
 	}

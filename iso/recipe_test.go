@@ -38,8 +38,9 @@ func TestRecipeKept(t *testing.T) {
 			return date()
 		}
 		r := Recipe{
-			VolumeID: text(32), SystemID: text(32), VolumeSetID: text(128), Publisher: text(128), Preparer: text(128), Application: text(128),
-			Copyright: text(37), Abstract: text(37), Bibliographic: text(37), Time: date(), Zone: int8(rng.IntN(101) - 48),
+			VolumeID: text(32), SystemID: text(32), VolumeSetID: text(128), Publisher: text(128), Preparer: text(128),
+			Application: text(128),
+			Copyright:   text(37), Abstract: text(37), Bibliographic: text(37), Time: date(), Zone: int8(rng.IntN(101) - 48),
 			Created: maybe(), Expires: maybe(), Effective: maybe(), NoJoliet: rng.IntN(3) == 0, CatalogID: text(24),
 		}
 		files := map[string][]byte{}
@@ -120,7 +121,8 @@ func TestRecipeKept(t *testing.T) {
 			}
 			want := BootEntry{
 				Platform: b.Platform, Section: b.Section, Bootable: !b.NotBootable, Emulation: b.Emulation, MediaFlags: b.MediaFlags,
-				LoadSegment: b.LoadSegment, SystemType: b.SystemType, Sectors: sectors, Block: e.Block, Grub2Info: b.Grub2Info, BootInfo: e.BootInfo,
+				LoadSegment: b.LoadSegment, SystemType: b.SystemType, Sectors: sectors, Block: e.Block, Grub2Info: b.Grub2Info,
+				BootInfo: e.BootInfo,
 			}
 			if !reflect.DeepEqual(e, want) {
 				t.Errorf("seed %d, entry %d\ngot  %+v\nwant %+v", seed, i, e, want)

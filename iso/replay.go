@@ -150,7 +150,8 @@ func (p *replayer) boot() error {
 		}
 		f := p.s.files[int64(e.Block)*sectorSize]
 		b := BootImage{
-			Path: f.path, Platform: e.Platform, Section: e.Section, NotBootable: !e.Bootable, Emulation: e.Emulation, MediaFlags: e.MediaFlags,
+			Path: f.path, Platform: e.Platform, Section: e.Section, NotBootable: !e.Bootable, Emulation: e.Emulation,
+			MediaFlags:  e.MediaFlags,
 			LoadSegment: e.LoadSegment, SystemType: e.SystemType, BootInfo: e.BootInfo != nil, Grub2Info: e.Grub2Info,
 		}
 		size := f.size

@@ -113,14 +113,16 @@ func (p *replayer) code(d *Disk, area []byte) error {
 	switch d.Kind {
 	case Isohybrid, GRUB2:
 		if !found[mbrBootImage] {
-			return tree.Unsupported(p.img.name, "system area: MBR", "its boot code loads sector %d, which is neither a boot image nor a file", p.a.MBR.BootImage)
+			return tree.Unsupported(p.img.name, "system area: MBR",
+				"its boot code loads sector %d, which is neither a boot image nor a file", p.a.MBR.BootImage)
 		}
 		if usual := (&Disk{Kind: d.Kind}).addresses(); slices.Equal(usual, d.Loads) {
 			d.Loads = nil
 		}
 	case OtherCode:
 		if len(d.Loads) == 0 {
-			p.leave("the certainty that a BIOS boots it from a disk: the MBR's code is neither isohybrid's nor GRUB's, and is kept as it is")
+			p.leave("the certainty that a BIOS boots it from a disk: the MBR's code is neither isohybrid's nor GRUB's, " +
+				"and is kept as it is")
 		}
 	case NoCode:
 		d.Loads = nil
@@ -294,7 +296,8 @@ func (p *replayer) imageAt(d *Disk, m *MBRPartition) bool {
 	switch {
 	case mountable && end*mbrSize >= p.s.end:
 		if start > systemSectors*perSector {
-			p.leave("the place of partition %d, which is the image: it starts at block %d now, before the EFI image, and not at %d", m.Number, systemSectors*perSector, start)
+			p.leave("the place of partition %d, which is the image: it starts at block %d now, before the EFI image, and not at %d",
+				m.Number, systemSectors*perSector, start)
 		}
 		d.Mountable = true
 	case start <= systemSectors*perSector && (end*mbrSize >= p.s.end || end >= p.img.volumeBlocks()-1 || start == 0):
@@ -316,7 +319,9 @@ func (p *replayer) appended(m *MBRPartition) error {
 		return err
 	}
 	if !ok {
-		return tree.Unsupported(p.img.name, "system area: MBR", "partition %d of type 0x%02x from sector %d on is neither the image, nor its EFI image, nor appended", m.Number, m.Type, m.Start)
+		return tree.Unsupported(p.img.name, "system area: MBR",
+			"partition %d of type 0x%02x from sector %d on is neither the image, nor its EFI image, nor appended", m.Number, m.Type,
+			m.Start)
 	}
 	p.r.Appended = append(p.r.Appended, Partition{Data: data, Size: size, Number: m.Number, Type: m.Type})
 	return nil
@@ -377,7 +382,8 @@ func (p *replayer) gpt(d *Disk) error {
 			if g.Type == GUIDBasicData && !strings.HasPrefix(g.Name, "Appended") {
 				continue // what lies between others is in partitions again
 			}
-			return tree.Unsupported(img.name, "system area: GPT", "partition %d of type %s is neither the image, nor its EFI image, nor appended", g.Number, g.Type)
+			return tree.Unsupported(img.name, "system area: GPT",
+				"partition %d of type %s is neither the image, nor its EFI image, nor appended", g.Number, g.Type)
 		}
 	}
 	return nil

@@ -21,7 +21,8 @@ func TestReplay(t *testing.T) {
 	t.Parallel()
 	systest.NeedRoot(t, "xorriso", "grub-mkrescue", "mformat", "blkid")
 	hybrid := append([]string{"-isohybrid-mbr", "/usr/lib/ISOLINUX/isohdpfx.bin"}, isolinuxArgs...)
-	appended := []string{"-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot", "-append_partition", "2", "0xef", "EFI"}
+	appended := []string{"-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot", "-append_partition", "2",
+		"0xef", "EFI"}
 	inTree := []string{"-eltorito-alt-boot", "-e", "efi.img", "-no-emul-boot", "-isohybrid-gpt-basdat"}
 	join := func(parts ...[]string) (all []string) {
 		for _, p := range parts {
@@ -33,12 +34,13 @@ func TestReplay(t *testing.T) {
 		args []string
 		left string // what is not replayed
 	}{
-		"no boot":         {nil, ""},
-		"isolinux":        {isolinuxArgs, ""},
-		"isohybrid":       {hybrid, ""},
-		"isohybrid uefi":  {join(hybrid, inTree), ""},
-		"isohybrid apm":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus"}), "Apple"},
-		"isohybrid mac":   {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus", "-eltorito-alt-boot", "-e", "mac.img", "-no-emul-boot", "-isohybrid-gpt-hfsplus", "-isohybrid-apm-hfsplus"}), "Apple"},
+		"no boot":        {nil, ""},
+		"isolinux":       {isolinuxArgs, ""},
+		"isohybrid":      {hybrid, ""},
+		"isohybrid uefi": {join(hybrid, inTree), ""},
+		"isohybrid apm":  {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus"}), "Apple"},
+		"isohybrid mac": {join(hybrid, inTree, []string{"-isohybrid-apm-hfsplus", "-eltorito-alt-boot", "-e", "mac.img", "-no-emul-boot",
+			"-isohybrid-gpt-hfsplus", "-isohybrid-apm-hfsplus"}), "Apple"},
 		"appended mbr":    {join(hybrid, appended), ""},
 		"appended gpt":    {join(hybrid, appended, []string{"-appended_part_as_gpt"}), ""},
 		"partition 16":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16"}), ""},
@@ -47,8 +49,10 @@ func TestReplay(t *testing.T) {
 		"tree and append": {join(hybrid, inTree[:4], []string{"-append_partition", "2", "0xef", "EFI"}), ""},
 		"tree, gpt, both": {join(hybrid, inTree, []string{"-partition_offset", "16", "-append_partition", "2", "0x01", "EFI"}), ""},
 		"append alone":    {join(hybrid, []string{"-append_partition", "3", "0x83", "EFI"}), ""},
-		"force active":    {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16", "--mbr-force-bootable"}), ""},
-		"grub's label":    {join(isolinuxArgs, []string{"--grub2-mbr", "/usr/lib/grub/i386-pc/boot_hybrid.img", "--protective-msdos-label"}), ""},
+		"force active": {join(hybrid, appended, []string{"-appended_part_as_gpt", "-partition_offset", "16", "--mbr-force-bootable"}),
+			""},
+		"grub's label": {join(isolinuxArgs, []string{"--grub2-mbr", "/usr/lib/grub/i386-pc/boot_hybrid.img",
+			"--protective-msdos-label"}), ""},
 		"emulated floppy": {[]string{"-b", "efi.img", "-c", "boot.cat"}, ""},
 		"grub":            {[]string{"grub-mkrescue"}, "HFS+"},
 	} {
@@ -90,7 +94,8 @@ func TestReplay(t *testing.T) {
 			path, _ := writeImage(t, larger, r)
 			img := openFile(t, path)
 			sameTree(t, mapped(larger, notBoot), mapped(rootOf(t, img), notBoot), 0)
-			if a, b := systest.Run(t, "blkid", "-o", "value", "-s", "UUID", "-s", "LABEL", file), systest.Run(t, "blkid", "-o", "value", "-s", "UUID", "-s", "LABEL", path); a != b {
+			if a, b := systest.Run(t, "blkid", "-o", "value", "-s", "UUID", "-s", "LABEL", file),
+				systest.Run(t, "blkid", "-o", "value", "-s", "UUID", "-s", "LABEL", path); a != b {
 				t.Errorf("%q became %q", a, b)
 			}
 			sameBoot(t, old, img)
@@ -145,8 +150,10 @@ func sameBoot(t *testing.T, a, b *Image) {
 		}
 		for i, x := range ca.Entries {
 			y := cb.Entries[i]
-			if x.Platform != y.Platform || x.Emulation != y.Emulation || x.LoadSegment != y.LoadSegment || x.Sectors != y.Sectors || x.Isohybrid != y.Isohybrid ||
-				x.Grub2Info != y.Grub2Info || (x.BootInfo == nil) != (y.BootInfo == nil) || y.BootInfo != nil && (!y.BootInfo.Valid || y.BootInfo.Length != x.BootInfo.Length) || x.Block == y.Block {
+			if x.Platform != y.Platform || x.Emulation != y.Emulation || x.LoadSegment != y.LoadSegment || x.Sectors != y.Sectors ||
+				x.Isohybrid != y.Isohybrid ||
+				x.Grub2Info != y.Grub2Info || (x.BootInfo == nil) != (y.BootInfo == nil) || y.BootInfo != nil &&
+				(!y.BootInfo.Valid || y.BootInfo.Length != x.BootInfo.Length) || x.Block == y.Block {
 				t.Errorf("entry %d: %+v, %+v", i, x, y)
 			}
 		}
@@ -154,7 +161,8 @@ func sameBoot(t *testing.T, a, b *Image) {
 	if sa.MBR == nil {
 		return
 	}
-	if sb.MBR == nil || sa.MBR.Code != sb.MBR.Code || sa.MBR.DiskID != 0 && sa.MBR.DiskID != sb.MBR.DiskID || sb.MBR.Code != NoCode && sb.MBR.BootImage != cb.Entries[0].Block {
+	if sb.MBR == nil || sa.MBR.Code != sb.MBR.Code || sa.MBR.DiskID != 0 && sa.MBR.DiskID != sb.MBR.DiskID || sb.MBR.Code != NoCode &&
+		sb.MBR.BootImage != cb.Entries[0].Block {
 		t.Errorf("%+v, %+v", sa.MBR, sb.MBR)
 	}
 	entries := func(m *MBR) (out []MBRPartition) {
@@ -178,7 +186,8 @@ func sameBoot(t *testing.T, a, b *Image) {
 	}
 	for i := range ra.Appended {
 		x, y := ra.Appended[i], rb.Appended[i]
-		same, err := tree.SameContent(t.Context(), &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: x.Size}, Data: x.Data}, &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: y.Size}, Data: y.Data})
+		same, err := tree.SameContent(t.Context(), &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: x.Size}, Data: x.Data},
+			&tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: y.Size}, Data: y.Data})
 		if err != nil || !same || x.Number != y.Number || x.Type != y.Type {
 			t.Errorf("appended partition %d: %+v, %+v, %v", i+1, x, y, err)
 		}
@@ -251,7 +260,8 @@ func sameMounted(t *testing.T, was, is string) {
 	}
 	whole := openFile(t, is)
 	sameTree(t, rootOf(t, whole), rootOf(t, b), 0)
-	if x, y := whole.Info(), b.Info(); x.VolumeSize != y.VolumeSize+systemSectors*sectorSize || x.VolumeID != y.VolumeID || x.JolietLevel != y.JolietLevel {
+	if x, y := whole.Info(), b.Info(); x.VolumeSize != y.VolumeSize+systemSectors*sectorSize || x.VolumeID != y.VolumeID ||
+		x.JolietLevel != y.JolietLevel {
 		t.Errorf("%+v, %+v", x, y)
 	}
 }
@@ -263,7 +273,8 @@ func TestReplayRefused(t *testing.T) {
 			copy(e.p[100:], "isolinux.bin missing or corrupt")
 			e.p[mbrBootImage] = 20
 		},
-		"image: system area: MBR: partition 3 of type 0x83 from sector 100 on is neither the image, nor its EFI image, nor appended": func(e *edit) {
+		"image: system area: MBR: partition 3 of type 0x83 from sector 100 on is neither the image, nor its EFI image, nor appended": func(
+			e *edit) {
 			putMBRPartition(e.p, 3, false, 0x83, 100, 50)
 		},
 		"image: boot catalogue: entry 2: it has selection criteria": func(e *edit) { e.catalog()[96+12] = 1 },
@@ -272,7 +283,8 @@ func TestReplayRefused(t *testing.T) {
 			e.catalog()[96+8] = 15
 			clear(e.catalog()[96+9 : 96+12])
 		},
-		"image: system area: GPT: partition 1 of type 00000001-0000-0000-0000-000000000000 is neither the image, nor its EFI image, nor appended": func(e *edit) {
+		"image: system area: GPT: partition 1 of type 00000001-0000-0000-0000-000000000000 is neither the image, nor its EFI image, nor " +
+			"appended": func(e *edit) {
 			g := e.gpt()
 			clear(g[:16])
 			g[0] = 1

@@ -376,7 +376,8 @@ func (l *lister) own() {
 // records calls fn for every name below the root of the tree, with its
 // identifier as it is stored, odd for every record, and area, which may be nil,
 // for every continuation area.
-func (img *Image) records(ctx context.Context, fn func(path string, n *tree.Node, id string), odd func(*record), area func(off, length int64)) error {
+func (img *Image) records(ctx context.Context, fn func(path string, n *tree.Node, id string), odd func(*record),
+	area func(off, length int64)) error {
 	root, err := img.Root()
 	if err != nil {
 		return err

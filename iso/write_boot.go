@@ -74,7 +74,8 @@ func (p *Plan) checkBoot() error {
 			return fmt.Errorf("boot image %d: there is no appended partition %d", i+1, b.Appended)
 		}
 		if len(b.Section) > sectionChars {
-			return fmt.Errorf("boot image %d: the section's name %q has %d bytes, and there is room for %d", i+1, b.Section, len(b.Section), sectionChars)
+			return fmt.Errorf("boot image %d: the section's name %q has %d bytes, and there is room for %d", i+1, b.Section, len(b.Section),
+				sectionChars)
 		}
 		if !b.InImage() && (b.BootInfo || b.Grub2Info) {
 			return fmt.Errorf("boot image %d: an appended partition has no boot information table", i+1)

@@ -48,10 +48,12 @@ func TestImplantMD5(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got, want) {
-				t.Errorf("%d KiB: %q, not %q", kib, got[systemSectors*sectorSize+vdAppUse:][:vdAppUseSize], want[systemSectors*sectorSize+vdAppUse:][:vdAppUseSize])
+				t.Errorf("%d KiB: %q, not %q", kib, got[systemSectors*sectorSize+vdAppUse:][:vdAppUseSize],
+					want[systemSectors*sectorSize+vdAppUse:][:vdAppUseSize])
 			}
 			systest.Run(t, "checkisomd5", file)
-			if res, err := openFile(t, file).CheckMD5(t.Context(), nil); err != nil || !res.Pass || res.Sum != m.Sum || m.Supported != supported {
+			if res, err := openFile(t, file).CheckMD5(t.Context(), nil); err != nil || !res.Pass || res.Sum != m.Sum ||
+				m.Supported != supported {
 				t.Errorf("%d KiB: %+v, %v", kib, res, err)
 			}
 		}
@@ -62,7 +64,8 @@ func TestImplantMD5(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := ImplantMD5(t.Context(), f, rep.Size, "image", false, nil); err == nil || !strings.Contains(err.Error(), "too small for the sums") {
+	if _, err := ImplantMD5(t.Context(), f, rep.Size, "image", false, nil); err == nil ||
+		!strings.Contains(err.Error(), "too small for the sums") {
 		t.Error(err)
 	}
 }
@@ -130,11 +133,13 @@ func TestWriteBoot(t *testing.T) {
 					t.Errorf("%+v", e)
 				}
 				p := make([]byte, 1440<<10)
-				if err := img.readAt(p, int64(c.Entries[1].Block)*sectorSize, "EFI image"); err != nil || !bytes.Equal(p, bytes.Repeat([]byte("efi "), 1440<<8)) {
+				if err := img.readAt(p, int64(c.Entries[1].Block)*sectorSize, "EFI image"); err != nil ||
+					!bytes.Equal(p, bytes.Repeat([]byte("efi "), 1440<<8)) {
 					t.Error("another EFI image", err)
 				}
 				a, err := img.SystemArea()
-				if err != nil || a.MBR == nil || a.MBR.Code != Isohybrid || a.MBR.BootImage != c.Entries[0].Block || (a.GPT != nil) != (table != TableMBR) {
+				if err != nil || a.MBR == nil || a.MBR.Code != Isohybrid || a.MBR.BootImage != c.Entries[0].Block ||
+					(a.GPT != nil) != (table != TableMBR) {
 					t.Errorf("%+v, %v", a, err)
 				}
 				if rep.Size%(1<<20) != 0 {
@@ -147,7 +152,8 @@ func TestWriteBoot(t *testing.T) {
 						t.Error(list)
 					}
 				case TableGPT:
-					if out := systest.Run(t, "sgdisk", "-v", file); !strings.Contains(out, "No problems found") || !strings.Contains(list, "EFI System") {
+					if out := systest.Run(t, "sgdisk", "-v", file); !strings.Contains(out, "No problems found") ||
+						!strings.Contains(list, "EFI System") {
 						t.Error(out, list)
 					}
 				case TableBoth:
@@ -158,7 +164,8 @@ func TestWriteBoot(t *testing.T) {
 					if appended {
 						want, problems = "MBR partition 1, of type 0x17,", 0
 					}
-					if out, _ := systest.Try(t, "sgdisk", "-v", file); !strings.Contains(strings.Join(strings.Fields(out), " "), want) || strings.Count(out, "Problem:") != problems {
+					if out, _ := systest.Try(t, "sgdisk", "-v", file); !strings.Contains(strings.Join(strings.Fields(out), " "), want) ||
+						strings.Count(out, "Problem:") != problems {
 						t.Error(out)
 					}
 				}
@@ -176,29 +183,42 @@ func TestWriteBoot(t *testing.T) {
 
 // The recipe's mistakes are errors, found before anything is written.
 func TestWriteRefused(t *testing.T) {
-	root := tree.NewDir("", 0o755, tree.NewFile("boot", 0o644, make([]byte, 5000)), tree.NewFile("tiny", 0o644, []byte("x")), tree.NewFile("empty", 0o644, nil), tree.NewDir("dir", 0o755))
+	root := tree.NewDir("", 0o755, tree.NewFile("boot", 0o644, make([]byte, 5000)), tree.NewFile("tiny", 0o644, []byte("x")),
+		tree.NewFile("empty", 0o644, nil), tree.NewDir("dir", 0o755))
 	code := make([]byte, 440)
 	for text, r := range map[string]Recipe{
-		`the volume id "abcdefghijklmnopqrstuvwxyzabcdefg" has 33 bytes, and there is room for 32`: {VolumeID: "abcdefghijklmnopqrstuvwxyzabcdefg"},
-		"/none, the boot image, is not a file of the tree":                                         {Boot: []BootImage{{Path: "none"}}},
-		"/dir, the boot image, is not a file of the tree":                                          {Boot: []BootImage{{Path: "dir"}}},
-		"/empty: the boot image is empty":                                                          {Boot: []BootImage{{Path: "empty"}}},
-		"/tiny: a boot image of 1 bytes cannot hold its boot information":                          {Boot: []BootImage{{Path: "tiny", BootInfo: true}}},
-		"boot image 1: there is no appended partition 1":                                           {Boot: []BootImage{{Appended: 1}}},
-		"boot image 1: an appended partition has no boot information table":                        {Boot: []BootImage{{Appended: 1, BootInfo: true}}, Appended: []Partition{{Data: tree.Bytes("x"), Size: 1}}},
-		"boot image 1 cannot be entry 2 of the MBR":                                                {Boot: []BootImage{{Path: "boot", Number: 2}}, Disk: &Disk{Table: TableGPT}},
-		"boot image 1 cannot be entry 1 of the MBR":                                                {Boot: []BootImage{{Path: "boot", Number: 1}}, Disk: &Disk{}},
-		"boot image 1 cannot be entry 3 of the MBR":                                                {Boot: []BootImage{{Path: "boot", Number: 3}}, Appended: []Partition{{Data: tree.Bytes("x"), Size: 1, Number: 3}}, Disk: &Disk{}},
-		"appended partition 1 cannot be entry 5 of the MBR":                                        {Appended: []Partition{{Data: tree.Bytes("x"), Size: 1, Number: 5}}, Disk: &Disk{}},
-		"appended partition 1 is empty":                                                            {Boot: []BootImage{{Path: "boot"}}, Appended: []Partition{{Data: tree.Bytes(nil)}}},
-		"/boot: a boot image cannot be a late file":                                                {Boot: []BootImage{{Path: "boot"}}, Late: []Late{{Path: "boot", Max: 10, Write: noLate}}},
-		"/late, the late file, is not a file of the tree":                                          {Late: []Late{{Path: "late"}}},
-		"/empty: the same file twice among the late ones":                                          {Late: []Late{{Path: "empty", Write: noLate}, {Path: "/empty", Write: noLate}}},
-		"/empty: late file 1 is to have up to -1 bytes":                                            {Late: []Late{{Path: "empty", Max: -1, Write: noLate}}},
-		"/cat: the boot catalogue cannot be a late file":                                           {Boot: []BootImage{{Path: "boot"}}, Catalog: "cat", Late: []Late{{Path: "cat", Write: noLate}}},
-		"there is isohybrid code for the disk, and no boot image for it":                           {Disk: &Disk{Code: code, Kind: Isohybrid}},
-		"the GRUB 2 code has 3 bytes, less than 432":                                               {Boot: []BootImage{{Path: "boot"}}, Disk: &Disk{Code: code[:3], Kind: GRUB2}},
-		"32 boot images, of which a catalogue has 31 at most":                                      {Boot: manyBoots(32)},
+		`the volume id "abcdefghijklmnopqrstuvwxyzabcdefg" has 33 bytes, and there is room for 32`: {
+			VolumeID: "abcdefghijklmnopqrstuvwxyzabcdefg",
+		},
+		"/none, the boot image, is not a file of the tree": {Boot: []BootImage{{Path: "none"}}},
+		"/dir, the boot image, is not a file of the tree":  {Boot: []BootImage{{Path: "dir"}}},
+		"/empty: the boot image is empty":                  {Boot: []BootImage{{Path: "empty"}}},
+		"/tiny: a boot image of 1 bytes cannot hold its boot information": {Boot: []BootImage{{Path: "tiny",
+			BootInfo: true}}},
+		"boot image 1: there is no appended partition 1": {Boot: []BootImage{{Appended: 1}}},
+		"boot image 1: an appended partition has no boot information table": {Boot: []BootImage{{Appended: 1, BootInfo: true}},
+			Appended: []Partition{{Data: tree.Bytes("x"), Size: 1}}},
+		"boot image 1 cannot be entry 2 of the MBR": {Boot: []BootImage{{Path: "boot", Number: 2}},
+			Disk: &Disk{Table: TableGPT}},
+		"boot image 1 cannot be entry 1 of the MBR": {Boot: []BootImage{{Path: "boot", Number: 1}}, Disk: &Disk{}},
+		"boot image 1 cannot be entry 3 of the MBR": {Boot: []BootImage{{Path: "boot", Number: 3}},
+			Appended: []Partition{{Data: tree.Bytes("x"), Size: 1, Number: 3}}, Disk: &Disk{}},
+		"appended partition 1 cannot be entry 5 of the MBR": {Appended: []Partition{{Data: tree.Bytes("x"), Size: 1,
+			Number: 5}}, Disk: &Disk{}},
+		"appended partition 1 is empty": {Boot: []BootImage{{Path: "boot"}},
+			Appended: []Partition{{Data: tree.Bytes(nil)}}},
+		"/boot: a boot image cannot be a late file": {Boot: []BootImage{{Path: "boot"}},
+			Late: []Late{{Path: "boot", Max: 10, Write: noLate}}},
+		"/late, the late file, is not a file of the tree": {Late: []Late{{Path: "late"}}},
+		"/empty: the same file twice among the late ones": {Late: []Late{{Path: "empty", Write: noLate},
+			{Path: "/empty", Write: noLate}}},
+		"/empty: late file 1 is to have up to -1 bytes": {Late: []Late{{Path: "empty", Max: -1, Write: noLate}}},
+		"/cat: the boot catalogue cannot be a late file": {Boot: []BootImage{{Path: "boot"}}, Catalog: "cat",
+			Late: []Late{{Path: "cat", Write: noLate}}},
+		"there is isohybrid code for the disk, and no boot image for it": {Disk: &Disk{Code: code, Kind: Isohybrid}},
+		"the GRUB 2 code has 3 bytes, less than 432": {Boot: []BootImage{{Path: "boot"}},
+			Disk: &Disk{Code: code[:3], Kind: GRUB2}},
+		"32 boot images, of which a catalogue has 31 at most": {Boot: manyBoots(32)},
 	} {
 		if _, err := NewPlan(t.Context(), root, r); err == nil || err.Error() != text {
 			t.Errorf("%v, not %q", err, text)
@@ -210,7 +230,8 @@ func TestWriteRefused(t *testing.T) {
 	if _, err := NewPlan(t.Context(), tree.NewFile("", 0, nil), Recipe{}); err == nil {
 		t.Error("a file as root")
 	}
-	if _, err := NewPlan(t.Context(), tree.NewDir("", 0o755, tree.NewSymlink("link", "")), Recipe{}); err == nil || err.Error() != "/link: a symlink that no image can hold" {
+	if _, err := NewPlan(t.Context(), tree.NewDir("", 0o755, tree.NewSymlink("link", "")), Recipe{}); err == nil ||
+		err.Error() != "/link: a symlink that no image can hold" {
 		t.Error(err)
 	}
 	huge := tree.NewFile("huge", 0o644, nil)
@@ -232,11 +253,13 @@ func TestWriteRefused(t *testing.T) {
 	if _, err := p.Write(t.Context(), f, nil); err == nil || err.Error() != "/shrunk: holds 3 bytes, and its directory says 5" {
 		t.Error(err)
 	}
-	p, err = NewPlan(t.Context(), root, Recipe{Late: []Late{{Path: "empty", Max: 9, Write: func(context.Context, io.WriterAt, int64) (int64, error) { return 10, nil }}}})
+	p, err = NewPlan(t.Context(), root,
+		Recipe{Late: []Late{{Path: "empty", Max: 9, Write: func(context.Context, io.WriterAt, int64) (int64, error) { return 10, nil }}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Write(t.Context(), f, nil); err == nil || err.Error() != "/empty: came to 10 bytes, and no more than 9 were allowed for" {
+	if _, err := p.Write(t.Context(), f, nil); err == nil ||
+		err.Error() != "/empty: came to 10 bytes, and no more than 9 were allowed for" {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

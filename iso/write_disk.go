@@ -117,7 +117,8 @@ func (p *Plan) checkDisk() error {
 		return fmt.Errorf("the %s code has %d bytes, less than %d", d.Kind, len(d.Code), mbrBootImage)
 	}
 	if len(d.Code) > mbrDiskID || len(d.Area) > systemSectors*sectorSize-mbrSize {
-		return fmt.Errorf("the disk's code has %d and %d bytes, and there is room for %d and %d", len(d.Code), len(d.Area), mbrDiskID, systemSectors*sectorSize-mbrSize)
+		return fmt.Errorf("the disk's code has %d and %d bytes, and there is room for %d and %d", len(d.Code), len(d.Area), mbrDiskID,
+			systemSectors*sectorSize-mbrSize)
 	}
 	for _, a := range d.Loads {
 		if a.At < 0 || a.At+8 > mbrDiskID || a.Boot > len(p.recipe.Boot) || a.Boot < 1 && a.Path == "" {
@@ -387,7 +388,8 @@ func (p *Plan) writeGPT(out io.WriterAt, blocks, efi, efiBlocks int64) error {
 	}
 	for i, b := range p.recipe.Boot {
 		sector, size := p.place(i)
-		q := part{GPTEntry{Type: GUIDEFISystem, Name: "EFI boot partition"}, int64(sector) * perSector, sectors64(size) * perSector, b.InImage()}
+		q := part{GPTEntry{Type: GUIDEFISystem, Name: "EFI boot partition"}, int64(sector) * perSector, sectors64(size) * perSector,
+			b.InImage()}
 		if b.GPT != nil {
 			q.GPTEntry = *b.GPT
 		} else if q.first != efi {

@@ -32,7 +32,8 @@ func lateTree(t *testing.T, content []byte, size int64) (want, root *tree.Node, 
 	infoText := fmt.Sprintf("%d bytes, %s", len(content), sumText)
 	build := func(texts ...[]byte) *tree.Node {
 		dir := tree.NewDir("antiX", 0o755,
-			tree.NewFile("linuxfs", 0o644, texts[0]), tree.NewFile("linuxfs.info", 0o600, texts[2]), tree.NewFile("linuxfs.md5", 0o644, texts[1]),
+			tree.NewFile("linuxfs", 0o644, texts[0]), tree.NewFile("linuxfs.info", 0o600, texts[2]),
+			tree.NewFile("linuxfs.md5", 0o644, texts[1]),
 			tree.NewFile("vmlinuz", 0o644, []byte("kernel")))
 		return tree.NewDir("", 0o755, dir, tree.NewFile("boot.img", 0o644, bytes.Repeat([]byte("boot"), 999)))
 	}
@@ -97,7 +98,8 @@ func TestWriteLate(t *testing.T) {
 		file, rep := writeImage(t, root, r)
 		img := openFile(t, file)
 		sameTree(t, want, rootOf(t, img), 0)
-		if len(rep.Late) != 3 || rep.Late[0].Size != int64(size) || rep.Late[0].Offset >= rep.Late[1].Offset && size > 0 || rep.Late[1].Offset >= rep.Late[2].Offset {
+		if len(rep.Late) != 3 || rep.Late[0].Size != int64(size) || rep.Late[0].Offset >= rep.Late[1].Offset && size > 0 ||
+			rep.Late[1].Offset >= rep.Late[2].Offset {
 			t.Errorf("%+v", rep)
 		}
 		for k, name := range []string{"linuxfs", "linuxfs.md5", "linuxfs.info"} {
@@ -116,7 +118,8 @@ func TestWriteLate(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := make([]byte, len(appended))
-			if f, _ := systest.OpenFile(t, file); tree.ReadFull(f, p, int64(c.Entries[1].Block)*sectorSize) != nil || !bytes.Equal(p, appended) {
+			if f, _ := systest.OpenFile(t, file); tree.ReadFull(f, p, int64(c.Entries[1].Block)*sectorSize) != nil ||
+				!bytes.Equal(p, appended) {
 				t.Error("the appended partition differs")
 			}
 		}

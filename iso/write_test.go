@@ -147,14 +147,19 @@ func extracted(n tree.Node) *tree.Node {
 func TestWriteIsoinfo(t *testing.T) {
 	t.Parallel()
 	systest.NeedRoot(t, "isoinfo")
-	root := tree.NewDir("", 0o755, tree.NewDir("isolinux", 0o755, tree.NewFile("isolinux.cfg", 0o644, []byte("x")), tree.NewFile("ldlinux.c32", 0o644, []byte("y"))),
-		tree.NewFile("code;1*", 0o644, []byte("z")), tree.NewDir(".disk", 0o755), tree.NewFile("a.long.name.of.many.parts.and.more.parts", 0o644, nil),
+	root := tree.NewDir("", 0o755, tree.NewDir("isolinux", 0o755, tree.NewFile("isolinux.cfg", 0o644, []byte("x")),
+		tree.NewFile("ldlinux.c32", 0o644, []byte("y"))),
+		tree.NewFile("code;1*", 0o644, []byte("z")), tree.NewDir(".disk", 0o755), tree.NewFile("a.long.name.of.many.parts.and.more.parts",
+			0o644, nil),
 		tree.NewFile("a.long.name.of.many.parts.and.more.parts2", 0o644, nil))
 	file, _ := writeImage(t, root, Recipe{VolumeID: "X"})
 	for flag, want := range map[string][]string{
-		"-l": {"_DISK", "ISOLINUX", "A_LONG_NAME_OF_MANY_PARTS.PARTS;1", "A_LONG_NAME_OF_MANY_PART.PARTS2;1", "CODE_1_.;1", "ISOLINUX.CFG;1", "LDLINUX.C32;1"},
-		"-J": {".disk", "isolinux", "a.long.name.of.many.parts.and.more.parts", "a.long.name.of.many.parts.and.more.parts2", "code_1_", "isolinux.cfg", "ldlinux.c32"},
-		"-R": {".disk", "isolinux", "a.long.name.of.many.parts.and.more.parts", "a.long.name.of.many.parts.and.more.parts2", "code;1*", "isolinux.cfg", "ldlinux.c32"},
+		"-l": {"_DISK", "ISOLINUX", "A_LONG_NAME_OF_MANY_PARTS.PARTS;1", "A_LONG_NAME_OF_MANY_PART.PARTS2;1", "CODE_1_.;1",
+			"ISOLINUX.CFG;1", "LDLINUX.C32;1"},
+		"-J": {".disk", "isolinux", "a.long.name.of.many.parts.and.more.parts", "a.long.name.of.many.parts.and.more.parts2", "code_1_",
+			"isolinux.cfg", "ldlinux.c32"},
+		"-R": {".disk", "isolinux", "a.long.name.of.many.parts.and.more.parts", "a.long.name.of.many.parts.and.more.parts2", "code;1*",
+			"isolinux.cfg", "ldlinux.c32"},
 	} {
 		list := systest.Run(t, "isoinfo", "-l", flag, "-i", file)
 		names := map[string]bool{}
@@ -265,13 +270,14 @@ func TestWriteLarge(t *testing.T) {
 		&tree.Node{Name: "late", Meta: tree.Meta{Type: tree.Regular, Perm: 0o600}, Nlink: 1, Data: tree.Bytes(nil)},
 		tree.NewFile("small", 0o644, []byte("small")))
 	for _, late := range []int64{0, 1, 5000, sectionBytes, sectionBytes + 1, size} {
-		file, rep := writeImage(t, root, Recipe{Late: []Late{{Path: "/late", Max: 100 << 30, Write: func(_ context.Context, out io.WriterAt, base int64) (int64, error) {
-			if late == 0 {
-				return 0, nil
-			}
-			_, err := out.WriteAt([]byte("!"), base+late-1)
-			return late, err
-		}}}})
+		file, rep := writeImage(t, root,
+			Recipe{Late: []Late{{Path: "/late", Max: 100 << 30, Write: func(_ context.Context, out io.WriterAt, base int64) (int64, error) {
+				if late == 0 {
+					return 0, nil
+				}
+				_, err := out.WriteAt([]byte("!"), base+late-1)
+				return late, err
+			}}}})
 		if len(rep.Late) != 1 || rep.Late[0].Size != late {
 			t.Errorf("%+v", rep)
 		}

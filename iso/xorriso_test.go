@@ -37,7 +37,8 @@ func TestXorriso(t *testing.T) {
 		"relocated": {
 			kinds{entries: 300, depth: 30, linkBytes: 100, nameBytes: 40},
 			func(img, dir string) []string {
-				return []string{"-outdev", "stdio:" + img, "-compliance", "deep_paths_off", "-rr_reloc_dir", "reloc", "-hardlinks", "on", "-map", dir, "/"}
+				return []string{"-outdev", "stdio:" + img, "-compliance", "deep_paths_off", "-rr_reloc_dir", "reloc", "-hardlinks", "on",
+					"-map", dir, "/"}
 			}, 0,
 		},
 		"1.12": {

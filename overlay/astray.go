@@ -47,7 +47,8 @@ func Origins(l Layer) ([]Origin, error) {
 			}
 			// What the kernel cannot decode it passes over.
 			if h, err := parseHandle([]byte(v)); err == nil {
-				out = append(out, Origin{Path: strings.TrimPrefix(path, "/"), Dir: n.Type == tree.Directory, File: n.Inode, UUID: h.uuid, Number: h.inode})
+				out = append(out, Origin{Path: strings.TrimPrefix(path, "/"), Dir: n.Type == tree.Directory, File: n.Inode, UUID: h.uuid,
+					Number: h.inode})
 			}
 		}
 		return nil

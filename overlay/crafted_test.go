@@ -68,7 +68,8 @@ func (c *crafter) fill(dir string, depth int) {
 		case k < 6:
 			c.must(os.WriteFile(path, []byte(filepath.Base(dir) + "/" + name + " 0123456789")[:10], 0o644))
 			if c.one(2) {
-				c.mark(path, "metacopy", []string{"", "\x00\x04\x00\x00", "\x00\x24\x00\x01" + string(make([]byte, 32)), "x"}[c.r.IntN(13)%4])
+				c.mark(path, "metacopy", []string{"", "\x00\x04\x00\x00", "\x00\x24\x00\x01" + string(make([]byte, 32)),
+					"x"}[c.r.IntN(13)%4])
 				c.must(os.Truncate(path, 0))
 				c.must(os.Truncate(path, 10))
 			}
@@ -127,7 +128,8 @@ func sameLookups(t *testing.T, path string, at *tree.Node, depth int, seen *int)
 		}
 		// Where a crafted metacopy and the file that it borrows from both show,
 		// the kernel may take them for one inode, by what it looked up first.
-		if n.Type != tree.Regular && n.Mtime.Sec != int64(st.Mtim.Sec) || n.Type != tree.Regular && int64(n.Mtime.Nsec) != int64(st.Mtim.Nsec) {
+		if n.Type != tree.Regular && n.Mtime.Sec != int64(st.Mtim.Sec) || n.Type != tree.Regular &&
+			int64(n.Mtime.Nsec) != int64(st.Mtim.Nsec) {
 			t.Errorf("%s: kernel has mtime %v, merge %v", p, st.Mtim, n.Mtime)
 		}
 		switch n.Type {

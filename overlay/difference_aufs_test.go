@@ -107,7 +107,8 @@ func TestDifferenceAufsNames(t *testing.T) {
 		{"a long name that stays", lines{long + " ="}, lines{long + " =x"}, ""},
 	} {
 		_, err := Difference(t.Context(), build(t, tt.lower...), build(t, tt.merged...), DifferenceOptions{Form: Aufs})
-		if tt.fact == "" && err != nil || tt.fact != "" && (!errors.Is(err, tree.ErrUnsupported) || !strings.Contains(err.Error(), tt.fact)) {
+		if tt.fact == "" && err != nil || tt.fact != "" && (!errors.Is(err, tree.ErrUnsupported) ||
+			!strings.Contains(err.Error(), tt.fact)) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}

@@ -131,7 +131,8 @@ func TestKernelDifference(t *testing.T) {
 					plain = "redirect_dir=on,metacopy=on"
 				}
 
-				other := &kernel{dir: k.dir, lower: k.lower, upper: k.dir + "/upper-made", work: k.dir + "/work-made", mnt: k.dir + "/mnt-made"}
+				other := &kernel{dir: k.dir, lower: k.lower, upper: k.dir + "/upper-made", work: k.dir + "/work-made", mnt: k.dir +
+					"/mnt-made"}
 				for _, d := range []string{other.upper, other.work, other.mnt} {
 					systest.Must(t, os.Mkdir(d, 0o755))
 				}
@@ -142,7 +143,8 @@ func TestKernelDifference(t *testing.T) {
 
 				if plain != "userxattr" {
 					o.Plain = true
-					copied := &kernel{dir: k.dir, lower: k.lower, upper: k.dir + "/upper-copied", work: k.dir + "/work-copied", mnt: k.dir + "/mnt-copied"}
+					copied := &kernel{dir: k.dir, lower: k.lower, upper: k.dir + "/upper-copied", work: k.dir + "/work-copied", mnt: k.dir +
+						"/mnt-copied"}
 					for _, d := range []string{k.dir + "/upper-plain", copied.upper, copied.work, copied.mnt} {
 						systest.Must(t, os.Mkdir(d, 0o755))
 					}
@@ -150,10 +152,11 @@ func TestKernelDifference(t *testing.T) {
 					systest.Run(t, "cp", "-dR", "--preserve=mode,ownership,timestamps,links", k.dir+"/upper-plain/.", copied.upper)
 					copied.mount(t, plain, true)
 					t.Cleanup(func() { copied.umount(t) })
-					err := tree.Compare(t.Context(), merged, open(t, copied.mnt), tree.CompareOptions{Links: true, IgnoreXattr: func(string) bool { return true }}, func(c tree.Change) error {
-						t.Errorf("copied without attributes: %q: %s", c.Path, c.Diff)
-						return nil
-					})
+					err := tree.Compare(t.Context(), merged, open(t, copied.mnt),
+						tree.CompareOptions{Links: true, IgnoreXattr: func(string) bool { return true }}, func(c tree.Change) error {
+							t.Errorf("copied without attributes: %q: %s", c.Path, c.Diff)
+							return nil
+						})
 					if err != nil {
 						t.Error(err)
 					}

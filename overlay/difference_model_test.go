@@ -34,7 +34,8 @@ func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
 
 func (g *modeller) attrs() (x tree.Xattrs) {
 	names := []string{"user.k", "security.capability", "trusted.t", "user.overlay.opaque",
-		"trusted.overlay.opaque", "trusted.overlay.whiteout", "trusted.overlay.redirect", "trusted.overlay.overlay.opaque", "trusted.overlay.zz"}
+		"trusted.overlay.opaque", "trusted.overlay.whiteout", "trusted.overlay.redirect", "trusted.overlay.overlay.opaque",
+		"trusted.overlay.zz"}
 	for _, name := range names {
 		if g.one(12) {
 			x = append(x, tree.Xattr{Name: name, Value: pick(g.r, []string{"", "y", "x", "/a"})})
@@ -45,8 +46,10 @@ func (g *modeller) attrs() (x tree.Xattrs) {
 }
 
 func (g *modeller) leaf() *file {
-	f := &file{meta: tree.Meta{Type: pick(g.r, []tree.Type{tree.Regular, tree.Regular, tree.Regular, tree.Symlink, tree.CharDevice, tree.BlockDevice, tree.FIFO, tree.Socket}),
-		Perm: pick(g.r, []uint16{0o644, 0o4755}), UID: uint32(g.r.IntN(2)), Mtime: tree.Time{Sec: int64(g.r.IntN(3)), Nsec: uint32(g.r.IntN(2))}}}
+	f := &file{meta: tree.Meta{Type: pick(g.r, []tree.Type{tree.Regular, tree.Regular, tree.Regular, tree.Symlink, tree.CharDevice,
+		tree.BlockDevice, tree.FIFO, tree.Socket}),
+		Perm: pick(g.r, []uint16{0o644, 0o4755}), UID: uint32(g.r.IntN(2)), Mtime: tree.Time{Sec: int64(g.r.IntN(3)),
+			Nsec: uint32(g.r.IntN(2))}}}
 	switch f.meta.Type {
 	case tree.Regular:
 		f.data = strings.Repeat("x", g.r.IntN(3))
@@ -63,7 +66,8 @@ func (g *modeller) leaf() *file {
 }
 
 func (g *modeller) dir(depth int) *file {
-	d := &file{meta: tree.Meta{Type: tree.Directory, Perm: pick(g.r, []uint16{0o755, 0o700}), Mtime: tree.Time{Sec: int64(g.r.IntN(2))}}, x: g.attrs(), kids: map[string]*file{}}
+	d := &file{meta: tree.Meta{Type: tree.Directory, Perm: pick(g.r, []uint16{0o755, 0o700}), Mtime: tree.Time{Sec: int64(g.r.IntN(2))}},
+		x: g.attrs(), kids: map[string]*file{}}
 	for _, name := range modelNames {
 		switch k := g.r.IntN(8); {
 		case k < 3:

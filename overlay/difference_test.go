@@ -33,7 +33,8 @@ func TestDifferenceLaw(t *testing.T) {
 	for _, seed := range seeds(t, 1200) {
 		g := &modeller{r: rand.New(rand.NewPCG(seed, 3))}
 		g.marks = seed%2 == 0
-		o := DifferenceOptions{Escaped: g.marks, TrustInode: seed%4 < 2, XattrWhiteouts: seed%8 < 4, Origins: seed%16 < 8, Plain: seed%32 < 16}
+		o := DifferenceOptions{Escaped: g.marks, TrustInode: seed%4 < 2, XattrWhiteouts: seed%8 < 4, Origins: seed%16 < 8,
+			Plain: seed%32 < 16}
 		l, m := g.pair(o.TrustInode)
 		var opts []Option
 		want := m
@@ -177,7 +178,8 @@ func TestDifferenceRules(t *testing.T) {
 		want          lines
 	}{
 		{name: "nothing", lower: lines{"a =1", "d/x =x"}, merged: lines{"a =1", "d/x =x"}},
-		{name: "a directory on the way", lower: lines{"d/ +user.k=1", "d/e/x =x", "d/y =y"}, merged: lines{"d/ +user.k=1", "d/e/x =z", "d/y =y"},
+		{name: "a directory on the way", lower: lines{"d/ +user.k=1", "d/e/x =x", "d/y =y"}, merged: lines{"d/ +user.k=1", "d/e/x =z",
+			"d/y =y"},
 			want: lines{"d/ +user.k=1", "d/e/", "d/e/x =z"}},
 		{name: "metadata alone", lower: lines{"d/x =x", "f =f"}, merged: lines{"d/ +user.k=1", "d/x =x", "f =f +user.k=2"},
 			want: lines{"d/ +user.k=1", "f =f +user.k=2"}},
@@ -205,7 +207,8 @@ func TestDifferenceRules(t *testing.T) {
 		{name: "the other namespace", lower: lines{"d/x =1"}, merged: lines{"d/ @opaque=y", "d/y =1 +user.overlay.foo=y"},
 			o:    DifferenceOptions{Namespace: User},
 			want: lines{"d/ @opaque=y +user.overlay.opaque=y", "d/y =1 +user.overlay.overlay.foo=y"}},
-		{name: "escaped already", lower: lines{"d/x =1", "w =1", "v c0:0"}, merged: lines{"d/ @overlay.opaque=y @opaque=y", "d/x =1 @foo", "w c0:0"},
+		{name: "escaped already", lower: lines{"d/x =1", "w =1", "v c0:0"}, merged: lines{"d/ @overlay.opaque=y @opaque=y", "d/x =1 @foo",
+			"w c0:0"},
 			o:    DifferenceOptions{Escaped: true},
 			want: lines{"d/ @overlay.opaque=y", "w c0:0"}},
 		{name: "origins", lower: lines{"d/x =1", "e/y =1", "f =1"}, merged: lines{"d/x =2", "e/z =1", "f/g =1"},
@@ -289,17 +292,26 @@ func TestDifferenceSkips(t *testing.T) {
 	}{
 		{"a file", func(b *file) { b.kids["changed"].kids["y"] = leaf("z") }, "/ /changed", lines{"changed/", "changed/y =z"}},
 		{"copied up", func(b *file) { b.kids["changed"].kids["s"] = leaf("z") }, "/ /changed", lines{"changed/", "changed/s =z"}},
-		{"one more name", func(b *file) { b.kids["changed"].kids["t"] = shared }, "/ /changed /likes /links /part /part/kept /same /same/deep",
-			lines{"changed/", "changed/s =shared", "changed/t =shared", "links/", "links/p =shared", "links/q =shared", "links/r =shared", "same/", "same/deep/", "same/deep/s =shared"}},
-		{"a name elsewhere", func(b *file) { delete(b.kids["changed"].kids, "s"); b.kids["t"] = shared }, "/ /changed /likes /links /part /part/kept /same /same/deep",
-			lines{"changed/", "changed/s c0:0", "links/", "links/p =shared", "links/q =shared", "links/r =shared", "same/", "same/deep/", "same/deep/s =shared", "t =shared"}},
-		{"equal, but another", func(b *file) { c := *shared; b.kids["changed"].kids["s"] = &c }, "/ /changed", lines{"changed/", "changed/s =shared"}},
-		{"a name for an equal file", func(b *file) { b.kids["likes"].kids["like"] = shared }, "/ /changed /likes /links /part /part/kept /same /same/deep",
-			lines{"changed/", "changed/s =shared", "likes/", "likes/like =shared", "links/", "links/p =shared", "links/q =shared", "links/r =shared",
+		{"one more name", func(b *file) { b.kids["changed"].kids["t"] = shared },
+			"/ /changed /likes /links /part /part/kept /same /same/deep",
+			lines{"changed/", "changed/s =shared", "changed/t =shared", "links/", "links/p =shared", "links/q =shared", "links/r =shared",
 				"same/", "same/deep/", "same/deep/s =shared"}},
-		{"most names become another's", func(b *file) { c := *shared; b.kids["links"].kids["p"], b.kids["links"].kids["q"] = &c, &c }, "/ /links",
+		{"a name elsewhere", func(b *file) { delete(b.kids["changed"].kids, "s"); b.kids["t"] = shared },
+			"/ /changed /likes /links /part /part/kept /same /same/deep",
+			lines{"changed/", "changed/s c0:0", "links/", "links/p =shared", "links/q =shared", "links/r =shared", "same/", "same/deep/",
+				"same/deep/s =shared", "t =shared"}},
+		{"equal, but another", func(b *file) { c := *shared; b.kids["changed"].kids["s"] = &c }, "/ /changed",
+			lines{"changed/", "changed/s =shared"}},
+		{"a name for an equal file", func(b *file) { b.kids["likes"].kids["like"] = shared },
+			"/ /changed /likes /links /part /part/kept /same /same/deep",
+			lines{"changed/", "changed/s =shared", "likes/", "likes/like =shared", "links/", "links/p =shared", "links/q =shared",
+				"links/r =shared",
+				"same/", "same/deep/", "same/deep/s =shared"}},
+		{"most names become another's", func(b *file) { c := *shared; b.kids["links"].kids["p"], b.kids["links"].kids["q"] = &c, &c },
+			"/ /links",
 			lines{"links/", "links/p =shared", "links/q =shared"}},
-		{"metadata beside a whiteout", func(b *file) { b.kids["part"].kids["kept"].meta.Perm = 0o700; delete(b.kids["part"].kids, "gone") }, "/ /part",
+		{"metadata beside a whiteout", func(b *file) { b.kids["part"].kids["kept"].meta.Perm = 0o700; delete(b.kids["part"].kids, "gone") },
+			"/ /part",
 			lines{"part/", "part/gone c0:0", "part/kept/"}},
 		{"only metadata", func(b *file) { b.kids["same"].meta.Perm = 0o700 }, "/", lines{"same/"}},
 	} {

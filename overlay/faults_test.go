@@ -118,14 +118,22 @@ func readAll(n *tree.Node) error {
 // is taken for an empty directory or a missing name.
 func TestFaults(t *testing.T) {
 	stacks := map[string][]Layer{
-		"two layers":    {{Root: build(t, "d/n =n", "d/x c0:0", "e/f/g =2", "a =2")}, {Root: build(t, "d/x =x", "d/y =y", "e/f/g =1", "a =1", "k/l =l")}},
-		"redirects":     {{Root: build(t, "new/ @redirect=/p/old", "new/f s1 @metacopy @redirect=/p/q/f", "z =z @redirect=/p/q/f", "z2 =z @redirect=f")}, {Root: build(t, "p/old/m =m", "p/q/f s1 @metacopy", "f =1")}, {Root: build(t, "p/old/a =1", "p/q/f =f")}},
-		"opaque":        {{Root: build(t, "d/ @opaque=y", "d/n =n", "e/ @opaque=x", "e/x @whiteout")}, {Root: build(t, "d/x =x", "e/x =x", "e/y =y")}},
-		"fuse":          {{Root: build(t, "d/.wh..opq c0:0", "d/n =n", "f/.wh..wh..opq c0:0", ".wh..opq c0:0")}, {Root: build(t, "d/x =x", "f/.wh..wh..opq =n", ".wh..opq =n")}},
-		"aufs":          {{Root: build(t, "d/.wh..wh..opq", "d/n =n", ".wh.a", "e/.wh.x", "e/y =2", ".wh..wh.plnk/12.34 =x"), Form: Aufs}, {Root: build(t, "d/x =x", "a =1", "e/x =x", "e/y =1")}},
-		"aufs, opaque":  {{Root: build(t, "n =n"), Form: Aufs}, {Root: build(t, ".wh..wh..opq", "m =m"), Form: Aufs}, {Root: build(t, "a =1")}},
-		"a base alone":  {{Root: build(t, "d/x =x", "w c0:0")}},
-		"three of aufs": {{Root: build(t, "d/n =n", ".wh.a"), Form: Aufs}, {Root: build(t, "d/m =m", "d/.wh.x"), Form: Aufs}, {Root: build(t, "d/x =x", "a =1")}},
+		"two layers": {{Root: build(t, "d/n =n", "d/x c0:0", "e/f/g =2", "a =2")},
+			{Root: build(t, "d/x =x", "d/y =y", "e/f/g =1", "a =1", "k/l =l")}},
+		"redirects": {{Root: build(t, "new/ @redirect=/p/old", "new/f s1 @metacopy @redirect=/p/q/f", "z =z @redirect=/p/q/f",
+			"z2 =z @redirect=f")}, {Root: build(t, "p/old/m =m", "p/q/f s1 @metacopy", "f =1")},
+			{Root: build(t, "p/old/a =1", "p/q/f =f")}},
+		"opaque": {{Root: build(t, "d/ @opaque=y", "d/n =n", "e/ @opaque=x", "e/x @whiteout")},
+			{Root: build(t, "d/x =x", "e/x =x", "e/y =y")}},
+		"fuse": {{Root: build(t, "d/.wh..opq c0:0", "d/n =n", "f/.wh..wh..opq c0:0", ".wh..opq c0:0")},
+			{Root: build(t, "d/x =x", "f/.wh..wh..opq =n", ".wh..opq =n")}},
+		"aufs": {{Root: build(t, "d/.wh..wh..opq", "d/n =n", ".wh.a", "e/.wh.x", "e/y =2", ".wh..wh.plnk/12.34 =x"), Form: Aufs},
+			{Root: build(t, "d/x =x", "a =1", "e/x =x", "e/y =1")}},
+		"aufs, opaque": {{Root: build(t, "n =n"), Form: Aufs}, {Root: build(t, ".wh..wh..opq", "m =m"), Form: Aufs},
+			{Root: build(t, "a =1")}},
+		"a base alone": {{Root: build(t, "d/x =x", "w c0:0")}},
+		"three of aufs": {{Root: build(t, "d/n =n", ".wh.a"), Form: Aufs}, {Root: build(t, "d/m =m", "d/.wh.x"), Form: Aufs},
+			{Root: build(t, "d/x =x", "a =1")}},
 	}
 	indexed := stacks["two layers"]
 	indexed[0].Index = build(t)

@@ -26,8 +26,9 @@ func (g *grow) next(n int) int {
 
 var (
 	growNames  = []string{"a", "b", "c", ".wh.a", ".wh..wh..opq", ".wh.", ".wh..opq", ".wh..wh.plnk", "\xff\n"}
-	growValues = []string{"", "y", "x", "a", "b", "/a", "/b/a", "/a/b/c", "..", "/..", "a/b", "/", "\x00", "/c\x00", "\x00\x04\x00\x00", "\x00\x00", "U+1", "L-9", fileHandle(3, 0)}
-	growMarks  = []string{"opaque", "redirect", "metacopy", "whiteout", "origin", "nlink", "overlay.opaque", "overlay.", "impure"}
+	growValues = []string{"", "y", "x", "a", "b", "/a", "/b/a", "/a/b/c", "..", "/..", "a/b", "/", "\x00", "/c\x00", "\x00\x04\x00\x00",
+		"\x00\x00", "U+1", "L-9", fileHandle(3, 0)}
+	growMarks = []string{"opaque", "redirect", "metacopy", "whiteout", "origin", "nlink", "overlay.opaque", "overlay.", "impure"}
 )
 
 func (g *grow) node(name string, source any, depth int) *tree.Node {

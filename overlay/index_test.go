@@ -69,13 +69,15 @@ func TestIndex(t *testing.T) {
 			want: lines{"a =old", "d/", "d/b =old", "e/", "e/o =o", "z =z"}},
 		{name: "whiteout of nothing that shows", upper: lines{"a c0:0", "d/b c0:0"}, index: lines{indexName(h) + " c0:0"},
 			want: lines{"d/", "e/", "e/o =o", "z =z"}},
-		{name: "whiteout of a file that shows", index: lines{indexName(h) + " c0:0"}, err: "stands for /a, a file, but is a character device"},
+		{name: "whiteout of a file that shows", index: lines{indexName(h) + " c0:0"},
+			err: "stands for /a, a file, but is a character device"},
 		{name: "another type", index: lines{indexName(h) + " ->x %2" + origin}, err: "stands for /a, a file, but is a symlink"},
 		{name: "no handle", index: lines{"nonsense =1"}, err: "not a file handle"},
 		{name: "cut short", index: lines{"00fb15 =1"}, err: "file handle of 3 bytes"},
 		{name: "wrong magic", index: lines{"00fa" + indexName(h)[4:] + " =1"}, err: "magic 0xfa"},
 		{name: "of btrfs", index: lines{indexName(h)[:8] + "4d" + indexName(h)[10:] + " =1"}, err: "type 0x4d"},
-		{name: "twice", index: lines{indexName(h) + " =1 %2" + origin, indexName(fileHandle(7, 1)) + " =1 %2 @origin=" + escapeBytes(fileHandle(7, 1))}, err: "second entry for inode 7"},
+		{name: "twice", index: lines{indexName(h) + " =1 %2" + origin, indexName(fileHandle(7, 1)) + " =1 %2 @origin=" +
+			escapeBytes(fileHandle(7, 1))}, err: "second entry for inode 7"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			base := build(t, "a =old #7 %2", "d/b =old #7 %2", "e/o =o", "z =z")
@@ -86,7 +88,8 @@ func TestIndex(t *testing.T) {
 				got, err = text(t, m.Root())
 			}
 			if tt.err != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.err) || !errors.Is(err, tree.ErrCorrupt) && !errors.Is(err, tree.ErrUnsupported) {
+				if err == nil || !strings.Contains(err.Error(), tt.err) || !errors.Is(err, tree.ErrCorrupt) &&
+					!errors.Is(err, tree.ErrUnsupported) {
 					t.Errorf("error %v, want %q", err, tt.err)
 				}
 				return

@@ -221,7 +221,8 @@ func show(n *tree.Node) string {
 	if n == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%v %o %d:%d %v %v size %d %q %q inode %d nlink %d", n.Type, n.Perm, n.UID, n.GID, n.Mtime, n.Rdev, n.Size, n.Target, n.Xattrs, n.Inode.Number, n.Nlink)
+	return fmt.Sprintf("%v %o %d:%d %v %v size %d %q %q inode %d nlink %d", n.Type, n.Perm, n.UID, n.GID, n.Mtime, n.Rdev, n.Size, n.Target,
+		n.Xattrs, n.Inode.Number, n.Nlink)
 }
 
 // hand does random things to a directory tree.
@@ -309,7 +310,8 @@ func (h *hand) write(path string, flags int) error {
 }
 
 var attrNames = []string{
-	"user.one", "user.two", "trusted.three", "security.capability", "user.overlay.redirect", "user.overlay.foo", "trusted.overlay.opaque", "trusted.overlay.overlay.origin",
+	"user.one", "user.two", "trusted.three", "security.capability", "user.overlay.redirect", "user.overlay.foo", "trusted.overlay.opaque",
+	"trusted.overlay.overlay.origin",
 }
 
 func (h *hand) setxattr(path string) error {

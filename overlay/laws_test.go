@@ -122,12 +122,15 @@ func TestKeepEscaped(t *testing.T) {
 func TestWas(t *testing.T) {
 	root := merge(t, nil,
 		Layer{Root: build(t, "a =new", "s ->x", "n =n", "d/f =new", "moved/ @redirect=old", "moved/f =new", "old c0:0",
-			"was/metacopy =new @redirect=/x/y", "x/y =mine", "o/ @opaque=y", "o/f =new", "bad =new @redirect=a/b", "worse =new @redirect=/../x", "dir =file", "three =3")},
+			"was/metacopy =new @redirect=/x/y", "x/y =mine", "o/ @opaque=y", "o/f =new", "bad =new @redirect=a/b",
+			"worse =new @redirect=/../x", "dir =file", "three =3")},
 		Layer{Root: build(t, "three =2", "mid =m")},
-		Layer{Root: build(t, "a =a", "s =s", "d/f =d/f", "old/f =old/f", "x/y =x/y", "o/f =o/f", "bad =bad", "worse =1", "dir/f =1", "three =1", "mid =base")})
+		Layer{Root: build(t, "a =a", "s =s", "d/f =d/f", "old/f =old/f", "x/y =x/y", "o/f =o/f", "bad =bad", "worse =1", "dir/f =1",
+			"three =1", "mid =base")})
 	for path, want := range map[string]string{
-		"a": "a", "d/f": "d/f", "moved/f": "old/f", "was/metacopy": "x/y", "three": "2", "mid": "base", "bad": "bad", "worse": "-", "x/y": "x/y",
-		"s": "-", "n": "-", "o/f": "-", "dir": "-",
+		"a": "a", "d/f": "d/f", "moved/f": "old/f", "was/metacopy": "x/y", "three": "2", "mid": "base", "bad": "bad", "worse": "-",
+		"x/y": "x/y",
+		"s":   "-", "n": "-", "o/f": "-", "dir": "-",
 	} {
 		n, got := at(t, root, path), "-"
 		if n.Was != nil {

@@ -277,7 +277,8 @@ func (r *Report) Warnings() []string {
 	}{
 		{&r.MaybeLostOpaque, "directories of the overlay lie over directories of the base without the mark that the kernel leaves; " +
 			"the overlay may have been copied without its extended attributes, and files deleted before may show again"},
-		{&r.OriginMismatches, "directories or files of the overlay were made over other ones than the base now has in their place; the base may have been replaced"},
+		{&r.OriginMismatches, "directories or files of the overlay were made over other ones than the base now has in their place; the " +
+			"base may have been replaced"},
 		{&r.Shared, "directories of the base show at more than one place through redirects"},
 		{&r.Foreign, "files carry overlay attributes of the other namespace; they are kept as content"},
 		{&r.Digests, "files carry an fs-verity digest of their data, which is not checked"},

@@ -52,13 +52,14 @@ func TestReportCounts(t *testing.T) {
 		"redirect to nowhere":                                   "Merged=1 Redirects=3:/d",
 		"redirect through a symlink":                            "Merged=1 Redirects=1:/d",
 		"redirect in the base counts for nothing":               "Merged=2 MaybeLostOpaque=1:/d",
-		"metacopy":                                    "Merged=1 Metacopies=1:/f",
-		"metacopy through redirects and layers":       "Whiteouts=1:/e Merged=1 Redirects=3:/f Metacopies=2:/f Digests=2:/f",
-		"metacopy with the longest digest":            "Merged=1 Metacopies=1:/f Digests=1:/f",
-		"names of aufs are names here":                "Merged=1",
-		"opaque as fuse-overlayfs leaves it":          "Whiteouts=1:/f/.wh..opq DeadWhiteouts=2:/e/.wh..wh..opq Opaque=2:/d Merged=2 MaybeLostOpaque=1:/f",
+		"metacopy":                              "Merged=1 Metacopies=1:/f",
+		"metacopy through redirects and layers": "Whiteouts=1:/e Merged=1 Redirects=3:/f Metacopies=2:/f Digests=2:/f",
+		"metacopy with the longest digest":      "Merged=1 Metacopies=1:/f Digests=1:/f",
+		"names of aufs are names here":          "Merged=1",
+		"opaque as fuse-overlayfs leaves it": "Whiteouts=1:/f/.wh..opq DeadWhiteouts=2:/e/.wh..wh..opq Opaque=2:/d Merged=2 " +
+			"MaybeLostOpaque=1:/f",
 		"the base keeps what a nested overlay stored": "Merged=2 MaybeLostOpaque=1:/var",
-		"user namespace":                              "Opaque=1:/d Merged=1",
+		"user namespace": "Opaque=1:/d Merged=1",
 	}
 	got := func(in []Layer, opts ...Option) string {
 		t.Helper()
@@ -91,15 +92,19 @@ func TestReportCounts(t *testing.T) {
 		want   string
 		opts   []Option
 	}{
-		{"aufs between", []Layer{{Root: build(t, "d/n =n")}, {Root: build(t, "d/m =m", ".wh.a", "k/.wh..wh..opq"), Form: Aufs}, {Root: build(t, base...)}},
+		{"aufs between", []Layer{{Root: build(t, "d/n =n")}, {Root: build(t, "d/m =m", ".wh.a", "k/.wh..wh..opq"), Form: Aufs},
+			{Root: build(t, base...)}},
 			"Whiteouts=1:/.wh.a Opaque=1:/k Merged=2 MaybeLostOpaque=1:/d", nil},
-		{"aufs above", []Layer{{Root: build(t, "d/n =n", ".wh.a", ".wh.none", "k/.wh.z", ".wh..wh.plnk/1.2 =x", ".wh..wh.orph/", ".wh.t/x =x", "d/.wh.x"), Form: Aufs}, {Root: build(t, "d/m =m", "a c0:0")}, {Root: build(t, base...)}},
+		{"aufs above", []Layer{{Root: build(t, "d/n =n", ".wh.a", ".wh.none", "k/.wh.z", ".wh..wh.plnk/1.2 =x", ".wh..wh.orph/",
+			".wh.t/x =x", "d/.wh.x"), Form: Aufs}, {Root: build(t, "d/m =m", "a c0:0")}, {Root: build(t, base...)}},
 			"Whiteouts=3:/a DeadWhiteouts=2:/.wh.a Merged=3 AufsInternal=3:/.wh..wh.orph AufsPlinks=1:/.wh..wh.plnk/1.2", nil},
 		{"made before", []Layer{{Root: build(t, "d/n =n", "d/e/n =n", "k/n =n")}, {Root: build(t, base...)}},
 			"Merged=4 MaybeLostOpaque=1:/d/e", []Option{MadeBefore("d", "/k/")}},
-		{"foreign on the root", []Layer{{Root: build(t, "/ +user.overlay.x=1 @overlay.y=1", "d/ @origin +user.overlay.x=1"), Namespace: Trusted}, {Root: build(t, base...)}},
+		{"foreign on the root", []Layer{{Root: build(t, "/ +user.overlay.x=1 @overlay.y=1", "d/ @origin +user.overlay.x=1"),
+			Namespace: Trusted}, {Root: build(t, base...)}},
 			"Foreign=2: Escaped=1: Merged=2", nil},
-		{"clean base", []Layer{{Root: build(t, "d/ @origin")}, {Root: build(t, "d/w c0:0", "d/ @opaque=y +user.overlay.x=1")}}, "Merged=2", []Option{CleanBase()}},
+		{"clean base", []Layer{{Root: build(t, "d/ @origin")}, {Root: build(t, "d/w c0:0", "d/ @opaque=y +user.overlay.x=1")}}, "Merged=2",
+			[]Option{CleanBase()}},
 	} {
 		if got := got(tt.layers, tt.opts...); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
@@ -123,7 +128,8 @@ func TestWarnings(t *testing.T) {
 		if len(w) != i+1 || !strings.HasPrefix(w[i], fmt.Sprintf("%d ", i+2)) {
 			t.Fatalf("%q", w)
 		}
-		if at := fmt.Sprintf("(first: /place %d)", i); strings.HasSuffix(w[i], at) != (n != &r.StaleIndex) || strings.Contains(w[i], "(first: )") {
+		if at := fmt.Sprintf("(first: /place %d)", i); strings.HasSuffix(w[i], at) != (n != &r.StaleIndex) ||
+			strings.Contains(w[i], "(first: )") {
 			t.Errorf("%q does not end with %q", w[i], at)
 		}
 	}
@@ -137,7 +143,8 @@ func TestWarnings(t *testing.T) {
 // without its value, all else stays as it is.
 func TestWithoutOrigins(t *testing.T) {
 	in := build(t, "/ @origin=x @impure=y +user.k=v", "d/ @opaque=y @origin=x @uuid=u +user.overlay.upper=u",
-		"d/f =f @origin=x @nlink=U+1 @redirect=/a +security.capability=c +user.overlay.origin=o", "d/e/g =g @metacopy @overlay.origin=kept", "h =h #7 %2 @origin=x")
+		"d/f =f @origin=x @nlink=U+1 @redirect=/a +security.capability=c +user.overlay.origin=o", "d/e/g =g @metacopy @overlay.origin=kept",
+		"h =h #7 %2 @origin=x")
 	out := WithoutOrigins(in)
 	got, err := text(t, out)
 	want, _ := text(t, build(t, "d/ @opaque=y @origin", "d/f =f @origin @redirect=/a +security.capability=c +user.overlay.origin",

@@ -19,7 +19,8 @@ import (
 func TestKernelModules(t *testing.T) {
 	requireOverlay(t)
 	systest.NeedTools(t, "mksquashfs")
-	for i, options := range []string{"", "redirect_dir=on", "redirect_dir=on,metacopy=on", "redirect_dir=on,metacopy=on", "userxattr", "xino=on,redirect_dir=on"} {
+	for i, options := range []string{"", "redirect_dir=on", "redirect_dir=on,metacopy=on", "redirect_dir=on,metacopy=on", "userxattr",
+		"xino=on,redirect_dir=on"} {
 		for _, seed := range seeds(t, 1) {
 			modules := 2 + i%3
 			t.Run(fmt.Sprintf("%s/modules=%d/seed=%d", options, modules, seed), func(t *testing.T) {

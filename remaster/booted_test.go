@@ -230,7 +230,8 @@ func hostText(t testing.TB, dir string) string {
 }
 
 // own are files that tell of a base, and of which no other speaks.
-var own = map[string]bool{"etc/live/version/linuxfs.ver": true, "etc/live/version/rootfs.ver": true, "etc/live/version": true, "etc/live": true}
+var own = map[string]bool{"etc/live/version/linuxfs.ver": true, "etc/live/version/rootfs.ver": true, "etc/live/version": true,
+	"etc/live": true}
 
 // treeText is hostText of a tree as relive reads it.
 func treeText(t testing.TB, root *tree.Node) string {

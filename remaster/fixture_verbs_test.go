@@ -43,7 +43,8 @@ func TestFixtureVerbs(t *testing.T) {
 			systest.CopyFile(t, bases[i%len(bases)], start.Path("linuxfs"))
 			systest.UnpackTo(t, img, start.Path("rootfs"))
 			before := start.View()
-			livetest.SameManifest(t, livetest.ManifestFile(t, filepath.Join(dir, name+".jsonl.gz")), livetest.ManifestOf(t, livetest.OpenDir(t, before)))
+			livetest.SameManifest(t, livetest.ManifestFile(t, filepath.Join(dir, name+".jsonl.gz")),
+				livetest.ManifestOf(t, livetest.OpenDir(t, before)))
 			base, _ := systest.Mount(t, "squashfs", "loop,ro", start.Path("linuxfs"))
 			// Each gives the directory that holds what is to be there.
 			verbs := map[string]func(t *testing.T, l *livetest.Live) string{
@@ -95,7 +96,8 @@ func TestFixtureVerbs(t *testing.T) {
 					from, err := opened.OpenBase(e, onto)
 					systest.Must(t, err)
 					defer from.Close()
-					p, err := update.New(t.Context(), e, opened, from, update.Options{Overlay: update.OverlayRebase, Force: true, NoKernel: true})
+					p, err := update.New(t.Context(), e, opened, from, update.Options{Overlay: update.OverlayRebase, Force: true,
+						NoKernel: true})
 					if err != nil {
 						t.Fatalf("%v (hint: %s)", err, refusal.Hint(err))
 					}
@@ -117,7 +119,8 @@ func TestFixtureVerbs(t *testing.T) {
 				timeless := func(root *tree.Node) *tree.Node {
 					return livetest.Untimed(livetest.Without(t, root, append([]string{"lost+found", "etc/live"}, livetest.Stamps...)...))
 				}
-				livetest.Same(t, "by hand", verb+", by the kernel", timeless(livetest.OpenDir(t, hand)), timeless(livetest.OpenDir(t, l.View())), tree.CompareOptions{Links: true})
+				livetest.Same(t, "by hand", verb+", by the kernel", timeless(livetest.OpenDir(t, hand)),
+					timeless(livetest.OpenDir(t, l.View())), tree.CompareOptions{Links: true})
 			}
 		})
 	}

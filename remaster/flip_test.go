@@ -67,8 +67,10 @@ func imageRegions(f *os.File) (map[string]int64, error) {
 // squashRegions are those of a SquashFS image, as struct squashfs_super_block
 // tells.
 func squashRegions(sb []byte, size int64, out map[string]int64) {
-	for at, name := range map[int64]string{0: "magic", 4: "inodes", 8: "time", 12: "block size", 16: "fragments", 20: "codec", 22: "block log", 24: "flags",
-		26: "ids", 28: "major", 30: "minor", 32: "root inode", 40: "bytes used", 48: "id table", 56: "xattr table", 64: "inode table", 72: "directory table",
+	for at, name := range map[int64]string{0: "magic", 4: "inodes", 8: "time", 12: "block size", 16: "fragments", 20: "codec",
+		22: "block log", 24: "flags",
+		26: "ids", 28: "major", 30: "minor", 32: "root inode", 40: "bytes used", 48: "id table", 56: "xattr table", 64: "inode table",
+		72: "directory table",
 		80: "fragment table", 88: "export table"} {
 		out["superblock: "+name] = at
 	}
@@ -81,7 +83,8 @@ func squashRegions(sb []byte, size int64, out map[string]int64) {
 		out[fmt.Sprintf("data %d/6", i)] = 110 + i*(inodes-110)/6
 	}
 	out["last data or fragment block"] = inodes - 1
-	for at, name := range map[int]string{48: "id table", 56: "xattr table", 64: "inode table", 72: "directory table", 80: "fragment table", 88: "export table"} {
+	for at, name := range map[int]string{48: "id table", 56: "xattr table", 64: "inode table", 72: "directory table", 80: "fragment table",
+		88: "export table"} {
 		if start := le.Uint64(sb[at:]); start != ^uint64(0) {
 			out[name+", start"], out[name+", inside"] = int64(start), int64(start)+5
 			out["metadata before "+name] = int64(start) - 1
@@ -103,7 +106,8 @@ func extRegions(f *os.File, out map[string]int64) error {
 	sb := read(1024, 1024)
 	block := int64(1024) << le.Uint32(sb[0x18:])
 	inodeSize, perGroup := int64(le.Uint16(sb[0x58:])), int64(le.Uint32(sb[0x28:]))
-	for at, name := range map[int64]string{0: "inodes", 4: "blocks", 12: "free blocks", 16: "free inodes", 0x38: "magic", 0x3a: "state", 0x5c: "features", 0x60: "needed features",
+	for at, name := range map[int64]string{0: "inodes", 4: "blocks", 12: "free blocks", 16: "free inodes", 0x38: "magic", 0x3a: "state",
+		0x5c: "features", 0x60: "needed features",
 		0x68: "UUID", 0x78: "label", 0xec: "hash seed", 0x300: "reserved", 0x3fc: "checksum"} {
 		out["superblock: "+name] = 1024 + at
 	}
@@ -117,7 +121,8 @@ func extRegions(f *os.File, out map[string]int64) error {
 	for g := range groups {
 		desc := read(32, gd+g*descSize)
 		name := fmt.Sprintf("group %d: ", min(g, 1))
-		for at, field := range map[int64]string{0: "block bitmap's place", 4: "inode bitmap's place", 8: "inode table's place", 12: "free blocks", 14: "free inodes", 16: "directories", 18: "flags", 30: "checksum"} {
+		for at, field := range map[int64]string{0: "block bitmap's place", 4: "inode bitmap's place", 8: "inode table's place",
+			12: "free blocks", 14: "free inodes", 16: "directories", 18: "flags", 30: "checksum"} {
 			out[name+field] = gd + g*descSize + at
 		}
 		out[name+"block bitmap"] = int64(le.Uint32(desc))*block + 7
@@ -371,16 +376,19 @@ func flips(t *testing.T) []*flipped {
 		{"compact, an image made anew in a SquashFS", inUse("image", false), 0, compact},
 		{"compact, an image made anew", inUse("image", true), 0, compact},
 		{"reset", antix.Dir, 0, resetWith(reset.Options{Force: true, KeepOld: 1})},
-		{"reset, with something kept", antix.Dir, 0, resetWith(reset.Options{Force: true, KeepOld: 1, Keep: livetest.KeepRules(t, "/etc/new")})},
+		{"reset, with something kept", antix.Dir, 0,
+			resetWith(reset.Options{Force: true, KeepOld: 1, Keep: livetest.KeepRules(t, "/etc/new")})},
 		{"reset of a snapshot", snapshot, 0, resetWith(reset.Options{Force: true, KeepOld: 1})},
 		{"resize", antix.Dir, 1, resizeWith(resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
-		{"resize of the homes", antix.Dir, 0, resizeWith(resize.Options{Home: &resize.NewSize{Kind: resize.SizeMore, Bytes: 9 << 20}, KeepOld: 1})},
+		{"resize of the homes", antix.Dir, 0, resizeWith(resize.Options{Home: &resize.NewSize{Kind: resize.SizeMore, Bytes: 9 << 20},
+			KeepOld: 1})},
 		{"resize of a snapshot", snapshot, 0, resizeWith(resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMin}, KeepOld: 1})},
 		{"sync-home", antix.Dir, 0, homes(synchome.Options{KeepOld: 1, Force: true, NoDelete: true, Grow: true})},
 		{"sync-home --reverse", antix.Dir, 0, homes(synchome.Options{KeepOld: 1, Reverse: true, Force: true})},
 		{"save", antix.Dir, 0, save},
 		{"update, the overlay reset", antix.Dir, 0, updateWith(update.Options{Overlay: update.OverlayReset})},
-		{"rebase", antix.Dir, 0, updateWith(update.Options{Overlay: update.OverlayRebase, Rebase: rebase.Options{Prefer: rebase.PreferOverlay}})},
+		{"rebase", antix.Dir, 0, updateWith(update.Options{Overlay: update.OverlayRebase,
+			Rebase: rebase.Options{Prefer: rebase.PreferOverlay}})},
 		{"sets clone", medium, 0, func(ctx context.Context, e *job.Env, dir string) error {
 			p, err := sets.Clone(ctx, e, dir+"/antiX", "new", "default")
 			if err != nil {
@@ -400,9 +408,12 @@ func TestFlips(t *testing.T) {
 	for _, v := range flips(t) {
 		t.Run(v.name, func(t *testing.T) { v.test(t, met) })
 	}
-	for _, name := range []string{"magic", "compressor options", "data 3/6", "last data or fragment block", "inode table, inside", "directory table, inside", "fragment table, start",
-		"export table, start", "id table, start", "xattr table, start", "padding", "superblock: free blocks", "group 0: checksum", "group 0: block bitmap", "group 0: inode bitmap",
-		"inode of a file: mtime", "data of a directory: start", "extent block", "xattr block: header", "data of a journal: start", "data of a file: start", "an unused block"} {
+	for _, name := range []string{"magic", "compressor options", "data 3/6", "last data or fragment block", "inode table, inside",
+		"directory table, inside", "fragment table, start",
+		"export table, start", "id table, start", "xattr table, start", "padding", "superblock: free blocks", "group 0: checksum",
+		"group 0: block bitmap", "group 0: inode bitmap",
+		"inode of a file: mtime", "data of a directory: start", "extent block", "xattr block: header", "data of a journal: start",
+		"data of a file: start", "an unused block"} {
 		if !met[name] && !met["superblock: "+name] {
 			t.Errorf("no file has a region %q", name)
 		}

@@ -222,11 +222,13 @@ func (o *originsCrash) run() {
 	before := o.relives()
 	for options, text := range o.shows() {
 		if text != before {
-			t.Fatalf("mounted with %q it shows another thing than relive:\n%s", options, firstDifferences(map[string]string{before: ""}, text))
+			t.Fatalf("mounted with %q it shows another thing than relive:\n%s", options, firstDifferences(map[string]string{before: ""},
+				text))
 		}
 	}
 	allowed := map[string]string{o.alone(): "old base alone", before: "before"}
-	if !strings.Contains(o.kind, "modules") && (o.astray(o.booted) || !o.leans && !strings.Contains(o.kind, "nested") && !o.astray(o.foreign)) {
+	if !strings.Contains(o.kind, "modules") && (o.astray(o.booted) || !o.leans && !strings.Contains(o.kind, "nested") &&
+		!o.astray(o.foreign)) {
 		t.Errorf("marks are said to lead astray in their own base: %v, in a foreign one: %v", o.astray(o.booted), o.astray(o.foreign))
 	}
 	compact := func(co compact.Options) func(e *job.Env, live string) error {

@@ -98,7 +98,8 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 	}
 	antix := func(top string) func(t testing.TB, foreign bool) *booted {
 		return func(t testing.TB, foreign bool) *booted {
-			b := &booted{t: t, dir: systest.TempDir(t), images: []string{"linuxfs"}, over: "rootfs", isImage: true, up: "upper", work: "work", top: top, ids: true}
+			b := &booted{t: t, dir: systest.TempDir(t), images: []string{"linuxfs"}, over: "rootfs", isImage: true, up: "upper",
+				work: "work", top: top, ids: true}
 			squashIt(t, b, system(t, top, foreign), "linuxfs")
 			image(t, b.dir+"/rootfs", nil, "upper", "work")
 			return b
@@ -128,7 +129,8 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 	}
 	debian := func(asImage, several bool) func(t testing.TB, foreign bool) *booted {
 		return func(t testing.TB, foreign bool) *booted {
-			b := &booted{t: t, dir: systest.TempDir(t), images: []string{"live/filesystem.squashfs"}, over: "persistence", isImage: asImage, up: "rw", work: "work", top: "etc"}
+			b := &booted{t: t, dir: systest.TempDir(t), images: []string{"live/filesystem.squashfs"}, over: "persistence", isImage: asImage,
+				up: "rw", work: "work", top: "etc"}
 			squashIt(t, b, system(t, "etc", foreign), b.images[0])
 			if several && !foreign {
 				d := systest.TempDir(t)
@@ -159,13 +161,15 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 		"Debian live, directory":    debian(false, false),
 		"Debian live, two modules":  debian(true, true),
 		"archiso, directory": func(t testing.TB, foreign bool) *booted {
-			b := &booted{t: t, dir: systest.TempDir(t), images: []string{"arch/x86_64/airootfs.sfs"}, over: "persistent_ARCH/x86_64", up: "upperdir", work: "workdir", top: "etc"}
+			b := &booted{t: t, dir: systest.TempDir(t), images: []string{"arch/x86_64/airootfs.sfs"}, over: "persistent_ARCH/x86_64",
+				up: "upperdir", work: "workdir", top: "etc"}
 			squashIt(t, b, system(t, "etc", foreign), b.images[0])
 			dirs(t, b)
 			return b
 		},
 		"casper": func(t testing.TB, foreign bool) *booted {
-			b := &booted{t: t, dir: systest.TempDir(t), images: []string{"casper/filesystem.squashfs"}, over: "writable", isImage: true, up: "upper", work: "work", top: "etc"}
+			b := &booted{t: t, dir: systest.TempDir(t), images: []string{"casper/filesystem.squashfs"}, over: "writable", isImage: true,
+				up: "upper", work: "work", top: "etc"}
 			squashIt(t, b, system(t, "etc", foreign), b.images[0])
 			image(t, b.dir+"/writable", nil, b.up, b.work)
 			return b

@@ -135,7 +135,8 @@ func TestSetVerbs(t *testing.T) {
 	t.Parallel()
 	same := func(t *testing.T, want, got *tree.Node) {
 		t.Helper()
-		livetest.SameTree(t, "by hand", "the kernel", livetest.WithoutTimes(t, livetest.Without(t, want, "lost+found", "home/lost+found")), livetest.WithoutTimes(t, livetest.Without(t, got, "lost+found")))
+		livetest.SameTree(t, "by hand", "the kernel", livetest.WithoutTimes(t, livetest.Without(t, want, "lost+found", "home/lost+found")),
+			livetest.WithoutTimes(t, livetest.Without(t, got, "lost+found")))
 	}
 	for name, set := range map[string]string{"within": "work", "beside": "../play"} {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +194,8 @@ func TestSetVerbs(t *testing.T) {
 			mnt, drop := systest.Mount(t, "ext4", "loop,ro", s.medium+"/"+at+"/homefs")
 			wasHome, err := want.Lookup("home")
 			systest.Must(t, err)
-			livetest.SameTree(t, "the system's", "homefs", livetest.WithoutTimes(t, livetest.Without(t, wasHome, "lost+found")), livetest.WithoutTimes(t, livetest.Without(t, livetest.OpenDir(t, livetest.Duplicate(t, mnt)), "lost+found")))
+			livetest.SameTree(t, "the system's", "homefs", livetest.WithoutTimes(t, livetest.Without(t, wasHome, "lost+found")),
+				livetest.WithoutTimes(t, livetest.Without(t, livetest.OpenDir(t, livetest.Duplicate(t, mnt)), "lost+found")))
 			drop()
 			if got := livetest.ExtFacts(t, s.medium+"/"+at+"/homefs", "Filesystem volume name"); !strings.HasSuffix(got, " homefs") {
 				t.Error(got)
@@ -202,7 +204,8 @@ func TestSetVerbs(t *testing.T) {
 			// resize
 			before = s.sums()
 			e, l = s.open(set)
-			r, err := resize.New(t.Context(), e, l, resize.Options{Overlay: livetest.Mebibytes(96), Home: livetest.Mebibytes(120), KeepOld: 1})
+			r, err := resize.New(t.Context(), e, l, resize.Options{Overlay: livetest.Mebibytes(96), Home: livetest.Mebibytes(120),
+				KeepOld: 1})
 			systest.Must(t, err)
 			_, err = r.Run(t.Context())
 			systest.Must(t, err)

@@ -41,7 +41,8 @@ const (
 // newTwoDisks makes the stick, and uses it.
 func newTwoDisks(t testing.TB, named bool) *twoDisks {
 	dir := systest.MemDir(t)
-	d := &twoDisks{t: t, base: dir + "/base", over: dir + "/over", top: systest.TempDir(t), named: named, known: map[string]map[string]string{}}
+	d := &twoDisks{t: t, base: dir + "/base", over: dir + "/over", top: systest.TempDir(t), named: named,
+		known: map[string]map[string]string{}}
 	for path, label := range map[string]string{d.base: "LIVE", d.over: "persistence"} {
 		systest.BlankAt(t, path, 16<<20)
 		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-L", label, path)
@@ -207,7 +208,8 @@ func (d *twoDisks) crash(t *testing.T, verb string, do func(*twoDisks, *booted, 
 	after, filesAfter := b.shows()["redirect_dir=on"], b.files()
 	done.roots(b, verb)
 	drop()
-	if (before != after) != changes || files == filesAfter || strings.Contains(filesAfter, ".relive-tmp") || strings.Contains(filesAfter, ".relive.journal") {
+	if (before != after) != changes || files == filesAfter || strings.Contains(filesAfter, ".relive-tmp") ||
+		strings.Contains(filesAfter, ".relive.journal") {
 		t.Fatalf("%s: what shows changes: %v; it leaves\n%s", verb, before != after, filesAfter)
 	}
 	if whole.Commit < 4 || whole.Done < whole.Commit+8 {
@@ -230,7 +232,8 @@ func (d *twoDisks) crash(t *testing.T, verb string, do func(*twoDisks, *booted, 
 			was := b.files()
 			state, err := swap.Inspect(swap.OS{}, b.livePath())
 			systest.Must(t, err)
-			if _, err := swap.Recover(t.Context(), swap.OS{}, b.livePath()); state != nil && !errors.Is(err, swap.ErrMissing) || b.files() != was && state != nil {
+			if _, err := swap.Recover(t.Context(), swap.OS{}, b.livePath()); state != nil && !errors.Is(err, swap.ErrMissing) ||
+				b.files() != was && state != nil {
 				t.Errorf("%s: recovery without the overlay: %v", when, err)
 			}
 			drop()
@@ -251,7 +254,8 @@ func (d *twoDisks) crash(t *testing.T, verb string, do func(*twoDisks, *booted, 
 		case filesAfter:
 			met["finished"]++
 		default:
-			t.Errorf("%s: after recovery there is another thing than before or after:\n%s", when, firstDifferences(map[string]string{files: "", filesAfter: ""}, now))
+			t.Errorf("%s: after recovery there is another thing than before or after:\n%s", when,
+				firstDifferences(map[string]string{files: "", filesAfter: ""}, now))
 		}
 		c.roots(b, when)
 		drop()
@@ -303,7 +307,8 @@ func TestOverlayAway(t *testing.T) {
 				t.Errorf("%s, %s: Inspect says %v, %v", cut.what, what, state, err)
 			}
 			_, err = swap.Recover(t.Context(), swap.OS{}, b.livePath())
-			if !errors.Is(err, swap.ErrMissing) || !strings.Contains(err.Error(), `label "persistence"`) || !strings.Contains(refusal.Hint(err), b.dir+"/base/persistence") {
+			if !errors.Is(err, swap.ErrMissing) || !strings.Contains(err.Error(), `label "persistence"`) ||
+				!strings.Contains(refusal.Hint(err), b.dir+"/base/persistence") {
 				t.Errorf("%s, %s: %v (hint: %s)", cut.what, what, err, refusal.Hint(err))
 			}
 			if now := b.files(); now != was {

@@ -94,8 +94,10 @@ func held() int64 {
 func TestHugeBlockList(t *testing.T) {
 	const blocks = 17 << 20
 	f := forge{t: t}
-	root := ondisk.InodeHead{Type: ondisk.InodeDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: 3 + ondisk.DirHeaderSize + ondisk.DirEntrySize + 1, Parent: 3}
-	file := ondisk.InodeHead{Type: ondisk.InodeExtFile, Number: 2, Nlink: 1, FileSize: blocks * 4096, Sparse: blocks * 4096, Fragment: ondisk.NoFragment, Xattr: ondisk.NoXattr}
+	root := ondisk.InodeHead{Type: ondisk.InodeDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: 3 + ondisk.DirHeaderSize +
+		ondisk.DirEntrySize + 1, Parent: 3}
+	file := ondisk.InodeHead{Type: ondisk.InodeExtFile, Number: 2, Nlink: 1, FileSize: blocks * 4096, Sparse: blocks * 4096,
+		Fragment: ondisk.NoFragment, Xattr: ondisk.NoXattr}
 	first := file.Append(root.Append(nil))
 	f.inodes = f.pack(append(first, make([]byte, ondisk.MetadataSize-len(first))...))
 	zero := f.pack(make([]byte, ondisk.MetadataSize))
@@ -149,7 +151,8 @@ func TestListingBomb(t *testing.T) {
 	listing = append(listing, make([]byte, ondisk.MetadataSize-len(listing)%ondisk.MetadataSize)...)
 	block := f.pack(listing[:ondisk.MetadataSize])
 	f.dirs = bytes.Repeat(block, 12000)
-	root := ondisk.InodeHead{Type: ondisk.InodeExtDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: 12000*ondisk.MetadataSize + 3, Parent: 3, Xattr: ondisk.NoXattr}
+	root := ondisk.InodeHead{Type: ondisk.InodeExtDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: 12000*ondisk.MetadataSize + 3, Parent: 3,
+		Xattr: ondisk.NoXattr}
 	fifo := ondisk.InodeHead{Type: ondisk.InodeFIFO, Number: 2, Nlink: 1}
 	b := root.Append(nil)
 	fifo2 := fifo.Append(nil)
@@ -176,7 +179,7 @@ func TestListingBomb(t *testing.T) {
 // before a listing takes more than its bound.
 func TestXattrBomb(t *testing.T) {
 	f := forge{t: t}
-	const names, sets = 200, 20 // 250 MiB, of which 64 are allowed
+	const names, sets = 200, 20                                 // 250 MiB, of which 64 are allowed
 	pairs := append([]byte{0, 0, 1, 0}, make([]byte, 65536)...) // the value and its length
 	start := len(pairs)
 	for i := range names {
@@ -186,12 +189,14 @@ func TestXattrBomb(t *testing.T) {
 	f.pairs = f.pack(pairs)
 	at := len(f.pack(pairs[:start&^(ondisk.MetadataSize-1)]))
 	var inodes, listing []byte
-	root := ondisk.InodeHead{Type: ondisk.InodeDir, Mode: 0o755, Number: 1, Nlink: 2, DirSize: uint32(3 + ondisk.DirHeaderSize + sets*(ondisk.DirEntrySize+3)), Parent: sets + 2}
+	root := ondisk.InodeHead{Type: ondisk.InodeDir, Mode: 0o755, Number: 1, Nlink: 2,
+		DirSize: uint32(3 + ondisk.DirHeaderSize + sets*(ondisk.DirEntrySize+3)), Parent: sets + 2}
 	inodes = root.Append(inodes)
 	header := ondisk.DirHeader{Count: sets, Number: 2}
 	listing = header.Append(listing)
 	for i := range sets {
-		f.sets = append(f.sets, ondisk.XattrID{Ref: ondisk.MakeRef(int64(at), start%ondisk.MetadataSize), Count: names, Size: names * (9 + 65536)})
+		f.sets = append(f.sets, ondisk.XattrID{Ref: ondisk.MakeRef(int64(at), start%ondisk.MetadataSize), Count: names,
+			Size: names * (9 + 65536)})
 		e := ondisk.DirEntry{Offset: uint16(len(inodes)), Delta: int16(i), Type: ondisk.InodeFIFO, Name: fmt.Sprintf("%03d", i)}
 		listing = e.Append(listing)
 		n := ondisk.InodeHead{Type: ondisk.InodeExtFIFO, Number: uint32(i + 2), Nlink: 1, Xattr: uint32(i)}

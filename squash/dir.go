@@ -56,7 +56,8 @@ func (l *listing) next(e *entry) (ok bool, err error) {
 		}
 		l.header = ondisk.DecodeDirHeader(b)
 		if l.header.Count == 0 || l.header.Count > ondisk.DirEntriesMax {
-			return false, l.c.r.corrupt(fmt.Sprintf("header at %d", l.at-ondisk.DirHeaderSize), "leads %d entries, more than %d", uint64(l.header.Count-1)+1, ondisk.DirEntriesMax)
+			return false, l.c.r.corrupt(fmt.Sprintf("header at %d", l.at-ondisk.DirHeaderSize), "leads %d entries, more than %d",
+				uint64(l.header.Count-1)+1, ondisk.DirEntriesMax)
 		}
 		l.left = l.header.Count
 	}

@@ -213,7 +213,8 @@ func (f *content) readBlock(p []byte, off int64) (n int, err error) {
 			return 0, within(err, "%s", d.place())
 		}
 		if int(d.fragmentOffset)+size > len(b) {
-			return 0, d.r.corrupt(d.place(), "its tail of %d bytes at %d reaches past the end of fragment %d, which has %d", size, d.fragmentOffset, d.fragment, len(b))
+			return 0, d.r.corrupt(d.place(), "its tail of %d bytes at %d reaches past the end of fragment %d, which has %d", size,
+				d.fragmentOffset, d.fragment, len(b))
 		}
 		return copy(p, b[int(d.fragmentOffset)+skip:]), nil
 	}

@@ -113,7 +113,8 @@ func (r *Reader) inodeFault(n *ondisk.InodeHead) string {
 		case n.Fragment >= r.super.FragmentCount:
 			return fmt.Sprintf("fragment %d is not in the table of %d entries", n.Fragment, r.super.FragmentCount)
 		case uint64(n.FragmentOffset)+n.FileSize%uint64(r.blockSize) > uint64(r.blockSize):
-			return fmt.Sprintf("its tail of %d bytes at %d reaches past the end of a fragment block", n.FileSize%uint64(r.blockSize), n.FragmentOffset)
+			return fmt.Sprintf("its tail of %d bytes at %d reaches past the end of a fragment block", n.FileSize%uint64(r.blockSize),
+				n.FragmentOffset)
 		}
 	case ondisk.InodeDir:
 		if n.Listing() == 0 {
@@ -160,7 +161,8 @@ const listingBytesMax = 64 << 20
 // charge counts bytes against that bound.
 func (m *nodeMaker) charge(n *inode, bytes int) error {
 	if m.bytes += int64(bytes); m.bytes > listingBytesMax {
-		return tree.Unsupported(m.r.name, n.place(), "attributes and symlink targets of one directory take more than %d bytes", listingBytesMax)
+		return tree.Unsupported(m.r.name, n.place(), "attributes and symlink targets of one directory take more than %d bytes",
+			listingBytesMax)
 	}
 	return nil
 }

@@ -84,7 +84,8 @@ func (r *Reader) cursor(g *region) *cursor { return &cursor{r: r, region: g} }
 // length, which is the start of the next block.
 func (c *cursor) seek(ref ondisk.Ref) error {
 	if ref.Block() >= c.region.end-c.region.start {
-		return c.r.corrupt(c.region.name, "reference to block %d lies outside the table of %d bytes", ref.Block(), c.region.end-c.region.start)
+		return c.r.corrupt(c.region.name, "reference to block %d lies outside the table of %d bytes", ref.Block(),
+			c.region.end-c.region.start)
 	}
 	if err := c.load(c.region.start + ref.Block()); err != nil {
 		return err

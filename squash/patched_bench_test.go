@@ -137,7 +137,8 @@ func (c snapshotContent) NextData(off int64) (start, end int64, err error) {
 // could hardly be beaten without sharing blocks.
 func BenchmarkPatched(b *testing.B) {
 	const size, bs = 2 << 30, 131072
-	o := WriteOptions{Library: library(b), Codec: codec.DefaultOptions(codec.Zstd, bs), BlockSize: bs, Flags: FlagDuplicates | FlagExportable}
+	o := WriteOptions{Library: library(b), Codec: codec.DefaultOptions(codec.Zstd, bs), BlockSize: bs,
+		Flags: FlagDuplicates | FlagExportable}
 	o.Codec.Level = 3
 	n := tree.NewFile("image", 0o644, nil)
 	n.Size, n.Data = size, madeContent{size}

@@ -41,7 +41,8 @@ func TestWritePatched(t *testing.T) {
 func writePatched(t *testing.T, seed uint64, id codec.ID, kinds map[fileKind]int) {
 	c := randomPatchedCase(t, seed, id)
 	size, bs := int64(len(c.data.now)), int64(c.o.BlockSize)
-	what := fmt.Sprintf("seed %d: %d bytes over %d, blocks of %d, chunks of %d, flags %#x", seed, size, c.stored.Size, bs, c.data.chunk, c.o.Flags)
+	what := fmt.Sprintf("seed %d: %d bytes over %d, blocks of %d, chunks of %d, flags %#x", seed, size, c.stored.Size, bs, c.data.chunk,
+		c.o.Flags)
 	var image []byte
 	var plan *Plan
 	for workers := 4; workers >= 1; workers-- {
@@ -305,7 +306,8 @@ func TestPatchedKernel(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(i), 1))
 			o := WriteOptions{Library: library(t), Codec: quick(id, bs), BlockSize: bs, Flags: flags}
 			was := randomContent(rnd, 40*bs+bs/2+1, bs)
-			path, _ := writeFile(t, tree.NewDir("", 0o755, tree.NewFile("image", 0o644, was), tree.NewFile("other", 0o644, was[:bs*3/2])), o)
+			path, _ := writeFile(t, tree.NewDir("", 0o755, tree.NewFile("image", 0o644, was), tree.NewFile("other", 0o644, was[:bs*3/2])),
+				o)
 			below := rootOf(t, openFile(t, path))
 			for round := range 4 {
 				d := randomPatched(rnd, lookup(t, below, "image").Data, was, bs)
@@ -325,7 +327,8 @@ func TestPatchedKernel(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "out")
 				systest.Run(t, "unsquashfs", "-q", "-n", "-p", "1", "-d", dir, path)
 				sameTree(t, "unsquashfs", root, hostTree(t, dir))
-				if same, err := ComparePatched(t.Context(), d, lookup(t, rootOf(t, openFile(t, path)), "image"), 2, nil); !same || err != nil {
+				if same, err := ComparePatched(t.Context(), d, lookup(t, rootOf(t, openFile(t, path)), "image"), 2, nil); !same ||
+					err != nil {
 					t.Errorf("compares %v, %v", same, err)
 				}
 			}

@@ -181,7 +181,8 @@ func TestLookup(t *testing.T) {
 			}
 			for _, k := range kids {
 				got, err := n.Child(k.Name)
-				if err != nil || got == nil || fmt.Sprint(got.Meta, got.Xattrs, got.Inode, got.Nlink, got.Name) != fmt.Sprint(k.Meta, k.Xattrs, k.Inode, k.Nlink, k.Name) {
+				if err != nil || got == nil || fmt.Sprint(got.Meta, got.Xattrs, got.Inode, got.Nlink, got.Name) != fmt.Sprint(k.Meta,
+					k.Xattrs, k.Inode, k.Nlink, k.Name) {
 					t.Errorf("%s: %q: %+v, %v", name, k.Name, got, err)
 				}
 				for _, no := range []string{k.Name + "\x01", k.Name[:len(k.Name)-1], "", "\xff"} {
@@ -266,7 +267,8 @@ func TestMediumError(t *testing.T) {
 		t.Fatal(err)
 	}
 	sound := openBytes(t, b)
-	for _, bad := range []int64{0, 200, sound.inodes.start + 10, sound.dirs.start + 10, sound.fragments[0] + 3, int64(sound.super.IDTableStart), sound.pairs.start + 5} {
+	for _, bad := range []int64{0, 200, sound.inodes.start + 10, sound.dirs.start + 10, sound.fragments[0] + 3,
+		int64(sound.super.IDTableStart), sound.pairs.start + 5} {
 		r, err := Open(failing{bytes.NewReader(b), bad}, int64(len(b)), "image", library(t))
 		if err == nil {
 			err = exercise(r, 1000)

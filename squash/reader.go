@@ -179,7 +179,8 @@ func (r *Reader) locateTables() error {
 		return err
 	}
 	if s.FragmentCount != 0 {
-		if r.fragments, err = r.readIndex("fragment table", int64(s.FragmentTableStart), uint64(s.FragmentCount), ondisk.FragmentEntrySize); err != nil {
+		if r.fragments, err = r.readIndex("fragment table", int64(s.FragmentTableStart), uint64(s.FragmentCount),
+			ondisk.FragmentEntrySize); err != nil {
 			return err
 		}
 	}
@@ -198,7 +199,8 @@ func (r *Reader) locateTables() error {
 			return r.corrupt("xattr table", "pairs start at %d, outside the image of %d bytes", h.PairsStart, r.used)
 		}
 		r.xattrCount, r.pairs.start = h.IDCount, int64(h.PairsStart)
-		if r.xattrIDs, err = r.readIndex("xattr table", int64(s.XattrTableStart)+ondisk.XattrTableHeaderSize, uint64(h.IDCount), ondisk.XattrIDSize); err != nil {
+		if r.xattrIDs, err = r.readIndex("xattr table", int64(s.XattrTableStart)+ondisk.XattrTableHeaderSize, uint64(h.IDCount),
+			ondisk.XattrIDSize); err != nil {
 			return err
 		}
 	}
@@ -239,7 +241,8 @@ func (r *Reader) locateTables() error {
 	r.pairs = region{"xattr pairs", r.pairs.start, endOf(r.pairs.start)}
 	// Where there is an export table, numbers may be missing; see Numbers.
 	if most := r.inodes.maxDecoded() / ondisk.MinInodeSize; r.exports == nil && uint64(s.InodeCount) > most {
-		return r.corrupt("superblock", "%d inodes, where the inode table of %d bytes can hold at most %d", s.InodeCount, r.inodes.end-r.inodes.start, most)
+		return r.corrupt("superblock", "%d inodes, where the inode table of %d bytes can hold at most %d", s.InodeCount,
+			r.inodes.end-r.inodes.start, most)
 	}
 	return r.readIDs(r.idIndex)
 }

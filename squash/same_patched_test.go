@@ -69,7 +69,8 @@ func TestComparePatchedDamage(t *testing.T) {
 		t.Errorf("a context that has ended: %v, %v", same, err)
 	}
 	w := &watch{t: t, fail: 2}
-	if same, err := ComparePatched(t.Context(), watchedPatched{watched{c.data, w}, c.data}, node, 2, nil); w.calls.Load() > 1 && (same || !errors.Is(err, errFault)) {
+	if same, err := ComparePatched(t.Context(), watchedPatched{watched{c.data, w}, c.data}, node, 2, nil); w.calls.Load() > 1 &&
+		(same || !errors.Is(err, errFault)) {
 		t.Errorf("content that cannot be read: %v, %v", same, err)
 	}
 }

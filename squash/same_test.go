@@ -24,7 +24,8 @@ func TestStoredComparer(t *testing.T) {
 			return b
 		}
 		return tree.NewDir("", 0o755,
-			tree.NewFile("noise", 0o644, noise), tree.NewFile("noise-block", 0o644, at(noise, 5000)), tree.NewFile("noise-tail", 0o644, at(noise, 3*4096+1)),
+			tree.NewFile("noise", 0o644, noise), tree.NewFile("noise-block", 0o644, at(noise, 5000)),
+			tree.NewFile("noise-tail", 0o644, at(noise, 3*4096+1)),
 			tree.NewFile("text", 0o644, text), tree.NewFile("text-last", 0o644, at(text, len(text)-1)),
 			tree.NewFile("z-zeros", 0o644, zeros), tree.NewFile("z-zeros-tail", 0o644, at(zeros, 2*4096+3)),
 			tree.NewFile("tail", 0o644, tail))
@@ -51,8 +52,10 @@ func TestStoredComparer(t *testing.T) {
 				e.Put("0-first", tree.NewFile("", 0o644, b))
 			}), o), false},
 			{"one with changes", write(files(1), o), false},
-			{"another codec", write(files(0), WriteOptions{Library: lib, Codec: quick(codec.Gzip, 4096), BlockSize: 4096, Flags: flags}), true},
-			{"another block size", write(files(0), WriteOptions{Library: lib, Codec: quick(codec.LZ4, 8192), BlockSize: 8192, Flags: flags}), true},
+			{"another codec", write(files(0), WriteOptions{Library: lib, Codec: quick(codec.Gzip, 4096), BlockSize: 4096, Flags: flags}),
+				true},
+			{"another block size", write(files(0), WriteOptions{Library: lib, Codec: quick(codec.LZ4, 8192), BlockSize: 8192,
+				Flags: flags}), true},
 			{"memory", files(0), true},
 		} {
 			kids, err := a.Children()
@@ -82,7 +85,8 @@ func TestStoredComparer(t *testing.T) {
 				}
 				// Neither is a file that begins alike.
 				for _, z := range kids {
-					if same, err := c.Same(x, z); err != nil || same != (x.Name == z.Name) && same != bytes.Equal(contentOf(t, x), contentOf(t, z)) {
+					if same, err := c.Same(x, z); err != nil || same != (x.Name == z.Name) && same != bytes.Equal(contentOf(t, x),
+						contentOf(t, z)) {
 						t.Errorf("%s and %s: %v, %v", x.Name, z.Name, same, err)
 					}
 				}
@@ -97,16 +101,17 @@ func TestStoredComparerInCompare(t *testing.T) {
 	image, _ := writeImage(t, root, o)
 	written := rootOf(t, openImage(t, image, o.Library))
 	calls, same := 0, NewStoredComparer()
-	err := tree.Compare(t.Context(), root, written, tree.CompareOptions{Links: true, WholeSeconds: true, SameContent: func(_ string, a, b *tree.Node) (bool, error) {
-		ok, err := same.Same(a, b)
-		if ok {
-			calls++
-			if !bytes.Equal(contentOf(t, a), contentOf(t, b)) {
-				t.Errorf("%s is not the same", a.Name)
+	err := tree.Compare(t.Context(), root, written, tree.CompareOptions{Links: true, WholeSeconds: true,
+		SameContent: func(_ string, a, b *tree.Node) (bool, error) {
+			ok, err := same.Same(a, b)
+			if ok {
+				calls++
+				if !bytes.Equal(contentOf(t, a), contentOf(t, b)) {
+					t.Errorf("%s is not the same", a.Name)
+				}
 			}
-		}
-		return ok, err
-	}}, func(c tree.Change) error {
+			return ok, err
+		}}, func(c tree.Change) error {
 		t.Errorf("%s: %v", c.Path, c.Diff)
 		return nil
 	})

@@ -43,7 +43,8 @@ type batch struct {
 func (v *verifier) checkBlocks() {
 	v.addFragments()
 	slices.SortFunc(v.runs, func(a, b blockRun) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(b.stored, a.stored), cmp.Compare(a.words, b.words), cmp.Compare(a.size, b.size),
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(b.stored, a.stored), cmp.Compare(a.words, b.words),
+			cmp.Compare(a.size, b.size),
 			cmp.Compare(a.fragment, b.fragment), cmp.Compare(a.number, b.number))
 	})
 	if v.o.Progress != nil {
@@ -130,7 +131,8 @@ func (v *verifier) feed(batches chan<- *batch, free <-chan *batch) {
 		}
 		if run.start < end && !v.aligned(c, &v.runs[cover], run.start) {
 			seq++
-			v.add(seq, Finding{Place: run.place(), Fact: fmt.Sprintf("starts at %d, in the middle of a block of %s", run.start, v.runs[cover].place())})
+			v.add(seq, Finding{Place: run.place(), Fact: fmt.Sprintf("starts at %d, in the middle of a block of %s", run.start,
+				v.runs[cover].place())})
 		}
 		at := run.start
 		err := v.eachBlock(c, run, func(j decodeJob) bool {
@@ -232,7 +234,8 @@ func (v *verifier) decodeBatch(dst []byte, b *batch) {
 		case err != nil:
 			v.add(j.seq, findingOf(within(err, "%s", place())))
 		case j.run.size < 0 && n < int(j.want):
-			v.add(j.seq, Finding{Place: place(), Fact: fmt.Sprintf("decodes to %d bytes, where the tail of inode %d reaches to %d", n, v.needs[j.run.number].number, j.want)})
+			v.add(j.seq, Finding{Place: place(), Fact: fmt.Sprintf("decodes to %d bytes, where the tail of inode %d reaches to %d", n,
+				v.needs[j.run.number].number, j.want)})
 		case j.run.size >= 0 && n != int(j.want):
 			v.add(j.seq, Finding{Place: place(), Fact: fmt.Sprintf("decodes to %d bytes where %d belong", n, j.want)})
 		}

@@ -87,7 +87,8 @@ func (v *verifier) checkDir(c *cursor, n *inode, self int) {
 		last = name
 		if len(heads) > 0 && heads[0].Index == header {
 			if at := v.r.dirs.start + int64(heads[0].Block); at != block || heads[0].Name != name {
-				v.fault(d.place()+": index", "names %q in the metadata block at offset %d, where %q in that at %d is", heads[0].Name, at, name, block)
+				v.fault(d.place()+": index", "names %q in the metadata block at offset %d, where %q in that at %d is", heads[0].Name, at,
+					name, block)
 			}
 			heads = heads[1:]
 		}
@@ -153,7 +154,8 @@ func (v *verifier) checkEntry(d *dir, e *entry, self int) {
 	default:
 		n.holder = uint32(self) + 1
 		if n.parent != v.inodes[self].number {
-			v.fault("directory "+inodePlace(n.number), "records inode %d as its parent, where directory inode %d names it", n.parent, v.inodes[self].number)
+			v.fault("directory "+inodePlace(n.number), "records inode %d as its parent, where directory inode %d names it", n.parent,
+				v.inodes[self].number)
 		}
 	}
 }

@@ -136,7 +136,8 @@ func (v *verifier) walkBlocks(g *region) (chain blockChain) {
 				return chain
 			}
 		} else if len(b.data) != ondisk.MetadataSize && b.next < g.end {
-			v.fault(g.name, "metadata block at offset %d decodes to %d bytes, but only the last may be shorter than %d", pos, len(b.data), ondisk.MetadataSize)
+			v.fault(g.name, "metadata block at offset %d decodes to %d bytes, but only the last may be shorter than %d", pos, len(b.data),
+				ondisk.MetadataSize)
 		}
 		chain.starts = append(chain.starts, pos)
 		chain.decoded += int64(len(b.data))
@@ -175,7 +176,8 @@ func (v *verifier) checkEntries(table string, index []int64, count uint64, entry
 		if err != nil {
 			v.err(within(err, "%s: index entry %d", table, i))
 		} else if uint64(len(b.data)) != want {
-			v.fault(fmt.Sprintf("%s: index entry %d", table, i), "metadata block at offset %d decodes to %d bytes where %d belong", at, len(b.data), want)
+			v.fault(fmt.Sprintf("%s: index entry %d", table, i), "metadata block at offset %d decodes to %d bytes where %d belong", at,
+				len(b.data), want)
 		}
 	}
 }

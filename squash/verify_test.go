@@ -29,12 +29,13 @@ func TestVerifyWorkers(t *testing.T) {
 	for _, workers := range []int{1, 2, 7} {
 		for _, limit := range []int{0, 5} {
 			var last, total int64
-			report, err := Verify(context.Background(), openBytes(t, b), VerifyOptions{Workers: workers, MaxFindings: limit, Progress: func(d, n int64) {
-				if d < last || n < d {
-					t.Errorf("progress %d of %d after %d", d, n, last)
-				}
-				last, total = d, n
-			}})
+			report, err := Verify(context.Background(), openBytes(t, b), VerifyOptions{Workers: workers, MaxFindings: limit,
+				Progress: func(d, n int64) {
+					if d < last || n < d {
+						t.Errorf("progress %d of %d after %d", d, n, last)
+					}
+					last, total = d, n
+				}})
 			if err != nil || last != total || total == 0 {
 				t.Fatalf("%d of %d, %v", last, total, err)
 			}
@@ -112,6 +113,7 @@ func TestVerifyResumes(t *testing.T) {
 	}
 	// 8192 bytes hold some 250 inodes of 32 bytes and more.
 	if lost == 0 || lost > 260 || report.Inodes < 2021-260 || report.Inodes > 2021-200 {
-		t.Errorf("%d inodes were read, %d names are lost; %d findings:\n%v", report.Inodes, lost, len(report.Findings), report.Findings[:min(9, len(report.Findings))])
+		t.Errorf("%d inodes were read, %d names are lost; %d findings:\n%v", report.Inodes, lost, len(report.Findings),
+			report.Findings[:min(9, len(report.Findings))])
 	}
 }

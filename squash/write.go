@@ -68,7 +68,8 @@ const imageAlign = 4096
 // reason to drop those of another tree.
 func WriteOptionsLike(r *Reader) WriteOptions {
 	sb := &r.super
-	return WriteOptions{Codec: r.Options(), BlockSize: int(sb.BlockSize), Flags: sb.Flags & chosenFlags &^ FlagNoXattrs, MkfsTime: sb.MkfsTime}
+	return WriteOptions{Codec: r.Options(), BlockSize: int(sb.BlockSize), Flags: sb.Flags & chosenFlags &^ FlagNoXattrs,
+		MkfsTime: sb.MkfsTime}
 }
 
 // WriteProgress tells how far a Plan's Write has come.

@@ -208,7 +208,8 @@ type progressMeter struct {
 }
 
 func newProgressMeter(p *Plan) progressMeter {
-	return progressMeter{&sync.Mutex{}, &WriteProgress{CopyTotal: p.Stats.CopyBytes, CompressTotal: p.Stats.CompressBytes}, new(int64), p.o.Progress}
+	return progressMeter{&sync.Mutex{}, &WriteProgress{CopyTotal: p.Stats.CopyBytes, CompressTotal: p.Stats.CompressBytes}, new(int64),
+		p.o.Progress}
 }
 
 // progressStep is how many bytes pass between two calls of Progress.

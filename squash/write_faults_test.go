@@ -215,7 +215,8 @@ func TestWriteDeterministic(t *testing.T) {
 				verifyClean(t, r)
 				sameTree(t, "mixed", root, rootOf(t, r))
 				st := plan.Stats
-				if st.MixedFiles < 3 || st.ReusedFiles == 0 || st.RepackedBlocks == 0 || flags&FlagDuplicates != 0 && st.DuplicateFiles < 6 {
+				if st.MixedFiles < 3 || st.ReusedFiles == 0 || st.RepackedBlocks == 0 || flags&FlagDuplicates != 0 &&
+					st.DuplicateFiles < 6 {
 					t.Errorf("the tree is not as mixed as it should be: %+v", st)
 				}
 				// A second image of the same plan.
@@ -251,7 +252,8 @@ func TestWriteProgress(t *testing.T) {
 	if _, err := p.Write(context.Background(), &memory{}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if last.CompressTotal != p.Stats.CompressBytes || last.Compressed != last.CompressTotal || last.Copied != last.CopyTotal || last.Copied == 0 {
+	if last.CompressTotal != p.Stats.CompressBytes || last.Compressed != last.CompressTotal || last.Copied != last.CopyTotal ||
+		last.Copied == 0 {
 		t.Errorf("ends at %+v", last)
 	}
 }

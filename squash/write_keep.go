@@ -69,7 +69,8 @@ func (p *Plan) keepUnchanged(f *file, content tree.Patched, stored *storedConten
 		}
 	}
 	tail := f.size % bs
-	keepTail := p.tailInFragment(f.size) && stored.Fragment != ondisk.NoFragment && stored.Size == f.size && !content.ChangedIn(f.size-tail, tail)
+	keepTail := p.tailInFragment(f.size) && stored.Fragment != ondisk.NoFragment && stored.Size == f.size &&
+		!content.ChangedIn(f.size-tail, tail)
 	if some || keepTail {
 		f.kind, f.source, f.keepTail = mixedFile, src, keepTail
 		f.more.stored, f.more.keep = *stored, keep

@@ -21,7 +21,8 @@ import (
 
 func lz4Options(t testing.TB, blockSize int) WriteOptions {
 	t.Helper()
-	return WriteOptions{Library: library(t), Codec: quick(codec.LZ4, blockSize), BlockSize: blockSize, Flags: FlagDuplicates | FlagExportable}
+	return WriteOptions{Library: library(t), Codec: quick(codec.LZ4, blockSize), BlockSize: blockSize,
+		Flags: FlagDuplicates | FlagExportable}
 }
 
 // islands is a Data of that size with text at some offsets and holes between.
@@ -73,7 +74,8 @@ func TestWriteSparse(t *testing.T) {
 	began := time.Now()
 	const size = 8<<30 + 12345
 	d := islands{size, []int64{0, 131072*5 - 3, 5 << 30, size - 4}, "text"}
-	root := tree.NewDir("", 0o755, sparseFile("a", d), sparseFile("b", d), sparseFile("hole", islands{size: 8 << 30}), sparseFile("hole2", islands{size: 8 << 30}))
+	root := tree.NewDir("", 0o755, sparseFile("a", d), sparseFile("b", d), sparseFile("hole", islands{size: 8 << 30}),
+		sparseFile("hole2", islands{size: 8 << 30}))
 	o := lz4Options(t, 131072)
 	image, plan := writeImage(t, root, o)
 	if plan.Stats.DuplicateFiles != 2 {
@@ -368,8 +370,10 @@ func TestWriteLosses(t *testing.T) {
 		n.Mtime, n.Xattrs = at, x
 		return n
 	}
-	root := tree.NewDir("", 0o755, file("a", tree.Time{Sec: 5, Nsec: 1}), file("b", tree.Time{Sec: -1}), file("c", tree.Time{Sec: 1 << 32, Nsec: 3}),
-		file("d", tree.Time{Sec: 1<<32 - 1}, tree.Xattr{Name: "system.posix_acl_access", Value: "x"}, tree.Xattr{Name: "user.y", Value: "y"}),
+	root := tree.NewDir("", 0o755, file("a", tree.Time{Sec: 5, Nsec: 1}), file("b", tree.Time{Sec: -1}),
+		file("c", tree.Time{Sec: 1 << 32, Nsec: 3}),
+		file("d", tree.Time{Sec: 1<<32 - 1}, tree.Xattr{Name: "system.posix_acl_access", Value: "x"},
+			tree.Xattr{Name: "user.y", Value: "y"}),
 		file("e", tree.Time{}, tree.Xattr{Name: "system.posix_acl_access", Value: "x"}, tree.Xattr{Name: "odd.name"}))
 	o := lz4Options(t, 4096)
 	image, plan := writeImage(t, root, o)
@@ -407,7 +411,8 @@ func TestWriteReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	sb := openImage(t, m.b, o.Library).super
-	if rep.Size != int64(len(m.b)) || rep.BytesUsed != int64(sb.BytesUsed) || rep.Fragments != sb.FragmentCount || rep.Inodes != sb.InodeCount ||
+	if rep.Size != int64(len(m.b)) || rep.BytesUsed != int64(sb.BytesUsed) || rep.Fragments != sb.FragmentCount ||
+		rep.Inodes != sb.InodeCount ||
 		rep.DataBytes+rep.TableBytes != rep.BytesUsed || uint64(rep.Inodes) != p.Stats.Inodes ||
 		rep.DataBytes != int64(sb.InodeTableStart)-p.dataStart() {
 		t.Errorf("%+v of %+v", rep, sb)

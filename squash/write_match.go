@@ -234,7 +234,8 @@ func readTail(img *Reader, fragment, offset uint32, p []byte) error {
 		return err
 	}
 	if int64(offset)+int64(len(p)) > int64(len(b)) {
-		return tree.Corrupt(img.Name(), fmt.Sprintf("fragment %d", fragment), "has %d bytes, and a tail of %d at %d", len(b), len(p), offset)
+		return tree.Corrupt(img.Name(), fmt.Sprintf("fragment %d", fragment), "has %d bytes, and a tail of %d at %d", len(b), len(p),
+			offset)
 	}
 	copy(p, b[offset:])
 	return nil

@@ -325,7 +325,8 @@ func TestWriteDuplicates(t *testing.T) {
 	base := rootOf(t, openImage(t, image, o.Library))
 	root := apply(t, base, func(e *tree.Edits) {
 		for name, b := range map[string][]byte{"new/a": a, "new/b1": b, "new/b2": b, "new/b3": b, "new/c": c, "new/one": noise(9000),
-			"z/1": make([]byte, 9000), "z/2": make([]byte, 9000), "z/3": make([]byte, 8192), "z/4": make([]byte, 8192), "z/5": make([]byte, 100),
+			"z/1": make([]byte, 9000), "z/2": make([]byte, 9000), "z/3": make([]byte, 8192), "z/4": make([]byte, 8192),
+			"z/5":  make([]byte, 100),
 			"z/e1": nil, "z/e2": nil} {
 			e.Put(name, tree.NewFile("", 0o644, b))
 		}

@@ -218,7 +218,8 @@ func (w *metaWriter) id(v uint32) (uint16, error) {
 
 // head fills what all inodes have.
 func (w *metaWriter) head(n *tree.Node, number uint32) (h ondisk.InodeHead, err error) {
-	h = ondisk.InodeHead{Type: ondisk.BasicType(n.Type), Mode: n.Perm, Mtime: uint32(n.Mtime.Whole().Sec), Number: number, Nlink: 1, Fragment: ondisk.NoFragment}
+	h = ondisk.InodeHead{Type: ondisk.BasicType(n.Type), Mode: n.Perm, Mtime: uint32(n.Mtime.Whole().Sec), Number: number, Nlink: 1,
+		Fragment: ondisk.NoFragment}
 	if h.UID, err = w.id(n.UID); err != nil {
 		return h, err
 	}
@@ -327,7 +328,8 @@ func (w *metaWriter) listing(entries []dirEntry, h *ondisk.InodeHead) ([]ondisk.
 		header := ondisk.DirHeader{Count: uint32(run), Block: uint32(entries[0].ref.Block()), Number: entries[0].number}
 		b = header.Append(b[:0])
 		for _, e := range entries[:run] {
-			entry := ondisk.DirEntry{Offset: uint16(e.ref.Offset()), Delta: int16(int64(e.number) - int64(header.Number)), Type: e.typ, Name: e.name}
+			entry := ondisk.DirEntry{Offset: uint16(e.ref.Offset()), Delta: int16(int64(e.number) - int64(header.Number)), Type: e.typ,
+				Name: e.name}
 			b = entry.Append(b)
 		}
 		if err := w.dirs.write(b); err != nil {

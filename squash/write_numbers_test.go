@@ -271,7 +271,8 @@ func TestNumbersKernel(t *testing.T) {
 			err = unix.Fstat(f, &got)
 			unix.Close(f)
 		}
-		if err != nil || got.Ino != want.Ino || got.Mode != want.Mode || got.Uid != want.Uid || got.Size != want.Size || got.Nlink != want.Nlink {
+		if err != nil || got.Ino != want.Ino || got.Mode != want.Mode || got.Uid != want.Uid || got.Size != want.Size ||
+			got.Nlink != want.Nlink {
 			t.Errorf("%q: by its handle %v: %+v, not %+v", name, err, got, want)
 		}
 	}

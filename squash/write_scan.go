@@ -187,7 +187,8 @@ func (p *Plan) scanFile(path string, n *tree.Node) error {
 			return fmt.Errorf("%s: %w", tree.Quote(path), tree.ErrNoData)
 		}
 		if blocks := n.Size / int64(p.o.BlockSize); n.Size < 0 || blocks >= maxStoredBlocks {
-			return fmt.Errorf("%s: a file of %d bytes has more than %d blocks of %d bytes", tree.Quote(path), n.Size, maxStoredBlocks, p.o.BlockSize)
+			return fmt.Errorf("%s: a file of %d bytes has more than %d blocks of %d bytes", tree.Quote(path), n.Size, maxStoredBlocks,
+				p.o.BlockSize)
 		}
 		f.kind = freshFile
 		f.more = &reading{path: path, data: n.Data, was: n.Was}

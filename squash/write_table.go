@@ -21,7 +21,8 @@ type metadataWriter struct {
 }
 
 func newMetadataWriter(c codec.Compressor, plain bool, sink func([]byte) error) *metadataWriter {
-	return &metadataWriter{c: c, plain: plain, sink: sink, buf: make([]byte, 0, ondisk.MetadataSize), out: make([]byte, 2, 2+ondisk.MetadataSize)}
+	return &metadataWriter{c: c, plain: plain, sink: sink, buf: make([]byte, 0, ondisk.MetadataSize),
+		out: make([]byte, 2, 2+ondisk.MetadataSize)}
 }
 
 // ref is the place of the next byte.

@@ -128,7 +128,8 @@ func sampleTree(seed uint64, blockSize int) *tree.Node {
 		return n
 	}
 	kids = append(kids,
-		withXattrs(file("x1", text(10)), tree.Xattr{Name: "user.a", Value: long}, tree.Xattr{Name: "security.capability", Value: "\x01\x00\x00\x02" + strings.Repeat("\x00", 16)}),
+		withXattrs(file("x1", text(10)), tree.Xattr{Name: "user.a", Value: long},
+			tree.Xattr{Name: "security.capability", Value: "\x01\x00\x00\x02" + strings.Repeat("\x00", 16)}),
 		withXattrs(file("x2", text(10)), tree.Xattr{Name: "user.b", Value: long}, tree.Xattr{Name: "trusted.empty"}),
 		withXattrs(file("x3", text(10)), tree.Xattr{Name: "user.big", Value: string(noise(60000))}),
 		withXattrs(meta(tree.NewSymlink("xlink", "t")), tree.Xattr{Name: "trusted.t", Value: long}))
@@ -219,7 +220,8 @@ func fixedRand() *oldrand.Rand { return oldrand.New(oldrand.NewSource(3)) }
 // An image as an fs.FS does what testing/fstest asks of one.
 func TestWrittenAsFS(t *testing.T) {
 	root := tree.NewDir("", 0o755, tree.NewFile("file", 0o644, bytes.Repeat([]byte("content "), 3000)), tree.NewFile("empty", 0o600, nil),
-		tree.NewDir("dir", 0o1755, tree.NewFile("tail", 0o644, []byte("tail")), tree.NewDir("none", 0o700)), tree.NewFile("\xff", 0o644, nil))
+		tree.NewDir("dir", 0o1755, tree.NewFile("tail", 0o644, []byte("tail")), tree.NewDir("none", 0o700)),
+		tree.NewFile("\xff", 0o644, nil))
 	image, _ := writeImage(t, root, WriteOptions{Library: library(t), Codec: quick(codec.LZ4, 4096), BlockSize: 4096})
 	r := openImage(t, image, library(t))
 	if err := fstest.TestFS(tree.FS(rootOf(t, r)), "file", "empty", "dir/tail", "dir/none"); err != nil {

@@ -77,7 +77,8 @@ func kernelReadsWritten(t *testing.T, src string) {
 		{codec.Gzip, 4096, FlagDuplicates | FlagExportable},
 		{codec.Gzip, 1 << 20, FlagAlwaysFragments | FlagUncompressedInodes | FlagUncompressedXattrs},
 		{codec.LZ4, 131072, FlagDuplicates | FlagExportable | FlagUncompressedFragments},
-		{codec.LZ4, 4096, FlagUncompressedData | FlagUncompressedFragments | FlagUncompressedInodes | FlagUncompressedXattrs | FlagUncompressedIDs},
+		{codec.LZ4, 4096, FlagUncompressedData | FlagUncompressedFragments | FlagUncompressedInodes |
+			FlagUncompressedXattrs | FlagUncompressedIDs},
 		{codec.LZ4, 1 << 20, FlagNoFragments},
 		{codec.LZO, 131072, FlagDuplicates | FlagAlwaysFragments},
 		{codec.XZ, 32768, FlagDuplicates | FlagExportable},
@@ -88,7 +89,8 @@ func kernelReadsWritten(t *testing.T, src string) {
 		t.Run(fmt.Sprintf("%v/%d/%#x", c.id, c.bs, c.flags), func(t *testing.T) {
 			t.Parallel()
 			needWriter(t, lib, c.id)
-			image, _ := writeFile(t, hostTree(t, src), WriteOptions{Library: lib, Codec: quick(c.id, c.bs), BlockSize: c.bs, Flags: c.flags})
+			image, _ := writeFile(t, hostTree(t, src), WriteOptions{Library: lib, Codec: quick(c.id, c.bs), BlockSize: c.bs,
+				Flags: c.flags})
 			sameTree(t, "the kernel's view", hostTree(t, src), hostTree(t, mount(t, image)))
 			verifyClean(t, openFile(t, image))
 		})
@@ -165,7 +167,8 @@ func toolsReadWritten(t *testing.T, src string) {
 		// Without attributes: squashfuse fails at empty ones.
 		err := tree.Walk(context.Background(), hostTree(t, src), func(path string, n *tree.Node) error {
 			var st unix.Statx_t // lstat has no time after 2038 on machines of 32 bits
-			if err := unix.Statx(unix.AT_FDCWD, filepath.Join(at, path), unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &st); err != nil {
+			if err := unix.Statx(unix.AT_FDCWD, filepath.Join(at, path), unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS,
+				&st); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
 			if uint32(st.Mode) != n.Type.ModeBits()|uint32(n.Perm) || st.Uid != n.UID || st.Gid != n.GID || st.Mtime.Sec != n.Mtime.Sec {

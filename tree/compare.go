@@ -29,7 +29,8 @@ const (
 	FlagSet                         // flags that chattr sets
 )
 
-var differenceNames = []string{"only in first", "only in second", "type", "mode", "owner", "mtime", "rdev", "target", "xattrs", "content", "hard links", "flags"}
+var differenceNames = []string{"only in first", "only in second", "type", "mode", "owner", "mtime", "rdev", "target", "xattrs", "content",
+	"hard links", "flags"}
 
 func (d Difference) String() string {
 	var s []string

@@ -77,8 +77,10 @@ func TestCompareDifferences(t *testing.T) {
 // Names that only one tree has are told in walking order, with all below,
 // also where a file stands in a directory's place.
 func TestCompareNames(t *testing.T) {
-	a := NewDir("", 0o755, NewFile("a", 0o644, nil), NewDir("b", 0o755, NewFile("x", 0o644, nil), NewDir("y", 0o755, NewFile("z", 0o644, nil))), NewFile("d", 0o644, nil))
-	b := NewDir("", 0o755, NewFile("a.b", 0o644, nil), NewFile("b", 0o755, nil), NewDir("d", 0o644, NewFile("e", 0o644, nil)), NewDir("z", 0o755, NewFile("q", 0o644, nil)))
+	a := NewDir("", 0o755, NewFile("a", 0o644, nil), NewDir("b", 0o755, NewFile("x", 0o644, nil),
+		NewDir("y", 0o755, NewFile("z", 0o644, nil))), NewFile("d", 0o644, nil))
+	b := NewDir("", 0o755, NewFile("a.b", 0o644, nil), NewFile("b", 0o755, nil), NewDir("d", 0o644, NewFile("e", 0o644, nil)),
+		NewDir("z", 0o755, NewFile("q", 0o644, nil)))
 	want := `/a: only in first
 /a.b: only in second
 /b: type
@@ -194,7 +196,8 @@ func TestCompareLinks(t *testing.T) {
 		{map[string]uint64{"a": 1, "b": 1, "d/c": 2, "d/e": 2}, map[string]uint64{"a": 9, "b": 9, "d/c": 8, "d/e": 8}, ""},
 		{map[string]uint64{"a": 1, "b": 1}, map[string]uint64{"a": 1, "b": 2}, "/b: hard links"},
 		{map[string]uint64{"a": 1, "b": 1}, map[string]uint64{"a": 0, "b": 0}, "/b: hard links"},
-		{map[string]uint64{"a": 1, "b": 2, "c": 1, "d": 2}, map[string]uint64{"a": 1, "b": 2, "c": 2, "d": 1}, "/c: hard links\n/d: hard links"},
+		{map[string]uint64{"a": 1, "b": 2, "c": 1, "d": 2}, map[string]uint64{"a": 1, "b": 2, "c": 2, "d": 1},
+			"/c: hard links\n/d: hard links"},
 		// The first name of a group is missing in one tree.
 		{map[string]uint64{"a": 1, "b": 1, "c": 1}, map[string]uint64{"b": 1, "c": 1}, "/a: only in first\n/b: hard links\n/c: hard links"},
 		{map[string]uint64{"b": 1, "c": 1}, map[string]uint64{"b": 1, "c": 1, "d": 1}, "/d: only in second"},
@@ -295,7 +298,8 @@ func TestCompareErrors(t *testing.T) {
 		{NewDir("bad", 0o755), bad, "/bad: this directory fails"},
 		{bad, NewFile("other", 0o644, nil), "/bad: this directory fails"},
 	} {
-		err := Compare(context.Background(), NewDir("", 0o755, c.a), NewDir("", 0o755, c.b), CompareOptions{}, func(Change) error { return nil })
+		err := Compare(context.Background(), NewDir("", 0o755, c.a), NewDir("", 0o755, c.b), CompareOptions{},
+			func(Change) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v, not %q", err, c.want)
 		}

@@ -154,7 +154,8 @@ func TestEditsIdentity(t *testing.T) {
 		t.Error("what is not touched is another node")
 	}
 	c := get("changed")
-	if c.Inode != (Inode{}) || c.Mtime != changed.Mtime || !c.Xattrs.Equal(changed.Xattrs) || root.Inode != (Inode{}) || changed.Inode == (Inode{}) {
+	if c.Inode != (Inode{}) || c.Mtime != changed.Mtime || !c.Xattrs.Equal(changed.Xattrs) || root.Inode != (Inode{}) ||
+		changed.Inode == (Inode{}) {
 		t.Errorf("changed: %+v, source %+v", c, changed)
 	}
 	if a, b := get("changed/n"), get("made/deep/one"); a.Inode != b.Inode || a.Nlink != 2 || n.Name != "" {

@@ -20,14 +20,17 @@ const (
 
 // FlagsTold are the flags that mean something to people: others say only how a
 // file system stores a file.
-const FlagsTold = 0x8000 | 0x20000 | FlagImmutable | FlagAppend | 0x01 | 0x02 | 0x04 | 0x08 | 0x40 | 0x80 | 0x400 | 0x800 | 0x4000 | 0x10000 | 0x100000 | 0x800000 | 0x20000000 | 0x40000000
+const FlagsTold = 0x8000 | 0x20000 | FlagImmutable | FlagAppend | 0x01 | 0x02 | 0x04 | 0x08 | 0x40 | 0x80 |
+	0x400 | 0x800 | 0x4000 | 0x10000 | 0x100000 | 0x800000 | 0x20000000 | 0x40000000
 
 var flagNames = []struct {
 	flag Flags
 	name string
 }{
-	{FlagImmutable, "immutable"}, {FlagAppend, "append only"}, {0x40, "no dump"}, {0x80, "no atime"}, {0x08, "synchronous"}, {0x10000, "synchronous directory"},
-	{0x4000, "data journalled"}, {0x04, "compressed"}, {0x400, "not compressed"}, {0x800000, "no copy-on-write"}, {0x01, "secure deletion"}, {0x02, "undeletable"},
+	{FlagImmutable, "immutable"}, {FlagAppend, "append only"}, {0x40, "no dump"}, {0x80, "no atime"}, {0x08, "synchronous"},
+	{0x10000, "synchronous directory"},
+	{0x4000, "data journalled"}, {0x04, "compressed"}, {0x400, "not compressed"}, {0x800000, "no copy-on-write"}, {0x01, "secure deletion"},
+	{0x02, "undeletable"},
 	{0x800, "encrypted"}, {0x100000, "verity"}, {0x20000000, "project inherited"}, {0x40000000, "case folded"},
 }
 

@@ -11,8 +11,9 @@ func TestFollow(t *testing.T) {
 			NewDir("bin", 0o755, NewFile("dash", 0o755, nil), NewSymlink("sh", "dash")),
 			NewDir("lib", 0o755, NewDir("systemd", 0o755, NewFile("systemd", 0o755, nil)), NewSymlink("here", "./../lib"))))
 	for path, want := range map[string]string{
-		"/bin/sh": "usr/bin/dash", "sbin/init": "usr/lib/systemd/systemd", "up/bin/dash": "usr/bin/dash", "/": "", "": "", "usr/lib/here/systemd/../systemd": "usr/lib/systemd",
-		"usr/../bin": "usr/bin",
+		"/bin/sh": "usr/bin/dash", "sbin/init": "usr/lib/systemd/systemd", "up/bin/dash": "usr/bin/dash", "/": "", "": "",
+		"usr/lib/here/systemd/../systemd": "usr/lib/systemd",
+		"usr/../bin":                      "usr/bin",
 	} {
 		if n, at, err := Follow(root, path); err != nil || n == nil || at != want {
 			t.Errorf("Follow(%q) = %v, %q, %v, not at %q", path, n, at, err, want)

@@ -41,7 +41,8 @@ func TestFromFS(t *testing.T) {
 		at(tree.NewDir("bin", 0,
 			at(tree.NewFile("empty", 0, nil), 0o644, stamp),
 			at(tree.NewFile("suid", 0, []byte("#!")), 0o4755, stamp)), 0o1755, stamp),
-		at(tree.NewDir("bin.d", 0, at(tree.NewFile("x", 0, bytes.Repeat([]byte("0123456789"), 1000)), 0o600, tree.Time{})), 0o555, tree.Time{}),
+		at(tree.NewDir("bin.d", 0, at(tree.NewFile("x", 0, bytes.Repeat([]byte("0123456789"), 1000)), 0o600, tree.Time{})), 0o555,
+			tree.Time{}),
 		at(tree.NewSymlink("link", "bin/suid"), 0o777, stamp),
 		at(&tree.Node{Name: "pipe", Nlink: 1, Meta: tree.Meta{Type: tree.FIFO}}, 0o600, stamp))
 	differences := 0

@@ -90,7 +90,8 @@ func TestTime(t *testing.T) {
 			}
 		}
 	}
-	for in, want := range map[Time]int64{{-3, 5}: 0, {0, 999999999}: 0, {7, 7}: 7, {1<<32 - 1, 9}: 1<<32 - 1, {1 << 32, 0}: 1<<32 - 1, {math.MaxInt64, 0}: 1<<32 - 1, {math.MinInt64, 0}: 0} {
+	for in, want := range map[Time]int64{{-3, 5}: 0, {0, 999999999}: 0, {7, 7}: 7, {1<<32 - 1, 9}: 1<<32 - 1, {1 << 32, 0}: 1<<32 - 1,
+		{math.MaxInt64, 0}: 1<<32 - 1, {math.MinInt64, 0}: 0} {
 		if got := in.Whole(); got != (Time{Sec: want}) {
 			t.Errorf("%v: %v", in, got)
 		}
@@ -263,7 +264,8 @@ func TestFS(t *testing.T) {
 	if b, err := fs.ReadFile(fsys, "file"); err != nil || string(b) != "content" {
 		t.Errorf("%q, %v", b, err)
 	}
-	for name, want := range map[string]fs.FileMode{"empty": 0o755 | fs.ModeSetuid, "dir": 0o777 | fs.ModeDir | fs.ModeSticky, "dir/none": 0o755 | fs.ModeDir | fs.ModeSetgid} {
+	for name, want := range map[string]fs.FileMode{"empty": 0o755 | fs.ModeSetuid, "dir": 0o777 | fs.ModeDir | fs.ModeSticky,
+		"dir/none": 0o755 | fs.ModeDir | fs.ModeSetgid} {
 		if st, err := fs.Stat(fsys, name); err != nil || st.Mode() != want {
 			t.Errorf("%s: %v, %v", name, st, err)
 		}
@@ -279,9 +281,11 @@ func TestFS(t *testing.T) {
 		}
 	}
 	// Other types open, tell what they are, and have nothing to read.
-	others := FS(NewDir("", 0o755, NewSymlink("l", "t"), &Node{Name: "c", Meta: Meta{Type: CharDevice}}, &Node{Name: "b", Meta: Meta{Type: BlockDevice}},
+	others := FS(NewDir("", 0o755, NewSymlink("l", "t"), &Node{Name: "c", Meta: Meta{Type: CharDevice}},
+		&Node{Name: "b", Meta: Meta{Type: BlockDevice}},
 		&Node{Name: "p", Meta: Meta{Type: FIFO}}, &Node{Name: "s", Meta: Meta{Type: Socket}}))
-	for name, want := range map[string]fs.FileMode{"l": fs.ModeSymlink, "c": fs.ModeDevice | fs.ModeCharDevice, "b": fs.ModeDevice, "p": fs.ModeNamedPipe, "s": fs.ModeSocket} {
+	for name, want := range map[string]fs.FileMode{"l": fs.ModeSymlink, "c": fs.ModeDevice | fs.ModeCharDevice, "b": fs.ModeDevice,
+		"p": fs.ModeNamedPipe, "s": fs.ModeSocket} {
 		f, err := others.Open(name)
 		if err != nil {
 			t.Fatal(err)

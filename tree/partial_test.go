@@ -60,10 +60,12 @@ func TestPartialRefused(t *testing.T) {
 	}
 	err = Walk(context.Background(), root, func(string, *Node) error { return nil })
 	var entry *EntryError
-	if !errors.As(err, &entry) || entry.Path != "etc/link" || !errors.Is(err, errBad) || !strings.Contains(err.Error(), "/etc/link (and 1 more ") {
+	if !errors.As(err, &entry) || entry.Path != "etc/link" || !errors.Is(err, errBad) ||
+		!strings.Contains(err.Error(), "/etc/link (and 1 more ") {
 		t.Error(err)
 	}
-	if err := Compare(context.Background(), root, root, CompareOptions{}, func(Change) error { return nil }); !errors.As(err, &entry) || entry.Path != "etc/link" {
+	if err := Compare(context.Background(), root, root, CompareOptions{}, func(Change) error { return nil }); !errors.As(err, &entry) ||
+		entry.Path != "etc/link" {
 		t.Error(err)
 	}
 	if err := Manifest(context.Background(), root, ManifestOptions{}, func(Entry) error { return nil }); !errors.As(err, &entry) {
@@ -96,7 +98,8 @@ func TestPartialShown(t *testing.T) {
 		got = append(got, path)
 		return nil
 	}, bad)
-	if want := []string{"", "etc", "etc/aaa", "!etc/link", "!etc/more", "etc/zzz", "lost", "!lost", "top"}; err != nil || !reflect.DeepEqual(got, want) {
+	if want := []string{"", "etc", "etc/aaa", "!etc/link", "!etc/more", "etc/zzz", "lost", "!lost", "top"}; err != nil ||
+		!reflect.DeepEqual(got, want) {
 		t.Errorf("%q, %v", got, err)
 	}
 	got = nil
@@ -104,23 +107,27 @@ func TestPartialShown(t *testing.T) {
 		got = append(got, e.Path)
 		return nil
 	})
-	if want := []string{"/", "/etc", "/etc/aaa", "!etc/link", "!etc/more", "/etc/zzz", "/lost", "!lost", "/top"}; err != nil || !reflect.DeepEqual(got, want) {
+	if want := []string{"/", "/etc", "/etc/aaa", "!etc/link", "!etc/more", "/etc/zzz", "/lost", "!lost", "/top"}; err != nil ||
+		!reflect.DeepEqual(got, want) {
 		t.Errorf("%q, %v", got, err)
 	}
 	// What one tree cannot read is no change of the other.
 	got = nil
 	whole := NewDir("", 0o755,
-		NewDir("etc", 0o755, NewFile("aaa", 0o644, []byte("b")), NewSymlink("link", "x"), NewFile("new", 0o644, nil), NewFile("zzz", 0o644, nil)),
+		NewDir("etc", 0o755, NewFile("aaa", 0o644, []byte("b")), NewSymlink("link", "x"), NewFile("new", 0o644, nil),
+			NewFile("zzz", 0o644, nil)),
 		NewDir("lost", 0o755, NewFile("x", 0o644, nil)), NewFile("top", 0o644, nil))
 	err = Compare(context.Background(), root, whole, CompareOptions{Bad: bad}, func(c Change) error {
 		got = append(got, c.Path+" "+c.Diff.String())
 		return nil
 	})
-	if want := []string{"!etc/link", "!etc/more", "etc/aaa content", "etc/new only in second", "!lost"}; err != nil || !reflect.DeepEqual(got, want) {
+	if want := []string{"!etc/link", "!etc/more", "etc/aaa content", "etc/new only in second", "!lost"}; err != nil ||
+		!reflect.DeepEqual(got, want) {
 		t.Errorf("%q, %v", got, err)
 	}
 	stop := errors.New("enough")
-	if err := WalkReadable(context.Background(), root, func(string, *Node) error { return nil }, func(string, error) error { return stop }); err != stop {
+	if err := WalkReadable(context.Background(), root, func(string, *Node) error { return nil },
+		func(string, error) error { return stop }); err != stop {
 		t.Error(err)
 	}
 }

@@ -49,7 +49,8 @@ loop devices.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
 	f.BoolVar(&a.json, "json", false, "print JSON for machines")
 	f.IntVarP(&a.jobs, "jobs", "j", 0, "how many CPUs to compress on (default all)")
-	f.StringVar(&a.codecs, "codecs", "", "which codecs compress: native, those of the system's libraries, go, or auto, native where they load (default auto)")
+	f.StringVar(&a.codecs, "codecs", "",
+		"which codecs compress: native, those of the system's libraries, go, or auto, native where they load (default auto)")
 	root.AddCommand(
 		a.statusCommand(),
 		a.diffCommand(),
@@ -227,7 +228,8 @@ func (a *app) setArg() string {
 // placeFlags adds the flags that tell where the overlay and the homes are; options
 // heed them.
 func (a *app) placeFlags(c *cobra.Command) {
-	c.Flags().StringVar(&a.overlay, "overlay", "", "the file or the mounted directory that holds the overlay, where it is not on the medium; on an unmounted stick its partition (2, 2/FILE)")
+	c.Flags().StringVar(&a.overlay, "overlay", "", "the file or the mounted directory that holds the overlay, where it is not on the "+
+		"medium; on an unmounted stick its partition (2, 2/FILE)")
 	c.Flags().StringVar(&a.home, "home", "", "the same for the image of homes")
 }
 

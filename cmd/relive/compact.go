@@ -111,9 +111,11 @@ func (a *app) showPlan(p *compact.Plan) error {
 		a.printf("new base: %s in blocks of %s, with a file system image inside\n", s.Codec, bytesize.Format(int64(s.BlockSize)))
 		a.printf("  copied as stored: %s; to compress: %s\n", bytesize.Format(s.Copy), bytesize.Format(s.Compress))
 	default:
-		a.printf("new base: %s in blocks of %s, %d inodes, %s of content\n", s.Codec, bytesize.Format(int64(s.BlockSize)), s.Inodes, bytesize.Format(s.Bytes))
+		a.printf("new base: %s in blocks of %s, %d inodes, %s of content\n", s.Codec, bytesize.Format(int64(s.BlockSize)), s.Inodes,
+			bytesize.Format(s.Bytes))
 		a.printf("  copied as stored: %d files, partly %d; %s\n", s.Reused, s.Mixed, bytesize.Format(s.Copy))
-		a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", bytesize.Format(s.Compress), s.Duplicate, s.Repacked)
+		a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", bytesize.Format(s.Compress), s.Duplicate,
+			s.Repacked)
 	}
 	if s.Library != "" {
 		a.printf("  compressed by %s\n", s.Library)
@@ -192,4 +194,5 @@ func (a *app) showWarnings(warnings []string, then error) error {
 }
 
 // takenUp tells when a boot takes up what is staged (initrd/init: REMASTERABLE).
-const takenUp = "the next boot takes it up, unless it has noremaster, comes from an ISO file or a read-only medium, or finds a linuxfs.old or linuxfs.bad"
+const takenUp = "the next boot takes it up, unless it has noremaster, comes from an ISO file or a read-only medium, or finds a " +
+	"linuxfs.old or linuxfs.bad"

@@ -43,16 +43,19 @@ func makeLiveOS(t testing.TB, at, kind string) {
 	inner := extImage(t, system, 16<<20)
 	lib, err := codec.Open(codec.Auto)
 	systest.Must(t, err)
-	p, err := squash.NewPlan(t.Context(), dir("", dir("LiveOS", file("rootfs.img", inner))), squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(codec.Gzip, 128<<10),
-		BlockSize: 128 << 10, MkfsTime: uint32(epoch.Sec)})
+	p, err := squash.NewPlan(t.Context(), dir("", dir("LiveOS", file("rootfs.img", inner))),
+		squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(codec.Gzip, 128<<10),
+			BlockSize: 128 << 10, MkfsTime: uint32(epoch.Sec)})
 	systest.Must(t, err)
 	systest.Must(t, create(at+"/squashfs.img", func(f *os.File) error {
 		_, err := p.Write(context.Background(), f, 0)
 		return err
 	}))
 	if kind == "image" {
-		upper := named("overlayfs", merging(dir("", dir("etc", file("new", words(4, 900))), dir("usr", file("more", words(2, 1<<20)), file("text", []byte("short"))))))
-		systest.Must(t, os.WriteFile(at+"/"+liveosOverlayName, extImage(t, tree.NewDir("", 0o755, upper, tree.NewDir("ovlwork", 0o755)), 8<<20), 0o600))
+		upper := named("overlayfs", merging(dir("", dir("etc", file("new", words(4, 900))), dir("usr", file("more", words(2, 1<<20)),
+			file("text", []byte("short"))))))
+		systest.Must(t, os.WriteFile(at+"/"+liveosOverlayName, extImage(t, tree.NewDir("", 0o755, upper, tree.NewDir("ovlwork", 0o755)),
+			8<<20), 0o600))
 		return
 	}
 	cow := make([]byte, 8<<20)
@@ -115,7 +118,8 @@ func TestKillLiveOS(t *testing.T) {
 				when := fmt.Sprintf("killed after %v", delay)
 				name := ""
 				if i%2 == 0 {
-					name = []string{"squashfs.img.old", liveosOverlayName + ".old", "squashfs.img.relive-tmp", liveosOverlayName + ".relive-tmp"}[i/2%4]
+					name = []string{"squashfs.img.old", liveosOverlayName + ".old", "squashfs.img.relive-tmp", liveosOverlayName +
+						".relive-tmp"}[i/2%4]
 					when, delay = "killed when there was a "+name, 0
 				}
 				ps, _ := interrupted(t, d, "", delay, func(p *os.Process) {
@@ -160,7 +164,8 @@ func TestKillLiveOS(t *testing.T) {
 					if code, _, stderr := relive(t, "rollback", "-q", d); code != 0 {
 						t.Errorf("%s: rollback: exit code %d\n%s", when, code, stderr)
 					}
-					if s := stateOf(t, d, o); s["squashfs.img"] != o.old["squashfs.img"] || s[liveosOverlayName] != o.old[liveosOverlayName] {
+					if s := stateOf(t, d, o); s["squashfs.img"] != o.old["squashfs.img"] ||
+						s[liveosOverlayName] != o.old[liveosOverlayName] {
 						t.Errorf("%s: after the rollback\n%s\nbefore it all\n%s", when, s, o.old)
 					}
 				} else {

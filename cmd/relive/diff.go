@@ -158,7 +158,8 @@ func (a *app) diff(c *cobra.Command, l *live.Live, want func(string) bool, sortB
 	}
 	a.printf("%-24s %8s %8s %8s %8s %8s %12s\n", "top directory", "added", "changed", "metadata", "replaced", "deleted", "content")
 	line := func(name string, t *changes.Totals) {
-		a.printf("%-24s %8d %8d %8d %8d %8d %12s\n", name, t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted, bytesize.Format(t.AddedBytes))
+		a.printf("%-24s %8d %8d %8d %8d %8d %12s\n", name, t.Added, t.Content, t.Metadata, t.Replaced, t.Deleted,
+			bytesize.Format(t.AddedBytes))
 	}
 	for i := range sums {
 		line(sums[i].Directory, &sums[i].Totals)
@@ -189,4 +190,5 @@ func diffLine(e *diffEntry) string {
 }
 
 // changeLetters stand for the kinds of changes.
-var changeLetters = map[changes.Kind]string{changes.Added: "A", changes.Deleted: "D", changes.Content: "C", changes.Metadata: "M", changes.Replaced: "R"}
+var changeLetters = map[changes.Kind]string{changes.Added: "A", changes.Deleted: "D", changes.Content: "C", changes.Metadata: "M",
+	changes.Replaced: "R"}

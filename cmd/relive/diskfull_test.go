@@ -117,7 +117,8 @@ func TestManifestScript(t *testing.T) {
 	systest.NeedRoot(t, "mount", "python3")
 	t.Parallel()
 	live := t.TempDir()
-	base := dir("", dir("etc"), dir("usr", file("text", words(1, 200_000)), file("odd\n\xff name", []byte("x")), dir("deep", file("f", nil))))
+	base := dir("", dir("etc"), dir("usr", file("text", words(1, 200_000)), file("odd\n\xff name", []byte("x")),
+		dir("deep", file("f", nil))))
 	upper := dir("", dir("etc"), dir("usr", file("more", noise(2, 300_000))))
 	systest.Must(t, (&liveSpec{codec: codec.Gzip, blockSize: 128 << 10, vid: defaultVID}).make(live, base, upper))
 	if code, _, stderr := relive(t, "compact", "-q", live); code != 0 {

@@ -77,7 +77,8 @@ func (a *app) dmMergeTo(c *cobra.Command, origin, path string, f *dmMergeFlags) 
 		return err
 	}
 	out.check = func(path string) error { return a.showsSame(c.Context(), d.Device, path) }
-	res, err := dmmerge.MergeTo(c.Context(), out, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse, Progress: a.phase("merging", d.Size())})
+	res, err := dmmerge.MergeTo(c.Context(), out, d.Device, dmmerge.MergeOptions{ZerosToHoles: f.sparse,
+		Progress: a.phase("merging", d.Size())})
 	if err := out.finish(c.Context(), err); err != nil {
 		return err
 	}
@@ -225,7 +226,8 @@ func (a *app) checkInPlace(c *cobra.Command, origin, path string, f *dmMergeFlag
 	cow := d.COW()
 	const hint = "write a merged image with -o, or make a sound COW with relive dm recover"
 	if s := cow.State(); s == dmmerge.Invalid || s == dmmerge.Unloadable {
-		return refuse(hint, "%s: %s", path, map[dmmerge.State]string{dmmerge.Invalid: "it is marked invalid", dmmerge.Unloadable: "the kernel refuses to load it"}[s])
+		return refuse(hint, "%s: %s", path, map[dmmerge.State]string{dmmerge.Invalid: "it is marked invalid",
+			dmmerge.Unloadable: "the kernel refuses to load it"}[s])
 	}
 	for _, finding := range append(cow.Findings(), d.Outside()...) {
 		if finding.Severity() == dmmerge.Corruption {

@@ -98,18 +98,21 @@ func (s *dmStatus) warn() {
 	add := func(format string, args ...any) { s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...)) }
 	switch s.State {
 	case dmmerge.Invalid:
-		add("it is marked invalid: it overflowed, or an I/O error or lack of memory struck. What was flushed is intact; relive dm recover or grow bring it back")
+		add("it is marked invalid: it overflowed, or an I/O error or lack of memory struck. What was flushed is intact; " +
+			"relive dm recover or grow bring it back")
 	case dmmerge.Unloadable:
 		add("the kernel refuses to load it; relive dm recover or grow bring it back")
 	}
 	if s.DataAt >= 0 && s.DataAt < dmmerge.ResetBytes {
-		add("its header is zero, but there is data in it from byte %d on: its header is lost, or it is no COW; relive dm recover --chunk 4K --dry-run tells whether there is anything to save", s.DataAt)
+		add("its header is zero, but there is data in it from byte %d on: its header is lost, or it is no COW; relive dm recover --chunk "+
+			"4K --dry-run tells whether there is anything to save", s.DataAt)
 	}
 	if s.Full && s.State == dmmerge.Valid {
 		add("it is full: the next write to a chunk that it does not hold fails; relive dm grow enlarges it")
 	}
 	if s.Trap {
-		add("its size of %d bytes is a trap: when the last area of metadata is full, the kernel writes past the end and invalidates it; relive dm grow makes it a chunk larger", s.Size)
+		add("its size of %d bytes is a trap: when the last area of metadata is full, the kernel writes past the end and invalidates it; "+
+			"relive dm grow makes it a chunk larger", s.Size)
 	}
 	const most = 20
 	for i, f := range s.Findings {
@@ -128,16 +131,19 @@ func (a *app) printDMStatus(s *dmStatus) {
 	row := func(name, format string, args ...any) {
 		a.printf("%-12s "+format+"\n", append([]any{name}, args...)...)
 	}
-	words := map[dmmerge.State]string{dmmerge.New: "new: never used, or only by a transient snapshot", dmmerge.Valid: "valid", dmmerge.Invalid: "marked invalid", dmmerge.Unloadable: "refused by the kernel"}
+	words := map[dmmerge.State]string{dmmerge.New: "new: never used, or only by a transient snapshot", dmmerge.Valid: "valid",
+		dmmerge.Invalid: "marked invalid", dmmerge.Unloadable: "refused by the kernel"}
 	row("cow", "%s, %s in chunks of %s, %s", s.File, bytesize.Format(s.Size), bytesize.Format(s.ChunkBytes), words[s.State])
 	a.printInUse(s.InUse)
-	row("holds", "%d chunks, %s of %s", s.Exceptions, bytesize.Format(int64(s.Exceptions)*s.ChunkBytes), bytesize.Format(int64(s.CapacityBytes)))
+	row("holds", "%d chunks, %s of %s", s.Exceptions, bytesize.Format(int64(s.Exceptions)*s.ChunkBytes),
+		bytesize.Format(int64(s.CapacityBytes)))
 	row("left", "%d chunks, %s", s.ChunksLeft, bytesize.Format(int64(s.BytesLeft)))
 	if s.DataAt >= dmmerge.ResetBytes {
 		row("behind", "data from byte %d on, as in a COW that was emptied; no other verb but reset --force takes it for one", s.DataAt)
 	}
 	if s.Leaked > 0 {
-		row("leaked", "%d chunks, %s: set aside when the power went; relive dm repack gives them back", s.Leaked, bytesize.Format(int64(s.Leaked)*s.ChunkBytes))
+		row("leaked", "%d chunks, %s: set aside when the power went; relive dm repack gives them back", s.Leaked,
+			bytesize.Format(int64(s.Leaked)*s.ChunkBytes))
 	}
 	if s.Base != nil {
 		row("origin", "%s: %s", s.Base.Verdict, s.Base.Reason)

@@ -112,7 +112,8 @@ func TestDMInUse(t *testing.T) {
 		t.Fatal(code, out.String())
 	}
 	loop, detach := systest.Loop(t, path, 0)
-	for _, args := range [][]string{{"reset", path}, {"grow", path, "--size", "2M"}, {"recover", "--in-place", path}, {"merge", "--in-place", path, path},
+	for _, args := range [][]string{{"reset", path}, {"grow", path, "--size", "2M"}, {"recover", "--in-place", path},
+		{"merge", "--in-place", path, path},
 		{"create", path, "--size", "1M", "--force"}, {"recover", path, "-o", path + ".new"}} {
 		if code := relive(args...); code != exitRefused || !strings.Contains(out.String(), "in use: attached to "+loop) {
 			t.Errorf("%v: %d\n%s", args, code, out.String())

@@ -218,7 +218,8 @@ Nothing that is there is replaced without --force.`,
 			if a.json {
 				err = a.printJSON(res)
 			} else {
-				a.printf("%s: files %d, directories %d, %s\n", res.Dir, res.Files+res.HardLinks+res.Symlinks+res.Special, res.Directories, bytesize.Format(res.Bytes))
+				a.printf("%s: files %d, directories %d, %s\n", res.Dir, res.Files+res.HardLinks+res.Symlinks+res.Special, res.Directories,
+					bytesize.Format(res.Bytes))
 			}
 			if err != nil || len(res.Warnings) == 0 {
 				return err

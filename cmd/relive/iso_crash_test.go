@@ -24,9 +24,11 @@ import (
 // which is to replace a file of it.
 func isoDir(t testing.TB, at string, mib int) {
 	t.Helper()
-	root := dir("", dir("antiX", file("linuxfs", noise(4, mib<<20)), file("linuxfs.md5", []byte("0123456789abcdef0123456789abcdef  linuxfs\n"))),
+	root := dir("", dir("antiX", file("linuxfs", noise(4, mib<<20)),
+		file("linuxfs.md5", []byte("0123456789abcdef0123456789abcdef  linuxfs\n"))),
 		dir("isolinux", file("isolinux.bin", bytes.Repeat([]byte("ISOLINUX"), 600))))
-	p, err := iso.NewPlan(t.Context(), root, iso.Recipe{VolumeID: "TEST", Time: epoch, Boot: []iso.BootImage{{Path: "isolinux/isolinux.bin", BootInfo: true}},
+	p, err := iso.NewPlan(t.Context(), root, iso.Recipe{VolumeID: "TEST", Time: epoch,
+		Boot: []iso.BootImage{{Path: "isolinux/isolinux.bin", BootInfo: true}},
 		Disk: &iso.Disk{Code: isoTestCode(), Kind: iso.Isohybrid, Table: iso.TableBoth}})
 	systest.Must(t, err)
 	systest.Must(t, create(filepath.Join(at, "in.iso"), func(f *os.File) error {
@@ -37,7 +39,8 @@ func isoDir(t testing.TB, at string, mib int) {
 }
 
 func rebuildArgs(at string) []string {
-	return []string{"iso", "rebuild", filepath.Join(at, "in.iso"), "-o", filepath.Join(at, "new.iso"), "--implant-md5", "--replace", "antiX/linuxfs=" + filepath.Join(at, "linuxfs")}
+	return []string{"iso", "rebuild", filepath.Join(at, "in.iso"), "-o", filepath.Join(at, "new.iso"), "--implant-md5", "--replace",
+		"antiX/linuxfs=" + filepath.Join(at, "linuxfs")}
 }
 
 // announced runs the program and calls fn a delay after it has announced a
@@ -79,7 +82,8 @@ func TestISOKill(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		for i, phase := range []string{"writing", "writing", "implanting", "syncing", "reading new.iso", "reading new.iso"} {
 			systest.Must(t, os.RemoveAll(filepath.Join(at, "new.iso")))
-			ps, text := announced(t, phase, time.Duration(i%3)*7*time.Millisecond, func(p *os.Process) { _ = p.Signal(sig) }, rebuildArgs(at)...)
+			ps, text := announced(t, phase, time.Duration(i%3)*7*time.Millisecond, func(p *os.Process) { _ = p.Signal(sig) },
+				rebuildArgs(at)...)
 			now := stateOf(t, at)
 			left := now["new.iso.relive-part"] != ""
 			delete(now, "new.iso.relive-part")
@@ -92,7 +96,8 @@ func TestISOKill(t *testing.T) {
 				found["done"]++
 			case sig == syscall.SIGTERM:
 				found["stopped"]++
-				if left || ps.ExitCode() != exitFailed || !strings.Contains(text, "stopped by the signal terminated") || strings.Contains(text, "read back: ") {
+				if left || ps.ExitCode() != exitFailed || !strings.Contains(text, "stopped by the signal terminated") ||
+					strings.Contains(text, "read back: ") {
 					t.Errorf("%s: exit code %d, left %v\n%s", when, ps.ExitCode(), left, text)
 				}
 				continue
@@ -163,7 +168,8 @@ func TestISODiskFull(t *testing.T) {
 	args[4] = filepath.Join(disk, "new.iso")
 	fill(t, disk, (mib-1)<<20)
 	code, _, stderr := relive(t, args...)
-	if code != exitRefused || !strings.Contains(stderr, "not enough space: ") || !strings.Contains(stderr, "hint: free some space, or write to another disk") {
+	if code != exitRefused || !strings.Contains(stderr, "not enough space: ") ||
+		!strings.Contains(stderr, "hint: free some space, or write to another disk") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	full := false
@@ -180,7 +186,8 @@ func TestISODiskFull(t *testing.T) {
 			continue // it was faster
 		}
 		full = true
-		if ps.ExitCode() != exitFailed || !strings.Contains(text, "no space left on device") || !strings.Contains(text, "hint: the disk is full; nothing was changed") {
+		if ps.ExitCode() != exitFailed || !strings.Contains(text, "no space left on device") ||
+			!strings.Contains(text, "hint: the disk is full; nothing was changed") {
 			t.Errorf("exit code %d\n%s", ps.ExitCode(), text)
 		}
 		if s := stateOf(t, disk); len(s) != 1 {
@@ -220,7 +227,8 @@ func triedWithin(t *testing.T, end <-chan time.Time, args []string) (code int, s
 func TestISOHostile(t *testing.T) {
 	t.Parallel()
 	at := t.TempDir()
-	root := dir("", dir("d", file("f", []byte("content")), tree.NewSymlink("up", "../../../../outside")), file("md5sum.txt", []byte("9a0364b9e99bb480dd25e1f0284c8555  d/f\n")))
+	root := dir("", dir("d", file("f", []byte("content")), tree.NewSymlink("up", "../../../../outside")),
+		file("md5sum.txt", []byte("9a0364b9e99bb480dd25e1f0284c8555  d/f\n")))
 	p, err := iso.NewPlan(t.Context(), root, iso.Recipe{VolumeID: "TEST", Time: epoch, Catalog: "boot.cat"})
 	systest.Must(t, err)
 	good := filepath.Join(at, "good.iso")
@@ -256,7 +264,8 @@ func TestISOHostile(t *testing.T) {
 		} {
 			code, said := triedWithin(t, soon, append([]string{"iso", "-q"}, args...))
 			outcomes[code]++
-			if code != 0 && (code == exitUsage || !strings.Contains(said, "error: ") && !strings.Contains(said, "warning: ") && !strings.Contains(said, "not checked: ")) {
+			if code != 0 && (code == exitUsage || !strings.Contains(said, "error: ") && !strings.Contains(said, "warning: ") &&
+				!strings.Contains(said, "not checked: ")) {
 				t.Errorf("image %d, %v: exit code %d\n%s", i, args[0], code, said)
 			}
 		}

@@ -71,7 +71,8 @@ The new image is read back and compared before it takes its name.`,
 	fl.StringArrayVar(&f.add, "add", nil, "PATH=FILE|DIR: put a file, or all of a directory, into the image")
 	fl.StringArrayVar(&f.o.Remove, "remove", nil, "PATH: leave this out, with all below it")
 	fl.StringArrayVar(&f.o.AddArgs, "add-arg", nil, "give every boot entry this kernel argument")
-	fl.StringArrayVar(&f.o.RemoveArgs, "remove-arg", nil, "take this kernel argument from every boot entry: NAME (with any value), NAME=VALUE, or a pattern with *")
+	fl.StringArrayVar(&f.o.RemoveArgs, "remove-arg", nil,
+		"take this kernel argument from every boot entry: NAME (with any value), NAME=VALUE, or a pattern with *")
 	fl.StringVar(&f.o.VolumeID, "volid", "", "name the volume, and set the menus that look for it")
 	fl.BoolVar(&f.implant, "implant-md5", false, "put in the sum that checkisomd5 verifies (default: as IN has it)")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show the plan, write nothing")

@@ -178,7 +178,8 @@ func (f *lsFlags) line(out io.Writer, name string, n *tree.Node) error {
 
 // modeString shows type and permissions as ls does.
 func modeString(n *tree.Node) string {
-	letters := map[tree.Type]byte{tree.Regular: '-', tree.Directory: 'd', tree.Symlink: 'l', tree.BlockDevice: 'b', tree.CharDevice: 'c', tree.FIFO: 'p', tree.Socket: 's'}
+	letters := map[tree.Type]byte{tree.Regular: '-', tree.Directory: 'd', tree.Symlink: 'l', tree.BlockDevice: 'b', tree.CharDevice: 'c',
+		tree.FIFO: 'p', tree.Socket: 's'}
 	b := []byte("?rwxrwxrwx")
 	b[0] = letters[n.Type]
 	for i := range 9 {

@@ -25,8 +25,10 @@ func (f *packFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.codec, "comp", "", "codec of the new base: gzip, lz4, xz, zstd, lzo (default that of the base)")
 	fl.IntVar(&f.level, "level", 0, "level of the codec (default that of the base)")
 	fl.StringVarP(&f.blockSize, "block-size", "b", "", "block size of the new base, 4K to 1M (default that of the base)")
-	fl.StringArrayVarP(&f.excludes, "exclude", "e", nil, "leave out what matches this pattern, as mksquashfs -wildcards has them; may be given more than once")
-	fl.StringArrayVar(&f.excludeFiles, "exclude-from", nil, "leave out what matches a pattern in this file (also -ef); may be given more than once")
+	fl.StringArrayVarP(&f.excludes, "exclude", "e", nil,
+		"leave out what matches this pattern, as mksquashfs -wildcards has them; may be given more than once")
+	fl.StringArrayVar(&f.excludeFiles, "exclude-from", nil,
+		"leave out what matches a pattern in this file (also -ef); may be given more than once")
 	fl.BoolVar(&f.flatten, "flatten", false, "put the files themselves into the new base where it holds them in a file system image")
 	fl.BoolVar(&f.keepFree, "keep-free", false, "keep what stands in free blocks of a file system image")
 	fl.BoolVar(&f.full, "full-verify", false, "decode all of the new base before it is put in place, also what was copied as stored")

@@ -91,7 +91,8 @@ func (f *rebaseFlags) check() error {
 	case f.prefer == preferAskFile && f.decisions == "":
 		return usageError{errors.New("--prefer ask-file needs --decisions FILE, to which the conflicts are written")}
 	case f.onto != "" && f.base != "":
-		return usageError{errors.New("--base names the base of an overlay that does not fit the present one, and --onto replaces the present one: do the first without --onto")}
+		return usageError{errors.New("--base names the base of an overlay that does not fit the present one, and --onto replaces the " +
+			"present one: do the first without --onto")}
 	case f.onto == "" && (f.on != "" || f.noKernel || f.force):
 		return usageError{errors.New("--on, --no-kernel and --force are about the source that --onto names")}
 	}
@@ -285,6 +286,7 @@ func (a *app) showRebase(s *rebase.Summary) {
 		a.printf("%s: the changes of both sides are merged account by account\n", escaped(path))
 	}
 	if s.Size > 0 {
-		a.printf("overlay: %s of %s in use, was %s of %s\n", bytesize.Format(s.After.Bytes), bytesize.Format(s.Size), bytesize.Format(s.Before.Bytes), bytesize.Format(s.OldSize))
+		a.printf("overlay: %s of %s in use, was %s of %s\n", bytesize.Format(s.After.Bytes), bytesize.Format(s.Size),
+			bytesize.Format(s.Before.Bytes), bytesize.Format(s.OldSize))
 	}
 }

@@ -86,7 +86,8 @@ name, and --undo brings it back.`,
 	f.BoolVar(&undo, "undo", false, "bring the former overlay back; the present one becomes the former")
 	f.IntVar(&o.KeepOld, "keep-old", 1, "how many former overlays to keep beside the new one")
 	f.BoolVar(&o.Grow, "grow", false, "make the image larger where what is kept does not fit")
-	f.BoolVar(&o.Force, "force", false, "keep paths though the version ids do not match; empty an overlay that changes nothing but holds files")
+	f.BoolVar(&o.Force, "force", false,
+		"keep paths though the version ids do not match; empty an overlay that changes nothing but holds files")
 	allowFlag(c, &o.AllowUnmatched)
 	a.setFlag(c)
 	a.placeFlags(c)

@@ -286,8 +286,9 @@ func (s *liveSpec) make(dir string, base, upper *tree.Node) error {
 	if base, err = stamp(base, "linuxfs.ver", cmp.Or(s.base, defaultVID)); err != nil {
 		return err
 	}
-	p, err := squash.NewPlan(context.Background(), base, squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(s.codec, s.blockSize),
-		BlockSize: s.blockSize, Flags: squash.FlagDuplicates | squash.FlagExportable, MkfsTime: uint32(epoch.Sec)})
+	p, err := squash.NewPlan(context.Background(), base,
+		squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(s.codec, s.blockSize),
+			BlockSize: s.blockSize, Flags: squash.FlagDuplicates | squash.FlagExportable, MkfsTime: uint32(epoch.Sec)})
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,8 @@ func (a *app) showSet(s *sets.Status, vids bool) {
 		case i.Inodes == 0:
 			row(name, "a directory, %s", bytesize.Format(i.UsedBytes))
 		default:
-			row(name, "%s of %s used (%.0f %%), %s on disk", bytesize.Format(i.UsedBytes), bytesize.Format(i.Capacity), i.UsedPercent, bytesize.Format(i.Allocated))
+			row(name, "%s of %s used (%.0f %%), %s on disk", bytesize.Format(i.UsedBytes), bytesize.Format(i.Capacity), i.UsedPercent,
+				bytesize.Format(i.Allocated))
 		}
 	}
 	image("rootfs", s.Root)
@@ -139,7 +140,8 @@ func age(d time.Duration) string {
 }
 
 // change settles a live directory, plans a change of its sets, and does it.
-func (a *app) change(ctx context.Context, dir string, dryRun bool, plan func(e *job.Env) (*sets.Change, error), done func(p *sets.Change) string) error {
+func (a *app) change(ctx context.Context, dir string, dryRun bool, plan func(e *job.Env) (*sets.Change, error),
+	done func(p *sets.Change) string) error {
 	e, err := a.env()
 	if err != nil {
 		return err
@@ -309,7 +311,8 @@ func (a *app) showRestamp(p *rebase.Restamp, dryRun bool) error {
 		return nil
 	case dryRun:
 		a.showRebase(s.Rebase)
-		a.printf("version id %s, was %s\n%s needed, %s free\nthen:\n", orNone(s.VID), orNone(s.OldVID), bytesize.Format(s.Need), bytesize.Format(s.Free))
+		a.printf("version id %s, was %s\n%s needed, %s free\nthen:\n", orNone(s.VID), orNone(s.OldVID), bytesize.Format(s.Need),
+			bytesize.Format(s.Free))
 		for _, step := range s.Steps {
 			a.printf("  %s\n", step)
 		}

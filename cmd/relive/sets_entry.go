@@ -51,7 +51,8 @@ The kind grub.entry is that of a frugal install, which finds its volume by itsel
 	c.Flags().StringVar(&kind, "kind", "", "grub, syslinux or grub.entry (default that of the menu)")
 	c.Flags().StringVar(&o.File, "write-entry", "", "the menu to put the entry into")
 	c.Flags().StringVar(&o.Title, "title", "", "the entry's title (default the medium's with the set's name)")
-	c.Flags().StringVar(&o.Mode, "mode", "", "persist_all, persist_root, persist_static, p_static_root or persist_home (default by what the set holds)")
+	c.Flags().StringVar(&o.Mode, "mode", "",
+		"persist_all, persist_root, persist_static, p_static_root or persist_home (default by what the set holds)")
 	c.Flags().StringArrayVar(&o.AddArgs, "add-arg", nil, "a kernel argument to add, as puuid=UUID; may be given more than once")
 	return c
 }

@@ -98,13 +98,16 @@ persistence are taken out of the boot menus.`,
 	f.pack.add(c)
 	allowFlag(c, &f.o.AllowUnmatched)
 	fl.BoolVar(&f.o.NoDefaultExcludes, "no-default-excludes", false, "leave out nothing but what -e names")
-	fl.StringVar(&f.boot, "boot", "", "where boot files come from: template, medium, system or host (default the first that has them, but for host)")
+	fl.StringVar(&f.boot, "boot", "",
+		"where boot files come from: template, medium, system or host (default the first that has them, but for host)")
 	fl.StringVar(&f.o.Template, "template", "", "an ISO whose boot files and set-up are taken")
 	fl.StringVar(&f.o.Kernel, "kernel", "", "a kernel to take in place of the medium's")
 	fl.StringVar(&f.o.Initrd, "initrd", "", "an initrd to take in place of the medium's")
-	fl.StringArrayVar(&f.include, "include", nil, "PATH=FILE: a further file or directory, and its path on the ISO; may be given more than once")
+	fl.StringArrayVar(&f.include, "include", nil,
+		"PATH=FILE: a further file or directory, and its path on the ISO; may be given more than once")
 	fl.StringArrayVar(&f.o.AddArgs, "add-arg", nil, "a kernel argument to add in the boot menus; may be given more than once")
-	fl.StringArrayVar(&f.o.RemoveArgs, "remove-arg", nil, "a kernel argument to take out, NAME or NAME=VALUE, with * as in file names; may be given more than once")
+	fl.StringArrayVar(&f.o.RemoveArgs, "remove-arg", nil,
+		"a kernel argument to take out, NAME or NAME=VALUE, with * as in file names; may be given more than once")
 	fl.BoolVar(&f.o.KeepPersistence, "keep-persistence", false, "leave arguments about persistence in the boot menus")
 	fl.StringVar(&f.o.Title, "title", "", "title of the boot menus")
 	fl.StringVar(&f.o.VolumeID, "volid", "", "label of the ISO (default that of the medium or template)")
@@ -152,8 +155,10 @@ func (f *snapshotFlags) accountOptions() error {
 		return usageError{err}
 	}
 	if o.Mode == accounts.Preserve {
-		if f.user != "" || f.passwordFile != "" || f.fullName != "" || f.groups != "" || f.rootPassword != "lock" || o.Hostname != "" || len(f.rules) > 0 {
-			return usageError{errors.New("--user, --password-file, --full-name, --groups, --root-password, --hostname and --rules need --accounts reset or secure: preserve changes no account")}
+		if f.user != "" || f.passwordFile != "" || f.fullName != "" || f.groups != "" || f.rootPassword != "lock" || o.Hostname != "" ||
+			len(f.rules) > 0 {
+			return usageError{errors.New("--user, --password-file, --full-name, --groups, --root-password, --hostname and --rules need " +
+				"--accounts reset or secure: preserve changes no account")}
 		}
 		return nil
 	}
@@ -255,7 +260,8 @@ func readPassword(flag, name string) (string, error) {
 	line, _, _ := strings.Cut(string(text), "\n")
 	line = strings.TrimSuffix(line, "\r")
 	if line == "" || len(line) > passwordMax {
-		return "", usageError{fmt.Errorf("%s %s: the first line is no password: it has %d bytes, and 1 to %d are wanted", flag, name, len(line), passwordMax)}
+		return "", usageError{fmt.Errorf("%s %s: the first line is no password: it has %d bytes, and 1 to %d are wanted", flag, name,
+			len(line), passwordMax)}
 	}
 	return line, nil
 }
@@ -294,7 +300,8 @@ func (a *app) showISOPlan(p *snapshot.Plan) error {
 	if len(s.Left) > 0 {
 		a.printf("left on the medium: %s\n", strings.Join(s.Left, " "))
 	}
-	a.printf("to be made: %s, label %s, about %s; %s needed, %s free\n", s.Output, s.VolumeID, bytesize.Format(s.Size), bytesize.Format(s.Need), bytesize.Format(s.Free))
+	a.printf("to be made: %s, label %s, about %s; %s needed, %s free\n", s.Output, s.VolumeID, bytesize.Format(s.Size),
+		bytesize.Format(s.Need), bytesize.Format(s.Free))
 	for _, b := range s.Beside {
 		a.printf("  and %s\n", b)
 	}
@@ -313,13 +320,16 @@ func (a *app) printISOSystem(s *snapshot.Summary) {
 	case baseimage.Nested:
 		a.printf("system: %s in blocks of %s, with a file system image inside\n", sys.Codec, bytesize.Format(int64(sys.BlockSize)))
 	default:
-		a.printf("system: %s in blocks of %s, %d inodes, %s of content\n", sys.Codec, bytesize.Format(int64(sys.BlockSize)), sys.Inodes, bytesize.Format(sys.Bytes))
+		a.printf("system: %s in blocks of %s, %d inodes, %s of content\n", sys.Codec, bytesize.Format(int64(sys.BlockSize)), sys.Inodes,
+			bytesize.Format(sys.Bytes))
 	}
 	a.printf("  compressed by %s\n", sys.Library)
-	a.printf("  copied as stored: %s; to compress: %s; left out: %d files and directories\n", bytesize.Format(sys.Copy), bytesize.Format(sys.Compress), sys.Excluded)
+	a.printf("  copied as stored: %s; to compress: %s; left out: %d files and directories\n", bytesize.Format(sys.Copy),
+		bytesize.Format(sys.Compress), sys.Excluded)
 	a.printf("accounts: %s", s.Accounts)
 	if s.Accounts != "preserve" {
-		a.printf("; people taken out: %d; user: %s; paths dropped: %d, changes: %d, made: %d, kept by doubt: %d", s.People, orNoUser(s.User), s.Dropped, s.Changed, s.Made, s.Doubtful)
+		a.printf("; people taken out: %d; user: %s; paths dropped: %d, changes: %d, made: %d, kept by doubt: %d", s.People,
+			orNoUser(s.User), s.Dropped, s.Changed, s.Made, s.Doubtful)
 	}
 	a.printf("\n")
 	if len(s.Homes) > 0 {

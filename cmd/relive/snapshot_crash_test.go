@@ -33,7 +33,8 @@ func snapshotDir(t testing.TB, at string, mib int) {
 	root := dir("", dir("isolinux", file("isolinux.bin", bytes.Repeat([]byte("ISOLINUX"), 600)),
 		file("isolinux.cfg", []byte("label live\n kernel /antiX/vmlinuz\n append quiet persist_all\n"))))
 	p, err := iso.NewPlan(t.Context(), root, iso.Recipe{VolumeID: "TEST", Time: epoch, Catalog: "isolinux/boot.cat",
-		Boot: []iso.BootImage{{Path: "isolinux/isolinux.bin", BootInfo: true}}, Disk: &iso.Disk{Code: isoTestCode(), Kind: iso.Isohybrid, Table: iso.TableBoth}})
+		Boot: []iso.BootImage{{Path: "isolinux/isolinux.bin", BootInfo: true}}, Disk: &iso.Disk{Code: isoTestCode(), Kind: iso.Isohybrid,
+			Table: iso.TableBoth}})
 	systest.Must(t, err)
 	systest.Must(t, create(filepath.Join(at, "template.iso"), func(f *os.File) error {
 		_, err := p.Write(t.Context(), f, nil)
@@ -42,7 +43,8 @@ func snapshotDir(t testing.TB, at string, mib int) {
 }
 
 func snapshotArgs(at, to string) []string {
-	return []string{"snapshot", filepath.Join(at, "antiX"), "--template", filepath.Join(at, "template.iso"), "-o", to, "--implant-md5", "--sums", "sha256,md5"}
+	return []string{"snapshot", filepath.Join(at, "antiX"), "--template", filepath.Join(at, "template.iso"), "-o", to, "--implant-md5",
+		"--sums", "sha256,md5"}
 }
 
 // removeISO takes away an ISO and all beside it.
@@ -87,7 +89,8 @@ func TestSnapshotKill(t *testing.T) {
 				found["done"]++
 			case sig == syscall.SIGTERM:
 				found["stopped"]++
-				if now.String() != fresh.String() || left > 0 || ps.ExitCode() != exitFailed || !strings.Contains(text, "stopped by the signal terminated") {
+				if now.String() != fresh.String() || left > 0 || ps.ExitCode() != exitFailed ||
+					!strings.Contains(text, "stopped by the signal terminated") {
 					t.Errorf("%s: exit code %d, left %d\n%s\n%s", when, ps.ExitCode(), left, now, text)
 				}
 				continue
@@ -141,7 +144,8 @@ func TestSnapshotDiskFull(t *testing.T) {
 	to := filepath.Join(disk, "new.iso")
 	fill(t, disk, (mib-1)<<20)
 	code, _, stderr := relive(t, snapshotArgs(in, to)...)
-	if code != exitRefused || !strings.Contains(stderr, "not enough space: ") || !strings.Contains(stderr, "hint: name a file on another disk") {
+	if code != exitRefused || !strings.Contains(stderr, "not enough space: ") ||
+		!strings.Contains(stderr, "hint: name a file on another disk") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	for _, name := range []string{"", ".sha256", ".report.txt"} {

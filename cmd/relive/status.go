@@ -68,7 +68,8 @@ func (a *app) printStatus(s *status.Status) {
 		row("set", "%s", s.Set)
 	}
 	if b.Codec == "" {
-		row("base", "%s, %s, not compressed, %s in use, %d inodes", filepath.Base(b.Path), bytesize.Format(b.Size), bytesize.Format(b.Content), b.Inodes)
+		row("base", "%s, %s, not compressed, %s in use, %d inodes", filepath.Base(b.Path), bytesize.Format(b.Size),
+			bytesize.Format(b.Content), b.Inodes)
 	} else {
 		row("base", "%s, %s, %s in blocks of %s, holds %s (ratio %.2f), %d inodes", filepath.Base(b.Path), bytesize.Format(b.Size), b.Codec,
 			bytesize.Format(int64(b.BlockSize)), bytesize.Format(b.Content), b.Ratio, b.Inodes)
@@ -104,7 +105,8 @@ func (a *app) printStatus(s *status.Status) {
 		a.printInUse(o.InUse)
 	}
 	if h := s.Home; h != nil {
-		row("home", "%s, %s, %s of %s used (%.0f %%), journal %s", filepath.Base(h.Path), h.FileSystem, bytesize.Format(h.UsedBytes), bytesize.Format(h.Capacity), h.UsedPercent, journalState(h))
+		row("home", "%s, %s, %s of %s used (%.0f %%), journal %s", filepath.Base(h.Path), h.FileSystem, bytesize.Format(h.UsedBytes),
+			bytesize.Format(h.Capacity), h.UsedPercent, journalState(h))
 		a.printInUse(h.InUse)
 	}
 	for i, l := range s.Leftovers {
@@ -126,7 +128,8 @@ func (a *app) printStatus(s *status.Status) {
 				row("", "hint: %s", c.Hint)
 			}
 		} else {
-			row("compact", "would copy %s, compress %s, and needs about %s", bytesize.Format(c.Copy), bytesize.Format(c.Compress), bytesize.Format(c.Need))
+			row("compact", "would copy %s, compress %s, and needs about %s", bytesize.Format(c.Copy), bytesize.Format(c.Compress),
+				bytesize.Format(c.Need))
 		}
 	}
 	for _, w := range s.Warnings {
@@ -145,7 +148,8 @@ func (a *app) printOverlay(row func(name, format string, args ...any), s *status
 		} else {
 			row("", "%s of %s left before it overflows", bytesize.Format(int64(d.BytesLeft)), bytesize.Format(o.Size))
 		}
-		row("", "merged: %s, %s of %s used (%.0f %%), %d of %d inodes, journal %s", o.FileSystem, bytesize.Format(o.UsedBytes), bytesize.Format(o.Capacity), o.UsedPercent,
+		row("", "merged: %s, %s of %s used (%.0f %%), %d of %d inodes, journal %s", o.FileSystem, bytesize.Format(o.UsedBytes),
+			bytesize.Format(o.Capacity), o.UsedPercent,
 			o.UsedInodes, o.Inodes, journalState(&o.ImageStatus))
 	case o.Inodes == 0:
 		where := "a directory"

@@ -52,7 +52,8 @@ func (a *app) stickStatus(ctx context.Context, path string) error {
 		out.Problems = append(out.Problems, p.Error())
 	}
 	for _, p := range s.Disk.Partitions {
-		j := partitionJSON{Number: p.Number, Start: p.Start, Size: p.Size, Type: p.Type, Name: p.Name, FileSystem: p.FileSystem, Label: p.Label, UUID: p.UUID}
+		j := partitionJSON{Number: p.Number, Start: p.Start, Size: p.Size, Type: p.Type, Name: p.Name, FileSystem: p.FileSystem,
+			Label: p.Label, UUID: p.UUID}
 		if p.Err != nil {
 			j.Error = p.Err.Error()
 		}

@@ -34,7 +34,8 @@ func checkSwallowed(root *cobra.Command, args []string) error {
 			}
 			value = rest[i]
 			if other := isOption(c, value); other != "" {
-				return usageError{fmt.Errorf("%s takes the option %s for its value; give it one, or write %s=%s if that is meant", shownFlag(name), other, shownFlag(name), value)}
+				return usageError{fmt.Errorf("%s takes the option %s for its value; give it one, or write %s=%s if that is meant",
+					shownFlag(name), other, shownFlag(name), value)}
 			}
 		}
 		if value == "" {

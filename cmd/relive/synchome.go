@@ -82,7 +82,8 @@ differs nothing is written.`,
 	fl := c.Flags()
 	allowFlag(c, &o.AllowUnmatched)
 	fl.StringArrayVar(&o.Users, "user", nil, "only this home; may be given more than once")
-	fl.StringArrayVarP(&excludes, "exclude", "e", nil, "leave alone what matches, relative to /home, as 'anna/.cache/*' or '... *.iso'; may be given more than once")
+	fl.StringArrayVarP(&excludes, "exclude", "e", nil,
+		"leave alone what matches, relative to /home, as 'anna/.cache/*' or '... *.iso'; may be given more than once")
 	fl.BoolVar(&remove, "delete", true, "remove what the homes that are synced have on one side only")
 	fl.BoolVar(&o.NoDelete, "no-delete", false, "keep files that only the destination has")
 	fl.BoolVar(&o.Mirror, "mirror", false, "remove whole homes that are on one side only, too")
@@ -126,7 +127,8 @@ func (a *app) showSyncHome(s *synchome.Summary, dryRun bool) error {
 	}
 	switch {
 	case s.Size == 0:
-		a.printf("%s: %s in %d files, was %s in %d\n", s.To, bytesize.Format(s.After.Bytes), s.After.Inodes, bytesize.Format(s.Before.Bytes), s.Before.Inodes)
+		a.printf("%s: %s in %d files, was %s in %d\n", s.To, bytesize.Format(s.After.Bytes), s.After.Inodes,
+			bytesize.Format(s.Before.Bytes), s.Before.Inodes)
 	case s.OldSize == 0:
 		a.printf("%s: new, %s of %s used\n", s.To, bytesize.Format(s.After.Bytes), bytesize.Format(s.Size))
 	default:
@@ -149,7 +151,8 @@ func homeWords(c *synchome.Changes) string {
 	if !c.Any() {
 		return fmt.Sprintf("unchanged, %s", tallyWords(c.Unchanged))
 	}
-	return fmt.Sprintf("new %s; changed %s; deleted %s; unchanged %s", tallyWords(c.New), tallyWords(c.Changed), tallyWords(c.Deleted), tallyWords(c.Unchanged))
+	return fmt.Sprintf("new %s; changed %s; deleted %s; unchanged %s", tallyWords(c.New), tallyWords(c.Changed), tallyWords(c.Deleted),
+		tallyWords(c.Unchanged))
 }
 
 func tallyWords(t synchome.Tally) string {
@@ -157,5 +160,6 @@ func tallyWords(t synchome.Tally) string {
 }
 
 func fillWords(f upper.Fill, size int64) string {
-	return fmt.Sprintf("%s of %s used (%.0f %%)", bytesize.Format(f.Bytes), bytesize.Format(size), 100*float64(f.Bytes)/float64(max(1, size)))
+	return fmt.Sprintf("%s of %s used (%.0f %%)", bytesize.Format(f.Bytes), bytesize.Format(size),
+		100*float64(f.Bytes)/float64(max(1, size)))
 }

@@ -77,7 +77,8 @@ func TestOverlayPartition(t *testing.T) {
 	base, over := dir+"/live/filesystem.squashfs", dir+"/persistence"
 	drop := systest.MountAt(t, "ext4", "loop", persistence, over)
 	whole := cutCompaction(t, dir, 1<<20)
-	says(t, 0, []string{"rollback", "--dry-run", dir}, "replace persistence/rw, keep the former as persistence/rw.bad", "remove persistence/rw.relive-pair.old")
+	says(t, 0, []string{"rollback", "--dry-run", dir}, "replace persistence/rw, keep the former as persistence/rw.bad",
+		"remove persistence/rw.relive-pair.old")
 	says(t, 0, []string{"rollback", dir})
 	if b, err := os.ReadFile(over + "/rw/mine/hostname"); err != nil || string(b) != "mine\n" {
 		t.Errorf("after the roll-back: %q, %v", b, err)
@@ -89,7 +90,8 @@ func TestOverlayPartition(t *testing.T) {
 	for what, n := range map[string]int{"before": whole.Commit - 1, "after": whole.Done - 8} {
 		cutCompaction(t, dir, n)
 		drop()
-		missing := []string{"was interrupted " + what + " its commit point", "a file system that takes part is missing", `label "persistence"`, "nothing is mounted at " + over}
+		missing := []string{"was interrupted " + what + " its commit point", "a file system that takes part is missing",
+			`label "persistence"`, "nothing is mounted at " + over}
 		says(t, 0, []string{"recover", "--dry-run", dir}, missing...)
 		says(t, 4, []string{"recover", dir}, append(missing, "hint: connect it, mount it so that it is at "+over+" again")...)
 		says(t, 4, []string{"compact", dir}, missing...)
@@ -100,8 +102,10 @@ func TestOverlayPartition(t *testing.T) {
 		systest.Must(t, os.Mkdir(other, 0o755))
 		systest.CopyFile(t, base, other+"/filesystem.squashfs")
 		args := []string{filepath.Dir(other), "--overlay", over}
-		says(t, 0, append([]string{"status"}, args...), over+": compact of", "was interrupted; its journal is in "+dir+", on the file system with UUID")
-		says(t, 4, append([]string{"compact", "--comp", "gzip"}, args...), over+": an earlier run was interrupted: compact of", "hint: relive recover "+dir)
+		says(t, 0, append([]string{"status"}, args...), over+": compact of", "was interrupted; its journal is in "+dir+
+			", on the file system with UUID")
+		says(t, 4, append([]string{"compact", "--comp", "gzip"}, args...), over+": an earlier run was interrupted: compact of",
+			"hint: relive recover "+dir)
 		says(t, 4, []string{"recover", over}, "hint: relive recover "+dir)
 		says(t, 0, []string{"recover", dir}, map[string]string{"before": "is undone", "after": "is finished"}[what])
 		if what == "before" {
@@ -120,7 +124,8 @@ func TestOverlayPartition(t *testing.T) {
 	if err := os.Rename(over+"/rw.relive-pair.old", over+"/x"); err != nil {
 		t.Fatal(err)
 	}
-	says(t, 4, []string{"rollback", dir}, "nothing tells that persistence/rw.old was kept with live/filesystem.squashfs.old", "hint: they were on: filesystem.squashfs: the file system with UUID", "--force goes back all the same")
+	says(t, 4, []string{"rollback", dir}, "nothing tells that persistence/rw.old was kept with live/filesystem.squashfs.old",
+		"hint: they were on: filesystem.squashfs: the file system with UUID", "--force goes back all the same")
 	drop()
 	says(t, 4, []string{"rollback", dir}, "the overlay that was kept with live/filesystem.squashfs.old is not there", `label "persistence"`)
 	drop = systest.MountAt(t, "ext4", "loop", persistence, over)

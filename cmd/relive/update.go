@@ -66,7 +66,9 @@ alone.`,
 	fl.StringVar(&from, "from", "", "the ISO, the stick (device or image), the live directory or the file with the new base")
 	fl.StringVar(&on, "on", "", "of a source with several live systems: which, by partition and directory, as 0/antiX")
 	fl.StringVar(&a.home, "home", "", "the image of homes, where it is not on the medium")
-	fl.Var(&overlayFlag{mode: &o.Overlay, path: &a.overlay}, "overlay", "may be given twice. A path: where the overlay is, as in other verbs. Else what becomes of it, reset: set the overlay aside, whatever it holds; keep: lay it over the new base; rebase: carry its changes over, as relive rebase does")
+	fl.Var(&overlayFlag{mode: &o.Overlay, path: &a.overlay}, "overlay", "may be given twice. A path: where the overlay is, as in other "+
+		"verbs. Else what becomes of it, reset: set the overlay aside, whatever it holds; keep: lay it over the new base; rebase: carry "+
+		"its changes over, as relive rebase does")
 	fl.BoolVar(&o.NoKernel, "no-kernel", false, "leave kernel and initrd as they are")
 	fl.IntVar(&o.KeepOld, "keep-old", 1, "how many former states to keep beside the new one")
 	fl.BoolVar(&o.Stage, "stage", false, "write linuxfs.new and its like for the next boot to take up")

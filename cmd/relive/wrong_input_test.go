@@ -84,7 +84,8 @@ func writeSquash(t testing.TB, path string, root *tree.Node) {
 	t.Helper()
 	lib, err := codec.Open(codec.Auto)
 	systest.Must(t, err)
-	p, err := squash.NewPlan(t.Context(), root, squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(codec.Gzip, 128<<10), BlockSize: 128 << 10, MkfsTime: uint32(epoch.Sec)})
+	p, err := squash.NewPlan(t.Context(), root, squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(codec.Gzip, 128<<10),
+		BlockSize: 128 << 10, MkfsTime: uint32(epoch.Sec)})
 	systest.Must(t, err)
 	systest.Must(t, create(path, func(f *os.File) error {
 		_, err := p.Write(t.Context(), f, 0)
@@ -175,7 +176,8 @@ func makeSurroundings(t *testing.T) (s surroundings) {
 	s = surroundings{live: at + "/live", origin: at + "/origin", cow: at + "/cow", iso: at + "/iso"}
 	systest.Must(t, os.Mkdir(s.live, 0o755))
 	spec := liveSpec{codec: codec.Gzip, blockSize: 128 << 10, vid: defaultVID, size: 4 << 20}
-	systest.Must(t, spec.make(s.live, dir("", dir("etc", file("hosts", []byte("old"))), dir("usr", file("text", words(1, 9000)))), dir("", dir("etc", file("hosts", []byte("new"))))))
+	systest.Must(t, spec.make(s.live, dir("", dir("etc", file("hosts", []byte("old"))), dir("usr", file("text", words(1, 9000)))),
+		dir("", dir("etc", file("hosts", []byte("new"))))))
 	write(t, s.origin, extImage(t, dir("", file("file", words(2, 9000))), 2<<20))
 	for _, k := range wrongKinds {
 		switch k.name {
@@ -319,8 +321,10 @@ func TestWrongInside(t *testing.T) {
 	for _, k := range wrongKinds {
 		k.make(t, filepath.Join(things, k.name))
 	}
-	for _, call := range []string{"status", "diff", "verify", "doctor", "sets", "ls", "compact", "compact --no-reset", "compact -o OUT", "snapshot --boot host -o OUT",
-		"reset", "reset --keep /etc/hosts", "sync-home", "sync-home --reverse", "resize --rootfs 64M", "resize --homefs 64M", "rollback", "sets clone LIVE new", "sets rebase LIVE new"} {
+	for _, call := range []string{"status", "diff", "verify", "doctor", "sets", "ls", "compact", "compact --no-reset", "compact -o OUT",
+		"snapshot --boot host -o OUT",
+		"reset", "reset --keep /etc/hosts", "sync-home", "sync-home --reverse", "resize --rootfs 64M", "resize --homefs 64M", "rollback",
+		"sets clone LIVE new", "sets rebase LIVE new"} {
 		for _, name := range []string{"linuxfs", "rootfs", "homefs"} {
 			t.Run(strings.ReplaceAll(call, " ", "_")+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -382,16 +386,20 @@ func TestReadOnlyDirectory(t *testing.T) {
 	systest.Run(t, "mount", "--bind", filepath.Join(at, "ro"), filepath.Join(at, "ro"))
 	defer systest.Run(t, "umount", filepath.Join(at, "ro"))
 	systest.Run(t, "mount", "-o", "remount,bind,ro", filepath.Join(at, "ro"))
-	ro := strings.NewReplacer("LIVE", at+"/ro/live", "ORIGIN", at+"/ro/origin", "COW", at+"/ro/cow", "ISO", at+"/ro/iso", "OUT", at+"/ro/out")
-	for _, call := range []string{"compact LIVE", "compact -o OUT LIVE", "reset LIVE", "resize --rootfs 64M LIVE", "sets clone LIVE new", "iso rebuild ISO -o OUT", "iso extract ISO -C OUT",
+	ro := strings.NewReplacer("LIVE", at+"/ro/live", "ORIGIN", at+"/ro/origin", "COW", at+"/ro/cow", "ISO", at+"/ro/iso", "OUT",
+		at+"/ro/out")
+	for _, call := range []string{"compact LIVE", "compact -o OUT LIVE", "reset LIVE", "resize --rootfs 64M LIVE", "sets clone LIVE new",
+		"iso rebuild ISO -o OUT", "iso extract ISO -C OUT",
 		"dm reset COW", "dm grow --size 8M COW", "dm merge ORIGIN COW -o OUT", "dm repack ORIGIN COW -o OUT", "dm create --size 4M OUT"} {
 		code, said := tried(append([]string{"-q"}, strings.Fields(ro.Replace(call))...))
 		if code != exitFailed && code != exitRefused || !strings.Contains(said, "read-only") || !strings.Contains(said, at+"/ro") {
 			t.Errorf("relive %s: exit code %d: %s", call, code, said)
 		}
 	}
-	for _, call := range []string{"status LIVE", "diff LIVE", "verify LIVE", "ls LIVE", "doctor LIVE", "sets LIVE", "iso ls ISO", "iso info ISO", "dm status COW", "dm ls COW"} {
-		if code, said := tried(append([]string{"-q"}, strings.Fields(ro.Replace(call))...)); code != exitDone && !(code == exitWarnings && strings.HasPrefix(call, "doctor")) {
+	for _, call := range []string{"status LIVE", "diff LIVE", "verify LIVE", "ls LIVE", "doctor LIVE", "sets LIVE", "iso ls ISO",
+		"iso info ISO", "dm status COW", "dm ls COW"} {
+		if code, said := tried(append([]string{"-q"}, strings.Fields(ro.Replace(call))...)); code != exitDone &&
+			!(code == exitWarnings && strings.HasPrefix(call, "doctor")) {
 			t.Errorf("relive %s: exit code %d: %s", call, code, said)
 		}
 	}
@@ -403,14 +411,16 @@ func TestAnotherLayout(t *testing.T) {
 	t.Parallel()
 	around, liveos := makeSurroundings(t), systest.MemDir(t)
 	makeLiveOS(t, liveos, "snapshot")
-	for _, call := range []string{"compact --stage X", "save X --from Y", "resize --homefs 64M X", "sync-home X", "sets clone X new", "sets entry X new", "update X --from LIVE/linuxfs", "rebase X --onto ISO"} {
+	for _, call := range []string{"compact --stage X", "save X --from Y", "resize --homefs 64M X", "sync-home X", "sets clone X new",
+		"sets entry X new", "update X --from LIVE/linuxfs", "rebase X --onto ISO"} {
 		work := systest.MemDir(t)
 		words := around.at(t, work)
 		at, upper := filepath.Join(work, "medium", "LiveOS"), filepath.Join(work, "upper")
 		systest.Must(t, errors.Join(os.CopyFS(at, os.DirFS(liveos)), os.MkdirAll(filepath.Join(upper, "etc"), 0o755)))
 		args := []string{"-q"}
 		for _, word := range strings.Fields(call) {
-			args = append(args, strings.NewReplacer("X", filepath.Dir(at), "Y", upper, "LIVE", words["LIVE"], "ISO", words["ISO"]).Replace(word))
+			args = append(args, strings.NewReplacer("X", filepath.Dir(at), "Y", upper, "LIVE", words["LIVE"], "ISO",
+				words["ISO"]).Replace(word))
 		}
 		before, err := contents(work)
 		systest.Must(t, err)

@@ -120,7 +120,8 @@ func TestBuildUnsignedHash(t *testing.T) {
 // TestDirHash compares with debugfs.
 func TestDirHash(t *testing.T) {
 	seed := [16]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
-	for _, name := range []string{"a", "abc", "abcd", strings.Repeat("x", 31), strings.Repeat("y", 32), strings.Repeat("z", 33), strings.Repeat("n", 255), "\u00fc"} {
+	for _, name := range []string{"a", "abc", "abcd", strings.Repeat("x", 31), strings.Repeat("y", 32), strings.Repeat("z", 33),
+		strings.Repeat("n", 255), "\u00fc"} {
 		major, minor := newDirHash(seed, false).sum(name)
 		out := systest.Output(t, "debugfs", "-R", "dx_hash -h half_md4 -s 01020304-0506-0708-090a-0b0c0d0e0f10 "+name)
 		if want := fmt.Sprintf("is 0x%x (minor 0x%x)", major, minor); !strings.Contains(out, want) {
@@ -154,7 +155,8 @@ func TestBuildManyExtents(t *testing.T) {
 					t.Skip("large")
 				}
 				f := sparseFile("f", comb(c.n, 1024, hide))
-				img, rep := buildFile(t, dirOf("", f), Options{BlockSize: 1024, Time: stamp, NoLostAndFound: true, Features: parseFeatures(t, c.features)})
+				img, rep := buildFile(t, dirOf("", f), Options{BlockSize: 1024, Time: stamp, NoLostAndFound: true,
+					Features: parseFeatures(t, c.features)})
 				if rep.DataBytes != int64(c.n)*1024 {
 					t.Errorf("%d bytes of data", rep.DataBytes)
 				}
@@ -232,7 +234,8 @@ func TestBuildSharedAttributes(t *testing.T) {
 func TestBuildLargeAttributes(t *testing.T) {
 	systest.NeedRoot(t, "mount", "e2fsck")
 	t.Parallel()
-	large := tree.Xattrs{{Name: "user.a", Value: strings.Repeat("a", 5000)}, {Name: "user.b", Value: strings.Repeat("b", ondisk.XAMaxValue)}}
+	large := tree.Xattrs{{Name: "user.a", Value: strings.Repeat("a", 5000)},
+		{Name: "user.b", Value: strings.Repeat("b", ondisk.XAMaxValue)}}
 	root := dirOf("", dirOf("d", fileOf("f", []byte("f"))), tree.NewSymlink("l", "target"))
 	root.Xattrs = large
 	d, _ := root.Lookup("d")
@@ -347,7 +350,8 @@ func TestBuildGrows(t *testing.T) {
 		if i%5 != 0 {
 			continue
 		}
-		o := Options{Size: 30 << 20, BlockSize: 1024, InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), Time: stamp, NoLostAndFound: true}
+		o := Options{Size: 30 << 20, BlockSize: 1024, InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), Time: stamp,
+			NoLostAndFound: true}
 		g := newGenerator(uint64(i), o)
 		g.budget = 100
 		root := g.tree(20)
@@ -364,7 +368,8 @@ func TestBuildGrows(t *testing.T) {
 // TestParseFeatures: names come and go, and unknown ones are refused.
 func TestParseFeatures(t *testing.T) {
 	f := DefaultFeatures()
-	if got := f.String(); got != "has_journal ext_attr resize_inode dir_index filetype extent 64bit flex_bg sparse_super large_file huge_file dir_nlink extra_isize metadata_csum" {
+	if got := f.String(); got != "has_journal ext_attr resize_inode dir_index filetype extent 64bit flex_bg sparse_super large_file "+
+		"huge_file dir_nlink extra_isize metadata_csum" {
 		t.Error(got)
 	}
 	all, err := FeatureSet{}.ParseFeatures(f.Names()...)
@@ -466,7 +471,8 @@ func TestBuildInTheFuture(t *testing.T) {
 // and those that say how content is stored are not taken over.
 func TestBuildFlags(t *testing.T) {
 	systest.NeedTools(t, "e2fsck", "debugfs")
-	set := map[string]tree.Flags{"": ondisk.FlNodump, "d": ondisk.FlImmutable | ondisk.FlTopdir, "f": ondisk.FlAppend | ondisk.FlNoatime | ondisk.FlInlineData | ondisk.FlVerity | tree.FlagMarked, "l": ondisk.FlImmutable}
+	set := map[string]tree.Flags{"": ondisk.FlNodump, "d": ondisk.FlImmutable | ondisk.FlTopdir,
+		"f": ondisk.FlAppend | ondisk.FlNoatime | ondisk.FlInlineData | ondisk.FlVerity | tree.FlagMarked, "l": ondisk.FlImmutable}
 	root := dirOf("", dirOf("d"), fileOf("f", []byte("content")), fileOf("g", nil), tree.NewSymlink("l", "f"))
 	root.Flags = set[""]
 	for name, flags := range set {
@@ -479,7 +485,8 @@ func TestBuildFlags(t *testing.T) {
 	img, _ := buildFile(t, root, Options{Time: stamp})
 	systest.Fsck(t, img)
 	fs := openImage(t, img)
-	for name, want := range map[string]tree.Flags{"": ondisk.FlNodump, "d": ondisk.FlImmutable | ondisk.FlTopdir, "f": ondisk.FlAppend | ondisk.FlNoatime, "g": 0, "l": 0} {
+	for name, want := range map[string]tree.Flags{"": ondisk.FlNodump, "d": ondisk.FlImmutable | ondisk.FlTopdir,
+		"f": ondisk.FlAppend | ondisk.FlNoatime, "g": 0, "l": 0} {
 		n, err := rootOf(t, fs).Lookup(name)
 		if err != nil {
 			t.Fatal(err)

@@ -261,7 +261,8 @@ func TestBuildUpper(t *testing.T) {
 	whiteout := &tree.Node{Name: "gone", Meta: tree.Meta{Type: tree.CharDevice, Mtime: stamp}}
 	opaque := dirOf("replaced", fileOf("new", []byte("new")))
 	opaque.Xattrs = tree.Xattrs{{Name: "trusted.overlay.opaque", Value: "y"}}
-	img, _ := buildFile(t, dirOf("", dirOf("upper", whiteout, opaque), dirOf("work")), Options{Size: 64 << 20, Label: "rootfs", Time: stamp})
+	img, _ := buildFile(t, dirOf("", dirOf("upper", whiteout, opaque), dirOf("work")), Options{Size: 64 << 20, Label: "rootfs",
+		Time: stamp})
 	at, umount := mount(t, img, "rw")
 	lower := systest.TempDir(t)
 	for _, name := range []string{"gone", "stays", "replaced/old"} {
@@ -272,7 +273,8 @@ func TestBuildUpper(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	merged, umountMerged := systest.Mount(t, "overlay", fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, at, at), "overlay")
+	merged, umountMerged := systest.Mount(t, "overlay", fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, at, at),
+		"overlay")
 	if err := os.WriteFile(filepath.Join(merged, "stays"), []byte("changed"), 0o644); err != nil {
 		t.Error(err)
 	}

@@ -253,7 +253,8 @@ func (g *layout) sizeGroups(o *resolved, param, wantInodes uint64) error {
 			return tree.Unsupported(o.Name, "size", "%d bytes need the feature meta_bg with %d-byte blocks", g.size, g.blockSize)
 		}
 		if uint64(3+g.itableBlocks+g.reservedGDT+g.descBlocks) > uint64(bpg) {
-			return &NoSpaceError{Image: o.Name, What: "inodes", Needed: wantInodes, Available: uint64(bpg-g.reservedGDT-g.descBlocks) * bs / uint64(g.inodeSize) * groups}
+			return &NoSpaceError{Image: o.Name, What: "inodes", Needed: wantInodes,
+				Available: uint64(bpg-g.reservedGDT-g.descBlocks) * bs / uint64(g.inodeSize) * groups}
 		}
 		overhead := uint64(2 + g.itableBlocks)
 		if g.hasSuper(g.groups - 1) {
@@ -464,7 +465,8 @@ func (g *layout) journalBlocks(o *resolved) (uint32, error) {
 	}
 	free := g.blocks - g.used.countUsed(0, g.blocks)
 	if uint64(n) > free/2 {
-		return 0, &NoSpaceError{Image: o.Name, What: "blocks for the journal", Needed: uint64(n), Available: free / 2, BlockSize: g.blockSize}
+		return 0, &NoSpaceError{Image: o.Name, What: "blocks for the journal", Needed: uint64(n), Available: free / 2,
+			BlockSize: g.blockSize}
 	}
 	return n, nil
 }
@@ -517,7 +519,8 @@ func (g *layout) placeFile(o *resolved, goal uint64, n uint32) (data, meta []blo
 		}
 	}
 	free := g.blocks - g.used.countUsed(0, g.blocks)
-	return nil, nil, &NoSpaceError{Image: o.Name, What: "blocks for the journal", Needed: uint64(n), Available: free, BlockSize: g.blockSize}
+	return nil, nil, &NoSpaceError{Image: o.Name, What: "blocks for the journal", Needed: uint64(n), Available: free,
+		BlockSize: g.blockSize}
 }
 
 // inodeOffset gives the byte offset of an inode in the image.

@@ -73,7 +73,8 @@ func manyGrown(name string, n int) *tree.Node {
 					f.Size, f.Data = int64(size), lazyPattern{number, size}
 					f.Mtime = tree.Time{Sec: int64(number) * 4001, Nsec: uint32(number % 1000)}
 					if k%10 == 3 {
-						f.Xattrs = tree.Xattrs{{Name: "security.selinux", Value: "system_u:object_r:etc_t:s0"}, {Name: "trusted.overlay.origin", Value: fmt.Sprint(number)}}
+						f.Xattrs = tree.Xattrs{{Name: "security.selinux", Value: "system_u:object_r:etc_t:s0"},
+							{Name: "trusted.overlay.origin", Value: fmt.Sprint(number)}}
 					}
 					if k%50 == 7 {
 						f.Inode, f.Nlink = tree.Inode{Source: scaleSource{}, Number: uint64(number) + 1}, 2
@@ -122,7 +123,8 @@ func allKinds(name string) *tree.Node {
 		{Name: "char", Meta: tree.Meta{Type: tree.CharDevice, Perm: 0o666, Rdev: tree.Rdev{Major: 4095, Minor: 3}, Mtime: stamp}},
 		{Name: "fifo", Meta: tree.Meta{Type: tree.FIFO, Perm: 0o600, Mtime: stamp}},
 		{Name: "sock", Meta: tree.Meta{Type: tree.Socket, Perm: 0o755, Mtime: stamp}},
-		tree.NewSymlink("sym-59", strings.Repeat("s", 59)), tree.NewSymlink("sym-60", strings.Repeat("s", 60)), tree.NewSymlink("sym-4095", strings.Repeat("/s", 2047)+"s"),
+		tree.NewSymlink("sym-59", strings.Repeat("s", 59)), tree.NewSymlink("sym-60", strings.Repeat("s", 60)),
+		tree.NewSymlink("sym-4095", strings.Repeat("/s", 2047)+"s"),
 		fileOf("empty", nil), fileOf("suid", []byte("x")),
 	}
 	kids[len(kids)-1].Perm = 0o6755
@@ -135,7 +137,8 @@ func allKinds(name string) *tree.Node {
 		{{Name: "user.empty", Value: ""}},
 		{{Name: "trusted.overlay.opaque", Value: "y"}, {Name: "trusted.overlay.origin", Value: strings.Repeat("\x00o", 20)}},
 		{{Name: "trusted.overlay.metacopy", Value: ""}, {Name: "trusted.overlay.redirect", Value: "/" + strings.Repeat("r", 255)}},
-		{{Name: "security.capability", Value: "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"}, {Name: "system.posix_acl_access", Value: acl}},
+		{{Name: "security.capability", Value: "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"},
+			{Name: "system.posix_acl_access", Value: acl}},
 		{{Name: "user.block", Value: strings.Repeat("b", 3900)}},
 		{{Name: "user.own", Value: strings.Repeat("o", 60000)}, {Name: "user.own2", Value: strings.Repeat("p", 65536)}},
 	} {
@@ -237,11 +240,14 @@ func TestScale(t *testing.T) {
 			return []*tree.Node{allKinds("kinds"), manyGrown("many", 200), sparseGrown("sparse", 100)}
 		}},
 		{"6 GiB", 6 << 30, Options{Features: parseFeatures(t, "ea_inode")}, func() []*tree.Node {
-			return []*tree.Node{allKinds("kinds"), manyGrown("many", scaled(200000, 4000)), sparseGrown("sparse", 1000), wideGrown("wide", scaled(65536, 2000))}
+			return []*tree.Node{allKinds("kinds"), manyGrown("many", scaled(200000, 4000)), sparseGrown("sparse", 1000),
+				wideGrown("wide", scaled(65536, 2000))}
 		}},
-		{"40 GiB", 40 << 30, Options{BlockSize: 4096, Features: parseFeatures(t, "ea_inode large_dir orphan_file metadata_csum_seed")}, func() []*tree.Node {
-			return []*tree.Node{allKinds("kinds"), manyGrown("many", scaled(200000, 2000)), sparseGrown("sparse", 1000), wideGrown("wide", scaled(131072, 3000))}
-		}},
+		{"40 GiB", 40 << 30, Options{BlockSize: 4096, Features: parseFeatures(t, "ea_inode large_dir orphan_file metadata_csum_seed")},
+			func() []*tree.Node {
+				return []*tree.Node{allKinds("kinds"), manyGrown("many", scaled(200000, 2000)), sparseGrown("sparse", 1000),
+					wideGrown("wide", scaled(131072, 3000))}
+			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if os.Getenv("RELIVE_SCALE") != "full" {
@@ -254,7 +260,8 @@ func TestScale(t *testing.T) {
 			var rep Report
 			start := time.Now()
 			memory := footprint(func() { img, rep = buildFile(t, root, o) })
-			t.Logf("%d files and directories, %d MiB of data: %.1f s, %d MiB of memory at most, %d MiB on disk", rep.Files+rep.Directories, rep.DataBytes>>20, time.Since(start).Seconds(), memory>>20, allocated(t, img)>>20)
+			t.Logf("%d files and directories, %d MiB of data: %.1f s, %d MiB of memory at most, %d MiB on disk", rep.Files+rep.Directories,
+				rep.DataBytes>>20, time.Since(start).Seconds(), memory>>20, allocated(t, img)>>20)
 			if onDisk := allocated(t, img); onDisk > rep.DataBytes+int64(rep.Inodes-rep.FreeInodes)*1200+64<<20 {
 				t.Errorf("it takes %d bytes of the disk", onDisk)
 			}

@@ -50,7 +50,8 @@ func superblockFacts(t *testing.T, path string) map[string]string {
 	}
 	for line := range strings.SplitSeq(out, "\n") {
 		line = strings.TrimSpace(line)
-		for _, prefix := range []string{"Block bitmap at", "Inode bitmap at", "Inode table at", "Primary superblock", "Backup superblock", "Reserved GDT blocks"} {
+		for _, prefix := range []string{"Block bitmap at", "Inode bitmap at", "Inode table at", "Primary superblock", "Backup superblock",
+			"Reserved GDT blocks"} {
 			if strings.HasPrefix(line, prefix) {
 				place, _, _ := strings.Cut(line, ", csum")
 				facts[place] = ""
@@ -98,7 +99,8 @@ func TestBuildLikeMke2fs(t *testing.T) {
 		t.Run(fmt.Sprintf("%d %s", c.size, c.args), func(t *testing.T) {
 			t.Parallel()
 			theirs := systest.Blank(t, c.size)
-			args := append([]string{"MKE2FS_CONFIG=testdata/mke2fs.conf", "E2FSPROGS_FAKE_TIME=1700000000", "mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", "-U", uuid, "-E", "hash_seed=" + uuid}, strings.Fields(c.args)...)
+			args := append([]string{"MKE2FS_CONFIG=testdata/mke2fs.conf", "E2FSPROGS_FAKE_TIME=1700000000", "mke2fs", "-q", "-F", "-t",
+				"ext4", "-L", "rootfs", "-U", uuid, "-E", "hash_seed=" + uuid}, strings.Fields(c.args)...)
 			systest.Run(t, "env", append(args, theirs)...)
 			o := c.o
 			o.Size, o.Label, o.Time, o.UUID, o.HashSeed = c.size, "rootfs", tree.Time{Sec: 1700000000}, id, id
@@ -134,7 +136,8 @@ func TestBuildLikeMke2fs(t *testing.T) {
 					t.Errorf("built like mke2fs's: %v", err)
 				}
 			}
-			if got := fmt.Sprint(rep.FreeBlocks, rep.Blocks, rep.Inodes, rep.FreeInodes); got != strings.Join([]string{a["Free blocks"], a["Block count"], a["Inode count"], a["Free inodes"]}, " ") {
+			if got := fmt.Sprint(rep.FreeBlocks, rep.Blocks, rep.Inodes, rep.FreeInodes); got != strings.Join([]string{a["Free blocks"],
+				a["Block count"], a["Inode count"], a["Free inodes"]}, " ") {
 				t.Errorf("report %s", got)
 			}
 		})
@@ -153,7 +156,8 @@ func TestBuildExactFit(t *testing.T) {
 			o := Options{BlockSize: 4096 >> (i % 2), InodeSize: m.inodeSize, Features: parseFeatures(t, m.features), Time: stamp}
 			g := newGenerator(uint64(i), o)
 			// Without zeros, so that nothing turns out smaller than it seemed.
-			root := dirOf("", fileOf("full", g.bytes(12<<20)), dirOf("d", fileOf("a", []byte("a")), dirOf("e")), manyNames("names", 500, 30))
+			root := dirOf("", fileOf("full", g.bytes(12<<20)), dirOf("d", fileOf("a", []byte("a")), dirOf("e")),
+				manyNames("names", 500, 30))
 			needs, err := Measure(t.Context(), root, o)
 			if err != nil {
 				t.Fatal(err)
@@ -210,7 +214,8 @@ func TestBuildInodes(t *testing.T) {
 			if err != nil || needs.Fits || needs.Inodes != 5011 || needs.MinSize != 0 {
 				t.Errorf("%d bytes, %d inodes: %+v %v", size, inodes, needs, err)
 			}
-			if _, err := Build(t.Context(), &memImage{}, root, Options{Size: size, Inodes: inodes, BlockSize: 4096}); !errors.Is(err, ErrNoSpace) {
+			if _, err := Build(t.Context(), &memImage{}, root, Options{Size: size, Inodes: inodes, BlockSize: 4096}); !errors.Is(err,
+				ErrNoSpace) {
 				t.Error(err)
 			}
 		}
@@ -283,10 +288,13 @@ func TestBuildRefuses(t *testing.T) {
 		{"large attribute", attr("user.large", 5000), Options{}, "ea_inode", tree.ErrUnsupported},
 		{"symlink", dirOf("", tree.NewSymlink("l", strings.Repeat("x", 1024))), Options{BlockSize: 1024}, "/l: ", tree.ErrUnsupported},
 		{"empty symlink", dirOf("", tree.NewSymlink("l", "")), Options{}, "/l: ", tree.ErrUnsupported},
-		{"device", with(func(n *tree.Node) { n.Type, n.Rdev = tree.CharDevice, tree.Rdev{Major: 5000} }), Options{}, "5000", tree.ErrUnsupported},
+		{"device", with(func(n *tree.Node) { n.Type, n.Rdev = tree.CharDevice, tree.Rdev{Major: 5000} }), Options{}, "5000",
+			tree.ErrUnsupported},
 		{"name", dirOf("", fileOf("a/b", nil)), Options{}, "slash", tree.ErrCorrupt},
-		{"order", &tree.Node{Meta: tree.Meta{Type: tree.Directory}, Dir: tree.List{fileOf("b", nil), fileOf("a", nil)}}, Options{}, "order", tree.ErrCorrupt},
-		{"long file", dirOf("", sparseFile("x", &holey{size: 1 << 40, hide: true})), Options{BlockSize: 1024, Features: FeatureSet{Compat: ondisk.CompatExtAttr}}, "extent", tree.ErrUnsupported},
+		{"order", &tree.Node{Meta: tree.Meta{Type: tree.Directory}, Dir: tree.List{fileOf("b", nil), fileOf("a", nil)}}, Options{}, "order",
+			tree.ErrCorrupt},
+		{"long file", dirOf("", sparseFile("x", &holey{size: 1 << 40, hide: true})),
+			Options{BlockSize: 1024, Features: FeatureSet{Compat: ondisk.CompatExtAttr}}, "extent", tree.ErrUnsupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := &memImage{}

@@ -59,7 +59,8 @@ func storeXattr(a tree.Xattr) (storedXattr, error) {
 		return s, nil
 	}
 	if s.name == "" || len(s.name) > 255 || strings.IndexByte(s.name, 0) >= 0 {
-		return s, fmt.Errorf("extended attribute %q: %w: the name has %d bytes after its prefix or holds a NUL", a.Name, tree.ErrUnsupported, len(s.name))
+		return s, fmt.Errorf("extended attribute %q: %w: the name has %d bytes after its prefix or holds a NUL", a.Name,
+			tree.ErrUnsupported, len(s.name))
 	}
 	return s, nil
 }

@@ -28,13 +28,15 @@ func (w *work) openAccounts() (*[2]accountFiles, error) {
 	var g [2]accountFiles
 	for i, suffix := range []string{"", "-"} {
 		f := &g[i]
-		for name, at := range map[string]**text{"passwd": &f.passwd, "shadow": &f.shadow, "group": &f.group, "gshadow": &f.gshadow, "subuid": &f.subuid, "subgid": &f.subgid} {
+		for name, at := range map[string]**text{"passwd": &f.passwd, "shadow": &f.shadow, "group": &f.group, "gshadow": &f.gshadow,
+			"subuid": &f.subuid, "subgid": &f.subgid} {
 			t, err := w.openAccount("etc/" + name + suffix)
 			if err != nil {
 				return nil, err
 			}
 			if t == nil && suffix == "" && (name == "passwd" || name == "group") {
-				return nil, tree.Unsupported("", tree.Quote("etc/"+name), "there is no such file: this is no system whose accounts can be edited")
+				return nil, tree.Unsupported("", tree.Quote("etc/"+name),
+					"there is no such file: this is no system whose accounts can be edited")
 			}
 			*at = t
 		}
@@ -338,7 +340,8 @@ func (w *work) editGroup(f *accountFiles) {
 			return nil
 		}
 		if w.people.person[name] {
-			w.doubt(t.path, accountsRule, "a group of the system's, or one that a system account is in, has a person's name", "line %d, %s", n, name)
+			w.doubt(t.path, accountsRule, "a group of the system's, or one that a system account is in, has a person's name", "line %d, %s",
+				n, name)
 		}
 		f.groups[name] = true
 		gid, ok := number(field(fl, groupGID))
@@ -359,7 +362,8 @@ func (w *work) editGroup(f *accountFiles) {
 	})
 	if u := w.user; u != nil {
 		e.add(fmt.Sprintf("%s:x:%d:", u.name, u.gid))
-		w.changed(t.path, accountsRule, "the new account's own group and its memberships", "%s", strings.Join(append([]string{u.name}, u.groups...), ", "))
+		w.changed(t.path, accountsRule, "the new account's own group and its memberships", "%s",
+			strings.Join(append([]string{u.name}, u.groups...), ", "))
 		f.groups[u.name] = true
 	}
 	e.done()
@@ -389,7 +393,8 @@ func (w *work) editGshadow(f *accountFiles) {
 	})
 	if u := w.user; u != nil {
 		e.add(u.name + ":!::")
-		w.changed(t.path, accountsRule, "the new account's own group and its memberships", "%s", strings.Join(append([]string{u.name}, u.groups...), ", "))
+		w.changed(t.path, accountsRule, "the new account's own group and its memberships", "%s",
+			strings.Join(append([]string{u.name}, u.groups...), ", "))
 	}
 	e.done()
 }
@@ -417,7 +422,8 @@ func (w *work) cleanMembers(t *text, n int, text []byte, f [][]byte, i int) []by
 	if len(gone) == 0 {
 		return text
 	}
-	w.changed(t.path, accountsRule, "memberships of who has no account go out", "line %d, %s of group %s", n, strings.Join(gone, ", "), f[groupName])
+	w.changed(t.path, accountsRule, "memberships of who has no account go out", "line %d, %s of group %s", n, strings.Join(gone, ", "),
+		f[groupName])
 	return setField(text, i, strings.Join(stay, ","))
 }
 

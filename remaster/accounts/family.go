@@ -145,7 +145,8 @@ func (w *work) readDefs() error {
 	d.subStart = num("SUB_UID_MIN", 100000, 65536)
 	d.subLength = num("SUB_UID_COUNT", 65536, 1)
 	d.homeMode = 0o755
-	for key, mode := range map[string]func(n uint64) uint16{"UMASK": func(n uint64) uint16 { return uint16(0o777 &^ n) }, "HOME_MODE": func(n uint64) uint16 { return uint16(n & 0o777) }} {
+	for key, mode := range map[string]func(n uint64) uint16{"UMASK": func(n uint64) uint16 { return uint16(0o777 &^ n) },
+		"HOME_MODE": func(n uint64) uint16 { return uint16(n & 0o777) }} {
 		if v, ok := vars[key]; ok && (key == "HOME_MODE" || vars["HOME_MODE"] == "") {
 			if n, err := strconv.ParseUint(v, 8, 16); err == nil {
 				d.homeMode = mode(n)

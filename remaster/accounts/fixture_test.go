@@ -130,21 +130,29 @@ func sample() map[string]string {
 		"etc/login.defs": "# comment\nUID_MIN\t\t\t 1000\nUID_MAX 60000\nUMASK 022\nENCRYPT_METHOD SHA512\n",
 		"etc/passwd": "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n# kept by hand\n" +
 			"svc:x:120:130:Service:/var/lib/svc:/bin/sh\nalice:x:1000:1000:Alice A,,,:/home/alice:/bin/bash\n\n" +
-			"backup:x:34:34:backup:/var/backups:/usr/sbin/nologin\nbobby:x:1001:1001:Bobby:/home/bobby:/usr/bin/zsh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-		"etc/passwd-": "root:x:0:0:root:/root:/bin/bash\nalice:x:1000:1000:Alice A,,,:/home/alice:/bin/bash\ncarola:x:1002:1002::/home/carola:/bin/bash\nsvc:x:120:130:Service:/var/lib/svc:/bin/sh",
+			"backup:x:34:34:backup:/var/backups:/usr/sbin/nologin\nbobby:x:1001:1001:Bobby:/home/bobby:/usr/bin/zsh\n" +
+			"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+		"etc/passwd-": "root:x:0:0:root:/root:/bin/bash\nalice:x:1000:1000:Alice " +
+			"A,,,:/home/alice:/bin/bash\ncarola:x:1002:1002::/home/carola:/bin/bash\nsvc:x:120:130:Service:/var/lib/svc:/bin/sh",
 		"etc/shadow": "root:" + rootHash + ":19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\nsvc:!" + svcHash + ":19000::::::\n" +
-			"alice:" + aliceHash + ":19000:0:99999:7:::\nbackup:*:19000:0:99999:7:::\nbobby:" + aliceHash + ":19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\n",
-		"etc/shadow-":                         "root:" + rootHash + ":19000:0:99999:7:::\nalice:" + aliceHash + ":19000:0:99999:7:::\ncarola:" + aliceHash + ":1::::::\nsvc:*:19000::::::\n",
-		"etc/group":                           "root:x:0:\ndaemon:x:1:\nadm:x:4:alice,syslog\naudio:x:29:alice,svc,bobby\nvideo:x:44:bobby\nsudo:x:27:alice\nsvc:x:130:\nbackup:x:34:\nalice:x:1000:\nbobby:x:1001:\nmodelers:x:1500:alice\nnogroup:x:65534:\nusers:x:100:\n",
-		"etc/group-":                          "root:x:0:\ncarola:x:1002:\nsudo:x:27:carola\nsvc:x:130:\n",
-		"etc/gshadow":                         "root:*::\ndaemon:*::\nadm:*::alice,syslog\naudio:" + groupHash + ":bobby,svc:alice,svc,bobby\nvideo:*::bobby\nsudo:*::alice\nsvc:!::\nbackup:*::\nalice:!::\nbobby:!::\nmodelers:!:alice:alice\nnogroup:*::\nusers:*::\n",
-		"etc/gshadow-":                        "root:*::\ncarola:!::\nsudo:*::carola\nsvc:!::\n",
-		"etc/subuid":                          "alice:100000:65536\nsvc:165536:65536\n1001:231072:65536\n",
-		"etc/subgid":                          "alice:100000:65536\nbobby:165536:65536\n",
-		"etc/subuid-":                         "carola:100000:65536\n",
-		"etc/subgid-":                         "",
-		"etc/hostname":                        "alicebox\n",
-		"etc/hosts":                           "127.0.0.1\tlocalhost\n127.0.1.1\talicebox.lan\talicebox\n::1 localhost ip6-localhost\nff02::1 ip6-allnodes\nfe00::0 ip6-localnet\n192.168.7.9 naskeller\n0.0.0.0 ads.example\n",
+			"alice:" + aliceHash + ":19000:0:99999:7:::\nbackup:*:19000:0:99999:7:::\nbobby:" + aliceHash +
+			":19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\n",
+		"etc/shadow-": "root:" + rootHash + ":19000:0:99999:7:::\nalice:" + aliceHash +
+			":19000:0:99999:7:::\ncarola:" + aliceHash + ":1::::::\nsvc:*:19000::::::\n",
+		"etc/group": "root:x:0:\ndaemon:x:1:\nadm:x:4:alice,syslog\naudio:x:29:alice,svc,bobby\nvideo:x:44:bobby\nsudo:x:27:alice\n" +
+			"svc:x:130:\nbackup:x:34:\nalice:x:1000:\nbobby:x:1001:\nmodelers:x:1500:alice\nnogroup:x:65534:\nusers:x:100:\n",
+		"etc/group-": "root:x:0:\ncarola:x:1002:\nsudo:x:27:carola\nsvc:x:130:\n",
+		"etc/gshadow": "root:*::\ndaemon:*::\nadm:*::alice,syslog\naudio:" + groupHash +
+			":bobby,svc:alice,svc,bobby\nvideo:*::bobby\nsudo:*::alice\nsvc:!::\nbackup:*::\nalice:!::\nbobby:!::\n" +
+			"modelers:!:alice:alice\nnogroup:*::\nusers:*::\n",
+		"etc/gshadow-": "root:*::\ncarola:!::\nsudo:*::carola\nsvc:!::\n",
+		"etc/subuid":   "alice:100000:65536\nsvc:165536:65536\n1001:231072:65536\n",
+		"etc/subgid":   "alice:100000:65536\nbobby:165536:65536\n",
+		"etc/subuid-":  "carola:100000:65536\n",
+		"etc/subgid-":  "",
+		"etc/hostname": "alicebox\n",
+		"etc/hosts": "127.0.0.1\tlocalhost\n127.0.1.1\talicebox.lan\talicebox\n::1 localhost " +
+			"ip6-localhost\nff02::1 ip6-allnodes\nfe00::0 ip6-localnet\n192.168.7.9 naskeller\n0.0.0.0 ads.example\n",
 		"etc/fstab":                           "UUID=11112222-3333 / ext4 defaults 0 1\n",
 		"etc/adjtime":                         "0.123 1700000000 0\n1700000000\nLOCAL\n",
 		"etc/skel/.bashrc":                    "# bashrc\n",

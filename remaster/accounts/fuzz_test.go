@@ -16,22 +16,27 @@ import (
 func FuzzAccountFiles(f *testing.F) {
 	s := sample()
 	for _, suffix := range []string{"", "-"} {
-		f.Add([]byte(s["etc/passwd"+suffix]), []byte(s["etc/shadow"+suffix]), []byte(s["etc/group"+suffix]), []byte(s["etc/gshadow"+suffix]), []byte(s["etc/subuid"+suffix]))
+		f.Add([]byte(s["etc/passwd"+suffix]), []byte(s["etc/shadow"+suffix]), []byte(s["etc/group"+suffix]),
+			[]byte(s["etc/gshadow"+suffix]), []byte(s["etc/subuid"+suffix]))
 	}
-	f.Add([]byte("root:x:0:0\r\n+alice\n-bob::\n:::\n:x:1:1::/home/q:/bin/sh"), []byte("root\nx:$1$\n"), []byte("a:b\n+:::\na:x:1000:,,b"), []byte("a"), []byte("a:b:c\n1:2:3:4"))
+	f.Add([]byte("root:x:0:0\r\n+alice\n-bob::\n:::\n:x:1:1::/home/q:/bin/sh"), []byte("root\nx:$1$\n"), []byte("a:b\n+:::\na:x:1000:,,b"),
+		[]byte("a"), []byte("a:b:c\n1:2:3:4"))
 	r := newRandomAccounts(5).files()
 	f.Add([]byte(r["etc/passwd"]), []byte(r["etc/shadow"]), []byte(r["etc/group"]), []byte(r["etc/gshadow"]), []byte(r["etc/subuid"]))
 	const hash = "$6$salt$NEWNEWNEWNEWNEWNEW"
 	f.Fuzz(func(t *testing.T, passwd, shadow, group, gshadow, sub []byte) {
 		file := func(name string, b []byte) *tree.Node { return tree.NewFile(name, 0o600, b) }
-		root := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, file("passwd", passwd), file("shadow", shadow), file("group", group), file("gshadow", gshadow),
-			file("subuid", sub), file("subgid", sub), file("passwd-", shadow), file("shadow-", passwd), file("group-", gshadow)), tree.NewDir("bin", 0o755, file("sh", nil)))
+		root := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, file("passwd", passwd), file("shadow", shadow), file("group", group),
+			file("gshadow", gshadow),
+			file("subuid", sub), file("subgid", sub), file("passwd-", shadow), file("shadow-", passwd), file("group-", gshadow)),
+			tree.NewDir("bin", 0o755, file("sh", nil)))
 		o := Options{Mode: Reset, Root: Hashed(hash), User: &User{Name: "newone", Password: Hashed(hash)}}
 		p, err := New(context.Background(), root, o)
 		if err != nil {
 			return
 		}
-		for _, name := range []string{"etc/passwd", "etc/shadow", "etc/group", "etc/gshadow", "etc/subuid", "etc/subgid", "etc/passwd-", "etc/shadow-", "etc/group-"} {
+		for _, name := range []string{"etc/passwd", "etc/shadow", "etc/group", "etc/gshadow", "etc/subuid", "etc/subgid", "etc/passwd-",
+			"etc/shadow-", "etc/group-"} {
 			b := []byte(content(t, p.Root(), name))
 			for i, l := range splitLines(b) {
 				switch kindOf(l.text) {
@@ -93,7 +98,8 @@ func FuzzRules(f *testing.F) {
 			f.Add(part)
 		}
 	}
-	f.Add([]byte("family x\nuids 500 600\nrule a reset\nwhy b\nreplace **\n~ ({person})\n= {user}\nkeep home/*\ndrop **/x\nexcept e*\ncontent etc/{a,passwd}\n| {hostname}"))
+	f.Add([]byte("family x\nuids 500 600\nrule a reset\nwhy b\nreplace **\n~ ({person})\n= {user}\nkeep home/*\ndrop **/x\nexcept " +
+		"e*\ncontent etc/{a,passwd}\n| {hostname}"))
 	src := sample()
 	delete(src, "home")
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -160,12 +166,14 @@ func FuzzLines(f *testing.F) {
 // A hosts file, and the lines that rules edit, in any bytes.
 func FuzzEditedText(f *testing.F) {
 	s := sample()
-	for _, name := range []string{"etc/hosts", "etc/sudoers", "etc/lightdm/lightdm.conf", "etc/inittab", "etc/default/grub", "etc/login.defs", "etc/os-release", "etc/hostname"} {
+	for _, name := range []string{"etc/hosts", "etc/sudoers", "etc/lightdm/lightdm.conf", "etc/inittab", "etc/default/grub",
+		"etc/login.defs", "etc/os-release", "etc/hostname"} {
 		f.Add([]byte(s[name]))
 	}
 	delete(s, "home")
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, name := range []string{"etc/hosts", "etc/sudoers", "etc/lightdm/lightdm.conf", "etc/inittab", "etc/default/grub", "etc/login.defs", "etc/os-release", "etc/hostname"} {
+		for _, name := range []string{"etc/hosts", "etc/sudoers", "etc/lightdm/lightdm.conf", "etc/inittab", "etc/default/grub",
+			"etc/login.defs", "etc/os-release", "etc/hostname"} {
 			s[name] = string(b)
 		}
 		o := Options{Mode: Secure, User: &User{Name: "eve"}}

@@ -17,8 +17,10 @@ func optionSets() []Options {
 		{Mode: Reset},
 		{Mode: Secure},
 		{Mode: Secure, NoUser: true, Root: Plain("toor")},
-		{Mode: Reset, Root: Kept(), User: &User{Name: "alice", FullName: "Another", Groups: []string{}, Password: Hashed("$6$abc$defghijklmnop")}},
-		{Mode: Secure, Root: Hashed("$6$abc$defghijklmnop"), Hostname: "some.host", Now: tree.Time{Sec: 1700000000}, User: &User{Name: "eve", UID: 4000, Shell: "/usr/bin/sh", Groups: []string{"users", "svc"}}},
+		{Mode: Reset, Root: Kept(), User: &User{Name: "alice", FullName: "Another", Groups: []string{},
+			Password: Hashed("$6$abc$defghijklmnop")}},
+		{Mode: Secure, Root: Hashed("$6$abc$defghijklmnop"), Hostname: "some.host", Now: tree.Time{Sec: 1700000000},
+			User: &User{Name: "eve", UID: 4000, Shell: "/usr/bin/sh", Groups: []string{"users", "svc"}}},
 	}
 }
 
@@ -130,10 +132,15 @@ func TestReadsLittle(t *testing.T) {
 func TestEditsKeepTheRest(t *testing.T) {
 	f := sample()
 	delete(f, "home")
-	f["etc/passwd"] = "root:x:0:0:root:/root:/bin/bash\r\n\n# alice was here\n  svc:x:120:130::/var/lib/svc:/bin/sh\n+@staff::::::\n+alice::::::\n+::::::\nlate:x:121:121:caf\xe9:/:/bin/false\nlate:x:121:121:caf\xe9:/:/bin/false\nalice:x:1000:1000::/home/alice:/bin/sh\nbroken line\nshort:x:50\nsvc2:x:122:122::/home/svc2:/usr/sbin/nologin"
+	f["etc/passwd"] = "root:x:0:0:root:/root:/bin/bash\r\n\n# alice was here\n  " +
+		"svc:x:120:130::/var/lib/svc:/bin/sh\n+@staff::::::\n+alice::::::\n+::::::\nlate:x:121:121:caf\xe9" +
+		":/:/bin/false\nlate:x:121:121:caf\xe9:/:/bin/false\nalice:x:1000:1000::/home/alice:/bin/sh\nbroken " +
+		"line\nshort:x:50\nsvc2:x:122:122::/home/svc2:/usr/sbin/nologin"
 	root := build(t, f)
 	p := mustPlan(t, root, Options{Mode: Reset, User: &User{Name: "eve"}})
-	want := "root:x:0:0:root:/root:/bin/bash\r\n\n# alice was here\n  svc:x:120:130::/var/lib/svc:/bin/sh\neve:x:1000:1000::/home/eve:/bin/bash\n+@staff::::::\n+::::::\nlate:x:121:121:caf\xe9:/:/bin/false\nlate:x:121:121:caf\xe9:/:/bin/false\nshort:x:50\nsvc2:x:122:122::/home/svc2:/usr/sbin/nologin"
+	want := "root:x:0:0:root:/root:/bin/bash\r\n\n# alice was here\n  " +
+		"svc:x:120:130::/var/lib/svc:/bin/sh\neve:x:1000:1000::/home/eve:/bin/bash\n+@staff::::::\n+::::::\nlate:x:121:121:caf\xe9" +
+		":/:/bin/false\nlate:x:121:121:caf\xe9:/:/bin/false\nshort:x:50\nsvc2:x:122:122::/home/svc2:/usr/sbin/nologin"
 	if got := content(t, p.Root(), "etc/passwd"); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -188,10 +195,14 @@ func TestReportForms(t *testing.T) {
 			People  []string
 			Entries []struct{ Path, Action string }
 		}
-		if err := json.Unmarshal(js, &back); err != nil || back.Mode != o.Mode.String() || len(back.Entries) != len(p.Report.Entries) || back.People[0] != "alice" {
+		if err := json.Unmarshal(js, &back); err != nil || back.Mode != o.Mode.String() || len(back.Entries) != len(p.Report.Entries) ||
+			back.People[0] != "alice" {
 			t.Errorf("JSON: %v, %+v", err, back)
 		}
-		if !slices.ContainsFunc(back.Entries, func(e struct{ Path, Action string }) bool { return e.Path == "home/caf%E9%0A" && e.Action == "dropped" }) {
+		if !slices.ContainsFunc(back.Entries, func(e struct{ Path, Action string }) bool {
+			return e.Path == "home/caf%E9%0A" &&
+				e.Action == "dropped"
+		}) {
 			t.Error("the odd path is not in the JSON")
 		}
 	}

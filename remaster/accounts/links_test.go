@@ -38,7 +38,8 @@ func TestHardLinks(t *testing.T) {
 	a, _ := p.Root().Lookup("etc/shadow")
 	for _, path := range []string{"srv/copy/shadow", "usr/share/other"} {
 		b, _ := p.Root().Lookup(path)
-		if b == nil || a.Inode != b.Inode || a.Inode == (tree.Inode{}) || content(t, p.Root(), path) != content(t, p.Root(), "etc/shadow") || b.Nlink != 3 {
+		if b == nil || a.Inode != b.Inode || a.Inode == (tree.Inode{}) || content(t, p.Root(), path) != content(t, p.Root(),
+			"etc/shadow") || b.Nlink != 3 {
 			t.Errorf("%s: %+v", path, b)
 		}
 	}

@@ -45,7 +45,8 @@ type randomAccounts struct {
 }
 
 func newRandomAccounts(seed uint64) *randomAccounts {
-	r := &randomAccounts{rnd: rand.New(rand.NewPCG(seed, 7)), gid: map[string]string{"root": "0"}, member: map[string][]string{}, groups: []string{"root"}}
+	r := &randomAccounts{rnd: rand.New(rand.NewPCG(seed, 7)), gid: map[string]string{"root": "0"}, member: map[string][]string{},
+		groups: []string{"root"}}
 	r.users = []modelUser{{"root", "0", "0", "/root", "/bin/bash"}}
 	usedUID, usedGID := map[int]bool{0: true}, map[int]bool{0: true}
 	pick := func(used map[int]bool, of ...int) int {
@@ -103,15 +104,18 @@ func (r *randomAccounts) files() map[string]string {
 	for i, u := range r.users {
 		noise(&passwd)
 		fmt.Fprintf(&passwd, "%s:x:%s:%s:Name of %s:%s:%s\n", u.name, u.uid, u.gid, u.name, u.home, u.shell)
-		fmt.Fprintf(&shadow, "%s:%s:19000:0:99999:7:::\n", u.name, []string{"*", "!", "!!", "$6$salt$" + strings.Repeat("H", 20), "!$y$j9T$salt$" + strings.Repeat("H", 20)}[r.rnd.IntN(5)])
+		fmt.Fprintf(&shadow, "%s:%s:19000:0:99999:7:::\n", u.name, []string{"*", "!", "!!", "$6$salt$" + strings.Repeat("H", 20),
+			"!$y$j9T$salt$" + strings.Repeat("H", 20)}[r.rnd.IntN(5)])
 		fmt.Fprintf(&sub, "%s:%d:65536\n", u.name, 100000+65536*i)
 	}
 	for _, g := range r.groups {
 		noise(&group)
 		fmt.Fprintf(&group, "%s:x:%s:%s\n", g, r.gid[g], strings.Join(r.member[g], ","))
-		fmt.Fprintf(&gshadow, "%s:%s:%s:%s\n", g, []string{"!", "*", "$6$x$" + strings.Repeat("H", 20)}[r.rnd.IntN(3)], "", strings.Join(r.member[g], ","))
+		fmt.Fprintf(&gshadow, "%s:%s:%s:%s\n", g, []string{"!", "*", "$6$x$" + strings.Repeat("H", 20)}[r.rnd.IntN(3)], "",
+			strings.Join(r.member[g], ","))
 	}
-	return map[string]string{"etc/passwd": passwd.String(), "etc/shadow": shadow.String(), "etc/group": group.String(), "etc/gshadow": gshadow.String(), "etc/subuid": sub.String(), "usr/bin/sh": "x", "bin": "-> usr/bin"}
+	return map[string]string{"etc/passwd": passwd.String(), "etc/shadow": shadow.String(), "etc/group": group.String(),
+		"etc/gshadow": gshadow.String(), "etc/subuid": sub.String(), "usr/bin/sh": "x", "bin": "-> usr/bin"}
 }
 
 func columns(text string, cols ...int) []string {
@@ -136,7 +140,8 @@ func TestAccountsModel(t *testing.T) {
 	for seed := range uint64(250) {
 		r := newRandomAccounts(seed)
 		files := r.files()
-		p := mustPlan(t, build(t, files), Options{Mode: Reset, Root: Hashed(hash), User: &User{Name: "newone", Groups: r.groups[:1], Password: Hashed(hash)}})
+		p := mustPlan(t, build(t, files), Options{Mode: Reset, Root: Hashed(hash), User: &User{Name: "newone", Groups: r.groups[:1],
+			Password: Hashed(hash)}})
 		// What is to come out.
 		var users, people []string
 		keptGID, personGID, isPerson, uids := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
@@ -281,11 +286,13 @@ func TestCheckedByShadowUtils(t *testing.T) {
 	for seed := range uint64(12) {
 		systems = append(systems, newRandomAccounts(seed+1000).files())
 	}
-	if check(t, map[string]string{"passwd": "root:x:0:0::/root:/bin/sh\nx:y\n", "shadow": "root:!:::::::\n", "group": "root:x:0:a\n", "gshadow": ""}) == "" {
+	if check(t, map[string]string{"passwd": "root:x:0:0::/root:/bin/sh\nx:y\n", "shadow": "root:!:::::::\n", "group": "root:x:0:a\n",
+		"gshadow": ""}) == "" {
 		t.Fatal("pwck and grpck take anything")
 	}
 	for i, files := range systems {
-		for _, o := range []Options{{Mode: Reset, User: &User{Name: "demo"}}, {Mode: Secure, NoUser: true, Root: Hashed("$6$salt$NEWNEWNEWNEWNEW")}} {
+		for _, o := range []Options{{Mode: Reset, User: &User{Name: "demo"}},
+			{Mode: Secure, NoUser: true, Root: Hashed("$6$salt$NEWNEWNEWNEWNEW")}} {
 			root := mustPlan(t, build(t, files), o).Root()
 			got := map[string]string{}
 			for _, name := range []string{"passwd", "shadow", "group", "gshadow"} {

@@ -13,8 +13,10 @@ import (
 // Hashes that libxcrypt 4.4.33 made.
 func TestPasswordVectors(t *testing.T) {
 	for want, s := range map[string]scheme{
-		"$y$j9T$k2XAnIH9rMo9sQmAgREBq/$U2r1rdNnR3Tqp2pAzC.Nfu2XnUj5JRvojTeeLNu2vs3":                                                cryptYes,
-		"$6$rounds=100000$wxyzABCDEFGHIJKL$yvB0jHGEV7NGm5rbiiK5x.YRTd1iRtimUCYytoAKyRFlvVWe22yj0ISJpy80GrFkypZPEJ6sP6YC9asTuPXe6.": cryptSHA512,
+		"$y$j9T$k2XAnIH9rMo9sQmAgREBq/$" +
+			"U2r1rdNnR3Tqp2pAzC.Nfu2XnUj5JRvojTeeLNu2vs3": cryptYes,
+		"$6$rounds=100000$wxyzABCDEFGHIJKL$" +
+			"yvB0jHGEV7NGm5rbiiK5x.YRTd1iRtimUCYytoAKyRFlvVWe22yj0ISJpy80GrFkypZPEJ6sP6YC9asTuPXe6.": cryptSHA512,
 	} {
 		var salt []byte
 		if text := strings.Split(want, "$")[3]; s == cryptYes {
@@ -87,8 +89,10 @@ func TestPasswordDoesNotShow(t *testing.T) {
 
 func TestIsHash(t *testing.T) {
 	for field, want := range map[string]bool{
-		"": false, "x": false, "*": false, "!": false, "!!": false, "!*": false, "*LK*": false, "NP": false, "*NP*": false, "!locked": false,
-		"$6$a$b": true, "!$6$a$b": true, "!!$1$a$b": true, "*$y$": true, "_J9..rasmBYk8r9AiWNc": true, "abJnggxhB/yWI": true, "!abJnggxhB/yWI": true,
+		"": false, "x": false, "*": false, "!": false, "!!": false, "!*": false, "*LK*": false, "NP": false, "*NP*": false,
+		"!locked": false,
+		"$6$a$b":  true, "!$6$a$b": true, "!!$1$a$b": true, "*$y$": true, "_J9..rasmBYk8r9AiWNc": true, "abJnggxhB/yWI": true,
+		"!abJnggxhB/yWI": true,
 	} {
 		if isHash([]byte(field)) != want {
 			t.Errorf("%q: %v", field, !want)
@@ -102,12 +106,15 @@ func TestScheme(t *testing.T) {
 		change map[string]string
 		want   string
 	}{
-		"nothing known":  {map[string]string{"etc/shadow": "root:*:::::::\n"}, "$6$"},
-		"in shadow":      {nil, "$y$"},
-		"login.defs":     {map[string]string{"etc/shadow": "root:*:::::::\n", "etc/login.defs": "ENCRYPT_METHOD yescrypt\n"}, "$y$"},
-		"PAM":            {map[string]string{"etc/shadow": "root:*:::::::\n", "etc/pam.d/common-password": "password [success=1] pam_unix.so obscure yescrypt\n"}, "$y$"},
-		"comment of PAM": {map[string]string{"etc/shadow": "root:*:::::::\n", "etc/pam.d/common-password": "# pam_unix.so yescrypt\npassword pam_unix.so sha512\n"}, "$6$"},
-		"PAM of Fedora":  {map[string]string{"etc/shadow": "root:*:::::::\n", "etc/pam.d/system-auth": "-> /etc/authselect/system-auth", "etc/authselect/system-auth": "password sufficient pam_unix.so yescrypt shadow\n"}, "$y$"},
+		"nothing known": {map[string]string{"etc/shadow": "root:*:::::::\n"}, "$6$"},
+		"in shadow":     {nil, "$y$"},
+		"login.defs":    {map[string]string{"etc/shadow": "root:*:::::::\n", "etc/login.defs": "ENCRYPT_METHOD yescrypt\n"}, "$y$"},
+		"PAM": {map[string]string{"etc/shadow": "root:*:::::::\n",
+			"etc/pam.d/common-password": "password [success=1] pam_unix.so obscure yescrypt\n"}, "$y$"},
+		"comment of PAM": {map[string]string{"etc/shadow": "root:*:::::::\n",
+			"etc/pam.d/common-password": "# pam_unix.so yescrypt\npassword pam_unix.so sha512\n"}, "$6$"},
+		"PAM of Fedora": {map[string]string{"etc/shadow": "root:*:::::::\n", "etc/pam.d/system-auth": "-> /etc/authselect/system-auth",
+			"etc/authselect/system-auth": "password sufficient pam_unix.so yescrypt shadow\n"}, "$y$"},
 	} {
 		f := sample()
 		delete(f, "home")

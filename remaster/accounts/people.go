@@ -83,7 +83,8 @@ type people struct {
 // it is there; the backup tells of those that are gone from it.
 func (w *work) findPeople(files []*text) {
 	p := &w.people
-	*p = people{person: map[string]bool{}, kept: map[string]bool{}, uids: map[uint32]bool{}, keptUIDs: map[uint32]bool{}, keptGIDs: map[uint32]bool{}, gids: map[uint32]bool{}, homes: map[string]string{}}
+	*p = people{person: map[string]bool{}, kept: map[string]bool{}, uids: map[uint32]bool{}, keptUIDs: map[uint32]bool{},
+		keptGIDs: map[uint32]bool{}, gids: map[uint32]bool{}, homes: map[string]string{}}
 	for i, t := range files {
 		if t == nil {
 			continue

@@ -10,9 +10,11 @@ import (
 )
 
 // secrets are words of the sample system by the mode that takes them out.
-var resetSecrets = []string{"alice:", ":alice", "bobby:", "carola", ":Alice A", "ROOThash", "ALICEhash", "SVChash", "GRPhash", "HISTORYsecret", "MAILsecret", "CRONsecret", "LOGINrecord", "WIFIkeySECRET", "alicebox.lan", "11112222-3333", "MACsecret"}
+var resetSecrets = []string{"alice:", ":alice", "bobby:", "carola", ":Alice A", "ROOThash", "ALICEhash", "SVChash", "GRPhash",
+	"HISTORYsecret", "MAILsecret", "CRONsecret", "LOGINrecord", "WIFIkeySECRET", "alicebox.lan", "11112222-3333", "MACsecret"}
 
-var secureSecrets = []string{"HOSTKEYsecret", "HOSTKEYpublic", "deadbeef", "WIFIkeyTWO", "BTkeySECRET", "TLSkeySECRET", "ROOThistory", "BROWSERsecret", "ROOTKEYsecret", "RANDOMseed", "LEASEsecret", "LOGsecret", "APTsecret",
+var secureSecrets = []string{"HOSTKEYsecret", "HOSTKEYpublic", "deadbeef", "WIFIkeyTWO", "BTkeySECRET", "TLSkeySECRET", "ROOThistory",
+	"BROWSERsecret", "ROOTKEYsecret", "RANDOMseed", "LEASEsecret", "LOGsecret", "APTsecret",
 	"PRINTERsecret", "SAMBAsecret", "SWAPuuid", "CLOUDid", "PAPsecret", "naskeller", "alicebox"}
 
 // holds gives the paths whose name, link target, or content holds a word.

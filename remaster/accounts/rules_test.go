@@ -103,32 +103,61 @@ func TestRulesDo(t *testing.T) {
 		rules []string
 		want  map[string]string // paths and their contents in the end
 	}{
-		"drop":                {map[string]string{"opt/a/b": "1", "opt/c": "2"}, []string{head + "drop /opt/a/"}, map[string]string{"opt/a/b": "(missing)", "opt/a": "(missing)", "opt/c": "2"}},
-		"dot files":           {map[string]string{"opt/.a": "1", "opt/c": "2"}, []string{head + "drop opt/*"}, map[string]string{"opt/.a": "(missing)", "opt/c": "(missing)", "opt": "(directory)"}},
-		"braces":              {map[string]string{"opt/ax": "1", "opt/bx": "2", "opt/cx": "3"}, []string{head + "drop opt/{a,b}x"}, map[string]string{"opt/ax": "(missing)", "opt/bx": "(missing)", "opt/cx": "3"}},
-		"any depth":           {map[string]string{"opt/x.log": "1", "opt/d/e/x.log": "2", "opt/d/y": "3"}, []string{head + "drop opt/**/*.log"}, map[string]string{"opt/x.log": "(missing)", "opt/d/e/x.log": "(missing)", "opt/d/y": "3"}},
-		"all below":           {map[string]string{"opt/x": "1", "opt/d/e": "2"}, []string{head + "empty opt/**"}, map[string]string{"opt/x": "", "opt/d/e": "", "opt/d": "(directory)"}},
-		"files alone":         {map[string]string{"opt/x": "1", "opt/d/e": "2", "opt/l": "-> x"}, []string{head + "drop-file opt/*"}, map[string]string{"opt/x": "(missing)", "opt/d/e": "2", "opt/l": "(symlink)"}},
-		"except":              {map[string]string{"opt/x": "1", "opt/d/e": "2", "opt/d/f": "3"}, []string{head + "drop opt\nexcept opt/d/e"}, map[string]string{"opt/x": "(missing)", "opt/d/e": "2", "opt/d/f": "(missing)"}},
-		"keep":                {map[string]string{"home/alice/Public/a": "1"}, []string{head + "keep home/alice/Public"}, map[string]string{"home/alice/Public/a": "1", "home/alice/.bash_history": "(missing)", "home/bobby": "(missing)", "home/eve/.bashrc": "# bashrc\n"}},
-		"keep what is edited": {nil, []string{head + "keep etc/fstab"}, map[string]string{"etc/fstab": "UUID=11112222-3333 / ext4 defaults 0 1\n"}},
-		"through a symlink":   {map[string]string{"opt/l": "-> /srv/d", "srv/d/x": "1", "srv/y": "2"}, []string{head + "drop opt/l/x"}, map[string]string{"srv/d/x": "(missing)", "opt/l": "(symlink)", "srv/y": "2"}},
-		"a symlink itself":    {map[string]string{"opt/l": "-> /srv/d", "srv/d": "1"}, []string{head + "drop opt/l"}, map[string]string{"srv/d": "1", "opt/l": "(missing)"}},
-		"empty a link":        {map[string]string{"opt/l": "-> ../srv/d", "srv/d": "1"}, []string{head + "empty opt/l"}, map[string]string{"srv/d": "", "opt/l": "(symlink)"}},
-		"loops":               {map[string]string{"opt/l": "-> l", "opt/k": "-> ./k/x"}, []string{head + "empty opt/l\ndrop opt/k/*"}, map[string]string{"opt/l": "(symlink)"}},
-		"content":             {map[string]string{"opt/x": "1"}, []string{head + "content opt/x\n| for {user} on {hostname}\n|  two\n|\ncontent opt/none\n| x"}, map[string]string{"opt/x": "for eve on newhost\n two\n\n", "opt/none": "(missing)"}},
-		"lines":               {map[string]string{"opt/x": "a alice\nb\r\nalicex\nbobby"}, []string{head + "drop-line opt/x\n~ \\b{person}$"}, map[string]string{"opt/x": "b\r\nalicex\n"}},
-		"replace":             {map[string]string{"opt/x": "u=alice;v=alice\nu=alicex\n"}, []string{head + "replace opt/x\n~ =({person})(?:;|$)\n= <{user}>"}, map[string]string{"opt/x": "u=<eve>;v=<eve>\nu=alicex\n"}},
-		"several files":       {map[string]string{"opt/x": "ab", "opt/y": "b"}, []string{head + "replace opt/x\nreplace opt/y\n~ (b)"}, map[string]string{"opt/x": "a", "opt/y": ""}},
-		"people in paths":     {map[string]string{"opt/alice": "1", "opt/bobby.x": "2", "opt/carol": "3", "opt/eve": "4"}, []string{head + "drop opt/{person}{,.x}"}, map[string]string{"opt/alice": "(missing)", "opt/bobby.x": "(missing)", "opt/carol": "3", "opt/eve": "(missing)"}},
-		"disable":             {nil, []string{"disable fstab"}, map[string]string{"etc/fstab": "UUID=11112222-3333 / ext4 defaults 0 1\n"}},
-		"override":            {nil, []string{"rule fstab reset\nwhy mine\ncontent etc/fstab\n| mine"}, map[string]string{"etc/fstab": "mine\n"}},
-		"override and again":  {nil, []string{"disable fstab", "rule fstab reset\nwhy mine\nempty etc/fstab"}, map[string]string{"etc/fstab": ""}},
-		"secure is not reset": {map[string]string{"opt/x": "1"}, []string{"rule mine secure\nwhy x\ndrop opt/x"}, map[string]string{"opt/x": "1"}},
-		"other family":        {map[string]string{"opt/x": "1", "opt/y": "2"}, []string{head + "only fedora\ndrop opt/x", "rule two reset\nonly arch generic\nwhy x\ndrop opt/y"}, map[string]string{"opt/x": "1", "opt/y": "(missing)"}},
-		"family's setting":    {nil, []string{"family debian\n  groups video"}, map[string]string{"etc/group-": "root:x:0:\nsudo:x:27:\nsvc:x:130:\neve:x:1000:\n"}},
-		"system account":      {nil, []string{"family debian\n  system alice"}, map[string]string{"etc/subgid": "alice:100000:65536\neve:165536:65536\n"}},
-		"odd name":            {map[string]string{"opt/a b": "1", "opt/a\\b": "2"}, []string{head + "drop opt/a b\ndrop opt/a\\\\b"}, map[string]string{"opt/a b": "(missing)", "opt/a\\b": "(missing)"}},
+		"drop": {map[string]string{"opt/a/b": "1", "opt/c": "2"}, []string{head + "drop /opt/a/"},
+			map[string]string{"opt/a/b": "(missing)", "opt/a": "(missing)", "opt/c": "2"}},
+		"dot files": {map[string]string{"opt/.a": "1", "opt/c": "2"}, []string{head + "drop opt/*"},
+			map[string]string{"opt/.a": "(missing)", "opt/c": "(missing)", "opt": "(directory)"}},
+		"braces": {map[string]string{"opt/ax": "1", "opt/bx": "2", "opt/cx": "3"}, []string{head + "drop opt/{a,b}x"},
+			map[string]string{"opt/ax": "(missing)", "opt/bx": "(missing)", "opt/cx": "3"}},
+		"any depth": {map[string]string{"opt/x.log": "1", "opt/d/e/x.log": "2", "opt/d/y": "3"},
+			[]string{head + "drop opt/**/*.log"}, map[string]string{"opt/x.log": "(missing)", "opt/d/e/x.log": "(missing)",
+				"opt/d/y": "3"}},
+		"all below": {map[string]string{"opt/x": "1", "opt/d/e": "2"}, []string{head + "empty opt/**"},
+			map[string]string{"opt/x": "", "opt/d/e": "", "opt/d": "(directory)"}},
+		"files alone": {map[string]string{"opt/x": "1", "opt/d/e": "2", "opt/l": "-> x"}, []string{head + "drop-file opt/*"},
+			map[string]string{"opt/x": "(missing)", "opt/d/e": "2", "opt/l": "(symlink)"}},
+		"except": {map[string]string{"opt/x": "1", "opt/d/e": "2", "opt/d/f": "3"},
+			[]string{head + "drop opt\nexcept opt/d/e"}, map[string]string{"opt/x": "(missing)", "opt/d/e": "2", "opt/d/f": "(missing)"}},
+		"keep": {map[string]string{"home/alice/Public/a": "1"}, []string{head + "keep home/alice/Public"},
+			map[string]string{"home/alice/Public/a": "1", "home/alice/.bash_history": "(missing)", "home/bobby": "(missing)",
+				"home/eve/.bashrc": "# bashrc\n"}},
+		"keep what is edited": {nil, []string{head + "keep etc/fstab"},
+			map[string]string{"etc/fstab": "UUID=11112222-3333 / ext4 defaults 0 1\n"}},
+		"through a symlink": {map[string]string{"opt/l": "-> /srv/d", "srv/d/x": "1", "srv/y": "2"}, []string{head + "drop opt/l/x"},
+			map[string]string{"srv/d/x": "(missing)", "opt/l": "(symlink)", "srv/y": "2"}},
+		"a symlink itself": {map[string]string{"opt/l": "-> /srv/d", "srv/d": "1"}, []string{head + "drop opt/l"},
+			map[string]string{"srv/d": "1", "opt/l": "(missing)"}},
+		"empty a link": {map[string]string{"opt/l": "-> ../srv/d", "srv/d": "1"}, []string{head + "empty opt/l"},
+			map[string]string{"srv/d": "", "opt/l": "(symlink)"}},
+		"loops": {map[string]string{"opt/l": "-> l", "opt/k": "-> ./k/x"}, []string{head + "empty opt/l\ndrop opt/k/*"},
+			map[string]string{"opt/l": "(symlink)"}},
+		"content": {map[string]string{"opt/x": "1"},
+			[]string{head + "content opt/x\n| for {user} on {hostname}\n|  two\n|\ncontent opt/none\n| x"},
+			map[string]string{"opt/x": "for eve on newhost\n two\n\n", "opt/none": "(missing)"}},
+		"lines": {map[string]string{"opt/x": "a alice\nb\r\nalicex\nbobby"},
+			[]string{head + "drop-line opt/x\n~ \\b{person}$"}, map[string]string{"opt/x": "b\r\nalicex\n"}},
+		"replace": {map[string]string{"opt/x": "u=alice;v=alice\nu=alicex\n"},
+			[]string{head + "replace opt/x\n~ =({person})(?:;|$)\n= <{user}>"}, map[string]string{"opt/x": "u=<eve>;v=<eve>\nu=alicex\n"}},
+		"several files": {map[string]string{"opt/x": "ab", "opt/y": "b"}, []string{head + "replace opt/x\nreplace opt/y\n~ (b)"},
+			map[string]string{"opt/x": "a", "opt/y": ""}},
+		"people in paths": {map[string]string{"opt/alice": "1", "opt/bobby.x": "2", "opt/carol": "3", "opt/eve": "4"},
+			[]string{head + "drop opt/{person}{,.x}"}, map[string]string{"opt/alice": "(missing)", "opt/bobby.x": "(missing)",
+				"opt/carol": "3", "opt/eve": "(missing)"}},
+		"disable": {nil, []string{"disable fstab"}, map[string]string{"etc/fstab": "UUID=11112222-3333 / ext4 defaults 0 1\n"}},
+		"override": {nil, []string{"rule fstab reset\nwhy mine\ncontent etc/fstab\n| mine"},
+			map[string]string{"etc/fstab": "mine\n"}},
+		"override and again": {nil, []string{"disable fstab", "rule fstab reset\nwhy mine\nempty etc/fstab"},
+			map[string]string{"etc/fstab": ""}},
+		"secure is not reset": {map[string]string{"opt/x": "1"}, []string{"rule mine secure\nwhy x\ndrop opt/x"},
+			map[string]string{"opt/x": "1"}},
+		"other family": {map[string]string{"opt/x": "1", "opt/y": "2"}, []string{head + "only fedora\ndrop opt/x",
+			"rule two reset\nonly arch generic\nwhy x\ndrop opt/y"}, map[string]string{"opt/x": "1", "opt/y": "(missing)"}},
+		"family's setting": {nil, []string{"family debian\n  groups video"},
+			map[string]string{"etc/group-": "root:x:0:\nsudo:x:27:\nsvc:x:130:\neve:x:1000:\n"}},
+		"system account": {nil, []string{"family debian\n  system alice"},
+			map[string]string{"etc/subgid": "alice:100000:65536\neve:165536:65536\n"}},
+		"odd name": {map[string]string{"opt/a b": "1", "opt/a\\b": "2"}, []string{head + "drop opt/a b\ndrop opt/a\\\\b"},
+			map[string]string{"opt/a b": "(missing)", "opt/a\\b": "(missing)"}},
 	} {
 		p := planWith(t, c.files, c.rules...)
 		for path, want := range c.want {
@@ -152,14 +181,16 @@ func TestDoubtRules(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if _, err := New(context.Background(), inMemory(t, p.Root()), Options{Mode: Reset, Rules: []*Rules{mustRules(t, "rule mine reset\nwhy x\nkeep home/demo")}}); err != nil {
+	if _, err := New(context.Background(), inMemory(t, p.Root()),
+		Options{Mode: Reset, Rules: []*Rules{mustRules(t, "rule mine reset\nwhy x\nkeep home/demo")}}); err != nil {
 		t.Errorf("keeping what is not there: %v", err)
 	}
 	f := map[string]string{"home/demo/x": "1"}
 	s := sample()
 	delete(s, "home")
 	s["home/demo/x"] = f["home/demo/x"]
-	_, err := New(context.Background(), build(t, s), Options{Mode: Reset, Rules: []*Rules{mustRules(t, "rule mine reset\nwhy x\nkeep home/demo/x")}})
+	_, err := New(context.Background(), build(t, s),
+		Options{Mode: Reset, Rules: []*Rules{mustRules(t, "rule mine reset\nwhy x\nkeep home/demo/x")}})
 	if !errors.Is(err, ErrOptions) {
 		t.Errorf("a home that is kept and made: %v", err)
 	}
@@ -202,23 +233,29 @@ func TestFamilies(t *testing.T) {
 		hostname string
 		groups   string // the new user's line of group wheel or sudo
 	}{
-		"antiX":   {map[string]string{"etc/os-release": "ID=debian\n", "etc/antix-version": "antiX-26"}, "antix", "antix1", "sudo:x:27:eve"},
-		"MX":      {map[string]string{"etc/os-release": "ID=debian\n", "etc/antix-version": "x", "etc/mx-version": "MX-25"}, "mx", "mx1", "sudo:x:27:eve"},
-		"Fedora":  {map[string]string{"etc/os-release": "ID=fedora\nVERSION_ID=43\n"}, "fedora", "localhost-live", "wheel:x:10:eve"},
-		"a clone": {map[string]string{"etc/os-release": "", "usr/lib/os-release": "ID=\"oddos\"\nID_LIKE=\"rhel centos fedora\"\n"}, "", "", ""},
+		"antiX": {map[string]string{"etc/os-release": "ID=debian\n", "etc/antix-version": "antiX-26"}, "antix", "antix1",
+			"sudo:x:27:eve"},
+		"MX": {map[string]string{"etc/os-release": "ID=debian\n", "etc/antix-version": "x", "etc/mx-version": "MX-25"}, "mx", "mx1",
+			"sudo:x:27:eve"},
+		"Fedora": {map[string]string{"etc/os-release": "ID=fedora\nVERSION_ID=43\n"}, "fedora", "localhost-live", "wheel:x:10:eve"},
+		"a clone": {map[string]string{"etc/os-release": "", "usr/lib/os-release": "ID=\"oddos\"\nID_LIKE=\"rhel centos fedora\"\n"}, "", "",
+			""},
 		"by like": {map[string]string{"etc/os-release": "ID=oddos\nID_LIKE='rhel centos'\n"}, "fedora", "localhost-live", "wheel:x:10:eve"},
-		"Arch":    {map[string]string{"etc/os-release": "-> ../usr/lib/os-release", "usr/lib/os-release": "ID=arch\n"}, "arch", "archlinux", "wheel:x:10:eve"},
+		"Arch": {map[string]string{"etc/os-release": "-> ../usr/lib/os-release", "usr/lib/os-release": "ID=arch\n"}, "arch", "archlinux",
+			"wheel:x:10:eve"},
 		"nothing": {map[string]string{"etc/os-release": "ID=void\n"}, "generic", "localhost", "sudo:x:27:eve"},
 	} {
 		if c.family == "" {
 			continue
 		}
-		f := map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\nwheel:x:10:\nsudo:x:27:\n", "etc/hostname": "old\n", "bin/sh": "x"}
+		f := map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\nwheel:x:10:\nsudo:x:27:\n",
+			"etc/hostname": "old\n", "bin/sh": "x"}
 		for p, text := range c.files {
 			f[p] = text
 		}
 		p := mustPlan(t, build(t, f), Options{Mode: Reset, User: &User{Name: "eve"}})
-		if p.Report.Family != c.family || content(t, p.Root(), "etc/hostname") != c.hostname+"\n" || !strings.Contains(content(t, p.Root(), "etc/group"), c.groups) {
+		if p.Report.Family != c.family || content(t, p.Root(), "etc/hostname") != c.hostname+"\n" ||
+			!strings.Contains(content(t, p.Root(), "etc/group"), c.groups) {
 			t.Errorf("%s: %s, %q, %q", name, p.Report.Family, content(t, p.Root(), "etc/hostname"), content(t, p.Root(), "etc/group"))
 		}
 	}
@@ -236,7 +273,8 @@ func TestLoginDefs(t *testing.T) {
 		"UID_MIN 500\nUID_MAX 0x1f5\n": "five",
 		"UID_MIN 2000\nUID_MAX 1500\n": "ten",
 	} {
-		p := mustPlan(t, build(t, map[string]string{"etc/passwd": passwd, "etc/group": "root:x:0:\n", "etc/login.defs": defs}), Options{Mode: Reset, NoUser: true})
+		p := mustPlan(t, build(t, map[string]string{"etc/passwd": passwd, "etc/group": "root:x:0:\n", "etc/login.defs": defs}),
+			Options{Mode: Reset, NoUser: true})
 		if got := strings.Join(p.Report.People, " "); got != want {
 			t.Errorf("%q: people are %q, want %q", defs, got, want)
 		}
@@ -251,10 +289,14 @@ func TestLoginDefs(t *testing.T) {
 func TestWhereRootsPasswordStands(t *testing.T) {
 	const hash = "$6$salt$NEWNEWNEWNEW"
 	for name, c := range map[string]struct{ passwd, shadow, wantPasswd, wantShadow string }{
-		"shadow":       {"root:x:0:0::/root:/bin/sh\n", "root:*:1:2:3::::\n", "root:x:0:0::/root:/bin/sh\n", "root:" + hash + "::2:3::::\n"},
-		"no shadow":    {"root:" + rootHash + ":0:0::/root:/bin/sh\nsvc:" + svcHash + ":9:9::/:/bin/sh\n", "", "root:" + hash + ":0:0::/root:/bin/sh\nsvc:!:9:9::/:/bin/sh\n", ""},
-		"both":         {"root:" + rootHash + ":0:0::/root:/bin/sh", "root:" + rootHash + ":::::::", "root:x:0:0::/root:/bin/sh", "root:" + hash + ":::::::"},
-		"no line":      {"root:*:0:0::/root:/bin/sh\n", "bin:*:::::::\n", "root:x:0:0::/root:/bin/sh\n", "root:" + hash + "::0:99999:7:::\n"},
+		"shadow": {"root:x:0:0::/root:/bin/sh\n", "root:*:1:2:3::::\n", "root:x:0:0::/root:/bin/sh\n", "root:" + hash +
+			"::2:3::::\n"},
+		"no shadow": {"root:" + rootHash + ":0:0::/root:/bin/sh\nsvc:" + svcHash + ":9:9::/:/bin/sh\n", "", "root:" + hash +
+			":0:0::/root:/bin/sh\nsvc:!:9:9::/:/bin/sh\n", ""},
+		"both": {"root:" + rootHash + ":0:0::/root:/bin/sh", "root:" + rootHash + ":::::::", "root:x:0:0::/root:/bin/sh",
+			"root:" + hash + ":::::::"},
+		"no line": {"root:*:0:0::/root:/bin/sh\n", "bin:*:::::::\n", "root:x:0:0::/root:/bin/sh\n", "root:" + hash +
+			"::0:99999:7:::\n"},
 		"short shadow": {"root:x:0:0::/root:/bin/sh\n", "root:" + rootHash, "root:x:0:0::/root:/bin/sh\n", "root:" + hash},
 	} {
 		f := map[string]string{"etc/passwd": c.passwd, "etc/group": "root:x:0:\n", "etc/passwd-": c.passwd}
@@ -276,15 +318,21 @@ func TestWhereRootsPasswordStands(t *testing.T) {
 
 func TestHosts(t *testing.T) {
 	for name, c := range map[string]struct{ hostname, hosts, reset, secure string }{
-		"Debian":     {"box\n", "127.0.0.1\tlocalhost\n127.0.1.1\tbox.lan\tbox\n", "127.0.0.1\tlocalhost\n127.0.1.1\tnewhost\tnewhost\n", "127.0.0.1\tlocalhost\n127.0.1.1\tnewhost\tnewhost\n"},
-		"longer":     {"box.my.lan\n", "127.0.0.1 localhost box boxes box.my.lan # box\n::1 box\n", "127.0.0.1 localhost newhost boxes newhost # newhost\n::1 newhost\n", "127.0.0.1 localhost newhost boxes newhost # newhost\n::1 newhost\n"},
-		"others":     {"box\n", "10.0.0.5 nas\r\n# note\nfe80::1%eth0 router\n0.0.0.0 ads\n::  ads6\nff02::1 all\nfe00::0 net\nnonsense here\n1.2.3.4\n", "10.0.0.5 nas\r\n# note\nfe80::1%eth0 router\n0.0.0.0 ads\n::  ads6\nff02::1 all\nfe00::0 net\nnonsense here\n1.2.3.4\n", "# note\n0.0.0.0 ads\n::  ads6\nff02::1 all\nfe00::0 net\nnonsense here\n1.2.3.4\n"},
+		"Debian": {"box\n", "127.0.0.1\tlocalhost\n127.0.1.1\tbox.lan\tbox\n", "127.0.0.1\tlocalhost\n127.0.1.1\tnewhost\tnewhost\n",
+			"127.0.0.1\tlocalhost\n127.0.1.1\tnewhost\tnewhost\n"},
+		"longer": {"box.my.lan\n", "127.0.0.1 localhost box boxes box.my.lan # box\n::1 box\n",
+			"127.0.0.1 localhost newhost boxes newhost # newhost\n::1 newhost\n",
+			"127.0.0.1 localhost newhost boxes newhost # newhost\n::1 newhost\n"},
+		"others": {"box\n", "10.0.0.5 nas\r\n# note\nfe80::1%eth0 router\n0.0.0.0 ads\n::  ads6\nff02::1 all\nfe00::0 net\nnonsense " +
+			"here\n1.2.3.4\n", "10.0.0.5 nas\r\n# note\nfe80::1%eth0 router\n0.0.0.0 ads\n::  ads6\nff02::1 all\nfe00::0 net\nnonsense " +
+			"here\n1.2.3.4\n", "# note\n0.0.0.0 ads\n::  ads6\nff02::1 all\nfe00::0 net\nnonsense here\n1.2.3.4\n"},
 		"localhost":  {"localhost\n", "127.0.0.1 localhost\n", "127.0.0.1 localhost\n", "127.0.0.1 localhost\n"},
 		"a comment":  {"# name\nbox\n", "127.0.1.1 box\n", "127.0.1.1 newhost\n", "127.0.1.1 newhost\n"},
 		"no newline": {"box", "127.0.1.1 box", "127.0.1.1 newhost", "127.0.1.1 newhost"},
 	} {
 		for mode, want := range map[Mode]string{Reset: c.reset, Secure: c.secure} {
-			root := build(t, map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\n", "etc/hostname": c.hostname, "etc/hosts": c.hosts})
+			root := build(t, map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\n",
+				"etc/hostname": c.hostname, "etc/hosts": c.hosts})
 			p := mustPlan(t, root, Options{Mode: mode, NoUser: true, Hostname: "newhost"})
 			if got := content(t, p.Root(), "etc/hosts"); got != want {
 				t.Errorf("%s, %s: %q, want %q", name, mode, got, want)
@@ -299,11 +347,14 @@ func TestNamesThatLookLikePatterns(t *testing.T) {
 	for i, name := range []string{"*", "[a-z]*", "..", ".", "a/../../etc", ".*", "a|b", "{former}", "x{user}", "caf\xe9", "\\"} {
 		passwd += fmt.Sprintf("%s:x:%d:1::/home/x:/bin/sh\n", name, 1001+i)
 	}
-	files := map[string]string{"etc/passwd": passwd, "etc/group": "root:x:0:\n", "var/mail/other": "1", "var/mail/*": "2", "var/mail/caf\xe9": "3", "var/mail/\\": "4",
+	files := map[string]string{"etc/passwd": passwd, "etc/group": "root:x:0:\n", "var/mail/other": "1", "var/mail/*": "2",
+		"var/mail/caf\xe9": "3", "var/mail/\\": "4",
 		"etc/lightdm/lightdm.conf": "autologin-user=other\nautologin-user=b\n", "etc/sudoers": "other ALL=(ALL) ALL\n.* ALL=(ALL) ALL\n"}
 	p := mustPlan(t, build(t, files), Options{Mode: Reset, NoUser: true})
-	for path, want := range map[string]string{"var/mail/other": "1", "var/mail/*": "(missing)", "var/mail/caf\xe9": "(missing)", "var/mail/\\": "(missing)",
-		"etc/lightdm/lightdm.conf": files["etc/lightdm/lightdm.conf"], "etc/sudoers": "other ALL=(ALL) ALL\n", "etc/passwd": "root:!:0:0::/root:/bin/sh\n"} {
+	for path, want := range map[string]string{"var/mail/other": "1", "var/mail/*": "(missing)", "var/mail/caf\xe9": "(missing)",
+		"var/mail/\\":              "(missing)",
+		"etc/lightdm/lightdm.conf": files["etc/lightdm/lightdm.conf"], "etc/sudoers": "other ALL=(ALL) ALL\n",
+		"etc/passwd": "root:!:0:0::/root:/bin/sh\n"} {
 		if got := content(t, p.Root(), path); got != want {
 			t.Errorf("%s is %q, want %q", path, got, want)
 		}
@@ -313,9 +364,10 @@ func TestNamesThatLookLikePatterns(t *testing.T) {
 // A host name that is asked for is set, where there was none too.
 func TestHostnameIsMade(t *testing.T) {
 	for name, c := range map[string]struct{ files, want map[string]string }{
-		"none":          {map[string]string{}, map[string]string{"etc/hostname": "box\n"}},
-		"there":         {map[string]string{"etc/hostname": "old\n"}, map[string]string{"etc/hostname": "box\n"}},
-		"a link to one": {map[string]string{"etc/hostname": "-> /var/name"}, map[string]string{"etc/hostname": "(symlink)", "var/name": "box\n"}},
+		"none":  {map[string]string{}, map[string]string{"etc/hostname": "box\n"}},
+		"there": {map[string]string{"etc/hostname": "old\n"}, map[string]string{"etc/hostname": "box\n"}},
+		"a link to one": {map[string]string{"etc/hostname": "-> /var/name"}, map[string]string{"etc/hostname": "(symlink)",
+			"var/name": "box\n"}},
 	} {
 		f := map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\n"}
 		for p, text := range c.files {
@@ -341,7 +393,8 @@ func TestHostileTrees(t *testing.T) {
 	e.Put("home/loop", loop)
 	e.Put("home/deep", deep)
 	root, _ = e.Apply(root)
-	if _, err := New(context.Background(), root, Options{Mode: Reset, NoUser: true}); err == nil || !strings.Contains(err.Error(), "nest deeper") {
+	if _, err := New(context.Background(), root, Options{Mode: Reset, NoUser: true}); err == nil ||
+		!strings.Contains(err.Error(), "nest deeper") {
 		t.Errorf("a directory in itself: %v", err)
 	}
 	big := tree.NewFile("", 0o644, nil)
@@ -349,7 +402,8 @@ func TestHostileTrees(t *testing.T) {
 	var f tree.Edits
 	f.Put("etc/shadow", big)
 	root, _ = f.Apply(build(t, files))
-	if _, err := New(context.Background(), root, Options{Mode: Reset}); !errors.Is(err, tree.ErrUnsupported) || !strings.Contains(err.Error(), "/etc/shadow") {
+	if _, err := New(context.Background(), root, Options{Mode: Reset}); !errors.Is(err, tree.ErrUnsupported) ||
+		!strings.Contains(err.Error(), "/etc/shadow") {
 		t.Errorf("a huge shadow: %v", err)
 	}
 }

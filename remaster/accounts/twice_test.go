@@ -36,7 +36,8 @@ func oddTables(r *rand.Rand) map[string]string {
 	out := map[string]string{"bin/sh": "", "home/alice/x": "x", "home/bob/y": "y"}
 	for _, suffix := range []string{"", "-"} {
 		out["etc/passwd"+suffix] = "root:x:0:0:root:/root:/bin/sh\n" + table(func() string {
-			return strings.Join([]string{name(), password(), id(), id(), pick("", "Alice A.,,,", ","), pick("/home/alice", "/home/bob", "/", ""), pick("/bin/sh", "/bin/false", "")}, ":")
+			return strings.Join([]string{name(), password(), id(), id(), pick("", "Alice A.,,,", ","),
+				pick("/home/alice", "/home/bob", "/", ""), pick("/bin/sh", "/bin/false", "")}, ":")
 		})
 		out["etc/shadow"+suffix] = table(func() string {
 			return strings.Join([]string{name(), password(), id(), "0", "99999", "7", "", "", ""}, ":")

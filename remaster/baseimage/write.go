@@ -22,7 +22,8 @@ import (
 // MakeBase writes the new base, makes it durable, reads it back and compares it
 // with what it was made from. It gives its size, what companions may tell of it, and its sums
 // of these kinds. scratch gives the path of a temporary file.
-func (p *Plan) MakeBase(ctx context.Context, path string, scratch func() (string, error), kinds []checksum.Kind) (size int64, f live.Facts, sums map[checksum.Kind]string, err error) {
+func (p *Plan) MakeBase(ctx context.Context, path string, scratch func() (string, error), kinds []checksum.Kind) (size int64, f live.Facts,
+	sums map[checksum.Kind]string, err error) {
 	out, err := hostdisk.CreateLike(path, p.Live.Base.Path)
 	if err != nil {
 		return 0, f, nil, err
@@ -44,7 +45,8 @@ func (p *Plan) MakeBase(ctx context.Context, path string, scratch func() (string
 
 // WriteBase writes the new base, while what it is copied from is compared with
 // its sums. It is to be synced next.
-func (p *Plan) WriteBase(ctx context.Context, out *os.File, scratch func() (string, error)) (file *written.File, size int64, f live.Facts, err error) {
+func (p *Plan) WriteBase(ctx context.Context, out *os.File, scratch func() (string, error)) (file *written.File, size int64, f live.Facts,
+	err error) {
 	file = written.New(out)
 	err = p.Check.Beside(ctx, func(ctx context.Context) (err error) {
 		if size, f, err = p.make.write(ctx, file, scratch); err != nil {
@@ -61,7 +63,8 @@ func (p *Plan) WriteBase(ctx context.Context, out *os.File, scratch func() (stri
 
 // ReadBack compares a new base, as it is on the disk, with what was written to it
 // and with what it was made from, and gives the sums of the file that stand beside the base.
-func (p *Plan) ReadBack(ctx context.Context, file *written.File, path string, size int64, kinds []checksum.Kind) (sums map[checksum.Kind]string, err error) {
+func (p *Plan) ReadBack(ctx context.Context, file *written.File, path string, size int64,
+	kinds []checksum.Kind) (sums map[checksum.Kind]string, err error) {
 	p.Env.Phase("reading "+p.Live.Base.Name()+" back", p.make.content())
 	g, ctx := errgroup.WithContext(ctx)
 	if len(kinds) > 0 {

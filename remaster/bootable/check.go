@@ -42,7 +42,8 @@ func CheckBoots(ctx context.Context, l *live.Live, former, now *tree.Node, kerne
 	if force {
 		return []string{fact}, nil
 	}
-	return nil, refusal.New("the former system has it: see what was deleted (relive diff) or left out; --force goes on", "%s: %s", l.Dir, fact)
+	return nil, refusal.New("the former system has it: see what was deleted (relive diff) or left out; --force goes on", "%s: %s", l.Dir,
+		fact)
 }
 
 // releases are those of the kernels that stand beside the base, nil where they
@@ -130,7 +131,8 @@ func BootFindings(ctx context.Context, l *live.Live) (lost, ails []string, judge
 	}
 	for _, k := range releases {
 		if now.Init != "" && len(base.Modules) > 0 && !slices.Contains(base.Modules, k) && !slices.Contains(now.Modules, k) {
-			ails = append(ails, "there are no modules of the kernel "+k+", which stands beside the base (there are those of "+strings.Join(base.Modules, ", ")+")")
+			ails = append(ails, "there are no modules of the kernel "+k+", which stands beside the base (there are those of "+
+				strings.Join(base.Modules, ", ")+")")
 		}
 	}
 	return lost, ails, base.Init != "" || now.Init != "", nil

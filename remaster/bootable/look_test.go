@@ -92,7 +92,8 @@ func TestLibraries(t *testing.T) {
 			}
 		}
 		now := looked(t, system(t, without))
-		if len(now.Missing) == 0 || slices.ContainsFunc(now.Missing, func(m string) bool { return !strings.Contains(m, filepath.Base(at)) }) {
+		if len(now.Missing) == 0 || slices.ContainsFunc(now.Missing,
+			func(m string) bool { return !strings.Contains(m, filepath.Base(at)) }) {
 			t.Errorf("without /%s: %q is missing", at, now.Missing)
 		}
 		if lost := Lost(s, now, nil); !slices.Equal(lost, now.Missing) {
@@ -103,7 +104,8 @@ func TestLibraries(t *testing.T) {
 		}
 	}
 	// The same with a merged /usr, and libraries in a directory that ld.so.conf names.
-	merged := map[string]string{"lib": "->usr/lib", "bin": "->usr/bin", "sbin": "->usr/bin", "lib64": "->usr/lib", "usr/bin/init": "->bash", "usr/bin/sh": "->bash",
+	merged := map[string]string{"lib": "->usr/lib", "bin": "->usr/bin", "sbin": "->usr/bin", "lib64": "->usr/lib", "usr/bin/init": "->bash",
+		"usr/bin/sh":     "->bash",
 		"etc/ld.so.conf": "# comment\ninclude ld.so.conf.d/*.conf\n", "etc/ld.so.conf.d/x.conf": "/opt/vendor\n"}
 	for at, data := range files {
 		switch {
@@ -138,7 +140,8 @@ func TestStatic(t *testing.T) {
 		return string(b)
 	}
 	static := build("-static")
-	if s := looked(t, system(t, map[string]string{"init": static, "bin/busybox": static})); s.Init != "/init" || s.Shell != "/bin/busybox" || len(s.Missing) > 0 {
+	if s := looked(t, system(t, map[string]string{"init": static, "bin/busybox": static})); s.Init != "/init" ||
+		s.Shell != "/bin/busybox" || len(s.Missing) > 0 {
 		t.Errorf("of a static system: %+v", s)
 	}
 	musl := build("-pie", "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1")
@@ -146,7 +149,8 @@ func TestStatic(t *testing.T) {
 	if len(s.Missing) != 1 || !strings.Contains(s.Missing[0], "/lib/ld-musl-x86_64.so.1 of /sbin/init") {
 		t.Errorf("of a system without musl's loader: %+v", s)
 	}
-	if s := looked(t, system(t, map[string]string{"sbin/init": musl, "bin/sh": static, "lib/ld-musl-x86_64.so.1": static})); len(s.Missing) > 0 {
+	if s := looked(t, system(t, map[string]string{"sbin/init": musl, "bin/sh": static,
+		"lib/ld-musl-x86_64.so.1": static})); len(s.Missing) > 0 {
 		t.Errorf("of a system with musl's loader: %+v", s)
 	}
 }
@@ -164,7 +168,8 @@ func TestInit(t *testing.T) {
 		}
 	}
 	s := looked(t, system(t, map[string]string{"init": "#! /bin/busybox sh\nexec sh\n", "bin/sh": "#!/bin/none"}))
-	if !slices.Equal(s.Missing, []string{"the interpreter /bin/busybox of /init is not there", "the interpreter /bin/none of /bin/sh is not there"}) {
+	if !slices.Equal(s.Missing, []string{"the interpreter /bin/busybox of /init is not there",
+		"the interpreter /bin/none of /bin/sh is not there"}) {
 		t.Errorf("of scripts without interpreters: %q", s.Missing)
 	}
 	root := system(t, map[string]string{"bin/x": "x"})
@@ -173,7 +178,8 @@ func TestInit(t *testing.T) {
 	if s := looked(t, root); s.Init != "" {
 		t.Error("a file that nobody may execute counts as an init")
 	}
-	if s := looked(t, system(t, map[string]string{"init": "\x7fELF", "bin/sh": "x"})); len(s.Missing) != 1 || !strings.Contains(s.Missing[0], "damaged") {
+	if s := looked(t, system(t, map[string]string{"init": "\x7fELF", "bin/sh": "x"})); len(s.Missing) != 1 ||
+		!strings.Contains(s.Missing[0], "damaged") {
 		t.Errorf("of a damaged program: %+v", s)
 	}
 }
@@ -197,7 +203,8 @@ func TestLost(t *testing.T) {
 		{"some modules of unknown kernels", whole, &System{Init: "/init", Shell: "/bin/bash", Modules: []string{"7.0"}}, nil, 0},
 		{"all modules of unknown kernels", whole, &System{Init: "/init", Shell: "/bin/bash"}, nil, 1},
 		{"a library", whole, &System{Init: "/init", Shell: "/bin/sh", Modules: whole.Modules, Missing: []string{"x"}}, nil, 1},
-		{"a library that was missing", &System{Init: "/init", Missing: []string{"x"}}, &System{Init: "/init", Missing: []string{"x"}}, nil, 0},
+		{"a library that was missing", &System{Init: "/init", Missing: []string{"x"}}, &System{Init: "/init", Missing: []string{"x"}}, nil,
+			0},
 	} {
 		if lost := Lost(c.former, c.now, c.kernels); len(lost) != c.lost {
 			t.Errorf("%s: %q is lost, not %d things", c.name, lost, c.lost)

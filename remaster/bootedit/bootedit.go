@@ -300,7 +300,8 @@ func MentionText(image string, m menu.Mention) string {
 	if image != "" {
 		image += ":"
 	}
-	return fmt.Sprintf("%s%s: line %d names the volume as it was called before, and stays as it is: %q", image, tree.Quote(m.File), m.Line, strings.TrimSpace(m.Text))
+	return fmt.Sprintf("%s%s: line %d names the volume as it was called before, and stays as it is: %q", image, tree.Quote(m.File), m.Line,
+		strings.TrimSpace(m.Text))
 }
 
 // EscapesForGRUB names the menus of GRUB in which an argument has got \xNN that had
@@ -308,7 +309,8 @@ func MentionText(image string, m menu.Mention) string {
 func EscapesForGRUB(changes []menu.Change) (files []string) {
 	for _, c := range changes {
 		kind, _ := menu.KindOf(c.File, []byte(c.After))
-		if kind == menu.GRUB && c.Left == "" && strings.Contains(c.After, `\x`) && !strings.Contains(c.Before, `\x`) && !slices.Contains(files, c.File) {
+		if kind == menu.GRUB && c.Left == "" && strings.Contains(c.After, `\x`) && !strings.Contains(c.Before, `\x`) &&
+			!slices.Contains(files, c.File) {
 			files = append(files, c.File)
 		}
 	}
@@ -317,7 +319,9 @@ func EscapesForGRUB(changes []menu.Change) (files []string) {
 
 // EscapesText tells a person of such a menu.
 func EscapesText(file string) string {
-	return file + `: the new name of the volume has signs that a kernel argument tells as \xNN, which GRUB hands on as \\xNN unless it is that of Fedora, RHEL or their kin, so that the entry finds no volume; a name of letters, digits, "-", "_" and "." has none`
+	return file + `: the new name of the volume has signs that a kernel argument tells as \xNN, which GRUB hands on as \\xNN ` +
+		`unless it is that of Fedora, RHEL or their kin, so that the entry finds no volume; ` +
+		`a name of letters, digits, "-", "_" and "." has none`
 }
 
 // swap puts files in the place of others of the same content.

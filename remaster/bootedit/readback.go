@@ -167,7 +167,8 @@ func (b *ReadBack) sameRecipe(ctx context.Context, img *iso.Image) error {
 	// What the old image has of the kind, and is kept, the new one has, too. What the
 	// recipe's own code tells of is not the image's fault.
 	left = slices.DeleteFunc(left, func(s string) bool {
-		return slices.Contains(b.Left, s) || b.Recipe.Disk != nil && b.Recipe.Disk.Kind == iso.OtherCode && strings.HasPrefix(s, "the certainty")
+		return slices.Contains(b.Left, s) || b.Recipe.Disk != nil && b.Recipe.Disk.Kind == iso.OtherCode &&
+			strings.HasPrefix(s, "the certainty")
 	})
 	if len(left) > 0 {
 		return fmt.Errorf("%s: %w: it has %s", b.Name, readback.Err, strings.Join(left, ", "))
@@ -199,10 +200,12 @@ func recipeDifferences(want, got iso.Recipe) (out []string) {
 	}
 	check("volume id", want.VolumeID == got.VolumeID && want.SystemID == got.SystemID && want.VolumeSetID == got.VolumeSetID)
 	check("text of the volume", want.Publisher == got.Publisher && want.Preparer == got.Preparer && want.Application == got.Application)
-	check("name of a text's file", want.Copyright == got.Copyright && want.Abstract == got.Abstract && want.Bibliographic == got.Bibliographic)
+	check("name of a text's file", want.Copyright == got.Copyright && want.Abstract == got.Abstract &&
+		want.Bibliographic == got.Bibliographic)
 	check("time of the volume", want.Time == (tree.Time{}) || want.Time.Sec == got.Time.Sec && want.Zone == got.Zone)
 	check("name space", want.NoJoliet == got.NoJoliet)
-	check("boot catalogue", len(want.Boot) == 0 || strings.Trim(want.Catalog, "/") == strings.Trim(got.Catalog, "/") && want.CatalogID == got.CatalogID)
+	check("boot catalogue", len(want.Boot) == 0 || strings.Trim(want.Catalog, "/") == strings.Trim(got.Catalog, "/") &&
+		want.CatalogID == got.CatalogID)
 	check("number of boot images", len(want.Boot) == len(got.Boot))
 	for i := range min(len(want.Boot), len(got.Boot)) {
 		check(fmt.Sprintf("boot image %d", i+1), sameBootImage(want.Boot[i], got.Boot[i]))
@@ -214,7 +217,8 @@ func recipeDifferences(want, got iso.Recipe) (out []string) {
 		w, g := want.Disk, got.Disk
 		check("MBR code", w.Kind == g.Kind && sameCode(w, g))
 		check("disk id", w.ID == 0 || w.ID == g.ID)
-		check("partition table", w.Table == g.Table && w.Mountable == g.Mountable && w.Start == g.Start && w.Inactive == g.Inactive && max(1, w.Entry) == max(1, g.Entry))
+		check("partition table", w.Table == g.Table && w.Mountable == g.Mountable && w.Start == g.Start && w.Inactive == g.Inactive &&
+			max(1, w.Entry) == max(1, g.Entry))
 	}
 	return out
 }

@@ -103,7 +103,8 @@ func (p *plan) imageFault(at string, c tree.Content) string {
 	if err == nil && len(found) > 0 {
 		err = grubsIn(s, dirOf(found[0]), func(in string, g grubImage) error {
 			if g.elsewhere() {
-				p.note("UEFI: GRUB in /%s, /%s looks for its menu on a device that it was made for (%s), which the new medium may not be", at, in, g.place())
+				p.note("UEFI: GRUB in /%s, /%s looks for its menu on a device that it was made for (%s), which the new medium may not be",
+					at, in, g.place())
 			}
 			return nil
 		})
@@ -183,7 +184,8 @@ func (e *esp) marker() string { return fmt.Sprintf(".disk/%x.id", e.id.Sum(nil)[
 
 // stub is a grub.cfg that goes on with the one on the medium.
 func stub(marker, menu string) string {
-	return fmt.Sprintf("search --no-floppy --set=root --file /%s\nset prefix=($root)/%s\nconfigfile ($root)/%s\n", marker, dirOf(menu), menu)
+	return fmt.Sprintf("search --no-floppy --set=root --file /%s\nset prefix=($root)/%s\nconfigfile ($root)/%s\n", marker, dirOf(menu),
+		menu)
 }
 
 // addESP makes the image and lays it on the ISO.
@@ -296,7 +298,8 @@ func (p *plan) grubMenus(medium source, dir string, e *esp) error {
 			return nil
 		}
 		if g.elsewhere() {
-			p.note("UEFI: GRUB in /%s looks for its menu on a device that it was made for (%s), which the new medium may not be", at, g.place())
+			p.note("UEFI: GRUB in /%s looks for its menu on a device that it was made for (%s), which the new medium may not be", at,
+				g.place())
 			return nil
 		}
 		own := strings.Trim(g.prefix, "/")

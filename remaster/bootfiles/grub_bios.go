@@ -45,7 +45,8 @@ func (p *plan) mediumGRUB(medium source, packages []source) (found bool, err err
 			return false, err
 		}
 		if code == nil {
-			p.note("BIOS: GRUB starts from a CD, but not from a disk: there is no %s on the medium or in packages (Debian: grub-pc-bin; Fedora: grub2-pc-modules; Arch: grub)", hybridName)
+			p.note("BIOS: GRUB starts from a CD, but not from a disk: there is no %s on the medium or in packages (Debian: grub-pc-bin; "+
+				"Fedora: grub2-pc-modules; Arch: grub)", hybridName)
 			return true, nil
 		}
 		p.code, p.kind = code, iso.GRUB2

@@ -144,7 +144,8 @@ func (p *plan) ldlinux(medium source, packages []source, at string, l isolinux) 
 			return true, nil
 		}
 	}
-	p.note("BIOS: /%s is of version %s and needs %s beside it, which is neither on the medium nor, of the same version, in packages", at, l.version, ldlinuxName)
+	p.note("BIOS: /%s is of version %s and needs %s beside it, which is neither on the medium nor, of the same version, in packages", at,
+		l.version, ldlinuxName)
 	return false, nil
 }
 
@@ -189,7 +190,8 @@ func (p *plan) isohybrid(medium source, packages []source, l isolinux, dir strin
 		return err
 	}
 	if code == nil {
-		p.note("BIOS: ISOLINUX starts from a CD, but not from a disk: there is no %s on the medium or in packages (Debian: isolinux; Fedora, Arch: syslinux)", isohdpfxName)
+		p.note("BIOS: ISOLINUX starts from a CD, but not from a disk: there is no %s on the medium or in packages (Debian: isolinux; "+
+			"Fedora, Arch: syslinux)", isohdpfxName)
 		return nil
 	}
 	p.code, p.kind = code, iso.Isohybrid

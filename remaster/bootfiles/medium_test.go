@@ -36,10 +36,13 @@ func TestFind(t *testing.T) {
 	}{
 		"antiX": {
 			medium: map[string]string{
-				"boot/isolinux/isolinux.bin": linux, "boot/isolinux/ldlinux.c32": "x", "boot/isolinux/isolinux.cfg": "x", "boot/isolinux/isolinux.cat": "x",
-				"boot/grub/efi.img": efi, "boot/grub/grub.cfg": "x", "EFI/BOOT/BOOTX64.EFI": "x", "boot/syslinux/syslinux.cfg": "x", "antiX/linuxfs": "x",
+				"boot/isolinux/isolinux.bin": linux, "boot/isolinux/ldlinux.c32": "x", "boot/isolinux/isolinux.cfg": "x",
+				"boot/isolinux/isolinux.cat": "x",
+				"boot/grub/efi.img":          efi, "boot/grub/grub.cfg": "x", "EFI/BOOT/BOOTX64.EFI": "x",
+				"boot/syslinux/syslinux.cfg": "x", "antiX/linuxfs": "x",
 			},
-			want: "0x0 boot/isolinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid system-isohdpfx 1", catalog: "boot/isolinux/isolinux.cat",
+			want:    "0x0 boot/isolinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid system-isohdpfx 1",
+			catalog: "boot/isolinux/isolinux.cat",
 		},
 		"Fedora": {
 			medium: map[string]string{
@@ -55,7 +58,8 @@ func TestFind(t *testing.T) {
 		},
 		"archiso of old": {
 			medium: map[string]string{
-				"syslinux/isolinux.bin": linux, "syslinux/ldlinux.c32": "x", "syslinux/isohdpfx.bin": code("medium-isohdpfx", 432), "syslinux/syslinux.cfg": "x",
+				"syslinux/isolinux.bin": linux, "syslinux/ldlinux.c32": "x", "syslinux/isohdpfx.bin": code("medium-isohdpfx", 432),
+				"syslinux/syslinux.cfg":   "x",
 				"EFI/archiso/efiboot.img": efi, "loader/entries/x.conf": "linux /nothing",
 			},
 			want: "0x0 syslinux/isolinux.bin info, 0xef EFI/archiso/efiboot.img, isohybrid medium-isohdpfx 1", catalog: "syslinux/boot.cat",
@@ -64,7 +68,8 @@ func TestFind(t *testing.T) {
 			medium: map[string]string{
 				"boot/syslinux/isolinux.bin": linux, "boot/syslinux/ldlinux.c32": "x", "boot/syslinux/syslinux.cfg": "x",
 				"EFI/BOOT/BOOTx64.EFI": "systemd-boot", "loader/loader.conf": "timeout 5",
-				"loader/entries/01.conf":           "title Arch\nlinux /arch/boot/x86_64/vmlinuz-linux\ninitrd \\arch\\boot\\x86_64\\initramfs.img\noptions archisolabel=X\n",
+				"loader/entries/01.conf": "title Arch\nlinux /arch/boot/x86_64/vmlinuz-linux\ninitrd " +
+					"\\arch\\boot\\x86_64\\initramfs.img\noptions archisolabel=X\n",
 				"loader/entries/02.conf":           "title Lost\nefi /lost.efi\n",
 				"arch/boot/x86_64/vmlinuz-linux":   "kernel",
 				"arch/boot/x86_64/initramfs.img":   "initrd",
@@ -73,13 +78,15 @@ func TestFind(t *testing.T) {
 				"EFI/BOOT/dangling":                "-> nowhere",
 				"arch/boot/x86_64/initramfs2.img ": "x",
 			},
-			want: "0x0 boot/syslinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid system-isohdpfx 1", catalog: "boot/syslinux/boot.cat",
-			files: []string{"boot/grub/efi.img"},
-			notes: []string{"/EFI/BOOT/dangling is no file", "/loader/entries/02.conf names /lost.efi, which is not on the medium"},
+			want:    "0x0 boot/syslinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid system-isohdpfx 1",
+			catalog: "boot/syslinux/boot.cat",
+			files:   []string{"boot/grub/efi.img"},
+			notes:   []string{"/EFI/BOOT/dangling is no file", "/loader/entries/02.conf names /lost.efi, which is not on the medium"},
 		},
 		"Debian live": {
 			medium: map[string]string{
-				"isolinux/isolinux.bin": linux, "isolinux/ldlinux.c32": "x", "isolinux/isolinux.cfg": "x", "boot/grub/efi.img": efi, "boot/grub/grub.cfg": "x",
+				"isolinux/isolinux.bin": linux, "isolinux/ldlinux.c32": "x", "isolinux/isolinux.cfg": "x", "boot/grub/efi.img": efi,
+				"boot/grub/grub.cfg":   "x",
 				"efi/boot/bootx64.efi": "x", "efi/boot/grubx64.efi": "x",
 			},
 			want: "0x0 isolinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid system-isohdpfx 1", catalog: "isolinux/boot.cat",
@@ -94,7 +101,8 @@ func TestFind(t *testing.T) {
 		},
 		"Ubuntu": {
 			medium: map[string]string{
-				"boot/grub/i386-pc/eltorito.img": grub, "EFI/boot/bootx64.efi": "shim", "EFI/boot/grubx64.efi": fakeGRUB("()/boot/grub", ""), "boot/grub/grub.cfg": "menu",
+				"boot/grub/i386-pc/eltorito.img": grub, "EFI/boot/bootx64.efi": "shim", "EFI/boot/grubx64.efi": fakeGRUB("()/boot/grub",
+					""), "boot/grub/grub.cfg": "menu",
 				"boot/grub/i386-pc/boot_hybrid.img": code("medium-hybrid", 512),
 			},
 			want: "0x0 boot/grub/i386-pc/eltorito.img info grub2, 0xef boot/grub/efi.img, GRUB 2 medium-hybrid 1", catalog: "boot.catalog",
@@ -102,12 +110,16 @@ func TestFind(t *testing.T) {
 		},
 		"images that are none": {
 			medium: map[string]string{
-				"boot/isolinux/isolinux.bin": "nothing", "isolinux/isolinux.bin": fakeISOLINUX("5.10", true), "boot/grub/i386-pc/eltorito.img": "short",
-				"boot/grub/efi.img": "no FAT", "images/efiboot.img": fakeFAT(t, map[string]string{"a": "b"}), "EFI/BOOT/readme": "x",
+				"boot/isolinux/isolinux.bin": "nothing", "isolinux/isolinux.bin": fakeISOLINUX("5.10", true),
+				"boot/grub/i386-pc/eltorito.img": "short",
+				"boot/grub/efi.img":              "no FAT", "images/efiboot.img": fakeFAT(t, map[string]string{"a": "b"}),
+				"EFI/BOOT/readme": "x",
 			},
 			notes: []string{
-				"/boot/isolinux/isolinux.bin is no ISOLINUX", "/isolinux/isolinux.bin is of version 5.10 and needs ldlinux.c32", "has 5 bytes and is no image of GRUB",
-				"BIOS: there is no ISOLINUX on the medium", "/boot/grub/efi.img is no FAT image", "/images/efiboot.img has no loader in EFI/BOOT", "no loader in /EFI/BOOT",
+				"/boot/isolinux/isolinux.bin is no ISOLINUX", "/isolinux/isolinux.bin is of version 5.10 and needs ldlinux.c32",
+				"has 5 bytes and is no image of GRUB",
+				"BIOS: there is no ISOLINUX on the medium", "/boot/grub/efi.img is no FAT image",
+				"/images/efiboot.img has no loader in EFI/BOOT", "no loader in /EFI/BOOT",
 				"UEFI: there is neither",
 			},
 		},
@@ -133,10 +145,12 @@ func TestFind(t *testing.T) {
 			notes:   []string{"UEFI: there is neither"},
 		},
 		"GRUB within the image": {
-			medium:  map[string]string{"boot/grub/efi.img": fakeFAT(t, map[string]string{"EFI/BOOT/BOOTAA64.EFI": fakeGRUB("/boot/grub", "search.fs_uuid 1 root")})},
+			medium: map[string]string{"boot/grub/efi.img": fakeFAT(t,
+				map[string]string{"EFI/BOOT/BOOTAA64.EFI": fakeGRUB("/boot/grub", "search.fs_uuid 1 root")})},
 			want:    "0xef boot/grub/efi.img, none  1",
 			catalog: "boot/boot.cat",
-			notes:   []string{"BIOS: there is no ISOLINUX", "GRUB in /boot/grub/efi.img, /EFI/BOOT/BOOTAA64.EFI looks for its menu on a device"},
+			notes: []string{"BIOS: there is no ISOLINUX",
+				"GRUB in /boot/grub/efi.img, /EFI/BOOT/BOOTAA64.EFI looks for its menu on a device"},
 		},
 		"nothing": {notes: []string{"BIOS: there is no", "UEFI: there is neither"}},
 	} {
@@ -178,12 +192,14 @@ func TestFindImage(t *testing.T) {
 	t.Parallel()
 	medium := treeOf(t, map[string]string{
 		"efi/boot/bootx64.efi": fakeGRUB("/boot/grub", ""), "EFI2": "x", "boot/grub/grub.cfg": "menu", "boot/grub/themes/x": "x",
-		"efi/debian/fonts": "a font", "loader/entries/a.conf": "linux /KERNEL\ninitrd /initrd", "loader/entries/b.conf": "linux /kernel\ninitrd /Initrd", "kernel": "the kernel", "initrd": "the initrd",
+		"efi/debian/fonts": "a font", "loader/entries/a.conf": "linux /KERNEL\ninitrd /initrd",
+		"loader/entries/b.conf": "linux /kernel\ninitrd /Initrd", "kernel": "the kernel", "initrd": "the initrd",
 	})
 	s, err := Find(t.Context(), medium)
 	systest.Must(t, err)
 	in := insideFAT(t, s.Root, "boot/grub/efi.img")
-	want := []string{"EFI/boot/bootx64.efi", "EFI/debian/fonts", "KERNEL", "boot/grub/grub.cfg", "initrd", "loader/entries/a.conf", "loader/entries/b.conf"}
+	want := []string{"EFI/boot/bootx64.efi", "EFI/debian/fonts", "KERNEL", "boot/grub/grub.cfg", "initrd", "loader/entries/a.conf",
+		"loader/entries/b.conf"}
 	if got := keys(in); !slices.Equal(got, want) {
 		t.Fatalf("%q", got)
 	}
@@ -200,7 +216,8 @@ func TestFindImage(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 	// Another medium has another.
-	other, err := Find(t.Context(), treeOf(t, map[string]string{"EFI/BOOT/BOOTX64.EFI": fakeGRUB("/boot/grub", "x"), "boot/grub/grub.cfg": "menu"}))
+	other, err := Find(t.Context(), treeOf(t, map[string]string{"EFI/BOOT/BOOTX64.EFI": fakeGRUB("/boot/grub", "x"),
+		"boot/grub/grub.cfg": "menu"}))
 	systest.Must(t, err)
 	if n, err := other.Root.Lookup(marker); n != nil || err != nil {
 		t.Error("the same marker")
@@ -212,7 +229,8 @@ func TestFindBadNames(t *testing.T) {
 	t.Parallel()
 	s, err := Find(t.Context(), treeOf(t, map[string]string{"EFI/BOOT/BOOTX64.EFI": "x", "EFI/a:b": "x"}))
 	systest.Must(t, err)
-	if len(s.Boot) != 0 || !slices.ContainsFunc(s.Notes, func(n string) bool { return strings.Contains(n, "/EFI/a:b: the name holds ':'") }) {
+	if len(s.Boot) != 0 || !slices.ContainsFunc(s.Notes,
+		func(n string) bool { return strings.Contains(n, "/EFI/a:b: the name holds ':'") }) {
 		t.Errorf("%+v", s)
 	}
 }
@@ -221,7 +239,8 @@ func TestFindBadNames(t *testing.T) {
 func TestLookup(t *testing.T) {
 	t.Parallel()
 	s := source{root: treeOf(t, map[string]string{
-		"usr/lib/a/file": "x", "lib": "-> usr/lib", "usr/lib/b": "-> /lib/a", "usr/lib/up": "-> ../../lib/a/file", "loop": "-> loop", "out": "-> ../../../usr/lib/a/file",
+		"usr/lib/a/file": "x", "lib": "-> usr/lib", "usr/lib/b": "-> /lib/a", "usr/lib/up": "-> ../../lib/a/file", "loop": "-> loop",
+		"out": "-> ../../../usr/lib/a/file",
 	})}
 	for path, want := range map[string]string{
 		"lib/a/file": "usr/lib/a/file", "lib/b/file": "usr/lib/a/file", "usr/lib/up": "usr/lib/a/file", "out": "usr/lib/a/file",

@@ -214,7 +214,8 @@ func (p *plan) packageEFI(ctx context.Context, s source, menu []byte) (string, e
 			if at, _, err := s.directory("usr/lib/grub/" + m.grub); err != nil {
 				return "", err
 			} else if at != "" && len(origins) == 0 {
-				p.note("UEFI: /%s has modules of GRUB and no finished image for a %s, which relive does not link (Debian: grub-efi-*-bin; Fedora: grub2-efi-*-cdboot)", at, m.name)
+				p.note("UEFI: /%s has modules of GRUB and no finished image for a %s, which relive does not link (Debian: "+
+					"grub-efi-*-bin; Fedora: grub2-efi-*-cdboot)", at, m.name)
 			}
 			continue
 		}
@@ -247,7 +248,8 @@ func (p *plan) packageEFI(ctx context.Context, s source, menu []byte) (string, e
 		prefixes = append(prefixes, strings.Trim(g.prefix, "/"))
 	}
 	if len(origins) == 0 {
-		p.note("UEFI: the system has no finished image of GRUB (Debian: grub-efi-amd64-bin, or grub-efi-amd64-signed and shim-signed; Fedora: grub2-efi-x64-cdboot, shim-x64)")
+		p.note("UEFI: the system has no finished image of GRUB (Debian: grub-efi-amd64-bin, or grub-efi-amd64-signed and shim-signed; " +
+			"Fedora: grub2-efi-x64-cdboot, shim-x64)")
 		return "", nil
 	}
 	marker := e.marker()

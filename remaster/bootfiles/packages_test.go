@@ -30,14 +30,17 @@ func with(files map[string]string, more map[string]string) map[string]string {
 // TestFromPackages: what distributions install.
 func TestFromPackages(t *testing.T) {
 	t.Parallel()
-	syslinux := []string{"boot/isolinux/isolinux.bin", "boot/isolinux/isolinux.cfg", "boot/isolinux/ldlinux.c32", "boot/isolinux/libcom32.c32", "boot/isolinux/libutil.c32", "boot/isolinux/vesamenu.c32"}
+	syslinux := []string{"boot/isolinux/isolinux.bin", "boot/isolinux/isolinux.cfg", "boot/isolinux/ldlinux.c32",
+		"boot/isolinux/libcom32.c32", "boot/isolinux/libutil.c32", "boot/isolinux/vesamenu.c32"}
 	efi := func(names ...string) []string {
 		out := append([]string{".disk/*.id", ".disk/info", "boot/grub/efi.img", "boot/grub/grub.cfg"}, names...)
 		return out
 	}
 	fedora := map[string]string{
-		"usr/share/syslinux/isolinux.bin": fakeISOLINUX("6.04", true), "usr/share/syslinux/isohdpfx.bin": code("fedora", 432), "usr/share/syslinux/ldlinux.c32": "ldlinux",
-		"usr/share/syslinux/vesamenu.c32": "vesamenu", "usr/share/syslinux/menu.c32": "menu", "usr/share/syslinux/libcom32.c32": "libcom32", "usr/share/syslinux/libutil.c32": "libutil",
+		"usr/share/syslinux/isolinux.bin": fakeISOLINUX("6.04", true), "usr/share/syslinux/isohdpfx.bin": code("fedora", 432),
+		"usr/share/syslinux/ldlinux.c32":  "ldlinux",
+		"usr/share/syslinux/vesamenu.c32": "vesamenu", "usr/share/syslinux/menu.c32": "menu", "usr/share/syslinux/libcom32.c32": "libcom32",
+		"usr/share/syslinux/libutil.c32": "libutil",
 	}
 	for name, c := range map[string]struct {
 		system map[string]string
@@ -51,7 +54,8 @@ func TestFromPackages(t *testing.T) {
 	}{
 		"Debian": {
 			system: with(packagesOf, map[string]string{
-				"usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi": fakeGRUB("/boot/grub", ""), "usr/lib/grub/x86_64-efi/monolithic/grubx64.efi": fakeGRUB("/EFI/debian", ""),
+				"usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi":  fakeGRUB("/boot/grub", ""),
+				"usr/lib/grub/x86_64-efi/monolithic/grubx64.efi": fakeGRUB("/EFI/debian", ""),
 			}),
 			want:   "0x0 boot/isolinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid system-isohdpfx 1",
 			files:  efi(append(syslinux, "EFI/BOOT/BOOTX64.EFI")...),
@@ -63,17 +67,23 @@ func TestFromPackages(t *testing.T) {
 			system: with(packagesOf, map[string]string{
 				"usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi":     fakeGRUB("/boot/grub", "unsigned"),
 				"usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed": fakeGRUB("/EFI/debian", "signed"),
-				"usr/lib/shim/shimx64.efi.signed":                   "shim", "usr/lib/shim/mmx64.efi": "unsigned mm", "usr/lib/shim/mmx64.efi.signed": "mm",
+				"usr/lib/shim/shimx64.efi.signed":                   "shim", "usr/lib/shim/mmx64.efi": "unsigned mm",
+				"usr/lib/shim/mmx64.efi.signed": "mm",
 			}),
-			o:      Options{Text: true},
-			want:   "0x0 boot/isolinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid system-isohdpfx 1",
-			files:  efi("boot/isolinux/isolinux.bin", "boot/isolinux/isolinux.cfg", "boot/isolinux/ldlinux.c32", "boot/isolinux/libcom32.c32", "boot/isolinux/libutil.c32", "boot/isolinux/menu.c32", "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grubx64.efi", "EFI/BOOT/mmx64.efi", "EFI/debian/grub.cfg"),
-			image:  map[string]string{"EFI/BOOT/BOOTX64.EFI": "shim", "EFI/BOOT/mmx64.efi": "mm", "EFI/BOOT/grubx64.efi": "signed", "EFI/debian/grub.cfg": "search --no-floppy"},
+			o:    Options{Text: true},
+			want: "0x0 boot/isolinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid system-isohdpfx 1",
+			files: efi("boot/isolinux/isolinux.bin", "boot/isolinux/isolinux.cfg", "boot/isolinux/ldlinux.c32",
+				"boot/isolinux/libcom32.c32", "boot/isolinux/libutil.c32", "boot/isolinux/menu.c32", "EFI/BOOT/BOOTX64.EFI",
+				"EFI/BOOT/grubx64.efi", "EFI/BOOT/mmx64.efi", "EFI/debian/grub.cfg"),
+			image: map[string]string{"EFI/BOOT/BOOTX64.EFI": "shim", "EFI/BOOT/mmx64.efi": "mm", "EFI/BOOT/grubx64.efi": "signed",
+				"EFI/debian/grub.cfg": "search --no-floppy"},
 			origin: "ISOLINUX 6.04, GRUB of /usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
 		},
 		"Ubuntu": {
 			system: map[string]string{
-				"usr/lib/shim/shimx64.efi.signed": "-> /etc/alternatives/shim", "etc/alternatives/shim": "-> /usr/lib/shim/shimx64.efi.signed.latest", "usr/lib/shim/shimx64.efi.signed.latest": "shim",
+				"usr/lib/shim/shimx64.efi.signed":                  "-> /etc/alternatives/shim",
+				"etc/alternatives/shim":                            "-> /usr/lib/shim/shimx64.efi.signed.latest",
+				"usr/lib/shim/shimx64.efi.signed.latest":           "shim",
 				"usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed": fakeGRUB("/boot/grub", ""),
 			},
 			want:   "0xef boot/grub/efi.img, none  1",
@@ -85,26 +95,32 @@ func TestFromPackages(t *testing.T) {
 		"Fedora": {
 			system: with(fedora, map[string]string{
 				"boot/efi/EFI/BOOT/BOOTX64.EFI": "x", "boot/efi/EFI/fedora/shimx64.efi": "shim", "boot/efi/EFI/fedora/mmx64.efi": "mm",
-				"boot/efi/EFI/fedora/grubx64.efi": fakeGRUB("/EFI/fedora", "for disks"), "boot/efi/EFI/fedora/gcdx64.efi": fakeGRUB("/EFI/BOOT", "for CDs"),
+				"boot/efi/EFI/fedora/grubx64.efi":  fakeGRUB("/EFI/fedora", "for disks"),
+				"boot/efi/EFI/fedora/gcdx64.efi":   fakeGRUB("/EFI/BOOT", "for CDs"),
 				"boot/efi/EFI/fedora/shimia32.efi": "shim32", "boot/efi/EFI/fedora/gcdia32.efi": fakeGRUB("/EFI/BOOT", ""),
 			}),
-			want:   "0x0 boot/isolinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid fedora 1",
-			files:  efi(append(syslinux, "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grubx64.efi", "EFI/BOOT/mmx64.efi", "EFI/BOOT/BOOTIA32.EFI", "EFI/BOOT/grubia32.efi", "EFI/BOOT/grub.cfg")...),
-			image:  map[string]string{"EFI/BOOT/grubx64.efi": "for CDs", "EFI/BOOT/grub.cfg": "search --no-floppy", "EFI/BOOT/BOOTIA32.EFI": "shim32"},
+			want: "0x0 boot/isolinux/isolinux.bin info, 0xef boot/grub/efi.img, isohybrid fedora 1",
+			files: efi(append(syslinux, "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grubx64.efi", "EFI/BOOT/mmx64.efi", "EFI/BOOT/BOOTIA32.EFI",
+				"EFI/BOOT/grubia32.efi", "EFI/BOOT/grub.cfg")...),
+			image: map[string]string{"EFI/BOOT/grubx64.efi": "for CDs", "EFI/BOOT/grub.cfg": "search --no-floppy",
+				"EFI/BOOT/BOOTIA32.EFI": "shim32"},
 			origin: "ISOLINUX 6.04, GRUB of /boot/efi/EFI/fedora/gcdx64.efi, GRUB of /boot/efi/EFI/fedora/gcdia32.efi",
 		},
 		"Arch": {
 			system: map[string]string{
-				"usr/lib/syslinux/bios/isolinux.bin": fakeISOLINUX("6.04", true), "usr/lib/syslinux/bios/isohdpfx.bin": code("arch", 432), "usr/lib/syslinux/bios/ldlinux.c32": "ldlinux",
+				"usr/lib/syslinux/bios/isolinux.bin": fakeISOLINUX("6.04", true), "usr/lib/syslinux/bios/isohdpfx.bin": code("arch", 432),
+				"usr/lib/syslinux/bios/ldlinux.c32":  "ldlinux",
 				"usr/lib/grub/x86_64-efi/kernel.img": "x", "boot/efi/EFI/arch/grubx64.efi": fakeGRUB("(,gpt2)/boot/grub", ""),
 			},
-			want:   "0x0 boot/isolinux/isolinux.bin info, isohybrid arch 0",
-			files:  []string{".disk/info", "boot/isolinux/isolinux.bin", "boot/isolinux/isolinux.cfg", "boot/isolinux/ldlinux.c32"},
-			notes:  []string{"shows a prompt and no menu", "/usr/lib/grub/x86_64-efi has modules of GRUB and no finished image", "UEFI: the system has no finished image"},
+			want:  "0x0 boot/isolinux/isolinux.bin info, isohybrid arch 0",
+			files: []string{".disk/info", "boot/isolinux/isolinux.bin", "boot/isolinux/isolinux.cfg", "boot/isolinux/ldlinux.c32"},
+			notes: []string{"shows a prompt and no menu", "/usr/lib/grub/x86_64-efi has modules of GRUB and no finished image",
+				"UEFI: the system has no finished image"},
 			origin: "ISOLINUX 6.04",
 		},
 		"GRUB for BIOS": {
-			system: map[string]string{"usr/lib/grub/i386-pc/eltorito.img": strings.Repeat("x", 5000), "usr/lib/grub/i386-pc/boot_hybrid.img": code("hybrid", 512)},
+			system: map[string]string{"usr/lib/grub/i386-pc/eltorito.img": strings.Repeat("x", 5000),
+				"usr/lib/grub/i386-pc/boot_hybrid.img": code("hybrid", 512)},
 			want:   "0x0 boot/grub/i386-pc/eltorito.img info grub2, GRUB 2 hybrid 0",
 			files:  []string{".disk/info", "boot/grub/grub.cfg", "boot/grub/i386-pc/eltorito.img"},
 			notes:  []string{"UEFI: the system has no finished image"},
@@ -186,17 +202,21 @@ func TestFromPackagesMenus(t *testing.T) {
 	if got := read(s, "boot/grub/grub.cfg"); got != "grub menu" {
 		t.Error(got)
 	}
-	if s, err = FromPackages(t.Context(), system, Menus{GRUB: menus.GRUB}, Options{}); err != nil || describe(s) != "0xef boot/grub/efi.img, none  1" {
+	if s, err = FromPackages(t.Context(), system, Menus{GRUB: menus.GRUB}, Options{}); err != nil ||
+		describe(s) != "0xef boot/grub/efi.img, none  1" {
 		t.Error(describe(s), err)
 	}
-	if s, err = FromPackages(t.Context(), system, Menus{ISOLINUX: menus.ISOLINUX}, Options{}); err != nil || describe(s) != "0x0 boot/isolinux/isolinux.bin info, isohybrid system-isohdpfx 0" {
+	if s, err = FromPackages(t.Context(), system, Menus{ISOLINUX: menus.ISOLINUX}, Options{}); err != nil ||
+		describe(s) != "0x0 boot/isolinux/isolinux.bin info, isohybrid system-isohdpfx 0" {
 		t.Error(describe(s), err)
 	}
 	bad := errors.New("bad menu")
-	if _, err = FromPackages(t.Context(), system, Menus{ISOLINUX: func(string) ([]byte, error) { return nil, bad }}, Options{}); !errors.Is(err, bad) {
+	if _, err = FromPackages(t.Context(), system, Menus{ISOLINUX: func(string) ([]byte, error) { return nil, bad }},
+		Options{}); !errors.Is(err, bad) {
 		t.Error(err)
 	}
-	if _, err = FromPackages(t.Context(), system, Menus{GRUB: func() ([]byte, error) { return nil, bad }}, Options{}); !errors.Is(err, bad) {
+	if _, err = FromPackages(t.Context(), system, Menus{GRUB: func() ([]byte, error) { return nil, bad }}, Options{}); !errors.Is(err,
+		bad) {
 		t.Error(err)
 	}
 }
@@ -205,7 +225,8 @@ func TestFromPackagesMenus(t *testing.T) {
 // the ISO.
 func TestHost(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"/usr/lib/ISOLINUX/isolinux.bin", "/usr/lib/syslinux/modules/bios/menu.c32", "/usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi"} {
+	for _, path := range []string{"/usr/lib/ISOLINUX/isolinux.bin", "/usr/lib/syslinux/modules/bios/menu.c32",
+		"/usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi"} {
 		if _, err := os.Stat(path); err != nil {
 			systest.Lacks(t, path)
 		}

@@ -125,7 +125,8 @@ func isListOf(lower, digest string) bool {
 }
 
 // foreign are digests that media rarely carry and that are not computed here.
-var foreign = []string{"b2", "b3", "blake2b", "blake2s", "blake3", "sha3", "sha3-256", "sha3-512", "sha512-256", "sm3", "rmd160", "crc32", "cksum"}
+var foreign = []string{"b2", "b3", "blake2b", "blake2s", "blake3", "sha3", "sha3-256", "sha3-512", "sha512-256", "sm3", "rmd160", "crc32",
+	"cksum"}
 
 // Foreign gives the digest of a list of sums that is none of Kinds, by the
 // file's name ("b2sum.txt" is "b2"), and "" for all other files.

@@ -15,21 +15,26 @@ import (
 // TestNamed: which files are lists of sums, and of which digest.
 func TestNamed(t *testing.T) {
 	for name, want := range map[string]Kind{
-		"linuxfs.md5": MD5, "vmlinuz.MD5": MD5, "md5sum.txt": MD5, "MD5SUMS": MD5, "md5sums.txt": MD5, "md5sum": MD5, "SHA256SUMS": SHA256, "sha256sum.txt": SHA256,
-		"airootfs.sha512": SHA512, "x.iso.sha1": SHA1, "x.sha256sum": SHA256, "SHA1SUMS": SHA1, "sha1sum.txt": SHA1, "SHA224SUMS": SHA224, "sha224sum.txt": SHA224,
-		"SHA384SUMS": SHA384, "sha384sum.txt": SHA384, "SHA512SUM": SHA512, "casper.md5sums": MD5, "live-sha512sums.txt": SHA512, "x.sha224": SHA224, "x.SHA384": SHA384,
+		"linuxfs.md5": MD5, "vmlinuz.MD5": MD5, "md5sum.txt": MD5, "MD5SUMS": MD5, "md5sums.txt": MD5, "md5sum": MD5, "SHA256SUMS": SHA256,
+		"sha256sum.txt":   SHA256,
+		"airootfs.sha512": SHA512, "x.iso.sha1": SHA1, "x.sha256sum": SHA256, "SHA1SUMS": SHA1, "sha1sum.txt": SHA1, "SHA224SUMS": SHA224,
+		"sha224sum.txt": SHA224,
+		"SHA384SUMS":    SHA384, "sha384sum.txt": SHA384, "SHA512SUM": SHA512, "casper.md5sums": MD5, "live-sha512sums.txt": SHA512,
+		"x.sha224": SHA224, "x.SHA384": SHA384,
 		"CHECKSUM": "", "Fedora-Live-41-CHECKSUM": "", "checksums.txt": "",
 	} {
 		if got, ok := Named(name); !ok || got != want {
 			t.Errorf("%s: %q, %v, not %q", name, got, ok, want)
 		}
 	}
-	for _, name := range []string{"md5sum.txt.asc", "md5", ".md5", "SHA256SUMS.gpg", "md5sum.c", "libmd5.so", "linuxfs.md5.new", "linuxfs.md5.old", "b2sum.txt", "B2SUMS", "sums", "checksum.c", ""} {
+	for _, name := range []string{"md5sum.txt.asc", "md5", ".md5", "SHA256SUMS.gpg", "md5sum.c", "libmd5.so", "linuxfs.md5.new",
+		"linuxfs.md5.old", "b2sum.txt", "B2SUMS", "sums", "checksum.c", ""} {
 		if got, ok := Named(name); ok {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
-	for name, want := range map[string]string{"b2sum.txt": "b2", "B2SUMS": "b2", "x.b2": "b2", "md5sum.txt": "", "x.sha3-256": "sha3-256", "sha256sum.txt": ""} {
+	for name, want := range map[string]string{"b2sum.txt": "b2", "B2SUMS": "b2", "x.b2": "b2", "md5sum.txt": "", "x.sha3-256": "sha3-256",
+		"sha256sum.txt": ""} {
 		if got := Foreign(name); got != want {
 			t.Errorf("%s: foreign %q, not %q", name, got, want)
 		}
@@ -171,7 +176,8 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q became %q", text, now.Bytes())
 		}
 		for i, line := range again.Lines {
-			if line.Kind != l.Lines[i].Kind || line.Name != l.Lines[i].Name || line.Kind != "" && line.Sum != strings.Repeat("0", line.Kind.Digits()) {
+			if line.Kind != l.Lines[i].Kind || line.Name != l.Lines[i].Name || line.Kind != "" &&
+				line.Sum != strings.Repeat("0", line.Kind.Digits()) {
 				t.Errorf("%q became %q", l.Lines[i].Text(), line.Text())
 			}
 		}

@@ -111,10 +111,12 @@ func TestBetweenChunks(t *testing.T) {
 				c2.Dir = systest.TempDir(t) + "/LiveOS"
 				systest.Run(t, "cp", "-a", "--sparse=always", m.Dir, c2.Dir)
 				systest.Must(t, os.Rename(c2.Path(m.Over+".old"), c2.Path(m.Over)))
-				livetest.SameTree(t, "before", "relive, in between", want, livetest.Without(t, livetest.OpenTree(t, c2.Dir, ""), "lost+found"))
+				livetest.SameTree(t, "before", "relive, in between", want, livetest.Without(t, livetest.OpenTree(t, c2.Dir, ""),
+					"lost+found"))
 				// Compacting again from there leads to the same system.
 				c2.Compact(compact.Options{KeepOld: 1})
-				livetest.SameTree(t, "before", "relive, compacted twice", want, livetest.Without(t, livetest.OpenTree(t, c2.Dir, ""), "lost+found"))
+				livetest.SameTree(t, "before", "relive, compacted twice", want, livetest.Without(t, livetest.OpenTree(t, c2.Dir, ""),
+					"lost+found"))
 				if t.Failed() {
 					t.Fatalf("round %d", round)
 				}

@@ -21,9 +21,11 @@ func (p *Plan) checkState(ctx context.Context) error {
 		}
 	}
 	if o.Stage && !l.Layout.Traits().Stages {
-		return refusal.WithHint(refusal.Option(errors.New("--stage leaves files for antiX's init to take up, and this is "+l.Layout.Name())), "compact without --stage")
+		return refusal.WithHint(refusal.Option(errors.New("--stage leaves files for antiX's init to take up, and this is "+
+			l.Layout.Name())), "compact without --stage")
 	}
-	if err := l.Check(ctx, p.env, live.Intent{Force: o.Force, ReadOnly: o.Output != "", Stage: o.Stage, Excludes: o.Excludes, Repair: o.Image != ""}); err != nil {
+	if err := l.Check(ctx, p.env, live.Intent{Force: o.Force, ReadOnly: o.Output != "", Stage: o.Stage, Excludes: o.Excludes,
+		Repair: o.Image != ""}); err != nil {
 		return err
 	}
 	warnings, err := l.OverlayWarnings()
@@ -46,7 +48,8 @@ func (p *Plan) checkState(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", l.Overlay.Name(), err)
 		}
 		if rep.Redirects+rep.Metacopies+rep.IndexEntries > 0 {
-			return refusal.New("compact without --no-reset", "%s: %s refers to files of its base (%d redirects, %d metacopies, %d index entries), so it cannot go on above another",
+			return refusal.New("compact without --no-reset",
+				"%s: %s refers to files of its base (%d redirects, %d metacopies, %d index entries), so it cannot go on above another",
 				l.Dir, l.Overlay.Name(), rep.Redirects, rep.Metacopies, rep.IndexEntries)
 		}
 	}

@@ -110,23 +110,28 @@ type Result struct {
 func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error) {
 	p := &Plan{live: l, env: e, o: o}
 	s := &p.Summary
-	*s = Summary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: ModeSwap, Output: o.Output, KeepOld: o.KeepOld, Steps: []string{}, Warnings: []string{}}
+	*s = Summary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: ModeSwap, Output: o.Output, KeepOld: o.KeepOld, Steps: []string{},
+		Warnings: []string{}}
 	s.Sums = []sourcecheck.Source{}
 	switch {
 	case o.Output != "" && (o.Stage || o.NoReset):
-		return nil, refusal.WithHint(refusal.Option(errors.New("--output writes one file and changes nothing, so that --stage and --no-reset have no meaning with it")), "give one of them")
+		return nil, refusal.WithHint(refusal.Option(errors.New("--output writes one file and changes nothing, so that --stage and "+
+			"--no-reset have no meaning with it")), "give one of them")
 	case o.Output != "" && o.Image != "":
-		return nil, refusal.WithHint(refusal.Option(errors.New("--output and --image each write one file and change nothing")), "give one of them")
+		return nil, refusal.WithHint(refusal.Option(errors.New("--output and --image each write one file and change nothing")),
+			"give one of them")
 	case o.Image != "":
 		if o.Stage || o.NoReset || o.Flatten || o.Codec != nil || o.Level != 0 || o.BlockSize != 0 || len(o.Excludes) > 0 {
-			return nil, refusal.WithHint(refusal.Option(errors.New("--image writes the merged image as it is and changes nothing")), "of the other options only --keep-free and --force have a meaning with it")
+			return nil, refusal.WithHint(refusal.Option(errors.New("--image writes the merged image as it is and changes nothing")),
+				"of the other options only --keep-free and --force have a meaning with it")
 		}
 		p.o.Output, s.Output = o.Image, o.Image
 		s.Mode = ModeImage
 	case o.Output != "":
 		s.Mode = ModeOutput
 	case o.Flatten && o.NoReset && l.COW() != nil:
-		return nil, refusal.WithHint(refusal.Option(errors.New("a snapshot holds chunks of the image that --flatten does away with, so that it cannot stay as --no-reset has it")), "give one of them")
+		return nil, refusal.WithHint(refusal.Option(errors.New("a snapshot holds chunks of the image that --flatten does away with, so "+
+			"that it cannot stay as --no-reset has it")), "give one of them")
 	case o.Stage:
 		s.Mode = ModeStage
 	}
@@ -137,8 +142,9 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 		return p, err
 	}
 	var err error
-	p.base, err = baseimage.New(ctx, e, l, baseimage.Options{Codec: o.Codec, Level: o.Level, BlockSize: o.BlockSize, Excludes: o.Excludes, AllowUnmatched: o.AllowUnmatched,
-		Bare: s.Mode == ModeImage, Flatten: o.Flatten, KeepFree: o.KeepFree, FullVerify: o.FullVerify, Force: o.Force}, p.warn)
+	p.base, err = baseimage.New(ctx, e, l, baseimage.Options{Codec: o.Codec, Level: o.Level, BlockSize: o.BlockSize, Excludes: o.Excludes,
+		AllowUnmatched: o.AllowUnmatched,
+		Bare:           s.Mode == ModeImage, Flatten: o.Flatten, KeepFree: o.KeepFree, FullVerify: o.FullVerify, Force: o.Force}, p.warn)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +163,8 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 		return nil, err
 	}
 	if l.ToRAM != "" && o.KeepOld > 0 {
-		p.warn("%s boots with toram, which copies the former state too, so that it takes about twice the memory while that is kept: --keep-old 0 keeps none", l.ToRAM)
+		p.warn("%s boots with toram, which copies the former state too, so that it takes about twice the memory while that is kept: "+
+			"--keep-old 0 keeps none", l.ToRAM)
 	}
 	if err := sets.Check(ctx, e, l, sets.Checks{Stage: o.Stage, Force: o.Force, Warn: p.warn}); err != nil {
 		return nil, err
@@ -179,7 +186,8 @@ func (p *Plan) planOverlay() (err error) {
 	if p.o.NoReset && !l.Layout.Traits().VersionIDs {
 		return p.planStay()
 	}
-	fresh := &replace.Fresh{Live: l, System: b.System, Version: b.Version.Text, Now: b.Now, Flatten: p.o.Flatten, Keep: p.o.NoReset, Warn: p.warn}
+	fresh := &replace.Fresh{Live: l, System: b.System, Version: b.Version.Text, Now: b.Now, Flatten: p.o.Flatten, Keep: p.o.NoReset,
+		Warn: p.warn}
 	if p.swap.Parts, err = fresh.Parts(); err != nil {
 		return err
 	}
@@ -191,7 +199,8 @@ func (p *Plan) planOverlay() (err error) {
 func (p *Plan) planStay() error {
 	if p.live.COW() != nil {
 		if len(p.o.Excludes) > 0 {
-			return refusal.New("compact without --no-reset, or without -e", "%s holds chunks of the image in the present base, and with things left out that is built anew, so that it cannot stay as --no-reset has it", p.live.Overlay.Path)
+			return refusal.New("compact without --no-reset, or without -e", "%s holds chunks of the image in the present base, and with "+
+				"things left out that is built anew, so that it cannot stay as --no-reset has it", p.live.Overlay.Path)
 		}
 		return nil
 	}

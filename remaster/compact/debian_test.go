@@ -56,10 +56,14 @@ func TestLiveBoot(t *testing.T) {
 		systest.Run(t, "mkfifo", dir+"/usr/bin/tool2")
 	})
 	p := systest.TempDir(t)
-	livetest.Write(t, p+"/persistence.conf", []byte("# what persists\n/ union,source=.\n/var/lib union,source=state/lib\n/home\n/etc/x link,source=dots\nrelative union\n"), 0o644)
+	livetest.Write(t, p+"/persistence.conf",
+		[]byte("# what persists\n/ union,source=.\n/var/lib union,source=state/lib\n/home\n/etc/x link,source=dots\nrelative union\n"),
+		0o644)
 	livetest.Write(t, p+"/home/user/letter", []byte("dear"), 0o600)
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "persistence", "-d", p, d.Path("persistence"), "48M")
-	livetest.Write(t, d.Path("sha256sum.txt"), []byte(systest.Run(t, "sh", "-c", "cd "+d.Dir+" && echo '# sums' && sha256sum ./live/filesystem.squashfs && sha256sum ./persistence | sed s/persistence/live.txt/")), 0o644)
+	livetest.Write(t, d.Path("sha256sum.txt"),
+		[]byte(systest.Run(t, "sh", "-c", "cd "+d.Dir+
+			" && echo '# sums' && sha256sum ./live/filesystem.squashfs && sha256sum ./persistence | sed s/persistence/live.txt/")), 0o644)
 
 	debianTruth(d, func(mnt string) {
 		livetest.Write(t, mnt+"/etc/new", []byte("new"), 0o600)
@@ -69,7 +73,8 @@ func TestLiveBoot(t *testing.T) {
 		systest.Must(t, os.Chown(mnt+"/usr/moved/big.db", 1, 1))
 	})
 	s := d.Status()
-	if got := strings.Join(s.Overlay.Kept, "\n"); !strings.Contains(got, "/home is a bind") || !strings.Contains(got, "/etc/x is a link") || !strings.Contains(got, "line 6") {
+	if got := strings.Join(s.Overlay.Kept, "\n"); !strings.Contains(got, "/home is a bind") || !strings.Contains(got, "/etc/x is a link") ||
+		!strings.Contains(got, "line 6") {
 		t.Error(got)
 	}
 	if _, err := os.Stat(d.Path("live/addon.squashfs")); err == nil {
@@ -93,7 +98,8 @@ func TestLiveBoot(t *testing.T) {
 func TestCasper(t *testing.T) {
 	livetest.NeedKernel(t)
 	t.Parallel()
-	d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "casper-rw", Names: [2]string{"upper", "work"}, Unions: []string{"/ ."},
+	d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "casper-rw", Names: [2]string{"upper", "work"},
+		Unions: []string{"/ ."},
 		Images: []string{"casper/minimal.standard.live.squashfs", "casper/minimal.standard.squashfs", "casper/minimal.squashfs"}}
 	livetest.Squashed(t, d.Path("casper/minimal.squashfs"), func(dir string) {
 		livetest.Write(t, dir+"/usr/share/big.db", livetest.Text(1, 300_000), 0o644)

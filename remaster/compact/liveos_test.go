@@ -63,7 +63,8 @@ func TestLiveOS(t *testing.T) {
 			}
 			m.Fill(d, c.kind, c.flat, c.bare, c.squash...)
 			if c.arch {
-				livetest.Write(t, m.Path("arch/x86_64/airootfs.sha512"), []byte(systest.Run(t, "sh", "-c", "cd "+m.Dir+"/arch/x86_64 && sha512sum airootfs.sfs")), 0o644)
+				livetest.Write(t, m.Path("arch/x86_64/airootfs.sha512"),
+					[]byte(systest.Run(t, "sh", "-c", "cd "+m.Dir+"/arch/x86_64 && sha512sum airootfs.sfs")), 0o644)
 				livetest.Write(t, m.Path("arch/x86_64/airootfs.sfs.sig"), []byte("signature"), 0o644)
 			}
 			for round := range 3 {
@@ -93,11 +94,14 @@ func liveOSTruth(m *livetest.Medium, o compact.Options) *compact.Result {
 	m.T.Helper()
 	before := m.View()
 	want := livetest.Without(m.T, livetest.OpenDir(m.T, before), "lost+found")
-	livetest.SameTree(m.T, "the kernel before", "relive before", want, livetest.Without(m.T, livetest.OpenTree(m.T, m.Dir, ""), "lost+found"))
+	livetest.SameTree(m.T, "the kernel before", "relive before", want, livetest.Without(m.T, livetest.OpenTree(m.T, m.Dir, ""),
+		"lost+found"))
 	diffTruth(m, before)
 	res := m.Compact(o)
-	livetest.SameTree(m.T, "the kernel before", "relive after", want, livetest.Without(m.T, livetest.OpenTree(m.T, m.Dir, ""), "lost+found"))
-	livetest.SameTree(m.T, "the kernel before", "the kernel after", want, livetest.Without(m.T, livetest.OpenDir(m.T, m.View()), "lost+found"))
+	livetest.SameTree(m.T, "the kernel before", "relive after", want, livetest.Without(m.T, livetest.OpenTree(m.T, m.Dir, ""),
+		"lost+found"))
+	livetest.SameTree(m.T, "the kernel before", "the kernel after", want, livetest.Without(m.T, livetest.OpenDir(m.T, m.View()),
+		"lost+found"))
 	s := m.Status()
 	if s.Overlay == nil || !s.Overlay.Empty || s.Overlay.Changes.Sum() != 0 {
 		m.T.Errorf("the overlay is not empty: %+v", s.Overlay)

@@ -62,7 +62,8 @@ func TestCodecs(t *testing.T) {
 		if s.Base.Codec != id.String() || s.Base.BlockSize != o.BlockSize {
 			t.Errorf("asked for %s in blocks of %d, got %s in %d", id, o.BlockSize, s.Base.Codec, s.Base.BlockSize)
 		}
-		livetest.SameTree(t, "merged", "compacted", livetest.Without(t, openOld(t, l), livetest.Stamps...), livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
+		livetest.SameTree(t, "merged", "compacted", livetest.Without(t, openOld(t, l), livetest.Stamps...),
+			livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
 		check, err := verify.File(t.Context(), livetest.Env(t, codec.Go), l.Path("linuxfs"))
 		if err != nil || !check.OK {
 			t.Errorf("%s: verify: %v %v", id, err, check.Findings)
@@ -116,7 +117,8 @@ func TestOutput(t *testing.T) {
 	if res.Path != out {
 		t.Errorf("the result is at %s", res.Path)
 	}
-	livetest.SameTree(t, "merged", "written", livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), livetest.Stamps...), livetest.Without(t, livetest.OpenTree(t, out, ""), livetest.Stamps...))
+	livetest.SameTree(t, "merged", "written", livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), livetest.Stamps...),
+		livetest.Without(t, livetest.OpenTree(t, out, ""), livetest.Stamps...))
 	if after := livetest.Hashes(t, l.Dir); after != before {
 		t.Errorf("the directory was changed\nfrom\n%s\nto\n%s", before, after)
 	}
@@ -136,7 +138,8 @@ func TestKeepOld(t *testing.T) {
 	for keep, want := range map[int]string{
 		0: "linuxfs linuxfs.info linuxfs.md5 rootfs",
 		1: "linuxfs linuxfs.info linuxfs.info.old linuxfs.md5 linuxfs.md5.old linuxfs.old rootfs rootfs.old",
-		3: "linuxfs linuxfs.info linuxfs.info.old linuxfs.info.old.2 linuxfs.info.old.3 linuxfs.md5 linuxfs.md5.old linuxfs.md5.old.2 linuxfs.md5.old.3 " +
+		3: "linuxfs linuxfs.info linuxfs.info.old linuxfs.info.old.2 linuxfs.info.old.3 linuxfs.md5 linuxfs.md5.old linuxfs.md5.old.2 " +
+			"linuxfs.md5.old.3 " +
 			"linuxfs.old linuxfs.old.2 linuxfs.old.3 rootfs rootfs.old rootfs.old.2 rootfs.old.3",
 	} {
 		t.Run(fmt.Sprint(keep), func(t *testing.T) {
@@ -147,7 +150,10 @@ func TestKeepOld(t *testing.T) {
 				states = append(states, sum(l, "linuxfs"))
 				l.Compact(compact.Options{KeepOld: keep})
 				if i < 4 { // another boot writes something
-					root := livetest.Overlaid(livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", livetest.File("rootfs.ver", []byte(livetest.ReadFile(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps[0])))))),
+					root := livetest.Overlaid(livetest.Dir("etc",
+						livetest.Dir("live", livetest.Dir("version",
+							livetest.File("rootfs.ver", []byte(livetest.ReadFile(t, livetest.OpenTree(t, l.Path("linuxfs"), ""),
+								livetest.Stamps[0])))))),
 						livetest.File(fmt.Sprint("round", i), []byte("x")))
 					livetest.BuildRootfs(t, l.Path("rootfs"), root)
 				}
@@ -184,7 +190,8 @@ func TestNoReset(t *testing.T) {
 	if s.Overlay.VIDState != live.VIDMatch || s.Overlay.UsedInodes < 100 {
 		t.Errorf("version ids: %s; %d inodes in use", s.Overlay.VIDState, s.Overlay.UsedInodes)
 	}
-	livetest.SameTree(t, "kernel before", "kernel after", livetest.Without(t, livetest.OpenDir(t, before), livetest.Stamps...), livetest.Without(t, livetest.OpenDir(t, l.View()), livetest.Stamps...))
+	livetest.SameTree(t, "kernel before", "kernel after", livetest.Without(t, livetest.OpenDir(t, before), livetest.Stamps...),
+		livetest.Without(t, livetest.OpenDir(t, l.View()), livetest.Stamps...))
 	// What it holds can be folded in again.
 	if s.Compact.Refused != "" {
 		t.Errorf("refused afterwards: %s", s.Compact.Refused)
@@ -231,7 +238,8 @@ func TestStage(t *testing.T) {
 		t.Errorf("state/machine/file holds %q (%v)", b, err)
 	}
 	merged, _ := systest.Mount(t, "squashfs", "loop,ro", l.Path("linuxfs"))
-	livetest.SameTree(t, "kernel's overlay", "staged base", livetest.Without(t, livetest.OpenDir(t, before), livetest.Stamps...), livetest.Without(t, livetest.OpenDir(t, merged), livetest.Stamps...))
+	livetest.SameTree(t, "kernel's overlay", "staged base", livetest.Without(t, livetest.OpenDir(t, before), livetest.Stamps...),
+		livetest.Without(t, livetest.OpenDir(t, merged), livetest.Stamps...))
 	afterwards(t, l, merged)
 	l.Refused(compact.Options{KeepOld: 1, Stage: true}, "linuxfs.old is there")
 }
@@ -264,8 +272,10 @@ func TestWrapped(t *testing.T) {
 // TestForce: with --force a rootfs of another base is folded in.
 func TestForce(t *testing.T) {
 	t.Parallel()
-	other := livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", livetest.File("rootfs.ver", []byte("==== ffffffffffffffffffffffffffffffff\n")))))
-	l := livetest.Craft(t, livetest.SmallBase(), livetest.Overlaid(other, livetest.Dir("usr", livetest.Whiteout("tool"))), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	other := livetest.Dir("etc", livetest.Dir("live",
+		livetest.Dir("version", livetest.File("rootfs.ver", []byte("==== ffffffffffffffffffffffffffffffff\n")))))
+	l := livetest.Craft(t, livetest.SmallBase(), livetest.Overlaid(other, livetest.Dir("usr", livetest.Whiteout("tool"))),
+		livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 	l.Refused(livetest.KeepOne(), "do not match")
 	o := livetest.KeepOne()
 	o.Force = true
@@ -274,7 +284,8 @@ func TestForce(t *testing.T) {
 		t.Errorf("usr holds %s", got)
 	}
 	// No version id in a rootfs that holds something is a mismatch as well.
-	l = livetest.Craft(t, livetest.SmallBase(), livetest.Overlaid(livetest.Dir("usr", livetest.Whiteout("tool"))), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	l = livetest.Craft(t, livetest.SmallBase(), livetest.Overlaid(livetest.Dir("usr", livetest.Whiteout("tool"))),
+		livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 	l.Refused(livetest.KeepOne(), "do not match")
 }
 
@@ -311,12 +322,14 @@ func TestOrder(t *testing.T) {
 // old one had, and what describes the system stays.
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{"==== 0123456789abcdef0123456789abcdef", "=== 0123456789abcdef0123456789abcdef", "==== " + strings.Repeat("0123456789abcdef", 4)} {
+	for _, id := range []string{"==== 0123456789abcdef0123456789abcdef", "=== 0123456789abcdef0123456789abcdef",
+		"==== " + strings.Repeat("0123456789abcdef", 4)} {
 		text := id + "\n\ntitle: MX-23 Libretto\ncreation date: 1 January 2024 00:00:00 UTC\nkernel: 6.1.0\nmachine: box\n"
 		stamp := func(name string) *tree.Node {
 			return livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", livetest.File(name, []byte(text)))))
 		}
-		l := livetest.Craft(t, livetest.Dir("", stamp("linuxfs.ver"), livetest.Dir("usr", livetest.File("f", []byte("f")))), livetest.Overlaid(stamp("rootfs.ver"), livetest.File("new", []byte("n"))), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+		l := livetest.Craft(t, livetest.Dir("", stamp("linuxfs.ver"), livetest.Dir("usr", livetest.File("f", []byte("f")))),
+			livetest.Overlaid(stamp("rootfs.ver"), livetest.File("new", []byte("n"))), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 		l.Compact(livetest.KeepOne())
 		got := livetest.ReadFile(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps[0])
 		first, rest, _ := strings.Cut(got, "\n")

@@ -21,7 +21,8 @@ func TestRandom(t *testing.T) {
 		seed, err = strconv.ParseUint(s, 10, 64)
 		systest.Must(t, err)
 	}
-	codecs := [][]string{{"-comp", "gzip", "-b", "16K"}, {"-comp", "zstd", "-b", "128K"}, {"-comp", "lz4", "-b", "64K", "-always-use-fragments"}, {"-comp", "xz", "-b", "32K", "-no-fragments"}}
+	codecs := [][]string{{"-comp", "gzip", "-b", "16K"}, {"-comp", "zstd", "-b", "128K"},
+		{"-comp", "lz4", "-b", "64K", "-always-use-fragments"}, {"-comp", "xz", "-b", "32K", "-no-fragments"}}
 	for i, options := range []string{"", "redirect_dir=on", "redirect_dir=on,metacopy=on", "index=on,redirect_dir=on,metacopy=on"} {
 		t.Run("options "+options, func(t *testing.T) {
 			t.Parallel()

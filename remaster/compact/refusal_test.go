@@ -48,7 +48,8 @@ func TestWrongOptions(t *testing.T) {
 	t.Parallel()
 	l := livetest.Small(t)
 	before := livetest.Hashes(t, l.Dir)
-	for _, o := range []compact.Options{{BlockSize: 100_000}, {BlockSize: 2 << 20}, {Level: 99}, {Output: l.Path("out"), Stage: true}, {Output: l.Path("out"), NoReset: true}} {
+	for _, o := range []compact.Options{{BlockSize: 100_000}, {BlockSize: 2 << 20}, {Level: 99}, {Output: l.Path("out"), Stage: true},
+		{Output: l.Path("out"), NoReset: true}} {
 		_, err := l.Plan(o)
 		if _, refused := refusal.Is(err); refused || !errors.Is(err, refusal.ErrOption) || refusal.Hint(err) == "" {
 			t.Errorf("%+v: %v (hint: %s)", o, err, refusal.Hint(err))
@@ -111,7 +112,8 @@ func smallDisk(l *livetest.Live, kib int) {
 func TestNoSpace(t *testing.T) {
 	livetest.NeedKernel(t)
 	t.Parallel()
-	l := livetest.Craft(t, livetest.SmallBase(livetest.File("noise", livetest.Noise(1, 3<<20))), livetest.SmallUpper(), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	l := livetest.Craft(t, livetest.SmallBase(livetest.File("noise", livetest.Noise(1, 3<<20))), livetest.SmallUpper(),
+		livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 	smallDisk(l, 8<<10)
 	l.Refused(livetest.KeepOne(), "not enough space")
 	out := systest.TempDir(t) + "/elsewhere"

@@ -33,7 +33,8 @@ func TestReuse(t *testing.T) {
 	changed := bytes.Clone(big)
 	copy(changed[4*block+77:], "a few other bytes")
 	base := func() *tree.Node {
-		return livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.Dir("usr", livetest.File("big", big), livetest.File("noise", livetest.Noise(2, 3*block)), livetest.File("other", livetest.Text(3, 2*block))),
+		return livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.Dir("usr", livetest.File("big", big),
+			livetest.File("noise", livetest.Noise(2, 3*block)), livetest.File("other", livetest.Text(3, 2*block))),
 			livetest.Dir("small", livetest.ManyFiles(200)...))
 	}
 	for _, test := range []struct {
@@ -41,56 +42,65 @@ func TestReuse(t *testing.T) {
 		upper []*tree.Node
 		check func(t *testing.T, s compact.Summary)
 	}{
-		{"chmod of a large file", []*tree.Node{livetest.Dir("usr", executable(livetest.File("big", big)))}, func(t *testing.T, s compact.Summary) {
-			if s.Compress > versionSize || s.Mixed != 0 {
-				t.Errorf("%d bytes to compress, %d mixed files", s.Compress, s.Mixed)
-			}
-		}},
-		{"chmod of a file in a fragment", []*tree.Node{livetest.Dir("small", executable(livetest.ManyFiles(8)[7]))}, func(t *testing.T, s compact.Summary) {
-			if s.Compress > versionSize {
-				t.Errorf("%d bytes to compress", s.Compress)
-			}
-		}},
-		{"one block of a large file changed", []*tree.Node{livetest.Dir("usr", livetest.File("big", changed))}, func(t *testing.T, s compact.Summary) {
-			if s.Compress > block+versionSize || s.Compress < block || s.Mixed != 1 {
-				t.Errorf("%d bytes to compress, %d mixed files, where one block of one file changed", s.Compress, s.Mixed)
-			}
-		}},
-		{"a large file grown", []*tree.Node{livetest.Dir("usr", livetest.File("big", append(bytes.Clone(big), livetest.Text(7, 3000)...)))}, func(t *testing.T, s compact.Summary) {
-			if s.Compress > block+versionSize || s.Mixed != 1 {
-				t.Errorf("%d bytes to compress, %d mixed files, where only the tail changed", s.Compress, s.Mixed)
-			}
-		}},
+		{"chmod of a large file", []*tree.Node{livetest.Dir("usr", executable(livetest.File("big", big)))},
+			func(t *testing.T, s compact.Summary) {
+				if s.Compress > versionSize || s.Mixed != 0 {
+					t.Errorf("%d bytes to compress, %d mixed files", s.Compress, s.Mixed)
+				}
+			}},
+		{"chmod of a file in a fragment", []*tree.Node{livetest.Dir("small", executable(livetest.ManyFiles(8)[7]))},
+			func(t *testing.T, s compact.Summary) {
+				if s.Compress > versionSize {
+					t.Errorf("%d bytes to compress", s.Compress)
+				}
+			}},
+		{"one block of a large file changed", []*tree.Node{livetest.Dir("usr", livetest.File("big", changed))},
+			func(t *testing.T, s compact.Summary) {
+				if s.Compress > block+versionSize || s.Compress < block || s.Mixed != 1 {
+					t.Errorf("%d bytes to compress, %d mixed files, where one block of one file changed", s.Compress, s.Mixed)
+				}
+			}},
+		{"a large file grown", []*tree.Node{livetest.Dir("usr", livetest.File("big", append(bytes.Clone(big), livetest.Text(7, 3000)...)))},
+			func(t *testing.T, s compact.Summary) {
+				if s.Compress > block+versionSize || s.Mixed != 1 {
+					t.Errorf("%d bytes to compress, %d mixed files, where only the tail changed", s.Compress, s.Mixed)
+				}
+			}},
 		{"a copy of a large file", []*tree.Node{livetest.Dir("opt", livetest.File("copy", big))}, func(t *testing.T, s compact.Summary) {
 			if s.Compress > versionSize || s.Duplicate != 1 {
 				t.Errorf("%d bytes to compress, %d duplicates", s.Compress, s.Duplicate)
 			}
 		}},
-		{"a copy of a small file", []*tree.Node{livetest.Dir("opt", livetest.File("copy", livetest.ManyFiles(30)[29].Data.(tree.Bytes)))}, func(t *testing.T, s compact.Summary) {
-			if s.Compress > versionSize || s.Duplicate != 1 {
-				t.Errorf("%d bytes to compress, %d duplicates", s.Compress, s.Duplicate)
-			}
-		}},
-		{"two new files that are equal", []*tree.Node{livetest.Dir("opt", livetest.File("one", livetest.Text(20, 50_000)), livetest.File("two", livetest.Text(20, 50_000)))}, func(t *testing.T, s compact.Summary) {
+		{"a copy of a small file", []*tree.Node{livetest.Dir("opt", livetest.File("copy", livetest.ManyFiles(30)[29].Data.(tree.Bytes)))},
+			func(t *testing.T, s compact.Summary) {
+				if s.Compress > versionSize || s.Duplicate != 1 {
+					t.Errorf("%d bytes to compress, %d duplicates", s.Compress, s.Duplicate)
+				}
+			}},
+		{"two new files that are equal", []*tree.Node{livetest.Dir("opt", livetest.File("one", livetest.Text(20, 50_000)),
+			livetest.File("two", livetest.Text(20, 50_000)))}, func(t *testing.T, s compact.Summary) {
 			if s.Compress > 50_000+versionSize {
 				t.Errorf("%d bytes to compress", s.Compress)
 			}
 		}},
-		{"a large file moved", []*tree.Node{livetest.Dir("usr", livetest.Whiteout("big")), livetest.Dir("opt", livetest.File("big", big))}, func(t *testing.T, s compact.Summary) {
-			// Its old name is gone, so that nothing tells where it came from: it is
-			// new content. No promise is made; the figure must be honest.
-			if s.Compress > int64(len(big))+versionSize {
-				t.Errorf("%d bytes to compress", s.Compress)
-			}
-		}},
+		{"a large file moved", []*tree.Node{livetest.Dir("usr", livetest.Whiteout("big")), livetest.Dir("opt", livetest.File("big", big))},
+			func(t *testing.T, s compact.Summary) {
+				// Its old name is gone, so that nothing tells where it came from: it is
+				// new content. No promise is made; the figure must be honest.
+				if s.Compress > int64(len(big))+versionSize {
+					t.Errorf("%d bytes to compress", s.Compress)
+				}
+			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			l := livetest.Craft(t, base(), livetest.Overlaid(append(test.upper, livetest.Etc("rootfs.ver"))...), livetest.LikeMksquashfs(codec.Zstd, block))
+			l := livetest.Craft(t, base(), livetest.Overlaid(append(test.upper, livetest.Etc("rootfs.ver"))...),
+				livetest.LikeMksquashfs(codec.Zstd, block))
 
 			res := l.Compact(livetest.KeepOne())
 			test.check(t, res.Plan)
-			livetest.SameTree(t, "merged", "compacted", livetest.Without(t, openOld(t, l), livetest.Stamps...), livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
+			livetest.SameTree(t, "merged", "compacted", livetest.Without(t, openOld(t, l), livetest.Stamps...),
+				livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
 
 		})
 	}
@@ -111,7 +121,8 @@ func openOld(t testing.TB, l *livetest.Live) *tree.Node {
 func TestDeadFragments(t *testing.T) {
 	t.Parallel()
 	base := func() *tree.Node {
-		return livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.File("noise", livetest.Noise(1, 4<<20)), livetest.Dir("small", livetest.ManyFiles(400)...))
+		return livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.File("noise", livetest.Noise(1, 4<<20)),
+			livetest.Dir("small", livetest.ManyFiles(400)...))
 	}
 	gone := func(from, to int) *tree.Node {
 		var kids []*tree.Node
@@ -120,11 +131,14 @@ func TestDeadFragments(t *testing.T) {
 		}
 		return livetest.Dir("small", kids...)
 	}
-	few := livetest.Craft(t, base(), livetest.Overlaid(gone(10, 12), livetest.Etc("rootfs.ver")), livetest.LikeMksquashfs(codec.Zstd, 128<<10)).Compact(livetest.KeepOne()).Plan
+	few := livetest.Craft(t, base(), livetest.Overlaid(gone(10, 12), livetest.Etc("rootfs.ver")),
+		livetest.LikeMksquashfs(codec.Zstd, 128<<10)).Compact(livetest.KeepOne()).Plan
 	if few.Repacked != 0 || few.Dead == 0 || few.Compress > versionSize {
-		t.Errorf("two of 400 files gone: %d fragment blocks repacked, %d dead bytes kept, %d bytes to compress", few.Repacked, few.Dead, few.Compress)
+		t.Errorf("two of 400 files gone: %d fragment blocks repacked, %d dead bytes kept, %d bytes to compress", few.Repacked, few.Dead,
+			few.Compress)
 	}
-	l := livetest.Craft(t, base(), livetest.Overlaid(gone(10, 390), livetest.Etc("rootfs.ver")), livetest.LikeMksquashfs(codec.Zstd, 128<<10))
+	l := livetest.Craft(t, base(), livetest.Overlaid(gone(10, 390), livetest.Etc("rootfs.ver")),
+		livetest.LikeMksquashfs(codec.Zstd, 128<<10))
 	many := l.Compact(livetest.KeepOne()).Plan
 	if many.Repacked == 0 || many.Dead > many.Copy/200 {
 		t.Errorf("380 of 400 files gone: %d fragment blocks repacked, %d dead bytes kept of %d copied", many.Repacked, many.Dead, many.Copy)
@@ -132,7 +146,8 @@ func TestDeadFragments(t *testing.T) {
 	if many.Compress > 20*2000+versionSize {
 		t.Errorf("380 of 400 files gone: %d bytes to compress, more than all that is left", many.Compress)
 	}
-	livetest.SameTree(t, "merged", "compacted", livetest.Without(t, openOld(t, l), livetest.Stamps...), livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
+	livetest.SameTree(t, "merged", "compacted", livetest.Without(t, openOld(t, l), livetest.Stamps...),
+		livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
 }
 
 // busy is a live directory in which much has changed, the same each time.
@@ -141,10 +156,14 @@ func busy(t testing.TB, o squash.WriteOptions) *livetest.Live {
 	changed := bytes.Clone(big)
 	copy(changed[400_000:], "other bytes")
 	small := livetest.ManyFiles(150)
-	return livetest.Craft(t, livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.Dir("usr", livetest.File("big", big), livetest.File("noise", livetest.Noise(2, 300_000))), livetest.Dir("small", small...)),
-		livetest.Overlaid(livetest.Etc("rootfs.ver"), livetest.Dir("usr", livetest.File("big", changed), executable(livetest.File("noise", livetest.Noise(2, 300_000)))),
-			livetest.Dir("small", livetest.Whiteout("small007"), livetest.Whiteout("small008"), executable(small[20]), livetest.File("small030", livetest.Text(1, 500))),
-			livetest.Dir("opt", livetest.File("new", livetest.Text(8, 700_000)), livetest.File("copy", livetest.Text(1, 500)), livetest.File("again", livetest.Text(1029, 2000)))), o)
+	return livetest.Craft(t, livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.Dir("usr", livetest.File("big", big),
+		livetest.File("noise", livetest.Noise(2, 300_000))), livetest.Dir("small", small...)),
+		livetest.Overlaid(livetest.Etc("rootfs.ver"), livetest.Dir("usr", livetest.File("big", changed),
+			executable(livetest.File("noise", livetest.Noise(2, 300_000)))),
+			livetest.Dir("small", livetest.Whiteout("small007"), livetest.Whiteout("small008"), executable(small[20]),
+				livetest.File("small030", livetest.Text(1, 500))),
+			livetest.Dir("opt", livetest.File("new", livetest.Text(8, 700_000)), livetest.File("copy", livetest.Text(1, 500)),
+				livetest.File("again", livetest.Text(1029, 2000)))), o)
 }
 
 // compactTo writes the new base to a file of its own.

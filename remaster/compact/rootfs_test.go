@@ -21,7 +21,9 @@ func TestAufs(t *testing.T) {
 	}
 	base := func() *tree.Node {
 		return livetest.Dir("", livetest.Etc("linuxfs.ver", livetest.File("passwd", []byte("root\n")), livetest.File("gone", []byte("x"))),
-			livetest.Dir("opt", livetest.Dir("again", livetest.File("old", livetest.Text(1, 5000)), livetest.Dir("deep", livetest.File("f", nil))), livetest.Dir("kept", livetest.File("a", livetest.Text(2, 3000)), livetest.File("b", []byte("b")))),
+			livetest.Dir("opt", livetest.Dir("again", livetest.File("old", livetest.Text(1, 5000)),
+				livetest.Dir("deep", livetest.File("f", nil))), livetest.Dir("kept", livetest.File("a", livetest.Text(2, 3000)),
+				livetest.File("b", []byte("b")))),
 			livetest.Dir("usr", livetest.File("tool", livetest.Text(3, 200_000)), livetest.File("typed", []byte("a file"))))
 	}
 	root := livetest.Dir("",
@@ -33,9 +35,12 @@ func TestAufs(t *testing.T) {
 		livetest.Dir("usr", livetest.With(livetest.File("tool", livetest.Text(3, 200_000)), func(n *tree.Node) { n.Perm = 0o755 }),
 			livetest.Dir("typed", livetest.File("inside", nil))))
 	want := livetest.Dir("",
-		livetest.Dir("etc", livetest.File("new", []byte("new\n")), livetest.File("passwd", []byte("root\n")), livetest.Dir("live", livetest.Dir("version"))),
-		livetest.Dir("opt", livetest.Dir("again", livetest.File("fresh", []byte("fresh\n"))), livetest.Dir("kept", livetest.File("b", []byte("b")))),
-		livetest.Dir("usr", livetest.With(livetest.File("tool", livetest.Text(3, 200_000)), func(n *tree.Node) { n.Perm = 0o755 }), livetest.Dir("typed", livetest.File("inside", nil))))
+		livetest.Dir("etc", livetest.File("new", []byte("new\n")), livetest.File("passwd", []byte("root\n")),
+			livetest.Dir("live", livetest.Dir("version"))),
+		livetest.Dir("opt", livetest.Dir("again", livetest.File("fresh", []byte("fresh\n"))),
+			livetest.Dir("kept", livetest.File("b", []byte("b")))),
+		livetest.Dir("usr", livetest.With(livetest.File("tool", livetest.Text(3, 200_000)), func(n *tree.Node) { n.Perm = 0o755 }),
+			livetest.Dir("typed", livetest.File("inside", nil))))
 
 	l := livetest.Craft(t, base(), root, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 	s := l.Status()
@@ -55,14 +60,16 @@ func TestAufs(t *testing.T) {
 	if s.Overlay.Form != "aufs" || s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != live.VIDMatch {
 		t.Errorf("afterwards: form %s, %+v, version ids: %s", s.Overlay.Form, s.Overlay.Changes, s.Overlay.VIDState)
 	}
-	livetest.SameTree(t, "new base", "new base and new rootfs", livetest.Without(t, got, livetest.Stamps...), livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), livetest.Stamps...))
+	livetest.SameTree(t, "new base", "new base and new rootfs", livetest.Without(t, got, livetest.Stamps...),
+		livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), livetest.Stamps...))
 }
 
 // TestNoRootfs: without an overlay there is nothing to fold, but the base can
 // be rebuilt.
 func TestNoRootfs(t *testing.T) {
 	t.Parallel()
-	l := livetest.Craft(t, livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.Dir("usr", livetest.File("f", livetest.Text(1, 300_000)))), nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	l := livetest.Craft(t, livetest.Dir("", livetest.Etc("linuxfs.ver"),
+		livetest.Dir("usr", livetest.File("f", livetest.Text(1, 300_000)))), nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 	if res := l.Compact(livetest.KeepOne()); !res.Plan.NothingToDo || res.Plan.Nothing != "there is no overlay" || l.Names() != "linuxfs" {
 		t.Errorf("of nothing to fold in: %+v; the directory holds %s", res.Plan, l.Names())
 	}
@@ -73,14 +80,16 @@ func TestNoRootfs(t *testing.T) {
 	if got := l.Names(); got != "linuxfs linuxfs.info linuxfs.md5 linuxfs.old" {
 		t.Errorf("the directory holds %s", got)
 	}
-	livetest.SameTree(t, "old", "new", livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs.old"), ""), livetest.Stamps...), livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
+	livetest.SameTree(t, "old", "new", livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs.old"), ""), livetest.Stamps...),
+		livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
 }
 
 // TestNeverBooted: a rootfs that nothing has written to yet.
 func TestNeverBooted(t *testing.T) {
 	t.Parallel()
 	base := livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.Dir("usr", livetest.File("f", livetest.Text(1, 300_000))))
-	for name, root := range map[string]*tree.Node{"bare": livetest.Dir(""), "upper and work": livetest.Overlaid(), "stamped": livetest.Overlaid(livetest.Etc("rootfs.ver"))} {
+	for name, root := range map[string]*tree.Node{"bare": livetest.Dir(""), "upper and work": livetest.Overlaid(),
+		"stamped": livetest.Overlaid(livetest.Etc("rootfs.ver"))} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := livetest.Craft(t, base, root, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
@@ -94,11 +103,13 @@ func TestNeverBooted(t *testing.T) {
 			o := livetest.KeepOne()
 			o.BlockSize = 64 << 10
 			l.Compact(o)
-			livetest.SameTree(t, "old", "new", livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs.old"), ""), livetest.Stamps...), livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
+			livetest.SameTree(t, "old", "new", livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs.old"), ""), livetest.Stamps...),
+				livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
 			if s := l.Status(); s.Overlay.Changes.Sum() != 0 || s.Overlay.VIDState != live.VIDMatch {
 				t.Errorf("afterwards: %+v, version ids: %s", s.Overlay.Changes, s.Overlay.VIDState)
 			}
-			livetest.SameTree(t, "new base", "new base and new rootfs", livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), livetest.Stamps[1]))
+			livetest.SameTree(t, "new base", "new base and new rootfs", livetest.OpenTree(t, l.Path("linuxfs"), ""),
+				livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), livetest.Stamps[1]))
 		})
 	}
 }
@@ -121,7 +132,8 @@ func TestWayToStamp(t *testing.T) {
 	l.Compact(o)
 	want := livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs.old"), ""), livetest.Stamps...)
 	livetest.SameTree(t, "old base", "new base", want, livetest.Without(t, livetest.OpenTree(t, l.Path("linuxfs"), ""), livetest.Stamps...))
-	livetest.SameTree(t, "old base", "new base and new rootfs", want, livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), livetest.Stamps...))
+	livetest.SameTree(t, "old base", "new base and new rootfs", want, livetest.Without(t, livetest.OpenTree(t, l.Dir, ""),
+		livetest.Stamps...))
 	if s := l.Status(); s.Overlay.Changes.Sum() != 0 {
 		t.Errorf("the new rootfs changes something: %+v", s.Overlay.Changes)
 	}

@@ -34,7 +34,8 @@ func roundTrip(t *testing.T, d *livetest.Debian) {
 // a session of changes lies over them (livekitlib: sortmod, init_union).
 func TestSlax(t *testing.T) {
 	livetest.NeedKernel(t)
-	d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "slax/changes/2", Names: [2]string{"changes", "workdir"}, Unions: []string{"/ ."},
+	d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "slax/changes/2",
+		Names: [2]string{"changes", "workdir"}, Unions: []string{"/ ."},
 		Images: []string{"slax/10-apps.sb", "slax/modules/9-more.sb", "slax/modules/02-early.sb", "slax/01-core.sb"}}
 	for i, name := range d.Images {
 		livetest.Squashed(t, d.Path(name), func(dir string) {
@@ -74,7 +75,8 @@ func TestSlaxDynamic(t *testing.T) {
 // but these not below a union of the root.
 func TestModules(t *testing.T) {
 	livetest.NeedKernel(t)
-	d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "persistence", Names: [2]string{"rw", "work"}, Unions: []string{"/ ."},
+	d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "persistence", Names: [2]string{"rw", "work"},
+		Unions: []string{"/ ."},
 		Images: []string{"live/10-extra.ext4", "live/filesystem.squashfs", "live/zz-top.squashfs"}}
 	fill := func(name string) func(dir string) {
 		return func(dir string) {
@@ -170,7 +172,8 @@ func TestAufsPersistence(t *testing.T) {
 			livetest.Write(t, p+"/opt/new", []byte("new"), 0o644)
 			systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, d.Path(c.over), "24M")
 			merged := livetest.OpenTree(t, d.Dir, "merged")
-			for path, want := range map[string]bool{"etc/gone": false, "etc/kept": true, "opt/old": false, "opt/new": true, "persistence.conf": false, ".wh..wh.aufs": false, "lost+found": false} {
+			for path, want := range map[string]bool{"etc/gone": false, "etc/kept": true, "opt/old": false, "opt/new": true,
+				"persistence.conf": false, ".wh..wh.aufs": false, "lost+found": false} {
 				if n, err := merged.Lookup(path); err != nil || (n != nil) != want {
 					t.Errorf("%s: %v, %v, want %v", path, n, err, want)
 				}

@@ -41,7 +41,8 @@ func stepped(t testing.TB, before, after string, steps []string) string {
 func TestLiveBootSteps(t *testing.T) {
 	livetest.NeedKernel(t)
 	t.Parallel()
-	d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "persistence", Names: [2]string{"rw", "work"}, Unions: []string{"/ ."},
+	d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "persistence", Names: [2]string{"rw", "work"},
+		Unions: []string{"/ ."},
 		Images: []string{"live/10-addon.squashfs", "live/20-more.squashfs", "live/filesystem.squashfs"}}
 	for i, name := range d.Images {
 		livetest.Squashed(t, d.Path(name), func(dir string) {
@@ -173,7 +174,8 @@ func TestOutputPlaces(t *testing.T) {
 	t.Parallel()
 	l := livetest.Small(t)
 	l.Refused(compact.Options{Output: systest.TempDir(t), Force: true}, "is a directory")
-	if _, err := l.Plan(compact.Options{Output: systest.TempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) || refusal.Hint(err) == "" {
+	if _, err := l.Plan(compact.Options{Output: systest.TempDir(t) + "/no/such"}); !errors.Is(err, os.ErrNotExist) ||
+		refusal.Hint(err) == "" {
 		t.Errorf("%v", err)
 	}
 }

@@ -23,7 +23,8 @@ func truth(t *testing.T, l *livetest.Live, o compact.Options) *compact.Result {
 	merged, unmount := systest.Mount(t, "squashfs", "loop,ro", l.Path("linuxfs"))
 	defer unmount()
 	livetest.SameTree(t, "kernel's overlay", "kernel's view of the new base",
-		livetest.Without(t, livetest.OpenDir(t, before), livetest.Stamps...), livetest.Without(t, livetest.OpenDir(t, merged), livetest.Stamps...))
+		livetest.Without(t, livetest.OpenDir(t, before), livetest.Stamps...), livetest.Without(t, livetest.OpenDir(t, merged),
+			livetest.Stamps...))
 	for _, name := range livetest.Stamps[1:] {
 		if _, err := os.Lstat(merged + "/" + name); err == nil {
 			t.Errorf("the new base holds %s", name)
@@ -54,7 +55,8 @@ func afterwards(t *testing.T, l *livetest.Live, merged string) {
 		if base, err := os.ReadFile(merged + "/etc/live/version/linuxfs.ver"); err != nil || string(base) != string(stamp) {
 			t.Errorf("rootfs.ver is\n%s\nlinuxfs.ver is\n%s\n%v", stamp, base, err)
 		}
-		livetest.SameTree(t, "new base", "new base and new rootfs", livetest.OpenDir(t, merged), livetest.Without(t, livetest.OpenDir(t, mnt), livetest.Stamps[1]))
+		livetest.SameTree(t, "new base", "new base and new rootfs", livetest.OpenDir(t, merged),
+			livetest.Without(t, livetest.OpenDir(t, mnt), livetest.Stamps[1]))
 		systest.Must(t, os.RemoveAll(mnt+"/etc/written"))
 		livetest.Write(t, mnt+"/etc/written", []byte("still writable\n"), 0o644)
 		os.RemoveAll(mnt + "/usr/share/big.db") // where it is still there
@@ -80,7 +82,8 @@ func TestTruth(t *testing.T) {
 		{name: "index", options: "index=on", mkfs: ext2, base: []string{"-comp", "lz4", "-b", "256K", "-always-use-fragments"}},
 		{name: "all, power cut", options: "index=on,redirect_dir=on,metacopy=on", mkfs: ext4, dirty: true,
 			base: []string{"-comp", "xz", "-b", "1M", "-Xbcj", "x86"}},
-		{name: "nothing compressed", mkfs: []string{"-t", "ext4", "-I", "128", "-O", "^extents,^metadata_csum,^64bit"}, base: []string{"-noI", "-noD", "-noF", "-noX", "-b", "4K"}},
+		{name: "nothing compressed", mkfs: []string{"-t", "ext4", "-I", "128", "-O", "^extents,^metadata_csum,^64bit"},
+			base: []string{"-noI", "-noD", "-noF", "-noX", "-b", "4K"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -114,7 +117,8 @@ func TestTruthOwnBase(t *testing.T) {
 	livetest.SystemImage(t)
 	base := livetest.Shared(t, "own.sqfs", func(path string) {
 		livetest.WriteSquash(t, path, livetest.OpenDir(t, livetest.SystemDir(t)), squash.WriteOptions{
-			Codec: codec.DefaultOptions(codec.Gzip, 128<<10), BlockSize: 128 << 10, Flags: squash.FlagDuplicates | squash.FlagExportable, MkfsTime: 1_700_000_000})
+			Codec: codec.DefaultOptions(codec.Gzip, 128<<10), BlockSize: 128 << 10, Flags: squash.FlagDuplicates | squash.FlagExportable,
+			MkfsTime: 1_700_000_000})
 	})
 	l := livetest.NewLive(t, base)
 	l.Boot(false, func(mnt string) { livetest.Use(t, mnt) })

@@ -40,7 +40,9 @@ func (d *doctor) aboutBase(context.Context) error {
 		if old, ok := infoOf(l, c.Name+".old"); ok && near(old, is) {
 			do = fmt.Sprintf("mv %s %s puts it right", filepath.Join(l.Dir, c.Name+".old"), filepath.Join(l.Dir, c.Name))
 		}
-		d.tell("base-info", Likely, do, "%s says that %s unpacks to %d KiB, and it is %d KiB: it tells of another, as after the boot option rollback, which leaves it", c.Name, l.Base.Name(), says, is)
+		d.tell("base-info", Likely, do,
+			"%s says that %s unpacks to %d KiB, and it is %d KiB: it tells of another, as after the boot option rollback, which leaves it",
+			c.Name, l.Base.Name(), says, is)
 	}
 	return nil
 }

@@ -13,10 +13,13 @@ func (d *doctor) system(ctx context.Context) error {
 		return err
 	}
 	for _, s := range lost {
-		d.tell("cannot-boot", Certain, "see what was deleted (relive diff), bring it back, or empty the overlay (relive reset); do not compact before", "what base and overlay show does not boot, or not to a shell: %s", s)
+		d.tell("cannot-boot", Certain,
+			"see what was deleted (relive diff), bring it back, or empty the overlay (relive reset); do not compact before",
+			"what base and overlay show does not boot, or not to a shell: %s", s)
 	}
 	for _, s := range ails {
-		d.tell("may-not-boot", Likely, "see whether the base is whole (relive verify) and which kernels the medium has", "the system may not boot, or not to a shell: %s", s)
+		d.tell("may-not-boot", Likely, "see whether the base is whole (relive verify) and which kernels the medium has",
+			"the system may not boot, or not to a shell: %s", s)
 	}
 	if !judged {
 		d.notes = append(d.notes, "the base has no init (/sbin/init, /lib/systemd/systemd, /init), so that nothing tells whether it boots")

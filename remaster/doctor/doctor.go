@@ -106,7 +106,8 @@ func Diagnose(ctx context.Context, e *job.Env, l *live.Live) (*Diagnosis, error)
 	for _, step := range []struct {
 		name string
 		look func(context.Context) error
-	}{{"looking at the directory", d.directory}, {"looking at the images", d.images}, {"looking at what tells of the base", d.aboutBase}, {"looking at the layers", d.layers}, {"looking at packages", d.packages}, {"looking at what boots", d.system}} {
+	}{{"looking at the directory", d.directory}, {"looking at the images", d.images}, {"looking at what tells of the base", d.aboutBase},
+		{"looking at the layers", d.layers}, {"looking at packages", d.packages}, {"looking at what boots", d.system}} {
 		e.Phase(step.name, 0)
 		err := step.look(ctx)
 		if ctx.Err() == nil && tree.IsDamage(err) {
@@ -150,8 +151,10 @@ func (d *doctor) directory(ctx context.Context) error {
 	}
 	if !vids.State.Used() && vids.State != live.VIDNoOverlay {
 		root := l.Files.Overlay[0]
-		d.tell("version-ids", Certain, fmt.Sprintf("if %s belongs to another linuxfs, bring that back (relive rollback), carry it over (relive sets rebase) or reset it; if it belongs to this one, it lost its stamp", root),
-			"the version ids of linuxfs (%s) and %s (%s) do not match: boots ignore %s", live.OrNone(vids.Base), root, live.OrNone(vids.Overlay), root)
+		d.tell("version-ids", Certain, fmt.Sprintf("if %s belongs to another linuxfs, bring that back (relive rollback), carry it over "+
+			"(relive sets rebase) or reset it; if it belongs to this one, it lost its stamp", root),
+			"the version ids of linuxfs (%s) and %s (%s) do not match: boots ignore %s", live.OrNone(vids.Base), root,
+			live.OrNone(vids.Overlay), root)
 	}
 	if !l.OnHost() {
 		return nil
@@ -184,8 +187,10 @@ func (d *doctor) directory(ctx context.Context) error {
 	}
 	if len(staged) > 0 {
 		what, do := "%s: staged, and the next boot takes it up", "boot once, or remove it"
-		if slices.Contains(staged, live.AntixBase+".new") && (slices.Contains(old, live.AntixBase+".old") || slices.Contains(bad, live.AntixBase+".bad")) {
-			what, do = "%s: staged, but boots refuse it while linuxfs.old or linuxfs.bad is there", "move these away and boot once, or remove the .new files"
+		if slices.Contains(staged, live.AntixBase+".new") && (slices.Contains(old, live.AntixBase+".old") ||
+			slices.Contains(bad, live.AntixBase+".bad")) {
+			what, do = "%s: staged, but boots refuse it while linuxfs.old or linuxfs.bad is there",
+				"move these away and boot once, or remove the .new files"
 		}
 		d.tell("staged", Certain, do, what, strings.Join(staged, ", "))
 	}
@@ -193,7 +198,8 @@ func (d *doctor) directory(ctx context.Context) error {
 		return err
 	}
 	if len(bad) > 0 {
-		d.tell("set-aside", Certain, "remove them when the present state is sound", "%s: set aside by a rollback, and in the way of the next update", strings.Join(bad, ", "))
+		d.tell("set-aside", Certain, "remove them when the present state is sound",
+			"%s: set aside by a rollback, and in the way of the next update", strings.Join(bad, ", "))
 	}
 	if len(old) > 0 {
 		d.notes = append(d.notes, "former states are kept: "+strings.Join(old, ", "))
@@ -225,7 +231,9 @@ func (d *doctor) hidden(ctx context.Context, bad []string) (rest []string, err e
 			case back == "":
 				continue
 			case a.Only:
-				d.tell("set-hidden", Certain, back, "the set %s has no rootfs, and %s is its own: it was written over %s, and the init or a roll-back has set it aside", name, a.Name, a.Base)
+				d.tell("set-hidden", Certain, back,
+					"the set %s has no rootfs, and %s is its own: it was written over %s, and the init or a roll-back has set it aside",
+					name, a.Name, a.Base)
 			case slices.Contains(rest, a.Name):
 				d.notes = append(d.notes, fmt.Sprintf("%s was written over %s and goes with it", a.Name, a.Base))
 			}
@@ -240,7 +248,8 @@ func (d *doctor) images(context.Context) error {
 	l := d.l
 	const fatMax = 4<<30 - 1
 	if l.Base.Size > fatMax {
-		d.tell("beyond-fat", Possible, "keep it on ext4, or compact with a stronger codec", "%s has %s, more than a FAT stick can hold in one file", l.Base.Name(), bytesize.Format(l.Base.Size))
+		d.tell("beyond-fat", Possible, "keep it on ext4, or compact with a stronger codec",
+			"%s has %s, more than a FAT stick can hold in one file", l.Base.Name(), bytesize.Format(l.Base.Size))
 	}
 	if l.HomeProblem != nil {
 		d.tell("home-unreadable", Certain, cmp.Or(refusal.Hint(l.HomeProblem), "look at a copy of it"), "%v", l.HomeProblem)
@@ -275,19 +284,24 @@ func (d *doctor) image(img *live.Image, label string) error {
 	}
 	switch {
 	case info.NeedsRecovery:
-		d.tell(kind+"-journal", Certain, "the next boot replays it; until then nothing is lost", "%s was not unmounted: its journal is pending", name)
+		d.tell(kind+"-journal", Certain, "the next boot replays it; until then nothing is lost",
+			"%s was not unmounted: its journal is pending", name)
 	case !info.Clean && !info.HasErrors:
-		d.tell(kind+"-unclean", Certain, "make a copy, then e2fsck -f "+img.Path, "%s was not unmounted cleanly and has no journal; what was written last may be incomplete", name)
+		d.tell(kind+"-unclean", Certain, "make a copy, then e2fsck -f "+img.Path,
+			"%s was not unmounted cleanly and has no journal; what was written last may be incomplete", name)
 	}
 	if label != "" && info.Label != label {
-		d.tell(kind+"-label", Possible, "e2label "+img.Path+" "+label, "%s has the label %q, and antiX's tools give it %q", name, info.Label, label)
+		d.tell(kind+"-label", Possible, "e2label "+img.Path+" "+label, "%s has the label %q, and antiX's tools give it %q", name,
+			info.Label, label)
 	}
 	// Of a little image a few per cent are too few for the next package.
 	if free := info.FreeBlocks * info.BlockSize; free < img.Size/20 || free < 4<<20 {
-		d.tell(kind+"-full", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger", "%s is nearly full: %s of %s are free", name, bytesize.Format(free), bytesize.Format(img.Size))
+		d.tell(kind+"-full", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger",
+			"%s is nearly full: %s of %s are free", name, bytesize.Format(free), bytesize.Format(img.Size))
 	}
 	if info.FreeInodes < info.Inodes/50 {
-		d.tell(kind+"-inodes", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger", "%s is nearly out of inodes: %d of %d are free", name, info.FreeInodes, info.Inodes)
+		d.tell(kind+"-inodes", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger",
+			"%s is nearly out of inodes: %d of %d are free", name, info.FreeInodes, info.Inodes)
 	}
 	return nil
 }
@@ -331,7 +345,8 @@ func (d *doctor) work() error {
 	return nil
 }
 
-var workLeft = ailment{"work-left", Certain, "%d files are left in the overlay's work directory: a copy or removal was cut off", "nothing: the next mount removes them"}
+var workLeft = ailment{"work-left", Certain, "%d files are left in the overlay's work directory: a copy or removal was cut off",
+	"nothing: the next mount removes them"}
 
 // unionReports counts what the overlay's layers hold.
 func (d *doctor) unionReports(fn func(*overlay.Report)) error {

@@ -71,12 +71,14 @@ func packaged(t testing.TB) *livetest.Dynamic {
 	d := systest.TempDir(t)
 	systest.Must(t, os.Chmod(d, 0o755))
 	livetest.SmallSystem(t, d)
-	for _, f := range []string{"usr/lib/one/a", "usr/lib/one/b", "usr/lib/two/old", "usr/lib/two/stays", "usr/share/three", "etc/one.conf", "usr/lib/one/taken"} {
+	for _, f := range []string{"usr/lib/one/a", "usr/lib/one/b", "usr/lib/two/old", "usr/lib/two/stays", "usr/share/three", "etc/one.conf",
+		"usr/lib/one/taken"} {
 		livetest.Write(t, d+"/"+f, []byte(f), 0o644)
 	}
 	systest.Must(t, os.Symlink("usr/lib", d+"/lib"))
 	livetest.Write(t, d+"/var/lib/dpkg/status", []byte(debStatus), 0o644)
-	livetest.Write(t, d+"/var/lib/dpkg/info/one.list", []byte("/.\n/lib\n/lib/one\n/lib/one/a\n/lib/one/b\n/lib/one/taken\n/etc/one.conf\n"), 0o644)
+	livetest.Write(t, d+"/var/lib/dpkg/info/one.list",
+		[]byte("/.\n/lib\n/lib/one\n/lib/one/a\n/lib/one/b\n/lib/one/taken\n/etc/one.conf\n"), 0o644)
 	livetest.Write(t, d+"/var/lib/dpkg/info/two:amd64.list", []byte("/.\n/usr/lib/two\n/usr/lib/two/old\n/usr/lib/two/stays\n"), 0o644)
 	livetest.Write(t, d+"/var/lib/dpkg/info/three.list", []byte("/.\n/usr/share/three\n"), 0o644)
 	livetest.Write(t, d+"/usr/bin/ping", livetest.Noise(5, 30_000), 0o755)
@@ -157,7 +159,8 @@ func TestDoctorLayer(t *testing.T) {
 			systest.Run(t, "setfattr", "-x", "trusted.overlay.origin", r+"/var/lib")
 		}),
 		"base-replaced": in(true, func(r string) {
-			hex := strings.TrimSpace(systest.Run(t, "sh", "-c", "getfattr --absolute-names -e hex -n trusted.overlay.origin '"+r+"/usr/lib' | sed -n 's/^trusted.overlay.origin=//p'"))
+			hex := strings.TrimSpace(systest.Run(t, "sh", "-c", "getfattr --absolute-names -e hex -n trusted.overlay.origin '"+r+
+				"/usr/lib' | sed -n 's/^trusted.overlay.origin=//p'"))
 			systest.Run(t, "setfattr", "-n", "trusted.overlay.origin", "-v", hex, r+"/usr/bin")
 		}),
 		"times-cut": in(true, func(r string) {
@@ -238,7 +241,9 @@ func fill(t testing.TB, dir string) {
 func TestDoctorACL(t *testing.T) {
 	t.Parallel()
 	dir := systest.TempDir(t)
-	acl := tree.Xattrs{{Name: "system.posix_acl_access", Value: "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x02\x00\x06\x00\xd2\x04\x00\x00\x04\x00\x05\x00\xff\xff\xff\xff\x10\x00\x07\x00\xff\xff\xff\xff\x20\x00\x05\x00\xff\xff\xff\xff"}}
+	acl := tree.Xattrs{{Name: "system.posix_acl_access",
+		Value: "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x02\x00\x06\x00\xd2\x04\x00\x00\x04\x00\x05\x00\xff\xff\xff\xff\x10\x00" +
+			"\x07\x00\xff\xff\xff\xff\x20\x00\x05\x00\xff\xff\xff\xff"}}
 	file := func(x tree.Xattrs) *tree.Node {
 		n := tree.NewFile("shared", 0o775, []byte("shared"))
 		n.Xattrs = x
@@ -256,7 +261,9 @@ func TestDoctorACL(t *testing.T) {
 		tree.NewFile("linuxfs.ver", 0o644, []byte(livetest.VersionText)))), file(acl)), tree.NewDir("usr", 0o755)))
 	systest.Run(t, "mksquashfs", wrapped, dir+"/linuxfs", "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
 	for _, x := range []tree.Xattrs{acl, nil} {
-		etc := tree.NewDir("etc", 0o755, tree.NewDir("live", 0o755, tree.NewDir("version", 0o755, tree.NewFile("rootfs.ver", 0o644, []byte(livetest.VersionText)))), file(x))
+		etc := tree.NewDir("etc", 0o755,
+			tree.NewDir("live", 0o755, tree.NewDir("version", 0o755, tree.NewFile("rootfs.ver", 0o644, []byte(livetest.VersionText)))),
+			file(x))
 		etc.Xattrs = tree.Xattrs{{Name: "trusted.overlay.origin"}}
 		image(dir+"/rootfs", 32<<20, tree.NewDir("", 0o755, tree.NewDir("upper", 0o755, etc), tree.NewDir("work", 0o755)))
 		d := diagnose(t, dir)

@@ -12,11 +12,13 @@ import (
 
 // What a copy without attributes, links or times leaves in a layer.
 var (
-	capabilityLost = ailment{"capability-lost", Likely, "%d files have capabilities in the base, and the same files in the overlay have none",
+	capabilityLost = ailment{"capability-lost", Likely,
+		"%d files have capabilities in the base, and the same files in the overlay have none",
 		"give them back with setcap, or reinstall the packages; relive diff shows the files"}
 	aclLost = ailment{"acl-lost", Likely, "%d files have ACLs in the base, and in the overlay none",
 		"give them back with setfacl"}
-	setuidLost = ailment{"setuid-lost", Possible, "%d programs are setuid or setgid in the base, and the same programs in the overlay are not",
+	setuidLost = ailment{"setuid-lost", Possible,
+		"%d programs are setuid or setgid in the base, and the same programs in the overlay are not",
 		"if it was not done on purpose, chmod them as in the base, or reinstall the packages"}
 	linksSplit = ailment{"links-split", Possible, "%d names are links of one file in the base, and separate equal files in the overlay",
 		"nothing is lost but space: link them again, or reinstall the packages"}
@@ -35,12 +37,15 @@ func (d *doctor) layers(ctx context.Context) error {
 	}
 	err := d.unionReports(func(r *overlay.Report) {
 		if n := r.MaybeLostOpaque; n > 0 {
-			d.tell("marks-lost", Likely, "look whether deleted files show again (relive diff lists what the overlay changes); save with relive save, not with rsync",
-				"%d directories of the overlay lie over some of the base without the mark that the kernel leaves: the overlay was likely copied without its attributes, and what was deleted before may show again", n)
+			d.tell("marks-lost", Likely, "look whether deleted files show again (relive diff lists what the overlay changes); save with "+
+				"relive save, not with rsync",
+				"%d directories of the overlay lie over some of the base without the mark that the kernel leaves: the overlay was likely "+
+					"copied without its attributes, and what was deleted before may show again", n)
 		}
 		if n := r.OriginMismatches; n > 0 {
 			d.tell("base-replaced", Likely, "bring the base back that the overlay was written over, or reset the overlay",
-				"%d files of the overlay were made over other ones than the base has in their place: the base was likely replaced below it", n)
+				"%d files of the overlay were made over other ones than the base has in their place: the base was likely replaced below it",
+				n)
 		}
 		if n := r.DeadWhiteouts; n > 0 {
 			d.tell("dead-whiteouts", Possible, "nothing: they take little room, and relive compact drops them",
@@ -229,7 +234,8 @@ func (w *layerWalk) end() error {
 	}
 	// That one has is chance, one in ten million; a few a script may have touched.
 	if w.whole == w.dirs && w.dirs >= timesTell {
-		w.d.tell("times-cut", Possible, "nothing is lost but the fractions; the overlay was likely copied by a tool or over a file system that drops them",
+		w.d.tell("times-cut", Possible,
+			"nothing is lost but the fractions; the overlay was likely copied by a tool or over a file system that drops them",
 			"all %d directories that were changed have times of whole seconds", w.dirs)
 	}
 	return nil

@@ -20,9 +20,11 @@ import (
 // What the databases of rpm and pacman tell of files in the overlay that the base
 // has not, or has in another version.
 var (
-	packageCapability = ailment{"package-capability-lost", Likely, "%d files of the overlay are as their packages brought them, but for the capabilities, which are gone",
+	packageCapability = ailment{"package-capability-lost", Likely,
+		"%d files of the overlay are as their packages brought them, but for the capabilities, which are gone",
 		"reinstall the packages, or rpm --setcaps PACKAGE"}
-	packageSetuid = ailment{"package-setuid-lost", Possible, "%d programs of the overlay are as their packages brought them, but for the setuid or setgid bit, which is gone",
+	packageSetuid = ailment{"package-setuid-lost", Possible,
+		"%d programs of the overlay are as their packages brought them, but for the setuid or setgid bit, which is gone",
 		"if it was not done on purpose, reinstall the packages; with rpm, rpm --setperms PACKAGE"}
 )
 
@@ -92,7 +94,8 @@ func (m *managed) walk(ctx context.Context, root *tree.Node, where string, fn fu
 	list, err := packages.Walk(ctx, root, m.manager, fn)
 	switch {
 	case errors.Is(err, tree.ErrCorrupt):
-		m.d.tell("package-database", Certain, "rebuild it on the running system (rpm --rebuilddb), or bring it back from a former state; of its packages nothing is told here",
+		m.d.tell("package-database", Certain, "rebuild it on the running system (rpm --rebuilddb), or bring it back from a former state; "+
+			"of its packages nothing is told here",
 			"the database of %s%s is damaged: %v", m.manager, where, err)
 		return false, nil
 	case errors.Is(err, tree.ErrUnsupported):

@@ -15,7 +15,8 @@ import (
 // the manager wrote it (testdata/packages).
 var databases = map[string]func(t testing.TB, root, state string){
 	"rpm": func(t testing.TB, root, state string) {
-		livetest.Write(t, root+"/usr/lib/sysimage/rpm/rpmdb.sqlite", systest.Unpack(t, "../../testdata/packages/rpm-"+state+".sqlite.zst"), 0o644)
+		livetest.Write(t, root+"/usr/lib/sysimage/rpm/rpmdb.sqlite", systest.Unpack(t, "../../testdata/packages/rpm-"+state+".sqlite.zst"),
+			0o644)
 	},
 	"pacman": func(t testing.TB, root, state string) {
 		for _, name := range []string{"one-1-1", "two-1-1", "ping-1-1"} { // as pacman does it, one by one
@@ -73,7 +74,8 @@ func TestDoctorManaged(t *testing.T) {
 		t.Run(manager, func(t *testing.T) {
 			t.Parallel()
 			y := managedSystem(t, database)
-			want := map[string]string{"removed-package-shows": "/usr/lib/one/a /usr/lib/one/b", "upgraded-package-shows": "/usr/lib/two/old", "package-capability-lost": "/usr/bin/ping"}
+			want := map[string]string{"removed-package-shows": "/usr/lib/one/a /usr/lib/one/b",
+				"upgraded-package-shows": "/usr/lib/two/old", "package-capability-lost": "/usr/bin/ping"}
 			if manager == "pacman" {
 				// Its database knows of no capabilities and no ghosts.
 				delete(want, "package-capability-lost")

@@ -15,9 +15,11 @@ import (
 
 // Files of packages that show again after a directory lost its mark.
 var (
-	removedShow = ailment{"removed-package-shows", Likely, "%d files of the base belong to packages that are removed, and show all the same",
+	removedShow = ailment{"removed-package-shows", Likely,
+		"%d files of the base belong to packages that are removed, and show all the same",
 		"remove the files, or install and remove the packages again; the overlay lost marks of deleted files"}
-	upgradedShow = ailment{"upgraded-package-shows", Likely, "%d files of the base belong to packages that were upgraded to versions without them, and show all the same",
+	upgradedShow = ailment{"upgraded-package-shows", Likely,
+		"%d files of the base belong to packages that were upgraded to versions without them, and show all the same",
 		"remove the files, or reinstall the packages; the overlay lost marks of deleted files"}
 )
 
@@ -75,7 +77,8 @@ func dpkgPackages(root *tree.Node) (map[string]*debPackage, error) {
 				p.version = value
 			case "Status":
 				f := strings.Fields(value)
-				p.installed = len(f) == 3 && (f[2] == "installed" || f[2] == "unpacked" || strings.HasPrefix(f[2], "half-") || strings.HasPrefix(f[2], "triggers-"))
+				p.installed = len(f) == 3 && (f[2] == "installed" || f[2] == "unpacked" || strings.HasPrefix(f[2], "half-") ||
+					strings.HasPrefix(f[2], "triggers-"))
 			}
 		}
 		if name == "" {

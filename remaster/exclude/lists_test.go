@@ -152,7 +152,8 @@ func TestListsMksquashfs(t *testing.T) {
 		if err := os.WriteFile(file, []byte(l.Text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		systest.Run(t, "mksquashfs", src, img, "-wildcards", "-ef", file, "-no-progress", "-quiet", "-processors", "1", "-noI", "-noD", "-noF", "-noX")
+		systest.Run(t, "mksquashfs", src, img, "-wildcards", "-ef", file, "-no-progress", "-quiet", "-processors", "1", "-noI", "-noD",
+			"-noF", "-noX")
 		var want []string
 		for line := range strings.Lines(systest.Output(t, "unsquashfs", "-d", "", "-l", img)) {
 			if p := strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "/"); p != "" {
@@ -202,7 +203,8 @@ func TestListsText(t *testing.T) {
 			}
 		}
 	}
-	if rules, err := Default("base", "logs"); err != nil || rules[0].Source != "list base:12" || !strings.HasPrefix(rules[len(rules)-1].Source, "list logs:") {
+	if rules, err := Default("base", "logs"); err != nil || rules[0].Source != "list base:12" ||
+		!strings.HasPrefix(rules[len(rules)-1].Source, "list logs:") {
 		t.Errorf("%v, %v", rules[0], err)
 	}
 	if _, err := Default("base", "nothing"); err == nil || !strings.Contains(err.Error(), `"nothing"; there are base, debian, `) {
@@ -225,14 +227,21 @@ func TestListsFor(t *testing.T) {
 		general string
 	}{
 		{"nothing", nil, "base logs", "base logs general"},
-		{"Debian", []func(*tree.Edits){link, file("usr/lib/os-release", "NAME=\"Debian\"\nID=debian\n")}, "base debian logs", "base debian logs general debian-general"},
-		{"antiX", []func(*tree.Edits){file("etc/antix-version", "x"), file("etc/os-release", "ID=debian\n")}, "base debian antix logs", "base debian antix logs general debian-general antix-general"},
-		{"MX", []func(*tree.Edits){file("etc/mx-version", "x")}, "base debian antix logs", "base debian antix logs general debian-general antix-general"},
-		{"Mint", []func(*tree.Edits){file("etc/os-release", "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n")}, "base debian logs", "base debian logs general debian-general"},
-		{"Fedora", []func(*tree.Edits){link, file("usr/lib/os-release", "ID=fedora\n")}, "base fedora logs", "base fedora logs general fedora-general"},
-		{"Rocky", []func(*tree.Edits){file("etc/os-release", "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"")}, "base fedora logs", "base fedora logs general fedora-general"},
+		{"Debian", []func(*tree.Edits){link, file("usr/lib/os-release", "NAME=\"Debian\"\nID=debian\n")}, "base debian logs",
+			"base debian logs general debian-general"},
+		{"antiX", []func(*tree.Edits){file("etc/antix-version", "x"), file("etc/os-release", "ID=debian\n")}, "base debian antix logs",
+			"base debian antix logs general debian-general antix-general"},
+		{"MX", []func(*tree.Edits){file("etc/mx-version", "x")}, "base debian antix logs",
+			"base debian antix logs general debian-general antix-general"},
+		{"Mint", []func(*tree.Edits){file("etc/os-release", "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n")}, "base debian logs",
+			"base debian logs general debian-general"},
+		{"Fedora", []func(*tree.Edits){link, file("usr/lib/os-release", "ID=fedora\n")}, "base fedora logs",
+			"base fedora logs general fedora-general"},
+		{"Rocky", []func(*tree.Edits){file("etc/os-release", "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"")}, "base fedora logs",
+			"base fedora logs general fedora-general"},
 		{"Manjaro", []func(*tree.Edits){file("etc/os-release", "ID=manjaro\n")}, "base arch logs", "base arch logs general arch-general"},
-		{"Tumbleweed", []func(*tree.Edits){file("etc/os-release", "ID='opensuse-tumbleweed'\nID_LIKE='opensuse suse'\n")}, "base suse logs", "base suse logs general"},
+		{"Tumbleweed", []func(*tree.Edits){file("etc/os-release", "ID='opensuse-tumbleweed'\nID_LIKE='opensuse suse'\n")}, "base suse logs",
+			"base suse logs general"},
 		{"Alpine", []func(*tree.Edits){file("etc/os-release", "ID=alpine\n")}, "base alpine logs", "base alpine logs general"},
 		{"another", []func(*tree.Edits){file("etc/os-release", "#ID=debian\nID=\n")}, "base logs", "base logs general"},
 	} {

@@ -99,7 +99,8 @@ func TestParse(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s|%s|%v", r.Source, strings.Join(r.components(), "|"), r.Sticky))
 	}
 	want := []string{"list:3|tmp|*|false", "list:5|#rule|false", "list:6| space|false", "list:7|crlf|false", "list:8|lead|false",
-		"list:9|dot|false", "list:10|slash|false", "list:11|*.pyc|true", `list:12|\*star|false`, "list:13|{a,b}|false", "list:14|end |false"}
+		"list:9|dot|false", "list:10|slash|false", "list:11|*.pyc|true", `list:12|\*star|false`, "list:13|{a,b}|false",
+		"list:14|end |false"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -121,39 +122,57 @@ func TestParse(t *testing.T) {
 // sample is a tree with something for every rule below.
 var sample = []string{
 	"dev/null", "dev/.hid", "dev/sub/x", "media/usb/a", "tmp/a", "tmp/.a", "tmp/d/b", "var/tmp/x", "var/tmp/.x", "run/", "mnt/",
-	"live/boot/x", "lost+found/", "swapfile", "home/lost+found/x", "home/u/.Xauthority", "home/u/.bashrc", "home/.d/.Xauthority", "home/v/.Xauthority",
+	"live/boot/x", "lost+found/", "swapfile", "home/lost+found/x", "home/u/.Xauthority", "home/u/.bashrc", "home/.d/.Xauthority",
+	"home/v/.Xauthority",
 	"etc/defaultdomain", "etc/fstab", "etc/fstab.orig", "etc/fstab.", "etc/.fstab.x", "etc/ioctl.save", "etc/mtab",
-	"etc/live/live-dir", "etc/live/protect/remaster", "etc/live/protect/persist", "etc/live/version/rootfs.ver", "etc/live/version/linuxfs.ver",
-	"etc/udev/rules.d/70-persistent-net.rules", "etc/udev/rules.d/70-persistent-cd.rules", "etc/udev/rules.d/z.rules", "etc/udev/x-persistent-net.rules",
-	"root/.bash_history", "root/.dbus/x", "root/.gconf/", "root/.profile", "root/.Trash-0/x", "root/.xsession-errors", "root/.xsession-errors.old", "root/keyfile",
-	"var/cache/apt/pkgcache.bin", "var/cache/apt/.bin", "var/cache/apt/archives/a.deb", "var/cache/apt/archives/lock", "var/cache/apt/archives/partial/x",
-	"var/cache/debconf/config.dat-old", "var/cache/debconf/config.dat", "var/cache/lightdm/x", "var/cache/man/de/x", "var/cache/man/index", "var/cache/samba/browse.dat",
-	"var/lib/apt/lists/x", "var/lib/apt/lists/partial/y", "var/lib/apt/extended", "var/lib/dbus/machine-id", "var/lib/dpkg/status-old", "var/lib/dpkg/status", "var/lib/sudo/x/y",
+	"etc/live/live-dir", "etc/live/protect/remaster", "etc/live/protect/persist", "etc/live/version/rootfs.ver",
+	"etc/live/version/linuxfs.ver",
+	"etc/udev/rules.d/70-persistent-net.rules", "etc/udev/rules.d/70-persistent-cd.rules", "etc/udev/rules.d/z.rules",
+	"etc/udev/x-persistent-net.rules",
+	"root/.bash_history", "root/.dbus/x", "root/.gconf/", "root/.profile", "root/.Trash-0/x", "root/.xsession-errors",
+	"root/.xsession-errors.old", "root/keyfile",
+	"var/cache/apt/pkgcache.bin", "var/cache/apt/.bin", "var/cache/apt/archives/a.deb", "var/cache/apt/archives/lock",
+	"var/cache/apt/archives/partial/x",
+	"var/cache/debconf/config.dat-old", "var/cache/debconf/config.dat", "var/cache/lightdm/x", "var/cache/man/de/x", "var/cache/man/index",
+	"var/cache/samba/browse.dat",
+	"var/lib/apt/lists/x", "var/lib/apt/lists/partial/y", "var/lib/apt/extended", "var/lib/dbus/machine-id", "var/lib/dpkg/status-old",
+	"var/lib/dpkg/status", "var/lib/sudo/x/y",
 	"var/lib/lightdm/.Xauthority", "var/lib/lightdm/.cache/z", "var/lib/lightdm/data",
-	"var/log/syslog", "var/log/.hid", "var/log/samba/a", "var/log/samba/.b", "var/log/apache2/access", "var/log/apache/x", "var/log/journal/m/system", "var/log/apt/history",
+	"var/log/syslog", "var/log/.hid", "var/log/samba/a", "var/log/samba/.b", "var/log/apache2/access", "var/log/apache/x",
+	"var/log/journal/m/system", "var/log/apt/history",
 	"var/mail/u", "var/spool/mail/u", "var/spool/anacron/x", "var/spool/cron/y",
 	"boot/grub/grub.cfg", "boot/grub/themes/a/b", "boot/grub/unicode.pf2", "boot/grub/.x", "boot/vmlinuz",
 	"home/u/.cache/mozilla/firefox/p.default/cache2/entries/1", "home/u/.cache/mozilla/firefox/p.default/x", "home/u/.cache/thumbnails/n/1",
 	"home/u/.local/share/Trash/files/x", "home/u/.local/share/keep", "home/u/.adobe/f", "home/u/.recently-used.xbel", "home/u/doc/.Trash/x",
-	"usr/lib/python3/__pycache__/a.pyc", "usr/lib/python3/a.py", "usr/lib/python3/sub/b.pyc", "usr/lib/python3/.c.pyc", "a/b/c", "b/c/b", "x/a/b/c", "x/y/b",
-	"odd/sp ace", "odd/[x]", "odd/x", "odd/a*b", "odd/aXb", "odd/{a,b}", "odd/a", "odd/b", "odd/back\\slash", "odd/caf\xe9", "odd/!bang", "odd/-dash", "odd/#hash", "odd/(p)", "odd/a|b", "etc/x", "etc/X11/xorg.conf", "etc/X11/xorg.conf.d/20-nvidia.conf", "etc/X11/xorg.conf.d/30-x.conf",
+	"usr/lib/python3/__pycache__/a.pyc", "usr/lib/python3/a.py", "usr/lib/python3/sub/b.pyc", "usr/lib/python3/.c.pyc", "a/b/c", "b/c/b",
+	"x/a/b/c", "x/y/b",
+	"odd/sp ace", "odd/[x]", "odd/x", "odd/a*b", "odd/aXb", "odd/{a,b}", "odd/a", "odd/b", "odd/back\\slash", "odd/caf\xe9", "odd/!bang",
+	"odd/-dash", "odd/#hash", "odd/(p)", "odd/a|b", "etc/x", "etc/X11/xorg.conf", "etc/X11/xorg.conf.d/20-nvidia.conf",
+	"etc/X11/xorg.conf.d/30-x.conf",
 }
 
 // remasterList and snapshotList are what live-remaster and mx-snapshot exclude,
 // in the brace form that stands for several rules.
-var remasterList = strings.Fields(`dev/* dev/.[!.]* media/* run/* tmp/* tmp/.[!.]* var/tmp/* var/tmp/.[!.]* mnt/* live lost+found swapfile home/lost+found home/*/.Xauthority
-	etc/{defaultdomain,fstab.*,ioctl.save,mtab} etc/live/{live-dir,protect/remaster,version/rootfs.ver} etc/udev/rules.d/*-persistent-net.rules
-	root/.{bash_history,dbus,gconf,gnome2} var/cache/{apt-show-versions/*,apt/*.bin,apt/archives/*.deb,debconf/*-old,lightdm,man/*,samba/browse.dat}
+var remasterList = strings.Fields(`dev/* dev/.[!.]* media/* run/* tmp/* tmp/.[!.]* var/tmp/* var/tmp/.[!.]*
+	mnt/* live lost+found swapfile home/lost+found home/*/.Xauthority
+	etc/{defaultdomain,fstab.*,ioctl.save,mtab} etc/live/{live-dir,protect/remaster,version/rootfs.ver}
+	etc/udev/rules.d/*-persistent-net.rules
+	root/.{bash_history,dbus,gconf,gnome2}
+	var/cache/{apt-show-versions/*,apt/*.bin,apt/archives/*.deb,debconf/*-old,lightdm,man/*,samba/browse.dat}
 	var/lib/{apt/lists/*,dbus/machine-id,dhcp/*,dpkg/*-old,lightdm/.Xauthority,lightdm/.cache,nfs/rpc_pipefs/*,sudo/*,udisks/*,urandom/*}
-	var/log/!(samba) var/log/samba/* var/mail/* var/spool/mail/* etc/X11/xorg.conf etc/network/interfaces{,.d/*} etc/udev/*-persistent-net.rules`)
+	var/log/!(samba) var/log/samba/* var/mail/* var/spool/mail/* etc/X11/xorg.conf etc/network/interfaces{,.d/*}
+	etc/udev/*-persistent-net.rules`)
 
-var snapshotList = strings.Fields(`.bind-root .config lost+found swapfile tmp tmpdir live {dev,cdrom,media,mnt,sys,proc,run}/* boot/grub/!(themes|unicode.pf2)
-	etc/{adjtime,bcm-ckd,defaultdomain,crypttab,fstab.backup,ioctl.save,live/protect,machine-id,mtab,resolv.conf,volkeys/*} etc/udev/rules.d/70-persistent-{cd,net}.rules
+var snapshotList = strings.Fields(`.bind-root .config lost+found swapfile tmp tmpdir live
+	{dev,cdrom,media,mnt,sys,proc,run}/* boot/grub/!(themes|unicode.pf2)
+	etc/{adjtime,bcm-ckd,defaultdomain,crypttab,fstab.backup,ioctl.save,live/protect,machine-id,mtab,resolv.conf,volkeys/*}
+	etc/udev/rules.d/70-persistent-{cd,net}.rules
 	root/{.bash_history,.cache,.local/share/Trash/*,.dbus,.gconf,.Trash*,.xsession-errors*,keyfile}
 	var/cache/{apt/archives/*.deb,apt/archives/partial/*,apt-xapian-index/index.*,apt/*.bin,debconf/*-old,lightdm,samba/browse.dat}
 	var/lib/{apt/lists/*,apt/periodic/*,dbus/machine-id,dpkg/*-old,lightdm/.cache,lightdm/.Xauthority,sudo/*}
 	var/log/!(apache2|clamav|libvirt|journal|samba) var/log/{clamav,journal,samba}/* var/mail/* var/spool/{mail,anacron}/* var/tmp/*
-	home/*/.cache/{mozilla/firefox/*/{cache2,thumbnails}/*,thumbnails/*} home/*/{.adobe,.dbus,.Trash*,.recently-used,.recently-used.xbel,.xsession-errors*}
+	home/*/.cache/{mozilla/firefox/*/{cache2,thumbnails}/*,thumbnails/*}
+	home/*/{.adobe,.dbus,.Trash*,.recently-used,.recently-used.xbel,.xsession-errors*}
 	home/*/.local/share/{Trash/*,recently-used.xbel,mc/history} etc/X11/xorg.conf etc/X11/xorg.conf.d/20-{nvidia,intel,radeon,amd}.conf`)
 
 // braces does what the shell does with {a,b}.
@@ -197,15 +216,21 @@ func expand(list []string) []string {
 func lists() [][]string {
 	all := [][]string{expand(remasterList), expand(snapshotList)}
 	for _, p := range []string{
-		"tmp", "tmp/", "tmp/*", "*", ".*", "*/*", "?*", "home/*/.*", "home/?/.[A-Z]*", "var/*/!(samba)", "!(etc)", "!(etc|usr|var|home)", "var/log/*(s)*", "var/+([a-l])",
-		"var/@(log|lib)", "var/?(l)og", "odd/\\[x\\]", "odd/[x]", "odd/a\\*b", "odd/a*b", "odd/{a,b}", "odd/*[[:space:]]*", "odd/[[:punct:]]*", "odd/sp ace", "odd/back\\\\slash",
-		"odd/caf\xe9", "odd/caf?", "odd/@(a|b)", "odd/a\\|b", "odd/[!a-z]*", "odd/!(a|b|x)", "a//b///c", "a/b", "*/b", "*/*/b", "... b", "... *.pyc", "... .*", "... !(*.py|usr|lib|python3|etc)",
-		"nothing/here", "et[c]/fstab*", "etc/fstab.?*", "etc/fstab.*", "var/log/!(*)", "var/log/!(.*)", "x/./a", "etc/[", "etc/x[", "@(a|b)/*/c", "etc/X11/xorg.conf.d/20-@(nvidia|intel).conf",
-		"boot/grub/!(themes|unicode.pf2)", "home/*/.cache/*/*/*/cache2", "**", "***/b", "odd/\\#hash", "odd/(p)", "odd/!(\\(p\\))", "[!.]*", "var/cache/apt/*.bin",
+		"tmp", "tmp/", "tmp/*", "*", ".*", "*/*", "?*", "home/*/.*", "home/?/.[A-Z]*", "var/*/!(samba)", "!(etc)", "!(etc|usr|var|home)",
+		"var/log/*(s)*", "var/+([a-l])",
+		"var/@(log|lib)", "var/?(l)og", "odd/\\[x\\]", "odd/[x]", "odd/a\\*b", "odd/a*b", "odd/{a,b}", "odd/*[[:space:]]*",
+		"odd/[[:punct:]]*", "odd/sp ace", "odd/back\\\\slash",
+		"odd/caf\xe9", "odd/caf?", "odd/@(a|b)", "odd/a\\|b", "odd/[!a-z]*", "odd/!(a|b|x)", "a//b///c", "a/b", "*/b", "*/*/b", "... b",
+		"... *.pyc", "... .*", "... !(*.py|usr|lib|python3|etc)",
+		"nothing/here", "et[c]/fstab*", "etc/fstab.?*", "etc/fstab.*", "var/log/!(*)", "var/log/!(.*)", "x/./a", "etc/[", "etc/x[",
+		"@(a|b)/*/c", "etc/X11/xorg.conf.d/20-@(nvidia|intel).conf",
+		"boot/grub/!(themes|unicode.pf2)", "home/*/.cache/*/*/*/cache2", "**", "***/b", "odd/\\#hash", "odd/(p)", "odd/!(\\(p\\))", "[!.]*",
+		"var/cache/apt/*.bin",
 	} {
 		all = append(all, []string{p})
 	}
-	return append(all, []string{"a/b", "a"}, []string{"a", "a/b"}, []string{"a/*", "a/b/c", "x/[a]/b", "x/a/*"}, []string{"... b", "x/*"}, []string{"*/c", "b/*/b", "... c"})
+	return append(all, []string{"a/b", "a"}, []string{"a", "a/b"}, []string{"a/*", "a/b/c", "x/[a]/b", "x/a/*"}, []string{"... b", "x/*"},
+		[]string{"*/c", "b/*/b", "... c"})
 }
 
 // TestMksquashfs holds what is kept against mksquashfs itself.
@@ -243,7 +268,8 @@ func TestMksquashfs(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		systest.Run(t, "mksquashfs", src, img, "-wildcards", "-ef", file, "-no-progress", "-quiet", "-processors", "1", "-noI", "-noD", "-noF", "-noX")
+		systest.Run(t, "mksquashfs", src, img, "-wildcards", "-ef", file, "-no-progress", "-quiet", "-processors", "1", "-noI", "-noD",
+			"-noF", "-noX")
 		var want []string
 		for line := range strings.Lines(systest.Output(t, "unsquashfs", "-d", "", "-l", img)) {
 			if p := strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "/"); p != "" {
@@ -316,7 +342,8 @@ func TestUntouched(t *testing.T) {
 	s := mustSet(t, "var/log/*", "home/*/.cache", "etc/fstab")
 	view := s.Apply(root)
 	for path, own := range map[string]bool{"": false, "var": false, "var/log": false, "home": false, "home/u": false,
-		"var/lib": true, "usr": true, "dev/sub": true, "etc": false, "etc/live": true, "etc/mtab": true, "home/u/doc": true, "home/u/.bashrc": true} {
+		"var/lib": true, "usr": true, "dev/sub": true, "etc": false, "etc/live": true, "etc/mtab": true, "home/u/doc": true,
+		"home/u/.bashrc": true} {
 		n, err := view.Lookup(path)
 		if err != nil || n == nil {
 			t.Fatal(path, err)

@@ -75,7 +75,8 @@ func Tree(ctx context.Context, root *tree.Node, dir string, o Options) (*Report,
 		return nil, err
 	}
 	defer top.Close()
-	x := &extractor{ctx: ctx, o: o, owners: os.Geteuid() == 0, top: int(top.Fd()), name: dir, rep: &Report{}, linked: map[tree.Inode]string{}, left: map[string]int{}}
+	x := &extractor{ctx: ctx, o: o, owners: os.Geteuid() == 0, top: int(top.Fd()), name: dir, rep: &Report{},
+		linked: map[tree.Inode]string{}, left: map[string]int{}}
 	if !made && !o.Force {
 		if err := x.conflicts(x.top, "", root); err != nil {
 			return nil, err

@@ -69,7 +69,8 @@ func TestTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rep.Left) > 0 || rep.Files != 4 || rep.Dirs != 2 || rep.Links != 1 || rep.Symlinks != 1 || rep.Special != 4 || rep.Bytes != last || last != 3<<20+6+4 {
+	if len(rep.Left) > 0 || rep.Files != 4 || rep.Dirs != 2 || rep.Links != 1 || rep.Symlinks != 1 || rep.Special != 4 ||
+		rep.Bytes != last || last != 3<<20+6+4 {
 		t.Errorf("%+v, %d bytes", rep, last)
 	}
 	equal(t, everything(), dir)
@@ -99,12 +100,13 @@ func equal(t *testing.T, want *tree.Node, dir string) {
 // equalTrees compares; of the root what is told does not count.
 func equalTrees(t *testing.T, want, got *tree.Node, root tree.Difference) {
 	t.Helper()
-	err := tree.Compare(t.Context(), want, got, tree.CompareOptions{Links: true, IgnoreXattr: func(string) bool { return true }}, func(c tree.Change) error {
-		if c.Path != "" || c.Diff&^root != 0 {
-			t.Errorf("%s: %v\n%+v\n%+v", tree.Quote(c.Path), c.Diff, c.A, c.B)
-		}
-		return nil
-	})
+	err := tree.Compare(t.Context(), want, got, tree.CompareOptions{Links: true, IgnoreXattr: func(string) bool { return true }},
+		func(c tree.Change) error {
+			if c.Path != "" || c.Diff&^root != 0 {
+				t.Errorf("%s: %v\n%+v\n%+v", tree.Quote(c.Path), c.Diff, c.A, c.B)
+			}
+			return nil
+		})
 	if err != nil {
 		t.Error(err)
 	}
@@ -178,7 +180,8 @@ func TestFails(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	systest.Must(t, os.MkdirAll(dir+"/f/full", 0o755))
-	if _, err := Tree(t.Context(), folder("", 0o755, node("f", tree.Regular, 0o644, 0, "")), dir, Options{Force: true}); err == nil || !strings.Contains(err.Error(), "/f: a directory is in the way of a file") {
+	if _, err := Tree(t.Context(), folder("", 0o755, node("f", tree.Regular, 0o644, 0, "")), dir, Options{Force: true}); err == nil ||
+		!strings.Contains(err.Error(), "/f: a directory is in the way of a file") {
 		t.Error(err)
 	}
 	broken := node("broken", tree.Regular, 0o644, 0, "")
@@ -237,7 +240,8 @@ func TestOtherUser(t *testing.T) {
 			systest.Must(t, os.Chmod(up, st.Mode().Perm()|0o011))
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", copied, "-test.run", "^TestAsNobody$", "-test.v")
+	cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", copied, "-test.run",
+		"^TestAsNobody$", "-test.v")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "EXTRACT_AS="+filepath.Join(dir, "out"))
 	out, err := cmd.CombinedOutput()
@@ -265,7 +269,8 @@ func TestAsNobody(t *testing.T) {
 	}
 	for name, perm := range map[string]uint32{"suid": 0o755, "sgid": 0o711, "locked": 0o500, "locked/deep": 0o1777, "fifo": 0o640} {
 		var st unix.Stat_t
-		if err := unix.Lstat(filepath.Join(dir, name), &st); err != nil || st.Mode&0o7777 != perm || st.Uid != 65534 || int64(st.Mtim.Sec) != at.Sec {
+		if err := unix.Lstat(filepath.Join(dir, name), &st); err != nil || st.Mode&0o7777 != perm || st.Uid != 65534 ||
+			int64(st.Mtim.Sec) != at.Sec {
 			t.Errorf("%s: %#o, owner %d, %v", name, st.Mode, st.Uid, err)
 		}
 	}

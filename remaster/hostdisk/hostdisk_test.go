@@ -38,8 +38,10 @@ func TestAvailable(t *testing.T) {
 		blocks        uint64
 		want          int64
 	}{
-		{4096, 512, 3, 12288}, {0, 512, 3, 1536}, {0, 0, 3, 0}, {1, 1, math.MaxInt64, math.MaxInt64}, {1, 1, math.MaxInt64 + 1, math.MaxInt64},
-		{4096, 4096, math.MaxInt64 / 4096, math.MaxInt64 - 4095}, {4096, 4096, math.MaxInt64/4096 + 1, math.MaxInt64}, {4096, 4096, math.MaxUint64, math.MaxInt64},
+		{4096, 512, 3, 12288}, {0, 512, 3, 1536}, {0, 0, 3, 0}, {1, 1, math.MaxInt64, math.MaxInt64},
+		{1, 1, math.MaxInt64 + 1, math.MaxInt64},
+		{4096, 4096, math.MaxInt64 / 4096, math.MaxInt64 - 4095}, {4096, 4096, math.MaxInt64/4096 + 1, math.MaxInt64},
+		{4096, 4096, math.MaxUint64, math.MaxInt64},
 	} {
 		var st unix.Statfs_t
 		set(&st.Frsize, c.frsize)
@@ -79,7 +81,8 @@ func TestTypes(t *testing.T) {
 		0xef53: "ext4", 0x4d44: "vfat", 0x2011bab0: "exfat", 0x9123683e: "btrfs", 0x58465342: "xfs", 0x01021994: "tmpfs",
 		0x858458f6: "ramfs", 0x794c7630: "overlay", 0x65735546: "fuse", 0x5346544e: "ntfs", 0x7366746e: "ntfs3", 0x73717368: "squashfs",
 		0x9660: "iso9660", 0x15013346: "udf", 0xf2f52010: "f2fs", 0x52654973: "reiserfs", 0x3153464a: "jfs", 0x6969: "nfs",
-		0xff534d42: "cifs", 0xfe534d42: "cifs", 0x01021997: "9p", 0x61756673: "aufs", 0xca451a4e: "bcachefs", 0x2fc12fc1: "zfs", 0x12345: "0x12345",
+		0xff534d42: "cifs", 0xfe534d42: "cifs", 0x01021997: "9p", 0x61756673: "aufs", 0xca451a4e: "bcachefs", 0x2fc12fc1: "zfs",
+		0x12345: "0x12345",
 	} {
 		if got := typeName(magic); got != want {
 			t.Errorf("%#x: %s, want %s", magic, got, want)
@@ -94,8 +97,10 @@ func TestTypes(t *testing.T) {
 }
 
 func TestParseMounts(t *testing.T) {
-	got, err := parseMountinfo("36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - ext3 /dev/a\\134b rw,errors=continue\n37 35 7:0 / / ro - squashfs /dev/loop0 ro\n")
-	if err != nil || len(got) != 2 || !reflect.DeepEqual(got[0], mount{"98:0", "/mnt1", "/mnt 2", "ext3", `/dev/a\b`, nil}) || !reflect.DeepEqual(got[1], mount{"7:0", "/", "/", "squashfs", "/dev/loop0", nil}) {
+	got, err := parseMountinfo("36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - ext3 /dev/a\\134b rw,errors=continue\n37 35 " +
+		"7:0 / / ro - squashfs /dev/loop0 ro\n")
+	if err != nil || len(got) != 2 || !reflect.DeepEqual(got[0], mount{"98:0", "/mnt1", "/mnt 2", "ext3", `/dev/a\b`, nil}) ||
+		!reflect.DeepEqual(got[1], mount{"7:0", "/", "/", "squashfs", "/dev/loop0", nil}) {
 		t.Errorf("%v, %v", got, err)
 	}
 	if _, err := parseMountinfo("36 35 98:0 / /mnt rw\n"); err == nil {
@@ -155,9 +160,11 @@ func TestInUseByName(t *testing.T) {
 		{"attached", rootLine, map[string]string{"loop0": other, "loop3": file}, file, "attached to /dev/loop3"},
 		{"through a hard link", rootLine, map[string]string{"loop3": link}, file, "attached to /dev/loop3"},
 		{"through a symlink", rootLine, map[string]string{"loop3": file}, filepath.Join(dir, "sym"), "attached to /dev/loop3"},
-		{"mounted", rootLine + "2 1 7:3 / /live/x rw - ext4 /dev/loop3 rw\n", map[string]string{"loop3": file}, file, "mounted at /live/x through /dev/loop3"},
+		{"mounted", rootLine + "2 1 7:3 / /live/x rw - ext4 /dev/loop3 rw\n", map[string]string{"loop3": file}, file,
+			"mounted at /live/x through /dev/loop3"},
 		{"mounted by itself", rootLine + "2 1 0:9 / /m rw - erofs " + file + " rw\n", nil, file, "mounted at /m"},
-		{"lost its name", rootLine, map[string]string{"loop3": filepath.Join(dir, "linuxfs") + " (deleted)"}, file, "attached to /dev/loop3"},
+		{"lost its name", rootLine, map[string]string{"loop3": filepath.Join(dir, "linuxfs") + " (deleted)"}, file,
+			"attached to /dev/loop3"},
 		{"another took its place", rootLine, map[string]string{"loop3": file + " (deleted)"}, file, ""},
 		{"lost its name elsewhere", rootLine, map[string]string{"loop3": "/else/linuxfs (deleted)"}, file, ""},
 	} {
@@ -168,7 +175,8 @@ func TestInUseByName(t *testing.T) {
 			}
 		})
 	}
-	if got, err := InUse(fakeHost(t, rootLine, map[string]string{"loop3": filepath.Join(dir, "linuxfs") + " (deleted)"}, "16"), file); got != "" || err != nil {
+	if got, err := InUse(fakeHost(t, rootLine, map[string]string{"loop3": filepath.Join(dir, "linuxfs") + " (deleted)"}, "16"),
+		file); got != "" || err != nil {
 		t.Errorf("another size: %q, %v", got, err)
 	}
 	if _, err := InUse("/", filepath.Join(dir, "missing")); err == nil {

@@ -259,7 +259,8 @@ func parseMountinfo(text string) ([]mount, error) {
 		if dash+2 >= len(f) {
 			return nil, fmt.Errorf("mountinfo: line %q has too few fields", strings.TrimSpace(line))
 		}
-		all = append(all, mount{dev: f[2], root: unescape(f[3]), point: unescape(f[4]), fstype: unescape(f[dash+1]), source: unescape(f[dash+2])})
+		all = append(all, mount{dev: f[2], root: unescape(f[3]), point: unescape(f[4]), fstype: unescape(f[dash+1]),
+			source: unescape(f[dash+2])})
 		if m := &all[len(all)-1]; m.fstype == "overlay" && dash+3 < len(f) {
 			m.layers = overlayLayers(f[dash+3])
 		}

@@ -71,12 +71,14 @@ func TestMountsRoundTrip(t *testing.T) {
 			}
 		}
 		optional := []string{"", " shared:1", " shared:1 master:2", " shared:1 master:2 propagate_from:3"}[r.IntN(4)]
-		line := fmt.Sprintf("36 35 %s %s %s rw,noatime%s - %s %s %s\n", want.dev, escape(want.root, ""), escape(want.point, ""), optional, want.fstype, escape(want.source, ""), options)
+		line := fmt.Sprintf("36 35 %s %s %s rw,noatime%s - %s %s %s\n", want.dev, escape(want.root, ""), escape(want.point, ""), optional,
+			want.fstype, escape(want.source, ""), options)
 		if got, err := parseMountinfo("\n" + line); err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], want) {
 			t.Fatalf("round %d: %s got  %q, %v\nwant %q", round, line, got, err, want)
 		}
 		want.dev, want.root = "", "/"
-		line = fmt.Sprintf("%s %s %s %s%s\n", escape(want.source, ""), escape(want.point, ""), want.fstype, options, []string{"", " 0", " 0 0"}[r.IntN(3)])
+		line = fmt.Sprintf("%s %s %s %s%s\n", escape(want.source, ""), escape(want.point, ""), want.fstype, options,
+			[]string{"", " 0", " 0 0"}[r.IntN(3)])
 		if got, err := parseMounts("\n" + line); err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], want) {
 			t.Fatalf("round %d: %s got  %q, %v\nwant %q", round, line, got, err, want)
 		}
@@ -94,7 +96,8 @@ func TestMountsRoundTrip(t *testing.T) {
 			t.Errorf("%d fields give %v, %v", n, got, err)
 		}
 	}
-	for text, want := range map[string]string{`\040`: " ", `a\04`: `a\04`, `\0`: `\0`, `\`: `\`, `\08x`: `\08x`, `\800`: `\800`, `\0401`: " 1", `\377`: "\xff"} {
+	for text, want := range map[string]string{`\040`: " ", `a\04`: `a\04`, `\0`: `\0`, `\`: `\`, `\08x`: `\08x`, `\800`: `\800`,
+		`\0401`: " 1", `\377`: "\xff"} {
 		if got := unescape(text); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
@@ -133,7 +136,8 @@ func TestInUseLayers(t *testing.T) {
 		all = append(all, given.Replace(at(n)))
 	}
 	point := systest.TempDir(t)
-	options := "lowerdir=" + strings.Join(all, ":") + ",upperdir=" + given.Replace(at("up:per, \\o")) + ",workdir=" + given.Replace(at("wo\\rk"))
+	options := "lowerdir=" + strings.Join(all, ":") + ",upperdir=" + given.Replace(at("up:per, \\o")) + ",workdir=" +
+		given.Replace(at("wo\\rk"))
 	systest.Must(t, unix.Mount("overlay", point, "overlay", 0, options))
 	unmount := systest.Mounted(t, point)
 	check("mount(2)", point, append([]string{"up:per, \\o", "wo\\rk"}, lowers...)...)

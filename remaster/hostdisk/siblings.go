@@ -55,7 +55,8 @@ func siblings(root, number string) (out []Sibling) {
 			continue
 		}
 		s := Sibling{Device: "/dev/" + e.Name()}
-		for dir, to := range map[string]*string{"by-label": &s.Label, "by-uuid": &s.UUID, "by-partlabel": &s.PartLabel, "by-partuuid": &s.PartUUID} {
+		for dir, to := range map[string]*string{"by-label": &s.Label, "by-uuid": &s.UUID, "by-partlabel": &s.PartLabel,
+			"by-partuuid": &s.PartUUID} {
 			*to = linkTo(filepath.Join(root, "dev/disk", dir), e.Name())
 		}
 		i := slices.IndexFunc(mounts, func(m mount) bool { return m.dev == strings.TrimSpace(string(b)) && m.root == "/" })

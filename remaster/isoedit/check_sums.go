@@ -103,7 +103,8 @@ func (c *isoCheck) inside(ctx context.Context) error {
 }
 
 // list verifies one list, and gives how many files it is of.
-func (c *isoCheck) list(ctx context.Context, r *verify.Result, l *sumlist.List, addressed map[string]bool, progress func(int64)) (n int, err error) {
+func (c *isoCheck) list(ctx context.Context, r *verify.Result, l *sumlist.List, addressed map[string]bool, progress func(int64)) (n int,
+	err error) {
 	for i, target := range l.Targets {
 		line := &l.Lines[i]
 		if target == "" || target == l.Name {
@@ -191,7 +192,8 @@ func (c *isoCheck) beside(ctx context.Context) error {
 		r := c.report(string(line.Kind) + " sum in " + d.Name())
 		c.env.Phase("checking "+d.Name(), c.o.content.Size())
 		var done int64
-		sum, err := sumlist.HashNode(ctx, &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: c.o.content.Size()}, Data: bootedit.HostContent(c.o.Path)}, line.Kind, func(n int64) {
+		sum, err := sumlist.HashNode(ctx, &tree.Node{Meta: tree.Meta{Type: tree.Regular, Size: c.o.content.Size()},
+			Data: bootedit.HostContent(c.o.Path)}, line.Kind, func(n int64) {
 			done += n
 			c.env.Done(done)
 		})

@@ -48,7 +48,8 @@ func (o *ISO) Extract(ctx context.Context, e *job.Env, patterns []string, dir st
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Path, err)
 	}
-	res := &ExtractResult{Dir: dir, Files: rep.Files, Directories: rep.Dirs, HardLinks: rep.Links, Symlinks: rep.Symlinks, Special: rep.Special, Bytes: rep.Bytes, Warnings: []string{}}
+	res := &ExtractResult{Dir: dir, Files: rep.Files, Directories: rep.Dirs, HardLinks: rep.Links, Symlinks: rep.Symlinks,
+		Special: rep.Special, Bytes: rep.Bytes, Warnings: []string{}}
 	for _, l := range rep.Left {
 		res.Warnings = append(res.Warnings, l.String())
 	}
@@ -94,7 +95,8 @@ func roomFor(dir string, need, largest int64, hint string) error {
 		return err
 	}
 	if largest > limit {
-		return refusal.New(hint, "%s: a file of %s is more than the %s that this file system holds", dir, bytesize.Format(largest), bytesize.Format(limit))
+		return refusal.New(hint, "%s: a file of %s is more than the %s that this file system holds", dir, bytesize.Format(largest),
+			bytesize.Format(limit))
 	}
 	return nil
 }

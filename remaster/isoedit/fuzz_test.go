@@ -26,12 +26,15 @@ func seedISO(f *testing.F) []byte {
 	grub := []byte("search --label OLD\nmenuentry 'x' {\n linux /live/vmlinuz root=live:CDLABEL=OLD quiet\n}\n")
 	dir := func(name string, kids ...*tree.Node) *tree.Node { return tree.NewDir(name, 0o755, kids...) }
 	file := func(name string, b []byte) *tree.Node { return tree.NewFile(name, 0o644, b) }
-	efi, err := fat.NewPlan(f.Context(), dir("", dir("EFI", dir("BOOT", file("BOOTX64.EFI", []byte("x")))), dir("boot", dir("grub", file("grub.cfg", grub)))), fat.BuildOptions{Size: 96 << 10})
+	efi, err := fat.NewPlan(f.Context(), dir("", dir("EFI", dir("BOOT", file("BOOTX64.EFI", []byte("x")))),
+		dir("boot", dir("grub", file("grub.cfg", grub)))), fat.BuildOptions{Size: 96 << 10})
 	systest.Must(f, err)
 	image := file("efi.img", nil)
 	image.Data, image.Size = efi.Data(), efi.Size()
-	root := dir("", dir("boot", dir("grub", file("grub.cfg", grub), image)), dir("isolinux", file("isolinux.bin", make([]byte, 4000)), file("isolinux.cfg", []byte("label x\nkernel /live/vmlinuz\nappend quiet\n"))),
-		dir("antiX", file("linuxfs", []byte("base")), file("linuxfs.md5", []byte("0123456789abcdef0123456789abcdef  linuxfs\n"))), tree.NewSymlink("up", "../../x"))
+	root := dir("", dir("boot", dir("grub", file("grub.cfg", grub), image)), dir("isolinux", file("isolinux.bin", make([]byte, 4000)),
+		file("isolinux.cfg", []byte("label x\nkernel /live/vmlinuz\nappend quiet\n"))),
+		dir("antiX", file("linuxfs", []byte("base")), file("linuxfs.md5", []byte("0123456789abcdef0123456789abcdef  linuxfs\n"))),
+		tree.NewSymlink("up", "../../x"))
 	code := make([]byte, 440)
 	copy(code[64:], "isolinux.bin missing or corrupt")
 	p, err := iso.NewPlan(f.Context(), root, iso.Recipe{

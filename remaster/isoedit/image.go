@@ -88,7 +88,8 @@ func (o *ISO) missing(pattern, fact string, args ...any) error {
 	if hint == "" {
 		hint = u.Mild
 	}
-	return refusal.New(refusal.JoinHints(hint, "relive iso ls "+o.Path+" lists it; names with other capitals are other names"), "%s: "+fact, append([]any{o.Path}, args...)...)
+	return refusal.New(refusal.JoinHints(hint, "relive iso ls "+o.Path+" lists it; names with other capitals are other names"), "%s: "+fact,
+		append([]any{o.Path}, args...)...)
 }
 
 // Select gives the tree of the paths that patterns name, with the directories

@@ -75,9 +75,11 @@ type Partition struct {
 // Info tells what the image says of itself. What is damaged is among Problems.
 func (o *ISO) Info(ctx context.Context) (*Info, error) {
 	i := o.Image.Info()
-	out := &Info{Path: o.Path, Size: i.ImageSize, VolumeSize: i.VolumeSize, VolumeID: i.VolumeID, UUID: i.UUID, SystemID: i.SystemID, VolumeSetID: i.VolumeSetID,
-		Publisher: i.Publisher, Preparer: i.Preparer, Application: i.Application, Names: o.Image.Names().String(), RockRidge: i.RockRidge, Joliet: i.JolietLevel,
-		UDF: i.UDF, Boot: []Boot{}, Lives: []Live{}, Problems: []string{}, Created: timeText(i.Created), Modified: timeText(i.Modified)}
+	out := &Info{Path: o.Path, Size: i.ImageSize, VolumeSize: i.VolumeSize, VolumeID: i.VolumeID, UUID: i.UUID, SystemID: i.SystemID,
+		VolumeSetID: i.VolumeSetID,
+		Publisher:   i.Publisher, Preparer: i.Preparer, Application: i.Application, Names: o.Image.Names().String(), RockRidge: i.RockRidge,
+		Joliet: i.JolietLevel,
+		UDF:    i.UDF, Boot: []Boot{}, Lives: []Live{}, Problems: []string{}, Created: timeText(i.Created), Modified: timeText(i.Modified)}
 	problem := func(err error) { out.Problems = append(out.Problems, err.Error()) }
 	if i.VolumeSize > i.ImageSize {
 		problem(fmt.Errorf("the image has %d bytes, and its volume %d: it is cut short", i.ImageSize, i.VolumeSize))
@@ -135,7 +137,8 @@ func (o *ISO) Info(ctx context.Context) (*Info, error) {
 // shows.
 func (o *ISO) rebuildable() error {
 	if o.Image.Info().UDF {
-		return tree.Unsupported(filepath.Base(o.Path), "volume descriptors", "a UDF file system shares the image, and what it holds is not read")
+		return tree.Unsupported(filepath.Base(o.Path), "volume descriptors",
+			"a UDF file system shares the image, and what it holds is not read")
 	}
 	return nil
 }
@@ -160,7 +163,8 @@ func (o *ISO) bootInfo(ctx context.Context, out *Info, c *iso.ElTorito) error {
 		out.Catalog = "/" + p
 	}
 	for _, e := range c.Entries {
-		b := Boot{Platform: platformName(e.Platform), Emulation: emulationName(e.Emulation), Sector: e.Block, Load: e.Sectors, Bootable: e.Bootable,
+		b := Boot{Platform: platformName(e.Platform), Emulation: emulationName(e.Emulation), Sector: e.Block, Load: e.Sectors,
+			Bootable: e.Bootable,
 			BootInfo: e.BootInfo != nil, Grub2: e.Grub2Info}
 		if p := paths[e.Block]; p != "" {
 			b.Path = "/" + p
@@ -201,13 +205,15 @@ func diskInfo(a *iso.SystemArea) *Disk {
 	if a.MBR != nil {
 		d.Code, d.DiskID = a.MBR.Code.String(), fmt.Sprintf("%08x", a.MBR.DiskID)
 		for _, p := range a.MBR.Partitions {
-			d.MBR = append(d.MBR, Partition{Number: p.Number, Type: mbrType(p.Type), Start: int64(p.Start), Blocks: int64(p.Sectors), Active: p.Active})
+			d.MBR = append(d.MBR, Partition{Number: p.Number, Type: mbrType(p.Type), Start: int64(p.Start), Blocks: int64(p.Sectors),
+				Active: p.Active})
 		}
 	}
 	if a.GPT != nil {
 		d.GPTID = a.GPT.DiskGUID.String()
 		for _, p := range a.GPT.Partitions {
-			d.GPT = append(d.GPT, Partition{Number: p.Number, Type: gptType(p.Type), Start: p.First, Blocks: p.Last - p.First + 1, Name: p.Name})
+			d.GPT = append(d.GPT, Partition{Number: p.Number, Type: gptType(p.Type), Start: p.First, Blocks: p.Last - p.First + 1,
+				Name: p.Name})
 		}
 	}
 	if a.APM != nil {
@@ -220,7 +226,8 @@ func diskInfo(a *iso.SystemArea) *Disk {
 }
 
 func mbrType(t uint8) string {
-	names := map[uint8]string{0: "empty", 0x17: "hidden NTFS, as isohybrid has it", 0x83: "Linux", 0xCD: "ISO 9660", 0xEE: "protective, of a GPT", 0xEF: "EFI system partition"}
+	names := map[uint8]string{0: "empty", 0x17: "hidden NTFS, as isohybrid has it", 0x83: "Linux", 0xCD: "ISO 9660",
+		0xEE: "protective, of a GPT", 0xEF: "EFI system partition"}
 	if n, ok := names[t]; ok {
 		return fmt.Sprintf("0x%02x (%s)", t, n)
 	}

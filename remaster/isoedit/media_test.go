@@ -79,15 +79,18 @@ func report(t testing.TB, file string) string {
 	var lines []string
 	kinds := map[string]string{} // of the GPT's partitions, by number
 	for _, r := range []string{"-report_system_area", "-report_el_torito"} {
-		for line := range strings.Lines(systest.Output(t, "xorriso", "-return_with", "FAILURE", "32", "-indev", "stdio:"+file, r, "plain")) {
+		for line := range strings.Lines(systest.Output(t, "xorriso", "-return_with", "FAILURE", "32", "-indev", "stdio:"+file, r,
+			"plain")) {
 			what, text, _ := strings.Cut(line, ":")
 			f := strings.Fields(text)
 			switch what = strings.TrimSpace(what); what {
 			case "System area summary":
-				lines = append(lines, what+": "+strings.NewReplacer(" cyl-align-on", "", " cyl-align-off", "").Replace(strings.Join(f, " ")))
+				lines = append(lines, what+": "+strings.NewReplacer(" cyl-align-on", "", " cyl-align-off",
+					"").Replace(strings.Join(f, " ")))
 			case "MBR partition":
 				lines = append(lines, what+": "+strings.Join(f[:3], " "))
-			case "MBR partition path", "El Torito cat path", "El Torito img path", "El Torito img opts", "El Torito hdsiz", "Partition offset":
+			case "MBR partition path", "El Torito cat path", "El Torito img path", "El Torito img opts", "El Torito hdsiz",
+				"Partition offset":
 				lines = append(lines, what+": "+strings.Join(f, " "))
 			case "GPT type GUID":
 				kinds[f[0]] = f[1] + " " + kinds[f[0]]
@@ -117,22 +120,27 @@ func TestRebuildMedia(t *testing.T) {
 	systest.NeedRoot(t, "xorriso", "mformat", "mmd", "mcopy")
 	dir := loaderTree(t)
 	for name, c := range map[string]struct{ args, left string }{
-		"memtest86+":              {" --grub2-mbr CODE -b boot/memtest.img -no-emul-boot -boot-load-size 4 -boot-info-table", ""},
-		"hidden image for BIOS":   {isolinuxBoot + " -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -hide DIR/isolinux/isolinux.bin -hide-joliet DIR/isolinux/isolinux.bin", ""},
-		"hidden image for EFI":    {isolinuxBoot + efiBoot + " -hide DIR/boot/efi.img -hide-joliet DIR/boot/efi.img", ""},
-		"hidden without a table":  {" -b boot/memtest.img -no-emul-boot -boot-load-size 4 -hide DIR/boot/memtest.img -hide-joliet DIR/boot/memtest.img", ""},
-		"diskette":                {" -b boot/efi.img -c boot.cat", ""},
-		"nothing to load":         {" -b isolinux/isolinux.bin -c boot.cat -no-emul-boot -boot-load-size 0", ""},
-		"all to load":             {" -b isolinux/isolinux.bin -c boot.cat -no-emul-boot -boot-load-size full -boot-info-table", ""},
-		"names of the catalogue":  {isolinuxBoot + " -eltorito-id MAKER" + efiBoot, ""},
-		"CHRP":                    {" -chrp-boot", ""},
-		"two partitions appended": {isolinuxBoot + " -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -append_partition 3 0x83 PART -append_partition 4 0xc DIR/boot/efi.img", ""},
-		"three EFI images":        {isolinuxBoot + efiBoot + " -isohybrid-gpt-basdat -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -eltorito-alt-boot -e boot/memtest.img -no-emul-boot -isohybrid-gpt-basdat", ""},
-		"Alpha":                   {" -alpha-boot boot/memtest.img", "DEC Alpha"},
-		"MIPS":                    {" -mips-boot boot/memtest.img", "MIPS"},
-		"DECstation":              {" -mipsel-boot isolinux/ldlinux.c32", "DECstations"},
-		"SPARC":                   {" -B ,", "SPARC"},
-		"HP PA-RISC":              {" -hppa-cmdline 0/x -hppa-bootloader boot/memtest.img -hppa-kernel-32 boot/memtest.img -hppa-kernel-64 boot/memtest.img -hppa-ramdisk boot/memtest.img", "PA-RISC"},
+		"memtest86+": {" --grub2-mbr CODE -b boot/memtest.img -no-emul-boot -boot-load-size 4 -boot-info-table", ""},
+		"hidden image for BIOS": {isolinuxBoot +
+			" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -hide DIR/isolinux/isolinux.bin -hide-joliet DIR/isolinux/isolinux.bin", ""},
+		"hidden image for EFI": {isolinuxBoot + efiBoot + " -hide DIR/boot/efi.img -hide-joliet DIR/boot/efi.img", ""},
+		"hidden without a table": {" -b boot/memtest.img -no-emul-boot -boot-load-size 4 -hide DIR/boot/memtest.img -hide-joliet " +
+			"DIR/boot/memtest.img", ""},
+		"diskette":               {" -b boot/efi.img -c boot.cat", ""},
+		"nothing to load":        {" -b isolinux/isolinux.bin -c boot.cat -no-emul-boot -boot-load-size 0", ""},
+		"all to load":            {" -b isolinux/isolinux.bin -c boot.cat -no-emul-boot -boot-load-size full -boot-info-table", ""},
+		"names of the catalogue": {isolinuxBoot + " -eltorito-id MAKER" + efiBoot, ""},
+		"CHRP":                   {" -chrp-boot", ""},
+		"two partitions appended": {isolinuxBoot +
+			" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin -append_partition 3 0x83 PART -append_partition 4 0xc DIR/boot/efi.img", ""},
+		"three EFI images": {isolinuxBoot + efiBoot + " -isohybrid-gpt-basdat -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin " +
+			"-eltorito-alt-boot -e boot/memtest.img -no-emul-boot -isohybrid-gpt-basdat", ""},
+		"Alpha":      {" -alpha-boot boot/memtest.img", "DEC Alpha"},
+		"MIPS":       {" -mips-boot boot/memtest.img", "MIPS"},
+		"DECstation": {" -mipsel-boot isolinux/ldlinux.c32", "DECstations"},
+		"SPARC":      {" -B ,", "SPARC"},
+		"HP PA-RISC": {" -hppa-cmdline 0/x -hppa-bootloader boot/memtest.img -hppa-kernel-32 boot/memtest.img -hppa-kernel-64 " +
+			"boot/memtest.img -hppa-ramdisk boot/memtest.img", "PA-RISC"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := made(t, xorrisofs, dir, c.args)
@@ -184,7 +192,8 @@ func TestRebuildNative(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := made(t, xorrisofs, dir, isolinuxBoot+" -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin"+offset)
 			native := filepath.Join(systest.MemDir(t), "native.iso")
-			systest.Run(t, "xorriso", "-report_about", "WARNING", "-indev", "stdio:"+in, "-outdev", "stdio:"+native, "-map", more, "/more", "-boot_image", "any", "replay", "-commit")
+			systest.Run(t, "xorriso", "-report_about", "WARNING", "-indev", "stdio:"+in, "-outdev", "stdio:"+native, "-map", more, "/more",
+				"-boot_image", "any", "replay", "-commit")
 			if table(t, native).Volume <= 16 {
 				t.Fatalf("%+v", table(t, native))
 			}
@@ -200,7 +209,8 @@ func TestRebuildNative(t *testing.T) {
 		})
 	}
 	in := made(t, xorrisofs, dir, isolinuxBoot)
-	systest.Run(t, "xorriso", "-report_about", "WARNING", "-dev", "stdio:"+in, "-boot_image", "any", "keep", "-map", more, "/more", "-commit")
+	systest.Run(t, "xorriso", "-report_about", "WARNING", "-dev", "stdio:"+in, "-boot_image", "any", "keep", "-map", more, "/more",
+		"-commit")
 	if _, s := moved(t, in, isoedit.RebuildOptions{}); len(s.Left) == 0 || !strings.Contains(strings.Join(s.Left, " "), "former sessions") {
 		t.Errorf("left out: %q", s.Left)
 	}
@@ -281,7 +291,8 @@ func TestRebuildSUSE(t *testing.T) {
 		t.Errorf("%q, %q", s.Left, s.Warnings)
 	}
 	m := areaOf(t, out).MBR
-	if len(m.Partitions) != 2 || m.Partitions[0].Type != 0xEF || m.Partitions[0].Sectors != 2880 || m.Partitions[1].Type != 0x17 || !m.Partitions[1].Active {
+	if len(m.Partitions) != 2 || m.Partitions[0].Type != 0xEF || m.Partitions[0].Sectors != 2880 || m.Partitions[1].Type != 0x17 ||
+		!m.Partitions[1].Active {
 		t.Fatalf("%+v", m)
 	}
 	table(t, out)
@@ -305,7 +316,8 @@ func TestRebuildNames(t *testing.T) {
 	systest.NeedRoot(t, "xorriso", "genisoimage", "isoinfo")
 	dir := systest.MemDir(t)
 	long := strings.Repeat("librust-", 9) + "_1.0_amd64.deb"
-	for _, f := range []string{"boot/grub/powerpc-ieee1275/core.elf", "ppc/bootinfo.txt", long, "Readme.first.txt", "isolinux.d/isolinux.bin"} {
+	for _, f := range []string{"boot/grub/powerpc-ieee1275/core.elf", "ppc/bootinfo.txt", long, "Readme.first.txt",
+		"isolinux.d/isolinux.bin"} {
 		systest.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, f)), 0o755))
 		livetest.Write(t, filepath.Join(dir, f), []byte(f), 0o644)
 	}
@@ -364,7 +376,8 @@ func TestRebuildTold(t *testing.T) {
 			}
 		})
 	}
-	if _, err := isoedit.NewRebuild(t.Context(), livetest.Env(t, 0), made(t, genisoimage, dir, " -udf"), isoedit.RebuildOptions{Output: systest.MemDir(t) + "/out.iso"}); err == nil || !strings.Contains(err.Error(), "UDF") {
+	if _, err := isoedit.NewRebuild(t.Context(), livetest.Env(t, 0), made(t, genisoimage, dir, " -udf"),
+		isoedit.RebuildOptions{Output: systest.MemDir(t) + "/out.iso"}); err == nil || !strings.Contains(err.Error(), "UDF") {
 		t.Errorf("a UDF bridge: %v", err)
 	}
 }
@@ -375,12 +388,14 @@ func TestRebuildVolume(t *testing.T) {
 	t.Parallel()
 	systest.NeedRoot(t, "genisoimage", "isoinfo", "blkid", "mformat", "mmd", "mcopy")
 	dir := loaderTree(t)
-	in := made(t, "env TZ=America/New_York "+genisoimage, dir, " -publisher P -copyright COPY.TXT -abstract ABS.TXT -biblio BIB.TXT -sysid S -volset SET -appid APP -p PREP")
+	in := made(t, "env TZ=America/New_York "+genisoimage, dir,
+		" -publisher P -copyright COPY.TXT -abstract ABS.TXT -biblio BIB.TXT -sysid S -volset SET -appid APP -p PREP")
 	out, s := moved(t, in, isoedit.RebuildOptions{})
 	if len(s.Left) > 0 {
 		t.Errorf("left out: %q", s.Left)
 	}
-	if a, b := systest.Output(t, "blkid", "-o", "value", "-s", "UUID", in), systest.Output(t, "blkid", "-o", "value", "-s", "UUID", out); a != b {
+	if a, b := systest.Output(t, "blkid", "-o", "value", "-s", "UUID", in), systest.Output(t, "blkid", "-o", "value", "-s", "UUID",
+		out); a != b {
 		t.Errorf("the UUID was %s and is %s", a, b)
 	}
 	texts := func(file string) string {
@@ -432,7 +447,8 @@ func TestRebuildAddresses(t *testing.T) {
 	}
 	got, err := os.ReadFile(out)
 	systest.Must(t, err)
-	if at := binary.LittleEndian.Uint64(got[0x5C:]); at != uint64(placeOf(out, "live/data")+2) || at == binary.LittleEndian.Uint64(b[0x5C:]) {
+	if at := binary.LittleEndian.Uint64(got[0x5C:]); at != uint64(placeOf(out, "live/data")+2) ||
+		at == binary.LittleEndian.Uint64(b[0x5C:]) {
 		t.Errorf("the code loads block %d, and the file is at %d", at, placeOf(out, "live/data"))
 	}
 	if !bytes.Equal(got[512:][:len(gap)], gap) {
@@ -448,7 +464,8 @@ func TestRebuildLabel(t *testing.T) {
 	dir := systest.MemDir(t)
 	for name, text := range map[string]string{
 		"isolinux/isolinux.cfg": "label linux\n  kernel vmlinuz\n  append initrd=initrd.img inst.stage2=hd:LABEL=Cent\\x20OS\\x207 quiet\n",
-		"EFI/BOOT/grub.cfg":     "search --set=root -l 'Cent OS 7'\nmenuentry 'Install' {\n\tlinuxefi /vmlinuz inst.stage2=hd:LABEL=Cent\\x20OS\\x207 inst.ks=hd:LABEL=Cent\\x20OS\\x207:/ks.cfg quiet\n}\n",
+		"EFI/BOOT/grub.cfg": "search --set=root -l 'Cent OS 7'\nmenuentry 'Install' {\n\tlinuxefi /vmlinuz " +
+			"inst.stage2=hd:LABEL=Cent\\x20OS\\x207 inst.ks=hd:LABEL=Cent\\x20OS\\x207:/ks.cfg quiet\n}\n",
 		"EFI/BOOT/refind.conf":  "menuentry x {\n  volume \"Cent OS 7\"\n}\n",
 		"loader/entries/x.conf": "linux /vmlinuz\noptions root=live:CDLABEL=Cent\\x20OS\\x207 quiet\n",
 	} {
@@ -475,7 +492,8 @@ func TestRebuildLabel(t *testing.T) {
 			t.Errorf("%s: %q", name, text)
 		}
 	}
-	if _, s := rebuild(t, out, isoedit.RebuildOptions{VolumeID: "MINE 2"}); !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "EFI/BOOT/grub.cfg: the new name") }) {
+	if _, s := rebuild(t, out, isoedit.RebuildOptions{VolumeID: "MINE 2"}); !slices.ContainsFunc(s.Warnings,
+		func(w string) bool { return strings.Contains(w, "EFI/BOOT/grub.cfg: the new name") }) {
 		t.Errorf("%q", s.Warnings)
 	}
 }

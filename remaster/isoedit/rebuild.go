@@ -126,7 +126,8 @@ func NewRebuild(ctx context.Context, e *job.Env, in string, o RebuildOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	p := &Rebuild{env: e, o: o, in: image, root: image.Root, changed: map[string]bool{}, replaced: map[string]bool{}, stamps: map[string]hostdisk.Stamp{}}
+	p := &Rebuild{env: e, o: o, in: image, root: image.Root, changed: map[string]bool{}, replaced: map[string]bool{},
+		stamps: map[string]hostdisk.Stamp{}}
 	if err := p.prepare(ctx); err != nil {
 		p.Close()
 		return nil, err
@@ -139,7 +140,8 @@ func (p *Rebuild) Close() error { return errors.Join(p.opened.Close(), p.in.Clos
 
 func (p *Rebuild) prepare(ctx context.Context) error {
 	s := &p.Summary
-	*s = RebuildSummary{Input: p.in.Path, Output: p.o.Output, InputSize: p.in.content.Size(), Boot: []string{}, Changes: []RebuildChange{}, Menus: []RebuildMenuLine{}, Left: []string{}, Warnings: []string{}}
+	*s = RebuildSummary{Input: p.in.Path, Output: p.o.Output, InputSize: p.in.content.Size(), Boot: []string{}, Changes: []RebuildChange{},
+		Menus: []RebuildMenuLine{}, Left: []string{}, Warnings: []string{}}
 	if err := p.checkOutput(); err != nil {
 		return err
 	}
@@ -262,14 +264,17 @@ func (p *Rebuild) checkRoom() error {
 	// What an interrupted run has left makes room.
 	s.Free += newfile.Left(p.o.Output)
 	if s.Size > s.Free {
-		return refusal.New("free some space, or write to another disk", "%s: not enough space: %s needed, %s free", dir, bytesize.Format(s.Size), bytesize.Format(s.Free))
+		return refusal.New("free some space, or write to another disk", "%s: not enough space: %s needed, %s free", dir,
+			bytesize.Format(s.Size), bytesize.Format(s.Free))
 	}
 	limit, err := hostdisk.MaxFileSize(dir)
 	if err != nil {
 		return err
 	}
 	if s.Size > limit {
-		return refusal.New("write to a disk with another file system", "%s: the image would have %s, and a file on this file system cannot have more than %s", dir, bytesize.Format(s.Size), bytesize.Format(limit))
+		return refusal.New("write to a disk with another file system",
+			"%s: the image would have %s, and a file on this file system cannot have more than %s", dir, bytesize.Format(s.Size),
+			bytesize.Format(limit))
 	}
 	return nil
 }

@@ -40,7 +40,8 @@ func (p *Rebuild) followIdentity(ctx context.Context) error {
 			return err
 		}
 		follows := slices.ContainsFunc(pairs, func(k live.KernelPair) bool { return p.changed[inside(k.Initrd)] })
-		asked := slices.ContainsFunc(slices.Collect(maps.Keys(p.changed)), func(at string) bool { return strings.HasPrefix(at, inside(begins)) })
+		asked := slices.ContainsFunc(slices.Collect(maps.Keys(p.changed)),
+			func(at string) bool { return strings.HasPrefix(at, inside(begins)) })
 		if !follows && !asked {
 			continue
 		}

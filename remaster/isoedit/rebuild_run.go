@@ -50,7 +50,8 @@ func (p *Rebuild) run(ctx context.Context, res *RebuildResult) (err error) {
 	return out.Commit(ctx, func(f *os.File) error {
 		name := filepath.Base(p.o.Output)
 		p.env.Phase("reading "+name+" back", res.Size)
-		back := bootedit.ReadBack{Env: p.env, Name: name, Plan: p.plan, Recipe: p.recipe, Root: p.root, Left: p.Summary.Left, Implanted: implanted}
+		back := bootedit.ReadBack{Env: p.env, Name: name, Plan: p.plan, Recipe: p.recipe, Root: p.root, Left: p.Summary.Left,
+			Implanted: implanted}
 		if err := back.Run(ctx, f, res.Size); err != nil {
 			return err
 		}
@@ -77,7 +78,8 @@ func (p *Rebuild) besideInput(ctx context.Context, fn func(ctx context.Context) 
 			return err
 		}
 		if damaged = true; !p.o.Force {
-			return refusal.New("relive iso check "+p.in.Path+" tells more; get the image anew, leave the sum out with --implant-md5=false, or go on with --force",
+			return refusal.New("relive iso check "+p.in.Path+
+				" tells more; get the image anew, leave the sum out with --implant-md5=false, or go on with --force",
 				"%s is damaged, by the sum that is implanted in it", p.in.Path)
 		}
 		return nil

@@ -156,7 +156,8 @@ func (p *Rebuild) warnInsistence(ctx context.Context) error {
 	}
 	args, err := live.Insistence(ctx, p.root)
 	if err == nil && len(args) > 0 {
-		p.warn("a boot with these arguments does not take the new %s; take them out with --remove-arg: %s", tree.Quote(p.untied), strings.Join(args, ", "))
+		p.warn("a boot with these arguments does not take the new %s; take them out with --remove-arg: %s", tree.Quote(p.untied),
+			strings.Join(args, ", "))
 	}
 	return err
 }
@@ -225,7 +226,8 @@ func (p *Rebuild) warnAddressed(ctx context.Context, lists []*sumlist.List) erro
 				return fmt.Errorf("%s: %w", tree.Quote(target), err)
 			}
 			if l.Lines[i].Is(sum) {
-				p.warn("%s: its sum of %s will be wrong, since that file holds its own address in the image", tree.Quote(l.Name), tree.Quote(target))
+				p.warn("%s: its sum of %s will be wrong, since that file holds its own address in the image", tree.Quote(l.Name),
+					tree.Quote(target))
 			}
 		}
 	}

@@ -36,8 +36,9 @@ func sevenZip(t testing.TB) string {
 
 // bootMenu is a menu for GRUB; isolinuxMenu for ISOLINUX.
 const (
-	bootMenu = "search --no-floppy --set=root --label '%[1]s'\nmenuentry 'Live' {\n\tlinux /live/vmlinuz root=live:CDLABEL=%[1]s quiet %[2]s\n\tinitrd /live/initrd\n}\n"
-	sysMenu  = "default live\nlabel live\n\tkernel /live/vmlinuz\n\tappend initrd=/live/initrd root=live:CDLABEL=%[1]s quiet %[2]s\n"
+	bootMenu = "search --no-floppy --set=root --label '%[1]s'\nmenuentry 'Live' {\n\tlinux /live/vmlinuz root=live:CDLABEL=%[1]s quiet " +
+		"%[2]s\n\tinitrd /live/initrd\n}\n"
+	sysMenu = "default live\nlabel live\n\tkernel /live/vmlinuz\n\tappend initrd=/live/initrd root=live:CDLABEL=%[1]s quiet %[2]s\n"
 )
 
 // mediumTree lays out what a live medium holds, by the real boot loaders.
@@ -50,15 +51,18 @@ func mediumTree(t testing.TB, label string) string {
 	}
 	systest.CopyFile(t, "/usr/lib/ISOLINUX/isolinux.bin", filepath.Join(dir, "isolinux/isolinux.bin"))
 	systest.CopyFile(t, "/usr/lib/syslinux/modules/bios/ldlinux.c32", filepath.Join(dir, "isolinux/ldlinux.c32"))
-	systest.Run(t, "grub-mkimage", "-O", "i386-pc-eltorito", "-p", "/boot/grub", "-o", filepath.Join(dir, "boot/grub/i386-pc/eltorito.img"), "biosdisk", "iso9660")
+	systest.Run(t, "grub-mkimage", "-O", "i386-pc-eltorito", "-p", "/boot/grub", "-o", filepath.Join(dir, "boot/grub/i386-pc/eltorito.img"),
+		"biosdisk", "iso9660")
 	rng := rand.New(rand.NewPCG(1, 8))
 	noise := make([]byte, 900_000)
 	for i := range noise {
 		noise[i] = byte(rng.Uint32())
 	}
 	for name, content := range map[string][]byte{
-		"boot/grub/grub.cfg": fmt.Appendf(nil, bootMenu, label, "persistence"), "isolinux/isolinux.cfg": fmt.Appendf(nil, sysMenu, label, "persistence"),
-		"live/filesystem.squashfs": noise, "live/vmlinuz": []byte("kernel"), "live/initrd": []byte("initrd"), ".disk/info": []byte("A medium"),
+		"boot/grub/grub.cfg": fmt.Appendf(nil, bootMenu, label, "persistence"), "isolinux/isolinux.cfg": fmt.Appendf(nil, sysMenu, label,
+			"persistence"),
+		"live/filesystem.squashfs": noise, "live/vmlinuz": []byte("kernel"), "live/initrd": []byte("initrd"),
+		".disk/info":           []byte("A medium"),
 		"EFI/BOOT/BOOTX64.EFI": []byte("a loader"), "a name that is long and has ümläuts.txt": []byte("x"),
 	} {
 		systest.Must(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
@@ -70,7 +74,8 @@ func mediumTree(t testing.TB, label string) string {
 	systest.Run(t, "mcopy", "-i", efi, filepath.Join(dir, "EFI/BOOT/BOOTX64.EFI"), "::/EFI/BOOT/BOOTX64.EFI")
 	systest.Run(t, "mcopy", "-i", efi, filepath.Join(dir, "boot/grub/grub.cfg"), "::/boot/grub/grub.cfg")
 	var list bytes.Buffer
-	for _, name := range []string{"live/filesystem.squashfs", "live/vmlinuz", "boot/grub/grub.cfg", "boot/grub/efi.img", "isolinux/ldlinux.c32"} {
+	for _, name := range []string{"live/filesystem.squashfs", "live/vmlinuz", "boot/grub/grub.cfg", "boot/grub/efi.img",
+		"isolinux/ldlinux.c32"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		systest.Must(t, err)
 		fmt.Fprintf(&list, "%x  ./%s\n", md5.Sum(b), name)
@@ -84,7 +89,8 @@ func mediumTree(t testing.TB, label string) string {
 func mediumCases() map[string]string {
 	const (
 		isolinux = " -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table"
-		grub     = " --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img -b boot/grub/i386-pc/eltorito.img -c boot.catalog -no-emul-boot -boot-load-size 4 -boot-info-table --grub2-boot-info"
+		grub     = " --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img -b boot/grub/i386-pc/eltorito.img -c boot.catalog -no-emul-boot " +
+			"-boot-load-size 4 -boot-info-table --grub2-boot-info"
 		hybrid   = " -isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin" + isolinux
 		inTree   = " -eltorito-alt-boot -e boot/grub/efi.img -no-emul-boot"
 		appended = " -eltorito-alt-boot -e --interval:appended_partition_2:all:: -no-emul-boot"
@@ -97,12 +103,15 @@ func mediumCases() map[string]string {
 		"Debian":         hybrid + " -partition_offset 16" + inTree + " -isohybrid-gpt-basdat -isohybrid-apm-hfsplus",
 		"Debian live":    hybrid + inTree + " -append_partition 2 0xef EFI",
 		"Debian live 11": hybrid + " -partition_offset 16" + inTree + " -isohybrid-gpt-basdat -append_partition 2 0x01 EFI",
-		"Arch":           hybrid + " -partition_offset 16 -append_partition 2 C12A7328-F81F-11D2-BA4B-00A0C93EC93B EFI -appended_part_as_gpt" + appended + " -isohybrid-gpt-basdat",
-		"GRUB, ESP":      grub + " -append_partition 2 0xef EFI -appended_part_as_gpt" + appended,
-		"GRUB, MBR":      grub + " -append_partition 2 0xef EFI" + appended,
-		"Ubuntu": grub + " --protective-msdos-label -partition_cyl_align off -partition_offset 16 --mbr-force-bootable -append_partition 2 28732ac11ff8d211ba4b00a0c93ec93b EFI" +
+		"Arch": hybrid + " -partition_offset 16 -append_partition 2 C12A7328-F81F-11D2-BA4B-00A0C93EC93B EFI " +
+			"-appended_part_as_gpt" + appended + " -isohybrid-gpt-basdat",
+		"GRUB, ESP": grub + " -append_partition 2 0xef EFI -appended_part_as_gpt" + appended,
+		"GRUB, MBR": grub + " -append_partition 2 0xef EFI" + appended,
+		"Ubuntu": grub + " --protective-msdos-label -partition_cyl_align off -partition_offset 16 --mbr-force-bootable -append_partition " +
+			"2 28732ac11ff8d211ba4b00a0c93ec93b EFI" +
 			" -appended_part_as_gpt -iso_mbr_part_type a2a0d0ebe5b9334487c068b6b72699c7" + appended,
-		"Fedora":     grub + " -partition_offset 16 -appended_part_as_gpt -append_partition 2 C12A7328-F81F-11D2-BA4B-00A0C93EC93B EFI -iso_mbr_part_type EBD0A0A2-B9E5-4433-87C0-68B6B72699C7" + appended,
+		"Fedora": grub + " -partition_offset 16 -appended_part_as_gpt -append_partition 2 C12A7328-F81F-11D2-BA4B-00A0C93EC93B EFI " +
+			"-iso_mbr_part_type EBD0A0A2-B9E5-4433-87C0-68B6B72699C7" + appended,
 		"UEFI alone": inTree[len(" -eltorito-alt-boot"):],
 	}
 }
@@ -179,7 +188,8 @@ func TestRebuild(t *testing.T) {
 // addresses are the numbers in xorriso's reports that are places or sizes, and
 // what differs by design: geometry that old BIOSes ask for, identities that are
 // made anew, names and attributes of GPT partitions, and the Apple map.
-var addresses = regexp.MustCompile(`--interval:[^ ']*('[^']*')?|_start_\d+s_size_\d+d|(?m)^-partition_(hd_cyl|sec_hd|cyl_align) .*$|^-apm-block-size .*$|^-isohybrid-apm-hfsplus$`)
+var addresses = regexp.MustCompile(`--interval:[^ ']*('[^']*')?|_start_\d+s_size_\d+d|` +
+	`(?m)^-partition_(hd_cyl|sec_hd|cyl_align) .*$|^-apm-block-size .*$|^-isohybrid-apm-hfsplus$`)
 
 // sameSetup compares what xorriso reports of two images.
 func sameSetup(t testing.TB, a, b string) {
@@ -204,12 +214,14 @@ func sameSetup(t testing.TB, a, b string) {
 	// images' own paths.
 	plain := func(file string) string {
 		var out []string
-		for line := range strings.Lines(systest.Output(t, "xorriso", "-return_with", "FAILURE", "32", "-indev", "stdio:"+file, "-report_el_torito", "plain")) {
+		for line := range strings.Lines(systest.Output(t, "xorriso", "-return_with", "FAILURE", "32", "-indev", "stdio:"+file,
+			"-report_el_torito", "plain")) {
 			f := strings.Fields(line)
 			switch {
 			case strings.HasPrefix(line, "El Torito boot img :"):
 				out = append(out, strings.Join(f[:len(f)-1], " "))
-			case strings.HasPrefix(line, "El Torito img path") || strings.HasPrefix(line, "El Torito img opts") || strings.HasPrefix(line, "El Torito cat path"):
+			case strings.HasPrefix(line, "El Torito img path") || strings.HasPrefix(line, "El Torito img opts") ||
+				strings.HasPrefix(line, "El Torito cat path"):
 				out = append(out, strings.Join(f, " "))
 			}
 		}
@@ -221,7 +233,8 @@ func sameSetup(t testing.TB, a, b string) {
 	// The MBR's entries but for their places.
 	entries := func(file string) string {
 		var out []string
-		for line := range strings.Lines(systest.Output(t, "xorriso", "-return_with", "FAILURE", "32", "-indev", "stdio:"+file, "-report_system_area", "plain")) {
+		for line := range strings.Lines(systest.Output(t, "xorriso", "-return_with", "FAILURE", "32", "-indev", "stdio:"+file,
+			"-report_system_area", "plain")) {
 			if f := strings.Fields(line); strings.HasPrefix(line, "MBR partition      :") || strings.HasPrefix(line, "Partition offset") {
 				out = append(out, strings.Join(f[:min(len(f), 6)], " "))
 			}
@@ -335,7 +348,8 @@ func TestRebuildMenus(t *testing.T) {
 	for _, name := range []string{"hybrid, UEFI", "Debian live", "Arch", "Ubuntu"} {
 		t.Run(name, func(t *testing.T) {
 			in := makeMedium(t, dir, "MY_LIVE", mediumCases()[name])
-			out, s := rebuild(t, in, isoedit.RebuildOptions{VolumeID: "Another-1", AddArgs: []string{"toram"}, RemoveArgs: []string{"persistence"}})
+			out, s := rebuild(t, in, isoedit.RebuildOptions{VolumeID: "Another-1", AddArgs: []string{"toram"},
+				RemoveArgs: []string{"persistence"}})
 			if len(s.Warnings) > 0 || len(s.Left) > 0 {
 				t.Errorf("%q, %q", s.Warnings, s.Left)
 			}
@@ -372,7 +386,8 @@ func TestRebuildMenus(t *testing.T) {
 			for at := range places {
 				efi := filepath.Join(t.TempDir(), "efi.img")
 				systest.Must(t, os.WriteFile(efi, whole[at:at+1440<<10], 0o644))
-				if got, want := systest.Output(t, "mtype", "-i", efi, "::/boot/grub/grub.cfg"), fmt.Sprintf(bootMenu, "Another-1", "toram"); got != want {
+				if got, want := systest.Output(t, "mtype", "-i", efi, "::/boot/grub/grub.cfg"),
+					fmt.Sprintf(bootMenu, "Another-1", "toram"); got != want {
 					t.Errorf("in the EFI image at %d:\n%s\nnot\n%s", at, got, want)
 				}
 				systest.Run(t, "fsck.fat", "-n", efi)
@@ -421,7 +436,8 @@ func TestRebuildMac(t *testing.T) {
 	mac := make([]byte, 800<<10)
 	copy(mac[1024:], "H+")
 	systest.Must(t, os.WriteFile(filepath.Join(dir, "mac.img"), mac, 0o644))
-	in := makeMedium(t, dir, "MY_LIVE", mediumCases()["hybrid, UEFI"]+" -isohybrid-apm-hfsplus -eltorito-alt-boot -e mac.img -no-emul-boot -isohybrid-gpt-hfsplus -isohybrid-apm-hfsplus")
+	in := makeMedium(t, dir, "MY_LIVE", mediumCases()["hybrid, UEFI"]+
+		" -isohybrid-apm-hfsplus -eltorito-alt-boot -e mac.img -no-emul-boot -isohybrid-gpt-hfsplus -isohybrid-apm-hfsplus")
 	out, s := rebuild(t, in, isoedit.RebuildOptions{AddArgs: []string{"toram"}})
 	if len(s.Left) != 1 || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "/mac.img: an HFS file system for Macs") {
 		t.Errorf("%q, %q", s.Left, s.Warnings)
@@ -434,7 +450,8 @@ func TestRebuildMac(t *testing.T) {
 	systest.Must(t, err)
 	area, err := img.Image.SystemArea()
 	systest.Must(t, err)
-	if len(cat.Entries) != 3 || len(area.MBR.Partitions) != 3 || area.MBR.Partitions[2].Start != 4*cat.Entries[2].Block || area.MBR.Partitions[2].Type != 0 {
+	if len(cat.Entries) != 3 || len(area.MBR.Partitions) != 3 || area.MBR.Partitions[2].Start != 4*cat.Entries[2].Block ||
+		area.MBR.Partitions[2].Type != 0 {
 		t.Errorf("%+v, %+v", cat.Entries, area.MBR.Partitions)
 	}
 }

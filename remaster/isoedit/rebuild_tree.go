@@ -76,7 +76,8 @@ func (p *Rebuild) remove(ctx context.Context, e *tree.Edits) error {
 			err = tree.Walk(ctx, n, func(below string, n *tree.Node) error {
 				full := strings.TrimSuffix(at+"/"+below, "/")
 				if what := p.special(full); what != "" {
-					return refusal.New("an image that is to boot needs it; a boot image can be replaced with --replace", "%s: it is %s", tree.Quote(full), what)
+					return refusal.New("an image that is to boot needs it; a boot image can be replaced with --replace", "%s: it is %s",
+						tree.Quote(full), what)
 				}
 				if n.Type != tree.Directory {
 					files++

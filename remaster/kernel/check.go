@@ -14,14 +14,18 @@ func Check(k Image, initrd Ramdisk, modules []string) []string {
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	switch {
 	case len(modules) == 0 && len(initrd.Versions) == 0:
-		warn("the system has no kernel modules, nor has the initrd: that is right only for a kernel with all its drivers built in (%s)", k.Version)
+		warn("the system has no kernel modules, nor has the initrd: that is right only for a kernel with all its drivers built in (%s)",
+			k.Version)
 	case len(modules) == 0:
-		warn("the system has no kernel modules: once it is started, the kernel %s finds no more drivers than the initrd has loaded", k.Version)
+		warn("the system has no kernel modules: once it is started, the kernel %s finds no more drivers than the initrd has loaded",
+			k.Version)
 	case !slices.Contains(modules, k.Version):
-		warn("the kernel is %s, but the system has modules of %s: it would start without drivers that are not in the initrd", k.Version, listed(modules))
+		warn("the kernel is %s, but the system has modules of %s: it would start without drivers that are not in the initrd", k.Version,
+			listed(modules))
 	}
 	if len(initrd.Versions) > 0 && !slices.Contains(initrd.Versions, k.Version) {
-		warn("the kernel is %s, but the initrd has modules of %s: it may not find the medium that it starts from", k.Version, listed(initrd.Versions))
+		warn("the kernel is %s, but the initrd has modules of %s: it may not find the medium that it starts from", k.Version,
+			listed(initrd.Versions))
 	}
 	return warnings
 }

@@ -72,7 +72,8 @@ func Read(ctx context.Context, c tree.Content, name string) (Image, error) {
 		}
 	}
 	if img.Version == "" {
-		return Image{}, tree.Unsupported(name, "", "no Linux kernel whose version can be told: neither an x86 setup header nor the text \"Linux version\"")
+		return Image{}, tree.Unsupported(name, "",
+			"no Linux kernel whose version can be told: neither an x86 setup header nor the text \"Linux version\"")
 	}
 	return img, nil
 }

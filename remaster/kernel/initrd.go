@@ -122,7 +122,8 @@ type archive struct {
 // byte behind a trailer that begins none.
 func (a *archive) plain(at int64) error {
 	if at&3 != 0 {
-		return tree.Corrupt(a.u.name, fmt.Sprintf("byte %d", at), "what begins here is no archive: it is not aligned to four bytes, and of no known compression")
+		return tree.Corrupt(a.u.name, fmt.Sprintf("byte %d", at),
+			"what begins here is no archive: it is not aligned to four bytes, and of no known compression")
 	}
 	for began := false; ; began = true {
 		b, err := a.u.in.Peek(1)

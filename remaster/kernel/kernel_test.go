@@ -111,7 +111,8 @@ func TestRead(t *testing.T) {
 		kind string
 	}{
 		{"bzImage", bz(0x300, text+"\x00"), bzImage, "none"},
-		{"at the end of the setup", bz(5*512-15, "6.1.0-56-amd64\x00"), Image{"6.1.0-56-amd64", "6.1.0-56-amd64", "bzImage", "x86_64"}, "none"},
+		{"at the end of the setup", bz(5*512-15, "6.1.0-56-amd64\x00"), Image{"6.1.0-56-amd64", "6.1.0-56-amd64", "bzImage", "x86_64"},
+			"none"},
 		{"not ended", bz(5*512-14, "6.1.0-56-amd64"), Image{}, "corrupt"},
 		{"past the setup", func() []byte {
 			b := append(bz(0x300, ""), "6.1.0\x00 and more"...)
@@ -122,9 +123,12 @@ func TestRead(t *testing.T) {
 		{"a path", bz(0x300, "6/../../x\x00"), Image{}, "corrupt"},
 		{"no pointer", append(bz(0, ""), banner+"\x00"...), Image{"6.6.1+rpt-rpi-v8", banner, "", ""}, "none"},
 		{"no pointer, no text", bz(0, ""), Image{}, "unsupported"},
-		{"32 bit", func() []byte { b := bz(0x300, text+"\x00"); b[0x236] = 0; return b }(), Image{"6.1.0-56-amd64", text, "bzImage", "i386"}, "none"},
-		{"protocol 2.11", func() []byte { b := bz(0x300, text+"\x00"); b[0x206] = 11; return b }(), Image{"6.1.0-56-amd64", text, "bzImage", "i386"}, "none"},
-		{"zImage", func() []byte { b := bz(0x300, text+"\x00"); b[0x211], b[0x206] = 0, 0; return b }(), Image{"6.1.0-56-amd64", text, "zImage", "i386"}, "none"},
+		{"32 bit", func() []byte { b := bz(0x300, text+"\x00"); b[0x236] = 0; return b }(), Image{"6.1.0-56-amd64", text, "bzImage",
+			"i386"}, "none"},
+		{"protocol 2.11", func() []byte { b := bz(0x300, text+"\x00"); b[0x206] = 11; return b }(), Image{"6.1.0-56-amd64", text, "bzImage",
+			"i386"}, "none"},
+		{"zImage", func() []byte { b := bz(0x300, text+"\x00"); b[0x211], b[0x206] = 0, 0; return b }(),
+			Image{"6.1.0-56-amd64", text, "zImage", "i386"}, "none"},
 		{"arm64", arm64(banner), Image{"6.6.1+rpt-rpi-v8", banner, "arm64 Image", "aarch64"}, "none"},
 		{"arm64 gzip", gzipped(t, arm64(banner+"\n")), Image{"6.6.1+rpt-rpi-v8", banner, "gzip arm64 Image", "aarch64"}, "none"},
 		{"arm64 zstd", zstded(t, arm64(banner)), Image{"6.6.1+rpt-rpi-v8", banner, "zstd arm64 Image", "aarch64"}, "none"},
@@ -160,7 +164,8 @@ func TestRead(t *testing.T) {
 func TestReadReal(t *testing.T) {
 	head := systest.Unpack(t, "testdata/bzimage-6.1.0-56-amd64.head.zst")
 	img, err := Read(context.Background(), content(t, head), "vmlinuz")
-	if err != nil || img.Version != "6.1.0-56-amd64" || img.Format != "bzImage" || img.Arch != "x86_64" || !strings.HasSuffix(img.Banner, "Debian 6.1.192-2 (2026-11-16)") {
+	if err != nil || img.Version != "6.1.0-56-amd64" || img.Format != "bzImage" || img.Arch != "x86_64" ||
+		!strings.HasSuffix(img.Banner, "Debian 6.1.192-2 (2026-11-16)") {
 		t.Errorf("%+v, %v", img, err)
 	}
 }
@@ -178,7 +183,8 @@ const (
 
 func entry(f file) []byte {
 	pad := func(b []byte) []byte { return append(b, make([]byte, -len(b)&3)...) }
-	b := fmt.Appendf(nil, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00", 1, f.mode, 0, 0, 1, 0, len(f.data), 0, 0, 0, 0, len(f.name)+1, 0, f.name)
+	b := fmt.Appendf(nil, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00", 1, f.mode, 0, 0, 1, 0, len(f.data), 0, 0, 0,
+		0, len(f.name)+1, 0, f.name)
 	return pad(append(pad(b), f.data...))
 }
 
@@ -192,9 +198,12 @@ func cpio(files ...file) []byte {
 
 func TestInitrd(t *testing.T) {
 	micro := cpio(file{"kernel", dirMode, ""}, file{"kernel/x86/microcode/GenuineIntel.bin", fileMode, strings.Repeat("m", 5001)})
-	main := cpio(file{".", dirMode, ""}, file{"usr/lib/modules/6.1.0-56-amd64/kernel/x.ko", fileMode, strings.Repeat("ko", 70000)}, file{"init", 0o100755, "#!"})
-	lib := cpio(file{"lib/modules", dirMode, ""}, file{"./lib/modules/5.10.0-1", dirMode, ""}, file{"/lib/modules/6.12.1/modules.dep", fileMode, ""})
-	none := cpio(file{"init", 0o100755, "x"}, file{"lib/modules/6.1-file", fileMode, "x"}, file{"lib/modules/keys/x", fileMode, ""}, file{"etc/lib/modules/6.1/x", fileMode, ""}, file{"lib/modules/6.1", 0o120777, "x"})
+	main := cpio(file{".", dirMode, ""}, file{"usr/lib/modules/6.1.0-56-amd64/kernel/x.ko", fileMode, strings.Repeat("ko", 70000)},
+		file{"init", 0o100755, "#!"})
+	lib := cpio(file{"lib/modules", dirMode, ""}, file{"./lib/modules/5.10.0-1", dirMode, ""},
+		file{"/lib/modules/6.12.1/modules.dep", fileMode, ""})
+	none := cpio(file{"init", 0o100755, "x"}, file{"lib/modules/6.1-file", fileMode, "x"}, file{"lib/modules/keys/x", fileMode, ""},
+		file{"etc/lib/modules/6.1/x", fileMode, ""}, file{"lib/modules/6.1", 0o120777, "x"})
 	all := []string{"5.10.0-1", "6.1.0-56-amd64", "6.12.1"}
 	one := all[1:2]
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
@@ -246,7 +255,8 @@ func TestInitrd(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	if got, err := Initrd(context.Background(), content(t, cpio(file{"squashfs-root.img", fileMode, "hsqs"})), "initrd"); err != nil || !got.Nested || got.Versions != nil {
+	if got, err := Initrd(context.Background(), content(t, cpio(file{"squashfs-root.img", fileMode, "hsqs"})), "initrd"); err != nil ||
+		!got.Nested || got.Versions != nil {
 		t.Errorf("nested: %+v, %v", got, err)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -276,8 +286,10 @@ func TestInitrdTools(t *testing.T) {
 	plain := filepath.Join(dir, "plain")
 	want := []string{"6.1.0-56-amd64"}
 	more := gzipped(t, cpio(file{"lib/modules/6.12.1/x", fileMode, ""}))
-	for _, cmd := range []string{"cat", "cat ../crc #", "gzip -9 -c", "bzip2 -c", "lzma -c", "lzma -9 -c", "xz -c", "xz --check=crc32 -9 -c", "xz --check=sha256 --block-size=100000 -c", "xz --check=none -c",
-		"lzop -9 -c", "lzop -c", "lz4 -l -c", "lz4 -l -9 -c", "sh -c 'head -c 5000 | lz4 -l -c; tail -c +5001 ../plain | lz4 -l -c'", "zstd -19 -c -q", "zstd --ultra -22 --long=27 -c -q", "zstd --no-check -c -q"} {
+	for _, cmd := range []string{"cat", "cat ../crc #", "gzip -9 -c", "bzip2 -c", "lzma -c", "lzma -9 -c", "xz -c",
+		"xz --check=crc32 -9 -c", "xz --check=sha256 --block-size=100000 -c", "xz --check=none -c",
+		"lzop -9 -c", "lzop -c", "lz4 -l -c", "lz4 -l -9 -c", "sh -c 'head -c 5000 | lz4 -l -c; tail -c +5001 ../plain | lz4 -l -c'",
+		"zstd -19 -c -q", "zstd --ultra -22 --long=27 -c -q", "zstd --no-check -c -q"} {
 		out := []byte(systest.Output(t, "sh", "-c", "cd '"+src+"' && "+cmd+" < '"+plain+"'"))
 		got, err := Initrd(context.Background(), content(t, out), "initrd")
 		if err != nil || !slices.Equal(got.Versions, want) {
@@ -300,7 +312,8 @@ func TestInitrdTools(t *testing.T) {
 	}
 	// What lzop calls the checksum of packed data; it writes none itself.
 	lzo := []byte(systest.Output(t, "sh", "-c", "lzop -c < '"+plain+"'"))
-	if got, err := Initrd(context.Background(), content(t, withPackedSums(t, lzo)), "initrd"); err != nil || !slices.Equal(got.Versions, want) {
+	if got, err := Initrd(context.Background(), content(t, withPackedSums(t, lzo)), "initrd"); err != nil ||
+		!slices.Equal(got.Versions, want) {
 		t.Errorf("lzop with more checksums: %+v, %v", got, err)
 	}
 	bcj := systest.Output(t, "sh", "-c", "xz --x86 --lzma2 -c < '"+plain+"'")
@@ -416,7 +429,8 @@ func TestModules(t *testing.T) {
 		want string
 	}{
 		{"none", build(nil), ""},
-		{"plain", build(nil, "lib/modules/6.1.0/modules.dep", "lib/modules/5.10/kernel/", "lib/modules/6.9/updates/x", "lib/modules/x/kernel/"), "5.10 6.1.0"},
+		{"plain", build(nil, "lib/modules/6.1.0/modules.dep", "lib/modules/5.10/kernel/", "lib/modules/6.9/updates/x",
+			"lib/modules/x/kernel/"), "5.10 6.1.0"},
 		{"merged", build(map[string]string{"lib": "usr/lib"}, "usr/lib/modules/6.1.0/modules.dep.bin"), "6.1.0"},
 		{"merged, absolute", build(map[string]string{"lib": "/usr/lib"}, "usr/lib/modules/6.1.0/kernel/x"), "6.1.0"},
 		{"absolute, deeper", build(map[string]string{"lib/modules": "/opt/m"}, "opt/m/6.1.0/kernel/x", "lib/x"), "6.1.0"},
@@ -443,12 +457,19 @@ func TestCheck(t *testing.T) {
 		{ram("6.1"), []string{"5.10", "6.1"}, ""},
 		{ram(), []string{"6.1"}, ""},
 		{ram("5.10", "6.1"), []string{"6.1"}, ""},
-		{ram("6.1"), []string{"5.10"}, "the kernel is 6.1, but the system has modules of 5.10: it would start without drivers that are not in the initrd"},
-		{ram("6.2"), []string{"6.1"}, "the kernel is 6.1, but the initrd has modules of 6.2: it may not find the medium that it starts from"},
-		{ram("6.2"), []string{"6.3"}, "the kernel is 6.1, but the system has modules of 6.3: it would start without drivers that are not in the initrd\nthe kernel is 6.1, but the initrd has modules of 6.2: it may not find the medium that it starts from"},
-		{ram(), nil, "the system has no kernel modules, nor has the initrd: that is right only for a kernel with all its drivers built in (6.1)"},
-		{ram("6.1"), nil, "the system has no kernel modules: once it is started, the kernel 6.1 finds no more drivers than the initrd has loaded"},
-		{ram(), []string{"1", "2", "3", "4", "5", "6", "7"}, "the kernel is 6.1, but the system has modules of 1, 2, 3, 4, 5 and 2 more: it would start without drivers that are not in the initrd"},
+		{ram("6.1"), []string{"5.10"},
+			"the kernel is 6.1, but the system has modules of 5.10: it would start without drivers that are not in the initrd"},
+		{ram("6.2"), []string{
+			"6.1",
+		}, "the kernel is 6.1, but the initrd has modules of 6.2: it may not find the medium that it starts from"},
+		{ram("6.2"), []string{"6.3"}, "the kernel is 6.1, but the system has modules of 6.3: it would start without drivers that are not " +
+			"in the initrd\nthe kernel is 6.1, but the initrd has modules of 6.2: it may not find the medium that it starts from"},
+		{ram(), nil, "the system has no kernel modules, nor has the initrd: that is right only for a kernel with all its drivers built " +
+			"in (6.1)"},
+		{ram("6.1"), nil, "the system has no kernel modules: once it is started, the kernel 6.1 finds no more drivers than the initrd " +
+			"has loaded"},
+		{ram(), []string{"1", "2", "3", "4", "5", "6", "7"}, "the kernel is 6.1, but the system has modules of 1, 2, 3, 4, 5 and 2 more: " +
+			"it would start without drivers that are not in the initrd"},
 	} {
 		if got := strings.Join(Check(k, c.ram, c.modules), "\n"); got != c.want {
 			t.Errorf("%v, %v: %s", c.ram, c.modules, got)
@@ -457,7 +478,8 @@ func TestCheck(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, b := range [][]byte{bz(0x300, "6.1 x\x00"), bz(0, ""), zbooted(f, []byte("Linux version 6.1 x\x00")), gzipped(f, []byte("Linux version 6.1 x\x00")), []byte("Linux version 6.1\x00")} {
+	for _, b := range [][]byte{bz(0x300, "6.1 x\x00"), bz(0, ""), zbooted(f, []byte("Linux version 6.1 x\x00")),
+		gzipped(f, []byte("Linux version 6.1 x\x00")), []byte("Linux version 6.1\x00")} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -19,7 +19,8 @@ func Segment(path string, content []byte) []byte {
 	put := func(name string, mode int, content []byte) {
 		// Inode, mode, owner, group, links, time, size, four numbers of devices, the
 		// length of the name with its NUL, a sum that is not used.
-		fmt.Fprintf(&b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00", 1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name)+1, 0, name)
+		fmt.Fprintf(&b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00", 1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0,
+			len(name)+1, 0, name)
 		b.Write(make([]byte, -b.Len()&3))
 		b.Write(content)
 		b.Write(make([]byte, -b.Len()&3))

@@ -15,7 +15,8 @@ import (
 // whatever packs it.
 func TestInitrdFiles(t *testing.T) {
 	const conf = "conf/uuid.conf"
-	first := cpio(file{".", dirMode, ""}, file{"conf", dirMode, ""}, file{"./" + conf, fileMode, "one\n"}, file{"live/xtra/root/.ssh/id", fileMode, "key"}, file{"live/xtra", dirMode, ""}, file{"lib/modules/6.1.0-1/a.ko", fileMode, "ko"})
+	first := cpio(file{".", dirMode, ""}, file{"conf", dirMode, ""}, file{"./" + conf, fileMode, "one\n"},
+		file{"live/xtra/root/.ssh/id", fileMode, "key"}, file{"live/xtra", dirMode, ""}, file{"lib/modules/6.1.0-1/a.ko", fileMode, "ko"})
 	second := cpio(file{conf, fileMode, "two\n"}, file{"conf/uuid.conf.d", fileMode, "x"})
 	large := cpio(file{conf, fileMode, strings.Repeat("x", maxWanted+1)})
 	link := cpio(file{conf, 0o120777, "elsewhere"})
@@ -42,7 +43,8 @@ func TestInitrdFiles(t *testing.T) {
 			t.Errorf("below live/xtra: %q", got.Below)
 		}
 	}
-	if got, err := Initrd(context.Background(), content(t, first), "initrd"); err != nil || len(got.Files)+len(got.Below) > 0 || !slices.Equal(got.Versions, []string{"6.1.0-1"}) {
+	if got, err := Initrd(context.Background(), content(t, first), "initrd"); err != nil || len(got.Files)+len(got.Below) > 0 ||
+		!slices.Equal(got.Versions, []string{"6.1.0-1"}) {
 		t.Errorf("nothing asked for: %+v, %v", got, err)
 	}
 }

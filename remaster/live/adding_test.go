@@ -97,7 +97,8 @@ func TestAddingALayout(t *testing.T) {
 	}
 	defer f.Close()
 	root := tree.NewDir("", 0o755, tree.NewFile("hello", 0o644, []byte("live\n")))
-	plan, err := squash.NewPlan(t.Context(), root, squash.WriteOptions{Library: e.Library, Codec: codec.DefaultOptions(codec.Gzip, 128<<10), BlockSize: 128 << 10})
+	plan, err := squash.NewPlan(t.Context(), root, squash.WriteOptions{Library: e.Library, Codec: codec.DefaultOptions(codec.Gzip, 128<<10),
+		BlockSize: 128 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

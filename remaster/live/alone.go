@@ -24,7 +24,8 @@ func (l *Live) OpenBase(e *job.Env, path string) (*Live, error) {
 			return nil, errors.Join(err, b.Close())
 		}
 	}
-	return nil, errors.Join(tree.Unsupported(path, "root directory", "holds no system: there is neither usr nor bin nor etc nor ostree"), b.Close())
+	return nil, errors.Join(tree.Unsupported(path, "root directory", "holds no system: there is neither usr nor bin nor etc nor ostree"),
+		b.Close())
 }
 
 // OpenFormer opens a base that lies where l does.

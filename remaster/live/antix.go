@@ -314,19 +314,23 @@ func (antiX) check(_ context.Context, _ *job.Env, l *Live, to *Intent) error {
 		return err
 	}
 	if !vids.State.Used() && vids.State != VIDNoOverlay && !to.Force {
-		return refusal.New("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, use --force",
-			"%s: the version ids of linuxfs (%s) and %s (%s) do not match", l.Dir, OrNone(vids.Base), l.Files.Overlay[0], OrNone(vids.Overlay))
+		return refusal.New("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, "+
+			"use --force",
+			"%s: the version ids of linuxfs (%s) and %s (%s) do not match", l.Dir, OrNone(vids.Base), l.Files.Overlay[0],
+			OrNone(vids.Overlay))
 	}
 	if to.ReadOnly {
 		return nil
 	}
 	if name := l.Pending(AntixBase, l.Files.Overlay[0]); name != "" {
-		return refusal.New("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
+		return refusal.New("boot once so that it is taken up, or remove the .new files",
+			"%s: %s is pending: the next boot would take it up", l.Dir, name)
 	}
 	if to.Stage {
 		for _, name := range []string{AntixBase + ".old", AntixBase + ".bad"} {
 			if hostdisk.Exists(filepath.Join(l.Dir, name)) {
-				return refusal.New("move it away, or compact without --stage", "%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
+				return refusal.New("move it away, or compact without --stage",
+					"%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
 			}
 		}
 	}
@@ -435,7 +439,10 @@ func (antiX) elsewhere(s *search, f *Found) error {
 	if at, ok := s.at.(Tree); ok && f.Dir == at.Name || s.at == Place(Host{}) {
 		dirs = []string{"antiX"}
 	}
-	for _, one := range sure(s.menus(filepath.Dir(f.Dir)).says(func(b *bootEntry) (string, bool) { return b.value("pdir", "persistdir") })) {
+	for _, one := range sure(s.menus(filepath.Dir(f.Dir)).says(func(b *bootEntry) (string,
+		bool) {
+		return b.value("pdir", "persistdir")
+	})) {
 		dirs = append(dirs, trimPath(one.value))
 	}
 	var found []overlayAt
@@ -445,7 +452,8 @@ func (antiX) elsewhere(s *search, f *Found) error {
 			if n.Root == "" || !IsFile(s.at, at) {
 				continue
 			}
-			where := Where{Path: n.Name + ":/" + path.Join(dir, AntixRoot), Source: "init takes it with pdev=, puuid= or plab= and that partition"}
+			where := Where{Path: n.Name + ":/" + path.Join(dir, AntixRoot),
+				Source: "init takes it with pdev=, puuid= or plab= and that partition"}
 			o, err := s.beside(f, &n, at, overlayAt{where: where})
 			if err != nil {
 				return err
@@ -483,7 +491,8 @@ func (antiX) Medium(l *Live) Medium {
 		}
 	}
 	in := literally(name)
-	f.Missed = []Missed{{[]string{path.Join(in, "xtra"), path.Join(in, "xtra.tgz"), path.Join(in, "deb")}, "a boot puts what is in it into the system, which the ISO lacks", true}}
+	f.Missed = []Missed{{[]string{path.Join(in, "xtra"), path.Join(in, "xtra.tgz"), path.Join(in, "deb")},
+		"a boot puts what is in it into the system, which the ISO lacks", true}}
 	f.Kernels = []string{dir + "/vmlinuz", dir + "/vmlinuz[0-9]"}
 	f.Initrds = []string{dir + "/initrd.gz", dir + "/initrd[0-9].gz", dir + "/initrd*"}
 	// With another word than this, which live-usb-maker writes for an encrypted stick,

@@ -41,7 +41,8 @@ func (archiso) Name() string { return "archiso" }
 func (archiso) Traits() Traits {
 	return Traits{
 		Key: "archiso", FlatOverlay: archisoUpper,
-		OtherSets: "the boot arguments cow_label= and cow_directory= name another partition or directory; --overlay names the one that is meant",
+		OtherSets: "the boot arguments cow_label= and cow_directory= name another partition or directory; --overlay names the one that " +
+			"is meant",
 	}
 }
 
@@ -68,7 +69,8 @@ func (a archiso) find(s *search, dir string) (*Found, error) {
 		return nil, nil
 	}
 	if len(bases) > 1 {
-		return nil, refusal.New("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases), strings.Join(bases, ", "))
+		return nil, refusal.New("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases),
+			strings.Join(bases, ", "))
 	}
 	f := &Found{Dir: dir, Files: Files{Base: bases[0]}}
 	return f, a.places(s, f)
@@ -119,7 +121,8 @@ func (archiso) open(_ context.Context, e *job.Env, l *Live) error {
 		return l.openDirOverlay(at, l.Path(l.Files.Overlay[1]))
 	}
 	if l.Base.Inner == nil {
-		return refusal.New("move it away: above a base without one, changes are kept in "+archisoUpper, "%s is a device-mapper snapshot, but %s holds no %s that it could be over", at, l.Base.Path, archisoInner)
+		return refusal.New("move it away: above a base without one, changes are kept in "+archisoUpper,
+			"%s is a device-mapper snapshot, but %s holds no %s that it could be over", at, l.Base.Path, archisoInner)
 	}
 	return l.openCOW(at)
 }
@@ -177,7 +180,8 @@ func (a archiso) places(s *search, f *Found) error {
 		}
 		if n.Root == "" {
 			if i >= 0 {
-				if _, err := s.beside(f, &n, "", overlayAt{where: Where{Path: n.Name, Source: devices[i].entry + " boots with it"}}); err != nil {
+				if _, err := s.beside(f, &n, "",
+					overlayAt{where: Where{Path: n.Name, Source: devices[i].entry + " boots with it"}}); err != nil {
 					return err
 				}
 			}
@@ -200,7 +204,9 @@ func (a archiso) places(s *search, f *Found) error {
 	}
 	for _, d := range devices {
 		if !met[d.value] && !a.isOwn(s, f, d.value) && len(own) == 0 {
-			f.unused(Unused{Path: d.value, Boots: true, Why: d.entry + " keeps the changes there, and there is no such partition beside this medium", Hint: "mount it, and name the directory with --overlay"})
+			f.unused(Unused{Path: d.value, Boots: true, Why: d.entry +
+				" keeps the changes there, and there is no such partition beside this medium",
+				Hint: "mount it, and name the directory with --overlay"})
 		}
 	}
 	if len(found) == 0 {
@@ -288,7 +294,9 @@ func (a archiso) takeNamed(s *search, f *Found, o *overlayAt) error {
 			return err
 		}
 		if len(changes) != 1 {
-			return refusal.New("name the directory that holds "+archisoUpper, "%s: there are %d directories persistent_*/%s with changes in it", o.where.Path, len(changes), path.Base(path.Dir(f.Files.Base)))
+			return refusal.New("name the directory that holds "+archisoUpper,
+				"%s: there are %d directories persistent_*/%s with changes in it", o.where.Path, len(changes),
+				path.Base(path.Dir(f.Files.Base)))
 		}
 		o.name = path.Join(o.name, changes[0])
 	}
@@ -320,7 +328,8 @@ func (archiso) Medium(l *Live) Medium {
 	f.Values = func(_, uuid string) []menu.ValueEdit {
 		// /dev/loop0 stays: menus for booting the image from a file have it.
 		var old []string
-		for _, begins := range []string{"UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=", "/dev/disk/", "/dev/sd", "/dev/hd", "/dev/vd", "/dev/xvd", "/dev/nvme", "/dev/mmcblk"} {
+		for _, begins := range []string{"UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=", "/dev/disk/", "/dev/sd", "/dev/hd", "/dev/vd",
+			"/dev/xvd", "/dev/nvme", "/dev/mmcblk"} {
 			old = append(old, "archisodevice="+begins)
 		}
 		return []menu.ValueEdit{{Old: old, New: "archisodevice=/dev/disk/by-uuid/" + uuid, Known: true}}

@@ -148,7 +148,8 @@ func casperAll(present []string) (stack []string, err error) {
 		}
 	}
 	if n := len(stack); n > 0 && !isSquash(stack[n-1]) {
-		return nil, refusal.New("move it away, or make one image of both", "%s: a boot stacks it above the SquashFS images, and only those can be made anew", path.Join(casperDir, stack[n-1]))
+		return nil, refusal.New("move it away, or make one image of both",
+			"%s: a boot stacks it above the SquashFS images, and only those can be made anew", path.Join(casperDir, stack[n-1]))
 	}
 	return stack, nil
 }
@@ -172,7 +173,8 @@ func casperTop(dir string, names []string) (string, error) {
 	var tops []string
 	for _, name := range names {
 		stem := strings.TrimSuffix(name, "squashfs") // with the dot
-		if !slices.ContainsFunc(names, func(o string) bool { return o != name && strings.HasPrefix(o, stem) }) && !slices.Contains(casperSkipped, name) {
+		if !slices.ContainsFunc(names, func(o string) bool { return o != name && strings.HasPrefix(o, stem) }) &&
+			!slices.Contains(casperSkipped, name) {
 			tops = append(tops, name)
 		}
 	}
@@ -188,7 +190,8 @@ func casperTop(dir string, names []string) (string, error) {
 	case 1:
 		return tops[0], nil
 	}
-	return "", refusal.New("move the others away, with the images below them that are not shared", "%s: there are %d stacks of images, and only the boot's arguments (layerfs-path=) tell which is used: %s",
+	return "", refusal.New("move the others away, with the images below them that are not shared",
+		"%s: there are %d stacks of images, and only the boot's arguments (layerfs-path=) tell which is used: %s",
 		filepath.Join(dir, casperDir), len(tops), strings.Join(tops, ", "))
 }
 
@@ -392,20 +395,23 @@ func (c casper) overlay(s *search, f *Found) (*overlayAt, error) {
 					continue
 				}
 				if len(partitions) > 0 {
-					f.unused(Unused{Path: name, Why: "a boot ignores it: " + partitions[0].where.Path + " is taken before a file", Hint: "--overlay names it all the same"})
+					f.unused(Unused{Path: name, Why: "a boot ignores it: " + partitions[0].where.Path + " is taken before a file",
+						Hint: "--overlay names it all the same"})
 					continue
 				}
 				files = append(files, overlayAt{name: name, where: c.where(name, w)})
 			}
 		}
 		if !found && w.path != "" && len(partitions) == 0 {
-			f.unused(Unused{Path: w.path, Boots: true, Why: w.entry + " boots with persistent-path=" + w.path + ", and there is no persistence in it", Hint: "name the one that is meant with --overlay"})
+			f.unused(Unused{Path: w.path, Boots: true, Why: w.entry + " boots with persistent-path=" + w.path +
+				", and there is no persistence in it", Hint: "name the one that is meant with --overlay"})
 		}
 	}
 	if told && !slices.ContainsFunc(ways, func(w casperWay) bool { return w.path == "" }) {
 		for _, label := range casperOverlays {
 			if IsFile(s.at, filepath.Join(f.Dir, label)) {
-				f.unused(Unused{Path: label, Why: "no entry of the menus boots with it: " + ways[0].entry + " has persistent-path=" + ways[0].path, Hint: "--overlay names it"})
+				f.unused(Unused{Path: label, Why: "no entry of the menus boots with it: " + ways[0].entry + " has persistent-path=" +
+					ways[0].path, Hint: "--overlay names it"})
 			}
 		}
 	}
@@ -484,7 +490,8 @@ func (casper) copied(s *search, f *Found) {
 	}
 	for _, name := range names {
 		if strings.HasPrefix(name, "casper-sn") || strings.HasPrefix(name, "home-sn") {
-			f.unused(Unused{Path: name, Why: "a boot copies its files into the running system (casper's try_snap), where a new base would not have them"})
+			f.unused(Unused{Path: name, Why: "a boot copies its files into the running system (casper's try_snap), where a new base " +
+				"would not have them"})
 		}
 	}
 }
@@ -494,13 +501,16 @@ func (casper) Medium(l *Live) Medium {
 	// tell. So all of them stay, by name: the lowest is the new base, and nothing
 	// is in the others.
 	f := Medium{Root: l.Absolute(), Base: l.Files.Stack[0], EmptyImages: l.Files.Stack[1:]}
-	f.Own = []string{casperDir + "/vmlinuz*", casperDir + "/initrd*", casperDir + "/hwe-vmlinuz*", casperDir + "/hwe-initrd*", l.Layout.Traits().Identity + "*"}
+	f.Own = []string{casperDir + "/vmlinuz*", casperDir + "/initrd*", casperDir + "/hwe-vmlinuz*", casperDir + "/hwe-initrd*",
+		l.Layout.Traits().Identity + "*"}
 	f.Own = append(f.Own, casperDir+"/*.manifest-*") // which packages an installer takes out
 	f.Whole = []string{"dists", "pool", "install", "preseed", "pics", "README.diskdefines", "ubuntu"}
 	f.Sidecars = besideStack(l)
 	f.Missed = []Missed{
-		{[]string{casperDir + "/install-sources.yaml"}, "it tells the installer of images that are one on the ISO, whose installer finds nothing to install without it", false},
-		{[]string{casperDir + "/*.squashfs"}, "it lies over the former images, such as those of a language, which are one on the ISO", false},
+		{[]string{casperDir + "/install-sources.yaml"},
+			"it tells the installer of images that are one on the ISO, whose installer finds nothing to install without it", false},
+		{[]string{casperDir + "/*.squashfs"}, "it lies over the former images, such as those of a language, which are one on the ISO",
+			false},
 		{[]string{"casper-sn*", "home-sn*"}, "a boot copies it into the system, which the ISO lacks", true},
 	}
 	f.Kernels = []string{casperDir + "/vmlinuz", casperDir + "/vmlinuz.efi", casperDir + "/vmlinuz*", casperDir + "/hwe-vmlinuz*"}

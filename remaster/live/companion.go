@@ -48,7 +48,8 @@ type Tie struct {
 // .manifest.
 var Ties = []Tie{
 	{name: "linuxfs.md5", layout: antiX{}.Name(), always: true, What: "sum", Sum: checksum.MD5},
-	{name: "linuxfs.info", layout: antiX{}.Name(), always: true, What: "size", text: func(f Facts) string { return fmt.Sprintf("UncompressedSizeKB=%d\n", (f.Content+1023)/1024) }},
+	{name: "linuxfs.info", layout: antiX{}.Name(), always: true, What: "size",
+		text: func(f Facts) string { return fmt.Sprintf("UncompressedSizeKB=%d\n", (f.Content+1023)/1024) }},
 	{name: "airootfs.sha512", layout: archiso{}.Name(), What: "sum", Sum: checksum.SHA512},
 	{name: "STEM.size", What: "size", text: func(f Facts) string { return fmt.Sprintln(f.Content) }},
 	{name: "STEM.manifest", What: "list of packages", packages: true},

@@ -55,9 +55,11 @@ func (l *Live) openCOW(path string) error {
 	}
 	if s.FS, err = extfs.Open(dev, dev.Size(), name+" over "+l.Base.Name()); err != nil {
 		if s.Damaged() != nil {
-			return refusal.WithHint(fmt.Errorf("the merged file system: %w", err), "relive dm recover "+path+" saves what is whole and lists what is lost")
+			return refusal.WithHint(fmt.Errorf("the merged file system: %w", err), "relive dm recover "+path+
+				" saves what is whole and lists what is lost")
 		}
-		return refusal.WithHint(fmt.Errorf("the merged file system: %w", err), "see with relive dm status that the overlay belongs to this base")
+		return refusal.WithHint(fmt.Errorf("the merged file system: %w", err),
+			"see with relive dm status that the overlay belongs to this base")
 	}
 	l.Overlay = &Overlay{Path: path, Form: FormCOW, COW: s, Empty: cow.Exceptions() == 0}
 	l.Merged, err = s.FS.Root()
@@ -94,7 +96,8 @@ func (s *COW) warnings() (out []string, err error) {
 		return nil, err
 	}
 	if head >= 0 {
-		out = append(out, fmt.Sprintf("the overlay's header is zero, so that a boot takes it for a new one, but there is data in it from byte %d on: its header is lost, or it is none", head))
+		out = append(out, fmt.Sprintf("the overlay's header is zero, so that a boot takes it for a new one, but there is data in it from "+
+			"byte %d on: its header is lost, or it is none", head))
 	}
 	for _, f := range s.Store.Findings() {
 		out = append(out, f.String())
@@ -102,7 +105,8 @@ func (s *COW) warnings() (out []string, err error) {
 	st := s.Store.Status()
 	switch {
 	case s.Store.State() == dmmerge.Invalid:
-		out = append(out, "the kernel has marked the overlay invalid (it was full, or an I/O error met), and every read of it fails; what was written until then is intact")
+		out = append(out, "the kernel has marked the overlay invalid (it was full, or an I/O error met), and every read of it fails; "+
+			"what was written until then is intact")
 	case s.Store.State() == dmmerge.Unloadable:
 		out = append(out, "the kernel refuses to load the overlay, whose metadata runs past its end; the entries before are intact")
 	case st.Full:
@@ -172,7 +176,8 @@ func (l *Live) CheckMerged(ctx context.Context, e *job.Env, to *Intent) error {
 	})
 	var entry *tree.EntryError
 	if errors.Is(err, tree.ErrCorrupt) && !errors.As(err, &entry) {
-		return refusal.New("see that the overlay belongs to this base; relive compact --image FILE --force writes the merged image for e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
+		return refusal.New("see that the overlay belongs to this base; relive compact --image FILE --force writes the merged image for "+
+			"e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
 	}
 	return err
 }

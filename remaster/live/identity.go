@@ -99,7 +99,8 @@ func (f *Found) PairIdentity(ctx context.Context, pair KernelPair) (id string, u
 // elsewhere, by identity. put are those that say something else or are new; stale
 // are those that say what none looks for and are not put. With fixed none of have
 // is changed: there are initrds of which it is not known what they look for.
-func FitIdentities(begins string, have map[string]string, needed []string, prefer map[string]string, fixed bool) (put map[string]string, stale []string) {
+func FitIdentities(begins string, have map[string]string, needed []string, prefer map[string]string, fixed bool) (put map[string]string,
+	stale []string) {
 	put = map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(have)) {
 		if !fixed && !slices.Contains(needed, have[name]) {

@@ -27,7 +27,8 @@ func Initrds(kernel string) []string {
 		return nil
 	}
 	stem, version := m[1]+"initrd", m[3]
-	return []string{stem + version + ".gz", stem + version + ".img", stem + version, stem + ".img" + version, stem + version + ".lz", stem + version + ".xz",
+	return []string{stem + version + ".gz", stem + version + ".img", stem + version, stem + ".img" + version, stem + version + ".lz",
+		stem + version + ".xz",
 		m[1] + "initramfs" + version + ".img"}
 }
 

@@ -173,14 +173,16 @@ func findOnHost(dir, generation string, sel selection) (*Found, error) {
 		return nil, err
 	}
 	if !st.IsDir() {
-		return nil, refusal.WithHint(fmt.Errorf("%s: not a directory", dir), "give the directory that holds the base and the persistence files")
+		return nil, refusal.WithHint(fmt.Errorf("%s: not a directory", dir),
+			"give the directory that holds the base and the persistence files")
 	}
 	f, err := find(Host{}, dir, generation, sel)
 	if f != nil || err != nil {
 		return f, err
 	}
 	if above := filepath.Dir(filepath.Clean(dir)); above != dir {
-		if f, err := FindAt(Host{}, above, generation); err == nil && f != nil && strings.HasPrefix(filepath.Join(above, f.Files.Base), filepath.Clean(dir)+"/") {
+		if f, err := FindAt(Host{}, above, generation); err == nil && f != nil && strings.HasPrefix(filepath.Join(above, f.Files.Base),
+			filepath.Clean(dir)+"/") {
 			return nil, refusal.WithHint(fmt.Errorf("%s: %w", dir, ErrNoLayout), "it is a part of one: give "+above)
 		}
 	}
@@ -196,7 +198,8 @@ func findOnHost(dir, generation string, sel selection) (*Found, error) {
 	if near := nearBases(dir); near != "" {
 		none = fmt.Errorf("%w; %s", none, near)
 	}
-	return nil, refusal.WithHint(none, "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs, Slax slax/*.sb")
+	return nil, refusal.WithHint(none, "an antiX or MX live directory holds a file named linuxfs, a LiveOS medium LiveOS/squashfs.img, "+
+		"one of archiso arch/x86_64/airootfs.sfs, Debian live live/filesystem.squashfs, Ubuntu casper/*.squashfs, Slax slax/*.sb")
 }
 
 // FindAt looks for a live system; where there is none it gives nil.
@@ -270,7 +273,8 @@ func (f *Found) Open(ctx context.Context, e *job.Env, generation string) (*Live,
 
 // OpenAs is open with the overlay of another generation.
 func (f *Found) OpenAs(ctx context.Context, e *job.Env, generation, overlayOf string) (*Live, error) {
-	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, ToRAM: f.ToRAM, overlay: f.overlay, home: f.home, Generation: generation, overlayOf: overlayOf}
+	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, ToRAM: f.ToRAM,
+		overlay: f.overlay, home: f.home, Generation: generation, overlayOf: overlayOf}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
 		return nil, err

@@ -54,8 +54,10 @@ func (liveBoot) Name() string { return "Debian live" }
 func (liveBoot) Traits() Traits {
 	return Traits{
 		Key: "debian", Identity: ".disk/live-uuid",
-		LiveUIDs: []uint32{1000}, LiveUserFiles: []string{"lib/live/config/0030-user-setup", "usr/lib/live/config/0030-user-setup"}, // live-config
-		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; --overlay names the one that is meant",
+		// live-config
+		LiveUIDs: []uint32{1000}, LiveUserFiles: []string{"lib/live/config/0030-user-setup", "usr/lib/live/config/0030-user-setup"},
+		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; --overlay " +
+			"names the one that is meant",
 	}
 }
 
@@ -128,7 +130,8 @@ func (liveBoot) listed(s *search, f *Found, in string, images []string) (modules
 	case len(said) > 1:
 		for _, one := range said {
 			if one.value != "" {
-				f.unused(Unused{Path: path.Join(in, one.value+".module"), Why: one.entry + " boots with module=" + one.value + ", and with the images that are listed there; the others of the menu do not"})
+				f.unused(Unused{Path: path.Join(in, one.value+".module"), Why: one.entry + " boots with module=" + one.value +
+					", and with the images that are listed there; the others of the menu do not"})
 			}
 		}
 	}
@@ -147,7 +150,8 @@ func (liveBoot) listed(s *search, f *Found, in string, images []string) (modules
 		listed = []string{}
 		for _, image := range strings.Fields(string(b)) {
 			if !slices.Contains(images, image) {
-				return "", nil, refusal.New("restore it, or take it out of the list; a boot goes on without it", "%s: %s names %s, which is not there", f.Dir, name, image)
+				return "", nil, refusal.New("restore it, or take it out of the list; a boot goes on without it",
+					"%s: %s names %s, which is not there", f.Dir, name, image)
 			}
 			if !slices.Contains(listed, image) {
 				listed = append(listed, image)
@@ -171,8 +175,10 @@ func (liveBoot) aside(s *search, f *Found, in string) error {
 			images, err := imagesIn(s.at, filepath.Join(f.Dir, in, name), "", livebootImages...)
 			if err == nil && len(images) > 0 {
 				f.unused(Unused{Path: path.Join(in, name), Boots: true,
-					Why:  "holds images (" + strings.Join(images, ", ") + ") that a boot on the machine with that hardware address stacks above the others",
-					Hint: "on such a machine the new base would stand below them; move them away, or go on with --force and leave them as they are"})
+					Why: "holds images (" + strings.Join(images, ", ") +
+						") that a boot on the machine with that hardware address stacks above the others",
+					Hint: "on such a machine the new base would stand below them; move them away, or go on with --force and leave them " +
+						"as they are"})
 			}
 			continue
 		}
@@ -181,7 +187,8 @@ func (liveBoot) aside(s *search, f *Found, in string) error {
 			stem = StemOfOld(name)
 		}
 		stem = filepath.Join(in, stem)
-		if s.generation == "" && slices.Contains(livebootImages, path.Ext(stem)) && stem != f.Files.Base && !slices.Contains(f.Files.Stack, stem) && !slices.Contains(f.Files.Retired, stem) {
+		if s.generation == "" && slices.Contains(livebootImages, path.Ext(stem)) && stem != f.Files.Base &&
+			!slices.Contains(f.Files.Stack, stem) && !slices.Contains(f.Files.Retired, stem) {
 			f.Files.Retired = append(f.Files.Retired, stem)
 		}
 	}
@@ -375,7 +382,8 @@ func (b liveBoot) places(s *search, f *Found, in string) error {
 		}
 	}
 	if told && !slices.ContainsFunc(ways, func(w livebootWay) bool { return w.usual() }) && s.hasEither(f.Dir, livebootPersistence) {
-		f.unused(Unused{Path: livebootPersistence, Why: "no entry of the menus boots with it: " + ways[0].entry + " has " + ways[0].arguments(), Hint: "--overlay names it"})
+		f.unused(Unused{Path: livebootPersistence, Why: "no entry of the menus boots with it: " + ways[0].entry + " has " +
+			ways[0].arguments(), Hint: "--overlay names it"})
 	}
 	o, err := choose(f.Dir, found)
 	if err != nil {
@@ -418,8 +426,10 @@ func (b liveBoot) look(s *search, f *Found, w *livebootWay, told bool) (found []
 		case n.Root != "":
 			for _, label := range w.labels {
 				name := filepath.Join(n.Root, trimPath(w.path), label)
-				if slices.Contains(w.storage, "file") && IsFile(s.at, name) || w.entry != "" && slices.Contains(w.storage, "directory") && IsDir(s.at, name) {
-					where = Where{Path: n.Name + ":/" + path.Join(trimPath(w.path), label), Source: source("a boot looks for a file of that name on all partitions")}
+				if slices.Contains(w.storage, "file") && IsFile(s.at, name) || w.entry != "" && slices.Contains(w.storage, "directory") &&
+					IsDir(s.at, name) {
+					where = Where{Path: n.Name + ":/" + path.Join(trimPath(w.path), label),
+						Source: source("a boot looks for a file of that name on all partitions")}
 					at = name
 				}
 			}
@@ -453,7 +463,8 @@ func (b liveBoot) look(s *search, f *Found, w *livebootWay, told bool) (found []
 		case !IsDir(s.at, at):
 			continue
 		case told && !slices.Contains(w.storage, "directory") && !(s.at == Place(Host{}) && isMountPoint(at)):
-			f.unused(Unused{Path: name, Why: "a boot takes a directory as persistence with persistence-storage=directory only, which no entry of the menus has", Hint: "--overlay names it all the same"})
+			f.unused(Unused{Path: name, Why: "a boot takes a directory as persistence with persistence-storage=directory only, which no " +
+				"entry of the menus has", Hint: "--overlay names it all the same"})
 			continue
 		}
 		o := overlayAt{name: name}
@@ -477,7 +488,8 @@ func (b liveBoot) ignoresOwn(s *search, f *Found, w *livebootWay) string {
 	}
 	for _, name := range s.initrds(filepath.Join(f.Dir, path.Dir(f.Files.Base))) {
 		if strings.Contains(s.initrdFile(name, "lib/live/boot/9990-misc-helpers.sh"), skipsOwn) {
-			return "a boot ignores it: since 20220505 live-boot, which is in " + filepath.Base(name) + ", looks on other partitions only, unless it boots with toram"
+			return "a boot ignores it: since 20220505 live-boot, which is in " + filepath.Base(name) +
+				", looks on other partitions only, unless it boots with toram"
 		}
 	}
 	return ""
@@ -521,7 +533,8 @@ func (b liveBoot) dracutOverlay(s *search, f *Found, in string) (bool, error) {
 	}
 	var found []overlayAt
 	for _, name := range names {
-		found = append(found, overlayAt{name: path.Join(in, name), dracut: true, where: Where{Path: path.Join(in, name), Source: "dracut's dmsquash-live takes an overlay of that name"}})
+		found = append(found, overlayAt{name: path.Join(in, name), dracut: true,
+			where: Where{Path: path.Join(in, name), Source: "dracut's dmsquash-live takes an overlay of that name"}})
 	}
 	o, err := choose(f.Dir, found)
 	if err != nil {

@@ -88,7 +88,8 @@ func (liveKit) names(s *search, dir string) (names []string) {
 		}
 	}
 	for _, one := range sure(s.menus(dir).says(func(b *bootEntry) (string, bool) { return b.value("from") })) {
-		if name := trimPath(one.value); name != "" && !strings.HasPrefix(one.value, "/dev/") && !dotted(name) && IsDir(s.at, filepath.Join(dir, name)) {
+		if name := trimPath(one.value); name != "" && !strings.HasPrefix(one.value, "/dev/") && !dotted(name) &&
+			IsDir(s.at, filepath.Join(dir, name)) {
 			names = append(names, name)
 		}
 	}
@@ -150,7 +151,8 @@ func (k liveKit) places(s *search, f *Found, in string) error {
 	switch {
 	case Has(s.at, filepath.Join(at, liveKitDynamic)) || Has(s.at, filepath.Join(at, liveKitDynamic+".0")):
 		f.unused(Unused{Path: path.Join(o.name, liveKitDynamic), Boots: true,
-			Why: "a boot keeps the changes there, in a container of dynfilefs that holds XFS, which is not read", Hint: "boot from a stick with ext4, where sessions are directories, or go on with --force and leave it as it is"})
+			Why:  "a boot keeps the changes there, in a container of dynfilefs that holds XFS, which is not read",
+			Hint: "boot from a stick with ext4, where sessions are directories, or go on with --force and leave it as it is"})
 	case s.hasEither(f.Dir, path.Join(o.name, liveKitUpper)):
 		f.use(o, liveKitUpper, liveKitWork)
 	default:
@@ -182,7 +184,8 @@ func (liveKit) session(s *search, f *Found, in string, m *bootMenus) string {
 	}
 	for _, name := range names {
 		if name != last && name[0] >= '0' && name[0] <= '9' && !isExtra(name) && IsDir(s.at, filepath.Join(changes, name)) {
-			f.unused(Unused{Path: path.Join(in, liveKitChanges, name), Why: "a boot resumes session " + last + "; with perchdir=" + name + " it would lay this one over the base", Hint: "--overlay names it"})
+			f.unused(Unused{Path: path.Join(in, liveKitChanges, name), Why: "a boot resumes session " + last + "; with perchdir=" + name +
+				" it would lay this one over the base", Hint: "--overlay names it"})
 		}
 	}
 	return last

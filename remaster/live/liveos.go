@@ -92,7 +92,8 @@ func liveosOverlays(at Place, dir, generation, set string) ([]string, error) {
 		found = found[:1]
 	case set != "" && set != anySet && (set != DefaultSet || len(found) > 1):
 		if !slices.Contains(found, set) {
-			return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(set, found), "relive sets "+dir+" lists those that are there"), "%s: there is no overlay %s", dir, set)
+			return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(set, found), "relive sets "+dir+" lists those that are there"),
+				"%s: there is no overlay %s", dir, set)
 		}
 		found = []string{set}
 	}
@@ -101,7 +102,8 @@ func liveosOverlays(at Place, dir, generation, set string) ([]string, error) {
 		return nil, nil
 	case 1:
 	default:
-		return nil, refusal.New("name the one that is meant with --set, or move those away that are not used, and begin again", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
+		return nil, refusal.New("name the one that is meant with --set, or move those away that are not used, and begin again",
+			"%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
 			dir, len(found), strings.Join(found, ", "))
 	}
 	if IsDir(at, filepath.Join(dir, found[0]+generation)) {
@@ -164,7 +166,8 @@ func slashed(at Place, dir, name, generation string) []string {
 func (liveOS) open(ctx context.Context, e *job.Env, l *Live) error {
 	path := l.Path(l.Files.Base)
 	if err := l.openLiveOSBase(e, path); err != nil {
-		return damageHint(err, "relive verify "+path+" tells more; if the .old beside it is sound, relive rollback "+l.Dir+" brings it back")
+		return damageHint(err, "relive verify "+path+" tells more; if the .old beside it is sound, relive rollback "+l.Dir+
+			" brings it back")
 	}
 	if len(l.Files.Overlay) > 0 {
 		if err := l.OpenLiveOSOverlay(); err != nil {
@@ -244,7 +247,8 @@ func (l *Live) OpenLiveOSOverlay() error {
 	case !res.Kind.Known(), res.Kind == probe.COW:
 		// dracut takes a file of no known type for a snapshot's.
 		if l.Base.Inner == nil {
-			return refusal.New("move it away: above a base without one, changes are kept by overlayfs in a directory or a file system", "%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
+			return refusal.New("move it away: above a base without one, changes are kept by overlayfs in a directory or a file system",
+				"%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
 		}
 		return l.openCOW(path)
 	}
@@ -297,10 +301,12 @@ func (o liveOS) places(s *search, f *Found, set string) error {
 	var found []overlayAt
 	if medium := mediumOf(f.Dir); medium != "" {
 		if got := o.atRoot(s, medium); got != "" {
-			found = append(found, overlayAt{name: path.Join("..", got), where: Where{Path: got, Source: "dracut's module overlayfs takes it with rd.overlay= and the medium's own partition"}})
+			found = append(found, overlayAt{name: path.Join("..", got),
+				where: Where{Path: got, Source: "dracut's module overlayfs takes it with rd.overlay= and the medium's own partition"}})
 		}
 		if IsFile(s.at, filepath.Join(medium, kiwiFile+s.generation)) {
-			found = append(found, overlayAt{name: "../" + kiwiFile, kiwi: true, where: Where{Path: kiwiFile, Source: "kiwi-live takes a file of that name with rd.live.overlay.persistent"}})
+			found = append(found, overlayAt{name: "../" + kiwiFile, kiwi: true,
+				where: Where{Path: kiwiFile, Source: "kiwi-live takes a file of that name with rd.live.overlay.persistent"}})
 		}
 	}
 	for _, n := range s.neighbours(f.Dir) {
@@ -319,7 +325,8 @@ func (o liveOS) places(s *search, f *Found, set string) error {
 	if len(f.Files.Overlay) > 0 {
 		f.overlay.name = f.Files.Overlay[0]
 		for _, other := range found {
-			f.unused(Unused{Path: other.where.Path, Boots: true, Why: "a boot with rd.overlay= lays it over " + f.Files.Overlay[0] + ", or takes it instead (" + other.where.Source + ")",
+			f.unused(Unused{Path: other.where.Path, Boots: true, Why: "a boot with rd.overlay= lays it over " + f.Files.Overlay[0] +
+				", or takes it instead (" + other.where.Source + ")",
 				Hint: "name the one that is meant with --overlay"})
 		}
 		return nil
@@ -385,7 +392,8 @@ func (o liveOS) onNeighbour(s *search, f *Found, n *neighbour) (found []overlayA
 		return found, nil //nolint:nilerr // there is no such directory
 	}
 	for _, name := range names {
-		if err := add(path.Join(LiveosDir, name), overlayAt{}, "dracut's dmsquash-live takes it with rd.overlay= and that partition"); err != nil {
+		if err := add(path.Join(LiveosDir, name), overlayAt{},
+			"dracut's dmsquash-live takes it with rd.overlay= and that partition"); err != nil {
 			return nil, err
 		}
 	}
@@ -419,7 +427,8 @@ func (o liveOS) takeNamed(s *search, f *Found, named *overlayAt) error {
 		case IsDir(s.at, filepath.Join(at, UnionUpper)) && IsDir(s.at, filepath.Join(at, UnionWork)):
 			named.kiwi = true
 		case named.partition || !IsDir(s.at, filepath.Join(at, "..", LiveosWork)):
-			return refusal.New("name the overlay itself", "%s: holds neither overlay with ovlwork, nor LiveOS/overlay-*, nor rw with work", named.where.Path)
+			return refusal.New("name the overlay itself", "%s: holds neither overlay with ovlwork, nor LiveOS/overlay-*, nor rw with work",
+				named.where.Path)
 		}
 	} else if path.Base(named.name) == kiwiFile {
 		named.kiwi = true

@@ -64,7 +64,8 @@ type Missed struct {
 }
 
 // mediumMarks are the directories by which a medium that boots is known.
-var mediumMarks = []string{"boot/grub", "boot/grub2", "boot/isolinux", "boot/syslinux", "boot/loader", "isolinux", "syslinux", "EFI/BOOT", "EFI/boot", "efi/boot", "loader/entries", "images/pxeboot"}
+var mediumMarks = []string{"boot/grub", "boot/grub2", "boot/isolinux", "boot/syslinux", "boot/loader", "isolinux", "syslinux", "EFI/BOOT",
+	"EFI/boot", "efi/boot", "loader/entries", "images/pxeboot"}
 
 // IsMedium tells whether a directory is the root of a medium that boots, and
 // not that of an installed system.
@@ -76,7 +77,8 @@ func IsMedium(at Place, dir string) bool {
 }
 
 // BootTakes are taken of every medium.
-var BootTakes = []string{"boot", "EFI", "efi", "isolinux", "syslinux", "loader", ".disk", "autorun.inf", "autorun.ico", "cdrom.ico", "shellx64.efi", "shellia32.efi", "efi.img"}
+var BootTakes = []string{"boot", "EFI", "efi", "isolinux", "syslinux", "loader", ".disk", "autorun.inf", "autorun.ico", "cdrom.ico",
+	"shellx64.efi", "shellia32.efi", "efi.img"}
 
 // AboveDir gives the directory that the live directory is in, and its name
 // there. A live directory that is the root of a file system has none.

@@ -45,7 +45,8 @@ func (n *neighbour) by(labels ...string) string {
 // PARTLABEL=x, PARTUUID=x, or a link below /dev/disk.
 func (n *neighbour) is(device string) bool {
 	for prefix, value := range map[string]string{"LABEL=": n.Label, "UUID=": n.UUID, "PARTLABEL=": n.PartLabel, "PARTUUID=": n.PartUUID,
-		"/dev/disk/by-label/": n.Label, "/dev/disk/by-uuid/": n.UUID, "/dev/disk/by-partlabel/": n.PartLabel, "/dev/disk/by-partuuid/": n.PartUUID} {
+		"/dev/disk/by-label/": n.Label, "/dev/disk/by-uuid/": n.UUID, "/dev/disk/by-partlabel/": n.PartLabel,
+		"/dev/disk/by-partuuid/": n.PartUUID} {
 		if rest, ok := strings.CutPrefix(device, prefix); ok {
 			return value != "" && strings.EqualFold(rest, value)
 		}
@@ -63,7 +64,8 @@ func (s *search) neighbours(dir string) []neighbour {
 	}
 	var out []neighbour
 	for _, p := range hostdisk.Siblings("/", dir) {
-		n := neighbour{Name: p.Device, Root: p.Mounted, Label: p.Label, PartLabel: p.PartLabel, UUID: p.UUID, PartUUID: p.PartUUID, FileSystem: p.FileSystem, mounted: true}
+		n := neighbour{Name: p.Device, Root: p.Mounted, Label: p.Label, PartLabel: p.PartLabel, UUID: p.UUID, PartUUID: p.PartUUID,
+			FileSystem: p.FileSystem, mounted: true}
 		if n.Label == "" {
 			// A host without udev, or a boot that has not settled.
 			if res, err := ProbeFile(Host{}, p.Device); err == nil {
@@ -85,7 +87,8 @@ func (s *search) beside(f *Found, n *neighbour, at string, o overlayAt) (*overla
 	why := "a boot keeps the changes there (" + o.where.Source + ")"
 	switch {
 	case at == "":
-		f.unused(Unused{Path: o.where.Path, Boots: true, Why: why + ", and it cannot be read: " + n.Why, Hint: "mount it, and name the directory with --overlay"})
+		f.unused(Unused{Path: o.where.Path, Boots: true, Why: why + ", and it cannot be read: " + n.Why,
+			Hint: "mount it, and name the directory with --overlay"})
 		return nil, nil
 	case n.mounted:
 		f.unused(Unused{Path: o.where.Path, Boots: true, Why: why, Hint: "name it with --overlay " + at})
@@ -139,7 +142,8 @@ func (w Tree) neighbours() (out []neighbour) {
 		if name == w.Name {
 			continue
 		}
-		n := neighbour{Name: fmt.Sprintf("partition %d", p.Number), Root: name, Label: p.Label, PartLabel: p.Name, UUID: p.UUID, PartUUID: p.PartUUID, FileSystem: p.FileSystem}
+		n := neighbour{Name: fmt.Sprintf("partition %d", p.Number), Root: name, Label: p.Label, PartLabel: p.Name, UUID: p.UUID,
+			PartUUID: p.PartUUID, FileSystem: p.FileSystem}
 		if p.Number == 0 {
 			n.Name = "the whole disk"
 		}

@@ -77,7 +77,8 @@ func parsePersistenceConf(text []byte) (c persistenceConf, err error) {
 	for i, line := range shellLines(text) {
 		if line.cut {
 			if len(bytes.TrimSpace(line.text)) > 0 {
-				c.kept = append(c.kept, fmt.Sprintf("%s: line %d: has no line feed at its end, so that a boot does not see it", livebootConf, i+1))
+				c.kept = append(c.kept, fmt.Sprintf("%s: line %d: has no line feed at its end, so that a boot does not see it",
+					livebootConf, i+1))
 			}
 			continue
 		}
@@ -105,7 +106,8 @@ func parsePersistenceConf(text []byte) (c persistenceConf, err error) {
 		case l.dir == "":
 			taken[i] = l // what is mounted at the root is unmounted first
 		default:
-			c.kept = append(c.kept, fmt.Sprintf("%s: /%s is taken by another line already, so that a boot skips it", l.at, tree.Escape(l.dir)))
+			c.kept = append(c.kept, fmt.Sprintf("%s: /%s is taken by another line already, so that a boot skips it", l.at,
+				tree.Escape(l.dir)))
 		}
 	}
 	c.panics = nested(slices.Concat(mounts, links))
@@ -113,7 +115,8 @@ func parsePersistenceConf(text []byte) (c persistenceConf, err error) {
 		switch l.kind {
 		case "union":
 			if c.unions = append(c.unions, l.union); len(c.unions) > maxUnions {
-				return persistenceConf{}, tree.Unsupported(livebootConf, strings.TrimPrefix(l.at, livebootConf+": "), "is one union more than %d", maxUnions)
+				return persistenceConf{}, tree.Unsupported(livebootConf, strings.TrimPrefix(l.at, livebootConf+": "),
+					"is one union more than %d", maxUnions)
 			}
 			continue
 		case "bind":
@@ -241,7 +244,8 @@ func nested(lines []confLine) string {
 	for i := 1; i < len(sorted); i++ {
 		a, b := sorted[i-1], sorted[i]
 		if a.source == "" || b.source == a.source || strings.HasPrefix(b.source, a.source+"/") {
-			return fmt.Sprintf("the lines of /%s and /%s have the same source, or one in that of the other, at which live-boot stops", tree.Escape(a.dir), tree.Escape(b.dir))
+			return fmt.Sprintf("the lines of /%s and /%s have the same source, or one in that of the other, at which live-boot stops",
+				tree.Escape(a.dir), tree.Escape(b.dir))
 		}
 	}
 	return ""

@@ -76,7 +76,8 @@ func ext(t *testing.T, label string, fs files) []byte {
 	for _, data := range fs {
 		size += int64(len(data))
 	}
-	if _, err := mkfs.Build(t.Context(), f, fs.node(), mkfs.Options{Name: "ext", Size: (size + 1<<20) &^ (1<<20 - 1), Label: label, Features: mkfs.DefaultFeatures()}); err != nil {
+	if _, err := mkfs.Build(t.Context(), f, fs.node(), mkfs.Options{Name: "ext", Size: (size + 1<<20) &^ (1<<20 - 1), Label: label,
+		Features: mkfs.DefaultFeatures()}); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(f.Name())
@@ -223,7 +224,8 @@ func places(t *testing.T) map[string]func() place {
 	dracut := overlayOf("overlayfs", "ovlwork")
 	luks := append([]byte("LUKS\xba\xbe\x00\x02"), make([]byte, 1<<20-8)...)
 	image := func(label string, fs files) []byte { return ext(t, label, fs) }
-	newer := kernel.Segment("lib/live/boot/9990-misc-helpers.sh", []byte("for d in /run/live/medium /run/live/rootfs/* /run/live/findiso\n"))
+	newer := kernel.Segment("lib/live/boot/9990-misc-helpers.sh",
+		[]byte("for d in /run/live/medium /run/live/rootfs/* /run/live/findiso\n"))
 	live := func(args string) files { return grub("/live/vmlinuz", "boot=live "+args) }
 	return map[string]func() place{
 		"debian-dracut": func() place { return place{medium: files{"live/overlay-L-1234-ABCD": image("", dracut)}} },
@@ -243,7 +245,8 @@ func places(t *testing.T) map[string]func() place {
 			return place{medium: merged(live("persistence persistence-path=sub"), files{"sub/persistence": image("", debian)})}
 		},
 		"debian-path-other": func() place {
-			return place{medium: merged(live("persistence persistence-path=sub"), files{"persistence": image("", debian), "sub/persistence": image("", debian)})}
+			return place{medium: merged(live("persistence persistence-path=sub"),
+				files{"persistence": image("", debian), "sub/persistence": image("", debian)})}
 		},
 		"debian-path-missing": func() place {
 			return place{medium: merged(live("persistence persistence-path=sub"), files{"persistence": image("", debian)})}
@@ -263,14 +266,16 @@ func places(t *testing.T) map[string]func() place {
 		"casper-file-fat": func() place { return place{fat: true, medium: files{"writable": image("", ubuntu)}} },
 		"casper-file-ext": func() place { return place{medium: files{"writable": image("", ubuntu)}, dir: str("used")} },
 		"casper-path-menu": func() place {
-			return place{fat: true, medium: merged(grub("/casper/vmlinuz", "persistent persistent-path=save"), files{"save/writable": image("", ubuntu)})}
+			return place{fat: true, medium: merged(grub("/casper/vmlinuz", "persistent persistent-path=save"),
+				files{"save/writable": image("", ubuntu)})}
 		},
 		"casper-home": func() place {
 			return place{others: []part{{data: image("home-rw", files{"me/mine": nil})}}, home: true}
 		},
 		"archiso-partition": func() place { return place{others: []part{{data: image("COW", below("persistent_/x86_64", arch))}}} },
 		"archiso-directory": func() place {
-			return place{medium: grub("/arch/boot/vmlinuz-linux", "cow_label=COW cow_directory=my/changes"), others: []part{{data: image("COW", below("my/changes", arch))}}}
+			return place{medium: grub("/arch/boot/vmlinuz-linux", "cow_label=COW cow_directory=my/changes"),
+				others: []part{{data: image("COW", below("my/changes", arch))}}}
 		},
 		"archiso-own":     func() place { return place{medium: below("persistent_A/x86_64", arch)} },
 		"archiso-missing": func() place { return place{medium: grub("/arch/boot/vmlinuz-linux", "cow_label=GONE")} },
@@ -426,7 +431,8 @@ func squashOf(t *testing.T, lib *codec.Library) []byte {
 	}
 	defer f.Close()
 	root := files{"etc/hostname": []byte("live\n"), "usr/bin/sh": []byte("sh")}.node()
-	plan, err := squash.NewPlan(t.Context(), root, squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(codec.Gzip, 128<<10), BlockSize: 128 << 10})
+	plan, err := squash.NewPlan(t.Context(), root, squash.WriteOptions{Library: lib, Codec: codec.DefaultOptions(codec.Gzip, 128<<10),
+		BlockSize: 128 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,8 @@ func (s *search) named(dir string) (*overlayAt, error) { return s.resolve(dir, s
 func (s *search) namedHome(dir string) (*overlayAt, error) {
 	o, err := s.resolve(dir, s.home, "--home")
 	if o != nil && !o.partition && IsDir(s.at, filepath.Join(dir, o.name)) && !IsFile(s.at, filepath.Join(dir, o.name, AntixHome)) {
-		return nil, refusal.New("copy homes that are mounted with cp or rsync; an image of them is named as the file that it is", "%s: is a directory, and no image of homes", o.where.Path)
+		return nil, refusal.New("copy homes that are mounted with cp or rsync; an image of them is named as the file that it is",
+			"%s: is a directory, and no image of homes", o.where.Path)
 	}
 	return o, err
 }
@@ -117,10 +118,12 @@ func (s *search) resolve(dir, given, flag string) (*overlayAt, error) {
 		number, in, _ := strings.Cut(given, "/")
 		n, err := strconv.Atoi(number)
 		if err != nil {
-			return nil, refusal.New("as "+flag+" 2 or "+flag+" 2/persistence", "%s: on a stick that is not mounted an overlay is named by the number of its partition, and what lies in it by the way to it", given)
+			return nil, refusal.New("as "+flag+" 2 or "+flag+" 2/persistence", "%s: on a stick that is not mounted an overlay is named "+
+				"by the number of its partition, and what lies in it by the way to it", given)
 		}
 		if full = tree.partitionName(n); full == "" {
-			return nil, refusal.New("relive status shows the partitions", "%s: there is no partition %d on the stick, or none that can be read", given, n)
+			return nil, refusal.New("relive status shows the partitions",
+				"%s: there is no partition %d on the stick, or none that can be read", given, n)
 		}
 		if full = filepath.Join(full, in); in == "" {
 			out.partition = true
@@ -188,7 +191,8 @@ func choose(dir string, found []overlayAt) (*overlayAt, error) {
 	for _, f := range found {
 		all = append(all, cmp.Or(f.where.Path, f.name))
 	}
-	return nil, refusal.New("name the one that is meant with --overlay", "%s: there are %d overlays, and only the boot's arguments tell which is used: %s", dir, len(found), strings.Join(all, ", "))
+	return nil, refusal.New("name the one that is meant with --overlay",
+		"%s: there are %d overlays, and only the boot's arguments tell which is used: %s", dir, len(found), strings.Join(all, ", "))
 }
 
 // use makes that place the overlay's, with these names below it; none where the

@@ -66,7 +66,8 @@ func (antiX) takeSet(s *search, f *Found) (*Found, error) {
 	where := filepath.Join(f.Dir, set)
 	switch {
 	case !IsDir(at, where):
-		return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(set, nearSets(at, f.Dir)), "relive sets "+dir+" lists those that are there"), "%s: there is no set %s", dir, set)
+		return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(set, nearSets(at, f.Dir)), "relive sets "+dir+
+			" lists those that are there"), "%s: there is no set %s", dir, set)
 	case IsFile(at, filepath.Join(where, AntixBase)):
 		return nil, refusal.New("give that directory itself", "%s: holds a linuxfs, and is a live directory of its own", where)
 	case !HoldsSet(at, where, ""), generation != "" && !HoldsSet(at, where, generation):
@@ -148,13 +149,16 @@ func (f *Found) CheckNewSet(name string) (string, error) {
 	case name == DefaultSet || last == DefaultSet:
 		return "", refusal.New("give it another name", "%s: is the name of the set beside the base", DefaultSet)
 	case !newSetName.MatchString(name):
-		return "", refusal.WithHint(refusal.Option(fmt.Errorf("%q: no name for a set", name)), "letters, digits and ._+@- can stand in a boot's arguments as they are; a set lies in the live directory (work) or beside it (../work)")
+		return "", refusal.WithHint(refusal.Option(fmt.Errorf("%q: no name for a set", name)), "letters, digits and ._+@- can stand in a "+
+			"boot's arguments as they are; a set lies in the live directory (work) or beside it (../work)")
 	case isExtra(last) || f.Files.has(name):
 		return "", refusal.New("give it another name", "%s: is the name of something else in %s", name, f.Dir)
 	case overlays && (len(parts) > 1 || name != last || !strings.HasPrefix(name, LiveosOverlay)):
-		return "", refusal.New("give it a name that begins with overlay-, as "+LiveosOverlay+last, "%s: is no name for an overlay of LiveOS", name)
+		return "", refusal.New("give it a name that begins with overlay-, as "+LiveosOverlay+last,
+			"%s: is no name for an overlay of LiveOS", name)
 	case hostdisk.Exists(filepath.Join(f.Dir, name)):
-		return "", refusal.New("give it another name, or remove that one with relive sets remove", "%s: is there already", filepath.Join(f.Dir, name))
+		return "", refusal.New("give it another name, or remove that one with relive sets remove", "%s: is there already",
+			filepath.Join(f.Dir, name))
 	}
 	if above := filepath.Join(f.Dir, filepath.Dir(name)); !IsDir(f.Place, above) {
 		return "", refusal.New("make it first", "%s: there is no such directory", above)

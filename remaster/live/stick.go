@@ -85,7 +85,8 @@ func (s *Stick) search(ctx context.Context, p *stick.Partition) error {
 	if err != nil {
 		return err
 	}
-	return SearchLives(ctx, Tree{Name: s.partitionPath(p), Root: root, stick: s}, func(f *Found) { s.Lives = append(s.Lives, FoundOnStick{f, p}) },
+	return SearchLives(ctx, Tree{Name: s.partitionPath(p), Root: root, stick: s},
+		func(f *Found) { s.Lives = append(s.Lives, FoundOnStick{f, p}) },
 		func(err error) {
 			s.Problems = append(s.Problems, err.Error())
 			if _, ok := refusal.Is(err); ok {
@@ -192,7 +193,8 @@ func (s *Stick) choose(ctx context.Context, e *job.Env, where string, opts []Opt
 			for _, f := range s.Lives {
 				all = append(all, f.Where())
 			}
-			return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(where, all), "there are "+strings.Join(all, ", ")), "%s: there is no live system at %s", s.Disk.Path, where)
+			return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(where, all), "there are "+strings.Join(all, ", ")),
+				"%s: there is no live system at %s", s.Disk.Path, where)
 		}
 		return nil, refusal.WithHint(fmt.Errorf("%s: %w", s.Disk.Path, ErrNoLayout), hint)
 	}
@@ -200,7 +202,8 @@ func (s *Stick) choose(ctx context.Context, e *job.Env, where string, opts []Opt
 	for _, f := range fit {
 		all = append(all, f.Where())
 	}
-	return nil, refusal.New("name one of them with --on", "%s: there are %d live systems: %s", s.Disk.Path, len(fit), strings.Join(all, ", "))
+	return nil, refusal.New("name one of them with --on", "%s: there are %d live systems: %s", s.Disk.Path, len(fit),
+		strings.Join(all, ", "))
 }
 
 // Where is the path of the live system on the stick: the number of the

@@ -121,7 +121,8 @@ func (f *Found) findLists(generation string) (lists []*sumlist.List, foreign []s
 			}
 			if checksum.Foreign(stem) != "" {
 				text, err := ReadSmall(f.Place, at, checksum.MaxList)
-				if err == nil && strings.Contains(string(text), path.Base(f.Files.Base)) || strings.HasPrefix(stem, path.Base(f.Files.Base)+".") {
+				if err == nil && strings.Contains(string(text), path.Base(f.Files.Base)) ||
+					strings.HasPrefix(stem, path.Base(f.Files.Base)+".") {
 					foreign = append(foreign, name)
 				}
 				continue
@@ -180,5 +181,6 @@ func (f *Found) aimAtBase(l *sumlist.List) {
 // namedAfterOwn reports whether a list without a sum is called after one of the
 // live directory's files: what it was to tell is missed then.
 func (f *Found) namedAfterOwn(l *sumlist.List, own map[string]bool) bool {
-	return l.Sums() == 0 && (own[sumlist.Stem(l.Name)] || path.Dir(l.Name) == path.Dir(f.Files.Base) && sumlist.Stem(l.Name) == sumlist.Stem(f.Files.Base))
+	return l.Sums() == 0 && (own[sumlist.Stem(l.Name)] || path.Dir(l.Name) == path.Dir(f.Files.Base) &&
+		sumlist.Stem(l.Name) == sumlist.Stem(f.Files.Base))
 }

@@ -29,7 +29,8 @@ func TestMountedVolume(t *testing.T) {
 	for name, dev := range map[string]uint64{"mine": st.Dev, "other": st.Dev + 1} {
 		systest.Must(t, unix.Mknod(filepath.Join(links, name), unix.S_IFBLK|0o600, int(dev)))
 	}
-	for name, to := range map[string]string{"by-uuid/1111-AAAA": "other", "by-uuid/2222-BBBB": "mine", `by-label/MY\x20\x2fSTICK`: "mine", "by-label/A": "other", "by-label/GONE": "nothing"} {
+	for name, to := range map[string]string{"by-uuid/1111-AAAA": "other", "by-uuid/2222-BBBB": "mine", `by-label/MY\x20\x2fSTICK`: "mine",
+		"by-label/A": "other", "by-label/GONE": "nothing"} {
 		systest.Must(t, os.Symlink("../"+to, filepath.Join(links, name)))
 	}
 	if got, want := mountedVolume(links, dir), (Volume{"MY /STICK", "2222-BBBB"}); got != want {

@@ -129,7 +129,8 @@ func SmallBase(more ...*tree.Node) *tree.Node {
 
 // SmallUpper is the rootfs of Small.
 func SmallUpper() *tree.Node {
-	return Overlaid(Etc("rootfs.ver", File("new", []byte("new\n"))), Dir("usr", Whiteout("tool")), Dir("var", Dir("cache", File("c.deb", []byte("c")))))
+	return Overlaid(Etc("rootfs.ver", File("new", []byte("new\n"))), Dir("usr", Whiteout("tool")),
+		Dir("var", Dir("cache", File("c.deb", []byte("c")))))
 }
 
 // RestampDir makes a live directory in which a set was written over a former

@@ -111,7 +111,8 @@ func Recovered(t testing.TB, d string, n int) {
 // off after one more change, and counts the states in which that leaves it, ""
 // being none that it may be in. Recovery must lead to what was there before or to
 // what is there when nothing is cut off, which is in done.
-func CutOff(t *testing.T, from, done string, whole *Dying, run func(d string, n int) (*Dying, error), state func(d string) string) map[string]int {
+func CutOff(t *testing.T, from, done string, whole *Dying, run func(d string, n int) (*Dying, error),
+	state func(d string) string) map[string]int {
 	t.Helper()
 	before, after := Sums(t, from), Sums(t, done)
 	met := map[string]int{}

@@ -63,7 +63,8 @@ func Forms(t *testing.T, fill func(dir string)) map[string]func(t *testing.T) *F
 			return Archiso(t, "dir").Fill(system, "dir", true, false, "-comp", "gzip").Form()
 		},
 		"casper": func(t *testing.T) *Form {
-			d := &Debian{Live: Live{T: t, Dir: systest.TempDir(t)}, Over: "writable", Names: [2]string{"upper", "work"}, Unions: []string{"/ ."},
+			d := &Debian{Live: Live{T: t, Dir: systest.TempDir(t)}, Over: "writable", Names: [2]string{"upper", "work"},
+				Unions: []string{"/ ."},
 				Images: []string{"casper/a.b.squashfs", "casper/a.squashfs"}}
 			Squashed(t, d.Path("casper/a.squashfs"), func(dir string) {
 				systest.Run(t, "cp", "-a", system+"/.", dir)
@@ -95,7 +96,8 @@ func debianLive(t *testing.T, system string, image bool) *Debian {
 	if !image {
 		p = d.Path("persistence")
 	}
-	Write(t, p+"/persistence.conf", []byte("/ union,source=.\n/var/lib union,source=state/lib\n/usr/share/deep union,source=share\n/home\n"), 0o644)
+	Write(t, p+"/persistence.conf",
+		[]byte("/ union,source=.\n/var/lib union,source=state/lib\n/usr/share/deep union,source=share\n/home\n"), 0o644)
 	Write(t, p+"/home/user/letter", []byte("dear"), 0o600)
 	Write(t, p+"/rw/var/lib/hidden", []byte("where no boot shows it"), 0o600)
 	for _, dir := range []string{"work", "share/rw", "share/work", "state/lib/rw", "state/lib/work"} {

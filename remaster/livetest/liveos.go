@@ -24,14 +24,16 @@ type Medium struct {
 
 // LiveOS lays a medium out as Fedora does.
 func LiveOS(t testing.TB) *Medium {
-	m := &Medium{Live: Live{T: t, Dir: systest.TempDir(t) + "/LiveOS"}, Base: "squashfs.img", inner: "LiveOS/rootfs.img", Over: "overlay-LIVE-12AB-34CD", Work: "ovlwork"}
+	m := &Medium{Live: Live{T: t, Dir: systest.TempDir(t) + "/LiveOS"}, Base: "squashfs.img", inner: "LiveOS/rootfs.img",
+		Over: "overlay-LIVE-12AB-34CD", Work: "ovlwork"}
 	systest.Must(t, os.Mkdir(m.Dir, 0o755))
 	return m
 }
 
 // Archiso lays a medium out as Arch Linux does.
 func Archiso(t testing.TB, kind string) *Medium {
-	m := &Medium{Live: Live{T: t, Dir: systest.TempDir(t)}, Base: "arch/x86_64/airootfs.sfs", inner: "airootfs.img", Over: "persistent_ARCH/x86_64/upperdir", Work: "persistent_ARCH/x86_64/workdir"}
+	m := &Medium{Live: Live{T: t, Dir: systest.TempDir(t)}, Base: "arch/x86_64/airootfs.sfs", inner: "airootfs.img",
+		Over: "persistent_ARCH/x86_64/upperdir", Work: "persistent_ARCH/x86_64/workdir"}
 	if kind == "dm" {
 		m.Over = "persistent_ARCH/x86_64/airootfs.cow"
 	}
@@ -124,7 +126,8 @@ func (m *Medium) Boot(dirty bool, fn func(mnt string)) {
 		m.Store(m.Image(), now)
 	case "image":
 		root, drop := systest.Mount(m.T, "ext4", "loop", m.Path(m.Over))
-		mnt, dropOverlay := systest.Mount(m.T, "overlay", "lowerdir="+m.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork", "overlay")
+		mnt, dropOverlay := systest.Mount(m.T, "overlay", "lowerdir="+m.lower()+",upperdir="+root+"/overlayfs,workdir="+root+"/ovlwork",
+			"overlay")
 		fn(mnt)
 		if dirty {
 			systest.Run(m.T, "sync", "-f", mnt)

@@ -16,7 +16,8 @@ import (
 )
 
 // OddNames are names that a file may have and that text-minded tools trip over.
-var OddNames = []string{"new\nline", `back\slash`, strings.Repeat("n", 255), "\xff\xfe raw", "sp ace", "-rf", ".wh.kept", "%41", "\u00fc", "..."}
+var OddNames = []string{"new\nline", `back\slash`, strings.Repeat("n", 255), "\xff\xfe raw", "sp ace", "-rf", ".wh.kept", "%41", "\u00fc",
+	"..."}
 
 // Text gives n bytes that compress, of which each seed gives others.
 func Text(seed uint64, n int) []byte {
@@ -45,7 +46,8 @@ var ACL = []byte{2, 0, 0, 0,
 	16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255}
 
 // VersionText is the version file of a base.
-const VersionText = "==== 0123456789abcdef0123456789abcdef\n\ntitle: Test live\ncreation date: 1 January 2024 00:00:00 UTC\nkernel: 6.1.0\nmachine: test\n"
+const VersionText = "==== 0123456789abcdef0123456789abcdef\n\ntitle: Test live\ncreation date: 1 January 2024 00:00:00 UTC\nkernel: " +
+	"6.1.0\nmachine: test\n"
 
 // NewVersion is the version id of a base that an update brings.
 const NewVersion = "==== 99999999999999999999999999999999"

@@ -73,7 +73,8 @@ var Stamps = []string{"etc/live/version/linuxfs.ver", "etc/live/version/rootfs.v
 // hold.
 func SameTree(t testing.TB, nameA, nameB string, a, b *tree.Node) {
 	t.Helper()
-	Same(t, nameA, nameB, a, b, tree.CompareOptions{WholeSeconds: true, Links: true, IgnoreXattr: func(name string) bool { return !squash.HoldsXattr(name) }})
+	Same(t, nameA, nameB, a, b, tree.CompareOptions{WholeSeconds: true, Links: true,
+		IgnoreXattr: func(name string) bool { return !squash.HoldsXattr(name) }})
 }
 
 // Exactly fails the test for each difference of two trees.
@@ -102,7 +103,8 @@ func show(n *tree.Node) string {
 	if n == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%v %o %d:%d %v %v size %d %q %q inode %d nlink %d", n.Type, n.Perm, n.UID, n.GID, n.Mtime, n.Rdev, n.Size, n.Target, n.Xattrs, n.Inode.Number, n.Nlink)
+	return fmt.Sprintf("%v %o %d:%d %v %v size %d %q %q inode %d nlink %d", n.Type, n.Perm, n.UID, n.GID, n.Mtime, n.Rdev, n.Size, n.Target,
+		n.Xattrs, n.Inode.Number, n.Nlink)
 }
 
 // WithoutTimes takes the times of directories, and what a boot or a compaction

@@ -12,13 +12,16 @@ import (
 // kernel-command-line(7) of systemd.)
 func several(name string) bool {
 	switch name {
-	case "console", "earlycon", "earlyprintk", "memmap", "hugepages", "hugepagesz", "video", "acpi_osi", "initrd", "dyndbg", "module_blacklist",
+	case "console", "earlycon", "earlyprintk", "memmap", "hugepages", "hugepagesz", "video", "acpi_osi", "initrd", "dyndbg",
+		"module_blacklist",
 		"ip", "nameserver", "bridge", "bond", "vlan", "team", "rd.route", "ifname", "netroot", "iscsi_initiator",
-		"inst.addrepo", "inst.dd", "inst.ks.sendmac", "preseed", "fstab", "systemd.wants", "systemd.mask", "systemd.setenv", "systemd.mount-extra", "systemd.swap-extra",
+		"inst.addrepo", "inst.dd", "inst.ks.sendmac", "preseed", "fstab", "systemd.wants", "systemd.mask", "systemd.setenv",
+		"systemd.mount-extra", "systemd.swap-extra",
 		"modprobe.blacklist", "udev.event_timeout", "rootflags.add":
 		return true
 	}
-	for _, prefix := range []string{"rd.driver.", "rd.luks", "rd.lvm.", "rd.md.", "rd.dm.", "rd.zfcp", "rd.znet", "rd.iscsi.param", "rd.systemd."} {
+	for _, prefix := range []string{"rd.driver.", "rd.luks", "rd.lvm.", "rd.md.", "rd.dm.", "rd.zfcp", "rd.znet", "rd.iscsi.param",
+		"rd.systemd."} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}

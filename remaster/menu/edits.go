@@ -175,7 +175,8 @@ type rules struct {
 }
 
 func (r *rules) none() bool {
-	return len(r.add) == 0 && r.remove.none() && r.saved.none() && len(r.values) == 0 && len(r.labels) == 0 && len(r.uuids) == 0 && len(r.paths) == 0 && r.title == "" && len(r.titles) == 0
+	return len(r.add) == 0 && r.remove.none() && r.saved.none() && len(r.values) == 0 && len(r.labels) == 0 && len(r.uuids) == 0 &&
+		len(r.paths) == 0 && r.title == "" && len(r.titles) == 0
 }
 
 func (e *Edits) compile() (*rules, error) {

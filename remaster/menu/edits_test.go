@@ -141,22 +141,31 @@ func TestBytesStay(t *testing.T) {
 		kind       Kind
 		text, want string
 	}{
-		{Syslinux, "LABEL a\r\n\tKERNEL  /old/vmlinuz  \r\n\tAPPEND\tx  gone\ty \r\n", "LABEL a\r\n\tKERNEL  /moved/vmlinuz  \r\n\tAPPEND\tx\ty new \r\n"},
+		{Syslinux, "LABEL a\r\n\tKERNEL  /old/vmlinuz  \r\n\tAPPEND\tx  gone\ty \r\n",
+			"LABEL a\r\n\tKERNEL  /moved/vmlinuz  \r\n\tAPPEND\tx\ty new \r\n"},
 		{Syslinux, "label a\n linux /v\n append gone", "label a\n linux /v\n append new"},
 		{Syslinux, "label a\n linux /v\n append", "label a\n linux /v\n append new"},
 		{Syslinux, "label a\n  linux /v", "label a\n  linux /v\n  append new"},
-		{Syslinux, "LABEL a\r\n  LINUX /v\r\n  INITRD /old/i,/i,/old/j\r\n", "LABEL a\r\n  LINUX /v\r\n  APPEND new\r\n  INITRD /moved/i,/i,/moved/j\r\n"},
+		{Syslinux, "LABEL a\r\n  LINUX /v\r\n  INITRD /old/i,/i,/old/j\r\n",
+			"LABEL a\r\n  LINUX /v\r\n  APPEND new\r\n  INITRD /moved/i,/i,/moved/j\r\n"},
 		{Syslinux, "label a\nlinux /v\nappend -\n", "label a\nlinux /v\nappend new\n"},
-		{Syslinux, "append gone x\nlabel a\nlinux /v\nlabel b\nlinux /w\nappend gone\n", "append x new\nlabel a\nlinux /v\nlabel b\nlinux /w\nappend new\n"},
+		{Syslinux, "append gone x\nlabel a\nlinux /v\nlabel b\nlinux /w\nappend gone\n",
+			"append x new\nlabel a\nlinux /v\nlabel b\nlinux /w\nappend new\n"},
 		{Syslinux, "label a\nkernel /v gone y\n", "label a\nkernel /v y new\n"},
 		{Syslinux, "label a\nkernel /v\nappend initrd=/old/i,/j gone\n", "label a\nkernel /v\nappend initrd=/moved/i,/j new\n"},
 		{Syslinux, "label a\nappend initrd=/i gone\n", "label a\nappend initrd=/i new\n"},
-		{Syslinux, "# gone\nlabel a\ntext help\n append gone\n  linux /old/v\nendtext\nlinux /v\nappend gone\n", "# gone\nlabel a\ntext help\n append gone\n  linux /old/v\nendtext\nlinux /v\nappend new\n"},
-		{Syslinux, "menu title T1\nmenu begin x\nmenu title T1\nlabel a\nlinux /v\nappend z\nmenu end\nmenu title\n", "menu title T2\nmenu begin x\nmenu title T1\nlabel a\nlinux /v\nappend z new\nmenu end\nmenu title T2\n"},
-		{Syslinux, "menu begin\nappend sub\nlabel a\nlinux /v\nmenu end\nlabel b\nlinux /w\n", "menu begin\nappend sub new\nlabel a\nlinux /v\nmenu end\nlabel b\nlinux /w\nappend new\n"},
-		{Syslinux, "label m\nlinux /boot/memtest\nlabel c\ncom32 chain.c32\nappend hd0\nlabel i\nkernel /x.img\nlabel l\nlocalboot 0\n", ""},
-		{Syslinux, "default a gone x\nontimeout b gone\ndefault menu.c32 gone\nf1 /old/help.txt\ninclude /old/x.cfg\n", "default a x\nontimeout b\ndefault menu.c32 gone\nf1 /moved/help.txt\ninclude /moved/x.cfg\n"},
-		{Syslinux, "label a\n\tlinux /v\xff\x00\n\tappend \xe4 gone \x00x\xff\n", "label a\n\tlinux /v\xff\x00\n\tappend \xe4 \x00x\xff new\n"},
+		{Syslinux, "# gone\nlabel a\ntext help\n append gone\n  linux /old/v\nendtext\nlinux /v\nappend gone\n",
+			"# gone\nlabel a\ntext help\n append gone\n  linux /old/v\nendtext\nlinux /v\nappend new\n"},
+		{Syslinux, "menu title T1\nmenu begin x\nmenu title T1\nlabel a\nlinux /v\nappend z\nmenu end\nmenu title\n",
+			"menu title T2\nmenu begin x\nmenu title T1\nlabel a\nlinux /v\nappend z new\nmenu end\nmenu title T2\n"},
+		{Syslinux, "menu begin\nappend sub\nlabel a\nlinux /v\nmenu end\nlabel b\nlinux /w\n",
+			"menu begin\nappend sub new\nlabel a\nlinux /v\nmenu end\nlabel b\nlinux /w\nappend new\n"},
+		{Syslinux, "label m\nlinux /boot/memtest\nlabel c\ncom32 chain.c32\nappend hd0\nlabel i\nkernel /x.img\nlabel l\nlocalboot 0\n",
+			""},
+		{Syslinux, "default a gone x\nontimeout b gone\ndefault menu.c32 gone\nf1 /old/help.txt\ninclude /old/x.cfg\n",
+			"default a x\nontimeout b\ndefault menu.c32 gone\nf1 /moved/help.txt\ninclude /moved/x.cfg\n"},
+		{Syslinux, "label a\n\tlinux /v\xff\x00\n\tappend \xe4 gone \x00x\xff\n",
+			"label a\n\tlinux /v\xff\x00\n\tappend \xe4 \x00x\xff new\n"},
 		{GRUB, "linux /v gone\r\n", "linux /v new\r\n"},
 		{GRUB, "linux /v gone", "linux /v new"},
 		{GRUB, "\tlinux\t/old/v  x\t gone  # gone\n", "\tlinux\t/moved/v  x new  # gone\n"},
@@ -169,17 +178,21 @@ func TestBytesStay(t *testing.T) {
 		{GRUB, "linux \"/old\"/'v' a\n", "linux \"/moved\"/'v' a new\n"},
 		{GRUB, "linux /old${x}/v a\n", "linux /old${x}/v a new\n"},
 		{GRUB, "$linux$efi /v a\nlinux$efi /w\n$initrd /old/i\n", "$linux$efi /v a new\nlinux$efi /w new\n$initrd /moved/i\n"},
-		{GRUB, "if [ -f /old/v ]; then linux /old/v; else linux /w; fi\n", "if [ -f /moved/v ]; then linux /moved/v new; else linux /w new; fi\n"},
+		{GRUB, "if [ -f /old/v ]; then linux /old/v; else linux /w; fi\n",
+			"if [ -f /moved/v ]; then linux /moved/v new; else linux /w new; fi\n"},
 		{GRUB, "set k=\"a gone b\"\nlinux /v $k\n", "set k=\"a b\"\nlinux /v $k new\n"},
 		{GRUB, "k=gone\nk=\"$k gone\"\nk=\"gone $k\"\nlinux /v \"$k\"\n", "k=\nk=\"$k\"\nk=\"$k\"\nlinux /v \"$k\" new\n"},
 		{GRUB, "k='gone a gone gone b gone'\nlinux /v $k\n", "k='a b'\nlinux /v $k new\n"},
-		{GRUB, "k=\"${k}gone=1 \"\nj=\"${j} x gone=$n \"\nlinux /v $k $j\nn=$m\n", "k=\"${k}\"\nj=\"${j} x gone=$n \"\nlinux /v $k $j new\nn=$m\n"},
+		{GRUB, "k=\"${k}gone=1 \"\nj=\"${j} x gone=$n \"\nlinux /v $k $j\nn=$m\n",
+			"k=\"${k}\"\nj=\"${j} x gone=$n \"\nlinux /v $k $j new\nn=$m\n"},
 		{GRUB, "n=1\nj=\"x gone=$n\"\nlinux /v $j\n", "n=1\nj=\"x\"\nlinux /v $j new\n"},
 		{GRUB, "a=\"gone\"\nb=\"$a x\"\nlinux /v $b\n", "a=\"\"\nb=\"$a x\"\nlinux /v $b new\n"},
-		{GRUB, "menuentry a {\nk=\"a gone\"\nif true; then\nlinux /v $k\nfi\n}\n", "menuentry a {\nk=\"a\"\nif true; then\nlinux /v $k new\nfi\n}\n"},
+		{GRUB, "menuentry a {\nk=\"a gone\"\nif true; then\nlinux /v $k\nfi\n}\n",
+			"menuentry a {\nk=\"a\"\nif true; then\nlinux /v $k new\nfi\n}\n"},
 		{GRUB, "linux $memtest gone\nlinux \"${k}\" a gone\n", "linux $memtest gone\nlinux \"${k}\" a new\n"},
 		{GRUB, "bdir=\"/old\"\nlinux $bdir/v bdir=$bdir\n", "bdir=\"/moved\"\nlinux $bdir/v bdir=$bdir new\n"},
-		{GRUB, "module2 --nounzip /old/vmlinuz x gone\nmodule2 /old/initrd.img\n", "module2 --nounzip /moved/vmlinuz x new\nmodule2 /moved/initrd.img\n"},
+		{GRUB, "module2 --nounzip /old/vmlinuz x gone\nmodule2 /old/initrd.img\n",
+			"module2 --nounzip /moved/vmlinuz x new\nmodule2 /moved/initrd.img\n"},
 		{Loader, "title a\r\nlinux /v\r\n", "title a\r\nlinux /v\r\noptions new\r\n"},
 		{Loader, "title   a\nlinux   /v\ninitrd  /old/i\n", "title   a\nlinux   /v\ninitrd  /moved/i\noptions new\n"},
 		{Loader, "linux      /v", "linux      /v\noptions    new"},
@@ -222,7 +235,8 @@ func TestLeft(t *testing.T) {
 		{Syslinux, "label x\ncom32 mboot.c32\nappend /v gone --- /i\n", 3, "the entry is not known to boot Linux"},
 	} {
 		out, changes := apply(t, e, c.kind, "x.cfg", c.text)
-		if out != c.text || len(changes) != 1 || changes[0].Line != c.line || changes[0].Left != c.reason || changes[0].Before != changes[0].After {
+		if out != c.text || len(changes) != 1 || changes[0].Line != c.line || changes[0].Left != c.reason ||
+			changes[0].Before != changes[0].After {
 			t.Errorf("%q: %v\n%q", c.text, changes, out)
 		}
 		if s := fmt.Sprint(changes); !strings.Contains(s, "not changed") {
@@ -283,7 +297,8 @@ func TestVolumes(t *testing.T) {
 		{"search --fs-uuid --set=root aaaa-bbbb", "search --fs-uuid --set=root CCCC-DDDD"},
 		{"search.fs_label OLD root", `search.fs_label NEW\ 1 root`},
 		{"search --file --set=root /OLD", ""},
-		{"if ! search --no-floppy --set root --fs-uuid AAAA-BBBB hd0,1; then", "if ! search --no-floppy --set root --fs-uuid CCCC-DDDD hd0,1; then"},
+		{"if ! search --no-floppy --set root --fs-uuid AAAA-BBBB hd0,1; then",
+			"if ! search --no-floppy --set root --fs-uuid CCCC-DDDD hd0,1; then"},
 		{"set isolabel=\"OLD\"", "set isolabel=\"NEW 1\""},
 		{"isolabel=OLD", `isolabel=NEW\ 1`},
 		{"theme=OLD", ""},
@@ -312,16 +327,19 @@ func TestEncodedLabels(t *testing.T) {
 		{"blab=A(1)", "blab=B(2)"},
 		{`blab=A\x281\x29`, "blab=B(2)"},
 	} {
-		if got, _ := apply(t, e, Syslinux, "x", "label a\nlinux v\nappend a "+c.arg+" b\n"); got != "label a\nlinux v\nappend a "+c.want+" b\n" {
+		if got, _ := apply(t, e, Syslinux, "x", "label a\nlinux v\nappend a "+c.arg+" b\n"); got != "label a\nlinux v\nappend a "+c.want+
+			" b\n" {
 			t.Errorf("%s: %q", c.arg, got)
 		}
 	}
 }
 
 func TestPaths(t *testing.T) {
-	e := &Edits{Paths: map[string]string{"antiX-Frugal-6.1": "/antiX", "/live/vmlinuz": "/live/vmlinuz2", "/iso/k": "/boot/k", "/sub": "/sub/sub"}}
+	e := &Edits{Paths: map[string]string{"antiX-Frugal-6.1": "/antiX", "/live/vmlinuz": "/live/vmlinuz2", "/iso/k": "/boot/k",
+		"/sub": "/sub/sub"}}
 	for _, c := range []struct{ path, text, want string }{
-		{"x.cfg", "kernel /antiX-Frugal-6.1/vmlinuz bdir=antiX-Frugal-6.1 x=antiX-Frugal-6.1", "kernel /antiX/vmlinuz bdir=antiX x=antiX-Frugal-6.1"},
+		{"x.cfg", "kernel /antiX-Frugal-6.1/vmlinuz bdir=antiX-Frugal-6.1 x=antiX-Frugal-6.1",
+			"kernel /antiX/vmlinuz bdir=antiX x=antiX-Frugal-6.1"},
 		{"x.cfg", "kernel antiX-Frugal-6.1/vmlinuz", "kernel antiX/vmlinuz"},
 		{"x.cfg", "kernel /antiX-Frugal-6.12/vmlinuz", ""},
 		{"x.cfg", "kernel //antiX-Frugal-6.1/./vmlinuz", "kernel /antiX/vmlinuz"},
@@ -332,7 +350,8 @@ func TestPaths(t *testing.T) {
 		{"x.cfg", "kernel /sub/k", "kernel /sub/sub/k"},
 		{"sub/x.cfg", "kernel k", ""},
 		{"sub/x.cfg", "kernel /iso/k", "kernel /boot/k"},
-		{"x.cfg", "kernel v file=/cdrom/live/vmlinuz live-media-path=/antiX-Frugal-6.1", "kernel v file=/cdrom/live/vmlinuz2 live-media-path=/antiX"},
+		{"x.cfg", "kernel v file=/cdrom/live/vmlinuz live-media-path=/antiX-Frugal-6.1",
+			"kernel v file=/cdrom/live/vmlinuz2 live-media-path=/antiX"},
 		{"x.cfg", "kernel v inst.ks=hd:LABEL=X:/antiX-Frugal-6.1/ks.cfg", "kernel v inst.ks=hd:LABEL=X:/antiX/ks.cfg"},
 	} {
 		want := c.want
@@ -358,7 +377,8 @@ func TestTitles(t *testing.T) {
 		{Syslinux, "label Fedora\nmenu label ^Start Fedora 40\n", "label Fedora\nmenu label ^Start Fedora remix 41\n"},
 		{Syslinux, "label a\nmenu label Fedora remix Fedora\n", "label a\nmenu label Fedora remix Fedora remix\n"},
 		{Loader, "title Fedora 40\nversion 40\n", "title Fedora remix 41\nversion 40\n"},
-		{GRUB, "menuentry --class Fedora 'Start Fedora 40' --id 40 { echo Fedora }\n", "menuentry --class Fedora 'Start Fedora remix 41' --id 40 { echo Fedora }\n"},
+		{GRUB, "menuentry --class Fedora 'Start Fedora 40' --id 40 { echo Fedora }\n",
+			"menuentry --class Fedora 'Start Fedora remix 41' --id 40 { echo Fedora }\n"},
 		{GRUB, "submenu \"Fedora ${x}\"$\"Fedora\" {\n}\n", "submenu \"Fedora remix ${x}\"$\"Fedora remix\" {\n}\n"},
 		{GRUB, "menuentry Fedora {\n}\n", "menuentry Fedora\\ remix {\n}\n"},
 		{GRUB, "menuentry \"it's\" {\n}\n", "menuentry \"it\\\"s\" {\n}\n"},
@@ -427,7 +447,8 @@ func TestValues(t *testing.T) {
 		kind      Kind
 		text, now string
 	}{
-		{Syslinux, "label a\nlinux v\nappend root=live:PARTUUID=0a-01 quiet\n", "label a\nlinux v\nappend root=live:CDLABEL=A\\x28B quiet\n"},
+		{Syslinux, "label a\nlinux v\nappend root=live:PARTUUID=0a-01 quiet\n",
+			"label a\nlinux v\nappend root=live:CDLABEL=A\\x28B quiet\n"},
 		{Loader, "linux v\noptions root=live:/dev/sda1 quiet\n", "linux v\noptions root=live:CDLABEL=A\\x28B quiet\n"},
 		{GRUB, "linux /v root=live:/dev/sda1 quiet\n", "linux /v root=live:UUID=1-2 quiet\n"},
 		{GRUB, "linux /v root=live:PARTUUID=$part quiet\n", "linux /v root=live:UUID=1-2 quiet\n"},
@@ -451,7 +472,8 @@ func TestValues(t *testing.T) {
 		}
 	}
 	for _, wrong := range []string{"", "a b", "x\ny"} {
-		if _, _, err := (&Edits{Values: []ValueEdit{{Old: []string{"a="}, New: wrong}}}).Apply(GRUB, "x", []byte("linux /v a=1\n")); !errors.Is(err, ErrEdits) {
+		if _, _, err := (&Edits{Values: []ValueEdit{{Old: []string{"a="}, New: wrong}}}).Apply(GRUB, "x",
+			[]byte("linux /v a=1\n")); !errors.Is(err, ErrEdits) {
 			t.Errorf("%q: %v", wrong, err)
 		}
 	}

@@ -74,7 +74,8 @@ func (c *command) assignment() (name string, w *word, value int, ok bool) {
 		w = &c.words[1]
 	}
 	name, _, ok = strings.Cut(w.value, "=")
-	if !ok || name == "" || !isName(name[0]) || strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 || !isName(byte(r)) && !isDigit(byte(r)) }) {
+	if !ok || name == "" || !isName(name[0]) ||
+		strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 || !isName(byte(r)) && !isDigit(byte(r)) }) {
 		return "", nil, 0, false
 	}
 	return name, w, len(name) + 1, true

@@ -166,7 +166,8 @@ loop:
 			i += n + 2
 		case '"':
 			open := i
-			translated := i > start && text[i-1] == '$' && len(value) > 0 && w.atoms[len(value)-1] == atom{start: uint32(i - 1), end: uint32(i)}
+			translated := i > start && text[i-1] == '$' && len(value) > 0 && w.atoms[len(value)-1] == atom{start: uint32(i - 1),
+				end: uint32(i)}
 			if translated { // $"...": the dollar is part of the quote
 				value, w.atoms = value[:len(value)-1], w.atoms[:len(w.atoms)-1]
 			}

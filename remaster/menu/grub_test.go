@@ -49,7 +49,8 @@ func TestWordsAsShell(t *testing.T) {
 		}
 		c += pick("", " # it", " ;")
 		commands = append(commands, c)
-		script.WriteString("for w in" + strings.TrimPrefix(strings.TrimSuffix(c, " ;"), "x") + "\ndo printf '%s\\0' \"$w\"; done; printf '\\0\\0'\n")
+		script.WriteString("for w in" + strings.TrimPrefix(strings.TrimSuffix(c, " ;"), "x") +
+			"\ndo printf '%s\\0' \"$w\"; done; printf '\\0\\0'\n")
 	}
 	file := filepath.Join(t.TempDir(), "script")
 	systest.Must(t, os.WriteFile(file, []byte(script.String()), 0o600))
@@ -127,12 +128,16 @@ func TestRandomScripts(t *testing.T) {
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	var all strings.Builder
 	for range 300 {
-		fmt.Fprintf(&all, "%smenuentry %s --class x {\n", pick("", "  ", "if true; then "), pick("'gone Sample'", `"a ${x} Sample"`, "Sample\\ x", "$\"Sample\""))
-		k := pick("", "set k=gone\n", "k=\"a gone b\"\n", "k='gone  gone'\n", "k=\"$k gone\"\n", "k=\"${k}gone=$v \"\n", "k=a\\ gone\n", "k=\"gone a\"'b gone c'\n")
+		fmt.Fprintf(&all, "%smenuentry %s --class x {\n", pick("", "  ", "if true; then "), pick("'gone Sample'", `"a ${x} Sample"`,
+			"Sample\\ x", "$\"Sample\""))
+		k := pick("", "set k=gone\n", "k=\"a gone b\"\n", "k='gone  gone'\n", "k=\"$k gone\"\n", "k=\"${k}gone=$v \"\n", "k=a\\ gone\n",
+			"k=\"gone a\"'b gone c'\n")
 		all.WriteString(k)
-		all.WriteString(pick("linux", "linuxefi", "\t$linux", " linux16") + pick(" ", "\t", " \\\n ") + pick("/old/v", "'/old/v'", "/old/$v", "(hd0,1)/old/\"v w\"", "\"/old\"/v"))
+		all.WriteString(pick("linux", "linuxefi", "\t$linux", " linux16") + pick(" ", "\t", " \\\n ") +
+			pick("/old/v", "'/old/v'", "/old/$v", "(hd0,1)/old/\"v w\"", "\"/old\"/v"))
 		for range r.IntN(6) {
-			all.WriteString(pick(" ", "  ", " \\\n\t") + pick("gone", "'gone'", "go\"ne\"", "gone=1", "gone=$v", "gone=\"a b\"", "$k", "${k}gone", "\"$k\"", "keep", "'keep; }'", "---", "LABEL=OLD", "x=LABEL='OLD'", "y=LABEL=\"O\"'LD'", "blab=OLD"))
+			all.WriteString(pick(" ", "  ", " \\\n\t") + pick("gone", "'gone'", "go\"ne\"", "gone=1", "gone=$v", "gone=\"a b\"", "$k",
+				"${k}gone", "\"$k\"", "keep", "'keep; }'", "---", "LABEL=OLD", "x=LABEL='OLD'", "y=LABEL=\"O\"'LD'", "blab=OLD"))
 		}
 		all.WriteString(pick("\n", " # gone\n", "\r\n", ";\n") + "\tinitrd /old/i /old/\"j\"\n}")
 		all.WriteString(pick("\n", " \n", "; echo gone\n"))
@@ -141,7 +146,8 @@ func TestRandomScripts(t *testing.T) {
 	if err := scriptCheck(t, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
-	e := &Edits{Remove: []string{"gone"}, Add: []string{"new='x y'"}, Paths: map[string]string{"/old": "/n e'w"}, Labels: map[string]string{"OLD": "N W"}, Titles: []TitleEdit{{"Sample", "it's {"}}}
+	e := &Edits{Remove: []string{"gone"}, Add: []string{"new='x y'"}, Paths: map[string]string{"/old": "/n e'w"},
+		Labels: map[string]string{"OLD": "N W"}, Titles: []TitleEdit{{"Sample", "it's {"}}}
 	e.Add = []string{`new="x y"`}
 	before, err := Read(GRUB, "x", []byte(text))
 	if err != nil {

@@ -59,7 +59,8 @@ func TestApplyLaws(t *testing.T) {
 	for _, f := range fixtures {
 		text := f.read(t)
 		for name, text := range map[string][]byte{
-			"as it is": text, "CR LF": bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")), "no final line feed": bytes.TrimRight(text, "\n"),
+			"as it is": text, "CR LF": bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")), "no final line feed": bytes.TrimRight(text,
+				"\n"),
 		} {
 			if k, ok := KindOf(f.path, text); k != f.kind || !ok {
 				t.Errorf("%s: %v, %v", f.file, k, ok)
@@ -291,7 +292,8 @@ func TestTextRefused(t *testing.T) {
 
 func TestText(t *testing.T) {
 	m := &Menu{Title: "Sample", Timeout: 10, Default: 1, Entries: []Entry{
-		{Title: "Live", Kernel: "/live/vmlinuz", Initrd: []string{"/live/ucode.img", "/live/initrd.img"}, Args: []string{"quiet", `opt="a b"`}},
+		{Title: "Live", Kernel: "/live/vmlinuz", Initrd: []string{"/live/ucode.img", "/live/initrd.img"},
+			Args: []string{"quiet", `opt="a b"`}},
 		{Title: "It's safe", Kernel: "/live/vmlinuz"},
 	}}
 	for kind, want := range map[Kind]string{

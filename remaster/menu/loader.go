@@ -87,7 +87,8 @@ func (r *rules) loader(file string, text []byte) (out []splice) {
 			}
 			words := plainWords(text, s.from, s.to)
 			markVariables(words)
-			out = append(out, r.args(plain{}, text, list{words: words, base: base, keyword: true, adds: i == last, images: true}, where{})...)
+			out = append(out, r.args(plain{}, text, list{words: words, base: base, keyword: true, adds: i == last, images: true},
+				where{})...)
 		}
 	}
 	if linux && last < 0 && len(r.add) > 0 {

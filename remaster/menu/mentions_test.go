@@ -31,8 +31,10 @@ func TestLabelWithBlank(t *testing.T) {
 			kind     Kind
 			old, new string
 		}{
-			{GRUB, `linuxefi /v inst.stage2=hd:LABEL=Cent\x20OS\x207 inst.ks=hd:LABEL=Cent\x20OS\x207:/ks.cfg`, `linuxefi /v inst.stage2=hd:LABEL=` + forms[0] + ` inst.ks=hd:LABEL=` + forms[0] + `:/ks.cfg`},
-			{GRUB, `linux /v 'root=live:CDLABEL=Cent\x20OS\x207' "a=LABEL=Cent\x20OS\x207"`, `linux /v 'root=live:CDLABEL=` + forms[0] + `' "a=LABEL=` + forms[0] + `"`},
+			{GRUB, `linuxefi /v inst.stage2=hd:LABEL=Cent\x20OS\x207 inst.ks=hd:LABEL=Cent\x20OS\x207:/ks.cfg`,
+				`linuxefi /v inst.stage2=hd:LABEL=` + forms[0] + ` inst.ks=hd:LABEL=` + forms[0] + `:/ks.cfg`},
+			{GRUB, `linux /v 'root=live:CDLABEL=Cent\x20OS\x207' "a=LABEL=Cent\x20OS\x207"`, `linux /v 'root=live:CDLABEL=` + forms[0] +
+				`' "a=LABEL=` + forms[0] + `"`},
 			{GRUB, `search --set=root -l 'Cent OS 7'`, `search --set=root -l '` + forms[1] + `'`},
 			{GRUB, `search --label "Cent OS 7" --set`, `search --label "` + forms[1] + `" --set`},
 			{GRUB, `set isolabel="Cent OS 7"`, `set isolabel="` + forms[1] + `"`},
@@ -52,11 +54,14 @@ func TestLabelWithBlank(t *testing.T) {
 
 func TestMentions(t *testing.T) {
 	t.Parallel()
-	refind := tree.NewFile("refind.conf", 0o644, []byte("menuentry \"A B\" {\n  volume \"A B\"\n  options \"root=live:LABEL=A\\x20B quiet\"\n}\n# volume \"A B\"\n"))
-	syslinux := tree.NewFile("isolinux.cfg", 0o644, []byte("label A B\nmenu label A B\nappend root=LABEL=A\\040B:/x\nappend PARTLABEL=A\\x20B LABEL=A\\x20BC\n"))
+	refind := tree.NewFile("refind.conf", 0o644,
+		[]byte("menuentry \"A B\" {\n  volume \"A B\"\n  options \"root=live:LABEL=A\\x20B quiet\"\n}\n# volume \"A B\"\n"))
+	syslinux := tree.NewFile("isolinux.cfg", 0o644,
+		[]byte("label A B\nmenu label A B\nappend root=LABEL=A\\040B:/x\nappend PARTLABEL=A\\x20B LABEL=A\\x20BC\n"))
 	program := tree.NewFile("BOOTX64.EFI", 0o644, []byte("MZ\x00\x00 --label A B"))
 	script := tree.NewFile("ks.cfg", 0o644, []byte("harddrive --partition=LABEL=\"A B\"\nuuid 2026-01-01-00-00-00-00\n"))
-	root := tree.NewDir("", 0o755, tree.NewDir("EFI", 0o755, tree.NewDir("BOOT", 0o755, program, refind)), tree.NewDir("isolinux", 0o755, syslinux),
+	root := tree.NewDir("", 0o755, tree.NewDir("EFI", 0o755, tree.NewDir("BOOT", 0o755, program, refind)),
+		tree.NewDir("isolinux", 0o755, syslinux),
 		tree.NewDir("usr", 0o755, tree.NewFile("x", 0o644, []byte("LABEL=A\\x20B"))), script)
 	found, err := Mentions(t.Context(), root, []string{"A B"}, []string{"2026-01-01-00-00-00-00"})
 	if err != nil {

@@ -62,13 +62,16 @@ var layouts = []struct {
 // rd.live.overlay.nouserconfirmprompt are not among them: one chooses how, not
 // whether, the other has a boot without persistence go on; nor is rd.overlay alone
 // or with a size in memory, which is the same without persistence.
-const dracutPersistence = "rd.live.overlay rd.overlay=LABEL=* rd.overlay=CDLABEL=* rd.overlay=UUID=* rd.overlay=PARTLABEL=* rd.overlay=PARTUUID=* rd.overlay=ID=* rd.overlay=/* " +
-	"rd.live.overlay.reset rd.overlay.reset rd.live.overlay.readonly rd.overlay.readonly rd.live.overlay.crypt rd.overlay.crypt rd.live.overlay.cowfs rd.live.overlay.persistent " +
+const dracutPersistence = "rd.live.overlay rd.overlay=LABEL=* rd.overlay=CDLABEL=* rd.overlay=UUID=* rd.overlay=PARTLABEL=* " +
+	"rd.overlay=PARTUUID=* rd.overlay=ID=* rd.overlay=/* " +
+	"rd.live.overlay.reset rd.overlay.reset rd.live.overlay.readonly rd.overlay.readonly rd.live.overlay.crypt rd.overlay.crypt " +
+	"rd.live.overlay.cowfs rd.live.overlay.persistent " +
 	"rd.live.cowfile.path rd.live.cowfile.mbsize overlay= reset_overlay readonly_overlay persistenthome iso-scan/filename=*"
 
 // mediaMachine has live-boot and casper look for their medium on one device or on
 // sticks alone, and copy it to a device.
-const mediaMachine = "live-media=/* live-media=LABEL=* live-media=UUID=* live-media=PART* live-media=removable-usb live-media-offset= todisk="
+const mediaMachine = "live-media=/* live-media=LABEL=* live-media=UUID=* live-media=PART* live-media=removable-usb live-media-offset= " +
+	"todisk="
 
 func patterns(layout string, which func(i int) string) (out []string) {
 	for i := range layouts {

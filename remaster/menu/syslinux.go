@@ -161,7 +161,8 @@ func (c *configuration) linux(l *label) bool {
 		return false
 	}
 	if l.loads == nil {
-		return len(l.initrds) > 0 || l.append != nil && slices.ContainsFunc(c.words(l.append), func(w word) bool { return strings.HasPrefix(w.value, "initrd=") })
+		return len(l.initrds) > 0 || l.append != nil && slices.ContainsFunc(c.words(l.append),
+			func(w word) bool { return strings.HasPrefix(w.value, "initrd=") })
 	}
 	image := c.word(l.loads).value
 	switch l.loads.key {
@@ -224,7 +225,8 @@ func readSyslinux(text []byte) (out []Entry) {
 		switch {
 		case l.loads == nil:
 			e.Kernel = c.word(l.name).value
-		case l.loads.key == "kernel" && (c.linux(l) || !strings.HasSuffix(strings.ToLower(c.word(l.loads).value), ".c32")), l.loads.key == "linux":
+		case l.loads.key == "kernel" && (c.linux(l) || !strings.HasSuffix(strings.ToLower(c.word(l.loads).value), ".c32")),
+			l.loads.key == "linux":
 			image := c.word(l.loads)
 			e.Kernel = image.value
 			words = plainWords(text, image.end, l.loads.to)

@@ -93,15 +93,17 @@ func TestSyslinuxAsGRUB(t *testing.T) {
 				pick("", "initrd /a/initrd.img", "INITRD /a/ucode.img,/a/initrd.img"),
 			}
 			if r.IntN(5) > 0 {
-				lines = append(lines, pick("append", "APPEND", "\tappend")+" "+pick("", "quiet", "a b=c  d", "root=live:CDLABEL=OLD rd.live.image quiet", "gone a gone", "a --- b"))
+				lines = append(lines, pick("append", "APPEND", "\tappend")+" "+pick("", "quiet", "a b=c  d",
+					"root=live:CDLABEL=OLD rd.live.image quiet", "gone a gone", "a --- b"))
 			}
 			r.Shuffle(len(lines), func(i, k int) { lines[i], lines[k] = lines[k], lines[i] })
 			b.WriteString(strings.Join(lines, "\n") + "\n")
 		}
 		texts = append(texts, []byte(b.String()))
 	}
-	e := &Edits{Remove: []string{"gone", "quiet"}, Add: []string{"new=1", "toram"}, Labels: map[string]string{"OLD": "N_W", "Sample-WS-Live-40": "X"},
-		Paths: map[string]string{"/live": "/moved", "/a": "/b"}, Titles: []TitleEdit{{"words", "WORDS"}}}
+	e := &Edits{Remove: []string{"gone", "quiet"}, Add: []string{"new=1", "toram"},
+		Labels: map[string]string{"OLD": "N_W", "Sample-WS-Live-40": "X"},
+		Paths:  map[string]string{"/live": "/moved", "/a": "/b"}, Titles: []TitleEdit{{"words", "WORDS"}}}
 	for i, text := range texts {
 		for _, edited := range []bool{false, true} {
 			if edited {

@@ -31,14 +31,19 @@ func medium(t *testing.T) *tree.Node {
 	huge := file("huge.cfg", "")
 	huge.Size = MaxText + 1
 	return tree.NewDir("", 0o755,
-		tree.NewDir("EFI", 0o755, tree.NewDir("BOOT", 0o755, file("BOOTX64.EFI", "MZ\x00 append persist_all"), file("BOOT.conf", "menuentry a {\nlinux /antiX/vmlinuz persist_all\n}\n"))),
-		tree.NewDir("antiX", 0o755, far, file("grub.entry", "menuentry a {\nlinux /antiX/vmlinuz persist_root\n}\n"), file("linuxfs", "persist_all")),
+		tree.NewDir("EFI", 0o755, tree.NewDir("BOOT", 0o755, file("BOOTX64.EFI", "MZ\x00 append persist_all"),
+			file("BOOT.conf", "menuentry a {\nlinux /antiX/vmlinuz persist_all\n}\n"))),
+		tree.NewDir("antiX", 0o755, far, file("grub.entry", "menuentry a {\nlinux /antiX/vmlinuz persist_root\n}\n"),
+			file("linuxfs", "persist_all")),
 		tree.NewDir("boot", 0o755,
-			tree.NewDir("grub", 0o755, tree.NewDir("config", 0o755, file("defaults.cfg", "kopts='persist_home splash'\n"), file("unclosed.cfg", "x='persist_all\n"), huge), link, &other),
-			tree.NewDir("isolinux", 0o755, file("help.txt", "append persist_all"), file("isolinux.cfg", "include a.cfg\ninclude isolinux.cfg\nlabel a\nlinux /v\n"), file("a.cfg", "append persist_all\n")),
+			tree.NewDir("grub", 0o755, tree.NewDir("config", 0o755, file("defaults.cfg", "kopts='persist_home splash'\n"),
+				file("unclosed.cfg", "x='persist_all\n"), huge), link, &other),
+			tree.NewDir("isolinux", 0o755, file("help.txt", "append persist_all"),
+				file("isolinux.cfg", "include a.cfg\ninclude isolinux.cfg\nlabel a\nlinux /v\n"), file("a.cfg", "append persist_all\n")),
 			tree.NewDir("syslinux", 0o755, symlink, file("syslinux.cfg", "label a\nlinux /v\nappend quiet\n")),
 			file("vmlinuz.cfg", "no menu\n")),
-		tree.NewDir("loader", 0o755, tree.NewDir("entries", 0o755, file("a.conf", "linux /v\noptions persist_all\n")), file("loader.conf", "timeout 3\n")),
+		tree.NewDir("loader", 0o755, tree.NewDir("entries", 0o755, file("a.conf", "linux /v\noptions persist_all\n")),
+			file("loader.conf", "timeout 3\n")),
 		tree.NewDir("pool", 0o755, far),
 		file("version", "persist_all\n"),
 	)
@@ -82,7 +87,8 @@ func TestTree(t *testing.T) {
 			t.Errorf("%s: %+v", path, n.Meta)
 		}
 	}
-	for _, path := range []string{"EFI/BOOT/BOOTX64.EFI", "antiX/linuxfs", "boot/grub/config/unclosed.cfg", "boot/isolinux/help.txt", "boot/isolinux/isolinux.cfg", "boot/vmlinuz.cfg",
+	for _, path := range []string{"EFI/BOOT/BOOTX64.EFI", "antiX/linuxfs", "boot/grub/config/unclosed.cfg", "boot/isolinux/help.txt",
+		"boot/isolinux/isolinux.cfg", "boot/vmlinuz.cfg",
 		"loader/loader.conf", "version", "pool", "boot/syslinux/extlinux.conf"} {
 		was, _ := root.Lookup(path)
 		is, _ := now.Lookup(path)
@@ -142,7 +148,8 @@ func TestTreeEnds(t *testing.T) {
 	for i := range maxTexts/MaxText + 1 {
 		many = append(many, file(string(rune('a'+i))+".cfg", big))
 	}
-	if _, _, err := e.Tree(context.Background(), tree.NewDir("", 0o755, tree.NewDir("grub", 0o755, many...))); !errors.Is(err, tree.ErrUnsupported) {
+	if _, _, err := e.Tree(context.Background(), tree.NewDir("", 0o755, tree.NewDir("grub", 0o755, many...))); !errors.Is(err,
+		tree.ErrUnsupported) {
 		t.Error(err)
 	}
 }
@@ -210,13 +217,18 @@ func TestKindOf(t *testing.T) {
 
 func TestPersistence(t *testing.T) {
 	for layout, gone := range map[string]string{
-		"antix":   "persist_all persist_static p_static_root frugal_only pdir=/x puuid=1 fromiso=/a.iso persist=root p=home pluks fluks1=hd mk_swap_file=64",
-		"liveos":  "rd.live.overlay=LABEL=x rd.live.overlay.reset overlay=UUID=1 rd.overlay=LABEL=$x rd.overlay=UUID=1-2:/a rd.overlay=/dev/sdb2 rd.overlay=PARTLABEL=x rd.overlay.reset rd.overlay.readonly=1 rd.overlay.crypt=UUID=1 rd.live.overlay.persistent",
+		"antix": "persist_all persist_static p_static_root frugal_only pdir=/x puuid=1 fromiso=/a.iso persist=root p=home pluks " +
+			"fluks1=hd mk_swap_file=64",
+		"liveos": "rd.live.overlay=LABEL=x rd.live.overlay.reset overlay=UUID=1 rd.overlay=LABEL=$x rd.overlay=UUID=1-2:/a " +
+			"rd.overlay=/dev/sdb2 rd.overlay=PARTLABEL=x rd.overlay.reset rd.overlay.readonly=1 rd.overlay.crypt=UUID=1 " +
+			"rd.live.overlay.persistent",
 		"archiso": "cow_label=x cow_persistent=P img_loop=/a.iso",
 		"debian":  "persistence persistence-encryption=luks findiso=/a.iso isofrom=/a.iso rd.overlay=LABEL=x",
 		"casper":  "persistent persistent-path=/x iso-scan/filename=/a.iso",
 	} {
-		keep := "nopersistence nopersistent rd.live.overlay.nouserconfirmprompt rd.overlay rd.overlay=1 rd.overlay=tmpfs:size=2G quiet persistently=1 rd.live.image rd.live.overlay.overlayfs=1 rd.live.overlay.size=100 cow_spacesize=1G boot=live toram pdir2=1 findiso=${iso_path} iso-scan/filename=${iso_path} fromiso=$iso_path img_loop=$x"
+		keep := "nopersistence nopersistent rd.live.overlay.nouserconfirmprompt rd.overlay rd.overlay=1 rd.overlay=tmpfs:size=2G quiet " +
+			"persistently=1 rd.live.image rd.live.overlay.overlayfs=1 rd.live.overlay.size=100 cow_spacesize=1G boot=live toram pdir2=1 " +
+			"findiso=${iso_path} iso-scan/filename=${iso_path} fromiso=$iso_path img_loop=$x"
 		if layout == "antix" {
 			keep += " noremaster persistence"
 		}
@@ -242,7 +254,8 @@ func TestPersistence(t *testing.T) {
 		}
 	}
 	for i := range layouts {
-		if _, _, err := (&Edits{Remove: slices.Concat(Persistence(layouts[i].name), Placement(layouts[i].name), Machine(layouts[i].name))}).Apply(GRUB, "x", nil); err != nil {
+		if _, _, err := (&Edits{Remove: slices.Concat(Persistence(layouts[i].name), Placement(layouts[i].name),
+			Machine(layouts[i].name))}).Apply(GRUB, "x", nil); err != nil {
 			t.Error(err)
 		}
 	}

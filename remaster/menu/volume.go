@@ -20,7 +20,8 @@ var (
 
 	uuidArguments = names("UUID archisosearchuuid buuid bootuuid puuid persistuuid fuuid")
 	pathArguments = names("bdir bootdir fdir pdir persistdir archisobasedir misobasedir rd.live.dir live_dir live-media-path " +
-		"file preseed/file fromiso findiso iso-scan/filename img_loop BOOT_IMAGE kernel inst.stage2 inst.ks inst.repo sq sqname cow_directory")
+		"file preseed/file fromiso findiso iso-scan/filename img_loop BOOT_IMAGE kernel inst.stage2 inst.ks inst.repo sq sqname " +
+		"cow_directory")
 	imageArguments = names("initrd")
 )
 

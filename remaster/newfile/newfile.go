@@ -111,7 +111,8 @@ func mayReplace(path string, kinds []probe.Kind) error {
 	if !res.Kind.IsVolume() || slices.Contains(kinds, res.Kind) || res.Kind.IsExt() && slices.ContainsFunc(kinds, probe.Kind.IsExt) {
 		return nil
 	}
-	return refusal.New("name another file; if what it holds is not wanted any more, remove it yourself", "%s: it holds %s, and --force does not replace that", path, res.Name())
+	return refusal.New("name another file; if what it holds is not wanted any more, remove it yourself",
+		"%s: it holds %s, and --force does not replace that", path, res.Name())
 }
 
 // maxLinks bounds the symlinks that are followed one after another, as the

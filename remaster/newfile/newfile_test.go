@@ -339,7 +339,8 @@ func TestReadOnly(t *testing.T) {
 	image := systest.Blank(t, 8<<20)
 	systest.Run(t, "mke2fs", "-q", "-F", image)
 	dir, _ := systest.Mount(t, "ext4", "loop,ro", image)
-	if err := newfile.Write(filepath.Join(dir, "x"), nil, newfile.Options{}); !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), dir) {
+	if err := newfile.Write(filepath.Join(dir, "x"), nil, newfile.Options{}); !errors.Is(err, unix.EROFS) ||
+		!strings.Contains(err.Error(), dir) {
 		t.Error(err)
 	}
 }

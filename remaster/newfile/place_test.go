@@ -36,7 +36,8 @@ func TestKinds(t *testing.T) {
 	systest.Must(t, os.WriteFile(at("text"), []byte("some text\n"), 0o644))
 	systest.BlankAt(t, at("zeros"), 1<<20)
 	sets := map[string][]probe.Kind{
-		"none": nil, "squashfs": {probe.SquashFS}, "ext4": {probe.Ext4}, "squashfs and ext2": {probe.SquashFS, probe.Ext2}, "iso": {probe.ISO9660},
+		"none": nil, "squashfs": {probe.SquashFS}, "ext4": {probe.Ext4}, "squashfs and ext2": {probe.SquashFS, probe.Ext2},
+		"iso": {probe.ISO9660},
 	}
 	may := map[string][]string{
 		"ext2":     {"none", "ext4", "squashfs and ext2"},
@@ -111,7 +112,8 @@ func TestTempNames(t *testing.T) {
 			systest.Must(t, err)
 			systest.Must(t, os.WriteFile(scratch, nil, 0o600))
 			plain := filepath.Join(dir, name) + newfile.Suffix
-			if f.Name() != temp || f.Path() != filepath.Join(dir, name) || filepath.Dir(temp) != dir || !strings.HasSuffix(temp, newfile.Suffix) {
+			if f.Name() != temp || f.Path() != filepath.Join(dir, name) || filepath.Dir(temp) != dir ||
+				!strings.HasSuffix(temp, newfile.Suffix) {
 				t.Errorf("%d bytes: %s, %s", n, f.Name(), f.Path())
 			}
 			if room := n+len(scratch)-len(temp)+len(newfile.Suffix) <= unix.NAME_MAX; room != (temp == plain) {

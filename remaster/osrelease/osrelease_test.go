@@ -51,7 +51,8 @@ func TestRead(t *testing.T) {
 		"away": {tree.NewSymlink("os-release", "/opt/release"), "opt"},
 		"none": {tree.NewFile("other", 0o644, nil), "usr"},
 	} {
-		f, err := Read(tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, c.etc), usr, tree.NewDir("opt", 0o755, tree.NewFile("release", 0o644, []byte("ID=opt\n")))))
+		f, err := Read(tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, c.etc), usr,
+			tree.NewDir("opt", 0o755, tree.NewFile("release", 0o644, []byte("ID=opt\n")))))
 		systest.Must(t, err)
 		if f["ID"] != c.want {
 			t.Errorf("%s: %v", name, f)
@@ -61,7 +62,9 @@ func TestRead(t *testing.T) {
 	if err != nil || len(f) > 0 {
 		t.Error(f, err)
 	}
-	if _, err := Read(tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, make([]byte, sizeMax+1))))); err == nil || !strings.Contains(err.Error(), "os-release") {
+	if _, err := Read(tree.NewDir("", 0o755,
+		tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, make([]byte, sizeMax+1))))); err == nil ||
+		!strings.Contains(err.Error(), "os-release") {
 		t.Error(err)
 	}
 }

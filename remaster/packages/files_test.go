@@ -26,7 +26,8 @@ func told(t testing.TB, root *tree.Node, m Manager) ([]string, error) {
 	var lines []string
 	_, err := Walk(context.Background(), root, m, func(p *Installed) error {
 		return p.Files(func(f *File) error {
-			lines = append(lines, fmt.Sprintf("%s %s /%s %o %d %s %q config=%v ghost=%v root=%v", p.Name, p.Version, f.Path, f.Type.ModeBits()|uint32(f.Perm), f.Size, hex.EncodeToString(f.Digest), f.Caps, f.Config, f.Ghost, f.Root))
+			lines = append(lines, fmt.Sprintf("%s %s /%s %o %d %s %q config=%v ghost=%v root=%v", p.Name, p.Version, f.Path,
+				f.Type.ModeBits()|uint32(f.Perm), f.Size, hex.EncodeToString(f.Digest), f.Caps, f.Config, f.Ghost, f.Root))
 			return nil
 		})
 	})
@@ -46,7 +47,8 @@ x
 %install
 mkdir -p %{buildroot}/usr/bin %{buildroot}/etc %{buildroot}/usr/share/empty
 cd %{buildroot}
-printf one > usr/bin/one; printf two > usr/bin/two; printf three > usr/bin/three; printf conf > etc/conf; ln -s one usr/bin/link; ln usr/bin/one usr/bin/hard
+printf one > usr/bin/one; printf two > usr/bin/two; printf three > usr/bin/three; printf conf > etc/conf
+ln -s one usr/bin/link; ln usr/bin/one usr/bin/hard
 %files
 %defattr(-,root,root)
 %attr(0755,root,root) %caps(cap_net_raw,cap_net_admin=ep) /usr/bin/one
@@ -78,7 +80,9 @@ func TestRPMFiles(t *testing.T) {
 	got, err := told(t, root, RPM)
 	systest.Must(t, err)
 	var want []string
-	for line := range strings.Lines(rpm("-qa", "--qf", "[%{=NAME}|%{=VERSION}-%{=RELEASE}|%{FILENAMES}|%{FILEMODES:octal}|%{FILESIZES}|%{FILEDIGESTS}|%{FILECAPS}|%{FILEFLAGS}|%{FILEUSERNAME}\n]")) {
+	for line := range strings.Lines(rpm("-qa", "--qf",
+		"[%{=NAME}|%{=VERSION}-%{=RELEASE}|%{FILENAMES}|%{FILEMODES:octal}|%{FILESIZES}|%{FILEDIGESTS}|"+
+			"%{FILECAPS}|%{FILEFLAGS}|%{FILEUSERNAME}\n]")) {
 		f := strings.Split(strings.TrimSpace(line), "|")
 		var flags int
 		fmt.Sscan(f[7], &flags)
@@ -86,14 +90,16 @@ func TestRPMFiles(t *testing.T) {
 		if caps == "(none)" {
 			caps = ""
 		}
-		want = append(want, fmt.Sprintf("%s %s %s %s %s %s %q config=%v ghost=%v root=%v", f[0], f[1], f[2], f[3], f[4], f[5], caps, flags&1 != 0, flags&64 != 0, f[8] == "root"))
+		want = append(want, fmt.Sprintf("%s %s %s %s %s %s %q config=%v ghost=%v root=%v", f[0], f[1], f[2], f[3], f[4], f[5], caps,
+			flags&1 != 0, flags&64 != 0, f[8] == "root"))
 	}
 	slices.Sort(want)
 	if len(want) < 7 || !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	joined := strings.Join(got, "\n")
-	for _, part := range []string{"/usr/bin/two 106755", `cap_net_admin,cap_net_raw=ep`, "/etc/ghost", "ghost=true", "config=true", "root=false"} {
+	for _, part := range []string{"/usr/bin/two 106755", `cap_net_admin,cap_net_raw=ep`, "/etc/ghost", "ghost=true", "config=true",
+		"root=false"} {
 		if !strings.Contains(joined, part) {
 			t.Errorf("no %s in\n%s", part, joined)
 		}
@@ -106,7 +112,8 @@ func TestMtree(t *testing.T) {
 	dir := systest.TempDir(t)
 	pkg := filepath.Join(dir, "var/lib/pacman/local/x-1-1")
 	root := filepath.Join(dir, "pkg")
-	names := []string{"usr/bin/plain", "usr/bin/setuid", "usr/share/with space", "usr/share/back\\slash#", "usr/share/\u00e4\n", "etc/x.conf"}
+	names := []string{"usr/bin/plain", "usr/bin/setuid", "usr/share/with space", "usr/share/back\\slash#", "usr/share/\u00e4\n",
+		"etc/x.conf"}
 	for i, name := range names {
 		systest.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755))
 		systest.Must(t, os.WriteFile(filepath.Join(root, name), []byte(strings.Repeat("x", i)), 0o644))
@@ -116,8 +123,10 @@ func TestMtree(t *testing.T) {
 	systest.Must(t, os.MkdirAll(pkg, 0o755))
 	systest.Must(t, os.WriteFile(filepath.Join(root, ".INSTALL"), nil, 0o644))
 	systest.Must(t, os.WriteFile(filepath.Join(pkg, "desc"), []byte("%NAME%\nx\n\n%VERSION%\n1-1\n\n"), 0o644))
-	systest.Must(t, os.WriteFile(filepath.Join(pkg, "files"), []byte("%FILES%\nusr/\nusr/bin/plain\n\n%BACKUP%\netc/x.conf\t0123\n"), 0o644))
-	systest.Run(t, "sh", "-c", "cd "+root+" && bsdtar -czf "+pkg+"/mtree --format=mtree --options='!all,use-set,type,uid,gid,mode,time,size,md5,sha256,link' .INSTALL *")
+	systest.Must(t, os.WriteFile(filepath.Join(pkg, "files"), []byte("%FILES%\nusr/\nusr/bin/plain\n\n%BACKUP%\netc/x.conf\t0123\n"),
+		0o644))
+	systest.Run(t, "sh", "-c", "cd "+root+" && bsdtar -czf "+pkg+
+		"/mtree --format=mtree --options='!all,use-set,type,uid,gid,mode,time,size,md5,sha256,link' .INSTALL *")
 	tr, err := hostfs.Open(dir)
 	systest.Must(t, err)
 	got := map[string]File{}
@@ -130,7 +139,8 @@ func TestMtree(t *testing.T) {
 	systest.Must(t, err)
 	for i, name := range names {
 		f, ok := got[name]
-		if want := int64(i); !ok || f.Size != want || f.Type != tree.Regular || f.Hash != crypto.SHA256 || len(f.Digest) != 32 || f.Config != (name == "etc/x.conf") {
+		if want := int64(i); !ok || f.Size != want || f.Type != tree.Regular || f.Hash != crypto.SHA256 || len(f.Digest) != 32 ||
+			f.Config != (name == "etc/x.conf") {
 			t.Errorf("%q: %+v", name, f)
 		}
 		if setuid := f.Perm == 0o4755; setuid != (name == "usr/bin/setuid") {
@@ -176,7 +186,8 @@ func TestFilesDamaged(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	sound := system(t, map[string]string{"var/lib/pacman/local/x/desc": "%NAME%\nx\n\n%VERSION%\n1-1\n", "var/lib/pacman/local/x/mtree": zipped(t, "./x type=file mode=644 size=1\n")})
+	sound := system(t, map[string]string{"var/lib/pacman/local/x/desc": "%NAME%\nx\n\n%VERSION%\n1-1\n",
+		"var/lib/pacman/local/x/mtree": zipped(t, "./x type=file mode=644 size=1\n")})
 	_, err := Walk(context.Background(), sound, Pacman, func(p *Installed) error {
 		return p.Files(func(*File) error { return errMine })
 	})
@@ -203,7 +214,8 @@ func many(n int) (s string) {
 }
 
 func FuzzMtree(f *testing.F) {
-	f.Add([]byte("#mtree\n/set type=file uid=0 gid=0 mode=644\n./usr/bin/x\\040y time=1.0 mode=4755 size=6 sha256digest=6e834c\n./l type=link link=x\n"))
+	f.Add([]byte("#mtree\n/set type=file uid=0 gid=0 mode=644\n./usr/bin/x\\040y time=1.0 mode=4755 size=6 sha256digest=6e834c\n./l " +
+		"type=link link=x\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = readMtree(context.Background(), strings.NewReader(string(b)), func(file *File) error {
 			if file.Path == "" || file.Size < 0 || file.Perm > 0o7777 {

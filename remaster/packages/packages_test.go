@@ -115,15 +115,23 @@ func TestFind(t *testing.T) {
 	}{
 		{"nothing", nil, "", "none"},
 		{"dpkg", map[string]string{"var/lib/dpkg/status": dpkgText},
-			"dpkg\t1.21.22\ntzdata\t2024a-0+deb12u1\nwine32:i386\t8.0~repack-4\nzlib1g:amd64\t1:1.2.13.dfsg-1\nzlib1g:i386\t1:1.2.13.dfsg-1\n", "none"},
-		{"dpkg, no line feed at the end", map[string]string{"var/lib/dpkg/status": "\n\nPackage: a\r\nVersion: 1\nstatus: install ok installed"}, "a\t1\n", "none"},
-		{"a long line that says nothing", map[string]string{"var/lib/dpkg/status": "Package: a\nVersion: 1\nStatus: install ok installed\nDepends: " + strings.Repeat("x, ", 100000) + "\n\n"}, "a\t1\n", "none"},
-		{"a long name", map[string]string{"var/lib/dpkg/status": "Package: " + strings.Repeat("x", 100000) + "\nVersion: 1\nStatus: install ok installed\n\n"}, "", "corrupt"},
-		{"status.d", map[string]string{"var/lib/dpkg/status.d/base": "Package: base-files\nVersion: 12\nArchitecture: amd64\n", "var/lib/dpkg/status.d/base.md5sums": "0 x\n", "var/lib/dpkg/status.d/b": "Package: b\nVersion: 1\n"}, "b\t1\nbase-files\t12\n", "none"},
+			"dpkg\t1.21.22\ntzdata\t2024a-0+deb12u1\nwine32:i386\t8.0~repack-4\nzlib1g:amd64\t1:1.2.13.dfsg-1\n" +
+				"zlib1g:i386\t1:1.2.13.dfsg-1\n", "none"},
+		{"dpkg, no line feed at the end",
+			map[string]string{"var/lib/dpkg/status": "\n\nPackage: a\r\nVersion: 1\nstatus: install ok installed"}, "a\t1\n", "none"},
+		{"a long line that says nothing",
+			map[string]string{"var/lib/dpkg/status": "Package: a\nVersion: 1\nStatus: install ok installed\nDepends: " +
+				strings.Repeat("x, ", 100000) + "\n\n"}, "a\t1\n", "none"},
+		{"a long name", map[string]string{"var/lib/dpkg/status": "Package: " + strings.Repeat("x", 100000) +
+			"\nVersion: 1\nStatus: install ok installed\n\n"}, "", "corrupt"},
+		{"status.d", map[string]string{"var/lib/dpkg/status.d/base": "Package: base-files\nVersion: 12\nArchitecture: amd64\n",
+			"var/lib/dpkg/status.d/base.md5sums": "0 x\n", "var/lib/dpkg/status.d/b": "Package: b\nVersion: 1\n"}, "b\t1\nbase-files\t12\n",
+			"none"},
 		{"no field", map[string]string{"var/lib/dpkg/status": "Package: a\nnonsense\n"}, "", "corrupt"},
 		{"no version", map[string]string{"var/lib/dpkg/status": "Package: a\nStatus: install ok installed\n"}, "", "corrupt"},
 		{"a status of two words", map[string]string{"var/lib/dpkg/status": "Package: a\nStatus: installed ok\n"}, "", "corrupt"},
-		{"a control character", map[string]string{"var/lib/dpkg/status": "Package: a\x1b[2J\nStatus: install ok installed\nVersion: 1\n"}, "", "corrupt"},
+		{"a control character", map[string]string{"var/lib/dpkg/status": "Package: a\x1b[2J\nStatus: install ok installed\nVersion: 1\n"},
+			"", "corrupt"},
 		{"pacman", map[string]string{
 			"var/lib/pacman/local/ALPM_DB_VERSION":   "9\n",
 			"var/lib/pacman/local/zlib-1:1.3-1/desc": "%NAME%\nzlib\n\n%VERSION%\n1:1.3-1\n\n%DESC%\n%NAME%x\n\n%ARCH%\nx86_64\n",
@@ -131,23 +139,36 @@ func TestFind(t *testing.T) {
 		}, "acl 2.3.2-1\nzlib 1:1.3-1\n", "none"},
 		{"pacman, no desc", map[string]string{"var/lib/pacman/local/zlib-1/files": "x"}, "", "corrupt"},
 		{"pacman, no version", map[string]string{"var/lib/pacman/local/zlib-1/desc": "%NAME%\nzlib\n"}, "", "corrupt"},
-		{"apk", map[string]string{"lib/apk/db/installed": "C:Q1x\nP:musl\nV:1.2.5-r0\nA:x86_64\nF:lib\nR:ld.so\n\nP:busybox\nV:1.36.1-r29\nA:x86_64\n\n"}, "busybox-1.36.1-r29\nmusl-1.2.5-r0\n", "none"},
+		{"apk", map[string]string{
+			"lib/apk/db/installed": "C:Q1x\nP:musl\nV:1.2.5-r0\nA:x86_64\nF:lib\nR:ld.so\n\nP:busybox\nV:1.36.1-r29\nA:x86_64\n\n",
+		}, "busybox-1.36.1-r29\nmusl-1.2.5-r0\n", "none"},
 		{"apk, new place", map[string]string{"usr/lib/apk/db/installed": "P:musl\nV:1\n"}, "musl-1\n", "none"},
 		{"apk, no field", map[string]string{"lib/apk/db/installed": "P:musl\nx\n"}, "", "corrupt"},
-		{"rpm, checkpointed", map[string]string{"usr/lib/sysimage/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite"), "usr/lib/sysimage/rpm/rpmdb.sqlite-wal": ""},
-			"long-1-" + strings.Repeat("x", 700) + ".x86_64\npkg0-1.0-1.noarch\npkg1-1.1-1.noarch\npkg2-1.2-1.noarch\npkg3-1.3-1.noarch\n", "none"},
-		{"rpm, with a log", map[string]string{"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite"), "var/lib/rpm/rpmdb.sqlite-wal": fixture(t, "tiny.sqlite-wal")},
-			"gpg-pubkey-a15b79cc-63d04c2c\nlong-1-" + strings.Repeat("x", 700) + ".x86_64\npkg0-1.0-1.noarch\npkg2-1.2-1.noarch\npkg3-1.3-1.noarch\n", "none"},
-		{"rpm, a log cut within its last commit", map[string]string{"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite"), "var/lib/rpm/rpmdb.sqlite-wal": fixture(t, "tiny.sqlite-wal")[:32+536-1]},
-			"long-1-" + strings.Repeat("x", 700) + ".x86_64\npkg0-1.0-1.noarch\npkg1-1.1-1.noarch\npkg2-1.2-1.noarch\npkg3-1.3-1.noarch\n", "none"},
-		{"rpm, a rollback journal", map[string]string{"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite"), "var/lib/rpm/rpmdb.sqlite-journal": "x"}, "", "unsupported"},
+		{"rpm, checkpointed", map[string]string{"usr/lib/sysimage/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite"),
+			"usr/lib/sysimage/rpm/rpmdb.sqlite-wal": ""},
+			"long-1-" + strings.Repeat("x", 700) + ".x86_64\npkg0-1.0-1.noarch\npkg1-1.1-1.noarch\npkg2-1.2-1.noarch\npkg3-1.3-1.noarch\n",
+			"none"},
+		{"rpm, with a log", map[string]string{"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite"),
+			"var/lib/rpm/rpmdb.sqlite-wal": fixture(t, "tiny.sqlite-wal")},
+			"gpg-pubkey-a15b79cc-63d04c2c\nlong-1-" + strings.Repeat("x", 700) +
+				".x86_64\npkg0-1.0-1.noarch\npkg2-1.2-1.noarch\npkg3-1.3-1.noarch\n", "none"},
+		{"rpm, a log cut within its last commit", map[string]string{"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite"),
+			"var/lib/rpm/rpmdb.sqlite-wal": fixture(t, "tiny.sqlite-wal")[:32+536-1]},
+			"long-1-" + strings.Repeat("x", 700) + ".x86_64\npkg0-1.0-1.noarch\npkg1-1.1-1.noarch\npkg2-1.2-1.noarch\npkg3-1.3-1.noarch\n",
+			"none"},
+		{"rpm, a rollback journal", map[string]string{"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite"),
+			"var/lib/rpm/rpmdb.sqlite-journal": "x"}, "", "unsupported"},
 		{"rpm, no database", map[string]string{"var/lib/rpm/rpmdb.sqlite": strings.Repeat("x", 4096)}, "", "corrupt"},
 		{"rpm, cut", map[string]string{"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite")[:1024]}, "", "corrupt"},
 		{"rpm, empty", map[string]string{"var/lib/rpm/rpmdb.sqlite": ""}, "", "none"},
-		{"rpm in Berkeley DB", map[string]string{"var/lib/rpm/Packages": "x"}, "unread: rpm's database is in Berkeley DB, which \n", "none"},
-		{"rpm's own", map[string]string{"usr/lib/sysimage/rpm/Packages.db": ndb(header("zypper", "1.14", "150400.1", "x86_64", 0), header("aaa_base", "84", "1", "x86_64", 2))}, "aaa_base-84-1.x86_64\nzypper-1.14-150400.1.x86_64\n", "none"},
-		{"rpm's own, damaged", map[string]string{"usr/lib/sysimage/rpm/Packages.db": strings.Replace(ndb(header("a", "1", "1", "x", 0)), "BlbS", "BlbX", 1)}, "", "corrupt"},
-		{"two", map[string]string{"var/lib/dpkg/status": dpkgText[:strings.Index(dpkgText, "Package: dpkg")], "lib/apk/db/installed": "P:musl\nV:1\n"}, "zlib1g:amd64\t1:1.2.13.dfsg-1\nmusl-1\n", "none"},
+		{"rpm in Berkeley DB", map[string]string{"var/lib/rpm/Packages": "x"}, "unread: rpm's database is in Berkeley DB, which \n",
+			"none"},
+		{"rpm's own", map[string]string{"usr/lib/sysimage/rpm/Packages.db": ndb(header("zypper", "1.14", "150400.1", "x86_64", 0),
+			header("aaa_base", "84", "1", "x86_64", 2))}, "aaa_base-84-1.x86_64\nzypper-1.14-150400.1.x86_64\n", "none"},
+		{"rpm's own, damaged", map[string]string{"usr/lib/sysimage/rpm/Packages.db": strings.Replace(ndb(header("a", "1", "1", "x", 0)),
+			"BlbS", "BlbX", 1)}, "", "corrupt"},
+		{"two", map[string]string{"var/lib/dpkg/status": dpkgText[:strings.Index(dpkgText, "Package: dpkg")],
+			"lib/apk/db/installed": "P:musl\nV:1\n"}, "zlib1g:amd64\t1:1.2.13.dfsg-1\nmusl-1\n", "none"},
 	} {
 		got, err := text(t, system(t, c.files))
 		if got != c.want || kind(err) != c.kind {
@@ -161,7 +182,8 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if _, err := Find(ctx, system(t, map[string]string{"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite")})); err == nil || err.Error() != "enough" {
+	if _, err := Find(ctx, system(t, map[string]string{"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite")})); err == nil ||
+		err.Error() != "enough" {
 		t.Error(err)
 	}
 }
@@ -248,7 +270,8 @@ func TestDpkgQuery(t *testing.T) {
 		got, err := text(t, system(t, map[string]string{"var/lib/dpkg/status": status}))
 		systest.Must(t, err)
 		var want strings.Builder
-		for line := range strings.Lines(systest.Output(t, "dpkg-query", "--admindir", admin, "-W", "-f", "${db:Status-Status} ${binary:Package}\t${Version}\n")) {
+		for line := range strings.Lines(systest.Output(t, "dpkg-query", "--admindir", admin, "-W", "-f",
+			"${db:Status-Status} ${binary:Package}\t${Version}\n")) {
 			if state, p, _ := strings.Cut(line, " "); state != "not-installed" && state != "config-files" {
 				want.WriteString(p)
 			}
@@ -272,7 +295,8 @@ Version: 2^git1
 Summary: with an epoch
 %%description -n epoch
 x
-%%{lua: for i = 1, 90 do print("%%package p" .. i .. "\nSummary: x\n%%description p" .. i .. "\n" .. string.rep("word ", i * i) .. "\n") end}
+%%{lua: for i = 1, 90 do
+print("%%package p" .. i .. "\nSummary: x\n%%description p" .. i .. "\n" .. string.rep("word ", i * i) .. "\n") end}
 %%files
 %%files -n epoch
 %%{lua: for i = 1, 90 do print("%%files p" .. i .. "\n") end}
@@ -350,13 +374,16 @@ for end in "", "-wal":
 			wal = slices.Clone(whole)
 			wal[len(wal)/2] ^= 1
 		}
-		got, err := text(t, system(t, map[string]string{"var/lib/rpm/rpmdb.sqlite": string(base), "var/lib/rpm/rpmdb.sqlite-wal": string(wal)}))
+		got, err := text(t, system(t, map[string]string{"var/lib/rpm/rpmdb.sqlite": string(base),
+			"var/lib/rpm/rpmdb.sqlite-wal": string(wal)}))
 		systest.Must(t, err)
 		work := filepath.Join(dir, fmt.Sprint("cut", i))
 		systest.Must(t, os.MkdirAll(work, 0o755))
 		systest.Must(t, os.WriteFile(filepath.Join(work, "rpmdb.sqlite"), base, 0o644))
 		systest.Must(t, os.WriteFile(filepath.Join(work, "rpmdb.sqlite-wal"), wal, 0o644))
-		want := strings.TrimSpace(systest.Output(t, "python3", "-c", "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('select count(*) from Packages').fetchone()[0])", filepath.Join(work, "rpmdb.sqlite")))
+		want := strings.TrimSpace(systest.Output(t, "python3", "-c",
+			"import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('select count(*) from Packages').fetchone()[0])",
+			filepath.Join(work, "rpmdb.sqlite")))
 		if n := fmt.Sprint(strings.Count(got, "\n")); n != want {
 			t.Errorf("log of %d bytes: %s packages, SQLite has %s", len(wal), n, want)
 		}
@@ -373,7 +400,8 @@ func TestDamage(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"sqlite": {"var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite")},
 		"wal":    {"var/lib/rpm/rpmdb.sqlite-wal": fixture(t, "tiny.sqlite-wal"), "var/lib/rpm/rpmdb.sqlite": fixture(t, "tiny.sqlite")},
-		"ndb":    {"usr/lib/sysimage/rpm/Packages.db": ndb(header("zypper", "1.14", "1", "x86_64", 0), header("b", "84", "1", "x86_64", 2))},
+		"ndb": {"usr/lib/sysimage/rpm/Packages.db": ndb(header("zypper", "1.14", "1", "x86_64", 0),
+			header("b", "84", "1", "x86_64", 2))},
 	} {
 		failed := 0
 		for path, whole := range files {
@@ -497,7 +525,8 @@ func FuzzRPMLog(f *testing.F) {
 				binary.BigEndian.PutUint32(f[20:], s1)
 			}
 		}
-		_, err := Find(context.Background(), system(t, map[string]string{"var/lib/rpm/rpmdb.sqlite": base, "var/lib/rpm/rpmdb.sqlite-wal": string(b)}))
+		_, err := Find(context.Background(),
+			system(t, map[string]string{"var/lib/rpm/rpmdb.sqlite": base, "var/lib/rpm/rpmdb.sqlite-wal": string(b)}))
 		if k := kind(err); k != "none" && k != "corrupt" && k != "unsupported" {
 			t.Error(err)
 		}

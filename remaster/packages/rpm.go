@@ -81,7 +81,8 @@ func rpmSQLite(ctx context.Context, l *List, dir, n *tree.Node, fn func([]byte) 
 		return err
 	}
 	if journal != nil && journal.Size > 0 {
-		return tree.Unsupported(tree.Quote(l.Source), "", "a rollback journal lies beside it: a change was cut short, and rpm itself has to undo it")
+		return tree.Unsupported(tree.Quote(l.Source), "",
+			"a rollback journal lies beside it: a change was cut short, and rpm itself has to undo it")
 	}
 	db, err := openSQLite(ctx, c, wal)
 	if err != nil {

@@ -114,7 +114,8 @@ func (h rpmHeader) texts(tag uint32, files int64) (texts, error) {
 const maxDirs = 1 << 20
 
 // rpmHashes are the sums by their numbers (rpmpgp.h).
-var rpmHashes = map[uint32]crypto.Hash{1: crypto.MD5, 2: crypto.SHA1, 8: crypto.SHA256, 9: crypto.SHA384, 10: crypto.SHA512, 11: crypto.SHA224}
+var rpmHashes = map[uint32]crypto.Hash{1: crypto.MD5, 2: crypto.SHA1, 8: crypto.SHA256, 9: crypto.SHA384, 10: crypto.SHA512,
+	11: crypto.SHA224}
 
 // Flags of a file (rpmfiles.h), and the state of one that is installed.
 const (

@@ -82,7 +82,8 @@ func rpmNDB(ctx context.Context, l *List, _, n *tree.Node, fn func([]byte) error
 			if string(h[:4]) != ndbBlobMagic || string(h[4:8]) != string(s[4:8]) {
 				return fault("is not where its slot points")
 			}
-			if left -= size; left < 0 || size > maxRPMHeader || off+ndbBlob+size > c.Size() || size > int64(binary.LittleEndian.Uint32(s[12:]))*ndbBlock {
+			if left -= size; left < 0 || size > maxRPMHeader || off+ndbBlob+size > c.Size() ||
+				size > int64(binary.LittleEndian.Uint32(s[12:]))*ndbBlock {
 				return fault(fmt.Sprintf("has %d bytes", size))
 			}
 			if int64(cap(blob)) < size {

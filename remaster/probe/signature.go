@@ -43,7 +43,8 @@ func signatures() []signature {
 		{kind: LUKS, magic: "LUKS\xBA\xBE", size: 512, decode: luks},
 		{kind: COW, magic: "SnAp"},
 		{kind: BitLocker, at: 3, magic: "-FVE-FS-", back: 3},
-		{kind: BitLocker, at: 0x1A8, magic: "\x3B\xD6\x67\x49\x29\x2E\xD8\x4A\x83\x99\xF6\xA3\x39\xE3\xD0\x01", back: 0x1A8, size: 512, decode: bitLockerToGo},
+		{kind: BitLocker, at: 0x1A8, magic: "\x3B\xD6\x67\x49\x29\x2E\xD8\x4A\x83\x99\xF6\xA3\x39\xE3\xD0\x01", back: 0x1A8, size: 512,
+			decode: bitLockerToGo},
 		{kind: Verity, magic: "verity\x00\x00", size: 512, decode: verity},
 		{kind: Integrity, magic: "integrt\x00"},
 		{kind: MDRAID, at: 4096, magic: raidMagic, size: 256, decode: raid1},
@@ -114,7 +115,8 @@ func signatures() []signature {
 		}
 	}
 	for _, s := range []struct{ magic, at int64 }{{0x137F, 16}, {0x138F, 16}, {0x2468, 16}, {0x2478, 16}, {0x4D5A, 24}} {
-		out = append(out, signature{kind: Minix, at: 1024 + s.at, magic: string([]byte{byte(s.magic), byte(s.magic >> 8)}), back: s.at, size: 64, decode: minix})
+		out = append(out, signature{kind: Minix, at: 1024 + s.at, magic: string([]byte{byte(s.magic), byte(s.magic >> 8)}), back: s.at,
+			size: 64, decode: minix})
 	}
 	// The second header of a LUKS2 whose first was wiped.
 	for at := int64(16 << 10); at <= 4<<20; at *= 2 {

@@ -36,13 +36,17 @@ func faultyTemplate(t testing.TB) string {
 	}
 	dir := func(name string, kids ...*tree.Node) *tree.Node { return tree.NewDir(name, 0o755, kids...) }
 	menu := []byte("search --label OLD\nmenuentry 'x' {\n linux /antiX/vmlinuz quiet\n}\n")
-	efi, err := fat.NewPlan(t.Context(), dir("", dir("EFI", dir("BOOT", file("BOOTX64.EFI", livetest.Noise(60, 3000)))), dir("boot", dir("grub", file("grub.cfg", menu)))), fat.BuildOptions{Size: 96 << 10})
+	efi, err := fat.NewPlan(t.Context(), dir("", dir("EFI", dir("BOOT", file("BOOTX64.EFI", livetest.Noise(60, 3000)))),
+		dir("boot", dir("grub", file("grub.cfg", menu)))), fat.BuildOptions{Size: 96 << 10})
 	systest.Must(t, err)
 	image := file("efi.img", nil)
 	image.Data, image.Size = efi.Data(), efi.Size()
-	long := file("a name that is so long that its record has no room for it, so that a part of it stands in a continuation area, "+strings.Repeat("x", 100), []byte("x"))
-	root := dir("", dir("antiX", file("vmlinuz", livetest.Noise(62, 3000)), file("initrd.gz", livetest.Noise(63, 3000))), dir("boot", dir("grub", file("grub.cfg", menu), image)),
-		dir("isolinux", file("isolinux.bin", livetest.Noise(61, 5000)), file("isolinux.cfg", []byte("label x\nkernel /antiX/vmlinuz\nappend quiet\n"))),
+	long := file("a name that is so long that its record has no room for it, so that a part of it stands in a continuation area, "+
+		strings.Repeat("x", 100), []byte("x"))
+	root := dir("", dir("antiX", file("vmlinuz", livetest.Noise(62, 3000)), file("initrd.gz", livetest.Noise(63, 3000))),
+		dir("boot", dir("grub", file("grub.cfg", menu), image)),
+		dir("isolinux", file("isolinux.bin", livetest.Noise(61, 5000)),
+			file("isolinux.cfg", []byte("label x\nkernel /antiX/vmlinuz\nappend quiet\n"))),
 		long, tree.NewSymlink("up", "../../x"), file("md5sum.txt", []byte("0123456789abcdef0123456789abcdef  ./isolinux/isolinux.cfg\n")))
 	code := livetest.Noise(64, 440)
 	copy(code[64:], "isolinux.bin missing or corrupt")
@@ -53,7 +57,8 @@ func faultyTemplate(t testing.TB) string {
 			{Hidden: tree.Bytes(livetest.Noise(65, 3000)), Size: 3000, Section: "hidden", BootInfo: true},
 		},
 		Appended: []iso.Partition{{Data: tree.Bytes(livetest.Noise(66, 10000)), Size: 10000, Number: 3, Type: 0x83}},
-		Disk:     &iso.Disk{Code: code, Kind: iso.Isohybrid, Table: iso.TableBoth, Mountable: true, Area: append(make([]byte, 30000), livetest.Noise(67, 500)...)},
+		Disk: &iso.Disk{Code: code, Kind: iso.Isohybrid, Table: iso.TableBoth, Mountable: true,
+			Area: append(make([]byte, 30000), livetest.Noise(67, 500)...)},
 	})
 	systest.Must(t, err)
 	path := systest.MemDir(t) + "/template.iso"
@@ -75,9 +80,12 @@ func isoRegions(t testing.TB, path string, files ...string) map[string]int64 {
 	le := binary.LittleEndian
 	sector := func(at int) int64 { return int64(le.Uint32(b[at:])) * 2048 }
 	out := map[string]int64{
-		"MBR: code": 100, "MBR: address": 433, "MBR: id": 441, "MBR: entry 1": 446 + 8, "MBR: entry 2": 462 + 12, "MBR: entry 3": 478 + 4, "MBR: signature": 510,
-		"GPT: header": 512 + 60, "GPT: checksum": 512 + 16, "GPT: entry": 1024 + 40, "GPT: an entry that is not used": 1024 + 100*128, "system area": 512 + 30100, "zeros in the system area": 20000,
-		"backup of the GPT: entries": int64(len(b)) - 33*512 + 128 + 33, "backup of the GPT: header": int64(len(b)) - 512 + 56, "last byte": int64(len(b)) - 1,
+		"MBR: code": 100, "MBR: address": 433, "MBR: id": 441, "MBR: entry 1": 446 + 8, "MBR: entry 2": 462 + 12, "MBR: entry 3": 478 + 4,
+		"MBR: signature": 510,
+		"GPT: header":    512 + 60, "GPT: checksum": 512 + 16, "GPT: entry": 1024 + 40, "GPT: an entry that is not used": 1024 + 100*128,
+		"system area": 512 + 30100, "zeros in the system area": 20000,
+		"backup of the GPT: entries": int64(len(b)) - 33*512 + 128 + 33, "backup of the GPT: header": int64(len(b)) - 512 + 56,
+		"last byte":                    int64(len(b)) - 1,
 		"set of the partition: volume": 32*2048 + 80, "set of the partition: Joliet": 33*2048 + 41,
 	}
 	set := map[int]string{1: "primary descriptor", 0: "boot record", 2: "Joliet's descriptor", 255: "terminator"}
@@ -88,7 +96,8 @@ func isoRegions(t testing.TB, path string, files ...string) map[string]int64 {
 		case 0:
 			out[what+": catalogue"] = int64(at) + 0x47
 		case 1, 2:
-			for name, k := range map[string]int64{"flags": 7, "system": 9, "volume id": 41, "size": 80, "size, big-endian": 87, "escapes": 88, "path table's size": 132, "root": 156 + 4, "root's date": 156 + 19, "application": 574,
+			for name, k := range map[string]int64{"flags": 7, "system": 9, "volume id": 41, "size": 80, "size, big-endian": 87,
+				"escapes": 88, "path table's size": 132, "root": 156 + 4, "root's date": 156 + 19, "application": 574,
 				"time": 830, "structure": 881, "application's part": 883 + 100, "reserved": 1500} {
 				out[what+": "+name] = int64(at) + k
 			}
@@ -100,7 +109,8 @@ func isoRegions(t testing.TB, path string, files ...string) map[string]int64 {
 				out[what+": "+name] = k
 			}
 			record := root + int64(b[root]) + int64(b[root+int64(b[root])])
-			for name, k := range map[string]int64{"extent": 2, "extent, big-endian": 9, "size": 10, "date": 20, "flags": 25, "volume": 28, "name": 34} {
+			for name, k := range map[string]int64{"extent": 2, "extent, big-endian": 9, "size": 10, "date": 20, "flags": 25, "volume": 28,
+				"name": 34} {
 				out[what+": record: "+name] = record + k
 			}
 		}
@@ -126,14 +136,16 @@ func isoRegions(t testing.TB, path string, files ...string) map[string]int64 {
 	cat, err := img.ElTorito()
 	systest.Must(t, err)
 	c := int64(cat.Catalog) * 2048
-	for name, k := range map[string]int64{"id": 4, "checksum": 28, "default entry": 32, "sectors": 38, "block": 40, "section": 64, "section's entry": 104, "section's name": 132, "rest": 500} {
+	for name, k := range map[string]int64{"id": 4, "checksum": 28, "default entry": 32, "sectors": 38, "block": 40, "section": 64,
+		"section's entry": 104, "section's name": 132, "rest": 500} {
 		out["boot catalogue: "+name] = c + k
 	}
 	for i, e := range cat.Entries {
 		at := int64(e.Block) * 2048
 		out[fmt.Sprintf("boot image %d", i+1)], out[fmt.Sprintf("boot image %d: beginning", i+1)] = at+2500, at
 		if e.BootInfo != nil {
-			out[fmt.Sprintf("boot image %d: table", i+1)], out[fmt.Sprintf("boot image %d: checksum", i+1)], out[fmt.Sprintf("boot image %d: rest of the table", i+1)] = at+12, at+21, at+40
+			out[fmt.Sprintf("boot image %d: table", i+1)], out[fmt.Sprintf("boot image %d: checksum",
+				i+1)], out[fmt.Sprintf("boot image %d: rest of the table", i+1)] = at+12, at+21, at+40
 		}
 	}
 	root, err := img.Root()
@@ -154,7 +166,8 @@ func isoRegions(t testing.TB, path string, files ...string) map[string]int64 {
 	for _, p := range a.MBR.Partitions {
 		if p.Type == 0x83 {
 			at := int64(p.Start) * 512
-			out["appended partition"], out["before the appended partition"], out["behind the appended partition"] = at+5000, at-1, at+int64(p.Sectors)*512+100
+			out["appended partition"], out["before the appended partition"], out["behind the appended partition"] = at+5000, at-1,
+				at+int64(p.Sectors)*512+100
 		}
 	}
 	return out
@@ -224,7 +237,8 @@ func TestRebuildReadBack(t *testing.T) {
 func TestISOReadBack(t *testing.T) {
 	t.Parallel()
 	template, out := faultyTemplate(t), systest.MemDir(t)+"/out.iso"
-	base := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, []byte("ID=test\n"))), tree.NewDir("usr", 0o755, tree.NewFile("big", 0o644, livetest.Noise(70, 300_000))))
+	base := tree.NewDir("", 0o755, tree.NewDir("etc", 0o755, tree.NewFile("os-release", 0o644, []byte("ID=test\n"))),
+		tree.NewDir("usr", 0o755, tree.NewFile("big", 0o644, livetest.Noise(70, 300_000))))
 	l := livetest.Craft(t, base, nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 	o := snapshot.Options{Output: out, Template: template, NoDefaultExcludes: true, ImplantMD5: true, Force: true}
 	write := func(e *job.Env) error {
@@ -238,7 +252,8 @@ func TestISOReadBack(t *testing.T) {
 		return err
 	}
 	systest.Must(t, write(livetest.Env(t, codec.Auto)))
-	places := isoRegions(t, out, "antiX/vmlinuz", "boot/grub/grub.cfg", "isolinux/isolinux.cfg", "md5sum.txt", "antiX/linuxfs", "antiX/linuxfs.md5")
+	places := isoRegions(t, out, "antiX/vmlinuz", "boot/grub/grub.cfg", "isolinux/isolinux.cfg", "md5sum.txt", "antiX/linuxfs",
+		"antiX/linuxfs.md5")
 	systest.Must(t, os.Remove(out))
 	mustFind(t, out, places, write)
 }

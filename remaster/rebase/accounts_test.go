@@ -15,25 +15,29 @@ func TestMergeAccounts(t *testing.T) {
 		file, base, ours, theirs string
 		want                     string // "" for a conflict
 	}{
-		"users of both":        {"etc/passwd", "root:x:0:0", "root:x:0:0 anna:x:1000:1000", "root:x:0:0 new:x:120:120", "root:x:0:0 new:x:120:120 anna:x:1000:1000"},
-		"one id":               {"etc/passwd", "root:x:0:0", "root:x:0:0 anna:x:1000:1000", "root:x:0:0 demo:x:1000:1000", ""},
-		"one id on one side":   {"etc/passwd", "root:x:0:0", "root:x:0:0 toor:x:0:0", "root:x:0:0 new:x:1:1", "root:x:0:0 new:x:1:1 toor:x:0:0"},
-		"one id by renaming":   {"etc/passwd", "a:x:5:5 b:x:6:6", "b:x:6:6", "a:x:5:5 b:x:6:6 c:x:7:7", "b:x:6:6 c:x:7:7"},
-		"shells":               {"etc/passwd", "a:x:5:5:G:/h:/sh", "a:x:5:5:G:/h:/zsh", "a:x:5:5:New:/h:/sh", "a:x:5:5:New:/h:/zsh"},
-		"one shell":            {"etc/passwd", "a:x:5:5:G:/h:/sh", "a:x:5:5:G:/h:/zsh", "a:x:5:5:G:/h:/bash", ""},
-		"deleted":              {"etc/passwd", "a:x:5:5 b:x:6:6", "b:x:6:6", "a:x:5:5", ""},
-		"deleted, no other":    {"etc/passwd", "a:x:5:5 b:x:6:6 c:x:7:7", "b:x:6:6 c:x:7:7", "a:x:5:5 b:x:6:6", "b:x:6:6"},
-		"deleted and changed":  {"etc/passwd", "a:x:5:5 b:x:6:6", "b:x:6:6", "a:x:5:9 b:x:6:6", ""},
-		"changed and deleted":  {"etc/passwd", "a:x:5:5 b:x:6:6", "a:x:5:9 b:x:6:6", "b:x:6:6", ""},
-		"twice":                {"etc/passwd", "a:x:5:5", "a:x:5:5 a:x:6:6", "a:x:5:5 b:x:7:7", ""},
-		"blank":                {"etc/passwd", "a:x:5:5", "a:x:5:5  b:x:6:6", "a:x:5:5 c:x:7:7", ""},
-		"members":              {"etc/group", "audio:x:29:pulse,old", "audio:x:29:pulse,anna", "audio:x:29:pulse,old,new", "audio:x:29:pulse,new,anna"},
+		"users of both": {"etc/passwd", "root:x:0:0", "root:x:0:0 anna:x:1000:1000", "root:x:0:0 new:x:120:120",
+			"root:x:0:0 new:x:120:120 anna:x:1000:1000"},
+		"one id": {"etc/passwd", "root:x:0:0", "root:x:0:0 anna:x:1000:1000", "root:x:0:0 demo:x:1000:1000", ""},
+		"one id on one side": {"etc/passwd", "root:x:0:0", "root:x:0:0 toor:x:0:0", "root:x:0:0 new:x:1:1",
+			"root:x:0:0 new:x:1:1 toor:x:0:0"},
+		"one id by renaming":  {"etc/passwd", "a:x:5:5 b:x:6:6", "b:x:6:6", "a:x:5:5 b:x:6:6 c:x:7:7", "b:x:6:6 c:x:7:7"},
+		"shells":              {"etc/passwd", "a:x:5:5:G:/h:/sh", "a:x:5:5:G:/h:/zsh", "a:x:5:5:New:/h:/sh", "a:x:5:5:New:/h:/zsh"},
+		"one shell":           {"etc/passwd", "a:x:5:5:G:/h:/sh", "a:x:5:5:G:/h:/zsh", "a:x:5:5:G:/h:/bash", ""},
+		"deleted":             {"etc/passwd", "a:x:5:5 b:x:6:6", "b:x:6:6", "a:x:5:5", ""},
+		"deleted, no other":   {"etc/passwd", "a:x:5:5 b:x:6:6 c:x:7:7", "b:x:6:6 c:x:7:7", "a:x:5:5 b:x:6:6", "b:x:6:6"},
+		"deleted and changed": {"etc/passwd", "a:x:5:5 b:x:6:6", "b:x:6:6", "a:x:5:9 b:x:6:6", ""},
+		"changed and deleted": {"etc/passwd", "a:x:5:5 b:x:6:6", "a:x:5:9 b:x:6:6", "b:x:6:6", ""},
+		"twice":               {"etc/passwd", "a:x:5:5", "a:x:5:5 a:x:6:6", "a:x:5:5 b:x:7:7", ""},
+		"blank":               {"etc/passwd", "a:x:5:5", "a:x:5:5  b:x:6:6", "a:x:5:5 c:x:7:7", ""},
+		"members": {"etc/group", "audio:x:29:pulse,old", "audio:x:29:pulse,anna", "audio:x:29:pulse,old,new",
+			"audio:x:29:pulse,new,anna"},
 		"members of a new one": {"etc/group", "a:x:1:", "a:x:1: b:x:2:anna", "a:x:1: b:x:2:new", "a:x:1: b:x:2:new,anna"},
 		"ids of a new one":     {"etc/group", "a:x:1:", "a:x:1: b:x:2:anna", "a:x:1: b:x:3:anna", ""},
 		"administrators":       {"etc/gshadow", "a:!::x", "a:!:anna:x", "a:!:berta:x,y", "a:!:berta,anna:x,y"},
-		"passwords":            {"etc/shadow", "root:*:1::: a:*:1:::", "root:$y$:2::: a:*:1:::", "root:*:1::: a:!:3::: new:!:3:::", "root:$y$:2::: a:!:3::: new:!:3:::"},
-		"one password":         {"etc/shadow", "root:*:1:::", "root:$1:2:::", "root:$2:2:::", ""},
-		"ranges":               {"etc/subuid", "a:1:9", "a:1:9 b:10:9", "a:1:9 c:20:9", "a:1:9 c:20:9 b:10:9"},
+		"passwords": {"etc/shadow", "root:*:1::: a:*:1:::", "root:$y$:2::: a:*:1:::", "root:*:1::: a:!:3::: new:!:3:::",
+			"root:$y$:2::: a:!:3::: new:!:3:::"},
+		"one password": {"etc/shadow", "root:*:1:::", "root:$1:2:::", "root:$2:2:::", ""},
+		"ranges":       {"etc/subuid", "a:1:9", "a:1:9 b:10:9", "a:1:9 c:20:9", "a:1:9 c:20:9 b:10:9"},
 	} {
 		got, ok := accountFiles[c.file].merge(lines(c.base), lines(c.ours), lines(c.theirs))
 		if ok != (c.want != "") || ok && got != lines(c.want) {
@@ -97,7 +101,8 @@ func TestMergeAccountsLaw(t *testing.T) {
 		if !ok {
 			t.Fatalf("seed %d: no table:\n%s", seed, got)
 		}
-		for name := range map[string]bool{"g0": true, "g1": true, "g2": true, "g3": true, "g4": true, "g5": true, "g10": true, "g11": true} {
+		for name := range map[string]bool{"g0": true, "g1": true, "g2": true, "g3": true, "g4": true, "g5": true, "g10": true,
+			"g11": true} {
 			was, mine, new, is := b.line[name], o.line[name], th.line[name], g.line[name]
 			switch {
 			case mine == was && is == new, new == was && is == mine, mine == new && is == mine:

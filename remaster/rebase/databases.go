@@ -149,7 +149,8 @@ func (d *Database) Warning() string {
 	if more := len(d.Unknown) - len(names); more > 0 {
 		names = append(names, fmt.Sprintf("%d more", more))
 	}
-	return fmt.Sprintf("%s, and does not know of what %s has otherwise: %s; bring the system in line with the package manager after the next boot", head, other, strings.Join(names, ", "))
+	return fmt.Sprintf("%s, and does not know of what %s has otherwise: %s; bring the system in line with the package manager after the "+
+		"next boot", head, other, strings.Join(names, ", "))
 }
 
 // versions gives the version of each package of a manager.

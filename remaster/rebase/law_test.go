@@ -102,7 +102,8 @@ func mergeLaw(t testing.TB, was, ours, theirs, got map[string]entry, conflicts [
 	wrong := 0
 	bad := func(path, format string, args ...any) {
 		if wrong++; wrong < 8 {
-			t.Errorf("%q: "+format+"\nwas %v\nours %v\ntheirs %v\ngot %v", append(append([]any{path}, args...), was[path], ours[path], theirs[path], got[path])...)
+			t.Errorf("%q: "+format+"\nwas %v\nours %v\ntheirs %v\ngot %v", append(append([]any{path}, args...), was[path], ours[path],
+				theirs[path], got[path])...)
 		}
 	}
 	held := map[string]bool{}
@@ -195,7 +196,8 @@ func linkLaw(t testing.TB, entries [4]map[string]entry, groups [4]map[string]str
 		// What the other side left alone, links and all.
 		alone := func(path string) bool {
 			e, was := entries[other][path], entries[0][path]
-			return !in(path) && e == was && groups[other][path] == groups[0][path] && !strings.HasPrefix(path, "var/lib/dpkg") && !strings.HasPrefix(path, "lost+found")
+			return !in(path) && e == was && groups[other][path] == groups[0][path] && !strings.HasPrefix(path, "var/lib/dpkg") &&
+				!strings.HasPrefix(path, "lost+found")
 		}
 		for path, group := range groups[side] {
 			first, _, _ := strings.Cut(group, "\x00")
@@ -253,7 +255,8 @@ func TestRebaseLaw(t *testing.T) {
 	})
 	single := func(system string) func(t *testing.T) *livetest.Form {
 		return func(t *testing.T) *livetest.Form {
-			d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "writable", Names: [2]string{"upper", "work"}, Unions: []string{"/ ."}, Images: []string{"casper/filesystem.squashfs"}}
+			d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "writable", Names: [2]string{"upper", "work"},
+				Unions: []string{"/ ."}, Images: []string{"casper/filesystem.squashfs"}}
 			livetest.Squashed(t, d.Path("casper/filesystem.squashfs"), func(dir string) { systest.Run(t, "cp", "-a", system+"/.", dir) })
 			systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", d.Path("writable"), "32M")
 			return d.Form()
@@ -304,16 +307,20 @@ func TestRebaseLaw(t *testing.T) {
 				got := entries(t, views[3])
 				mergeLaw(t, was, ours, theirs, got, conflicts, prefer)
 				if !strings.HasPrefix(name, "Debian") { // where a link cannot lead from one mount to another
-					linkLaw(t, [4]map[string]entry{was, ours, theirs, got}, [4]map[string]string{groups(t, views[0]), groups(t, views[1]), groups(t, views[2]), groups(t, views[3])}, conflicts)
+					linkLaw(t, [4]map[string]entry{was, ours, theirs, got}, [4]map[string]string{groups(t, views[0]), groups(t, views[1]),
+						groups(t, views[2]), groups(t, views[3])}, conflicts)
 				}
-				livetest.Same(t, "the kernel", "relive", livetest.Without(t, livetest.OpenDir(t, s.View()), "lost+found"), livetest.Without(t, livetest.OpenTree(t, d, ""), "lost+found"), tree.CompareOptions{Links: !strings.HasPrefix(name, "Debian")})
+				livetest.Same(t, "the kernel", "relive", livetest.Without(t, livetest.OpenDir(t, s.View()), "lost+found"),
+					livetest.Without(t, livetest.OpenTree(t, d, ""), "lost+found"),
+					tree.CompareOptions{Links: !strings.HasPrefix(name, "Debian")})
 				if s.Over != "" {
 					systest.Fsck(t, s.Over)
 				}
 				p, err := rollback.New(t.Context(), livetest.Env(t, codec.Auto), d)
 				systest.Must(t, err)
 				systest.Must(t, p.Run(t.Context()))
-				livetest.SameTree(t, "before", "after the rollback", livetest.Without(t, before, "lost+found"), livetest.Without(t, livetest.Copied(t, s.View()), "lost+found"))
+				livetest.SameTree(t, "before", "after the rollback", livetest.Without(t, before, "lost+found"),
+					livetest.Without(t, livetest.Copied(t, s.View()), "lost+found"))
 				if t.Failed() {
 					t.Fatalf("prefer %s", prefer)
 				}

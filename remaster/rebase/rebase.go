@@ -93,13 +93,15 @@ type Summary struct {
 //
 // It is a merge of three trees by path; see threeway. That files of antiX which
 // tell of a base are those of the new one is taken care of.
-func Over(ctx context.Context, e *job.Env, l *live.Live, onto *live.Base, verb string, ro upper.Options, o *Options) (*upper.Plan, *Summary, error) {
+func Over(ctx context.Context, e *job.Env, l *live.Live, onto *live.Base, verb string, ro upper.Options, o *Options) (*upper.Plan, *Summary,
+	error) {
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
 	if l.Overlay.COW != nil {
 		return nil, nil, refusal.New(live.CopyHint+"; then relive update --overlay reset takes the new base, without them",
-			"%s: holds chunks of the file system in its base and no files, so that its changes cannot come along to another base, not even when they are folded into the present one, which is replaced", l.Overlay.Path)
+			"%s: holds chunks of the file system in its base and no files, so that its changes cannot come along to another base, not "+
+				"even when they are folded into the present one, which is replaced", l.Overlay.Path)
 	}
 	s := &Summary{Former: l.Base.Path, Base: onto.Path, Records: []string{}, Databases: []Database{}}
 	d := &decider{o: o}
@@ -187,7 +189,9 @@ func (d *decider) refusal(l *live.Live) error {
 		what = "the database of packages in " + what
 	}
 	return &Conflicts{&refusal.Refusal{
-		Fact: fmt.Sprintf("%s: %s and the new base both change %s: %s in the overlay, %s in the new base%s", l.Dir, l.Rel(l.Overlay.Path), what, first.Overlay, first.Base, more),
-		Hint: "relive rebase decides: --prefer ours takes the overlay's, --prefer theirs the new base's, --prefer ask-file --decisions FILE lists them for you to decide",
+		Fact: fmt.Sprintf("%s: %s and the new base both change %s: %s in the overlay, %s in the new base%s", l.Dir, l.Rel(l.Overlay.Path),
+			what, first.Overlay, first.Base, more),
+		Hint: "relive rebase decides: --prefer ours takes the overlay's, --prefer theirs the new base's, --prefer ask-file --decisions " +
+			"FILE lists them for you to decide",
 	}, d.open, d.count}
 }

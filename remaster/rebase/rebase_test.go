@@ -79,7 +79,8 @@ func TestRebaseTruth(t *testing.T) {
 			d := systest.TempDir(t)
 			systest.Must(t, os.Chmod(d, 0o755))
 			livetest.SmallSystem(t, d)
-			for _, name := range []string{"opt/mode", "opt/cap", "opt/renamed/a/one", "opt/renamed/two", "srv/emptied/a", "srv/emptied/b", "srv/becomes", "srv/shut/a", "srv/shut/b", "srv/linked"} {
+			for _, name := range []string{"opt/mode", "opt/cap", "opt/renamed/a/one", "opt/renamed/two", "srv/emptied/a", "srv/emptied/b",
+				"srv/becomes", "srv/shut/a", "srv/shut/b", "srv/linked"} {
 				livetest.Write(t, d+"/"+name, livetest.Text(31, 800), 0o644)
 			}
 			systest.Must(t, os.Link(d+"/srv/linked", d+"/opt/linked"))
@@ -93,7 +94,8 @@ func TestRebaseTruth(t *testing.T) {
 				systest.Must(t, os.Remove(mnt+"/opt/gone"))
 				systest.Must(t, os.Chmod(mnt+"/opt/tool", 0o700)) // whose content is another in the new base
 				systest.Run(t, "setfattr", "-n", "security.capability", "-v", fmt.Sprintf("0x%x", livetest.Capability), mnt+"/opt/cap")
-				systest.Must(t, unix.Lsetxattr(mnt+"/etc/of-ours", "system.posix_acl_access", livetest.ACL, 0)) // which SquashFS cannot hold
+				// which SquashFS cannot hold
+				systest.Must(t, unix.Lsetxattr(mnt+"/etc/of-ours", "system.posix_acl_access", livetest.ACL, 0))
 				systest.Must(t, os.RemoveAll(mnt+"/srv/shut"))
 				livetest.Write(t, mnt+"/srv/shut/new", []byte("alone"), 0o644)
 				systest.Must(t, os.Chmod(mnt+"/usr/share/deep", 0o750))
@@ -133,7 +135,8 @@ func TestRebaseTruth(t *testing.T) {
 			drop := []string{"lost+found", "etc/live/version/rootfs.ver"}
 			timeless := func(root *tree.Node) *tree.Node { return recent(livetest.Without(t, root, drop...)) }
 			livetest.Same(t, "by hand", "the kernel", timeless(livetest.OpenDir(t, expected)), timeless(root), o)
-			livetest.Same(t, "the kernel", "relive", livetest.Without(t, root, drop...), livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), drop...), o)
+			livetest.Same(t, "the kernel", "relive", livetest.Without(t, root, drop...),
+				livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), drop...), o)
 			if st := l.Status(); st.Overlay.VIDState != live.VIDMatch || st.Overlay.VID != livetest.NewVersion || len(st.Warnings) > 0 {
 				t.Errorf("%q: %s, %q", st.Overlay.VID, st.Overlay.VIDState, st.Warnings)
 			}
@@ -180,7 +183,8 @@ func dpkg(packages ...string) *tree.Node {
 		fmt.Fprintf(&status, "Package: %s\nStatus: install ok installed\nArchitecture: amd64\nVersion: %s\n\n", name, version)
 		info = append(info, livetest.File(name+".list", []byte("/usr/share/"+name+"\n")))
 	}
-	return livetest.Dir("var", livetest.Dir("lib", livetest.Dir("dpkg", livetest.File("status", []byte(status.String())), livetest.Dir("info", info...), livetest.File("lock", nil))))
+	return livetest.Dir("var", livetest.Dir("lib", livetest.Dir("dpkg", livetest.File("status", []byte(status.String())),
+		livetest.Dir("info", info...), livetest.File("lock", nil))))
 }
 
 // rebaseDir makes an antiX directory and a new base.
@@ -228,7 +232,8 @@ func TestRebaseDatabases(t *testing.T) {
 		}
 		side := map[rebase.Prefer]*tree.Node{rebase.PreferOverlay: ours(), rebase.PreferBase: is()}[prefer]
 		lib := livetest.OpenTree(t, d, "")
-		if got, want := livetest.ReadFile(t, lib, "var/lib/dpkg/status"), livetest.ReadFile(t, livetest.Dir("", side), "var/lib/dpkg/status"); got != want {
+		if got, want := livetest.ReadFile(t, lib, "var/lib/dpkg/status"), livetest.ReadFile(t, livetest.Dir("", side),
+			"var/lib/dpkg/status"); got != want {
 			t.Errorf("%s: the database is\n%s\nnot\n%s", prefer, got, want)
 		}
 		for name, of := range map[string]rebase.Prefer{"mine": rebase.PreferOverlay, "brand": rebase.PreferBase} {
@@ -241,14 +246,16 @@ func TestRebaseDatabases(t *testing.T) {
 	damaged := livetest.Dir("var", livetest.Dir("lib", livetest.Dir("dpkg", livetest.File("status", []byte("no field\n")))))
 	d, onto := make(is(), damaged)
 	res := mustRebase(t, d, onto, rebase.Options{Prefer: rebase.PreferBase})
-	if db := res.Plan.Rebase.Databases; len(db) != 1 || !strings.Contains(db[0].Unread, "no field") || !livetest.HasWarning(res.Warnings, "it cannot be told here: ") {
+	if db := res.Plan.Rebase.Databases; len(db) != 1 || !strings.Contains(db[0].Unread, "no field") ||
+		!livetest.HasWarning(res.Warnings, "it cannot be told here: ") {
 		t.Errorf("%+v, %q", db, res.Warnings)
 	}
 	// Nothing decides, and where only one side has changed it there is no question.
 	d, onto = make(is(), ours())
 	_, err := tryRebase(t, livetest.Env(t, codec.Auto), d, onto, rebase.Options{})
 	var conflicts *rebase.Conflicts
-	if !errors.As(err, &conflicts) || conflicts.Count != 1 || conflicts.Conflicts[0].Database != "dpkg" || !strings.Contains(conflicts.Fact, "the database of packages in /var/lib/dpkg") {
+	if !errors.As(err, &conflicts) || conflicts.Count != 1 || conflicts.Conflicts[0].Database != "dpkg" ||
+		!strings.Contains(conflicts.Fact, "the database of packages in /var/lib/dpkg") {
 		t.Errorf("%v", err)
 	}
 	d, onto = make(was(), ours())
@@ -277,10 +284,11 @@ func TestRebaseDecisions(t *testing.T) {
 	d, onto := rebaseDir(t, three("1"), three("2"), three("3"))
 	before := livetest.Sums(t, d)
 	var lines []string
-	_, err := tryRebase(t, livetest.Env(t, codec.Auto), d, onto, rebase.Options{Decisions: read(text), Conflict: func(c rebase.Conflict) error {
-		lines = append(lines, c.Path+"="+string(c.Decided))
-		return nil
-	}})
+	_, err := tryRebase(t, livetest.Env(t, codec.Auto), d, onto,
+		rebase.Options{Decisions: read(text), Conflict: func(c rebase.Conflict) error {
+			lines = append(lines, c.Path+"="+string(c.Decided))
+			return nil
+		}})
 	var conflicts *rebase.Conflicts
 	if !errors.As(err, &conflicts) || conflicts.Count != 1 || conflicts.Conflicts[0].Path != "z" {
 		t.Fatalf("%v", err)
@@ -305,7 +313,8 @@ func TestRebaseDecisions(t *testing.T) {
 			t.Errorf("%q holds %s, not %s", path, s, want)
 		}
 	}
-	for s, fact := range map[string]string{"maybe /d\n": `line 1: "maybe" is neither`, "ours\n": "line 1: there is no path", "\nours d\n": "line 2: there is no path", "ours /%zz\n": "line 1: /%zz", "ours /" + strings.Repeat("x", 1<<16): "line 1"} {
+	for s, fact := range map[string]string{"maybe /d\n": `line 1: "maybe" is neither`, "ours\n": "line 1: there is no path",
+		"\nours d\n": "line 2: there is no path", "ours /%zz\n": "line 1: /%zz", "ours /" + strings.Repeat("x", 1<<16): "line 1"} {
 		if _, err := rebase.ReadDecisions(strings.NewReader(s), "file"); err == nil || !strings.Contains(err.Error(), "file: "+fact) {
 			t.Errorf("%.40q: %v", s, err)
 		}
@@ -322,7 +331,8 @@ func TestRebaseInPlace(t *testing.T) {
 		moved := livetest.With(livetest.Dir("moved"), func(n *tree.Node) {
 			n.Xattrs = tree.Xattrs{{Name: "trusted.overlay.redirect", Value: "/stays"}}
 		})
-		d := livetest.RestampDir(t, top(f("a", "1"), f("b", "1"), livetest.Dir("stays", f("x", "1"))), top(f("a", "2"), f("b", "2"), livetest.Dir("stays", f("x", "1"))),
+		d := livetest.RestampDir(t, top(f("a", "1"), f("b", "1"), livetest.Dir("stays", f("x", "1"))),
+			top(f("a", "2"), f("b", "2"), livetest.Dir("stays", f("x", "1"))),
 			top(f("a", "3"), f("c", "3"), moved, livetest.Whiteout("stays")))
 		e := livetest.Env(t, codec.Auto)
 		l, err := live.Open(t.Context(), e, d, live.WithSet("work"))
@@ -386,7 +396,8 @@ func TestRebaseRefused(t *testing.T) {
 	// another mode does.
 	is := big(200 << 20 / 16)
 	with := livetest.With(is[0], func(n *tree.Node) {})
-	d, onto = rebaseDir(t, []*tree.Node{f("big", "1")}, []*tree.Node{with}, []*tree.Node{func() *tree.Node { n := f("big", "1"); n.Perm = 0o600; return n }()})
+	d, onto = rebaseDir(t, []*tree.Node{f("big", "1")}, []*tree.Node{with},
+		[]*tree.Node{func() *tree.Node { n := f("big", "1"); n.Perm = 0o600; return n }()})
 	systest.Must(t, os.Truncate(d+"/rootfs", livetest.Stat(t, d+"/rootfs").Size()))
 	l := &livetest.Live{T: t, Dir: d}
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", l.Path("rootfs")+".small", "4M")
@@ -405,10 +416,13 @@ func TestRebaseRefused(t *testing.T) {
 	upgrade := systest.TempDir(t)
 	livetest.SmallSystem(t, upgrade)
 	livetest.Write(t, upgrade+"/usr/bin/brandnew", livetest.Text(43, 2_000), 0o755)
-	refused(m.Dir, livetest.LiveOS(t).Fill(upgrade, "none", false, false, "-comp", "gzip").Dir, "holds chunks of the file system in its base and no files", "compact --image FILE", rebase.Options{})
+	refused(m.Dir, livetest.LiveOS(t).Fill(upgrade, "none", false, false, "-comp", "gzip").Dir,
+		"holds chunks of the file system in its base and no files", "compact --image FILE", rebase.Options{})
 
 	// A rootfs that fits neither.
-	d, onto = rebaseDir(t, nil, nil, []*tree.Node{livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", f("rootfs.ver", "==== 77777777777777777777777777777777\n")))), f("a", "1")})
+	d, onto = rebaseDir(t, nil, nil,
+		[]*tree.Node{livetest.Dir("etc",
+			livetest.Dir("live", livetest.Dir("version", f("rootfs.ver", "==== 77777777777777777777777777777777\n")))), f("a", "1")})
 	refused(d, onto, "do not match", "without --onto", rebase.Options{})
 }
 
@@ -435,7 +449,8 @@ func TestRebaseCrash(t *testing.T) {
 			done := livetest.Duplicate(t, s.Dir)
 			whole, err := run(done, 1<<20)
 			systest.Must(t, err)
-			old, new, alone := livetest.Shown(t, s.Dir), livetest.Shown(t, done), livetest.ManifestText(t, livetest.OpenTree(t, s.Dir, "base"))
+			old, new, alone := livetest.Shown(t, s.Dir), livetest.Shown(t, done),
+				livetest.ManifestText(t, livetest.OpenTree(t, s.Dir, "base"))
 			if old == new || whole.Commit < 2 {
 				t.Fatal("nothing happens")
 			}
@@ -445,7 +460,8 @@ func TestRebaseCrash(t *testing.T) {
 					boots = livetest.Duplicate(t, d) // dracut does not use one without the other
 					systest.Must(t, os.RemoveAll(boots+"/overlay-LIVE-12AB-34CD"))
 				}
-				return map[string]string{old: "old", new: "new", alone: "base alone", livetest.ManifestText(t, livetest.OpenTree(t, onto.Dir, "base")): "base alone"}[livetest.Shown(t, boots)]
+				return map[string]string{old: "old", new: "new", alone: "base alone",
+					livetest.ManifestText(t, livetest.OpenTree(t, onto.Dir, "base")): "base alone"}[livetest.Shown(t, boots)]
 			})
 			if met["old"] == 0 || met["new"] == 0 {
 				t.Error(met)

@@ -67,7 +67,8 @@ type RestampSummary struct {
 // closed.
 func NewRestamp(ctx context.Context, e *job.Env, l *live.Live, o RestampOptions) (p *Restamp, err error) {
 	if !l.Layout.Traits().VersionIDs {
-		return nil, refusal.New("relive rebase --onto does it together with the exchange of the base", "%s: boots of %s look at no version id, so that nothing tells which base an overlay was written over", l.Dir, l.Layout.Name())
+		return nil, refusal.New("relive rebase --onto does it together with the exchange of the base",
+			"%s: boots of %s look at no version id, so that nothing tells which base an overlay was written over", l.Dir, l.Layout.Name())
 	}
 	p = &Restamp{live: l, env: e, o: o}
 	defer func() {
@@ -94,13 +95,15 @@ func NewRestamp(ctx context.Context, e *job.Env, l *live.Live, o RestampOptions)
 		s.Stands(true)
 		return p, nil
 	case live.VIDBaseMissing:
-		return p, refusal.New("a compaction gives it one: relive compact "+l.Dir, "%s: linuxfs has no version id that could be stamped", l.Dir)
+		return p, refusal.New("a compaction gives it one: relive compact "+l.Dir, "%s: linuxfs has no version id that could be stamped",
+			l.Dir)
 	}
 	if err := l.RefuseOnStick(""); err != nil {
 		return p, err
 	}
 	if name := l.Pending(l.Files.Base, l.Files.Overlay[0]); name != "" {
-		return p, refusal.New("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would take it up", l.Dir, name)
+		return p, refusal.New("boot once so that it is taken up, or remove the .new files",
+			"%s: %s is pending: the next boot would take it up", l.Dir, name)
 	}
 	if err := l.RefuseInUse("", l.OverlayPaths()...); err != nil {
 		return p, err
@@ -164,14 +167,16 @@ func (p *Restamp) rebase(ctx context.Context, vids live.VIDs) error {
 func (p *Restamp) openFormer(vids live.VIDs) (err error) {
 	l, s := p.live, &p.Summary
 	if vids.Overlay == "" {
-		return refusal.New("if you know that it belongs to this linuxfs, relive compact --force folds it in", "%s: has no version id, so that nothing tells which linuxfs it was written over", l.Overlay.Path)
+		return refusal.New("if you know that it belongs to this linuxfs, relive compact --force folds it in",
+			"%s: has no version id, so that nothing tells which linuxfs it was written over", l.Overlay.Path)
 	}
 	path := p.o.Base
 	if path == "" {
 		name := sets.FormerWith(l, p.env, vids.Overlay)
 		if name == "" {
 			return refusal.New("give it with --base (it may be on the medium that this system came from)",
-				"%s: the linuxfs that the set %s was written over (%s) is not there, so that nothing tells what has changed below it", l.Dir, s.Set, vids.Overlay)
+				"%s: the linuxfs that the set %s was written over (%s) is not there, so that nothing tells what has changed below it",
+				l.Dir, s.Set, vids.Overlay)
 		}
 		path = filepath.Join(l.Dir, name)
 	}
@@ -184,7 +189,8 @@ func (p *Restamp) openFormer(vids live.VIDs) (err error) {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if id := live.ParseVID(text); id != vids.Overlay {
-		return refusal.New("give the linuxfs that the set was written over", "%s: its version id is %s, and that of the set %s", path, live.OrNone(id), vids.Overlay)
+		return refusal.New("give the linuxfs that the set was written over", "%s: its version id is %s, and that of the set %s", path,
+			live.OrNone(id), vids.Overlay)
 	}
 	return nil
 }
@@ -193,7 +199,8 @@ func (p *Restamp) openFormer(vids live.VIDs) (err error) {
 func (p *Restamp) finish() (err error) {
 	l, s := p.live, &p.Summary
 	name := l.Files.Overlay[0]
-	r := replace.Room{Dir: filepath.Dir(l.Overlay.Path), Need: p.part.Need, File: name, More: "make room on it", Less: "make the image smaller first"}
+	r := replace.Room{Dir: filepath.Dir(l.Overlay.Path), Need: p.part.Need, File: name, More: "make room on it",
+		Less: "make the image smaller first"}
 	s.Need = r.Need
 	if s.Free, err = r.Check(); err != nil {
 		return err

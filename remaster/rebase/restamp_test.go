@@ -87,7 +87,8 @@ func TestRestampTruth(t *testing.T) {
 	systest.CopyFile(t, l.Path("linuxfs"), work.Path("linuxfs"))
 	systest.CopyFile(t, l.Path("work/rootfs"), work.Path("rootfs"))
 	got := work.View()
-	livetest.SameTree(t, "by hand", "the kernel", livetest.WithoutTimes(t, livetest.OpenDir(t, expected)), livetest.WithoutTimes(t, livetest.OpenDir(t, got)))
+	livetest.SameTree(t, "by hand", "the kernel", livetest.WithoutTimes(t, livetest.OpenDir(t, expected)),
+		livetest.WithoutTimes(t, livetest.OpenDir(t, got)))
 	one, err := os.ReadFile(got + "/etc/live/version/rootfs.ver")
 	systest.Must(t, err)
 	two, err := os.ReadFile(got + "/etc/live/version/linuxfs.ver")
@@ -124,14 +125,18 @@ func setTree(t testing.TB, dir, set string) *tree.Node {
 func TestRestampKeeps(t *testing.T) {
 	t.Parallel()
 	f := func(name, content string) *tree.Node { return livetest.File(name, []byte(content)) }
-	d := livetest.RestampDir(t, livetest.Dir("", livetest.Dir("etc")), livetest.Dir("", livetest.Dir("etc"), f("a", "1")), livetest.Merging(livetest.Dir("", livetest.Dir("etc"), f("b", "2"))))
+	d := livetest.RestampDir(t, livetest.Dir("", livetest.Dir("etc")), livetest.Dir("", livetest.Dir("etc"), f("a", "1")),
+		livetest.Merging(livetest.Dir("", livetest.Dir("etc"), f("b", "2"))))
 	systest.CopyFile(t, d+"/work/rootfs", d+"/work/rootfs.old") // over linuxfs.old
 	const gone = "==== 55555555555555555555555555555555"
-	livetest.BuildRootfs(t, d+"/work/rootfs.old.2", livetest.Dir("", livetest.Dir("upper", livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", f("rootfs.ver", gone+"\n"))))), livetest.Dir("work")))
+	livetest.BuildRootfs(t, d+"/work/rootfs.old.2",
+		livetest.Dir("", livetest.Dir("upper",
+			livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", f("rootfs.ver", gone+"\n"))))), livetest.Dir("work")))
 	before := livetest.Sums(t, d)
 	systest.Must(t, livetest.Restamp(t, livetest.Env(t, codec.Auto), d, "work"))
 	after := livetest.Sums(t, d)
-	if after["work/rootfs.old"] != before["work/rootfs"] || after["work/rootfs.old.2"] != before["work/rootfs.old"] || after["work/rootfs.old.3"] != "" {
+	if after["work/rootfs.old"] != before["work/rootfs"] || after["work/rootfs.old.2"] != before["work/rootfs.old"] ||
+		after["work/rootfs.old.3"] != "" {
 		t.Errorf("before\n%v\nafter\n%v", before, after)
 	}
 }
@@ -149,36 +154,47 @@ func TestRestampConflicts(t *testing.T) {
 		was, is, upper []*tree.Node
 		want           string // "" where it applies
 	}{
-		"nothing below":              {nil, []*tree.Node{f("a", "1")}, []*tree.Node{f("b", "2")}, ""},
-		"unchanged below a file":     {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2")}, ""},
-		"changed below a file":       {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "2")}, "a: changed: content, changed: content"},
-		"touched below a file":       {[]*tree.Node{f("a", "1")}, []*tree.Node{later(f("a", "1"))}, []*tree.Node{f("a", "2")}, ""},
-		"the same change":            {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{f("a", "2")}, ""},
-		"changed below a copy":       {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "1")}, ""},
-		"deleted below a file":       {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{f("a", "2")}, "a: changed: content, deleted"},
-		"added by both":              {nil, []*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, "a: added, added"},
-		"changed below a deletion":   {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{livetest.Whiteout("a")}, "a: deleted, changed: content"},
+		"nothing below":          {nil, []*tree.Node{f("a", "1")}, []*tree.Node{f("b", "2")}, ""},
+		"unchanged below a file": {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2")}, ""},
+		"changed below a file": {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "2")},
+			"a: changed: content, changed: content"},
+		"touched below a file": {[]*tree.Node{f("a", "1")}, []*tree.Node{later(f("a", "1"))}, []*tree.Node{f("a", "2")}, ""},
+		"the same change":      {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{f("a", "2")}, ""},
+		"changed below a copy": {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "3")}, []*tree.Node{f("a", "1")}, ""},
+		"deleted below a file": {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{f("a", "2")}, "a: changed: content, deleted"},
+		"added by both":        {nil, []*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, "a: added, added"},
+		"changed below a deletion": {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "2")}, []*tree.Node{livetest.Whiteout("a")},
+			"a: deleted, changed: content"},
 		"deleted by both":            {[]*tree.Node{f("a", "1")}, nil, []*tree.Node{livetest.Whiteout("a")}, ""},
 		"unchanged below a deletion": {[]*tree.Node{f("a", "1")}, []*tree.Node{f("a", "1")}, []*tree.Node{livetest.Whiteout("a")}, ""},
-		"changed below a deleted directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{livetest.Dir("d", f("a", "2"))}, []*tree.Node{livetest.Whiteout("d")},
+		"changed below a deleted directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{livetest.Dir("d", f("a", "2"))},
+			[]*tree.Node{livetest.Whiteout("d")},
 			"d: deleted, changed below"},
-		"changed in a directory of both": {[]*tree.Node{livetest.Dir("d", f("a", "1"), f("b", "1"))}, []*tree.Node{later(livetest.Dir("d", f("a", "2"), f("b", "1"), f("c", "1")))},
+		"changed in a directory of both": {[]*tree.Node{livetest.Dir("d", f("a", "1"), f("b", "1"))},
+			[]*tree.Node{later(livetest.Dir("d", f("a", "2"), f("b", "1"), f("c", "1")))},
 			[]*tree.Node{livetest.Dir("d", f("b", "3"), f("e", "1"))}, ""},
-		"added below an opaque directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{livetest.Dir("d", f("a", "1"), f("b", "1"))},
+		"added below an opaque directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))},
+			[]*tree.Node{livetest.Dir("d", f("a", "1"), f("b", "1"))},
 			[]*tree.Node{opaque(livetest.Dir("d", f("c", "3")))}, ""},
 		"unchanged below an opaque directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{livetest.Dir("d", f("a", "1"))},
 			[]*tree.Node{opaque(livetest.Dir("d", f("c", "3")))}, ""},
-		"mode of a directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{mode(livetest.Dir("d", f("a", "1")), 0o700)}, []*tree.Node{livetest.Dir("d", f("b", "3"))},
+		"mode of a directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{mode(livetest.Dir("d", f("a", "1")), 0o700)},
+			[]*tree.Node{livetest.Dir("d", f("b", "3"))},
 			""},
-		"the same mode of a directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{mode(livetest.Dir("d", f("a", "1")), 0o700)},
+		"the same mode of a directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))},
+			[]*tree.Node{mode(livetest.Dir("d", f("a", "1")), 0o700)},
 			[]*tree.Node{mode(livetest.Dir("d", f("b", "3")), 0o700)}, ""},
-		"modes of a directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{mode(livetest.Dir("d", f("a", "1")), 0o700)}, []*tree.Node{mode(livetest.Dir("d", f("b", "3")), 0o750)},
+		"modes of a directory": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{mode(livetest.Dir("d", f("a", "1")), 0o700)},
+			[]*tree.Node{mode(livetest.Dir("d", f("b", "3")), 0o750)},
 			"d: changed: mode, changed: mode"},
 		"a directory deleted": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, nil, []*tree.Node{livetest.Dir("d", f("b", "3"))}, ""},
-		"a directory made a file": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{f("d", "x")}, []*tree.Node{livetest.Dir("d", f("b", "3"))},
+		"a directory made a file": {[]*tree.Node{livetest.Dir("d", f("a", "1"))}, []*tree.Node{f("d", "x")},
+			[]*tree.Node{livetest.Dir("d", f("b", "3"))},
 			"d: changed below, made a file"},
-		"a file made a directory": {[]*tree.Node{f("d", "1")}, []*tree.Node{f("d", "1")}, []*tree.Node{opaque(livetest.Dir("d", f("b", "3")))}, ""},
-		"several": {[]*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2"), f("b", "2")}, []*tree.Node{f("a", "3"), livetest.Whiteout("b")},
+		"a file made a directory": {[]*tree.Node{f("d", "1")}, []*tree.Node{f("d", "1")},
+			[]*tree.Node{opaque(livetest.Dir("d", f("b", "3")))}, ""},
+		"several": {[]*tree.Node{f("a", "1"), f("b", "1")}, []*tree.Node{f("a", "2"), f("b", "2")},
+			[]*tree.Node{f("a", "3"), livetest.Whiteout("b")},
 			"a: changed: content, changed: content; b: deleted, changed: content"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -251,10 +267,13 @@ func TestRestampAufs(t *testing.T) {
 		version := func(file, id string) *tree.Node {
 			return livetest.Dir("etc", livetest.Dir("live", livetest.Dir("version", f(file, id+"\n"))))
 		}
-		l := livetest.Craft(t, livetest.Dir("", append(c.is, version("linuxfs.ver", livetest.NewVersion))...), nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
-		livetest.WriteSquash(t, l.Path("linuxfs.old"), livetest.Dir("", append(was(), version("linuxfs.ver", former))...), livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+		l := livetest.Craft(t, livetest.Dir("", append(c.is, version("linuxfs.ver", livetest.NewVersion))...), nil,
+			livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+		livetest.WriteSquash(t, l.Path("linuxfs.old"), livetest.Dir("", append(was(), version("linuxfs.ver", former))...),
+			livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 		systest.Must(t, os.Mkdir(l.Path("work"), 0o755))
-		livetest.BuildRootfs(t, l.Path("work/rootfs"), livetest.Dir("", mark(".wh.a"), livetest.Dir("d", mark(".wh..wh..opq"), f("z", "3")), version("rootfs.ver", former)))
+		livetest.BuildRootfs(t, l.Path("work/rootfs"), livetest.Dir("", mark(".wh.a"), livetest.Dir("d", mark(".wh..wh..opq"), f("z", "3")),
+			version("rootfs.ver", former)))
 		err := livetest.Restamp(t, livetest.Env(t, codec.Auto), l.Dir, "work")
 		var conflicts *rebase.Conflicts
 		switch {

@@ -41,7 +41,8 @@ func (s *Swap) PlanCompanions(ctx context.Context, system *tree.Node) error {
 			case c.Packages && !changed[c.Name]:
 				text := live.PackageText(s.Packages, c.Former)
 				if text == nil {
-					s.Warn("%s is set aside: it lists the packages of the former %s, and none can be listed in its form", c.Name, path.Base(f.Base))
+					s.Warn("%s is set aside: it lists the packages of the former %s, and none can be listed in its form", c.Name,
+						path.Base(f.Base))
 					s.void = append(s.void, c.Name)
 					changed[c.Name] = true
 					continue
@@ -100,7 +101,8 @@ func (s *Swap) tellOfTied(ctx context.Context) error {
 		return err
 	}
 	if len(args) > 0 {
-		s.Warn("a boot with these arguments does not take the new %s without it; take them out of the menus: %s", s.Live.Base.Name(), strings.Join(args, ", "))
+		s.Warn("a boot with these arguments does not take the new %s without it; take them out of the menus: %s", s.Live.Base.Name(),
+			strings.Join(args, ", "))
 	}
 	return nil
 }
@@ -125,7 +127,8 @@ func (s *Swap) SumKinds(name string) (kinds []checksum.Kind) {
 
 // companionTexts makes the companions: text those that tell of the base, the
 // rest from the sums of the new files.
-func (s *Swap) companionTexts(sums map[string]map[checksum.Kind]string, text func(c live.Companion) ([]byte, error)) (map[string][]byte, error) {
+func (s *Swap) companionTexts(sums map[string]map[checksum.Kind]string, text func(c live.Companion) ([]byte, error)) (map[string][]byte,
+	error) {
 	texts := map[string][]byte{}
 	changed := map[string]bool{}
 	for name := range sums {

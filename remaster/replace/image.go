@@ -199,7 +199,8 @@ func (f *Image) Holes() string {
 }
 
 func (f *Image) tellHoles() string {
-	return fmt.Sprintf("the new %s takes its space as it fills up: there is no room to set all of it aside, as the former one has it", f.Name)
+	return fmt.Sprintf("the new %s takes its space as it fills up: there is no room to set all of it aside, as the former one has it",
+		f.Name)
 }
 
 // WillHaveHoles is Holes for an image that is to take the place of another, beside

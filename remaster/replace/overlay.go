@@ -59,7 +59,8 @@ func (f *Fresh) Parts() ([]Part, error) {
 		}
 		return f.layer(o, names[0], work)
 	case f.Flatten && traits.FlatOverlay != "":
-		return nil, refusal.New("compact without --flatten, or use -o", "%s: a flattened %s base takes its changes from %s, not from %s", f.Live.Dir, f.Live.Layout.Name(), traits.FlatOverlay, o.Name())
+		return nil, refusal.New("compact without --flatten, or use -o", "%s: a flattened %s base takes its changes from %s, not from %s",
+			f.Live.Dir, f.Live.Layout.Name(), traits.FlatOverlay, o.Name())
 	case f.Flatten:
 		// Above a flattened base only overlayfs works.
 		pt, err := f.flat(o, names[0])

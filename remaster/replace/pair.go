@@ -143,7 +143,8 @@ func readPair(dir, name string) (*pair, error) {
 	}
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	if len(lines) < 3 || lines[0] != pairMagic || !strings.HasPrefix(lines[1], "id: ") {
-		return nil, refusal.New("remove it, and go back with --force, if you know that the overlay belongs to the base", "%s: is no record of a pair", at)
+		return nil, refusal.New("remove it, and go back with --force, if you know that the overlay belongs to the base",
+			"%s: is no record of a pair", at)
 	}
 	return &pair{id: lines[1], lines: lines[2:]}, nil
 }
@@ -183,7 +184,8 @@ func CheckPair(dir string, f *live.Files) error {
 			}
 			continue
 		case base == nil:
-			return unpaired(over, "%s: %s was kept with a base of another place, and nothing tells that %s belongs to it", dir, show(dir, kept), old)
+			return unpaired(over, "%s: %s was kept with a base of another place, and nothing tells that %s belongs to it", dir,
+				show(dir, kept), old)
 		case base.id != over.id:
 			return unpaired(base, "%s: %s was not kept with %s", dir, show(dir, kept), old)
 		}

@@ -47,18 +47,24 @@ func TestReach(t *testing.T) {
 		in      []string // what the names are to the swap
 		shown   []string // where that is another thing
 	}{
-		"at home":                  {[]string{"linuxfs", "sub/x"}, "m/live", nil, []string{"linuxfs", "sub/x"}, nil},
-		"above":                    {[]string{"linuxfs", "../boot/vmlinuz"}, "m", nil, []string{"live/linuxfs", "boot/vmlinuz"}, nil},
-		"mounted in it":            {[]string{"base", "persistence/rw", "persistence/home/rw"}, "m/live", []swap.Volume{{Name: "persistence"}}, []string{"base", "persistence/rw", "persistence/home/rw"}, nil},
-		"deeper":                   {[]string{"sub/p/rw", "persistence/rw"}, "m/live", []swap.Volume{{Name: "sub/p"}, {Name: "persistence"}}, []string{"sub/p/rw", "persistence/rw"}, nil},
-		"mounted in it, and above": {[]string{"persistence/rw", "../boot/x"}, "m", []swap.Volume{{Name: "live/persistence"}}, []string{"live/persistence/rw", "boot/x"}, nil},
-		"beside, mounted":          {[]string{"base", "../beside/rw"}, "m/live", []swap.Volume{{Name: one, Dir: "m/beside"}}, []string{"base", one + "/rw"}, []string{"base", "m/beside/rw"}},
-		"elsewhere": {[]string{"base", "../../else/where/rw", "../../else/where/home/rw"}, "m/live", []swap.Volume{{Name: one, Dir: "else/where"}},
+		"at home": {[]string{"linuxfs", "sub/x"}, "m/live", nil, []string{"linuxfs", "sub/x"}, nil},
+		"above":   {[]string{"linuxfs", "../boot/vmlinuz"}, "m", nil, []string{"live/linuxfs", "boot/vmlinuz"}, nil},
+		"mounted in it": {[]string{"base", "persistence/rw", "persistence/home/rw"}, "m/live",
+			[]swap.Volume{{Name: "persistence"}}, []string{"base", "persistence/rw", "persistence/home/rw"}, nil},
+		"deeper": {[]string{"sub/p/rw", "persistence/rw"}, "m/live",
+			[]swap.Volume{{Name: "sub/p"}, {Name: "persistence"}}, []string{"sub/p/rw", "persistence/rw"}, nil},
+		"mounted in it, and above": {[]string{"persistence/rw", "../boot/x"}, "m", []swap.Volume{{Name: "live/persistence"}},
+			[]string{"live/persistence/rw", "boot/x"}, nil},
+		"beside, mounted": {[]string{"base", "../beside/rw"}, "m/live", []swap.Volume{{Name: one, Dir: "m/beside"}},
+			[]string{"base", one + "/rw"}, []string{"base", "m/beside/rw"}},
+		"elsewhere": {[]string{"base", "../../else/where/rw", "../../else/where/home/rw"}, "m/live",
+			[]swap.Volume{{Name: one, Dir: "else/where"}},
 			[]string{"base", one + "/rw", one + "/home/rw"}, []string{"base", "else/where/rw", "else/where/home/rw"}},
 		"two of them, one in the other": {[]string{"../../else/where/rw", "../../else/where/in/rw", "../../else/other/rw"}, "m/live",
 			[]swap.Volume{{Name: one, Dir: "else/other"}, {Name: two, Dir: "else/where"}, {Name: three, Dir: "else/where/in"}},
 			[]string{two + "/rw", three + "/rw", one + "/rw"}, []string{"else/where/rw", "else/where/in/rw", "else/other/rw"}},
-		"far away": {[]string{"base", "../../far/away/rw"}, "m/live", []swap.Volume{{Name: one, Dir: "../../far/away"}}, []string{"base", one + "/rw"}, []string{"base", "far/away/rw"}},
+		"far away": {[]string{"base", "../../far/away/rw"}, "m/live", []swap.Volume{{Name: one, Dir: "../../far/away"}},
+			[]string{"base", one + "/rw"}, []string{"base", "far/away/rw"}},
 		"far away, and above": {[]string{"../boot/x", "../../far/away/rw"}, "m", []swap.Volume{{Name: one, Dir: "../far/away"}},
 			[]string{"boot/x", one + "/rw"}, []string{"../boot/x", "far/away/rw"}},
 		"what is not there": {[]string{"nothing/x"}, "m/live", nil, []string{"nothing/x"}, nil},
@@ -119,7 +125,8 @@ func TestTransactionAway(t *testing.T) {
 		return steps
 	}
 	shown, err := ShowSteps(dir, steps(map[string]string{"base": "(new base)", away: "(new " + away + ")", "persistence/rw": "(new rw)"}))
-	want := []string{"replace base, keep the former as base.old", "replace " + top + "/else/where/rootfs, keep the former as " + top + "/else/where/rootfs.old",
+	want := []string{"replace base, keep the former as base.old", "replace " + top + "/else/where/rootfs, keep the former as " + top +
+		"/else/where/rootfs.old",
 		"replace persistence/rw, keep the former as persistence/rw.old"}
 	if err != nil || !slices.Equal(shown, want) {
 		t.Errorf("%q, %v", shown, err)
@@ -169,13 +176,15 @@ func TestRoom(t *testing.T) {
 	systest.Must(t, r.Add("persistence/home/rw", 32<<10, 32<<10))
 	free, err := r.Check()
 	systest.Must(t, err)
-	if at, err := hostdisk.FreeSpace(dir); err != nil || free > at+1<<30 || free < 1<<20 || r.Sum() != 1000+100+32<<10 || r.File != "base" || r.Size != 1000 {
+	if at, err := hostdisk.FreeSpace(dir); err != nil || free > at+1<<30 || free < 1<<20 || r.Sum() != 1000+100+32<<10 ||
+		r.File != "base" || r.Size != 1000 {
 		t.Errorf("free %d of %d, %v; %+v", free, at, err, r)
 	}
 	systest.Must(t, r.Add("persistence/rw", 40<<10, 0))
 	systest.Must(t, os.WriteFile(filepath.Join(small, "rw.old"), nil, 0o600))
 	_, err = r.Check()
-	if f, ok := refusal.Is(err); !ok || !strings.HasPrefix(f.Fact, small+": not enough space: about 72.1 KiB needed, ") || !strings.HasPrefix(f.Hint, "rw.old and its like hold a former state") || strings.Contains(f.Hint, "elsewhere") {
+	if f, ok := refusal.Is(err); !ok || !strings.HasPrefix(f.Fact, small+": not enough space: about 72.1 KiB needed, ") ||
+		!strings.HasPrefix(f.Hint, "rw.old and its like hold a former state") || strings.Contains(f.Hint, "elsewhere") {
 		t.Errorf("%v (hint: %s)", err, refusal.Hint(err))
 	}
 	r = &Room{Dir: dir}
@@ -189,7 +198,8 @@ func TestRoom(t *testing.T) {
 func TestElsewhere(t *testing.T) {
 	top := places(t)
 	dir := filepath.Join(top, "m/live")
-	for name, want := range map[string]string{"base": "", "sub/x": "", "persistence": "", "persistence/rw": "m/live/persistence", "../beside/rw": "m/beside", "../boot/x": "", "nothing/x": ""} {
+	for name, want := range map[string]string{"base": "", "sub/x": "", "persistence": "", "persistence/rw": "m/live/persistence",
+		"../beside/rw": "m/beside", "../boot/x": "", "nothing/x": ""} {
 		at, err := Elsewhere(dir, name)
 		if want != "" {
 			want = filepath.Join(top, want)

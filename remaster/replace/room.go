@@ -93,7 +93,8 @@ func (r *Room) Check() (free int64, err error) {
 	}
 	limit, err := hostdisk.MaxFileSize(r.Dir)
 	if err == nil && r.Size > limit {
-		err = refusal.New(r.Less, "%s: the new %s would have about %s, and a file on this file system cannot have more than %s", r.Dir, r.File, bytesize.Format(r.Size), bytesize.Format(limit))
+		err = refusal.New(r.Less, "%s: the new %s would have about %s, and a file on this file system cannot have more than %s", r.Dir,
+			r.File, bytesize.Format(r.Size), bytesize.Format(limit))
 	}
 	return free, err
 }

@@ -95,7 +95,8 @@ func followsLinks(dir string, steps []swap.Step) error {
 			if err != nil {
 				continue // no link
 			}
-			return refusal.New("put the file itself in the place of the link, or give a directory in which it lies; an overlay that lies elsewhere is named with --overlay; what is only read may be a link",
+			return refusal.New("put the file itself in the place of the link, or give a directory in which it lies; an overlay that lies "+
+				"elsewhere is named with --overlay; what is only read may be a link",
 				"%s: is a symlink to %s, and a new file in its place would leave what it leads to as it is", filepath.Join(dir, at), target)
 		}
 	}

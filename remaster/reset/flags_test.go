@@ -18,7 +18,8 @@ func TestFlagsKept(t *testing.T) {
 	livetest.NeedKernel(t)
 	systest.NeedTools(t, "chattr", "lsattr")
 	t.Parallel()
-	l := livetest.Craft(t, livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.Dir("usr", livetest.File("f", livetest.Text(1, 300)))), nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	l := livetest.Craft(t, livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.Dir("usr", livetest.File("f", livetest.Text(1, 300)))),
+		nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 	l.Mkfs("-t", "ext4")
 	l.Boot(false, func(mnt string) {
 		livetest.Write(t, mnt+"/etc/resolv.conf", []byte("nameserver 9.9.9.9\n"), 0o644)
@@ -60,7 +61,8 @@ func TestFlagsKept(t *testing.T) {
 	// SquashFS holds none, which is told.
 	p, err := l.Plan(livetest.KeepOne())
 	systest.Must(t, err)
-	if w := strings.Join(p.Summary.Warnings, "\n"); !strings.Contains(w, "SquashFS cannot hold flags that chattr sets: lost are append only (1), immutable (2), no atime (1), no dump (1), the first of /etc/log") {
+	if w := strings.Join(p.Summary.Warnings, "\n"); !strings.Contains(w, "SquashFS cannot hold flags that chattr sets: lost are append "+
+		"only (1), immutable (2), no atime (1), no dump (1), the first of /etc/log") {
 		t.Errorf("warnings: %q", w)
 	}
 }

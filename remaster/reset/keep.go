@@ -44,7 +44,8 @@ func keep(ctx context.Context, base, merged *tree.Node, m *keepMatcher) (*tree.N
 
 // unchanged tells whether the overlay has no say in a node.
 func unchanged(b, m *tree.Node) bool {
-	return b != nil && m != nil && (b == m || b.Inode != (tree.Inode{}) && b.Inode == m.Inode && b.Meta == m.Meta && b.Xattrs.Equal(m.Xattrs))
+	return b != nil && m != nil && (b == m || b.Inode != (tree.Inode{}) && b.Inode == m.Inode && b.Meta == m.Meta &&
+		b.Xattrs.Equal(m.Xattrs))
 }
 
 func isDirNode(n *tree.Node) bool { return n != nil && n.Type == tree.Directory }

@@ -135,7 +135,8 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 		}
 	}
 	if s.Kept.Sum() > 0 {
-		p.relayer, err = upper.New(ctx, e, l, "reset", want, upper.Options{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force, Restamp: !vids.State.Used(), DropHidden: true})
+		p.relayer, err = upper.New(ctx, e, l, "reset", want, upper.Options{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force,
+			Restamp: !vids.State.Used(), DropHidden: true})
 	} else {
 		p.relayer, err = r, planEmpty(ctx, r)
 	}
@@ -163,7 +164,8 @@ func (p *Plan) tellMatches(m *keepMatcher, l *live.Live, allow bool) error {
 			}
 			met[r.Source] = met[r.Source] || m.matches[i] > 0
 		case m.matches[i] == 0:
-			u.Path(fmt.Sprintf("the pattern %q (%s) matches nothing", r.Pattern, r.Source), strings.TrimPrefix(r.Pattern, "!"), "/", l.Merged, l.Base.Root)
+			u.Path(fmt.Sprintf("the pattern %q (%s) matches nothing", r.Pattern, r.Source), strings.TrimPrefix(r.Pattern, "!"), "/",
+				l.Merged, l.Base.Root)
 		}
 	}
 	for _, name := range presets {

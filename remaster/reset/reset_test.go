@@ -93,25 +93,30 @@ func TestResetTruth(t *testing.T) {
 					}
 				}
 			}
-			take("etc/ssh/ssh_host_key", "etc/ssh/ssh_host_new", "opt/gone", "srv/was", "srv/again", "srv/data", "usr/share/deep", "etc/machine-id", "etc/live/version")
+			take("etc/ssh/ssh_host_key", "etc/ssh/ssh_host_new", "opt/gone", "srv/was", "srv/again", "srv/data", "usr/share/deep",
+				"etc/machine-id", "etc/live/version")
 			systest.Must(t, os.Link(want+"/etc/machine-id", want+"/srv/id"))
 			systest.Must(t, os.Remove(want+"/srv/again/drop"))
-			for _, dir := range []string{".", "etc", "etc/ssh", "opt", "srv", "srv/again", "usr", "usr/share", "etc/live"} { // that lead to them
+			// that lead to them
+			for _, dir := range []string{".", "etc", "etc/ssh", "opt", "srv", "srv/again", "usr", "usr/share", "etc/live"} {
 				systest.Run(t, "touch", "-r", before+"/"+dir, want+"/"+dir)
 				systest.Run(t, "chmod", "--reference", before+"/"+dir, want+"/"+dir)
 			}
 			systest.Must(t, unix.Lsetxattr(want+"/etc/ssh", "trusted.note", []byte("ancestor"), 0))
 
-			o := reset.Options{KeepOld: 1, Keep: livetest.KeepRules(t, "/etc/ssh/ssh_host_*", "/opt/gone", "srv/was/", "/srv/again", "!/srv/again/drop", "/srv/data/", "/usr/share/deep", "**/machine-id", "/etc/live/version")}
+			o := reset.Options{KeepOld: 1, Keep: livetest.KeepRules(t, "/etc/ssh/ssh_host_*", "/opt/gone", "srv/was/", "/srv/again",
+				"!/srv/again/drop", "/srv/data/", "/usr/share/deep", "**/machine-id", "/etc/live/version")}
 			res := livetest.Reset(t, s.Dir, o)
-			if !livetest.HasWarning(res.Warnings, "/etc/machine-id is one file with /srv/id, which is kept as well") || len(res.Warnings) != 1 {
+			if !livetest.HasWarning(res.Warnings, "/etc/machine-id is one file with /srv/id, which is kept as well") ||
+				len(res.Warnings) != 1 {
 				t.Errorf("warnings: %q", res.Warnings)
 			}
 			drop := []string{"lost+found", "etc/live"}
 			if name == "antiX" {
 				drop = drop[:1]
 			}
-			livetest.Exactly(t, "by hand", "the kernel after", livetest.Without(t, livetest.OpenDir(t, want), drop...), livetest.Without(t, livetest.OpenDir(t, s.View()), drop...))
+			livetest.Exactly(t, "by hand", "the kernel after", livetest.Without(t, livetest.OpenDir(t, want), drop...),
+				livetest.Without(t, livetest.OpenDir(t, s.View()), drop...))
 			if s.Over != "" {
 				systest.Fsck(t, s.Over)
 			}
@@ -123,9 +128,11 @@ func TestResetTruth(t *testing.T) {
 				t.Errorf("a second reset has something to do: lost %+v", again.Plan.Lost)
 			}
 			undo(t, s.Dir)
-			livetest.Exactly(t, "before", "the kernel after undo", livetest.Without(t, livetest.OpenDir(t, before), drop[0]), livetest.Without(t, livetest.OpenDir(t, s.View()), drop[0]))
+			livetest.Exactly(t, "before", "the kernel after undo", livetest.Without(t, livetest.OpenDir(t, before), drop[0]),
+				livetest.Without(t, livetest.OpenDir(t, s.View()), drop[0]))
 			undo(t, s.Dir)
-			livetest.Exactly(t, "by hand", "the kernel after a second undo", livetest.Without(t, livetest.OpenDir(t, want), drop...), livetest.Without(t, livetest.OpenDir(t, s.View()), drop...))
+			livetest.Exactly(t, "by hand", "the kernel after a second undo", livetest.Without(t, livetest.OpenDir(t, want), drop...),
+				livetest.Without(t, livetest.OpenDir(t, s.View()), drop...))
 			livetest.Reset(t, s.Dir, reset.Options{KeepOld: 1})
 			if strings.HasPrefix(name, "Debian") {
 				drop = append(drop, "usr/share/deep", "var/lib") // as for the root's, these are of layers
@@ -300,7 +307,8 @@ func listing(t testing.TB, root *tree.Node) string {
 func TestKeepPatterns(t *testing.T) {
 	base := tree.NewDir("", 0o755)
 	merged := tree.NewDir("", 0o755,
-		tree.NewDir("etc", 0o755, tree.NewFile("a.conf", 0o644, nil), tree.NewFile(".hidden", 0o644, nil), tree.NewFile("[x]", 0o644, nil), tree.NewFile("\xff", 0o644, nil),
+		tree.NewDir("etc", 0o755, tree.NewFile("a.conf", 0o644, nil), tree.NewFile(".hidden", 0o644, nil), tree.NewFile("[x]", 0o644, nil),
+			tree.NewFile("\xff", 0o644, nil),
 			tree.NewDir("ssh", 0o755, tree.NewFile("key", 0o600, nil))),
 		tree.NewFile("!odd", 0o644, nil))
 	for _, tt := range []struct {

@@ -45,7 +45,8 @@ func ParseRule(pattern, source string) (Rule, error) {
 	}
 	r.dirOnly = strings.HasSuffix(p, "/")
 	fail := func(fact string) (Rule, error) {
-		return Rule{}, refusal.WithHint(refusal.Option(fmt.Errorf("%s: %.80q %s", source, pattern, fact)), "a pattern is a path from the root of the system, as /etc/ssh/ssh_host_* or /home/**/.ssh")
+		return Rule{}, refusal.WithHint(refusal.Option(fmt.Errorf("%s: %.80q %s", source, pattern, fact)),
+			"a pattern is a path from the root of the system, as /etc/ssh/ssh_host_* or /home/**/.ssh")
 	}
 	if len(pattern) > maxKeepLine {
 		return fail("is too long")
@@ -156,7 +157,8 @@ func PresetRules(name string) (rules []Rule, err error) {
 		for _, p := range all {
 			known = append(known, p.Name)
 		}
-		return nil, refusal.WithHint(refusal.Option(fmt.Errorf("there is no preset %q", name)), "there are "+strings.Join(known, ", ")+"; relive reset --list-presets tells what is in them")
+		return nil, refusal.WithHint(refusal.Option(fmt.Errorf("there is no preset %q", name)), "there are "+strings.Join(known, ", ")+
+			"; relive reset --list-presets tells what is in them")
 	}
 	for _, p := range all[i].Patterns {
 		r, err := ParseRule(p, "preset "+name)

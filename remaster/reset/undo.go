@@ -48,12 +48,14 @@ func NewUndo(ctx context.Context, e *job.Env, dir string, opts ...live.Option) (
 	case len(names) == 0:
 		return nil, refusal.New("", "%s: there is no overlay that a former one could take the place of", dir)
 	case hostdisk.Exists(p.path(live.OldName(f.Base, 1))):
-		return nil, refusal.New("relive rollback goes back to both", "%s: %s belongs to %s", dir, live.OldName(names[0], 1), live.OldName(f.Base, 1))
+		return nil, refusal.New("relive rollback goes back to both", "%s: %s belongs to %s", dir, live.OldName(names[0], 1),
+			live.OldName(f.Base, 1))
 	}
 	p.Overlay = names[0]
 	for _, name := range f.Overlay {
 		if hostdisk.Exists(p.path(name)) && !hostdisk.Exists(p.path(live.OldName(name, 1))) {
-			return nil, refusal.New("move it away to go back without it", "%s: there is a %s, but no %s to go with it", dir, live.OldName(names[0], 1), live.OldName(name, 1))
+			return nil, refusal.New("move it away to go back without it", "%s: there is a %s, but no %s to go with it", dir,
+				live.OldName(names[0], 1), live.OldName(name, 1))
 		}
 	}
 	for _, name := range names {
@@ -98,7 +100,9 @@ func (p *Undo) checkFormer(ctx context.Context) error {
 		return err
 	}
 	if vids.State != live.VIDNoOverlay && !vids.State.Used() {
-		return refusal.New("it was written over another linuxfs, and a boot would ignore it", "%s: the version ids of %s (%s) and of linuxfs (%s) do not match", p.Dir, old, live.OrNone(vids.Overlay), live.OrNone(vids.Base))
+		return refusal.New("it was written over another linuxfs, and a boot would ignore it",
+			"%s: the version ids of %s (%s) and of linuxfs (%s) do not match", p.Dir, old, live.OrNone(vids.Overlay),
+			live.OrNone(vids.Base))
 	}
 	if err := l.Check(ctx, p.env, live.Intent{Force: true}); err != nil {
 		return err
@@ -106,7 +110,8 @@ func (p *Undo) checkFormer(ctx context.Context) error {
 	if astray, err := l.Astray(ctx, l.Base); err != nil {
 		return err
 	} else if astray && len(l.Base.Below) == 0 {
-		return refusal.New("bring it back together with that base, or move it away", "%s: %s was written over another base than %s: its marks name other files there", p.Dir, old, l.Rel(l.Base.Path))
+		return refusal.New("bring it back together with that base, or move it away",
+			"%s: %s was written over another base than %s: its marks name other files there", p.Dir, old, l.Rel(l.Base.Path))
 	}
 	warnings, err := l.OverlayWarnings()
 	for _, w := range warnings {

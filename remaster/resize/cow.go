@@ -31,7 +31,8 @@ func (p *Plan) addCOW(ctx context.Context, target string) error {
 	l := p.live
 	s := l.COW()
 	if f := s.Damaged(); f != nil {
-		return refusal.New("relive dm recover "+l.Overlay.Path+" saves what is whole and lists what is lost", "%s is damaged: %s", l.Overlay.Path, f)
+		return refusal.New("relive dm recover "+l.Overlay.Path+" saves what is whole and lists what is lost", "%s is damaged: %s",
+			l.Overlay.Path, f)
 	}
 	if err := live.CheckCOW(ctx, s.Content, l.Overlay.Path, true); err != nil {
 		return err

@@ -51,7 +51,8 @@ func TestResizeCrash(t *testing.T) {
 			run := func(dir string, left int) (*livetest.Dying, error) {
 				e, disk := livetest.Env(t, codec.Auto), &livetest.Dying{Left: left, NoLink: c.noLink}
 				e.Disk = disk
-				_, err := livetest.TryResize(t, e, dir, resize.Options{Overlay: livetest.Mebibytes(20), Home: &resize.NewSize{Kind: resize.SizeMin}, KeepOld: c.keep})
+				_, err := livetest.TryResize(t, e, dir, resize.Options{Overlay: livetest.Mebibytes(20),
+					Home: &resize.NewSize{Kind: resize.SizeMin}, KeepOld: c.keep})
 				return disk, err
 			}
 			before, want := livetest.Sums(t, l.Dir), look(l.Dir)

@@ -29,7 +29,8 @@ func TestFreeCursor(t *testing.T) {
 	for _, c := range []struct {
 		start, end int64
 		want       bool
-	}{{0, 5, false}, {5, 15, false}, {10, 20, true}, {15, 40, true}, {35, 45, false}, {40, 50, false}, {50, 60, true}, {55, 61, false}, {70, 80, false}} {
+	}{{0, 5, false}, {5, 15, false}, {10, 20, true}, {15, 40, true}, {35, 45, false}, {40, 50, false}, {50, 60, true}, {55, 61, false},
+		{70, 80, false}} {
 		if got, err := f.holds(c.start, c.end); err != nil || got != c.want {
 			t.Errorf("%d to %d: %v %v", c.start, c.end, got, err)
 		}
@@ -55,7 +56,8 @@ func TestWithoutUpperHandles(t *testing.T) {
 		marked(tree.NewFile("00file", 0o644, []byte("x")), "origin", "nlink"),
 		&tree.Node{Name: "00gone", Meta: tree.Meta{Type: tree.CharDevice}},
 	), "upper", "origin", "other")
-	root := tree.NewDir("", 0o755, marked(tree.NewDir("upper", 0o755), "origin", "uuid"), tree.NewDir("work", 0o700, index, tree.NewDir("work", 0)))
+	root := tree.NewDir("", 0o755, marked(tree.NewDir("upper", 0o755), "origin", "uuid"),
+		tree.NewDir("work", 0o700, index, tree.NewDir("work", 0)))
 	got, err := withoutUpperHandles(root, "work", "absent")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +70,8 @@ func TestWithoutUpperHandles(t *testing.T) {
 		list = append(list, path)
 		return nil
 	})
-	want := []string{"", "upper origin uuid", "work", "work/index other", "work/index/00file origin nlink", "work/index/00gone", "work/work"}
+	want := []string{"", "upper origin uuid", "work", "work/index other", "work/index/00file origin nlink", "work/index/00gone",
+		"work/work"}
 	if err != nil || !slices.Equal(list, want) {
 		t.Errorf("%q %v", list, err)
 	}

@@ -40,7 +40,8 @@ type imageRebuild struct {
 func (p *Plan) addImage(ctx context.Context, target string, img *live.Image, root *tree.Node, want NewSize) error {
 	info := img.FS.Info()
 	if info.HasErrors || !info.Clean && !info.NeedsRecovery {
-		return refusal.New("e2fsck -f "+img.Path+" repairs it; make a copy first", "%s: the file system in it was not cleanly unmounted and has no journal, or the kernel met errors in it, so that what it holds may not be whole", img.Path)
+		return refusal.New("e2fsck -f "+img.Path+" repairs it; make a copy first", "%s: the file system in it was not cleanly unmounted "+
+			"and has no journal, or the kernel met errors in it, so that what it holds may not be whole", img.Path)
 	}
 	b := &imageRebuild{p: p, old: img, root: root}
 	b.resizing = &resizing{target: target, path: img.Path, allocated: img.Allocated, fit: b.fit, Image: &Image{
@@ -167,7 +168,8 @@ func (b *imageRebuild) fit(ctx context.Context, size int64) error {
 			}
 			b.make = b.build
 			if blockSize != int(b.old.FS.Info().BlockSize) {
-				b.p.note("the new %s has blocks of %s, the old one has %s", b.target, bytesize.Format(int64(blockSize)), bytesize.Format(b.old.FS.Info().BlockSize))
+				b.p.note("the new %s has blocks of %s, the old one has %s", b.target, bytesize.Format(int64(blockSize)),
+					bytesize.Format(b.old.FS.Info().BlockSize))
 			}
 			if b.old.FS.Info().NeedsRecovery {
 				b.p.note("%s was not unmounted cleanly: its journal is replayed on the way", b.target)
@@ -175,8 +177,10 @@ func (b *imageRebuild) fit(ctx context.Context, size int64) error {
 			return nil
 		}
 	}
-	return refusal.New("give at least "+sizeArg(b.Least)+", or min", "%s: %s is too small for %s, which holds %d inodes and %s of data; there is room for %d and %s",
-		b.p.live.Dir, bytesize.Format(size), b.target, last.Inodes, bytesize.Format(int64(last.Blocks)*int64(last.BlockSize)), last.FreeInodes, bytesize.Format(int64(last.FreeBlocks)*int64(last.BlockSize)))
+	return refusal.New("give at least "+sizeArg(b.Least)+", or min",
+		"%s: %s is too small for %s, which holds %d inodes and %s of data; there is room for %d and %s",
+		b.p.live.Dir, bytesize.Format(size), b.target, last.Inodes, bytesize.Format(int64(last.Blocks)*int64(last.BlockSize)),
+		last.FreeInodes, bytesize.Format(int64(last.FreeBlocks)*int64(last.BlockSize)))
 }
 
 // build writes the new image, makes it durable, reads it back and compares it

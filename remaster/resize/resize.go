@@ -129,9 +129,11 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 		Images: []Image{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
 	switch {
 	case o.Overlay == nil && o.Home == nil:
-		return nil, refusal.WithHint(refusal.Option(errors.New("there is no size to resize to")), "give the size of the overlay or of the homes")
+		return nil, refusal.WithHint(refusal.Option(errors.New("there is no size to resize to")),
+			"give the size of the overlay or of the homes")
 	case o.Overlay != nil && o.Home != nil && o.Overlay.Kind == SizeMax && o.Home.Kind == SizeMax:
-		return nil, refusal.WithHint(refusal.Option(errors.New("only one of two images can have all that the disk has room for")), "give a number for the other")
+		return nil, refusal.WithHint(refusal.Option(errors.New("only one of two images can have all that the disk has room for")),
+			"give a number for the other")
 	case !l.OnHost():
 		return nil, l.RefuseOnStick("")
 	}
@@ -184,7 +186,8 @@ func (p *Plan) addOverlay(ctx context.Context) error {
 	case o == nil:
 		return refusal.New("boot with persistence once to make it", "%s: there is no overlay that could be resized", l.Dir)
 	case o.Image == nil && o.COW == nil:
-		return refusal.New("it takes what it needs of the disk that it is on", "%s: is a directory, so that there is nothing to resize", o.Path)
+		return refusal.New("it takes what it needs of the disk that it is on", "%s: is a directory, so that there is nothing to resize",
+			o.Path)
 	}
 	target, err := filepath.Rel(l.Dir, o.Path)
 	if err != nil {
@@ -211,7 +214,8 @@ func (p *Plan) addHome(ctx context.Context) error {
 	l := p.live
 	name := l.Files.Home
 	if name == "" {
-		return refusal.New("give the size of the overlay, which holds the homes too", "%s: %s has no image of homes", l.Dir, l.Layout.Name())
+		return refusal.New("give the size of the overlay, which holds the homes too", "%s: %s has no image of homes", l.Dir,
+			l.Layout.Name())
 	}
 	path := filepath.Join(l.Dir, name)
 	if !live.IsFile(l.Place, path) {
@@ -222,7 +226,8 @@ func (p *Plan) addHome(ctx context.Context) error {
 	}
 	if l.Home == nil {
 		if res, err := live.ProbeFile(l.Place, path); err == nil && res.Kind == probe.LUKS {
-			return refusal.New("unlock it, and resize container and file system with cryptsetup and resize2fs; or make a new one of the right size and copy the homes over",
+			return refusal.New("unlock it, and resize container and file system with cryptsetup and resize2fs; or make a new one of the "+
+				"right size and copy the homes over",
 				"%s: is encrypted (LUKS), and what is in it cannot be read", path)
 		}
 		return l.HomeProblem
@@ -243,7 +248,8 @@ func (p *Plan) checkState() error {
 		}
 		if len(l.Files.Overlay) > 0 && r.target == l.Files.Overlay[0] {
 			if name := l.Pending(l.Files.Base, r.target); name != "" {
-				return refusal.New("boot once so that it is taken up, or remove the .new files", "%s: %s is pending: the next boot would set %s aside", l.Dir, name, r.target)
+				return refusal.New("boot once so that it is taken up, or remove the .new files",
+					"%s: %s is pending: the next boot would set %s aside", l.Dir, name, r.target)
 			}
 		}
 		if r.target == l.Files.Home {
@@ -259,7 +265,8 @@ func (p *Plan) checkState() error {
 			return refusal.New("remove some of them, or --keep-old 0", "%s: there are former states up to the %dth already", l.Dir, first-1)
 		}
 		if r.Kept = live.OldName(r.target, first); first > 1 {
-			p.note("%s and its like stay as they are, for relive rollback to go back to; the present %s is kept as %s", live.OldName(l.Files.Base, first-1), r.target, r.Kept)
+			p.note("%s and its like stay as they are, for relive rollback to go back to; the present %s is kept as %s",
+				live.OldName(l.Files.Base, first-1), r.target, r.Kept)
 		}
 	}
 	return nil
@@ -329,7 +336,8 @@ func (p *Plan) checkSpace() error {
 	for _, r := range p.images {
 		disk := left[filepath.Dir(r.path)]
 		if *disk -= p.claim(r); *disk < 0 && r.Size > r.OldSize {
-			p.warn("%s may take %s, for which the disk has no room: a live system that fills it up meets a full disk", r.target, bytesize.Format(r.Size))
+			p.warn("%s may take %s, for which the disk has no room: a live system that fills it up meets a full disk", r.target,
+				bytesize.Format(r.Size))
 		}
 	}
 	return nil

@@ -35,7 +35,8 @@ func TestResizeRootfs(t *testing.T) {
 		{"ext4, power cut", []string{"-t", "ext4", "-b", "4096"}, "", true},
 		{"ext4, index", []string{"-t", "ext4"}, "index=on,redirect_dir=on,metacopy=on", false},
 		{"ext4, nfs_export", []string{"-t", "ext4"}, "index=on,nfs_export=on,redirect_dir=on", false},
-		{"ext4, other features", []string{"-t", "ext4", "-O", "orphan_file,metadata_csum_seed,^64bit", "-m", "1", "-J", "size=4", "-N", "20000"}, "redirect_dir=on", true},
+		{"ext4, other features", []string{"-t", "ext4", "-O", "orphan_file,metadata_csum_seed,^64bit", "-m", "1", "-J", "size=4", "-N",
+			"20000"}, "redirect_dir=on", true},
 		{"ext3, power cut", []string{"-t", "ext3", "-b", "2048"}, "", true},
 		{"ext2", []string{"-t", "ext2"}, "", false},
 	} {
@@ -61,9 +62,11 @@ func TestResizeRootfs(t *testing.T) {
 				systest.Must(t, unix.Lsetxattr(mnt+"/etc/new", "user.note", []byte("kept"), 0))
 				systest.Must(t, unix.Mknod(mnt+"/srv/pipe", unix.S_IFIFO|0o644, 0))
 			})
-			shape := []string{"Filesystem volume name", "Filesystem UUID", "Directory Hash Seed", "Inode size", "Journal inode", "Default mount options", "Errors behavior"}
+			shape := []string{"Filesystem volume name", "Filesystem UUID", "Directory Hash Seed", "Inode size", "Journal inode",
+				"Default mount options", "Errors behavior"}
 			want := livetest.ExtFacts(t, l.Path("rootfs"), shape...)
-			if pending := strings.Contains(livetest.ExtFacts(t, l.Path("rootfs"), "Filesystem features"), "needs_recovery"); pending != c.dirty {
+			if pending := strings.Contains(livetest.ExtFacts(t, l.Path("rootfs"), "Filesystem features"),
+				"needs_recovery"); pending != c.dirty {
 				t.Fatalf("a journal to be replayed: %v", pending)
 			}
 			before := livetest.OpenDir(t, l.View())
@@ -142,7 +145,8 @@ func TestResizeHomefs(t *testing.T) {
 				s := livetest.Resize(t, l.Dir, resize.Options{Home: size, KeepOld: 1})
 				st, err := os.Stat(home)
 				systest.Must(t, err)
-				if set := st.Sys().(*syscall.Stat_t).Blocks * 512; set >= st.Size() != whole || s.Images[0].Whole != whole || st.Mode() != 0o640 {
+				if set := st.Sys().(*syscall.Stat_t).Blocks * 512; set >= st.Size() != whole || s.Images[0].Whole != whole ||
+					st.Mode() != 0o640 {
 					t.Errorf("%d of %d bytes are set aside, mode %v", set, st.Size(), st.Mode())
 				}
 				systest.Fsck(t, home)
@@ -282,7 +286,8 @@ func TestResizeMax(t *testing.T) {
 		home *resize.NewSize
 		less int64
 	}{{nil, 0}, {livetest.Mebibytes(60), 60 << 20}} {
-		p, err := resize.New(t.Context(), e, opened, resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMax}, Home: c.home, KeepOld: 1})
+		p, err := resize.New(t.Context(), e, opened, resize.Options{Overlay: &resize.NewSize{Kind: resize.SizeMax}, Home: c.home,
+			KeepOld: 1})
 		systest.Must(t, err)
 		i := p.Summary.Images[0]
 		if most := free - c.less; i.Size > most-16<<20 || i.Size < most-24<<20 || i.Size%(1<<20) != 0 || len(p.Summary.Warnings) > 0 {
@@ -318,7 +323,8 @@ func TestResizeFormer(t *testing.T) {
 			var kept string
 			for round, size := range []int64{90, 70} {
 				i := livetest.Resize(t, s.Dir, resize.Options{Overlay: livetest.Mebibytes(size), KeepOld: 1}).Images[0]
-				livetest.Exactly(t, "before", "after", livetest.Without(t, livetest.OpenDir(t, shown), "lost+found"), livetest.Without(t, livetest.OpenDir(t, livetest.Duplicate(t, s.View())), "lost+found"))
+				livetest.Exactly(t, "before", "after", livetest.Without(t, livetest.OpenDir(t, shown), "lost+found"),
+					livetest.Without(t, livetest.OpenDir(t, livetest.Duplicate(t, s.View())), "lost+found"))
 				if kept = i.Kept; i.Size != size<<20 || kept != i.Name+".old.2" {
 					t.Errorf("round %d: %+v", round, i)
 				}
@@ -345,7 +351,8 @@ func TestResizeFormer(t *testing.T) {
 					t.Errorf("after the rollback %s is not what it was", name)
 				}
 			}
-			livetest.Exactly(t, "before", "after the rollback", livetest.Without(t, livetest.OpenDir(t, before), "lost+found"), livetest.Without(t, livetest.OpenDir(t, livetest.Duplicate(t, s.View())), "lost+found"))
+			livetest.Exactly(t, "before", "after the rollback", livetest.Without(t, livetest.OpenDir(t, before), "lost+found"),
+				livetest.Without(t, livetest.OpenDir(t, livetest.Duplicate(t, s.View())), "lost+found"))
 		})
 	}
 }

@@ -73,7 +73,8 @@ func newPlan(ctx context.Context, e *job.Env, dir string, force bool, opts []liv
 		}
 		for n := 2; n <= live.MaxKeepOld; n++ {
 			if older := live.OldName(f.Base, n); p.has(older) {
-				hint = fmt.Sprintf("the overlay was made anew since; to go back to %s, give it and all that was kept with it the ending .old in place of %s", older, strings.TrimPrefix(older, f.Base))
+				hint = fmt.Sprintf("the overlay was made anew since; to go back to %s, give it and all that was kept with it the ending "+
+					".old in place of %s", older, strings.TrimPrefix(older, f.Base))
 				break
 			}
 		}
@@ -266,7 +267,9 @@ func (p *Plan) checkFormer(ctx context.Context) error {
 		l, err = former.Open(ctx, p.env, ".old")
 	}
 	if err != nil {
-		return refusal.New("relive verify "+p.path(old)+" tells more of the base; an overlay's .old can be moved away to go back without it", "the former state cannot be read: %v", err)
+		return refusal.New("relive verify "+p.path(old)+
+			" tells more of the base; an overlay's .old can be moved away to go back without it", "the former state cannot be read: %v",
+			err)
 	}
 	defer l.Close()
 	// A compaction's order backwards. The former overlay over the present base
@@ -293,7 +296,8 @@ func (p *Plan) checkFormer(ctx context.Context) error {
 	if c, ok := l.Files.Sum(); ok {
 		for _, list := range l.Files.Sums {
 			if why := list.Unread(); why != "" && list.Name == c.Name {
-				return refusal.New("remove it to go back all the same", "the sum of the former %s cannot be read: %s.old: %s", f.Base, c.Name, why)
+				return refusal.New("remove it to go back all the same", "the sum of the former %s cannot be read: %s.old: %s", f.Base,
+					c.Name, why)
 			}
 		}
 	}
@@ -307,7 +311,8 @@ func (p *Plan) checkFormer(ctx context.Context) error {
 	}
 	if vids.State != live.VIDNoOverlay && !vids.State.Used() {
 		name := former.Files.Overlay[0] + ".old"
-		return refusal.New("move "+name+" away to go back without it", "%s does not belong to linuxfs.old: their version ids are %s and %s", name, live.OrNone(vids.Overlay), live.OrNone(vids.Base))
+		return refusal.New("move "+name+" away to go back without it", "%s does not belong to linuxfs.old: their version ids are %s and %s",
+			name, live.OrNone(vids.Overlay), live.OrNone(vids.Base))
 	}
 	return nil
 }

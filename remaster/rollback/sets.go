@@ -48,7 +48,8 @@ func (p *Plan) planSets(ctx context.Context) error {
 			f.Files.Follow = append(slices.Clone(f.Files.Follow), root)
 		case own:
 		case is != "":
-			p.Warnings = append(p.Warnings, fmt.Sprintf("a boot will ignore the rootfs of the set %s: it was not written over the former linuxfs", name))
+			p.Warnings = append(p.Warnings,
+				fmt.Sprintf("a boot will ignore the rootfs of the set %s: it was not written over the former linuxfs", name))
 		}
 	}
 	return nil

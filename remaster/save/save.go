@@ -91,7 +91,8 @@ const saveList = "antix-save"
 // does not hold still for that is an error that names it.
 func New(ctx context.Context, e *job.Env, l *live.Live, from string, o Options) (*Plan, error) {
 	if !l.Layout.Traits().SavesByHand {
-		return nil, refusal.New("other layouts write to their overlay while they run, and have nothing to save", "%s: is laid out as %s, and only antiX and MX Linux keep what they write in RAM until it is saved", l.Dir, l.Layout.Name())
+		return nil, refusal.New("other layouts write to their overlay while they run, and have nothing to save",
+			"%s: is laid out as %s, and only antiX and MX Linux keep what they write in RAM until it is saved", l.Dir, l.Layout.Name())
 	}
 	if l.Overlay == nil {
 		return nil, refusal.New("make one with antiX's persist-makefs", "%s: there is no %s to save to", l.Dir, l.Files.Overlay[0])
@@ -138,10 +139,12 @@ func (p *Plan) make(ctx context.Context) error {
 	o := upper.Options{KeepOld: p.o.KeepOld, Grow: p.o.Grow, Force: p.o.Force}
 	if rep.IndexEntries > 0 {
 		// Entries of an index name inodes of the layer, of which a copy has others.
-		s.Notes = append(s.Notes, fmt.Sprintf("%s was written with an index of hard links, so that %s gets a layer that shows the same without one", p.from.path, l.Files.Overlay[0]))
+		s.Notes = append(s.Notes, fmt.Sprintf("%s was written with an index of hard links, so that %s gets a layer that shows the same "+
+			"without one", p.from.path, l.Files.Overlay[0]))
 	}
 	if marks := rep.Opaque + rep.Redirects + rep.Metacopies; marks > 0 && p.from.form != live.FormAufs && !p.o.Plain {
-		s.Notes = append(s.Notes, fmt.Sprintf("the layer has %d opaque marks, redirects and metacopies, which the next boot with dynamic persistence loses, since it copies rootfs without attributes; --plain does without them", marks))
+		s.Notes = append(s.Notes, fmt.Sprintf("the layer has %d opaque marks, redirects and metacopies, which the next boot with dynamic "+
+			"persistence loses, since it copies rootfs without attributes; --plain does without them", marks))
 	}
 	if rep.IndexEntries > 0 || p.o.Plain {
 		p.plan, err = upper.New(ctx, p.env, l, "save", shown.Root(), o)
@@ -221,11 +224,15 @@ func (p *Plan) checkVID(layer *tree.Node) error {
 	case vid == base:
 		return nil
 	case p.o.Force:
-		p.Summary.Notes = append(p.Summary.Notes, fmt.Sprintf("the version ids of linuxfs (%s) and %s (%s) do not match; a boot ignores such a rootfs", live.OrNone(base), p.from.path, live.OrNone(vid)))
+		p.Summary.Notes = append(p.Summary.Notes,
+			fmt.Sprintf("the version ids of linuxfs (%s) and %s (%s) do not match; a boot ignores such a rootfs", live.OrNone(base),
+				p.from.path, live.OrNone(vid)))
 		return nil
 	case vid == "":
-		return refusal.New("give the directory that the live system has under /live/aufs-ram; if it is one and you know that it belongs to this linuxfs, use --force",
-			"%s: holds no version id (%s), so that it is unknown whether it was written over %s", p.from.path, live.RootVIDFile, l.Base.Path)
+		return refusal.New("give the directory that the live system has under /live/aufs-ram; if it is one and you know that it belongs "+
+			"to this linuxfs, use --force",
+			"%s: holds no version id (%s), so that it is unknown whether it was written over %s", p.from.path, live.RootVIDFile,
+			l.Base.Path)
 	}
 	return refusal.New("save it to the live directory that it runs from; if you know that it belongs to this one, use --force",
 		"%s: was written over another linuxfs (version id %s) than %s (%s)", p.from.path, vid, l.Base.Path, live.OrNone(base))
@@ -266,7 +273,8 @@ func (p *Plan) upToDate(ctx context.Context, layer *tree.Node) (bool, error) {
 		}
 	}
 	errOther := errors.New("another")
-	err := tree.Compare(ctx, was, layer, tree.CompareOptions{Links: true, SameContent: quickly}, func(tree.Change) error { return errOther })
+	err := tree.Compare(ctx, was, layer, tree.CompareOptions{Links: true, SameContent: quickly},
+		func(tree.Change) error { return errOther })
 	if errors.Is(err, errOther) {
 		return false, nil
 	}
@@ -301,7 +309,8 @@ func openSaveSource(from string, o *live.Overlay, scratch string) (*saveSource, 
 		return nil, err
 	}
 	foreign := func(what string) error {
-		return refusal.New("give the layer of the system that boots from this directory", "%s: is a layer of %s, and the rootfs is one of %s", s.path, what, o.Form)
+		return refusal.New("give the layer of the system that boots from this directory",
+			"%s: is a layer of %s, and the rootfs is one of %s", s.path, what, o.Form)
 	}
 	if o.Form == live.FormAufs {
 		if s.path != from {
@@ -317,7 +326,8 @@ func openSaveSource(from string, o *live.Overlay, scratch string) (*saveSource, 
 		}
 	}
 	if err := hostfs.CheckTrusted(s.path); errors.Is(err, hostfs.ErrTrustedHidden) {
-		return nil, refusal.New("run relive as root", "%s: the marks of a layer show to root only, and without them deleted files would show again", s.path)
+		return nil, refusal.New("run relive as root",
+			"%s: the marks of a layer show to root only, and without them deleted files would show again", s.path)
 	} else if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,8 @@ func TestSaveKernel(t *testing.T) {
 			var want *tree.Node
 			y.Run(func(mnt string) { want = livetest.OpenDir(t, livetest.Duplicate(t, mnt)) })
 			s := livetest.Save(t, y.Dir, y.RAM, save.Options{KeepOld: 1})
-			if s.Changes.Added == 0 || s.Changes.Deleted == 0 || s.Excluded.Entries < 2 || s.From != y.RAM+"/upper" || s.Before.Bytes == 0 || len(s.Held) != 0 {
+			if s.Changes.Added == 0 || s.Changes.Deleted == 0 || s.Excluded.Entries < 2 || s.From != y.RAM+"/upper" ||
+				s.Before.Bytes == 0 || len(s.Held) != 0 {
 				t.Errorf("%+v", s)
 			}
 			got := livetest.OpenDir(t, y.View())
@@ -96,7 +97,8 @@ func TestSaveKernel(t *testing.T) {
 			}
 			// The layer itself, mark by mark.
 			root, _ := systest.Mount(t, "ext4", "loop,ro", y.Path("rootfs"))
-			livetest.Exactly(t, "layer in RAM", "layer saved", livetest.Without(t, livetest.OpenDir(t, y.RAM+"/upper"), drop...), livetest.OpenDir(t, root+"/upper"))
+			livetest.Exactly(t, "layer in RAM", "layer saved", livetest.Without(t, livetest.OpenDir(t, y.RAM+"/upper"), drop...),
+				livetest.OpenDir(t, root+"/upper"))
 		})
 	}
 }
@@ -119,7 +121,8 @@ func TestSaveRandom(t *testing.T) {
 		})
 		livetest.Save(t, y.Dir, y.RAM, save.Options{All: true, Grow: true, KeepOld: 1})
 		drop := []string{"lost+found", "etc/live/version/linuxfs.ver"}
-		livetest.Exactly(t, "in RAM", "saved", livetest.Without(t, want, drop...), livetest.Without(t, livetest.OpenDir(t, y.View()), drop...))
+		livetest.Exactly(t, "in RAM", "saved", livetest.Without(t, want, drop...), livetest.Without(t, livetest.OpenDir(t, y.View()),
+			drop...))
 		systest.Fsck(t, y.Path("rootfs"))
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -226,7 +229,8 @@ func TestSaveAufs(t *testing.T) {
 	livetest.Save(t, l.Dir, u, save.Options{})
 	systest.Fsck(t, l.Path("rootfs"))
 	root, _ := systest.Mount(t, "ext4", "loop,ro", l.Path("rootfs"))
-	livetest.Exactly(t, "layer", "saved", livetest.Without(t, livetest.OpenDir(t, u), ".wh..wh.plnk", ".wh..wh.aufs", "tmp/.wh.x"), livetest.Without(t, livetest.OpenDir(t, root), "lost+found"))
+	livetest.Exactly(t, "layer", "saved", livetest.Without(t, livetest.OpenDir(t, u), ".wh..wh.plnk", ".wh..wh.aufs", "tmp/.wh.x"),
+		livetest.Without(t, livetest.OpenDir(t, root), "lost+found"))
 	shown := livetest.OpenTree(t, l.Dir, "")
 	if n, err := shown.Lookup("opt/gone"); err != nil || n != nil {
 		t.Error("a deleted file shows", err)

@@ -128,7 +128,8 @@ func notLinked(at, name string) error {
 			return err
 		}
 		if st.Mode().Type() != fs.ModeDir {
-			return refusal.New("name the directory that it leads to, or remove the link by hand", "%s: is a symlink, and what it leads to is left alone", at)
+			return refusal.New("name the directory that it leads to, or remove the link by hand",
+				"%s: is a symlink, and what it leads to is left alone", at)
 		}
 		at = filepath.Dir(at)
 	}
@@ -201,7 +202,8 @@ func Rename(ctx context.Context, e *job.Env, dir, name, now string) (*Change, er
 		return nil, err
 	}
 	if p.Set == live.DefaultSet {
-		return nil, refusal.New("relive sets clone makes a set of its own of it", "%s: the default set is what lies beside the linuxfs, and has no name to change", dir)
+		return nil, refusal.New("relive sets clone makes a set of its own of it",
+			"%s: the default set is what lies beside the linuxfs, and has no name to change", dir)
 	}
 	if now, err = p.found.CheckNewSet(now); err != nil {
 		return nil, err

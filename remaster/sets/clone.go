@@ -134,7 +134,8 @@ func Clone(ctx context.Context, e *job.Env, dir, name, from string) (*Change, er
 			return nil, err
 		}
 		if !st.Mode().IsRegular() {
-			return nil, refusal.New("copy it by hand, as root and with all attributes (cp -a)", "%s: is no file, and only files can be cloned", at)
+			return nil, refusal.New("copy it by hand, as root and with all attributes (cp -a)",
+				"%s: is no file, and only files can be cloned", at)
 		}
 		p.copies = append(p.copies, setCopy{filepath.Base(at), at, st.Size()})
 	}

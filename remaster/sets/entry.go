@@ -194,7 +194,8 @@ func (e *Entry) base(f *live.Found, v *BootMenus) (model *bootEntry, err error) 
 		return nil, err
 	}
 	if !ok || len(pairs) == 0 {
-		return nil, refusal.New("put its kernel and initrd there, or an entry for it into a menu", "%s: has no vmlinuz with an initrd, and no menu has an entry for it", f.Dir)
+		return nil, refusal.New("put its kernel and initrd there, or an entry for it into a menu",
+			"%s: has no vmlinuz with an initrd, and no menu has an entry for it", f.Dir)
 	}
 	e.Kernel = path.Join("/", own, pairs[0].Kernel)
 	e.Initrd = append(e.Initrd, path.Join("/", own, pairs[0].Initrd))
@@ -225,13 +226,15 @@ func (e *Entry) arguments(f *live.Found, v *BootMenus, model *bootEntry, o *Entr
 		mode = "persist_all"
 	}
 	add := []string{mode}
-	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "bdir=") || strings.HasPrefix(a, "bootdir=") }) && own != antixDir {
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "bdir=") || strings.HasPrefix(a, "bootdir=") }) &&
+		own != antixDir {
 		add = append(add, "bdir="+own)
 	}
 	if e.Set != live.DefaultSet {
 		pdir, ok := v.path(e.Set)
 		if !ok {
-			return refusal.New("boot it with pdir= and puuid= by hand", "%s: does not lie on the file system of the live directory", filepath.Join(f.Dir, e.Set))
+			return refusal.New("boot it with pdir= and puuid= by hand", "%s: does not lie on the file system of the live directory",
+				filepath.Join(f.Dir, e.Set))
 		}
 		if strings.ContainsFunc(pdir, func(r rune) bool { return r <= ' ' || strings.ContainsRune("*?[]'\"\\$", r) }) {
 			return refusal.New("relive sets rename gives it another one", "%s: init would not find a set of that name", pdir)
@@ -246,7 +249,8 @@ func (e *Entry) arguments(f *live.Found, v *BootMenus, model *bootEntry, o *Entr
 			return err
 		}
 		if here.Dev != there.Dev && !slices.ContainsFunc(o.AddArgs, namesVolume) {
-			return refusal.New("name it with --add-arg puuid=<UUID> (or plab=, pdev=)", "%s: lies on another file system than the live directory, and a boot has to be told which", filepath.Join(f.Dir, e.Set))
+			return refusal.New("name it with --add-arg puuid=<UUID> (or plab=, pdev=)",
+				"%s: lies on another file system than the live directory, and a boot has to be told which", filepath.Join(f.Dir, e.Set))
 		}
 	}
 	// The rules of arguments are those of menus: what is said of persistence goes,
@@ -384,7 +388,8 @@ func (e *Entry) place(v *BootMenus, model *bootEntry, o *EntryOptions) error {
 		!slices.EqualFunc(before, after[:len(before)], func(a, b menu.Entry) bool {
 			return a.Title == b.Title && a.Kernel == b.Kernel && slices.Equal(a.Args, b.Args)
 		}) {
-		return refusal.New("put the entry that relive sets entry prints into it by hand", "%s: what stands at its end would swallow the entry", o.File)
+		return refusal.New("put the entry that relive sets entry prints into it by hand",
+			"%s: what stands at its end would swallow the entry", o.File)
 	}
 	return nil
 }

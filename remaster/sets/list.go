@@ -96,7 +96,8 @@ func List(ctx context.Context, e *job.Env, l *live.Live) (*Listing, error) {
 				s.Pdir = p
 			}
 			for i := range v.entries {
-				if set, ok := v.set(&v.entries[i]); ok && set == name && v.entries[i].Title != "" && !slices.Contains(s.Entries, v.entries[i].Title) {
+				if set, ok := v.set(&v.entries[i]); ok && set == name && v.entries[i].Title != "" &&
+					!slices.Contains(s.Entries, v.entries[i].Title) {
 					s.Entries = append(s.Entries, v.entries[i].Title)
 				}
 			}
@@ -203,7 +204,8 @@ func openSet(l *live.Live, f *live.Found, name string) (*live.Live, error) {
 		}
 		found = g
 	}
-	set := &live.Live{Dir: l.Dir, Layout: l.Layout, Set: found.Set, Place: l.Place, Stick: l.Stick, Files: found.Files, Base: l.Base, Merged: l.Base.Root, Stack: l.Stack, Lowers: l.Lowers}
+	set := &live.Live{Dir: l.Dir, Layout: l.Layout, Set: found.Set, Place: l.Place, Stick: l.Stick, Files: found.Files, Base: l.Base,
+		Merged: l.Base.Root, Stack: l.Stack, Lowers: l.Lowers}
 	var err error
 	switch l.Layout.Traits().Sets {
 	case live.SetDirectories:
@@ -264,7 +266,8 @@ func Warnings(ctx context.Context, e *job.Env, l *live.Live) (out []string, err 
 		s := &list.Sets[i]
 		for _, a := range s.Aside {
 			if back := a.Back(l, s.Name); a.Only && back != "" {
-				out = append(out, fmt.Sprintf("the set %s has no rootfs, and %s is its own, which was written over %s: %s", s.Name, a.Name, a.Base, back))
+				out = append(out, fmt.Sprintf("the set %s has no rootfs, and %s is its own, which was written over %s: %s", s.Name, a.Name,
+					a.Base, back))
 			}
 		}
 		if s.Name == SetName(l) || s.Root == nil || s.Used() {
@@ -273,7 +276,8 @@ func Warnings(ctx context.Context, e *job.Env, l *live.Live) (out []string, err 
 		if strings.HasPrefix(s.Name, "../") && s.Fits == "" && len(s.Entries) == 0 {
 			continue // it may be another live directory's
 		}
-		text := fmt.Sprintf("a boot ignores the rootfs of the set %s: its version id is %s, that of linuxfs %s", s.Name, live.OrNone(live.VID(s.VID)), live.OrNone(live.VID(list.VID)))
+		text := fmt.Sprintf("a boot ignores the rootfs of the set %s: its version id is %s, that of linuxfs %s", s.Name,
+			live.OrNone(live.VID(s.VID)), live.OrNone(live.VID(list.VID)))
 		if s.Fits != "" {
 			text += "; it was written over " + s.Fits + ", and relive sets rebase carries it over where its changes still apply"
 		}
@@ -323,11 +327,15 @@ func Check(ctx context.Context, e *job.Env, l *live.Live, o Checks) error {
 			switch {
 			case s.Name == SetName(l) || !s.Used():
 			case o.Stage && s.Name == live.DefaultSet:
-				o.Warn("the boot that takes the new linuxfs up sets the rootfs of the default set aside and puts a copy in its place, which it ignores: relive sets rebase %s %s carries it over where its changes still apply", l.Dir, s.Name)
+				o.Warn("the boot that takes the new linuxfs up sets the rootfs of the default set aside and puts a copy in its place, "+
+					"which it ignores: relive sets rebase %s %s carries it over where its changes still apply", l.Dir, s.Name)
 			case o.Stage:
-				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it; one with pdir= for that set, as the one that takes the new linuxfs up, sets it aside as %s.old: relive sets %s shows it, and relive sets rebase %s %s carries it over where its changes still apply", s.Name, RootOf(s.Name), l.Dir, l.Dir, s.Name)
+				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it; one with pdir= for "+
+					"that set, as the one that takes the new linuxfs up, sets it aside as %s.old: relive sets %s shows it, and "+
+					"relive sets rebase %s %s carries it over where its changes still apply", s.Name, RootOf(s.Name), l.Dir, l.Dir, s.Name)
 			default:
-				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets rebase %s %s carries it over where its changes still apply", s.Name, l.Dir, s.Name)
+				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets rebase %s "+
+					"%s carries it over where its changes still apply", s.Name, l.Dir, s.Name)
 			}
 		}
 		if o.Stage && hostdisk.Exists(filepath.Join(l.Dir, live.OldName(l.Files.Overlay[0], 1))) {

@@ -32,7 +32,8 @@ func TestSetsCrash(t *testing.T) {
 	f := func(name, content string) *tree.Node { return livetest.File(name, []byte(content)) }
 	was, is := livetest.Dir("", livetest.Dir("etc"), f("a", "1")), livetest.Dir("", livetest.Dir("etc"), f("a", "1"), f("b", "2"))
 	start := systest.TempDir(t)
-	systest.Must(t, os.Rename(livetest.RestampDir(t, was, is, livetest.Merging(livetest.Dir("", livetest.Dir("etc"), f("c", "3")))), start+"/antiX"))
+	systest.Must(t, os.Rename(livetest.RestampDir(t, was, is, livetest.Merging(livetest.Dir("", livetest.Dir("etc"), f("c", "3")))),
+		start+"/antiX"))
 	livetest.Write(t, start+"/antiX/work/homefs", livetest.Text(4, 5000), 0o600)
 	livetest.Write(t, start+"/beside/homefs", livetest.Text(5, 5000), 0o600)
 	for _, name := range []string{"antiX/work/rootfs.old", "beside/rootfs", "beside/rootfs.old"} {
@@ -204,7 +205,8 @@ func TestSetsOnStick(t *testing.T) {
 	f := func(name, content string) *tree.Node { return livetest.File(name, []byte(content)) }
 	was, is := livetest.Dir("", livetest.Dir("etc"), f("a", "1")), livetest.Dir("", livetest.Dir("etc"), f("a", "1"), f("b", "2"))
 	d := systest.TempDir(t)
-	systest.Must(t, os.Rename(livetest.RestampDir(t, was, is, livetest.Merging(livetest.Dir("", livetest.Dir("etc"), f("c", "3")))), d+"/antiX"))
+	systest.Must(t, os.Rename(livetest.RestampDir(t, was, is, livetest.Merging(livetest.Dir("", livetest.Dir("etc"), f("c", "3")))),
+		d+"/antiX"))
 	livetest.Write(t, d+"/play/homefs", livetest.Text(5, 5000), 0o600)
 	livetest.Write(t, d+"/boot/grub/grub.cfg", []byte("menuentry play {\n\tlinux /antiX/vmlinuz persist_home pdir=/play\n}\n"), 0o644)
 	stick := systest.TempDir(t) + "/stick.img"
@@ -218,7 +220,8 @@ func TestSetsOnStick(t *testing.T) {
 	for _, s := range list.Sets {
 		got = append(got, fmt.Sprint(s.Name, " ", s.Pdir, " ", s.VIDState, " ", s.Fits, " ", s.Entries, len(s.Problems)))
 	}
-	if s := strings.Join(got, "; "); s != "default  no overlay  [] 0; ../play play no overlay  [play] 1; work antiX/work mismatch linuxfs.old [] 0" {
+	if s := strings.Join(got, "; "); s != "default  no overlay  [] 0; ../play play no overlay  [play] 1; work antiX/work mismatch "+
+		"linuxfs.old [] 0" {
 		t.Error(s)
 	}
 	if l, err = live.OpenOnStick(t.Context(), e, stick, "", live.WithSet("work")); err != nil {

@@ -107,7 +107,10 @@ func (v *BootMenus) add(file string, kind menu.Kind, text []byte) {
 		return
 	}
 	for _, e := range entries {
-		if e.Linux() && !slices.ContainsFunc(v.entries, func(o bootEntry) bool { return o.file == file && o.Title == e.Title && slices.Equal(o.Args, e.Args) }) {
+		if e.Linux() && !slices.ContainsFunc(v.entries, func(o bootEntry) bool {
+			return o.file == file && o.Title == e.Title &&
+				slices.Equal(o.Args, e.Args)
+		}) {
 			v.entries = append(v.entries, bootEntry{e, file, kind})
 		}
 	}
@@ -182,7 +185,8 @@ func SetNames(f *live.Found, v *BootMenus) (names []string, err error) {
 		seen[name] = true
 	}
 	places := []string{"."}
-	if filepath.Dir(v.dir) == v.root && slices.ContainsFunc(mediumDirs, func(name string) bool { return live.IsDir(f.Place, filepath.Join(v.root, name)) }) {
+	if filepath.Dir(v.dir) == v.root &&
+		slices.ContainsFunc(mediumDirs, func(name string) bool { return live.IsDir(f.Place, filepath.Join(v.root, name)) }) {
 		places = append(places, "..")
 	}
 	for _, at := range places {

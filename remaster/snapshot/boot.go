@@ -50,7 +50,8 @@ func (p *Plan) planMedium(ctx context.Context) error {
 	takes := p.form.Own
 	if o.Boot == BootMedium {
 		if !medium {
-			return refusal.New("give an ISO with --template, or take boot files of packages with --boot system or --boot host", "%s: is no medium that boots: there is no directory boot, EFI or isolinux with boot files", p.form.Root)
+			return refusal.New("give an ISO with --template, or take boot files of packages with --boot system or --boot host",
+				"%s: is no medium that boots: there is no directory boot, EFI or isolinux with boot files", p.form.Root)
 		}
 		takes = slices.Concat(takes, live.BootTakes, p.form.Whole)
 	}
@@ -163,7 +164,8 @@ func (p *Plan) template(ctx context.Context) (*template, error) {
 		if st, err := os.Stat(o.Template); err != nil {
 			return nil, refusal.Option(fmt.Errorf("--template: %w", err))
 		} else if st.IsDir() {
-			return nil, refusal.WithHint(refusal.Option(fmt.Errorf("--template %s: is a directory", o.Template)), "give an ISO, as a file or on a device")
+			return nil, refusal.WithHint(refusal.Option(fmt.Errorf("--template %s: is a directory", o.Template)),
+				"give an ISO, as a file or on a device")
 		} else if own, err := os.Stat(o.Output); err == nil && os.SameFile(st, own) {
 			return nil, refusal.New("name another file with -o", "%s: is the template itself", o.Output)
 		}
@@ -199,7 +201,8 @@ func (p *Plan) readTemplate(ctx context.Context, img *iso.Image, name string) (*
 		return nil, err
 	}
 	if len(t.recipe.Boot) == 0 {
-		return nil, refusal.New("name another one, or take boot files of packages with --boot system or --boot host", "%s: does not boot: it has no boot catalogue", name)
+		return nil, refusal.New("name another one, or take boot files of packages with --boot system or --boot host",
+			"%s: does not boot: it has no boot catalogue", name)
 	}
 	root, err := img.Root()
 	if err != nil {
@@ -217,7 +220,8 @@ func (p *Plan) readTemplate(ctx context.Context, img *iso.Image, name string) (*
 		return t, nil
 	}
 	if found.Layout.Name() != p.live.Layout.Name() {
-		return nil, refusal.New("name an ISO of the same kind", "%s: boots %s, and the live directory is %s", name, found.Layout.Name(), p.live.Layout.Name())
+		return nil, refusal.New("name an ISO of the same kind", "%s: boots %s, and the live directory is %s", name, found.Layout.Name(),
+			p.live.Layout.Name())
 	}
 	var edits tree.Edits
 	for _, own := range append(found.Files.Together(), found.Files.Home) {
@@ -427,7 +431,8 @@ func (p *Plan) kernel(ctx context.Context, mine *tree.Node) error {
 		}
 		switch {
 		case len(found) == 0 && own == nil:
-			return refusal.New(fmt.Sprintf("give one with %s, or an ISO that has one with --template", k.option), "%s: there is no %s on the medium (looked for %s)", p.live.Dir, k.what, strings.Join(k.patterns, ", "))
+			return refusal.New(fmt.Sprintf("give one with %s, or an ISO that has one with --template", k.option),
+				"%s: there is no %s on the medium (looked for %s)", p.live.Dir, k.what, strings.Join(k.patterns, ", "))
 		case len(found) == 0:
 			found = []string{strings.NewReplacer("*", "", "[0-9]", "").Replace(k.patterns[0])}
 			fallthrough

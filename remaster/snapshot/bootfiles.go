@@ -35,7 +35,8 @@ func (p *Plan) bootFiles(ctx context.Context, own *tree.Node) error {
 		if len(setup.Boot) > 0 {
 			return p.setUp(ctx, setup)
 		}
-		return refusal.New("give an ISO with --template, or take boot files of packages with --boot system or --boot host", "%s: has no loader that an ISO boots with: %s", p.form.Root, strings.Join(setup.Notes, "; "))
+		return refusal.New("give an ISO with --template, or take boot files of packages with --boot system or --boot host",
+			"%s: has no loader that an ISO boots with: %s", p.form.Root, strings.Join(setup.Notes, "; "))
 	}
 	// The menu names what kernel comes to lie on the ISO.
 	if err := p.kernel(ctx, own); err != nil {
@@ -79,10 +80,12 @@ func (p *Plan) bootFiles(ctx context.Context, own *tree.Node) error {
 		return err
 	}
 	if len(setup.Boot) == 0 {
-		hint := "install isolinux, syslinux-common and grub-efi-amd64-bin (Debian's names) in it, give an ISO with --template, or take the packages of this system with --boot host"
+		hint := "install isolinux, syslinux-common and grub-efi-amd64-bin (Debian's names) in it, give an ISO with --template, or take " +
+			"the packages of this system with --boot host"
 		where := "the live system"
 		if p.o.Boot == BootHost {
-			hint, where = "install isolinux, syslinux-common and grub-efi-amd64-bin (Debian's names), or give an ISO with --template", "this system"
+			hint, where = "install isolinux, syslinux-common and grub-efi-amd64-bin (Debian's names), or give an ISO with --template",
+				"this system"
 		}
 		return refusal.New(hint, "%s has no loader that an ISO boots with: %s", where, strings.Join(setup.Notes, "; "))
 	}

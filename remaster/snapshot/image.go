@@ -259,11 +259,13 @@ func (p *Plan) checkSpace() error {
 		return err
 	}
 	if s.Need > s.Free {
-		return refusal.New("name a file on another disk with -o, or leave things out with -e", "%s: not enough space: about %s needed, %s free", dir, bytesize.Format(s.Need), bytesize.Format(s.Free))
+		return refusal.New("name a file on another disk with -o, or leave things out with -e",
+			"%s: not enough space: about %s needed, %s free", dir, bytesize.Format(s.Need), bytesize.Format(s.Free))
 	}
 	if s.Size > most {
 		return refusal.New("name a file on another disk with -o, or choose a stronger codec with --comp",
-			"%s: the ISO would have about %s, and a file on this file system cannot have more than %s", dir, bytesize.Format(s.Size), bytesize.Format(most))
+			"%s: the ISO would have about %s, and a file on this file system cannot have more than %s", dir, bytesize.Format(s.Size),
+			bytesize.Format(most))
 	}
 	return nil
 }

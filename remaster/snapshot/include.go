@@ -109,7 +109,8 @@ func (p *Plan) notWithin(dir string, goes func(at string) bool) error {
 	}
 	for at := in; at != "."; at = path.Dir(at) {
 		if goes(at) {
-			return refusal.New("name another place with -o", "%s: lies in %s, which goes along to the ISO", p.o.Output, filepath.Join(dir, at))
+			return refusal.New("name another place with -o", "%s: lies in %s, which goes along to the ISO", p.o.Output,
+				filepath.Join(dir, at))
 		}
 	}
 	return nil

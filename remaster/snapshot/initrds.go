@@ -68,7 +68,8 @@ func (p *Plan) initrds(read map[string]kernel.Ramdisk, unread bool) error {
 			edits.Put(at, &c)
 		}
 		if len(rd.Below) > 0 {
-			p.warn("%s carries files of its own, which a boot copies into the system, and which may be private: %s; give another with --initrd", at, listed(rd.Below))
+			p.warn("%s carries files of its own, which a boot copies into the system, and which may be private: %s; give another with "+
+				"--initrd", at, listed(rd.Below))
 		}
 	}
 	if p.form.Marker != nil {

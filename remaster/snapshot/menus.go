@@ -110,11 +110,15 @@ func (p *Plan) dropSigned(ctx context.Context, e *menu.Edits, layout string) err
 	args = slices.DeleteFunc(args, func(text string) bool {
 		_, arg, _ := strings.Cut(text, ": ")
 		name, _, _ := strings.Cut(arg, "=")
-		return slices.Contains(p.o.AddArgs, arg) || !slices.ContainsFunc(signed, func(pattern string) bool { return pattern == arg || strings.TrimSuffix(pattern, "=") == name })
+		return slices.Contains(p.o.AddArgs, arg) || !slices.ContainsFunc(signed, func(pattern string) bool {
+			return pattern == arg ||
+				strings.TrimSuffix(pattern, "=") == name
+		})
 	})
 	if len(args) > 0 {
 		e.Remove = append(e.Remove, signed...)
-		p.warn("taken out of the menus, since the new %s has no signature and a boot with them takes none without: %s", path.Base(p.form.Base), strings.Join(args, ", "))
+		p.warn("taken out of the menus, since the new %s has no signature and a boot with them takes none without: %s",
+			path.Base(p.form.Base), strings.Join(args, ", "))
 	}
 	return nil
 }

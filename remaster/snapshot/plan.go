@@ -232,9 +232,11 @@ func (p *Plan) checkOptions() error {
 	o := &p.o
 	switch {
 	case o.Boot == BootTemplate && o.Template == "":
-		return refusal.WithHint(refusal.Option(errors.New("--boot template needs an ISO to take boot files from")), "give it with --template")
+		return refusal.WithHint(refusal.Option(errors.New("--boot template needs an ISO to take boot files from")),
+			"give it with --template")
 	case o.Template != "" && o.Boot != BootAuto && o.Boot != BootTemplate:
-		return refusal.WithHint(refusal.Option(fmt.Errorf("--template and --boot %s both say where boot files come from", o.Boot)), "give one of them")
+		return refusal.WithHint(refusal.Option(fmt.Errorf("--template and --boot %s both say where boot files come from", o.Boot)),
+			"give one of them")
 	case o.Boot != BootAuto && !slices.Contains(BootSources, o.Boot):
 		return refusal.WithHint(refusal.Option(fmt.Errorf("--boot %s", o.Boot)), fmt.Sprintf("one of %v", BootSources))
 	}
@@ -246,9 +248,11 @@ func (p *Plan) checkOptions() error {
 			return err
 		}
 	}
-	for _, text := range []struct{ flag, value string }{{"--publisher", o.Publisher}, {"--preparer", o.Preparer}, {"--application", o.Application}} {
+	for _, text := range []struct{ flag, value string }{{"--publisher", o.Publisher}, {"--preparer", o.Preparer},
+		{"--application", o.Application}} {
 		if len(text.value) > maxVolumeText {
-			return refusal.WithHint(refusal.Option(fmt.Errorf("%s: %d bytes", text.flag, len(text.value))), fmt.Sprintf("there is room for %d", maxVolumeText))
+			return refusal.WithHint(refusal.Option(fmt.Errorf("%s: %d bytes", text.flag, len(text.value))),
+				fmt.Sprintf("there is room for %d", maxVolumeText))
 		}
 	}
 	for _, kind := range o.Sums {
@@ -274,7 +278,8 @@ func (p *Plan) nameOutput() error {
 		dir = "."
 	case err == nil && st.IsDir():
 	case err == nil && !st.Mode().IsRegular():
-		return refusal.New("name a file with -o; what is in it can be written to a stick by cp or dd", "%s: is no regular file, but %v", o.Output, st.Mode().Type())
+		return refusal.New("name a file with -o; what is in it can be written to a stick by cp or dd", "%s: is no regular file, but %v",
+			o.Output, st.Mode().Type())
 	case strings.HasSuffix(o.Output, "/"):
 		return refusal.WithHint(fmt.Errorf("%s: %w", o.Output, fs.ErrNotExist), "make the directory first")
 	default:
@@ -338,14 +343,16 @@ func (p *Plan) planSystem(ctx context.Context) error {
 	if err := l.RefuseInUse("what it writes meanwhile would be half in the ISO", l.OverlayPaths()...); err != nil {
 		return err
 	}
-	p.base, err = baseimage.New(ctx, p.env, l, baseimage.Options{Codec: o.Codec, Level: o.Level, BlockSize: o.BlockSize, Flatten: o.Flatten, KeepFree: o.KeepFree,
+	p.base, err = baseimage.New(ctx, p.env, l, baseimage.Options{Codec: o.Codec, Level: o.Level, BlockSize: o.BlockSize, Flatten: o.Flatten,
+		KeepFree:   o.KeepFree,
 		FullVerify: o.FullVerify, Force: o.Force, Medium: p.sys.medium()}, p.warn)
 	if err != nil {
 		return err
 	}
 	s, r := &p.Summary, p.sys.plan.Report
 	s.Output, s.Base, s.Accounts, s.Family, s.User = o.Output, p.form.Base, r.Mode.String(), r.Family, r.User
-	s.People, s.Dropped, s.Changed, s.Made, s.Doubtful = len(r.People), r.Count(accounts.Dropped), r.Count(accounts.Changed), r.Count(accounts.Made), r.Count(accounts.KeptByDoubt)
+	s.People, s.Dropped, s.Changed, s.Made, s.Doubtful = len(r.People), r.Count(accounts.Dropped), r.Count(accounts.Changed),
+		r.Count(accounts.Made), r.Count(accounts.KeptByDoubt)
 	s.Homes = p.sys.homes
 	s.System = SystemSummary{Dir: l.Dir, Layout: l.Layout.Name(), Mode: "iso", Output: o.Output, Summary: p.base.Summary}
 	return nil

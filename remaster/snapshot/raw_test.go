@@ -21,12 +21,14 @@ func TestRaw(t *testing.T) {
 	systest.NeedTools(t, "sgdisk", "sfdisk", "parted", "blkid", "xorriso", "dd")
 	l := livetest.Small(t)
 	kernel, initrd := kernelFiles(t)
-	iso := runSnapshot(t, l.Dir, snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: bootable(t, "OLD"), Kernel: kernel, Initrd: initrd, VolumeID: "RAW"}).Path
+	iso := runSnapshot(t, l.Dir, snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: bootable(t, "OLD"), Kernel: kernel,
+		Initrd: initrd, VolumeID: "RAW"}).Path
 	for name, add := range map[string]string{
 		"as it is": "true",
 		"sgdisk":   `sgdisk -e "$1" && sgdisk -n 0:0:0 -c 0:persistence "$1"`,
 		"sfdisk":   `echo ',,L' | sfdisk -q --append "$1"`,
-		"parted":   `sgdisk -e "$1" && end=$(sgdisk -E "$1" | tail -1) && parted -s "$1" unit s mkpart persistence ext4 $((end - 65535)) $end`,
+		"parted": `sgdisk -e "$1" && end=$(sgdisk -E "$1" | tail -1) &&
+			parted -s "$1" unit s mkpart persistence ext4 $((end - 65535)) $end`,
 	} {
 		disk := systest.TempDir(t) + "/disk"
 		systest.CopyFile(t, iso, disk)
@@ -37,7 +39,8 @@ func TestRaw(t *testing.T) {
 		}
 		start, size := partitionPlace(t, disk, 1)
 		part := disk + ".1"
-		systest.Run(t, "dd", "if="+disk, "of="+part, "bs=512", fmt.Sprintf("skip=%d", start/512), fmt.Sprintf("count=%d", size/512), "status=none")
+		systest.Run(t, "dd", "if="+disk, "of="+part, "bs=512", fmt.Sprintf("skip=%d", start/512), fmt.Sprintf("count=%d", size/512),
+			"status=none")
 		dir := inISO(t, part)
 		for _, file := range []string{"antiX/linuxfs", "boot/isolinux/isolinux.cfg"} {
 			if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
@@ -45,7 +48,8 @@ func TestRaw(t *testing.T) {
 			}
 		}
 		systest.Run(t, "sh", "-ec", `cd "$1/antiX" && md5sum --quiet -c linuxfs.md5`, "sh", dir)
-		if label := systest.Output(t, "blkid", "-p", "-O", strconv.FormatInt(start, 10), "-s", "LABEL", "-o", "value", disk); strings.TrimSpace(label) != "RAW" {
+		if label := systest.Output(t, "blkid", "-p", "-O", strconv.FormatInt(start, 10), "-s", "LABEL", "-o", "value",
+			disk); strings.TrimSpace(label) != "RAW" {
 			t.Errorf("%s: partition 1 is called %q", name, label)
 		}
 		if name == "as it is" {

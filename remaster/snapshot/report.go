@@ -74,7 +74,8 @@ type ExcludeReport struct {
 // Report tells what the plan does to the system.
 func (p *Plan) Report() *Report {
 	// Where it lay is nobody's business who gets the report.
-	r := &Report{ISO: filepath.Base(p.o.Output), Homes: p.Summary.Homes, Accounts: p.sys.plan.Report, Excludes: []ExcludeReport{}, Left: p.Summary.Left, Menus: p.Summary.Menus, Initrds: p.Summary.Initrds}
+	r := &Report{ISO: filepath.Base(p.o.Output), Homes: p.Summary.Homes, Accounts: p.sys.plan.Report, Excludes: []ExcludeReport{},
+		Left: p.Summary.Left, Menus: p.Summary.Menus, Initrds: p.Summary.Initrds}
 	for _, c := range p.sys.counts {
 		r.Excludes = append(r.Excludes, ExcludeReport{c.Rule.Pattern, c.Rule.Source, c.Matches, c.Entries, c.Bytes})
 	}
@@ -84,7 +85,8 @@ func (p *Plan) Report() *Report {
 // Text is the report for a person.
 func (r *Report) Text() ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# %s\n\nWhat was left out, changed and made in the system, for you to check before you give the ISO away.\nThis report names people and files: keep it for yourself.\n\n## Accounts and traces\n", r.ISO)
+	fmt.Fprintf(&b, "# %s\n\nWhat was left out, changed and made in the system, for you to check before you give the ISO away.\nThis "+
+		"report names people and files: keep it for yourself.\n\n## Accounts and traces\n", r.ISO)
 	if err := r.Accounts.WriteText(&b); err != nil {
 		return nil, err
 	}

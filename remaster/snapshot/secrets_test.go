@@ -121,7 +121,8 @@ func TestISOSecrets(t *testing.T) {
 	template := bootable(t, "TEMPLATE")
 	for _, mode := range []accounts.Mode{accounts.Preserve, accounts.Reset, accounts.Secure} {
 		t.Run(mode.String(), func(t *testing.T) {
-			res := runSnapshot(t, l.Dir, snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: template, Kernel: kernel, Initrd: initrd, Accounts: accounts.Options{Mode: mode}})
+			res := runSnapshot(t, l.Dir, snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: template, Kernel: kernel,
+				Initrd: initrd, Accounts: accounts.Options{Mode: mode}})
 			dir := inISO(t, res.Path)
 			mnt, _ := systest.Mount(t, "squashfs", "loop,ro", dir+"/antiX/linuxfs")
 			all := systest.Run(t, "sh", "-c", `cd "$1" && find . -type f -exec cat {} +; find .`, "sh", mnt)

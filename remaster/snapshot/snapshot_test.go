@@ -29,7 +29,9 @@ func bootable(t testing.TB, label string, more ...*tree.Node) string {
 		edits.Put(at, n)
 	}
 	put("boot/isolinux/isolinux.bin", livetest.Noise(50, 24<<10))
-	put("boot/isolinux/isolinux.cfg", []byte("default live\nlabel live\n  kernel /antiX/vmlinuz\n  append quiet persist_all root=live:CDLABEL="+label+" rd.live.overlay=LABEL=x archisolabel="+label+" persistence\n  initrd /antiX/initrd.gz\n"))
+	put("boot/isolinux/isolinux.cfg",
+		[]byte("default live\nlabel live\n  kernel /antiX/vmlinuz\n  append quiet persist_all root=live:CDLABEL="+label+
+			" rd.live.overlay=LABEL=x archisolabel="+label+" persistence\n  initrd /antiX/initrd.gz\n"))
 	put("boot/grub/efi.img", livetest.Noise(51, 64<<10))
 	put(".disk/info", []byte("a name that begins with a dot\n"))
 	root, err := edits.Apply(root)
@@ -103,7 +105,8 @@ func TestISO(t *testing.T) {
 	systest.NeedTools(t, "xorriso", "setfattr")
 	keep := func(dir string) snapshot.Options {
 		kernel, initrd := kernelFiles(t)
-		return snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: bootable(t, "OLD"), NoDefaultExcludes: true, Kernel: kernel, Initrd: initrd, Sums: []string{"md5", "sha256", "sha512"}}
+		return snapshot.Options{Output: systest.TempDir(t) + "/out.iso", Template: bootable(t, "OLD"), NoDefaultExcludes: true,
+			Kernel: kernel, Initrd: initrd, Sums: []string{"md5", "sha256", "sha512"}}
 	}
 	// check makes the ISO and compares the system in it.
 	check := func(t *testing.T, dir, base string, want *tree.Node, drop []string) string {
@@ -123,7 +126,8 @@ func TestISO(t *testing.T) {
 				drop = append(drop, "lost+found")
 			}
 		}
-		livetest.SameTree(t, "the kernel's view", "the system in the ISO", livetest.Without(t, want, drop...), livetest.Without(t, livetest.OpenDir(t, root), drop...))
+		livetest.SameTree(t, "the kernel's view", "the system in the ISO", livetest.Without(t, want, drop...),
+			livetest.Without(t, livetest.OpenDir(t, root), drop...))
 		if _, err := os.Stat(got + "/.disk/info"); err != nil {
 			t.Error(err)
 		}
@@ -185,7 +189,8 @@ func TestISO(t *testing.T) {
 			}
 			m.Fill(d, c.kind, c.flat, c.bare, "-comp", "gzip")
 			if c.arch {
-				livetest.Write(t, m.Path("arch/x86_64/airootfs.sha512"), []byte(systest.Run(t, "sh", "-c", "cd "+m.Dir+"/arch/x86_64 && sha512sum airootfs.sfs")), 0o644)
+				livetest.Write(t, m.Path("arch/x86_64/airootfs.sha512"),
+					[]byte(systest.Run(t, "sh", "-c", "cd "+m.Dir+"/arch/x86_64 && sha512sum airootfs.sfs")), 0o644)
 			}
 			m.Boot(false, func(mnt string) {
 				livetest.Write(t, mnt+"/etc/new", []byte("new\n"), 0o600)
@@ -229,13 +234,15 @@ func TestISO(t *testing.T) {
 	})
 	t.Run("casper", func(t *testing.T) {
 		t.Parallel()
-		d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "casper-rw", Names: [2]string{"upper", "work"}, Unions: []string{"/ ."},
+		d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "casper-rw", Names: [2]string{"upper", "work"},
+			Unions: []string{"/ ."},
 			Images: []string{"casper/minimal.live.squashfs", "casper/minimal.squashfs"}}
 		livetest.Squashed(t, d.Path("casper/minimal.squashfs"), func(dir string) {
 			livetest.Write(t, dir+"/usr/share/big.db", livetest.Text(1, 300_000), 0o644)
 			livetest.Write(t, dir+"/etc/live/a", []byte("a"), 0o644)
 		})
-		livetest.Squashed(t, d.Path("casper/minimal.live.squashfs"), func(dir string) { livetest.Write(t, dir+"/etc/live/b", []byte("live"), 0o644) })
+		livetest.Squashed(t, d.Path("casper/minimal.live.squashfs"),
+			func(dir string) { livetest.Write(t, dir+"/etc/live/b", []byte("live"), 0o644) })
 		p := systest.TempDir(t)
 		systest.Must(t, os.Mkdir(p+"/upper", 0o755))
 		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", p, d.Path("casper-rw"), "48M")

@@ -92,7 +92,8 @@ func (p *Plan) checkTaken(ctx context.Context, taken *tree.Node, lists []*sumlis
 				}
 			}
 		}
-		p.taken = append(p.taken, sourcecheck.File{Name: at, Shown: path.Join(where, tree.Quote(at)), Known: known, Open: n.Open, Inode: n.Inode, Changes: !own})
+		p.taken = append(p.taken, sourcecheck.File{Name: at, Shown: path.Join(where, tree.Quote(at)), Known: known, Open: n.Open,
+			Inode: n.Inode, Changes: !own})
 		return nil
 	})
 }
@@ -119,7 +120,8 @@ func (p *Plan) planTied(ctx context.Context) (err error) {
 	}
 	args, err := live.Insistence(ctx, p.root)
 	if err == nil && len(args) > 0 {
-		p.warn("a boot with these arguments does not take the new %s without it; take them out with --remove-arg: %s", path.Base(p.form.Base), strings.Join(args, ", "))
+		p.warn("a boot with these arguments does not take the new %s without it; take them out with --remove-arg: %s",
+			path.Base(p.form.Base), strings.Join(args, ", "))
 	}
 	return err
 }
@@ -270,7 +272,8 @@ func (p *Plan) listsOfMedium(present []*sumlist.List) (out []*sumlist.List) {
 	own := p.ownDir()
 	for _, l := range p.live.Files.Sums {
 		at := p.onISO(strings.Trim(path.Clean("/"+path.Join(own, l.Name)), "/"))
-		if strings.HasPrefix(l.Name, "../") && own == "" || slices.ContainsFunc(present, func(o *sumlist.List) bool { return o.Path == at }) {
+		if strings.HasPrefix(l.Name, "../") && own == "" ||
+			slices.ContainsFunc(present, func(o *sumlist.List) bool { return o.Path == at }) {
 			continue
 		}
 		c := l.Copy()

@@ -124,7 +124,8 @@ func (p *Plan) readBack(ctx context.Context, path string, size int64, implanted 
 			return err
 		})
 	}
-	back := bootedit.ReadBack{Env: p.env, Name: filepath.Base(p.o.Output), Plan: p.plan, Recipe: p.recipe, Root: p.root, Left: p.left, Implanted: implanted, Late: p.late.checks()}
+	back := bootedit.ReadBack{Env: p.env, Name: filepath.Base(p.o.Output), Plan: p.plan, Recipe: p.recipe, Root: p.root, Left: p.left,
+		Implanted: implanted, Late: p.late.checks()}
 	g.Go(func() error { return back.Run(ctx, c, size) })
 	return g.Wait()
 }

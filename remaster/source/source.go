@@ -39,7 +39,8 @@ func Open(ctx context.Context, e *job.Env, path, layer, on string, opts ...live.
 	l, err := live.OpenOnStick(ctx, e, path, on, opts...)
 	if err != nil {
 		if layer == "" && (errors.Is(err, tree.ErrUnsupported) || errors.Is(err, live.ErrNoLayout)) {
-			err = refusal.WithHint(fmt.Errorf("%s: neither a SquashFS nor an ext image, nor a stick with a live system: %w", path, err), refusal.Hint(err))
+			err = refusal.WithHint(fmt.Errorf("%s: neither a SquashFS nor an ext image, nor a stick with a live system: %w", path, err),
+				refusal.Hint(err))
 		}
 		return nil, nil, err
 	}
@@ -113,7 +114,8 @@ func layerTree(l *live.Live, path, layer string) (*tree.Node, io.Closer, error) 
 		if l.Overlay == nil || l.Overlay.Upper == nil {
 			err := fmt.Errorf("%s: there is no overlay", path)
 			if l.COW() != nil {
-				err = refusal.WithHint(fmt.Errorf("%s: the overlay holds chunks of a file system, and no tree of its own", path), "relive diff lists what it changes")
+				err = refusal.WithHint(fmt.Errorf("%s: the overlay holds chunks of a file system, and no tree of its own", path),
+					"relive diff lists what it changes")
 			}
 			l.Close()
 			return nil, nil, err

@@ -106,7 +106,8 @@ func (c *Check) Beside(ctx context.Context, fn func(ctx context.Context) error) 
 				return err
 			}
 			if len(facts) > 0 && !c.force && !f.Changes {
-				return refusal.New("relive verify "+c.where+" checks all that is there; get the file anew, or where it is known to be whole go on with --force", "%s", facts[0])
+				return refusal.New("relive verify "+c.where+
+					" checks all that is there; get the file anew, or where it is known to be whole go on with --force", "%s", facts[0])
 			}
 			wrong = append(wrong, facts...)
 		}
@@ -144,7 +145,8 @@ func (f *File) Compare(ctx context.Context) (facts []string, err error) {
 func (f *File) Differences(sums map[checksum.Kind]string) (facts []string) {
 	for _, k := range f.Known {
 		if got := sums[k.Kind]; !strings.EqualFold(got, k.Sum) {
-			facts = append(facts, fmt.Sprintf("%s is damaged or another one: its %s sum is %s, not %s as %s has it", f.Shown, k.Kind, got, k.Sum, k.In))
+			facts = append(facts, fmt.Sprintf("%s is damaged or another one: its %s sum is %s, not %s as %s has it", f.Shown, k.Kind, got,
+				k.Sum, k.In))
 		}
 	}
 	return facts

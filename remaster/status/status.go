@@ -105,7 +105,8 @@ type CompactOutlook struct {
 // Of gathers what there is to know. It reads the overlay's changed files to
 // tell changes from copies.
 func Of(ctx context.Context, e *job.Env, l *live.Live) (*Status, error) {
-	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Set: l.Set, HasVIDs: l.Layout.Traits().VersionIDs, Leftovers: []live.Leftover{}, Warnings: []string{}, Unused: l.Unused}
+	s := &Status{Dir: l.Dir, Layout: l.Layout.Name(), Set: l.Set, HasVIDs: l.Layout.Traits().VersionIDs, Leftovers: []live.Leftover{},
+		Warnings: []string{}, Unused: l.Unused}
 	if l.Where.Source != "" {
 		s.Where = &l.Where
 	}
@@ -128,7 +129,8 @@ func Of(ctx context.Context, e *job.Env, l *live.Live) (*Status, error) {
 		s.Unreadable = unreadable.Warnings()
 		s.Warnings = append(append(s.Warnings, rep...), s.Unreadable...)
 		if !vids.State.Used() {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("a boot ignores %s: its version id is %s, that of linuxfs %s", l.Files.Overlay[0], live.OrNone(vids.Overlay), live.OrNone(vids.Base)))
+			s.Warnings = append(s.Warnings, fmt.Sprintf("a boot ignores %s: its version id is %s, that of linuxfs %s", l.Files.Overlay[0],
+				live.OrNone(vids.Overlay), live.OrNone(vids.Base)))
 		}
 	}
 	if l.Home != nil {

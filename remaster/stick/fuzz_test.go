@@ -14,7 +14,8 @@ func bytesReader(b []byte) io.ReaderAt { return bytes.NewReader(b) }
 // FuzzOpen opens anything, with what may be a superblock anywhere.
 func FuzzOpen(f *testing.F) {
 	f.Add(uint32(0), []byte("\xEB\x3C\x90mkfs.fat\x00\x02\x04\x01\x00\x02\x00\x02\x00\x20\xF8\x08\x00"), []byte{})
-	for at, magic := range map[uint32]string{1080: "\x53\xEF", 32769: "CD001", 3: "EXFAT   ", 0: "LUKS\xBA\xBE", 64<<10 + 64: "_BHRfS_M", 512: "EFI PART"} {
+	for at, magic := range map[uint32]string{1080: "\x53\xEF", 32769: "CD001", 3: "EXFAT   ", 0: "LUKS\xBA\xBE", 64<<10 + 64: "_BHRfS_M",
+		512: "EFI PART"} {
 		f.Add(at, []byte{}, []byte(magic))
 	}
 	f.Fuzz(func(t *testing.T, at uint32, boot, super []byte) {

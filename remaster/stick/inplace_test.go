@@ -192,7 +192,8 @@ func TestInPlaceExt(t *testing.T) {
 	systest.Run(t, "e2fsck", "-fn", ext)
 	out := filepath.Join(dir, "out")
 	systest.Run(t, "debugfs", "-R", "dump sparse "+out, ext)
-	if got := bytesOf(t, out); !bytes.Equal(got[:len(want)], want) || !tree.IsZero(got[len(want):1<<20-7]) || string(got[1<<20-7:]) != "the end" {
+	if got := bytesOf(t, out); !bytes.Equal(got[:len(want)], want) || !tree.IsZero(got[len(want):1<<20-7]) ||
+		string(got[1<<20-7:]) != "the end" {
 		t.Error("debugfs reads other content")
 	}
 
@@ -207,7 +208,8 @@ func TestInPlaceExt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dirty.Close()
-	if _, err := dirty.InPlace(dirty.Partitions[0], "sparse"); !errors.Is(err, tree.ErrUnsupported) || !strings.Contains(hintOf(err), "e2fsck") {
+	if _, err := dirty.InPlace(dirty.Partitions[0], "sparse"); !errors.Is(err, tree.ErrUnsupported) ||
+		!strings.Contains(hintOf(err), "e2fsck") {
 		t.Error(err)
 	}
 	if ro := open(t, disk); ro != nil {

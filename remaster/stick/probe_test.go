@@ -36,11 +36,14 @@ func TestBlkid(t *testing.T) {
 		{"ntfs", 16 << 20, []string{"mkntfs", "-qFf", "%s"}, false},
 		{"erofs", 0, []string{"mkfs.erofs", "%s", "."}, false},
 		{"squashfs", 0, []string{"mksquashfs", ".", "%s", "-quiet", "-no-progress"}, false},
-		{"luks1", 16 << 20, []string{"cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "%s", "-"}, false},
-		{"luks2", 32 << 20, []string{"cryptsetup", "luksFormat", "-q", "--type", "luks2", "--label", "luks label", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "%s", "-"}, false},
+		{"luks1", 16 << 20, []string{"cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "%s", "-"},
+			false},
+		{"luks2", 32 << 20, []string{"cryptsetup", "luksFormat", "-q", "--type", "luks2", "--label", "luks label", "--pbkdf", "pbkdf2",
+			"--pbkdf-force-iterations", "1000", "%s", "-"}, false},
 		{"swap", 8 << 20, []string{"mkswap", "-q", "-L", "swap label", "%s"}, false},
 		{"iso", 0, []string{"xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "Fedora-WS-Live-40", "-o", "%s", "."}, true},
-		{"iso with Joliet", 0, []string{"xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-V", "größer als ASCII", "-o", "%s", "."}, true},
+		{"iso with Joliet", 0, []string{"xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-V", "größer als ASCII", "-o", "%s", "."},
+			true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -114,7 +117,8 @@ func inside(t *testing.T, path string, want *Partition) {
 		t.Errorf("%+v", p)
 	}
 	p := s.Partitions[1]
-	if p.FileSystem != want.FileSystem || p.Label != want.Label || p.UUID != want.UUID || p.Number != 2 || p.Start != 2<<20 || p.Name != "data" || (p.Err == nil) != (want.Err == nil) {
+	if p.FileSystem != want.FileSystem || p.Label != want.Label || p.UUID != want.UUID || p.Number != 2 || p.Start != 2<<20 ||
+		p.Name != "data" || (p.Err == nil) != (want.Err == nil) {
 		t.Errorf("%+v", p)
 	}
 	got := blkid(t, disk, "-O", "2097152", "-S", itoa(int(p.Size)))

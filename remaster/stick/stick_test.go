@@ -59,7 +59,8 @@ func TestDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, part := range []string{fat, ext, luks} {
-				systest.Run(t, "dd", "if="+part, "of="+disk, "bs=4096", fmt.Sprintf("seek=%d", starts[i]/4096), "conv=notrunc", "status=none")
+				systest.Run(t, "dd", "if="+part, "of="+disk, "bs=4096", fmt.Sprintf("seek=%d", starts[i]/4096), "conv=notrunc",
+					"status=none")
 			}
 			s := open(t, disk)
 			byNumber := map[int]*Partition{}
@@ -87,7 +88,8 @@ func TestDisk(t *testing.T) {
 				t.Errorf("%q", got)
 			}
 			last := byNumber[second+1]
-			if last == nil || last.FileSystem != "crypto_LUKS" || !errors.Is(last.Err, tree.ErrUnsupported) || !strings.Contains(hintOf(last.Err), "cryptsetup") {
+			if last == nil || last.FileSystem != "crypto_LUKS" || !errors.Is(last.Err, tree.ErrUnsupported) ||
+				!strings.Contains(hintOf(last.Err), "cryptsetup") {
 				t.Errorf("%+v", last)
 			}
 			if label == "dos" {
@@ -134,11 +136,13 @@ func TestHybrid(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			img := filepath.Join(t.TempDir(), "img")
-			systest.Run(t, "xorriso", append(append([]string{"-as", "mkisofs", "-quiet", "-R", "-V", "HYBRID"}, c.args...), "-o", img, src)...)
+			systest.Run(t, "xorriso", append(append([]string{"-as", "mkisofs", "-quiet", "-R", "-V", "HYBRID"}, c.args...), "-o", img,
+				src)...)
 			s := open(t, img)
 			whole := s.Partitions[0]
 			want := blkid(t, img)
-			if whole.Number != 0 || whole.FileSystem != "iso9660" || whole.Label != "HYBRID" || whole.UUID != want["FS_UUID"] || s.Table.Kind != c.table {
+			if whole.Number != 0 || whole.FileSystem != "iso9660" || whole.Label != "HYBRID" || whole.UUID != want["FS_UUID"] ||
+				s.Table.Kind != c.table {
 				t.Fatalf("%+v of a table of the kind %q", whole, s.Table.Kind)
 			}
 			for _, p := range s.Partitions {

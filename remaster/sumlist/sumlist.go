@@ -60,7 +60,8 @@ func (l *List) Copy() *List {
 // be, and whether it is there no more: lines of such files are taken out. Sums
 // of lists that are followed are not asked for. It gives how many lines of each
 // list are others. circle: lists list each other, and not all can be right.
-func Follow(lists []*List, changed map[string]bool, sum func(name string, kind checksum.Kind) (sum string, gone bool, err error)) (lines map[*List]int, circle bool, err error) {
+func Follow(lists []*List, changed map[string]bool, sum func(name string, kind checksum.Kind) (sum string, gone bool,
+	err error)) (lines map[*List]int, circle bool, err error) {
 	lines = map[*List]int{}
 	byName := map[string]*List{}
 	for _, l := range lists {

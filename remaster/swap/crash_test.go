@@ -66,7 +66,8 @@ func compact(s *simFS) (err error) {
 			err = errors.Join(err, t.Abort())
 		}
 	}()
-	for _, f := range [][2]string{{"linuxfs", "base 3 with the changes"}, {"linuxfs.md5", "md5 of base 3"}, {"linuxfs.info", "info 3"}, {"rootfs", "empty"}, {"scratch", "not used by any step"}} {
+	for _, f := range [][2]string{{"linuxfs", "base 3 with the changes"}, {"linuxfs.md5", "md5 of base 3"}, {"linuxfs.info", "info 3"},
+		{"rootfs", "empty"}, {"scratch", "not used by any step"}} {
 		p, err := t.Temp(f[0])
 		if err != nil {
 			return err

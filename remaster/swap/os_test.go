@@ -161,7 +161,8 @@ func compactDisk(fsys FS, dir string) error {
 	}
 	// A process that dies does not abort; the lock goes with it.
 	defer txn.lock.Close()
-	for name, data := range map[string]string{"linuxfs": "base 3 with the changes", "linuxfs.md5": "md5 of base 3", "linuxfs.info": "info 3", "rootfs": "empty"} {
+	for name, data := range map[string]string{"linuxfs": "base 3 with the changes", "linuxfs.md5": "md5 of base 3",
+		"linuxfs.info": "info 3", "rootfs": "empty"} {
 		p, err := txn.Temp(name)
 		if err != nil {
 			return err
@@ -287,7 +288,8 @@ func TestOSKeeps(t *testing.T) {
 	if err != nil || !bytes.Equal(a, b) {
 		t.Errorf("the copy differs: %v", err)
 	}
-	if err := unix.Stat(sparse+".copy", &now); err != nil || now.Mode&0o7777 != 0o604 || now.Mtim.Nano() != when.UnixNano() || now.Blocks*512 > 1<<20 {
+	if err := unix.Stat(sparse+".copy", &now); err != nil || now.Mode&0o7777 != 0o604 || now.Mtim.Nano() != when.UnixNano() ||
+		now.Blocks*512 > 1<<20 {
 		t.Errorf("the copy: mode %o, time %d, %d bytes on disk, %v", now.Mode, now.Mtim.Sec, now.Blocks*512, err)
 	}
 	names, err := OS{}.ReadDir(dir)
@@ -310,7 +312,8 @@ func TestOSRefusesMounts(t *testing.T) {
 	for _, m := range [][2]string{{precious, "junk/bound"}, {filepath.Join(precious, "x"), "homefs"}} {
 		systest.MountAt(t, "", "bind", m[0], filepath.Join(dir, m[1]))
 	}
-	for _, s := range []Step{Remove{"junk"}, Remove{"homefs"}, Move{"homefs", "h"}, Replace{"linuxfs", "homefs", "h"}, Move{"linuxfs", "junk/bound/linuxfs"}} {
+	for _, s := range []Step{Remove{"junk"}, Remove{"homefs"}, Move{"homefs", "h"}, Replace{"linuxfs", "homefs", "h"},
+		Move{"linuxfs", "junk/bound/linuxfs"}} {
 		txn, err := Begin(OS{}, dir, Info{})
 		if err != nil {
 			t.Fatal(err)

@@ -300,11 +300,14 @@ func (g *ground) mayRemove(dir string, r *part) error {
 	}
 	if !gone {
 		return advise(fmt.Errorf("%s: %w: %s, which takes part here, in %s", dir, ErrInterrupted, whose(r.Info), r.Base),
-			"relive recover %s finishes or undoes it; if that is lost for good, look at what is in %s and then remove %s", tree.Quote(r.Base.Dir), dir, dir+"/"+partName)
+			"relive recover %s finishes or undoes it; if that is lost for good, look at what is in %s and then remove %s",
+			tree.Quote(r.Base.Dir), dir, dir+"/"+partName)
 	}
 	if r.Stage == Committed {
-		return advise(fmt.Errorf("%s: %w: %s took part here and may have been cut off after its commit point, and its journal in %s is gone", dir, ErrForeign, whose(r.Info), r.Base),
-			"look whether what is in %s is whole, files that end in %s and %s among them; then remove %s", dir, tempSuffix, goneSuffix, dir+"/"+partName)
+		return advise(fmt.Errorf("%s: %w: %s took part here and may have been cut off after its commit point, "+
+			"and its journal in %s is gone", dir, ErrForeign, whose(r.Info), r.Base),
+			"look whether what is in %s is whole, files that end in %s and %s among them; then remove %s", dir, tempSuffix, goneSuffix,
+			dir+"/"+partName)
 	}
 	return nil
 }

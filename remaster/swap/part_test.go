@@ -20,7 +20,8 @@ func twoDirs() *simFS {
 	s.mount(simMount{at: "/d/over", feat: kinds["links"], id: hostfs.Filesystem{UUID: "over"}})
 	s.mount(simMount{at: "/d/over/in", feat: kinds["links"], id: hostfs.Filesystem{UUID: "in"}})
 	s.mount(simMount{at: "/v", feat: kinds["links"], id: hostfs.Filesystem{UUID: "away", Label: "STICK"}})
-	files := map[string]string{"/d/a": "a", "/d/dir": "dir", "/d/dir/x": "x", "/d/over/b": "b", "/d/over/in/c": "c", "/v/p": "dir", "/v/p/q": "dir", "/v/p/q/e": "e", "/e": "dir", "/e/f": "f"}
+	files := map[string]string{"/d/a": "a", "/d/dir": "dir", "/d/dir/x": "x", "/d/over/b": "b", "/d/over/in/c": "c", "/v/p": "dir",
+		"/v/p/q": "dir", "/v/p/q/e": "e", "/e": "dir", "/e/f": "f"}
 	fill(s, files, func(n string) string { return n })
 	return s
 }
@@ -57,9 +58,11 @@ func TestVolumeNames(t *testing.T) {
 			t.Errorf("Temp(%q) gives %q", name, temp)
 		}
 	}
-	for dir, want := range map[string][]string{"/d/over": {"b.relive-tmp"}, "/d/over/in": {"c.relive-tmp"}, "/v/p": {"q/e.relive-tmp"}, "/e": {"f.relive-tmp"}} {
+	for dir, want := range map[string][]string{"/d/over": {"b.relive-tmp"}, "/d/over/in": {"c.relive-tmp"}, "/v/p": {"q/e.relive-tmp"},
+		"/e": {"f.relive-tmp"}} {
 		r, err := readPart(s, dir)
-		if err != nil || r == nil || !slices.Equal(r.Temps, want) || r.ID != txn.id || r.Base.Dir != "/d" || r.Base.Filesystem.UUID != "base" || r.Stage != Building {
+		if err != nil || r == nil || !slices.Equal(r.Temps, want) || r.ID != txn.id || r.Base.Dir != "/d" ||
+			r.Base.Filesystem.UUID != "base" || r.Stage != Building {
 			t.Errorf("%s: the record says %+v, %v", dir, r, err)
 		}
 	}
@@ -77,8 +80,10 @@ func TestVolumePlans(t *testing.T) {
 		want  string
 		steps []Step
 	}{
-		{"replace a: over/b and a lie on different file systems; names cannot change hands between these", []Step{Replace{"over/b", "a", ""}}},
-		{"replace a, keep the former as /v/p/a: n and /v/p/a lie on different", []Step{Move{"a", "x"}, Move{"x", "n"}, Replace{"n", "a", "V/a"}}},
+		{"replace a: over/b and a lie on different file systems; names cannot change hands between these",
+			[]Step{Replace{"over/b", "a", ""}}},
+		{"replace a, keep the former as /v/p/a: n and /v/p/a lie on different",
+			[]Step{Move{"a", "x"}, Move{"x", "n"}, Replace{"n", "a", "V/a"}}},
 		{"rename over/b to over/in/b: over/b and over/in/b lie on", []Step{Move{"over/b", "over/in/b"}}},
 		{"rename /v/p/q/e to e", []Step{Move{"V/q/e", "e"}}},
 		{"rename over to x: over and x lie on different file systems", []Step{Move{"over", "x"}}},
@@ -210,7 +215,10 @@ func TestVolumeTaken(t *testing.T) {
 		}, nil},
 		"on another base in its place": {func(s *simFS, r *part) { base(s, nil); r.Base.Filesystem.UUID = "gone" }, ErrInterrupted},
 		"on what has no UUID":          {func(s *simFS, r *part) { base(s, nil); r.Base.Filesystem.UUID = "" }, ErrInterrupted},
-		"on this base, elsewhere then": {func(_ *simFS, r *part) { r.Base = place{Dir: "/mnt", Within: "d", Filesystem: r.Base.Filesystem} }, nil},
+		"on this base, elsewhere then": {func(_ *simFS, r *part) {
+			r.Base = place{Dir: "/mnt", Within: "d",
+				Filesystem: r.Base.Filesystem}
+		}, nil},
 		"on this base by its path":     {func(_ *simFS, r *part) { r.Base = place{Dir: "/d"} }, nil},
 		"that may have been committed": {func(s *simFS, r *part) { base(s, nil); r.Stage = Committed }, ErrForeign},
 	} {
@@ -220,7 +228,8 @@ func TestVolumeTaken(t *testing.T) {
 			put(t, s, "/v/p", r)
 			was := s.contents()
 			said, err := Inspect(s, "/v/p")
-			if err != nil || said == nil || (c.want == nil) != (said.Problem == nil) && !strings.Contains(name, "this base") || said.Elsewhere[0] != r.Base.Dir ||
+			if err != nil || said == nil || (c.want == nil) != (said.Problem == nil) && !strings.Contains(name, "this base") ||
+				said.Elsewhere[0] != r.Base.Dir ||
 				errors.Is(said.Problem, ErrInterrupted) && said.String() != "compact was interrupted; its journal is in "+r.Base.String() {
 				t.Errorf("Inspect says %v, %v", said, err)
 			}
@@ -252,7 +261,8 @@ func TestVolumeTaken(t *testing.T) {
 			}
 			put(t, s, "/v/p", r)
 			out, err := Recover(context.Background(), s, "/v/p")
-			if err != nil || out == nil || out.Finished || !slices.Equal(out.Removed, []string{"rw.relive-tmp"}) || s.live["/v/p/rw.relive-tmp"] != nil || s.live["/v/p/"+partName] != nil {
+			if err != nil || out == nil || out.Finished || !slices.Equal(out.Removed, []string{"rw.relive-tmp"}) ||
+				s.live["/v/p/rw.relive-tmp"] != nil || s.live["/v/p/"+partName] != nil {
 				t.Errorf("Recover there: %+v, %v; left are %v", out, err, s.contents())
 			}
 		})
@@ -285,7 +295,8 @@ func TestVolumeTaken(t *testing.T) {
 func TestVolumeSays(t *testing.T) {
 	s := twoDirs()
 	txn := beginTwo(t, s)
-	if said, err := Inspect(s, "/d"); err != nil || !said.Running || said.String() != "test, which takes in /d/over, /d/over/in, /v/p, /e, is running" {
+	if said, err := Inspect(s, "/d"); err != nil || !said.Running ||
+		said.String() != "test, which takes in /d/over, /d/over/in, /v/p, /e, is running" {
 		t.Errorf("%v, %v", said, err)
 	}
 	if said, err := Inspect(s, "/v/p"); err != nil || !said.Running {
@@ -313,10 +324,12 @@ func TestVolumeSays(t *testing.T) {
 	}
 	s.fault = nil
 	said, err := Inspect(s, "/d")
-	if err != nil || said.Done != 1 || !slices.Equal(said.Steps, []string{"remove a", "remove /v/p/q/e", "rename /v/p/new.relive-tmp to /v/p/e"}) {
+	if err != nil || said.Done != 1 ||
+		!slices.Equal(said.Steps, []string{"remove a", "remove /v/p/q/e", "rename /v/p/new.relive-tmp to /v/p/e"}) {
 		t.Errorf("%+v, %v", said, err)
 	}
-	want := "test, which takes in /d/over, /d/over/in, /v/p, /e, was interrupted after its commit point, with 1 of 3 steps done; recovery will finish it"
+	want := "test, which takes in /d/over, /d/over/in, /v/p, /e, was interrupted after its commit point, with 1 of 3 steps done; " +
+		"recovery will finish it"
 	if said.String() != want {
 		t.Errorf("%s", said)
 	}
@@ -329,12 +342,14 @@ func TestVolumeSays(t *testing.T) {
 	}
 	_, err = Recover(context.Background(), s, "/d")
 	var hint interface{ Hint() string }
-	if !errors.Is(err, ErrMissing) || !errors.As(err, &hint) || hint.Hint() != "connect it, mount it so that it is at /v/p again (mount UUID=away DIR), and begin again" {
+	if !errors.Is(err, ErrMissing) || !errors.As(err, &hint) ||
+		hint.Hint() != "connect it, mount it so that it is at /v/p again (mount UUID=away DIR), and begin again" {
 		t.Errorf("%v", err)
 	}
 	s.remount(simMount{at: "/v", feat: kinds["links"], id: hostfs.Filesystem{UUID: "away"}}, names)
 	out, err := Recover(context.Background(), s, "/d")
-	if err != nil || !slices.Equal(out.Steps, []string{"remove /v/p/q/e", "rename /v/p/new.relive-tmp to /v/p/e"}) || !slices.Equal(out.Removed, []string{"a.relive-gone", "/v/p/q/e.relive-gone"}) {
+	if err != nil || !slices.Equal(out.Steps, []string{"remove /v/p/q/e", "rename /v/p/new.relive-tmp to /v/p/e"}) ||
+		!slices.Equal(out.Removed, []string{"a.relive-gone", "/v/p/q/e.relive-gone"}) {
 		t.Errorf("%+v, %v", out, err)
 	}
 	// Before the commit point, what is lost for good is not needed.
@@ -422,7 +437,8 @@ func TestVolumeJournal(t *testing.T) {
 }
 
 func samplePart() *part {
-	return &part{Info: Info{Verb: "compact"}, ID: strings.Repeat("ab", 16), Stage: Building, Base: place{Dir: "/d", Within: "d"}, Temps: []string{"rw.relive-tmp", "home/rw.relive-tmp"}}
+	return &part{Info: Info{Verb: "compact"}, ID: strings.Repeat("ab", 16), Stage: Building, Base: place{Dir: "/d", Within: "d"},
+		Temps: []string{"rw.relive-tmp", "home/rw.relive-tmp"}}
 }
 
 func TestPart(t *testing.T) {
@@ -479,12 +495,14 @@ func FuzzPart(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s := twoDirs()
-		fill(s, map[string]string{"/v/p/" + partName: string(sealed(body)), "/v/p/rw": "mine", "/v/x.relive-tmp": "mine", "/v/p/rw.relive-tmp": "its"}, func(n string) string { return n })
+		fill(s, map[string]string{"/v/p/" + partName: string(sealed(body)), "/v/p/rw": "mine", "/v/x.relive-tmp": "mine",
+			"/v/p/rw.relive-tmp": "its"}, func(n string) string { return n })
 		was := maps.Clone(s.live)
 		Recover(context.Background(), s, "/v/p")
 		Begin(s, "/d", Info{}, Volume{Name: "V", Dir: "/v/p"})
 		for name := range was {
-			if s.live[name] == nil && (!strings.HasPrefix(name, "/v/p/") || !strings.Contains(name, tempSuffix) && !strings.HasSuffix(name, partName)) {
+			if s.live[name] == nil && (!strings.HasPrefix(name, "/v/p/") || !strings.Contains(name, tempSuffix) &&
+				!strings.HasSuffix(name, partName)) {
 				t.Errorf("%s is gone", name)
 			}
 		}

@@ -53,7 +53,8 @@ func TestChangedSince(t *testing.T) {
 					continue
 				}
 				l := c.listing()
-				for _, victim := range []string{"rootfs", "linuxfs.info", "linuxfs.bad", "junk/a", "conf/x", "homefs", "rootfs.relive-tmp", "linuxfs.relive-tmp"} {
+				for _, victim := range []string{"rootfs", "linuxfs.info", "linuxfs.bad", "junk/a", "conf/x", "homefs", "rootfs.relive-tmp",
+					"linuxfs.relive-tmp"} {
 					if _, there := l[victim]; !there {
 						continue
 					}
@@ -90,7 +91,8 @@ func TestChangedSince(t *testing.T) {
 							}
 							// What the first recovery had planned to keep, and this one keeps.
 							for n := range again.listing() {
-								if _, there := was[n]; !there && strings.Contains(n, keptSuffix) && !strings.Contains(n, "/") && !slices.Contains(out.Kept, n) {
+								if _, there := was[n]; !there && strings.Contains(n, keptSuffix) && !strings.Contains(n, "/") &&
+									!slices.Contains(out.Kept, n) {
 									t.Fatalf("%s: %s is kept and not told of: %v", where2, n, out.Kept)
 								}
 							}
@@ -102,7 +104,8 @@ func TestChangedSince(t *testing.T) {
 					}
 				}
 			}
-			for _, want := range []string{"rootfs", "rootfs.old", "linuxfs.info", "linuxfs.info.relive-kept", "linuxfs.bad.relive-kept", "junk.relive-kept/a", "conf.relive-kept/x", "homefs"} {
+			for _, want := range []string{"rootfs", "rootfs.old", "linuxfs.info", "linuxfs.info.relive-kept", "linuxfs.bad.relive-kept",
+				"junk.relive-kept/a", "conf.relive-kept/x", "homefs"} {
 				if kept[want] == 0 {
 					t.Errorf("nothing was ever kept as %s: %v", want, kept)
 				}
@@ -236,10 +239,13 @@ func TestStateSays(t *testing.T) {
 		{State{Running: true}, "a run is running"},
 		{State{Running: true, Info: Info{Verb: "compact"}}, "compact is running"},
 		{State{Stage: Starting}, "a run was interrupted before its commit point; recovery will undo it"},
-		{State{Stage: Building, Info: Info{Verb: "reset", Started: when}}, "reset of 2026-01-02 03:04:05 was interrupted before its commit point; recovery will undo it"},
+		{State{Stage: Building, Info: Info{Verb: "reset", Started: when}},
+			"reset of 2026-01-02 03:04:05 was interrupted before its commit point; recovery will undo it"},
 		{State{Stage: Building, Problem: problem}, "a run was interrupted before its commit point; recovery is not possible: no sense"},
-		{State{Stage: Committed, Info: Info{Verb: "save"}, Steps: []string{"a", "b"}, Done: 1}, "save was interrupted after its commit point, with 1 of 2 steps done; recovery will finish it"},
-		{State{Stage: Committed, Steps: []string{"a"}, Problem: problem}, "a run was interrupted after its commit point, with 0 of 1 steps done; recovery is not possible: no sense"},
+		{State{Stage: Committed, Info: Info{Verb: "save"}, Steps: []string{"a", "b"}, Done: 1},
+			"save was interrupted after its commit point, with 1 of 2 steps done; recovery will finish it"},
+		{State{Stage: Committed, Steps: []string{"a"}, Problem: problem},
+			"a run was interrupted after its commit point, with 0 of 1 steps done; recovery is not possible: no sense"},
 	} {
 		if got := c.state.String(); got != c.want {
 			t.Errorf("%+v\ngot  %s\nwant %s", c.state, got, c.want)
@@ -263,21 +269,24 @@ func TestInspectSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said.Done != 8 || len(said.Steps) != 9 || said.Info.Verb != "compact" || said.Running || !slices.Equal(said.Temps, []string{"scratch.relive-tmp"}) {
+	if said.Done != 8 || len(said.Steps) != 9 || said.Info.Verb != "compact" || said.Running ||
+		!slices.Equal(said.Temps, []string{"scratch.relive-tmp"}) {
 		t.Errorf("%+v", said)
 	}
 	want := "compact of 2001-09-09 01:46:40 was interrupted after its commit point, with 8 of 9 steps done; recovery will finish it"
 	if said.String() != want {
 		t.Errorf("got  %s\nwant %s", said, want)
 	}
-	if _, err := Begin(s, "/d", Info{Verb: "reset"}); !errors.Is(err, ErrInterrupted) || !strings.Contains(err.Error(), "compact of 2001-09-09") {
+	if _, err := Begin(s, "/d", Info{Verb: "reset"}); !errors.Is(err, ErrInterrupted) ||
+		!strings.Contains(err.Error(), "compact of 2001-09-09") {
 		t.Errorf("Begin over a journal: %v", err)
 	}
 	out, err := Recover(context.Background(), s, "/d")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !out.Finished || !slices.Equal(out.Steps, []string{"replace rootfs, keep the former as rootfs.old"}) || len(out.Kept)+len(out.Changed) != 0 {
+	if !out.Finished || !slices.Equal(out.Steps, []string{"replace rootfs, keep the former as rootfs.old"}) || len(out.Kept)+
+		len(out.Changed) != 0 {
 		t.Errorf("%+v", out)
 	}
 }

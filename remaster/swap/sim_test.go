@@ -72,7 +72,8 @@ var errCrash = errors.New("the machine lost power")
 
 func newSim(feat features) *simFS {
 	root := &simInode{kind: Directory, ino: 1, perm: 0o755}
-	return &simFS{feat: feat, disk: map[string]*simInode{"/d": root}, live: map[string]*simInode{"/d": root}, locked: map[string]bool{}, nextIno: 2}
+	return &simFS{feat: feat, disk: map[string]*simInode{"/d": root}, live: map[string]*simInode{"/d": root}, locked: map[string]bool{},
+		nextIno: 2}
 }
 
 // mount mounts a file system that holds nothing yet.

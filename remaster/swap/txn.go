@@ -232,7 +232,8 @@ func (t *Txn) Commit(ctx context.Context) error {
 // journal makes the journal of the committed stage: all that it names exists,
 // durably, and has its fingerprint taken.
 func (t *Txn) journal(ctx context.Context, p *planner) (*journal, error) {
-	j := &journal{Info: t.info, ID: t.id, Stage: Committed, Volumes: t.volumes, Gone: p.gone, Actions: p.actions, Start: map[string]Fingerprint{}}
+	j := &journal{Info: t.info, ID: t.id, Stage: Committed, Volumes: t.volumes, Gone: p.gone, Actions: p.actions,
+		Start: map[string]Fingerprint{}}
 	used := map[string]bool{}
 	for _, a := range p.actions {
 		for _, n := range a.names() {

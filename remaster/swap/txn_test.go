@@ -153,11 +153,13 @@ func TestPlans(t *testing.T) {
 		"rollback": {files{"a": "new", "a.old": "old"}, []Step{Replace{"a.old", "a", "a.bad"}}, files{"a": "old", "a.bad": "new"}},
 		"rotation of three": {files{"a.1": "1", "a.2": "2", "a.3": "3"}, []Step{Remove{"a.3"}, Move{"a.2", "a.3"}, Move{"a.1", "a.2"}},
 			files{"a.2": "1", "a.3": "2"}},
-		"keep is there already": {files{"a": "same", "a.old": "same", "n": "new"}, []Step{Replace{"n", "a", "a.old"}}, files{"a": "new", "a.old": "same"}},
-		"nothing to replace":    {files{"n": "new"}, []Step{Replace{"n", "a", "a.old"}}, files{"a": "new"}},
-		"the same content":      {files{"a": "same", "n": "same"}, []Step{Replace{"n", "a", "a.old"}}, files{"a": "same", "a.old": "same"}},
-		"there and back":        {files{"a": "1"}, []Step{Move{"a", "b"}, Move{"b", "a"}}, files{"a": "1"}},
-		"copies of copies":      {files{"a": "1"}, []Step{Copy{"a", "b"}, Copy{"b", "c"}, Move{"a", "d"}, Copy{"d", "a"}}, files{"a": "1", "b": "1", "c": "1", "d": "1"}},
+		"keep is there already": {files{"a": "same", "a.old": "same", "n": "new"}, []Step{Replace{"n", "a", "a.old"}},
+			files{"a": "new", "a.old": "same"}},
+		"nothing to replace": {files{"n": "new"}, []Step{Replace{"n", "a", "a.old"}}, files{"a": "new"}},
+		"the same content":   {files{"a": "same", "n": "same"}, []Step{Replace{"n", "a", "a.old"}}, files{"a": "same", "a.old": "same"}},
+		"there and back":     {files{"a": "1"}, []Step{Move{"a", "b"}, Move{"b", "a"}}, files{"a": "1"}},
+		"copies of copies": {files{"a": "1"}, []Step{Copy{"a", "b"}, Copy{"b", "c"}, Move{"a", "d"}, Copy{"d", "a"}},
+			files{"a": "1", "b": "1", "c": "1", "d": "1"}},
 		"move, then take the name": {files{"a": "1", "b": "2"}, []Step{Move{"a", "x"}, Move{"b", "a"}, Move{"x", "b"}},
 			files{"a": "2", "b": "1"}},
 		"twice the same target": {files{"a": "1", "b": "2", "c": "3"}, []Step{Replace{"b", "a", "a.1"}, Replace{"c", "a", "a.2"}},
@@ -256,8 +258,9 @@ func TestCancelled(t *testing.T) {
 func sampleJournal() *journal {
 	p := Fingerprint{Kind: Regular, Size: 3, Sum: "abc"}
 	return &journal{Info: Info{Verb: "compact"}, Stage: Committed, Temps: []string{"s.relive-tmp"}, Gone: []string{"b.relive-gone"},
-		Start:   map[string]Fingerprint{"n": p, "a": p, "b": p},
-		Actions: []action{{Verb: doReplace, From: "n", To: "a", Keep: "a.old", Step: "replace a"}, {Verb: doMove, From: "b", To: "b.relive-gone", Step: "remove b"}}}
+		Start: map[string]Fingerprint{"n": p, "a": p, "b": p},
+		Actions: []action{{Verb: doReplace, From: "n", To: "a", Keep: "a.old", Step: "replace a"},
+			{Verb: doMove, From: "b", To: "b.relive-gone", Step: "remove b"}}}
 }
 
 func TestJournal(t *testing.T) {

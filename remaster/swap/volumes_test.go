@@ -408,7 +408,8 @@ func (r *twoSim) journalLost(t *testing.T, where string, c *simFS) {
 		return
 	}
 	for name := range s.live {
-		if strings.HasPrefix(name, "/d/"+journalName) || j.Stage == Building && strings.Contains(name, tempSuffix) && !strings.HasPrefix(name, r.at()) {
+		if strings.HasPrefix(name, "/d/"+journalName) || j.Stage == Building && strings.Contains(name, tempSuffix) &&
+			!strings.HasPrefix(name, r.at()) {
 			delete(s.live, name)
 		}
 	}
@@ -731,7 +732,8 @@ func TestTwoChangedSince(t *testing.T) {
 						}
 						name := ""
 						for n, text := range r.files(s) {
-							if strings.HasPrefix(n[strings.LastIndex(n, "/")+1:], ".relive") || strings.Contains(n, tempSuffix) || strings.Contains(n, goneSuffix) {
+							if strings.HasPrefix(n[strings.LastIndex(n, "/")+1:], ".relive") || strings.Contains(n, tempSuffix) ||
+								strings.Contains(n, goneSuffix) {
 								t.Fatalf("%s, %s changed: %s is left", where, victim, n)
 							}
 							if text == "written since" {
@@ -739,7 +741,8 @@ func TestTwoChangedSince(t *testing.T) {
 							}
 						}
 						if name == "" {
-							t.Fatalf("%s, %s changed, crash of recovery before operation %d: it is lost\n%+v\n%v", where, victim, k, out, r.files(s))
+							t.Fatalf("%s, %s changed, crash of recovery before operation %d: it is lost\n%+v\n%v", where, victim, k, out,
+								r.files(s))
 						}
 						survived[name]++
 					}

@@ -128,7 +128,8 @@ func (p *Plan) checkExcludes(sides ...*tree.Node) error {
 
 // sum adds the counts of another.
 func (c *Changes) sum(d *Changes) {
-	for _, t := range []struct{ to, from *Tally }{{&c.New, &d.New}, {&c.Changed, &d.Changed}, {&c.Deleted, &d.Deleted}, {&c.Unchanged, &d.Unchanged}} {
+	for _, t := range []struct{ to, from *Tally }{{&c.New, &d.New}, {&c.Changed, &d.Changed}, {&c.Deleted, &d.Deleted},
+		{&c.Unchanged, &d.Unchanged}} {
 		t.to.Files += t.from.Files
 		t.to.Bytes += t.from.Bytes
 	}

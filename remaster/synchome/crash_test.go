@@ -46,7 +46,8 @@ func TestSyncHomeCrash(t *testing.T) {
 			whole, err := run(done, 1<<20)
 			systest.Must(t, err)
 			before, after := livetest.Sums(t, s.Dir), livetest.Sums(t, done)
-			if before[target] == after[target] || after[target+".old"] != before[target] || o.Reverse && after["homefs.old.2"] != before["homefs.old"] {
+			if before[target] == after[target] || after[target+".old"] != before[target] || o.Reverse &&
+				after["homefs.old.2"] != before["homefs.old"] {
 				t.Fatalf("%v\n%v", before, after)
 			}
 			met := livetest.CutOff(t, s.Dir, done, whole, run, func(d string) string {
@@ -96,7 +97,8 @@ func TestSyncHomeRefused(t *testing.T) {
 	systest.Fsck(t, d+"/rootfs")
 	mustBeSynced(t, d, out)
 	refused(s.Dir, "room for", "--size", synchome.Options{Reverse: true, Size: 1 << 20})
-	for _, o := range []synchome.Options{{Mirror: true, NoDelete: true}, {Mirror: true, Users: []string{"anna"}}, {Size: 5}, {Users: []string{"a/b"}}, {Users: []string{"lost+found"}}} {
+	for _, o := range []synchome.Options{{Mirror: true, NoDelete: true}, {Mirror: true, Users: []string{"anna"}}, {Size: 5},
+		{Users: []string{"a/b"}}, {Users: []string{"lost+found"}}} {
 		if _, err := livetest.TrySyncHome(t, livetest.Env(t, codec.Auto), s.Dir, o); !errors.Is(err, refusal.ErrOption) {
 			t.Errorf("%+v: %v", o, err)
 		}
@@ -153,7 +155,8 @@ func TestSyncHomeMarks(t *testing.T) {
 		t.Errorf("%q", n.Xattrs)
 	}
 	view := livetest.OpenDir(t, s.View())
-	if livetest.ReadFile(t, view, "home/anna/.config/app/settings") != string(livetest.Text(92, 800)) || livetest.ReadFile(t, view, "home/anna/.config/other") != "x" {
+	if livetest.ReadFile(t, view, "home/anna/.config/app/settings") != string(livetest.Text(92, 800)) ||
+		livetest.ReadFile(t, view, "home/anna/.config/other") != "x" {
 		t.Error("what the base has does not show")
 	}
 	mustBeSynced(t, s.Dir, o)

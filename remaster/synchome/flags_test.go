@@ -15,7 +15,9 @@ func TestFlagsOfHomes(t *testing.T) {
 	livetest.NeedKernel(t)
 	systest.NeedTools(t, "chattr", "lsattr")
 	t.Parallel()
-	l := livetest.Craft(t, livetest.Dir("", livetest.Etc("linuxfs.ver"), livetest.Dir("home", livetest.Dir("anna", livetest.File("notes", livetest.Text(1, 300))))), nil, livetest.LikeMksquashfs(codec.Gzip, 128<<10))
+	l := livetest.Craft(t, livetest.Dir("", livetest.Etc("linuxfs.ver"),
+		livetest.Dir("home", livetest.Dir("anna", livetest.File("notes", livetest.Text(1, 300))))), nil,
+		livetest.LikeMksquashfs(codec.Gzip, 128<<10))
 	l.Mkfs("-t", "ext4")
 	l.Boot(false, func(string) {})
 	livetest.InHomes(t, l.Path("homefs"), "", func(mnt string) {

@@ -36,7 +36,8 @@ func homeLabel(l *live.Live) string { return cmp.Or(l.Layout.Traits().HomeLabel,
 func (p *Plan) planReverse(ctx context.Context, system *tree.Node) error {
 	l, s := p.live, &p.Summary
 	if l.Files.Home == "" {
-		return refusal.New("copy them on the running system", "%s: the homes are where persistence.conf binds them, and not in an image of their own", l.Dir)
+		return refusal.New("copy them on the running system",
+			"%s: the homes are where persistence.conf binds them, and not in an image of their own", l.Dir)
 	}
 	s.From, s.To = l.Base.Name(), l.Files.Home
 	if l.Overlay != nil {
@@ -148,7 +149,8 @@ func (p *Plan) planHomeImage(ctx context.Context, root *tree.Node) error {
 	}
 	s.Size = f.Options.Size
 	free := int64(needs.FreeBlocks-needs.Blocks) * int64(needs.BlockSize)
-	s.After = upper.Fill{Bytes: s.Size - free, FreeBytes: free, Inodes: int64(needs.Inodes), FreeInodes: int64(needs.FreeInodes - needs.Inodes)}
+	s.After = upper.Fill{Bytes: s.Size - free, FreeBytes: free, Inodes: int64(needs.Inodes),
+		FreeInodes: int64(needs.FreeInodes - needs.Inodes)}
 	s.Need = s.Size
 	if sparse, err := hostdisk.HoldsHoles(filepath.Join(l.Dir, filepath.Dir(l.Files.Home))); err == nil && sparse {
 		s.Need = min(s.Size, s.After.Bytes)
@@ -166,7 +168,8 @@ func (p *Plan) homeTooSmall(n mkfs.Needs, hint string) error {
 		hint += fmt.Sprintf(": it takes at least %s", bytesize.Format(n.MinSize))
 	}
 	unit := int64(n.BlockSize)
-	return refusal.New(hint, "it would hold %s in %d files, and there is room for %s in %d", bytesize.Format(int64(n.Blocks)*unit), n.Inodes, bytesize.Format(int64(n.FreeBlocks)*unit), n.FreeInodes)
+	return refusal.New(hint, "it would hold %s in %d files, and there is room for %s in %d", bytesize.Format(int64(n.Blocks)*unit),
+		n.Inodes, bytesize.Format(int64(n.FreeBlocks)*unit), n.FreeInodes)
 }
 
 func (p *Plan) planHomeSteps() error {

@@ -79,11 +79,14 @@ func (p *Plan) source() (*homeSource, error) {
 	case p.o.Reverse && l.Files.Home != "":
 		return h, nil
 	case p.o.Reverse:
-		return nil, refusal.New("copy them on the running system, once persistence.conf has a line: /home bind", "%s: a live system of this kind (%s) has no image of homes", l.Dir, l.Layout.Name())
+		return nil, refusal.New("copy them on the running system, once persistence.conf has a line: /home bind",
+			"%s: a live system of this kind (%s) has no image of homes", l.Dir, l.Layout.Name())
 	case l.Files.Home != "":
-		return nil, refusal.New("relive sync-home --reverse makes one of the homes that the system has", "%s: there is no %s", l.Dir, l.Files.Home)
+		return nil, refusal.New("relive sync-home --reverse makes one of the homes that the system has", "%s: there is no %s", l.Dir,
+			l.Files.Home)
 	}
-	return nil, refusal.New("there is nothing to sync: /home is a part of the system", "%s: no homes beside the system (%s)", l.Dir, l.Layout.Name())
+	return nil, refusal.New("there is nothing to sync: /home is a part of the system", "%s: no homes beside the system (%s)", l.Dir,
+		l.Layout.Name())
 }
 
 // over gives the homes as a boot with them shows them, over the system's.
@@ -140,7 +143,8 @@ func (p *Plan) picked(homes *tree.Node, users []string) (*tree.Node, error) {
 	}
 	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 	if p.o.Mirror && len(kids) == 0 && !p.o.Force {
-		return nil, refusal.New("see that it is the right one; --force goes on", "%s: holds no homes, and --mirror would remove all others", p.Summary.From)
+		return nil, refusal.New("see that it is the right one; --force goes on", "%s: holds no homes, and --mirror would remove all others",
+			p.Summary.From)
 	}
 	return homes, nil
 }

@@ -290,7 +290,8 @@ func (p *Plan) noteOwners(homes *tree.Node) error {
 		}
 		if home != nil && u.Any() && !known[fmt.Sprint(home.UID)] {
 			p.Summary.Notes = append(p.Summary.Notes,
-				fmt.Sprintf("/home/%s belongs to the user id %d, which /etc/passwd of the system does not know", tree.Escape(u.User), home.UID))
+				fmt.Sprintf("/home/%s belongs to the user id %d, which /etc/passwd of the system does not know", tree.Escape(u.User),
+					home.UID))
 		}
 	}
 	return nil

@@ -69,7 +69,8 @@ func TestSyncHomeTruth(t *testing.T) {
 				if sum.UpToDate || !sum.Total.Any() || sum.After.Inodes == 0 || len(sum.Steps) == 0 {
 					t.Errorf("%+v", sum)
 				}
-				livetest.Exactly(t, "bound", "the kernel after", livetest.Without(t, want, "home/lost+found", "lost+found"), livetest.Without(t, livetest.OpenDir(t, livetest.Duplicate(t, s.View())), "lost+found"))
+				livetest.Exactly(t, "bound", "the kernel after", livetest.Without(t, want, "home/lost+found", "lost+found"),
+					livetest.Without(t, livetest.OpenDir(t, livetest.Duplicate(t, s.View())), "lost+found"))
 				if s.Over != "" {
 					systest.Fsck(t, s.Over)
 				}
@@ -124,7 +125,8 @@ func TestSyncHomeOptions(t *testing.T) {
 			hand: `cp -a home/anna ../was; rm -rf home/anna; cp -a $H/anna $H/berta home/; rm home/anna/.cache/new home/anna/big.iso
 mkdir home/anna/gone; cp -a ../was/gone/keep.iso home/anna/gone/; touch -r ../was/gone home/anna/gone
 cp -a ../was/.cache/a home/anna/.cache/; touch -r $H/anna/.cache home/anna/.cache; touch -r $H/anna home/anna; rm -rf ../was`},
-		"exclude, mirror": {o: synchome.Options{Mirror: true, Excludes: rules(t, "zoe")}, hand: `rm -rf home/anna home/guest; cp -a $H/anna $H/berta home/`, top: true},
+		"exclude, mirror": {o: synchome.Options{Mirror: true, Excludes: rules(t, "zoe")},
+			hand: `rm -rf home/anna home/guest; cp -a $H/anna $H/berta home/`, top: true},
 		"exclude, no delete": {o: synchome.Options{NoDelete: true, Users: []string{"anna"}, Excludes: rules(t, "anna/notes")},
 			hand: `cp -a home/anna/notes ../was; cp -a $H/anna home/; cp -a ../was home/anna/notes; touch -r $H/anna home/anna; rm ../was`},
 	} {
@@ -155,10 +157,12 @@ cp -a ../was/.cache/a home/anna/.cache/; touch -r $H/anna/.cache home/anna/.cach
 // TestSyncHomeBinds: what persistence.conf binds at /home and below.
 func TestSyncHomeBinds(t *testing.T) {
 	livetest.NeedKernel(t)
-	for conf, users := range map[string]string{"/ union\n/home bind\n": "anna berta", "/ union\n/home/anna bind\n": "anna", "/ union\n/home bind\n/home/anna/dir bind,source=elsewhere\n": "anna berta"} {
+	for conf, users := range map[string]string{"/ union\n/home bind\n": "anna berta", "/ union\n/home/anna bind\n": "anna",
+		"/ union\n/home bind\n/home/anna/dir bind,source=elsewhere\n": "anna berta"} {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "persistence", Names: [2]string{"rw", "work"}, Unions: []string{"/ ."},
+			d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Over: "persistence", Names: [2]string{"rw", "work"},
+				Unions: []string{"/ ."},
 				Images: []string{"live/filesystem.squashfs"}}
 			livetest.Squashed(t, d.Path("live/filesystem.squashfs"), func(dir string) { livetest.HomesSystem(t, dir) })
 			p := systest.TempDir(t)
@@ -209,7 +213,8 @@ func TestSyncHomeBinds(t *testing.T) {
 				t.Error(names)
 			}
 			after, drop := d.Shown()
-			livetest.Exactly(t, "bound", "the kernel after", livetest.Without(t, livetest.OpenDir(t, shown), "lost+found"), livetest.Without(t, after, "lost+found"))
+			livetest.Exactly(t, "bound", "the kernel after", livetest.Without(t, livetest.OpenDir(t, shown), "lost+found"),
+				livetest.Without(t, after, "lost+found"))
 			drop()
 			mustBeSynced(t, d.Dir, synchome.Options{})
 			_, err = livetest.TrySyncHome(t, livetest.Env(t, codec.Auto), d.Dir, synchome.Options{Reverse: true})
@@ -243,11 +248,13 @@ func TestSyncHomeReverse(t *testing.T) {
 				systest.Run(t, "touch", "-r", want, mnt)
 				systest.Must(t, os.Remove(mnt+"/writable"))
 				systest.Run(t, "touch", "-r", want, mnt)
-				livetest.Exactly(t, "shown at /home", "in the image", livetest.OpenDir(t, want), livetest.Without(t, livetest.OpenDir(t, mnt), "lost+found"))
+				livetest.Exactly(t, "shown at /home", "in the image", livetest.OpenDir(t, want),
+					livetest.Without(t, livetest.OpenDir(t, mnt), "lost+found"))
 				mustBeSynced(t, s.Dir, o)
 			}
 			sum := livetest.SyncHome(t, s.Dir, o)
-			if sum.OldSize != 0 || sum.After.FreeBytes < 50<<20 || livetest.Stat(t, img).Mode().Perm() != 0o600 || livetest.Has(img+".old") {
+			if sum.OldSize != 0 || sum.After.FreeBytes < 50<<20 || livetest.Stat(t, img).Mode().Perm() != 0o600 ||
+				livetest.Has(img+".old") {
 				t.Errorf("%+v", sum)
 			}
 			label := map[string]string{"home.img": "home"}[filepath.Base(img)]

@@ -104,43 +104,73 @@ func TestMerge(t *testing.T) {
 		want               nodes // decided for ours
 		wantTheirs         nodes // decided for theirs, where there are conflicts
 	}{
-		"nothing":               {nil, nil, nil, "", nil, nil},
-		"only ours":             {nodes{f("a", "1")}, nodes{f("a", "2"), f("b", "1")}, nodes{f("a", "1")}, "", nodes{f("a", "2"), f("b", "1")}, nil},
-		"only theirs":           {nodes{f("a", "1"), f("b", "1")}, nodes{f("a", "1"), f("b", "1")}, nodes{f("a", "2")}, "", nodes{f("a", "2")}, nil},
-		"both the same":         {nodes{f("a", "1")}, nodes{at(f("a", "2"), 5)}, nodes{at(f("a", "2"), 7)}, "", nodes{at(f("a", "2"), 7)}, nil},
-		"content":               {nodes{f("a", "1")}, nodes{f("a", "2")}, nodes{f("a", "3")}, "a: changed: content; changed: content", nodes{f("a", "2")}, nodes{f("a", "3")}},
-		"added":                 {nil, nodes{f("a", "2")}, nodes{f("a", "3")}, "a: added; added", nodes{f("a", "2")}, nodes{f("a", "3")}},
-		"added alike":           {nil, nodes{f("a", "2")}, nodes{f("a", "2")}, "", nodes{f("a", "2")}, nil},
-		"added, another time":   {nil, nodes{at(f("a", "2"), 5)}, nodes{at(f("a", "2"), 7)}, "", nodes{at(f("a", "2"), 7)}, nil},
-		"added, another mode":   {nil, nodes{f("a", "2")}, nodes{mode(f("a", "2"), 0o600)}, "a: added; added", nodes{f("a", "2")}, nodes{mode(f("a", "2"), 0o600)}},
-		"replaced alike":        {nodes{dir("a", f("b", "1"))}, nodes{at(f("a", "2"), 5)}, nodes{at(f("a", "2"), 7)}, "", nodes{at(f("a", "2"), 7)}, nil},
-		"link, another time":    {nil, nodes{at(l("a", "2"), 5)}, nodes{at(l("a", "2"), 7)}, "", nodes{at(l("a", "2"), 7)}, nil},
-		"changed, deleted":      {nodes{f("a", "1")}, nodes{f("a", "2")}, nil, "a: changed: content; deleted", nodes{f("a", "2")}, nil},
-		"deleted, changed":      {nodes{f("a", "1")}, nil, nodes{f("a", "2")}, "a: deleted; changed: content", nil, nodes{f("a", "2")}},
-		"deleted by both":       {nodes{f("a", "1")}, nil, nil, "", nil, nil},
-		"touched, changed":      {nodes{f("a", "1")}, nodes{at(f("a", "1"), 2000)}, nodes{at(f("a", "3"), 1500)}, "", nodes{at(f("a", "3"), 1500)}, nil},
-		"changed, touched":      {nodes{f("a", "1")}, nodes{at(f("a", "2"), 1500)}, nodes{at(f("a", "1"), 2000)}, "", nodes{at(f("a", "2"), 1500)}, nil},
-		"touched by both":       {nodes{f("a", "1")}, nodes{at(f("a", "1"), 3000)}, nodes{at(f("a", "1"), 2000)}, "", nodes{at(f("a", "1"), 3000)}, nil},
-		"mode, content":         {nodes{f("a", "1")}, nodes{mode(f("a", "1"), 0o600)}, nodes{at(f("a", "3"), 7)}, "", nodes{mode(at(f("a", "3"), 7), 0o600)}, nil},
-		"content, mode":         {nodes{f("a", "1")}, nodes{at(f("a", "2"), 7)}, nodes{mode(f("a", "1"), 0o600)}, "", nodes{mode(at(f("a", "2"), 7), 0o600)}, nil},
-		"mode, mode":            {nodes{f("a", "1")}, nodes{mode(f("a", "1"), 0o600)}, nodes{mode(f("a", "1"), 0o640)}, "a: changed: mode; changed: mode", nodes{mode(f("a", "1"), 0o600)}, nodes{mode(f("a", "1"), 0o640)}},
-		"attributes apart":      {nodes{xattr(f("a", "1"), "user.a", "1", "user.b", "1")}, nodes{xattr(f("a", "1"), "user.a", "2", "user.b", "1")}, nodes{xattr(f("a", "1"), "user.a", "1", "user.c", "1")}, "", nodes{xattr(f("a", "1"), "user.a", "2", "user.c", "1")}, nil},
-		"attribute of both":     {nodes{f("a", "1")}, nodes{xattr(f("a", "1"), "user.a", "2")}, nodes{xattr(f("a", "1"), "user.a", "3")}, "a: changed: xattrs; changed: xattrs", nodes{xattr(f("a", "1"), "user.a", "2")}, nodes{xattr(f("a", "1"), "user.a", "3")}},
-		"link":                  {nodes{l("a", "1")}, nodes{l("a", "2")}, nodes{l("a", "3")}, "a: changed: target; changed: target", nodes{l("a", "2")}, nodes{l("a", "3")}},
-		"names of a directory":  {nodes{dir("d", f("a", "1"), f("b", "1"), f("c", "1"))}, nodes{dir("d", f("a", "2"), f("b", "1"), f("x", "1"))}, nodes{dir("d", f("a", "1"), f("b", "2"), f("c", "1"), f("y", "1"))}, "", nodes{dir("d", f("a", "2"), f("b", "2"), f("x", "1"), f("y", "1"))}, nil},
-		"modes of a directory":  {nodes{dir("d", f("a", "1"))}, nodes{mode(dir("d", f("a", "2")), 0o700)}, nodes{mode(dir("d", f("a", "1")), 0o750)}, "d: changed: mode; changed: mode", nodes{mode(dir("d", f("a", "2")), 0o700)}, nodes{mode(dir("d", f("a", "2")), 0o750)}},
-		"mode, name":            {nodes{dir("d", f("a", "1"))}, nodes{mode(dir("d", f("a", "1")), 0o700)}, nodes{dir("d", f("a", "1"), f("b", "1"))}, "", nodes{mode(dir("d", f("a", "1"), f("b", "1")), 0o700)}, nil},
-		"both added it":         {nil, nodes{dir("d", f("a", "1"))}, nodes{dir("d", f("b", "1"))}, "", nodes{dir("d", f("a", "1"), f("b", "1"))}, nil},
-		"dir deleted, changed":  {nodes{dir("d", f("a", "1"), f("b", "1"))}, nil, nodes{dir("d", f("a", "2"), f("b", "1"))}, "d: deleted; changed below", nil, nodes{dir("d", f("a", "2"), f("b", "1"))}},
-		"dir deleted, same":     {nodes{dir("d", f("a", "1"))}, nil, nodes{dir("d", f("a", "1"))}, "", nil, nil},
-		"added, dir deleted":    {nodes{dir("d", f("a", "1"), f("b", "1"))}, nodes{dir("d", f("a", "1"), f("c", "1"))}, nil, "", nodes{dir("d", f("c", "1"))}, nil},
-		"changed, dir deleted":  {nodes{dir("d", f("a", "1"), f("b", "1"))}, nodes{dir("d", f("a", "2"), f("b", "1"))}, nil, "d/a: changed: content; deleted", nodes{dir("d", f("a", "2"))}, nil},
-		"mode, dir deleted":     {nodes{dir("d", f("a", "1"))}, nodes{mode(dir("d", f("a", "1")), 0o700)}, nil, "d: changed: mode; deleted", nodes{mode(dir("d"), 0o700)}, nil},
-		"touched, dir deleted":  {nodes{dir("d", f("a", "1"))}, nodes{at(dir("d", f("a", "1")), 9)}, nil, "", nil, nil},
-		"made a dir, changed":   {nodes{f("a", "1")}, nodes{dir("a", f("b", "1"))}, nodes{f("a", "2")}, "a: made a directory; changed: content", nodes{dir("a", f("b", "1"))}, nodes{f("a", "2")}},
-		"made a dir by both":    {nodes{f("a", "1")}, nodes{dir("a", f("b", "1"))}, nodes{dir("a", f("c", "1"))}, "", nodes{dir("a", f("b", "1"), f("c", "1"))}, nil},
-		"changed, made a file":  {nodes{dir("d", f("a", "1"))}, nodes{dir("d", f("a", "2"))}, nodes{f("d", "x")}, "d: changed below; made a file", nodes{dir("d", f("a", "2"))}, nodes{f("d", "x")}},
-		"same dir, made a file": {nodes{dir("d", f("a", "1"))}, nodes{at(dir("d", f("a", "1")), 9)}, nodes{f("d", "x")}, "", nodes{f("d", "x")}, nil},
+		"nothing": {nil, nil, nil, "", nil, nil},
+		"only ours": {nodes{f("a", "1")}, nodes{f("a", "2"), f("b", "1")}, nodes{f("a", "1")}, "",
+			nodes{f("a", "2"), f("b", "1")}, nil},
+		"only theirs": {nodes{f("a", "1"), f("b", "1")}, nodes{f("a", "1"), f("b", "1")}, nodes{f("a", "2")}, "",
+			nodes{f("a", "2")}, nil},
+		"both the same": {nodes{f("a", "1")}, nodes{at(f("a", "2"), 5)}, nodes{at(f("a", "2"), 7)}, "", nodes{at(f("a", "2"), 7)},
+			nil},
+		"content": {nodes{f("a", "1")}, nodes{f("a", "2")}, nodes{f("a", "3")}, "a: changed: content; changed: content",
+			nodes{f("a", "2")}, nodes{f("a", "3")}},
+		"added":               {nil, nodes{f("a", "2")}, nodes{f("a", "3")}, "a: added; added", nodes{f("a", "2")}, nodes{f("a", "3")}},
+		"added alike":         {nil, nodes{f("a", "2")}, nodes{f("a", "2")}, "", nodes{f("a", "2")}, nil},
+		"added, another time": {nil, nodes{at(f("a", "2"), 5)}, nodes{at(f("a", "2"), 7)}, "", nodes{at(f("a", "2"), 7)}, nil},
+		"added, another mode": {nil, nodes{f("a", "2")}, nodes{mode(f("a", "2"), 0o600)}, "a: added; added", nodes{f("a", "2")},
+			nodes{mode(f("a", "2"), 0o600)}},
+		"replaced alike": {nodes{dir("a", f("b", "1"))}, nodes{at(f("a", "2"), 5)}, nodes{at(f("a", "2"), 7)}, "",
+			nodes{at(f("a", "2"), 7)}, nil},
+		"link, another time": {nil, nodes{at(l("a", "2"), 5)}, nodes{at(l("a", "2"), 7)}, "", nodes{at(l("a", "2"), 7)}, nil},
+		"changed, deleted":   {nodes{f("a", "1")}, nodes{f("a", "2")}, nil, "a: changed: content; deleted", nodes{f("a", "2")}, nil},
+		"deleted, changed":   {nodes{f("a", "1")}, nil, nodes{f("a", "2")}, "a: deleted; changed: content", nil, nodes{f("a", "2")}},
+		"deleted by both":    {nodes{f("a", "1")}, nil, nil, "", nil, nil},
+		"touched, changed": {nodes{f("a", "1")}, nodes{at(f("a", "1"), 2000)}, nodes{at(f("a", "3"), 1500)}, "",
+			nodes{at(f("a", "3"), 1500)}, nil},
+		"changed, touched": {nodes{f("a", "1")}, nodes{at(f("a", "2"), 1500)}, nodes{at(f("a", "1"), 2000)}, "",
+			nodes{at(f("a", "2"), 1500)}, nil},
+		"touched by both": {nodes{f("a", "1")}, nodes{at(f("a", "1"), 3000)}, nodes{at(f("a", "1"), 2000)}, "",
+			nodes{at(f("a", "1"), 3000)}, nil},
+		"mode, content": {nodes{f("a", "1")}, nodes{mode(f("a", "1"), 0o600)}, nodes{at(f("a", "3"), 7)}, "",
+			nodes{mode(at(f("a", "3"), 7), 0o600)}, nil},
+		"content, mode": {nodes{f("a", "1")}, nodes{at(f("a", "2"), 7)}, nodes{mode(f("a", "1"), 0o600)}, "",
+			nodes{mode(at(f("a", "2"), 7), 0o600)}, nil},
+		"mode, mode": {nodes{f("a", "1")}, nodes{mode(f("a", "1"), 0o600)}, nodes{mode(f("a", "1"), 0o640)},
+			"a: changed: mode; changed: mode", nodes{mode(f("a", "1"), 0o600)}, nodes{mode(f("a", "1"), 0o640)}},
+		"attributes apart": {nodes{xattr(f("a", "1"), "user.a", "1", "user.b", "1")},
+			nodes{xattr(f("a", "1"), "user.a", "2", "user.b", "1")}, nodes{xattr(f("a", "1"), "user.a", "1", "user.c", "1")}, "",
+			nodes{xattr(f("a", "1"), "user.a", "2", "user.c", "1")}, nil},
+		"attribute of both": {nodes{f("a", "1")}, nodes{xattr(f("a", "1"), "user.a", "2")}, nodes{xattr(f("a", "1"), "user.a", "3")},
+			"a: changed: xattrs; changed: xattrs", nodes{xattr(f("a", "1"), "user.a", "2")}, nodes{xattr(f("a", "1"), "user.a", "3")}},
+		"link": {nodes{l("a", "1")}, nodes{l("a", "2")}, nodes{l("a", "3")}, "a: changed: target; changed: target",
+			nodes{l("a", "2")}, nodes{l("a", "3")}},
+		"names of a directory": {nodes{dir("d", f("a", "1"), f("b", "1"), f("c", "1"))},
+			nodes{dir("d", f("a", "2"), f("b", "1"), f("x", "1"))}, nodes{dir("d", f("a", "1"), f("b", "2"), f("c", "1"), f("y", "1"))}, "",
+			nodes{dir("d", f("a", "2"), f("b", "2"), f("x", "1"), f("y", "1"))}, nil},
+		"modes of a directory": {nodes{dir("d", f("a", "1"))}, nodes{mode(dir("d", f("a", "2")), 0o700)},
+			nodes{mode(dir("d", f("a", "1")), 0o750)}, "d: changed: mode; changed: mode", nodes{mode(dir("d", f("a", "2")), 0o700)},
+			nodes{mode(dir("d", f("a", "2")), 0o750)}},
+		"mode, name": {nodes{dir("d", f("a", "1"))}, nodes{mode(dir("d", f("a", "1")), 0o700)},
+			nodes{dir("d", f("a", "1"), f("b", "1"))}, "", nodes{mode(dir("d", f("a", "1"), f("b", "1")), 0o700)}, nil},
+		"both added it": {nil, nodes{dir("d", f("a", "1"))}, nodes{dir("d", f("b", "1"))}, "",
+			nodes{dir("d", f("a", "1"), f("b", "1"))}, nil},
+		"dir deleted, changed": {nodes{dir("d", f("a", "1"), f("b", "1"))}, nil, nodes{dir("d", f("a", "2"), f("b", "1"))},
+			"d: deleted; changed below", nil, nodes{dir("d", f("a", "2"), f("b", "1"))}},
+		"dir deleted, same": {nodes{dir("d", f("a", "1"))}, nil, nodes{dir("d", f("a", "1"))}, "", nil, nil},
+		"added, dir deleted": {nodes{dir("d", f("a", "1"), f("b", "1"))}, nodes{dir("d", f("a", "1"), f("c", "1"))}, nil, "",
+			nodes{dir("d", f("c", "1"))}, nil},
+		"changed, dir deleted": {nodes{dir("d", f("a", "1"), f("b", "1"))}, nodes{dir("d", f("a", "2"), f("b", "1"))}, nil,
+			"d/a: changed: content; deleted", nodes{dir("d", f("a", "2"))}, nil},
+		"mode, dir deleted": {nodes{dir("d", f("a", "1"))}, nodes{mode(dir("d", f("a", "1")), 0o700)}, nil, "d: changed: mode; deleted",
+			nodes{mode(dir("d"), 0o700)}, nil},
+		"touched, dir deleted": {nodes{dir("d", f("a", "1"))}, nodes{at(dir("d", f("a", "1")), 9)}, nil, "", nil, nil},
+		"made a dir, changed": {nodes{f("a", "1")}, nodes{dir("a", f("b", "1"))}, nodes{f("a", "2")},
+			"a: made a directory; changed: content", nodes{dir("a", f("b", "1"))}, nodes{f("a", "2")}},
+		"made a dir by both": {nodes{f("a", "1")}, nodes{dir("a", f("b", "1"))}, nodes{dir("a", f("c", "1"))}, "",
+			nodes{dir("a", f("b", "1"), f("c", "1"))}, nil},
+		"changed, made a file": {nodes{dir("d", f("a", "1"))}, nodes{dir("d", f("a", "2"))}, nodes{f("d", "x")},
+			"d: changed below; made a file", nodes{dir("d", f("a", "2"))}, nodes{f("d", "x")}},
+		"same dir, made a file": {nodes{dir("d", f("a", "1"))}, nodes{at(dir("d", f("a", "1")), 9)}, nodes{f("d", "x")}, "",
+			nodes{f("d", "x")}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			top := func(n nodes) *tree.Node { return dir("", n...) }
@@ -229,7 +259,8 @@ func mode1(root *tree.Node) *tree.Node {
 
 func TestUnits(t *testing.T) {
 	db := func(status, lock, list string) *tree.Node {
-		return dir("", dir("var", dir("db", file("status", status), file("lock", lock), dir("info", file(list, "")))), file("extra", status))
+		return dir("", dir("var", dir("db", file("status", status), file("lock", lock), dir("info", file(list, "")))),
+			file("extra", status))
 	}
 	units := Options{Units: []Unit{{Name: "db", Paths: []string{"var/db", "extra"}, Told: func(path string) bool {
 		return path != "var/db/lock"
@@ -245,11 +276,13 @@ func TestUnits(t *testing.T) {
 		"both the same": {db("1", "", "a"), db("2", "x", "b"), db("2", "y", "b"), false, db("2", "y", "b")},
 		"only a lock":   {db("1", "", "a"), mode1(db("1", "x", "a")), db("1", "y", "a"), false, mode1(db("1", "y", "a"))},
 		"none there":    {dir(""), dir(""), db("2", "y", "b"), false, db("2", "y", "b")},
-		"another place": {dir("", file("extra", "1")), dir("", file("extra", "2")), dir("", file("extra", "3")), true, dir("", file("extra", "2"))},
-		"deleted":       {db("1", "", "a"), dir(""), db("2", "y", "b"), true, nil},
+		"another place": {dir("", file("extra", "1")), dir("", file("extra", "2")), dir("", file("extra", "3")), true,
+			dir("", file("extra", "2"))},
+		"deleted": {db("1", "", "a"), dir(""), db("2", "y", "b"), true, nil},
 	} {
 		res, conflicts := merge(t, c.base, c.ours, c.theirs, Ours, units)
-		if got := strings.Join(conflicts, ""); (got != "") != c.conflict || c.conflict && !strings.HasPrefix(got, "unit db: changed; changed") {
+		if got := strings.Join(conflicts, ""); (got != "") != c.conflict || c.conflict &&
+			!strings.HasPrefix(got, "unit db: changed; changed") {
 			t.Errorf("%s: conflicts %q", name, got)
 		}
 		if c.want == nil {
@@ -341,11 +374,14 @@ func TestLaws(t *testing.T) {
 				holds := slices.ContainsFunc(slices.Collect(maps.Keys(got)), func(p string) bool { return strings.HasPrefix(p, path+"/") })
 				switch {
 				case in || above:
-				case b[path] == o[path] && got[path] == th[path], b[path] == th[path] && got[path] == o[path], o[path] == th[path] && got[path] == o[path]:
-				case th[path] == "" && strings.HasPrefix(o[path], "directory") && holds && got[path] == o[path]: // ours has added something there
+				case b[path] == o[path] && got[path] == th[path], b[path] == th[path] && got[path] == o[path], o[path] == th[path] &&
+					got[path] == o[path]:
+				// ours has added something there
+				case th[path] == "" && strings.HasPrefix(o[path], "directory") && holds && got[path] == o[path]:
 				case o[path] != "" && th[path] != "" && b[path] != "" && got[path] != "": // attributes of both, see TestMerge
 				default:
-					t.Fatalf("seed %d: %q is %q\nbase %q, ours %q, theirs %q\nconflicts %v", seed, path, got[path], b[path], o[path], th[path], conflicts)
+					t.Fatalf("seed %d: %q is %q\nbase %q, ours %q, theirs %q\nconflicts %v", seed, path, got[path], b[path], o[path],
+						th[path], conflicts)
 				}
 			}
 			// The other way round there are the same conflicts or more, and a merge that has
@@ -387,7 +423,8 @@ func TestStopped(t *testing.T) {
 	if _, err := Merge(ctx, dir(""), dir(""), dir(""), Options{}); err != why {
 		t.Error(err)
 	}
-	_, err := Merge(t.Context(), dir("", file("a", "1")), dir("", file("a", "2")), dir("", file("a", "3")), Options{Decide: func(Conflict) (Side, error) { return Ours, why }})
+	_, err := Merge(t.Context(), dir("", file("a", "1")), dir("", file("a", "2")), dir("", file("a", "3")),
+		Options{Decide: func(Conflict) (Side, error) { return Ours, why }})
 	if err != why {
 		t.Error(err)
 	}

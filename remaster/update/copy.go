@@ -92,7 +92,8 @@ func (p *Plan) write(t *replace.Transaction, f *bootFile) (map[checksum.Kind]str
 
 // take copies a file of the source to the temporary file of target, syncs it and
 // reads it back. It gives its sums.
-func (p *Plan) take(ctx context.Context, t *replace.Transaction, target, source string, sparse bool) (sums map[checksum.Kind]string, err error) {
+func (p *Plan) take(ctx context.Context, t *replace.Transaction, target, source string, sparse bool) (sums map[checksum.Kind]string,
+	err error) {
 	env, dir := p.env, p.live.Dir
 	in, err := p.from.Place.Open(filepath.Join(p.from.Dir, source))
 	if err != nil {
@@ -141,7 +142,8 @@ func (p *Plan) take(ctx context.Context, t *replace.Transaction, target, source 
 
 // copySummed copies all of in to a new file and gives its sums. While one part
 // is summed and written, the next is read. With sparse, zeros become holes.
-func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool, done func(int64), kinds ...checksum.Kind) (map[checksum.Kind]string, error) {
+func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool, done func(int64),
+	kinds ...checksum.Kind) (map[checksum.Kind]string, error) {
 	sum := checksum.NewHashes(kinds...)
 	if sparse {
 		if err := out.Truncate(in.Size()); err != nil {

@@ -71,7 +71,8 @@ func TestUpdateCrash(t *testing.T) {
 		a, b := filepath.Dir(m.Dir), filepath.Dir(next.Dir)
 		kernel(a, "images/pxeboot/vmlinuz", "images/pxeboot/initrd.img", "old")
 		kernel(b, "images/pxeboot/vmlinuz", "images/pxeboot/initrd.img", "new")
-		return &crashing{dir: "LiveOS", medium: a, from: b, base: "LiveOS/squashfs.img", kernel: "images/pxeboot/vmlinuz", initrd: "images/pxeboot/initrd.img", apart: true}
+		return &crashing{dir: "LiveOS", medium: a, from: b, base: "LiveOS/squashfs.img", kernel: "images/pxeboot/vmlinuz",
+			initrd: "images/pxeboot/initrd.img", apart: true}
 	}
 	all := map[string]*crashing{
 		"antiX":             antix(livetest.NewVersion),
@@ -145,7 +146,8 @@ func (c *crashing) test(t *testing.T) {
 		d := copyOf(phase.from)
 		whole, err := run(d, 1<<20)
 		if s := livetest.Sums(t, d); err != nil || !maps.Equal(s, after) || whole.Commit < 2 || whole.Done < whole.Commit+5 {
-			t.Fatalf("%s: %v; %d changes, %d before the commit point; in the end there is\n%v\nnot\n%v", phase.name, err, whole.Done, whole.Commit, s, after)
+			t.Fatalf("%s: %v; %d changes, %d before the commit point; in the end there is\n%v\nnot\n%v", phase.name, err, whole.Done,
+				whole.Commit, s, after)
 		}
 		for n := 0; n < whole.Done; n++ {
 			if n < whole.Commit-4 {
@@ -158,7 +160,8 @@ func (c *crashing) test(t *testing.T) {
 			}
 			when := fmt.Sprintf("%s: cut off after %d changes", phase.name, n)
 			boots := d
-			if over := filepath.Join(d, c.dir, "overlay-LIVE-12AB-34CD"); !livetest.Has(filepath.Join(d, c.dir, "ovlwork")) && livetest.Has(over+"/.") {
+			if over := filepath.Join(d, c.dir, "overlay-LIVE-12AB-34CD"); !livetest.Has(filepath.Join(d, c.dir, "ovlwork")) &&
+				livetest.Has(over+"/.") {
 				// dracut does not use one without the other.
 				boots = copyOf(d)
 				systest.Must(t, os.RemoveAll(filepath.Join(boots, c.dir, filepath.Base(over))))

@@ -112,7 +112,8 @@ func (p *Plan) compareInitrds(ctx context.Context, taken map[string]string) erro
 				return cmp.Or(strings.TrimSpace(first), files[file])
 			}
 			if says(was) != says(is) {
-				p.warn("%s: /%s says %q in the new one and %q in the present one, so that a boot looks for the medium in another way; --no-kernel leaves it as it is", target, file, says(is), says(was))
+				p.warn("%s: /%s says %q in the new one and %q in the present one, so that a boot looks for the medium in another way; "+
+					"--no-kernel leaves it as it is", target, file, says(is), says(was))
 			}
 		}
 	}

@@ -71,7 +71,8 @@ func (p *Plan) planKernels(ctx context.Context) error {
 		return err
 	}
 	if len(pairs) > 0 && len(theirs) > 0 && matched == 0 && p.base {
-		return refusal.New("--no-kernel leaves them as they are, to be put in place by hand", "%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
+		return refusal.New("--no-kernel leaves them as they are, to be put in place by hand",
+			"%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
 			l.Dir, strings.Join(stay, ", "), strings.Join(live.KernelsOf(theirs), ", "))
 	}
 	return p.checkModules(ctx, pairs, stay)
@@ -127,7 +128,8 @@ func counterpart(pair live.KernelPair, ours, theirs []live.KernelPair) live.Kern
 		}
 	}
 	one := func(pairs []live.KernelPair) bool {
-		return len(pairs) > 0 && !slices.ContainsFunc(pairs, func(q live.KernelPair) bool { return filepath.Base(q.Kernel) != filepath.Base(pairs[0].Kernel) })
+		return len(pairs) > 0 && !slices.ContainsFunc(pairs,
+			func(q live.KernelPair) bool { return filepath.Base(q.Kernel) != filepath.Base(pairs[0].Kernel) })
 	}
 	if one(ours) && one(theirs) {
 		return theirs[0]
@@ -179,11 +181,13 @@ func (p *Plan) tellOfKernels() {
 		return
 	}
 	if !p.base {
-		p.note("the base is the same, so that relive rollback has nothing to bring back; the former %s are kept as .old", strings.Join(names, ", "))
+		p.note("the base is the same, so that relive rollback has nothing to bring back; the former %s are kept as .old",
+			strings.Join(names, ", "))
 		return
 	}
 	if p.live.Layout.Traits().BootRollback {
-		p.note("relive rollback brings the former %s back with linuxfs; the boot option rollback brings back linuxfs and rootfs alone, and relive rollback afterwards the rest: until then name %s.old at the boot menu",
+		p.note("relive rollback brings the former %s back with linuxfs; the boot option rollback brings back linuxfs and rootfs alone, "+
+			"and relive rollback afterwards the rest: until then name %s.old at the boot menu",
 			strings.Join(names, ", "), names[0])
 	}
 }

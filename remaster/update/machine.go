@@ -10,7 +10,8 @@ import (
 
 // programs are what nearly every system has, as programs and not as links to
 // others.
-var programs = []string{"usr/lib/systemd/systemd", "lib/systemd/systemd", "usr/bin/bash", "bin/bash", "usr/bin/dash", "bin/dash", "usr/bin/busybox", "bin/busybox", "usr/bin/mount", "bin/mount", "usr/bin/env"}
+var programs = []string{"usr/lib/systemd/systemd", "lib/systemd/systemd", "usr/bin/bash", "bin/bash", "usr/bin/dash", "bin/dash",
+	"usr/bin/busybox", "bin/busybox", "usr/bin/mount", "bin/mount", "usr/bin/env"}
 
 // machineOf names the machine that a system's programs are for, "" where that
 // cannot be told (ELF specification, e_machine at offset 18).

@@ -136,7 +136,8 @@ func (p *Plan) fate(ctx context.Context) (Fate, error) {
 			return FateFits, nil
 		case !p.o.Force:
 			return "", refusal.New(p.mismatchHint(),
-				"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match, and a boot ignores the rootfs", l.Dir, live.OrNone(vids.Base), live.OrNone(vids.Overlay))
+				"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match, and a boot ignores the rootfs", l.Dir,
+				live.OrNone(vids.Base), live.OrNone(vids.Overlay))
 		}
 	}
 	switch {
@@ -162,19 +163,24 @@ func (p *Plan) fate(ctx context.Context) (Fate, error) {
 	if more := n - int64(len(s.Examples)); more > 0 {
 		examples += fmt.Sprintf(" and %d more", more)
 	}
-	hint := "--overlay rebase carries them over, --overlay reset sets them aside in " + s.Name + ".old, --overlay keep lays them over the new base; relive diff lists them"
+	hint := "--overlay rebase carries them over, --overlay reset sets them aside in " + s.Name +
+		".old, --overlay keep lays them over the new base; relive diff lists them"
 	if l.COW() != nil {
-		hint = "--overlay reset sets them aside in " + s.Name + ".old; chunks cannot be carried over: " + live.CopyHint + "; relive diff lists them"
+		hint = "--overlay reset sets them aside in " + s.Name + ".old; chunks cannot be carried over: " + live.CopyHint +
+			"; relive diff lists them"
 	}
 	return "", refusal.New(hint,
-		"%s: of %d changes in %s, %d are not in the new base (%d added, %d changed, %d metadata only, %d replaced by another type, %d deleted): %s",
-		l.Dir, s.Changes.Sum(), s.Name, n, s.Missing.Added, s.Missing.Content, s.Missing.Metadata, s.Missing.Replaced, s.Missing.Deleted, examples)
+		"%s: of %d changes in %s, %d are not in the new base (%d added, %d changed, %d metadata only, %d replaced by another type, %d "+
+			"deleted): %s",
+		l.Dir, s.Changes.Sum(), s.Name, n, s.Missing.Added, s.Missing.Content, s.Missing.Metadata, s.Missing.Replaced, s.Missing.Deleted,
+		examples)
 }
 
 // mismatchHint tells what to do about a rootfs that belongs to neither base.
 func (p *Plan) mismatchHint() string {
 	if p.o.Overlay == OverlayRebase {
-		return "relive rebase without --onto carries it over to the present linuxfs first; --force takes it for one that was written over that"
+		return "relive rebase without --onto carries it over to the present linuxfs first; --force takes it for one that was written " +
+			"over that"
 	}
 	return "--overlay reset sets the rootfs aside, --overlay keep lays it over the new linuxfs; --force decides by what it holds"
 }
@@ -281,7 +287,8 @@ func (p *Plan) mayLie() error {
 			if n, err := layer.Lookup(name); err != nil {
 				return err
 			} else if n != nil {
-				p.warn("%s holds a database of packages (/%s), which hides that of the new base: it does not know of what the new base brings", o.Name(), name)
+				p.warn("%s holds a database of packages (/%s), which hides that of the new base: it does not know of what the new base "+
+					"brings", o.Name(), name)
 				return nil
 			}
 		}

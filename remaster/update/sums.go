@@ -30,7 +30,8 @@ func (p *Plan) planSums() (err error) {
 		}
 	}
 	var unread []string
-	p.sums = sourcecheck.New(from, names, p.o.Force, func(format string, args ...any) { unread = append(unread, fmt.Sprintf(format, args...)) })
+	p.sums = sourcecheck.New(from, names, p.o.Force,
+		func(format string, args ...any) { unread = append(unread, fmt.Sprintf(format, args...)) })
 	for _, fact := range unread {
 		if !p.o.Force {
 			return refusal.New("--force goes on without it", "the source's %s", fact)
@@ -147,7 +148,10 @@ func (p *Plan) hasSum(source string) bool {
 	if p.sums.Of(source) != nil {
 		return true
 	}
-	return slices.ContainsFunc(p.Summary.Sums, func(s sourcecheck.Source) bool { return p.from.Stick != nil && s.File == p.from.Stick.Disk.Path })
+	return slices.ContainsFunc(p.Summary.Sums, func(s sourcecheck.Source) bool {
+		return p.from.Stick != nil &&
+			s.File == p.from.Stick.Disk.Path
+	})
 }
 
 // companionText is the text of a companion of the new base that holds no sum.
@@ -158,7 +162,8 @@ func (p *Plan) companionText(c live.Companion) ([]byte, error) {
 	for _, their := range p.from.Files.Companions {
 		// How large the files are the source may know better.
 		path := filepath.Join(p.from.Dir, their.Name)
-		if ext := filepath.Ext(c.Name); (ext == ".info" || ext == ".size") && filepath.Ext(their.Name) == ext && live.IsFile(p.from.Place, path) {
+		if ext := filepath.Ext(c.Name); (ext == ".info" || ext == ".size") && filepath.Ext(their.Name) == ext &&
+			live.IsFile(p.from.Place, path) {
 			return live.ReadSmall(p.from.Place, path, 4096)
 		}
 	}

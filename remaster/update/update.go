@@ -181,14 +181,18 @@ func (p *Plan) check() error {
 	}
 	switch o := p.o.Overlay; {
 	case o != "" && o != OverlayReset && o != OverlayKeep && o != OverlayRebase:
-		return refusal.WithHint(refusal.Option(fmt.Errorf("--overlay %s: neither reset nor keep nor rebase", o)), "without it the overlay is reset where that loses nothing")
+		return refusal.WithHint(refusal.Option(fmt.Errorf("--overlay %s: neither reset nor keep nor rebase", o)),
+			"without it the overlay is reset where that loses nothing")
 	case l.Layout.Name() != from.Layout.Name():
-		return refusal.New("give a source of the same distribution", "%s is laid out as %s, %s as %s", l.Dir, l.Layout.Name(), from.Dir, from.Layout.Name())
+		return refusal.New("give a source of the same distribution", "%s is laid out as %s, %s as %s", l.Dir, l.Layout.Name(), from.Dir,
+			from.Layout.Name())
 	case (l.Base.Image == nil) != (from.Base.Image == nil):
-		return refusal.New("compress the one that is not with mksquashfs, or take it over by hand", "%s and %s: only one of them is compressed, and a boot tells them by their names", l.Base.Path, from.Base.Path)
+		return refusal.New("compress the one that is not with mksquashfs, or take it over by hand",
+			"%s and %s: only one of them is compressed, and a boot tells them by their names", l.Base.Path, from.Base.Path)
 	}
 	if p.o.Stage && !l.Layout.Traits().Stages {
-		return refusal.WithHint(refusal.Option(errors.New("--stage leaves files for antiX's init to take up, and this is "+l.Layout.Name())), "update without --stage")
+		return refusal.WithHint(refusal.Option(errors.New("--stage leaves files for antiX's init to take up, and this is "+
+			l.Layout.Name())), "update without --stage")
 	}
 	if o := l.Overlay; l.Layout.Traits().FlatOverlay != "" && o != nil && !o.Empty && (o.COW != nil) != (from.Base.Inner != nil) {
 		return refusal.New("move the overlay away", "%s: the new base takes its changes from another file than %s", l.Dir, l.Rel(o.Path))
@@ -237,7 +241,8 @@ func (p *Plan) checkStack(ctx context.Context) error {
 	for _, s := range []*live.Live{l, from} {
 		if n := len(s.Files.Stack); n > 1 {
 			return refusal.New("with Debian live, relive compact makes one image of them; otherwise take them over by hand",
-				"%s: the base is %d images over each other, of which more than the topmost would change, and that not in one step", s.Dir, n)
+				"%s: the base is %d images over each other, of which more than the topmost would change, and that not in one step", s.Dir,
+				n)
 		}
 	}
 	return nil
@@ -256,7 +261,8 @@ func (p *Plan) checkState(ctx context.Context) error {
 		}
 	}
 	if p.o.Stage && len(p.files) > 0 {
-		return refusal.New("update without --stage from another system, or with --no-kernel", "%s: %s is another one, and a boot takes up a staged linuxfs, but no kernel", l.Dir, p.files[0].target)
+		return refusal.New("update without --stage from another system, or with --no-kernel",
+			"%s: %s is another one, and a boot takes up a staged linuxfs, but no kernel", l.Dir, p.files[0].target)
 	}
 	return replace.CheckInUse(l, p.o.Stage)
 }
@@ -366,7 +372,8 @@ func (p *Plan) planTied() error {
 // checkSpace refuses where the new files cannot fit.
 func (p *Plan) checkSpace() (err error) {
 	l, s := p.live, &p.Summary
-	r := replace.Room{Dir: l.Dir, File: filepath.Base(l.Files.Base), Old: l.Files.Base + ".old", More: "use a larger disk", Less: "make the source smaller, with a stronger codec"}
+	r := replace.Room{Dir: l.Dir, File: filepath.Base(l.Files.Base), Old: l.Files.Base + ".old", More: "use a larger disk",
+		Less: "make the source smaller, with a stronger codec"}
 	if p.base {
 		r.Need, r.Size = p.from.Base.Size, p.from.Base.Size
 	}
@@ -397,7 +404,8 @@ func (p *Plan) steps(made map[string]string) (steps []swap.Step) {
 			steps = append(steps, swap.Replace{New: made[c.Name], Target: c.Name})
 			continue
 		}
-		steps = append(append(steps, replace.Rotate(dir, c.Name, keep)...), swap.Replace{New: made[c.Name], Target: c.Name, Keep: replace.KeptAs(c.Name, keep)})
+		steps = append(append(steps, replace.Rotate(dir, c.Name, keep)...), swap.Replace{New: made[c.Name], Target: c.Name,
+			Keep: replace.KeptAs(c.Name, keep)})
 	}
 	return steps
 }

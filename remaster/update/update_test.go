@@ -79,8 +79,10 @@ func TestUpdateTruth(t *testing.T) {
 		{name: "more", more: true, refused: "1 are not in the new base"},
 		{name: "reset", more: true, overlay: "reset", fate: update.FateReset},
 		{name: "keep", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", fate: update.FateKept},
-		{name: "keep, power cut", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", dirty: true, fate: update.FateKept},
-		{name: "keep, metacopy", more: true, overlay: "keep", options: "redirect_dir=on,metacopy=on", refused: "refers to files of the present base"},
+		{name: "keep, power cut", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", dirty: true,
+			fate: update.FateKept},
+		{name: "keep, metacopy", more: true, overlay: "keep", options: "redirect_dir=on,metacopy=on",
+			refused: "refers to files of the present base"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -131,14 +133,16 @@ func TestUpdateTruth(t *testing.T) {
 			systest.Run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.Dir)
 			systest.Fsck(t, l.Path("rootfs"))
 			got := livetest.Copied(t, l.View())
-			livetest.SameTree(t, "expected", "the kernel after", livetest.Without(t, want, livetest.Stamps[1]), livetest.Without(t, got, livetest.Stamps[1]))
+			livetest.SameTree(t, "expected", "the kernel after", livetest.Without(t, want, livetest.Stamps[1]),
+				livetest.Without(t, got, livetest.Stamps[1]))
 			livetest.SameTree(t, "the kernel after", "relive after", got, livetest.OpenTree(t, l.Dir, ""))
 			if s := l.Status(); s.Overlay.VIDState != live.VIDMatch || s.Overlay.VID != livetest.NewVersion {
 				t.Errorf("version ids: %q: %s", s.Overlay.VID, s.Overlay.VIDState)
 			}
 			l.Rollback()
 			livetest.SameTree(t, "the kernel before", "the kernel after the rollback", before, livetest.Copied(t, l.View()))
-			for name, text := range map[string]string{"vmlinuz": "kernel", "initrd.gz": "initrd", "vmlinuz.bad": "new kernel", "initrd.gz.bad": "new initrd"} {
+			for name, text := range map[string]string{"vmlinuz": "kernel", "initrd.gz": "initrd", "vmlinuz.bad": "new kernel",
+				"initrd.gz.bad": "new initrd"} {
 				if b, err := os.ReadFile(l.Path(name)); err != nil || string(b) != text {
 					t.Errorf("after the rollback %s is %q, %v", name, b, err)
 				}
@@ -215,7 +219,8 @@ func TestUpdateLiveOS(t *testing.T) {
 			got := m.Seen()
 			want.Mtime = got.Mtime // which mke2fs sets
 			livetest.SameTree(t, "expected", "the kernel after", want, got)
-			livetest.SameTree(t, "the kernel after", "relive after", got, livetest.Without(t, livetest.OpenTree(t, m.Dir, ""), "lost+found"))
+			livetest.SameTree(t, "the kernel after", "relive after", got, livetest.Without(t, livetest.OpenTree(t, m.Dir, ""),
+				"lost+found"))
 			if c.fate == update.FateKept && c.kind == "dir" {
 				return // the overlay lies over either base
 			}
@@ -239,7 +244,8 @@ func TestUpdateDebian(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Images: []string{c.image}, Over: c.over, Unions: []string{"/ ."}, Names: [2]string{c.upper, "work"}}
+			d := &livetest.Debian{Live: livetest.Live{T: t, Dir: systest.TempDir(t)}, Images: []string{c.image}, Over: c.over,
+				Unions: []string{"/ ."}, Names: [2]string{c.upper, "work"}}
 			livetest.Squashed(t, d.Path(c.image), func(dir string) { livetest.SmallSystem(t, dir) })
 			p := systest.TempDir(t)
 			systest.Must(t, os.Mkdir(p+"/"+c.upper, 0o755))
@@ -255,7 +261,8 @@ func TestUpdateDebian(t *testing.T) {
 			drop()
 			medium := systest.TempDir(t)
 			systest.Must(t, os.Mkdir(filepath.Join(medium, filepath.Dir(c.image)), 0o755))
-			systest.Run(t, "mksquashfs", snapshot, filepath.Join(medium, c.image), "-noappend", "-quiet", "-no-progress", "-comp", "gzip", "-b", "64K")
+			systest.Run(t, "mksquashfs", snapshot, filepath.Join(medium, c.image), "-noappend", "-quiet", "-no-progress", "-comp", "gzip",
+				"-b", "64K")
 			want := livetest.OpenDir(t, snapshot)
 			if c.fate == update.FateKept {
 				both := *d

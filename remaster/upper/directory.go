@@ -51,7 +51,8 @@ func (p *Plan) planDirectories(ctx context.Context, layers []newLayer) error {
 				continue
 			}
 			if !live.IsDir(l.Place, filepath.Dir(at)) {
-				return refusal.New("boot once with persistence, so that it is made", "%s: there is no such directory, into which what /%s is to show would go", filepath.Dir(at), n.Dir)
+				return refusal.New("boot once with persistence, so that it is made",
+					"%s: there is no such directory, into which what /%s is to show would go", filepath.Dir(at), n.Dir)
 			}
 		}
 		// A layer may meet an empty work directory, but not one of another layer.

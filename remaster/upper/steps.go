@@ -33,7 +33,8 @@ func (p *Plan) steps(made map[string]string) (steps []swap.Step, err error) {
 	var going [][]string // what goes on of each generation; all up to the first gap
 	for n, gap := 1, false; n <= live.MaxKeepOld; n++ {
 		names := held(n)
-		if alone := !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(p.targets(), name) }); alone && len(names) > 0 {
+		if alone := !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(p.targets(), name) }); alone &&
+			len(names) > 0 {
 			former, err := sets.OfFormer(p.Live, n)
 			if err != nil {
 				return nil, err

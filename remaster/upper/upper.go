@@ -178,11 +178,13 @@ func (p *Plan) CheckState(ctx context.Context) error {
 	switch o := l.Overlay; {
 	case o.COW != nil:
 		return refusal.New(l.FilesHint(),
-			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that files cannot be put into it", o.Path)
+			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that files cannot be put into it",
+			o.Path)
 	case o.Form == live.FormAufs && (o.ByConf || o.AtRoot || o.Image == nil):
 		return refusal.New("relive compact folds it in", "%s: is a layer of aufs, and new ones are made for antiX alone", o.Path)
 	case o.Image == nil && o.COW == nil && os.Geteuid() != 0:
-		return refusal.New("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has", o.Path)
+		return refusal.New("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has",
+			o.Path)
 	}
 	if err := l.Check(ctx, p.Env, live.Intent{Force: p.O.Force}); err != nil {
 		return err
@@ -282,7 +284,8 @@ func (p *Plan) layers(ctx context.Context) ([]newLayer, error) {
 		// Marks of a nested overlay in the base are no part of either tree; see
 		// live.Live.lay for their form.
 		n.Root, err = overlay.Difference(ctx, n.lower, n.want, overlay.DifferenceOptions{
-			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true, Plain: p.Live.Layout.Traits().CopiesPlain, Flags: p.flagForm()})
+			Form: p.form(), Namespace: overlay.Trusted, Origins: true, Escaped: true, TrustInode: true,
+			Plain: p.Live.Layout.Traits().CopiesPlain, Flags: p.flagForm()})
 		if err != nil {
 			return nil, fmt.Errorf("the new layer of %s: %w", p.Live.Overlay.Name(), err)
 		}
@@ -395,7 +398,8 @@ func (p *Plan) planImage(ctx context.Context, layers []newLayer) error {
 		p.Warn("%s", holes)
 	}
 	need := s.Size
-	if sparse, err := hostdisk.HoldsHoles(filepath.Dir(o.Path)); err == nil && sparse && (l.ToRAM == "" || o.Image.Allocated < o.Image.Size) {
+	if sparse, err := hostdisk.HoldsHoles(filepath.Dir(o.Path)); err == nil && sparse &&
+		(l.ToRAM == "" || o.Image.Allocated < o.Image.Size) {
 		need = min(s.Size, s.After.Bytes)
 	}
 	p.Parts = []replace.Part{{Target: l.Files.Overlay[0], Need: need, Make: func(ctx context.Context, path string) error {
@@ -424,7 +428,8 @@ func (p *Plan) tooSmall(n mkfs.Needs, size int64) error {
 		hint += fmt.Sprintf(": it takes at least %s", bytesize.Format(n.MinSize))
 	}
 	if n.Inodes > n.FreeInodes {
-		return refusal.New(hint, "%s: the new one would hold %d files, and an image of %s like this one has room for %d", p.Live.Overlay.Path, n.Inodes, bytesize.Format(size), n.FreeInodes)
+		return refusal.New(hint, "%s: the new one would hold %d files, and an image of %s like this one has room for %d",
+			p.Live.Overlay.Path, n.Inodes, bytesize.Format(size), n.FreeInodes)
 	}
 	unit := int64(n.BlockSize)
 	return refusal.New(hint, "%s: the new one would hold %s, and an image of %s like this one has room for %s", p.Live.Overlay.Path,
@@ -514,12 +519,16 @@ func (p *Plan) checkShown(ctx context.Context, path string, layer *tree.Node, n 
 		return fmt.Errorf("%s: %w: %s is missing", path, readback.Err, n.Upper)
 	}
 	form := p.form()
-	merged, err := overlay.Merge([]overlay.Layer{{Root: layer, Form: form, Namespace: overlay.Trusted}, {Root: n.lower}}, overlay.KeepEscaped())
+	merged, err := overlay.Merge([]overlay.Layer{{Root: layer, Form: form, Namespace: overlay.Trusted}, {Root: n.lower}},
+		overlay.KeepEscaped())
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", path, readback.Err, err)
 	}
 	f := &readback.Findings{What: path}
-	o := tree.CompareOptions{TrustInode: true, Links: true, Flags: p.shownFlags(), SameContent: func(string, *tree.Node, *tree.Node) (bool, error) { return true, nil }}
+	o := tree.CompareOptions{TrustInode: true, Links: true, Flags: p.shownFlags(), SameContent: func(string, *tree.Node, *tree.Node) (bool,
+		error) {
+		return true, nil
+	}}
 	if form == overlay.OverlayFS {
 		o.IgnoreXattr = overlay.IsBareMark
 	}

@@ -105,8 +105,10 @@ func TestRelayerTruth(t *testing.T) {
 				drop := []string{"lost+found", "etc/live/version/rootfs.ver"}
 				// A link cannot lead from one mount to another.
 				o := tree.CompareOptions{Links: !strings.HasPrefix(name, "Debian")}
-				livetest.Same(t, "wanted", "relive after", livetest.Without(t, want, drop...), livetest.Without(t, livetest.OpenTree(t, s.Dir, ""), drop...), o)
-				livetest.Same(t, "wanted", "the kernel after", livetest.Without(t, want, drop...), livetest.Without(t, livetest.OpenDir(t, s.View()), drop...), o)
+				livetest.Same(t, "wanted", "relive after", livetest.Without(t, want, drop...),
+					livetest.Without(t, livetest.OpenTree(t, s.Dir, ""), drop...), o)
+				livetest.Same(t, "wanted", "the kernel after", livetest.Without(t, want, drop...),
+					livetest.Without(t, livetest.OpenDir(t, s.View()), drop...), o)
 				if s.Over != "" {
 					systest.Fsck(t, s.Over)
 				}
@@ -138,10 +140,12 @@ func TestRelayerSame(t *testing.T) {
 				livetest.Write(t, mnt+"/var/lib/dpkg/status", livetest.Text(61, 2_100), 0o644)
 			})
 			before := s.View()
-			livetest.SameTree(t, "the kernel", "relive", livetest.Without(t, livetest.OpenDir(t, before), "lost+found"), livetest.Without(t, livetest.OpenTree(t, s.Dir, ""), "lost+found"))
+			livetest.SameTree(t, "the kernel", "relive", livetest.Without(t, livetest.OpenDir(t, before), "lost+found"),
+				livetest.Without(t, livetest.OpenTree(t, s.Dir, ""), "lost+found"))
 			same := func(l *live.Live) *tree.Node { return l.Merged }
 			mustRelayer(t, s.Dir, same, upper.Options{KeepOld: 1})
-			livetest.Exactly(t, "before", "after", livetest.Without(t, livetest.OpenDir(t, before), "lost+found"), livetest.Without(t, livetest.OpenDir(t, s.View()), "lost+found"))
+			livetest.Exactly(t, "before", "after", livetest.Without(t, livetest.OpenDir(t, before), "lost+found"),
+				livetest.Without(t, livetest.OpenDir(t, s.View()), "lost+found"))
 			if !strings.HasPrefix(name, "Debian") {
 				return
 			}
@@ -151,7 +155,8 @@ func TestRelayerSame(t *testing.T) {
 				systest.CopyFile(t, s.Over, c)
 				root, _ = systest.Mount(t, "ext4", "loop,ro", c)
 			}
-			for path, want := range map[string]string{"home/user/letter": "dear", "rw/var/lib/hidden": "where no boot shows it", "share/rw/only-here": "in the union"} {
+			for path, want := range map[string]string{"home/user/letter": "dear", "rw/var/lib/hidden": "where no boot shows it",
+				"share/rw/only-here": "in the union"} {
 				if b, err := os.ReadFile(root + "/" + path); err != nil || string(b) != want {
 					t.Errorf("%s: %q, %v", path, b, err)
 				}
@@ -207,7 +212,8 @@ func TestRelayerAufs(t *testing.T) {
 	want := livetest.OpenDir(t, shown)
 	mustRelayer(t, l.Dir, func(*live.Live) *tree.Node { return want }, upper.Options{})
 	drop := "etc/live/version/rootfs.ver" // as it was, with its time
-	livetest.Exactly(t, "wanted", "relive after", livetest.Without(t, want, drop), livetest.Without(t, livetest.OpenTree(t, l.Dir, ""), drop))
+	livetest.Exactly(t, "wanted", "relive after", livetest.Without(t, want, drop), livetest.Without(t, livetest.OpenTree(t, l.Dir, ""),
+		drop))
 	systest.Fsck(t, l.Path("rootfs"))
 	root, _ := systest.Mount(t, "ext4", "loop,ro", l.Path("rootfs"))
 	for _, path := range []string{".wh.var", "etc/hostname/.wh..wh..opq", "etc/hostname/inside", "opt/gone"} {
@@ -360,7 +366,8 @@ func TestRelayerOutside(t *testing.T) {
 	mustRelayer(t, l.Dir, with("srv/data/x"), upper.Options{})
 	mustRelayer(t, l.Dir, with("etc/x"), upper.Options{})
 	root := livetest.OpenTree(t, l.Dir, "")
-	if livetest.ReadFile(t, root, "srv/data/x") != "x" || livetest.ReadFile(t, root, "etc/x") != "x" || livetest.ReadFile(t, root, "etc/new") != "new" {
+	if livetest.ReadFile(t, root, "srv/data/x") != "x" || livetest.ReadFile(t, root, "etc/x") != "x" ||
+		livetest.ReadFile(t, root, "etc/new") != "new" {
 		t.Error("not all is there")
 	}
 }

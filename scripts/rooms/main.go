@@ -152,7 +152,8 @@ func guard(rows [][]string) []byte {
 		}
 		fmt.Fprintf(&b, "          deny:\n")
 		for _, above := range slices.Sorted(slices.Values(slices.Concat(rows[n:]...))) {
-			fmt.Fprintf(&b, "            - { pkg: relive/remaster/%s$, desc: \"it is on this level or above: see docs/architecture.md\" }\n", above)
+			fmt.Fprintf(&b, "            - { pkg: relive/remaster/%s$, desc: "+
+				"\"it is on this level or above: see docs/architecture.md\" }\n", above)
 		}
 	}
 	return b.Bytes()

@@ -66,7 +66,8 @@ func (f *files) tree() *tree.Node {
 // documentation do.
 func fill(f *files) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	words := strings.Fields("the live system keeps what it has written in an upper layer above its compressed base and shows both as one tree")
+	words := strings.Fields("the live system keeps what it has written in an upper layer above its compressed base and shows both as " +
+		"one tree")
 	for i := range 24 {
 		var b strings.Builder
 		for b.Len() < 1<<20 {

@@ -34,7 +34,8 @@ func liveOS(dir string) error {
 		return err
 	}
 	defer image.Close()
-	rootfs := &tree.Node{Name: "rootfs.img", Nlink: 1, Meta: tree.Meta{Type: tree.Regular, Perm: 0o644, Size: image.Size(), Mtime: made}, Data: open{image}}
+	rootfs := &tree.Node{Name: "rootfs.img", Nlink: 1, Meta: tree.Meta{Type: tree.Regular, Perm: 0o644, Size: image.Size(), Mtime: made},
+		Data: open{image}}
 	inside := tree.NewDir("LiveOS", 0o755, rootfs)
 	if err := writeBase(filepath.Join(at, "squashfs.img"), tree.NewDir("", 0o755, inside), codec.Zstd, 5); err != nil {
 		return err

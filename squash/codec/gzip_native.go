@@ -108,7 +108,8 @@ func (z *libz) newCompressor(o Options, blockSize int) (Compressor, error) {
 }
 
 func (c *nativeGzipCompressor) Compress(dst, src []byte) ([]byte, bool, error) {
-	return c.compress(dst, src, len(c.strategies), func(way int, out, src []byte) (int, error) { return c.try(out, src, c.strategies[way]) })
+	return c.compress(dst, src, len(c.strategies),
+		func(way int, out, src []byte) (int, error) { return c.try(out, src, c.strategies[way]) })
 }
 
 // try packs with one strategy; -1 means that out is too small.

@@ -129,7 +129,8 @@ func (l *Library) NewCompressor(o Options, blockSize int) (Compressor, error) {
 		return c.compressor(o, blockSize)
 	}
 	if o.ID == LZO {
-		return nil, tree.Unsupported("", "lzo", "writing needs liblzo2.so.2 (Debian package liblzo2-2), which does not load; another compressor can be chosen")
+		return nil, tree.Unsupported("", "lzo",
+			"writing needs liblzo2.so.2 (Debian package liblzo2-2), which does not load; another compressor can be chosen")
 	}
 	return nil, tree.Unsupported("", o.ID.String(), "cannot be written, no mainline kernel mounts it; another compressor can be chosen")
 }

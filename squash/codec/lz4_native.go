@@ -44,7 +44,8 @@ func (c *nativeLZ4Compressor) Compress(dst, src []byte) ([]byte, bool, error) {
 		return dst[:0], false, err
 	}
 	dst = room(dst, c.blockSize)
-	n := int32(call(c.fn, uintptr(addr(c.state)), uintptr(addr(src)), uintptr(addr(dst)), uintptr(len(src)), uintptr(c.blockSize), uintptr(c.level)))
+	n := int32(call(c.fn, uintptr(addr(c.state)), uintptr(addr(src)), uintptr(addr(dst)), uintptr(len(src)), uintptr(c.blockSize),
+		uintptr(c.level)))
 	if n < 0 {
 		return dst, false, failed("liblz4", n)
 	}

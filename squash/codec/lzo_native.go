@@ -65,7 +65,8 @@ func (c *nativeLZOCompressor) Compress(dst, src []byte) ([]byte, bool, error) {
 		r = int32(call(c.z.level999, uintptr(addr(src)), uintptr(len(src)), uintptr(addr(c.buf)), uintptr(unsafe.Pointer(&c.size)),
 			uintptr(addr(c.work)), 0, 0, 0, uintptr(c.o.Level)))
 	} else {
-		r = int32(call(c.z.compress[c.o.Algorithm], uintptr(addr(src)), uintptr(len(src)), uintptr(addr(c.buf)), uintptr(unsafe.Pointer(&c.size)),
+		r = int32(call(c.z.compress[c.o.Algorithm], uintptr(addr(src)), uintptr(len(src)), uintptr(addr(c.buf)),
+			uintptr(unsafe.Pointer(&c.size)),
 			uintptr(addr(c.work))))
 	}
 	if r != 0 {

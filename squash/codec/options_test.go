@@ -37,7 +37,8 @@ func TestParseOptions(t *testing.T) {
 		err  error
 	}{
 		{Gzip, "-", Options{ID: Gzip, Level: 9, WindowBits: 15}, nil},
-		{Gzip, "03000000 0a00 1300", Options{ID: Gzip, Level: 3, WindowBits: 10, Strategies: StrategyDefault | StrategyFiltered | StrategyFixed}, nil},
+		{Gzip, "03000000 0a00 1300", Options{ID: Gzip, Level: 3, WindowBits: 10,
+			Strategies: StrategyDefault | StrategyFiltered | StrategyFixed}, nil},
 		{Gzip, "00000000 0f00 0000", Options{}, tree.ErrCorrupt},
 		{Gzip, "0a000000 0f00 0000", Options{}, tree.ErrCorrupt},
 		{Gzip, "09000000 0700 0000", Options{}, tree.ErrCorrupt},

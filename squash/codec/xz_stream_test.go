@@ -124,7 +124,8 @@ func TestXZStreamDamage(t *testing.T) {
 
 func TestXZStreamRefuses(t *testing.T) {
 	systest.NeedTools(t, "xz")
-	if _, _, err := readXZStream([]byte(systest.Feed(t, "x", "xz", "-c", "--x86", "--lzma2=preset=1")), 64<<20); !errors.Is(err, tree.ErrUnsupported) {
+	if _, _, err := readXZStream([]byte(systest.Feed(t, "x", "xz", "-c", "--x86", "--lzma2=preset=1")), 64<<20); !errors.Is(err,
+		tree.ErrUnsupported) {
 		t.Errorf("x86 filter: %v", err)
 	}
 	packed := []byte(systest.Feed(t, "x", "xz", "-c", "-6"))

@@ -57,7 +57,8 @@ func (c *nativeZstdCompressor) Compress(dst, src []byte) ([]byte, bool, error) {
 	}
 	// mksquashfs gives the room of a whole block; less could change the bytes.
 	dst = room(dst, c.blockSize)
-	n := call(c.z.compressCCtx, c.ctx.ctx, uintptr(addr(dst)), uintptr(c.blockSize), uintptr(addr(src)), uintptr(len(src)), uintptr(c.level))
+	n := call(c.z.compressCCtx, c.ctx.ctx, uintptr(addr(dst)), uintptr(c.blockSize), uintptr(addr(src)), uintptr(len(src)),
+		uintptr(c.level))
 	// Error codes of libzstd are not stable over versions; as in mksquashfs any
 	// error means that the room did not suffice.
 	if uint32(call(c.z.isError, n)) != 0 || n >= uintptr(len(src)) {

@@ -86,7 +86,8 @@ func TestRealPath(t *testing.T) {
 	systest.Must(t, os.Mkdir(top+"/beside", 0o755))
 	t.Chdir(top + "/link")
 	for file, want := range map[string]string{
-		".": "/a/b", "..": "/a", "c": "/a/b/c", "../../beside": "/beside", top + "/link": "/a/b", top + "/link/c/..": "/a/b", "../../link/c": "/a/b/c",
+		".": "/a/b", "..": "/a", "c": "/a/b/c", "../../beside": "/beside", top + "/link": "/a/b", top + "/link/c/..": "/a/b",
+		"../../link/c": "/a/b/c",
 	} {
 		if got, err := RealPath(file); err != nil || got != top+want {
 			t.Errorf("%s: %s, %v, want %s", file, got, err, top+want)
@@ -103,7 +104,8 @@ func TestRealPath(t *testing.T) {
 }
 
 func TestUdevDecoded(t *testing.T) {
-	for in, want := range map[string]string{"plain": "plain", `a\x20b\x5c`: `a b\`, `\x`: `\x`, `\xzz1`: `\xzz1`, `\x4`: `\x4`, `\x41`: "A"} {
+	for in, want := range map[string]string{"plain": "plain", `a\x20b\x5c`: `a b\`, `\x`: `\x`, `\xzz1`: `\xzz1`, `\x4`: `\x4`,
+		`\x41`: "A"} {
 		if got := udevDecoded(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}

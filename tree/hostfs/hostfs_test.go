@@ -59,9 +59,11 @@ func nasty(t testing.TB) string {
 	s.(*net.UnixListener).SetUnlinkOnClose(false)
 	s.Close()
 	for name, x := range map[string]map[string]string{
-		"xattr/a":   {"user.empty": "", "user.bytes": "\x00\xff\n", "security.capability": "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"},
-		"xattr/b":   {"user.long": strings.Repeat("v", 3000), "trusted.t": "t", "user.name-" + strings.Repeat("n", 200): "x"},
-		"xattr/acl": {"system.posix_acl_access": "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x07\x00\x05\x00\x00\x00\x04\x00\x04\x00\xff\xff\xff\xff\x10\x00\x07\x00\xff\xff\xff\xff\x20\x00\x04\x00\xff\xff\xff\xff"},
+		"xattr/a": {"user.empty": "", "user.bytes": "\x00\xff\n",
+			"security.capability": "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"},
+		"xattr/b": {"user.long": strings.Repeat("v", 3000), "trusted.t": "t", "user.name-" + strings.Repeat("n", 200): "x"},
+		"xattr/acl": {"system.posix_acl_access": "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x07\x00\x05\x00\x00\x00\x04" +
+			"\x00\x04\x00\xff\xff\xff\xff\x10\x00\x07\x00\xff\xff\xff\xff\x20\x00\x04\x00\xff\xff\xff\xff"},
 	} {
 		path := file(name, name)
 		for k, v := range x {
@@ -190,7 +192,8 @@ func TestFind(t *testing.T) {
 		n, err := open(t, dir).Lookup(name)
 		systest.Must(t, err)
 		want := map[string]string{}
-		for _, line := range strings.Split(systest.Output(t, "getfattr", "-h", "-d", "-m", "-", "-e", "hex", "--absolute-names", filepath.Join(dir, name)), "\n") {
+		for _, line := range strings.Split(systest.Output(t, "getfattr", "-h", "-d", "-m", "-", "-e", "hex", "--absolute-names",
+			filepath.Join(dir, name)), "\n") {
 			if k, v, ok := strings.Cut(line, "="); ok {
 				want[k] = strings.TrimPrefix(v, "0x")
 			} else if line != "" && line[0] != '#' {
@@ -352,9 +355,10 @@ func TestSeekHoleFails(t *testing.T) {
 	systest.Must(t, os.Chmod(filepath.Join(src, "b"), 0o711|os.ModeSetuid))
 	systest.Run(t, "mksquashfs", src, image, "-b", "4096", "-always-use-fragments", "-quiet", "-no-progress")
 	systest.MountAt(t, "", "loop,ro", image, at)
-	err := tree.Compare(context.Background(), open(t, src), open(t, at), tree.CompareOptions{WholeSeconds: true}, func(c tree.Change) error {
-		t.Errorf("%s: %v", c.Path, c.Diff)
-		return nil
-	})
+	err := tree.Compare(context.Background(), open(t, src), open(t, at), tree.CompareOptions{WholeSeconds: true},
+		func(c tree.Change) error {
+			t.Errorf("%s: %v", c.Path, c.Diff)
+			return nil
+		})
 	systest.Must(t, err)
 }

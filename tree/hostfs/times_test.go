@@ -22,7 +22,8 @@ func TestSetTimes(t *testing.T) {
 	systest.Must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o644))
 	systest.Must(t, os.Symlink("file", filepath.Join(dir, "link")))
 	// What ext4 can hold, and most others.
-	for _, want := range []tree.Time{{Sec: 0, Nsec: 1}, {Sec: -1 << 31}, {Sec: 1<<31 - 1, Nsec: 999_999_999}, {Sec: 1 << 31, Nsec: 5}, {Sec: 1<<33 + 7}} {
+	for _, want := range []tree.Time{{Sec: 0, Nsec: 1}, {Sec: -1 << 31}, {Sec: 1<<31 - 1, Nsec: 999_999_999}, {Sec: 1 << 31, Nsec: 5},
+		{Sec: 1<<33 + 7}} {
 		other := tree.Time{Sec: want.Sec + 1, Nsec: want.Nsec}
 		systest.Must(t, SetTimes(unix.AT_FDCWD, filepath.Join(dir, "file"), want))
 		systest.Must(t, SetTimes(int(d.Fd()), "link", other))

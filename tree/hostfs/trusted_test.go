@@ -112,7 +112,8 @@ func TestTrustedNamespace(t *testing.T) {
 	dir := marked(t)
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 65536}}
 	out := asAnother(t, dir, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids})
-	if !strings.Contains(out, "trusted hidden: true") || !strings.Contains(out, "open.d [] false <nil>") || !strings.Contains(out, "closed [] false <nil>") {
+	if !strings.Contains(out, "trusted hidden: true") || !strings.Contains(out, "open.d [] false <nil>") ||
+		!strings.Contains(out, "closed [] false <nil>") {
 		t.Error(out)
 	}
 }

@@ -130,7 +130,8 @@ func TestRun(t *testing.T) {
 		"Output": func(t testing.TB) { Output(t, "sh", "-c", script) },
 	} {
 		r, ended := record(t, fn)
-		if r.how != "failed" || ended || len(r.said[0]) > 6000 || !strings.Contains(r.said[0], "the beginning") || !strings.HasSuffix(r.said[0], "the end\n") ||
+		if r.how != "failed" || ended || len(r.said[0]) > 6000 || !strings.Contains(r.said[0], "the beginning") ||
+			!strings.HasSuffix(r.said[0], "the end\n") ||
 			!strings.HasPrefix(r.said[0], "sh [") || !strings.Contains(r.said[0], "exit status 1") {
 			t.Errorf("%s: %s %s, went on: %v", name, r.how, r.said, ended)
 		}
@@ -316,7 +317,8 @@ func TestMountImage(t *testing.T) {
 		}
 		unmount()
 	}
-	for end := time.Now().Add(Within(5 * time.Second)); Output(t, "losetup", "-n", "-O", "NAME", "-j", image) != ""; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(Within(5 * time.Second)); Output(t, "losetup", "-n", "-O", "NAME", "-j",
+		image) != ""; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the loop device is left")
 		}

@@ -184,7 +184,8 @@ func fit(b *builder, o BuildOptions) (geometry, error) {
 			return g, fmt.Errorf("no %s file system has %d bytes", kindName(o.Kind), o.Size)
 		}
 		if need := b.clustersFor(&g); need > g.clusters {
-			return g, fmt.Errorf("a file system of %d bytes has %d clusters of %d bytes, the files take %d", o.Size, g.clusters, g.clusterSize(), need)
+			return g, fmt.Errorf("a file system of %d bytes has %d clusters of %d bytes, the files take %d", o.Size, g.clusters,
+				g.clusterSize(), need)
 		}
 		return g, nil
 	}

@@ -28,7 +28,8 @@ import (
 //
 // name is what errors call the image. c must stay readable as long as data is in
 // use, which reads from it; closing data does not close c.
-func Rewrite(ctx context.Context, c tree.Content, name string, edit func(root *tree.Node) (*tree.Node, error)) (data tree.Data, size int64, changed bool, err error) {
+func Rewrite(ctx context.Context, c tree.Content, name string, edit func(root *tree.Node) (*tree.Node, error)) (data tree.Data, size int64,
+	changed bool, err error) {
 	fs, err := Open(c, c.Size(), name)
 	if err != nil {
 		return nil, 0, false, err
@@ -280,7 +281,8 @@ func (fs *FS) survey(ctx context.Context, root *tree.Node, name string) (count i
 		}
 		clusters += fs.vol.clustersOf(n.Size)
 		if nodes++; clusters > int64(fs.vol.clusters) || nodes > fs.vol.size/entrySize {
-			return tree.Corrupt(fs.name, tree.Quote(path), "files up to here take more clusters than the %d that there are", fs.vol.clusters)
+			return tree.Corrupt(fs.name, tree.Quote(path), "files up to here take more clusters than the %d that there are",
+				fs.vol.clusters)
 		}
 		return nil
 	})

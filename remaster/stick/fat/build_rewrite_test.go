@@ -287,7 +287,8 @@ func TestRewriteChain(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 8))
 	dir := systest.MemDir(t)
-	p, err := NewPlan(t.Context(), tree.NewDir("", 0o755, tree.NewFile("begin", 0o644, []byte("x"))), BuildOptions{Label: "CHAIN", Hidden: 7})
+	p, err := NewPlan(t.Context(), tree.NewDir("", 0o755, tree.NewFile("begin", 0o644, []byte("x"))),
+		BuildOptions{Label: "CHAIN", Hidden: 7})
 	systest.Must(t, err)
 	path := filepath.Join(dir, "0")
 	save(t, p.Data(), path)
@@ -392,11 +393,15 @@ func TestRewriteRefuses(t *testing.T) {
 		e.Put("link", tree.NewSymlink("", "x"))
 		return e.Apply(n)
 	}
-	if _, _, _, err := Rewrite(t.Context(), bytesOf(fixture(t, "fat12")), "efi.img", link); err == nil || err.Error() != "efi.img: /link: is a symlink, which FAT has no place for" {
+	if _, _, _, err := Rewrite(t.Context(), bytesOf(fixture(t, "fat12")), "efi.img", link); err == nil ||
+		err.Error() != "efi.img: /link: is a symlink, which FAT has no place for" {
 		t.Error(err)
 	}
 	stop := errors.New("stop")
-	if _, _, _, err := Rewrite(t.Context(), bytesOf(fixture(t, "fat12")), "efi.img", func(*tree.Node) (*tree.Node, error) { return nil, stop }); err != stop {
+	if _, _, _, err := Rewrite(t.Context(), bytesOf(fixture(t, "fat12")), "efi.img", func(*tree.Node) (*tree.Node, error) {
+		return nil,
+			stop
+	}); err != stop {
 		t.Error(err)
 	}
 	// Many names for the same clusters.
@@ -409,7 +414,8 @@ func TestRewriteRefuses(t *testing.T) {
 		putCluster(e, 2)
 		le.PutUint32(e[deSize:], uint32(f.vol.clusters)<<f.vol.clusterBits/4)
 	}
-	if _, _, _, err := Rewrite(t.Context(), bytesOf(f.img), "efi.img", put(map[string][]byte{"a": []byte("a")})); !errors.Is(err, tree.ErrCorrupt) {
+	if _, _, _, err := Rewrite(t.Context(), bytesOf(f.img), "efi.img", put(map[string][]byte{"a": []byte("a")})); !errors.Is(err,
+		tree.ErrCorrupt) {
 		t.Error(err)
 	}
 }

@@ -49,7 +49,8 @@ func save(t testing.TB, d tree.Data, path string) {
 // checkImage has fsck.fat and mtools look at an image.
 func checkImage(t testing.TB, path string) {
 	t.Helper()
-	if out := systest.Run(t, "fsck.fat", "-n", "-v", path); strings.Contains(out, "ree cluster summary wrong") || strings.Contains(out, "differences") {
+	if out := systest.Run(t, "fsck.fat", "-n", "-v", path); strings.Contains(out, "ree cluster summary wrong") ||
+		strings.Contains(out, "differences") {
 		t.Errorf("fsck.fat:\n%s", out)
 	}
 	systest.Run(t, "mdir", "-/", "-i", path, "::")
@@ -75,7 +76,8 @@ func TestBuildMatchesMkfs(t *testing.T) {
 			continue
 		}
 		if p.Size() != kib<<10 || p.Kind() != theirs.Kind() || p.img.clusterSize() != theirs.ClusterSize() {
-			t.Errorf("%d KiB: %d bytes, %s in clusters of %d; mkfs.fat has %s of %d", kib, p.Size(), p.Kind(), p.img.clusterSize(), theirs.Kind(), theirs.ClusterSize())
+			t.Errorf("%d KiB: %d bytes, %s in clusters of %d; mkfs.fat has %s of %d", kib, p.Size(), p.Kind(), p.img.clusterSize(),
+				theirs.Kind(), theirs.ClusterSize())
 		}
 		path = filepath.Join(dir, "ours")
 		os.Remove(path)
@@ -242,8 +244,9 @@ func TestBuildRefuses(t *testing.T) {
 		o    BuildOptions
 		kids []*tree.Node
 	}{
-		"/d/link: is a symlink":                                    {kids: []*tree.Node{tree.NewSymlink("link", "x")}},
-		"/d/dev: is a block device":                                {kids: []*tree.Node{{Name: "dev", Meta: tree.Meta{Type: tree.BlockDevice}}}},
+		"/d/link: is a symlink": {kids: []*tree.Node{tree.NewSymlink("link", "x")}},
+		"/d/dev: is a block device": {kids: []*tree.Node{{Name: "dev",
+			Meta: tree.Meta{Type: tree.BlockDevice}}}},
 		`/d/Readme: the name is the same as "README" but for case`: {kids: []*tree.Node{file("README"), file("Readme")}},
 		`/d/äb: the name is the same as "ÄB" but for case`:         {kids: []*tree.Node{file("äb"), file("ÄB")}},
 		`/d/a:b: the name holds ':'`:                               {kids: []*tree.Node{file("a:b")}},
@@ -333,13 +336,17 @@ func (b blank) NextData(int64) (start, end int64, e error) { return 0, 0, io.EOF
 func TestBuildShortNames(t *testing.T) {
 	t.Parallel()
 	names := []string{
-		"README", "grub.cfg", "BOOTX64.EFI", "TextFile.Mine.txt", "The quick brown.fox", "a+b=c.d", ".profile", "x.html", "ÄÖÜ", "LONGNA~1.TXT", "Long names.txt",
+		"README", "grub.cfg", "BOOTX64.EFI", "TextFile.Mine.txt", "The quick brown.fox", "a+b=c.d", ".profile", "x.html", "ÄÖÜ",
+		"LONGNA~1.TXT", "Long names.txt",
 		"Long nameS 2.txt", "e\u0301", "dir.d", "lower", "SPACE D", "12345678.123", "123456789", "a.b.c",
 	}
 	want := map[string]string{
-		"README": "README     ", "grub.cfg": "GRUB    CFG+", "BOOTX64.EFI": "BOOTX64 EFI", "TextFile.Mine.txt": "TEXTFI~1TXT+", "The quick brown.fox": "THEQUI~1FOX+",
-		"a+b=c.d": "A_B_C~1 D  +", ".profile": "PROFIL~1   +", "x.html": "X~1     HTM+", "ÄÖÜ": "___~1      +", "LONGNA~1.TXT": "LONGNA~1TXT", "Long names.txt": "LONGNA~3TXT+",
-		"Long nameS 2.txt": "LONGNA~2TXT+", "e\u0301": "E_~1       +", "dir.d": "DIR     D  +", "lower": "LOWER      +", "SPACE D": "SPACED~1   +", "12345678.123": "12345678123",
+		"README": "README     ", "grub.cfg": "GRUB    CFG+", "BOOTX64.EFI": "BOOTX64 EFI", "TextFile.Mine.txt": "TEXTFI~1TXT+",
+		"The quick brown.fox": "THEQUI~1FOX+",
+		"a+b=c.d":             "A_B_C~1 D  +", ".profile": "PROFIL~1   +", "x.html": "X~1     HTM+", "ÄÖÜ": "___~1      +",
+		"LONGNA~1.TXT": "LONGNA~1TXT", "Long names.txt": "LONGNA~3TXT+",
+		"Long nameS 2.txt": "LONGNA~2TXT+", "e\u0301": "E_~1       +", "dir.d": "DIR     D  +", "lower": "LOWER      +",
+		"SPACE D": "SPACED~1   +", "12345678.123": "12345678123",
 		"123456789": "123456~1   +", "a.b.c": "AB~1    C  +",
 	}
 	var kids []*tree.Node

@@ -42,11 +42,15 @@ func TestDamagedFAT(t *testing.T) {
 		{"chain to a free cluster", func(f *forge) { f.next(first(numbers(f)), 0) }, tree.ErrCorrupt, "followed by cluster 0"},
 		{"chain to a bad cluster", func(f *forge) { f.next(first(numbers(f)), 0xFFFFFF7) }, tree.ErrCorrupt, "followed by cluster"},
 		{"first cluster", func(f *forge) { le.PutUint16(numbers(f)[deClusterLo:], 1) }, tree.ErrCorrupt, "from cluster 1 of"},
-		{"huge file", func(f *forge) { le.PutUint32(numbers(f)[deSize:], 1<<32-1) }, tree.ErrCorrupt, "4294967295 bytes, which the volume has not"},
-		{"directory is its parent", func(f *forge) { copy(deeper(f)[deClusterLo:], live(f)[deClusterLo:][:2]) }, tree.ErrCorrupt, "where another directory begins"},
+		{"huge file", func(f *forge) { le.PutUint32(numbers(f)[deSize:], 1<<32-1) }, tree.ErrCorrupt,
+			"4294967295 bytes, which the volume has not"},
+		{"directory is its parent", func(f *forge) { copy(deeper(f)[deClusterLo:], live(f)[deClusterLo:][:2]) }, tree.ErrCorrupt,
+			"where another directory begins"},
 		{"directory in the root", func(f *forge) { le.PutUint16(deeper(f)[deClusterLo:], 0) }, tree.ErrCorrupt, "begins in cluster 0"},
-		{"directory loops", func(f *forge) { c := first(live(f)); fill(f, c); f.next(c, c) }, tree.ErrCorrupt, "its chain of clusters loops"},
-		{"directory of files loops", func(f *forge) { c := first(deeper(f)); fill(f, c); f.next(c, c) }, tree.ErrCorrupt, "its chain of clusters loops"},
+		{"directory loops", func(f *forge) { c := first(live(f)); fill(f, c); f.next(c, c) }, tree.ErrCorrupt,
+			"its chain of clusters loops"},
+		{"directory of files loops", func(f *forge) { c := first(deeper(f)); fill(f, c); f.next(c, c) }, tree.ErrCorrupt,
+			"its chain of clusters loops"},
 		{"slash", func(f *forge) { deeper(f)[0] = '/' }, tree.ErrCorrupt, `name "/eeper"`},
 		{"no name", func(f *forge) { copy(deeper(f), "           ") }, tree.ErrCorrupt, `name ""`},
 		{"same name", func(f *forge) { copy(f.entry(0, "GAP1    "), f.entry(0, "GAP3    ")[:11]) }, tree.ErrCorrupt, "stands there twice"},
@@ -60,7 +64,8 @@ func TestDamagedFAT(t *testing.T) {
 				}
 				c.do(f)
 				_, err := readAll(t, f.img)
-				if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) || !strings.HasPrefix(err.Error(), "image: ") && !strings.Contains(err.Error(), ": image: ") {
+				if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) || !strings.HasPrefix(err.Error(), "image: ") &&
+					!strings.Contains(err.Error(), ": image: ") {
 					t.Errorf("%v", err)
 				}
 			})
@@ -91,7 +96,8 @@ func TestDamagedFAT32(t *testing.T) {
 		{"active table", func(f *forge) { f.img[bsExtFlags] = 0x82 }, tree.ErrCorrupt, "table 2 of 2"},
 		{"fixed root", func(f *forge) { f.img[bsRootEntries] = 16 }, tree.ErrCorrupt, "do not go together"},
 		{"huge tables", func(f *forge) { le.PutUint32(f.img[bsFATSectors32:], 1<<31) }, tree.ErrCorrupt, "tables and root take"},
-		{"root loops", func(f *forge) { fill(f, 2); f.next(f.vol.rootCluster, f.vol.rootCluster) }, tree.ErrCorrupt, "its chain of clusters loops"},
+		{"root loops", func(f *forge) { fill(f, 2); f.next(f.vol.rootCluster, f.vol.rootCluster) }, tree.ErrCorrupt,
+			"its chain of clusters loops"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -137,30 +143,41 @@ func TestDamagedExFAT(t *testing.T) {
 
 		{"set checksum", func(f *forge) { f.set("pieces")[xfModified]++ }, tree.ErrCorrupt, "checksum is"},
 		{"few entries", set("pieces", func(_ *forge, s []byte) { s[xfSecondaries] = 1 }), tree.ErrCorrupt, "a file of 1 more"},
-		{"many entries", set("pieces", func(_ *forge, s []byte) { s[xfSecondaries] = 3 }), tree.ErrCorrupt, "more entries belong to the file"},
+		{"many entries", set("pieces", func(_ *forge, s []byte) { s[xfSecondaries] = 3 }), tree.ErrCorrupt,
+			"more entries belong to the file"},
 		{"no stream", set("pieces", func(_ *forge, s []byte) { stream(s)[0] = exPart }), tree.ErrCorrupt, "0 streams"},
 		{"unknown entry", set("pieces", func(_ *forge, s []byte) { stream(s)[0] = 0xC5 }), tree.ErrCorrupt, "unknown type 0xc5"},
-		{"name length", set("pieces", func(_ *forge, s []byte) { stream(s)[xsNameLength] = 16 }), tree.ErrCorrupt, "a name of 16 characters in 15"},
+		{"name length", set("pieces", func(_ *forge, s []byte) { stream(s)[xsNameLength] = 16 }), tree.ErrCorrupt,
+			"a name of 16 characters in 15"},
 		{"empty name", set("pieces", func(_ *forge, s []byte) { stream(s)[xsNameLength] = 0 }), tree.ErrCorrupt, "a name of 0"},
 		{"slash", set("pieces", func(_ *forge, s []byte) { s[2*entrySize+2] = '/' }), tree.ErrCorrupt, `"/ieces"`},
-		{"valid length", set("pieces", func(_ *forge, s []byte) { le.PutUint64(stream(s)[xsValid:], 1<<40) }), tree.ErrCorrupt, "are valid"},
-		{"huge", set("pieces", func(_ *forge, s []byte) { le.PutUint64(stream(s)[xsLength:], 1<<61) }), tree.ErrCorrupt, "which the volume has not"},
-		{"larger than any", set("pieces", func(_ *forge, s []byte) { le.PutUint64(stream(s)[xsLength:], 1<<63) }), tree.ErrCorrupt, "9223372036854775808 bytes"},
+		{"valid length", set("pieces", func(_ *forge, s []byte) { le.PutUint64(stream(s)[xsValid:], 1<<40) }), tree.ErrCorrupt,
+			"are valid"},
+		{"huge", set("pieces", func(_ *forge, s []byte) { le.PutUint64(stream(s)[xsLength:], 1<<61) }), tree.ErrCorrupt,
+			"which the volume has not"},
+		{"larger than any", set("pieces", func(_ *forge, s []byte) { le.PutUint64(stream(s)[xsLength:], 1<<63) }), tree.ErrCorrupt,
+			"9223372036854775808 bytes"},
 		{"nothing allocated", set("pieces", func(_ *forge, s []byte) { stream(s)[xsFlags] = 0 }), tree.ErrCorrupt, "nothing is allocated"},
-		{"first cluster", set("pieces", func(_ *forge, s []byte) { le.PutUint32(stream(s)[xsFirst:], 1<<30) }), tree.ErrCorrupt, "from cluster 1073741824"},
-		{"chain ends early", set("pieces", func(f *forge, s []byte) { f.next(le.Uint32(stream(s)[xsFirst:]), 0xFFFFFFFF) }), tree.ErrCorrupt, "ends after 1 of"},
-		{"chain loops", set("pieces", func(f *forge, s []byte) { c := le.Uint32(stream(s)[xsFirst:]); f.next(c, c) }), tree.ErrCorrupt, "loops"},
+		{"first cluster", set("pieces", func(_ *forge, s []byte) { le.PutUint32(stream(s)[xsFirst:], 1<<30) }), tree.ErrCorrupt,
+			"from cluster 1073741824"},
+		{"chain ends early", set("pieces", func(f *forge, s []byte) { f.next(le.Uint32(stream(s)[xsFirst:]), 0xFFFFFFFF) }),
+			tree.ErrCorrupt, "ends after 1 of"},
+		{"chain loops", set("pieces", func(f *forge, s []byte) { c := le.Uint32(stream(s)[xsFirst:]); f.next(c, c) }), tree.ErrCorrupt,
+			"loops"},
 		{"straight past the end", set("pieces", func(f *forge, s []byte) {
 			stream(s)[xsFlags] |= xsNoChain
 			le.PutUint32(stream(s)[xsFirst:], f.vol.clusters)
 		}), tree.ErrCorrupt, "clusters from cluster"},
-		{"directory's size", set("LiveOS", func(_ *forge, s []byte) { le.PutUint64(stream(s)[xsLength:], 1<<30) }), tree.ErrCorrupt, "a directory of 1073741824 bytes"},
-		{"directory in the root", set("LiveOS", func(f *forge, s []byte) { le.PutUint32(stream(s)[xsFirst:], f.vol.rootCluster) }), tree.ErrCorrupt, "where another directory begins"},
+		{"directory's size", set("LiveOS", func(_ *forge, s []byte) { le.PutUint64(stream(s)[xsLength:], 1<<30) }), tree.ErrCorrupt,
+			"a directory of 1073741824 bytes"},
+		{"directory in the root", set("LiveOS", func(f *forge, s []byte) { le.PutUint32(stream(s)[xsFirst:], f.vol.rootCluster) }),
+			tree.ErrCorrupt, "where another directory begins"},
 		{"directory twice", set("deeper", func(f *forge, s []byte) {
 			copy(stream(s)[xsFirst:], f.set("LiveOS")[entrySize+xsFirst:][:4])
 		}), tree.ErrCorrupt, "where another directory begins"},
 		{"end inside of a set", func(f *forge) { f.set("pieces")[2*entrySize] = 0 }, tree.ErrCorrupt, "more entries belong to the file"},
-		{"same name", set("gap1", func(f *forge, s []byte) { copy(s[2*entrySize:], f.set("gap3")[2*entrySize:][:entrySize]) }), tree.ErrCorrupt, "stands there twice"},
+		{"same name", set("gap1", func(f *forge, s []byte) { copy(s[2*entrySize:], f.set("gap3")[2*entrySize:][:entrySize]) }),
+			tree.ErrCorrupt, "stands there twice"},
 		{"root loops", func(f *forge) {
 			fillEx(f, f.vol.rootCluster)
 			f.next(f.vol.rootCluster, f.vol.rootCluster)

@@ -132,7 +132,8 @@ func TestLargestFile(t *testing.T) {
 		check := func(off int64, p []byte) {
 			t.Helper()
 			got, err := c.ReadAt(p, off)
-			if want := min(int64(len(p)), devSize-off); int64(got) != want || (got < len(p)) != (err == io.EOF) || err != nil && err != io.EOF {
+			if want := min(int64(len(p)), devSize-off); int64(got) != want || (got < len(p)) != (err == io.EOF) || err != nil &&
+				err != io.EOF {
 				t.Fatalf("at %d: %d of %d bytes, %v", off, got, want, err)
 			}
 			for i := range p[:got] {

@@ -66,7 +66,8 @@ func (d *disk) add(t *Table, number int, e parttable.MBREntry, start uint64) {
 func (d *disk) readLogical(t *Table, ext parttable.MBREntry, number *int) error {
 	first, size := uint64(ext.Start), uint64(ext.Count)
 	problem := func(at uint64, fact string, args ...any) {
-		t.Problems = append(t.Problems, tree.Corrupt(d.name, fmt.Sprintf("boot record of logical partitions at sector %d", at), fact, args...))
+		t.Problems = append(t.Problems, tree.Corrupt(d.name, fmt.Sprintf("boot record of logical partitions at sector %d", at), fact,
+			args...))
 	}
 	buf := make([]byte, parttable.MBRSize)
 	seen := map[uint64]bool{}

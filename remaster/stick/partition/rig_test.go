@@ -91,8 +91,10 @@ func compare(t *testing.T, path string, got *Table) {
 		t.Fatal(err)
 	}
 	want := d.Table
-	if want.Label != string(got.Kind) || !strings.EqualFold(strings.TrimPrefix(want.ID, "0x"), got.ID) || len(want.Partitions) != len(got.Partitions) {
-		t.Errorf("%s %s with %d partitions, sfdisk has %s %s with %d", got.Kind, got.ID, len(got.Partitions), want.Label, want.ID, len(want.Partitions))
+	if want.Label != string(got.Kind) || !strings.EqualFold(strings.TrimPrefix(want.ID, "0x"), got.ID) ||
+		len(want.Partitions) != len(got.Partitions) {
+		t.Errorf("%s %s with %d partitions, sfdisk has %s %s with %d", got.Kind, got.ID, len(got.Partitions), want.Label, want.ID,
+			len(want.Partitions))
 		return
 	}
 	for i, w := range want.Partitions {

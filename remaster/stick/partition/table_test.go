@@ -176,10 +176,12 @@ func TestDamagedGPT(t *testing.T) {
 		{"place", func(img []byte) { header(img)[ghThis] = 2; seal(img, 512) }, "is made for sector 2"},
 		{"entry size", func(img []byte) { le.PutUint32(header(img)[ghEntrySize:], 0); seal(img, 512) }, "entries of 0 bytes"},
 		{"odd entry size", func(img []byte) { le.PutUint32(header(img)[ghEntrySize:], 200); seal(img, 512) }, "entries of 200 bytes"},
-		{"large entries", func(img []byte) { le.PutUint32(header(img)[ghEntrySize:], 1<<31); seal(img, 512) }, "entries of 2147483648 bytes"},
+		{"large entries", func(img []byte) { le.PutUint32(header(img)[ghEntrySize:], 1<<31); seal(img, 512) },
+			"entries of 2147483648 bytes"},
 		{"many entries", func(img []byte) { le.PutUint32(header(img)[ghCount:], 1<<32-1); seal(img, 512) }, "4294967295 entries"},
 		{"entries past the end", func(img []byte) { le.PutUint64(header(img)[ghEntries:], 2040); seal(img, 512) }, "from sector 2040"},
-		{"entries far away", func(img []byte) { le.PutUint64(header(img)[ghEntries:], 1<<62); seal(img, 512) }, "from sector 4611686018427387904"},
+		{"entries far away", func(img []byte) { le.PutUint64(header(img)[ghEntries:], 1<<62); seal(img, 512) },
+			"from sector 4611686018427387904"},
 		{"entries over the header", func(img []byte) { le.PutUint64(header(img)[ghEntries:], 1); seal(img, 512) }, "from sector 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -193,7 +195,8 @@ func TestDamagedGPT(t *testing.T) {
 			if err != nil || !got.Backup || fmt.Sprint(got.Partitions) != fmt.Sprint(want.Partitions) {
 				t.Fatalf("%+v, %v", got, err)
 			}
-			if len(got.Problems) != 1 || !errors.Is(got.Problems[0], tree.ErrCorrupt) || !strings.Contains(got.Problems[0].Error(), c.text) {
+			if len(got.Problems) != 1 || !errors.Is(got.Problems[0], tree.ErrCorrupt) || !strings.Contains(got.Problems[0].Error(),
+				c.text) {
 				t.Error(got.Problems)
 			}
 			clear(img[len(img)-512:])
@@ -234,7 +237,8 @@ func TestGPTPartitions(t *testing.T) {
 				}
 				said = got.Problems[0]
 			}
-			if !errors.Is(said, tree.ErrCorrupt) || !strings.Contains(said.Error(), "partition 1: ") || !strings.Contains(said.Error(), c.text) {
+			if !errors.Is(said, tree.ErrCorrupt) || !strings.Contains(said.Error(), "partition 1: ") ||
+				!strings.Contains(said.Error(), c.text) {
 				t.Error(said)
 			}
 			if p := got.Partitions[1]; p.Err != nil || p.Start != 1024*512 || p.Size != 976*512 || p.Name != "b" {
@@ -305,7 +309,8 @@ func TestLogical(t *testing.T) {
 			next(img, 400)[meCount] = 1
 		}, []int64{10, 100, 102, 202, 402}, "comes back"},
 		{"itself", func(img []byte) { le.PutUint32(next(img, 100)[meStart:], 0) }, []int64{10, 100, 102}, "comes back"},
-		{"outside", func(img []byte) { le.PutUint32(next(img, 200)[meStart:], 1000) }, []int64{10, 100, 102, 202}, "1000 sectors into an extended partition of 1000"},
+		{"outside", func(img []byte) { le.PutUint32(next(img, 200)[meStart:], 1000) }, []int64{10, 100, 102, 202},
+			"1000 sectors into an extended partition of 1000"},
 		{"no mark", func(img []byte) { clear(img[400*512+mbrMagic:][:2]) }, []int64{10, 100, 102, 202}, "sector 400: it is none"},
 		{"empty", func(img []byte) { clear(img[100*512+mbrEntries:][:64]) }, []int64{10, 100}, ""},
 		{"past the disk", func(img []byte) {
@@ -379,7 +384,8 @@ func TestManyEntries(t *testing.T) {
 	h := img[512:]
 	le.PutUint32(h[ghCount:], maxEntries/geLen+1)
 	sealAt(h, make([]byte, maxEntries+geLen))
-	if _, err := Read(endless(img), 1<<40, 512, "img"); !errors.Is(err, tree.ErrCorrupt) || !strings.Contains(err.Error(), "32769 entries") {
+	if _, err := Read(endless(img), 1<<40, 512, "img"); !errors.Is(err, tree.ErrCorrupt) ||
+		!strings.Contains(err.Error(), "32769 entries") {
 		t.Error(err)
 	}
 	le.PutUint32(h[ghCount:], maxEntries/geLen)
