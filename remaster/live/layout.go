@@ -145,6 +145,7 @@ type Found struct {
 	overlay overlayAt
 	home    overlayAt
 	opts    selection
+	medium  string // the root of a LiveOS medium, "" where the live directory is on none
 }
 
 // OnHost tells whether the directory is one of the host, where files can be

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/tree"
+	"relive/tree/hostfs"
 )
 
 // liveOS is the layout of Fedora's live media: LiveOS/squashfs.img with a file
@@ -57,12 +59,20 @@ func (liveOS) within() []string { return []string{LiveosDir} }
 func (o liveOS) find(s *search, dir string) (*Found, error) {
 	at, generation := s.at, s.generation
 	set := strings.TrimPrefix(s.set, "./")
-	for _, dir := range []string{filepath.Join(dir, LiveosDir), dir} {
-		for _, name := range append([]string{liveosBase}, liveosImages...) {
+	for _, dir := range append([]string{filepath.Join(dir, LiveosDir), dir}, o.dirs(s, dir)...) {
+		medium := o.mediumOf(s, dir)
+		names, others := o.bases(s, medium)
+		for _, name := range names {
 			if !IsFile(at, filepath.Join(dir, name+generation)) {
 				continue
 			}
-			f := &Found{Dir: dir, Set: set, Files: Files{Base: name, Retired: []string{liveosMinimal}, Home: liveosHome}}
+			f := &Found{Dir: dir, Set: set, Files: Files{Base: name, Retired: []string{liveosMinimal}, Home: liveosHome}, medium: medium}
+			for _, other := range others {
+				if other.value != name && IsFile(at, filepath.Join(dir, other.value)) {
+					f.unused(Unused{Path: other.value, Why: other.entry + " boots with rd.live.squashimg=" + other.value +
+						", which is another system"})
+				}
+			}
 			var err error
 			f.Files.Overlay, err = liveosOverlays(at, dir, generation, set)
 			if err == nil {
@@ -78,6 +88,62 @@ func (o liveOS) find(s *search, dir string) (*Found, error) {
 		}
 	}
 	return nil, nil
+}
+
+// dirs are the directories that the menus of a medium name with rd.live.dir=.
+func (liveOS) dirs(s *search, root string) (dirs []string) {
+	for _, one := range sure(s.menus(root).says(func(b *bootEntry) (string, bool) { return b.value("rd.live.dir", "live_dir") })) {
+		if name := trimPath(one.value); name != "" && !dotted(name) {
+			dirs = append(dirs, filepath.Join(root, name))
+		}
+	}
+	return dirs
+}
+
+// mediumOf is the root of the medium that has a live directory of that path: one of
+// the usual name, or one that the menus there name. It is "" of any other.
+func (o liveOS) mediumOf(s *search, dir string) string {
+	if medium := mediumOf(dir); medium != "" {
+		return medium
+	}
+	if at, ok := s.at.(Tree); ok && dir == at.Name {
+		return ""
+	}
+	full := dir
+	if s.at == Place(Host{}) {
+		var err error
+		if full, err = hostfs.FromRoot(dir); err != nil {
+			return ""
+		}
+	}
+	if slices.Contains(o.dirs(s, filepath.Dir(full)), full) {
+		return filepath.Join(dir, "..")
+	}
+	return ""
+}
+
+// bases are the names that a base can have: what the menus of the medium say first,
+// where they say one thing. Others are images that some of the entries name.
+func (liveOS) bases(s *search, medium string) (names []string, others []said) {
+	names = append([]string{liveosBase}, liveosImages...)
+	if medium == "" {
+		return names, nil
+	}
+	all := sure(s.menus(medium).says(func(b *bootEntry) (string, bool) {
+		v, ok := b.value("rd.live.squashimg", "squashimg")
+		if !ok && b.has("rd.live.image", "liveimg") {
+			return liveosBase, true
+		}
+		return v, ok
+	}))
+	all = slices.DeleteFunc(all, func(one said) bool { return one.value == "" || strings.Contains(one.value, "/") })
+	if len(all) == 1 {
+		return append([]string{all[0].value}, names...), nil
+	}
+	for _, one := range all {
+		names = append(names, one.value)
+	}
+	return names, all
 }
 
 // liveosOverlays names the overlay of a live directory, and its work directory
@@ -299,7 +365,7 @@ func (o liveOS) places(s *search, f *Found, set string) error {
 		return o.takeNamed(s, f, named)
 	}
 	var found []overlayAt
-	if medium := mediumOf(f.Dir); medium != "" {
+	if medium := f.medium; medium != "" {
 		if got := o.atRoot(s, medium); got != "" {
 			found = append(found, overlayAt{name: path.Join("..", got),
 				where: Where{Path: got, Source: "dracut's module overlayfs takes it with rd.overlay= and the medium's own partition"}})
@@ -341,10 +407,7 @@ func (o liveOS) places(s *search, f *Found, set string) error {
 
 // mediumRoot is the root of the medium.
 func (liveOS) mediumRoot(f *Found) string {
-	if medium := mediumOf(f.Dir); medium != "" {
-		return medium
-	}
-	return f.Dir
+	return cmp.Or(f.medium, f.Dir)
 }
 
 // atRoot looks for a pair of overlay and ovlwork in which something was written:
@@ -459,6 +522,12 @@ func (liveOS) Medium(l *Live) Medium {
 		return []string{root, "rd.live.image", "quiet"}
 	}
 	f.Machine, f.Values = menu.Machine(l.Layout.Traits().Key), dracutRoot
+	if own := l.Files.Base; own != liveosBase {
+		f.Values = func(label, uuid string) []menu.ValueEdit {
+			return append(dracutRoot(label, uuid),
+				menu.ValueEdit{Old: []string{"rd.live.squashimg=" + own}, New: "rd.live.squashimg=" + liveosBase})
+		}
+	}
 	return f
 }
 
@@ -466,7 +535,7 @@ func (liveOS) Medium(l *Live) Medium {
 // boot/ARCH/loader, sticks by livecd-tools in syslinux, older ones in EFI/BOOT.
 func (liveOS) bootDirs(f *Found) []string {
 	dirs := []string{"."}
-	if mediumOf(f.Dir) == "" {
+	if f.medium == "" {
 		return dirs
 	}
 	for _, dir := range []string{"images/pxeboot", "isolinux", "syslinux", "boot/x86_64/loader", "boot/aarch64/loader", "EFI/BOOT"} {
@@ -476,7 +545,7 @@ func (liveOS) bootDirs(f *Found) []string {
 }
 
 // belowRoot: the live directory is a medium's LiveOS, or one that somebody made.
-func (liveOS) belowRoot(f *Found) bool { return mediumOf(f.Dir) != "" }
+func (liveOS) belowRoot(f *Found) bool { return f.medium != "" }
 
 // dracutRoot is for the forms of root=live: that name a partition or a device, which
 // another medium has not (parse-dmsquash-live.sh). With rd.live.image, or liveimg,
