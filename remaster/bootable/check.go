@@ -49,7 +49,7 @@ func CheckBoots(ctx context.Context, l *live.Live, former, now *tree.Node, kerne
 // releases are those of the kernels that stand beside the base, nil where they
 // are not all known.
 func releases(ctx context.Context, l *live.Live) (out []string, err error) {
-	f := &live.Found{Dir: l.Dir, Layout: l.Layout, Set: l.Set, Place: l.Place, Files: l.Files}
+	f := l.Found()
 	if f.Place == nil {
 		f.Place = live.Host{}
 	}

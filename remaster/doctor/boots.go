@@ -21,6 +21,15 @@ func (d *doctor) system(ctx context.Context) error {
 		d.tell("may-not-boot", Likely, "see whether the base is whole (relive verify) and which kernels the medium has",
 			"the system may not boot, or not to a shell: %s", s)
 	}
+	misses, err := d.l.BootMisses(ctx)
+	if err != nil {
+		return err
+	}
+	if misses != "" {
+		d.tell("initrd-finds-no-base", Certain,
+			"boot with the kernel and the initrd that the base came with; a compaction of it with --flatten holds files, which any dracut boots",
+			"a boot finds no base: %s", misses)
+	}
 	if !judged {
 		d.notes = append(d.notes, "the base has no init (/sbin/init, /lib/systemd/systemd, /init), so that nothing tells whether it boots")
 	}

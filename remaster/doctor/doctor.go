@@ -215,7 +215,7 @@ func (d *doctor) hidden(ctx context.Context, bad []string) (rest []string, err e
 	if l.Layout.Traits().Sets != live.SetDirectories {
 		return bad, nil
 	}
-	f := &live.Found{Dir: l.Dir, Layout: l.Layout, Set: l.Set, Place: l.Place, Files: l.Files}
+	f := l.Found()
 	names, err := sets.SetNames(f, sets.ReadBootMenus(ctx, f))
 	if err != nil {
 		return nil, err

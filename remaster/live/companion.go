@@ -320,7 +320,7 @@ func (l *Live) Insistence(ctx context.Context) ([]string, error) {
 
 // medium is Found.mediumName for an opened live directory.
 func (l *Live) medium() string {
-	return (&Found{Dir: l.Dir, Layout: l.Layout, Place: l.Place, Files: l.Files}).mediumName()
+	return l.Found().mediumName()
 }
 
 // findCompanions finds all that tells of the base, in the state of that

@@ -274,7 +274,7 @@ func (f *Found) Open(ctx context.Context, e *job.Env, generation string) (*Live,
 
 // OpenAs is open with the overlay of another generation.
 func (f *Found) OpenAs(ctx context.Context, e *job.Env, generation, overlayOf string) (*Live, error) {
-	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, ToRAM: f.ToRAM,
+	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, ToRAM: f.ToRAM, root: f.medium,
 		overlay: f.overlay, home: f.home, Generation: generation, overlayOf: overlayOf}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
@@ -284,6 +284,11 @@ func (f *Found) OpenAs(ctx context.Context, e *job.Env, generation, overlayOf st
 		l.Merged = l.Base.Root
 	}
 	return l, nil
+}
+
+// Found is what was found of an opened live directory, for what looks beside it.
+func (l *Live) Found() *Found {
+	return &Found{Dir: l.Dir, Layout: l.Layout, Set: l.Set, Place: l.Place, Files: l.Files, medium: l.root}
 }
 
 // Files names the files of a live directory, relative to it.

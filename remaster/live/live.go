@@ -54,6 +54,7 @@ type Live struct {
 	Where      Where
 	Unused     []Unused
 	ToRAM      string // see Found
+	root       string // Found.medium
 	overlay    overlayAt
 	home       overlayAt
 	Place      Place

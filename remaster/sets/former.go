@@ -17,7 +17,7 @@ import (
 func SetOverlays(ctx context.Context, l *live.Live) (names []string, err error) {
 	switch l.Layout.Traits().Sets {
 	case live.SetDirectories:
-		f := &live.Found{Dir: l.Dir, Layout: l.Layout, Place: l.Place, Files: l.Files}
+		f := l.Found()
 		if names, err = SetNames(f, ReadBootMenus(ctx, f)); err != nil {
 			return nil, err
 		}

@@ -60,7 +60,7 @@ func (s *Status) Used() bool { return s.Root != nil && s.VIDState.Used() }
 // List lists the persistence sets of the live directory.
 func List(ctx context.Context, e *job.Env, l *live.Live) (*Listing, error) {
 	list := &Listing{Dir: l.Dir, Layout: l.Layout.Name(), Sets: []Status{}, Note: l.Layout.Traits().OtherSets}
-	f := &live.Found{Dir: l.Dir, Layout: l.Layout, Set: l.Set, Place: l.Place, Files: l.Files}
+	f := l.Found()
 	if f.Place == nil {
 		f.Place = live.Host{}
 	}

@@ -43,7 +43,7 @@ func (p *Plan) planIdentity(ctx context.Context, pairs []live.KernelPair, taken 
 		if replaced {
 			at, source = from, theirs
 		}
-		f := &live.Found{Dir: at.Dir, Place: at.Place}
+		f := at.Found()
 		id, unread, err := f.PairIdentity(ctx, live.KernelPair{Kernel: pair.Kernel, Initrd: source})
 		var ids []string
 		switch {

@@ -25,14 +25,14 @@ type bootFile struct {
 // planKernels finds the kernels and initrds of the source that are others.
 func (p *Plan) planKernels(ctx context.Context) error {
 	l, from := p.live, p.from
-	pairs, err := (&live.Found{Dir: l.Dir, Layout: l.Layout, Place: l.Place, Files: l.Files}).Kernels()
+	pairs, err := l.Found().Kernels()
 	if err != nil {
 		return err
 	}
 	if p.o.NoKernel {
 		return p.checkModules(ctx, pairs, nil)
 	}
-	theirs, err := (&live.Found{Dir: from.Dir, Layout: from.Layout, Place: from.Place, Files: from.Files}).Kernels()
+	theirs, err := from.Found().Kernels()
 	if err != nil {
 		return err
 	}
