@@ -18,6 +18,7 @@ import (
 	"relive/remaster/refusal"
 	"relive/remaster/reset"
 	"relive/remaster/rollback"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 	"relive/squash/codec"
 	"relive/tree/systest"
@@ -394,7 +395,7 @@ func TestPair(t *testing.T) {
 				}
 				return
 			}
-			if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, c.want) || !strings.Contains(r.Hint, "--force") {
+			if r, ok := refusal.Is(err); !ok || !strings.Contains(r.Fact, c.want) || !strings.Contains(r.Hint, say.Force) {
 				t.Errorf("%v (hint: %s), want %q", err, refusal.Hint(err), c.want)
 			}
 			if !strings.Contains(name, "another, which") && name != "not mounted" && name != "another" {

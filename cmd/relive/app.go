@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -108,20 +109,25 @@ func (a *app) endProgress() {
 // printJSON prints a value as indented JSON.
 func (a *app) printJSON(v any) error {
 	a.endProgress()
-	enc := json.NewEncoder(a.stdout)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := a.stdout.Write(jsonInWords(b.Bytes()))
+	return err
 }
 
 func (a *app) printf(format string, args ...any) {
 	a.endProgress()
-	fmt.Fprintf(a.stdout, format, args...)
+	fmt.Fprint(a.stdout, inWords(fmt.Sprintf(format, args...)))
 }
 
 func (a *app) warn(format string, args ...any) {
 	a.endProgress()
-	fmt.Fprintf(a.stderr, "warning: "+format+"\n", args...)
+	fmt.Fprintln(a.stderr, "warning:", inWords(fmt.Sprintf(format, args...)))
 }
 
 // settling says what to do about a run that was interrupted.

@@ -43,5 +43,5 @@ func nativeRefusal(from string, native *codec.NativeError) error {
 		}
 		hint = "install " + strings.Join(packages, " ") + " (Debian's names), or use auto or go"
 	}
-	return &refusal.Refusal{Fact: from + ": " + native.Error(), Hint: hint}
+	return refusal.New(refusal.NotInstalled, hint, from+": %v", native)
 }

@@ -41,11 +41,6 @@ squashfs.img:LiveOS/rootfs.img.`,
 	return c
 }
 
-// refusal makes the error of what is unsafe as things stand.
-func refuse(hint, fact string, args ...any) error {
-	return &refusal.Refusal{Fact: fmt.Sprintf(fact, args...), Hint: hint}
-}
-
 // cowFile is a COW of the host.
 type cowFile struct {
 	*dmmerge.COW
@@ -86,7 +81,7 @@ func (d *device) Close() error { return errors.Join(d.Device.Close(), d.cow.Clos
 func (a *app) openDevice(c *cobra.Command, origin, path string) (*device, error) {
 	cow, err := openCOW(c.Context(), path, true)
 	if r, ok := refusal.Is(err); ok && swapped(origin) {
-		return nil, refuse("the origin comes before the COW: is it the other way about?", "%s", r.Fact)
+		return nil, refusal.New(refusal.WrongKind, "the origin comes before the COW: is it the other way about?", "%s", r.Fact)
 	}
 	if err != nil {
 		return nil, err
@@ -132,11 +127,13 @@ func (a *app) openOrigin(c *cobra.Command, origin string) (tree.Content, error) 
 		case err != nil:
 			err = fmt.Errorf("%s: %w", file, err)
 		case res.Kind == probe.SquashFS:
-			err = refuse("name the image inside, such as "+file+":LiveOS/rootfs.img", "%s: a SquashFS is no origin", file)
+			err = refusal.New(refusal.WrongKind, "name the image inside, such as "+file+":LiveOS/rootfs.img", "%s: a SquashFS is no origin",
+				file)
 		case res.Kind == probe.COW:
-			err = refuse("the origin comes before the COW: is it the other way about?", "%s: it is a COW, and no origin", file)
+			err = refusal.New(refusal.WrongKind, "the origin comes before the COW: is it the other way about?",
+				"%s: it is a COW, and no origin", file)
 		case content.Size() == 0:
-			err = refuse("give the image or device that the COW was written over", "%s: it is empty", file)
+			err = refusal.New(refusal.WrongKind, "give the image or device that the COW was written over", "%s: it is empty", file)
 		}
 		if err != nil {
 			content.Close()
@@ -204,7 +201,8 @@ func (a *app) checkBase(d *dmmerge.Device, force bool) error {
 		return nil
 	}
 	if !force {
-		return refuse("is it the right origin? --force-base goes on all the same", "%s: %s", d.COW().Name(), check.Reason)
+		return refusal.New(refusal.UnmatchedVersion, "is it the right origin? --force-base goes on all the same", "%s: %s", d.COW().Name(),
+			check.Reason)
 	}
 	a.warn("%s: %s", d.COW().Name(), check.Reason)
 	return nil
@@ -220,7 +218,7 @@ func notInUse(path string) error {
 		return err
 	}
 	if why != "" {
-		return refuse("stop what uses it, or work on a copy", "%s: in use: %s", path, why)
+		return refusal.New(refusal.InUse, "stop what uses it, or work on a copy", "%s: in use: %s", path, why)
 	}
 	return nil
 }
@@ -247,7 +245,7 @@ func openInPlace(path string) (f *os.File, size int64, err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		f.Close()
-		return nil, 0, refuse("wait until the other program is done", "%s: locked by another program", path)
+		return nil, 0, refusal.New(refusal.Busy, "wait until the other program is done", "%s: locked by another program", path)
 	}
 	if size, err = f.Seek(0, 2); err != nil {
 		f.Close()
@@ -284,7 +282,7 @@ func parseChunk(s string) (uint32, error) {
 func badSize(err error) error {
 	var bad *dmmerge.SizeError
 	if errors.As(err, &bad) {
-		return refuse(fmt.Sprintf("give --size %d", bad.Next), "%v", err)
+		return refusal.New(refusal.WrongSize, fmt.Sprintf("give --size %d", bad.Next), "%v", err)
 	}
 	return err
 }

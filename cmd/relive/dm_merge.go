@@ -139,7 +139,7 @@ func (a *app) dmReadable(d *dmmerge.Device, forceBase bool) (warnings []string, 
 	const hint = "relive dm recover makes a sound COW of what is whole"
 	for _, f := range cow.Findings() {
 		if f.What == dmmerge.PastEnd {
-			return nil, refuse(hint, "%s: %v", cow.Name(), f)
+			return nil, refusal.New(refusal.Damaged, hint, "%s: %v", cow.Name(), f)
 		}
 		warnings = append(warnings, fmt.Sprintf("%s: %v", cow.Name(), f))
 	}
@@ -181,7 +181,8 @@ func notWritten(path string) error {
 
 func (a *app) dmMergeInPlace(c *cobra.Command, origin, path string, f *dmMergeFlags) error {
 	if file, inner := splitOrigin(origin); inner != "" {
-		return refuse("write the merged image to a file with -o", "%s: %s inside it cannot be changed in place", file, inner)
+		return refusal.New(refusal.UnsupportedForm, "write the merged image to a file with -o",
+			"%s: %s inside it cannot be changed in place", file, inner)
 	}
 	cow, cowSize, err := openInPlace(path)
 	if err != nil {
@@ -226,12 +227,12 @@ func (a *app) checkInPlace(c *cobra.Command, origin, path string, f *dmMergeFlag
 	cow := d.COW()
 	const hint = "write a merged image with -o, or make a sound COW with relive dm recover"
 	if s := cow.State(); s == dmmerge.Invalid || s == dmmerge.Unloadable {
-		return refuse(hint, "%s: %s", path, map[dmmerge.State]string{dmmerge.Invalid: "it is marked invalid",
+		return refusal.New(refusal.Damaged, hint, "%s: %s", path, map[dmmerge.State]string{dmmerge.Invalid: "it is marked invalid",
 			dmmerge.Unloadable: "the kernel refuses to load it"}[s])
 	}
 	for _, finding := range append(cow.Findings(), d.Outside()...) {
 		if finding.Severity() == dmmerge.Corruption {
-			return refuse(hint, "%s: %v", path, finding)
+			return refusal.New(refusal.Damaged, hint, "%s: %v", path, finding)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"relive/remaster/bytesize"
 	"relive/remaster/live"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -153,7 +154,7 @@ func (a *app) dmActivate(ctx context.Context, path string) error {
 	}
 	res, err := dmmerge.Activate(f, size, path)
 	if errors.Is(err, tree.ErrCorrupt) {
-		return refuse("write a new COW with -o, or give it room with relive dm grow", "%v", err)
+		return refusal.New(refusal.WrongSize, "write a new COW with -o, or give it room with relive dm grow", "%v", err)
 	}
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"relive/dmmerge"
 	"relive/remaster/bytesize"
 	"relive/remaster/live"
+	"relive/remaster/refusal"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -40,7 +41,7 @@ with --force.`,
 			}
 			kept, err := dmmerge.Reset(f, size, args[0], dmmerge.ResetOptions{KeepChunk: keep, Force: force})
 			if errors.Is(err, tree.ErrCorrupt) && !force {
-				return refuse("--force empties it all the same", "%v", err)
+				return refusal.New(refusal.NeedsForce, "--force empties it all the same", "%v", err)
 			}
 			if err != nil {
 				return err
@@ -105,7 +106,8 @@ What an invalidated COW shows is as after a power cut.`,
 				return err
 			}
 			if n < old {
-				return refuse("relive dm repack --size makes a smaller one", "%s: it has %d bytes already", args[0], old)
+				return refusal.New(refusal.WrongSize, "relive dm repack --size makes a smaller one", "%s: it has %d bytes already", args[0],
+					old)
 			}
 			c, err := dmmerge.Open(f, old, args[0])
 			if err != nil {
@@ -113,7 +115,8 @@ What an invalidated COW shows is as after a power cut.`,
 			}
 			for _, finding := range c.Findings() {
 				if finding.What == dmmerge.PastEnd || finding.What == dmmerge.AtMetadata {
-					return refuse("relive dm recover --size makes a sound one of what is whole", "%s: %v", args[0], finding)
+					return refusal.New(refusal.Damaged, "relive dm recover --size makes a sound one of what is whole", "%s: %v", args[0],
+						finding)
 				}
 			}
 			res, err := dmmerge.Grow(reserving{f, sparse}, old, n, args[0])

@@ -19,8 +19,6 @@ import (
 	"syscall"
 
 	"relive/remaster/refusal"
-	"relive/remaster/swap"
-	"relive/tree"
 )
 
 // version is set by the linker.
@@ -117,34 +115,25 @@ func (a *app) report(err error) int {
 	if errors.Is(err, errWarned) {
 		return exitWarnings
 	}
-	code := exitFailed
-	hint := refusal.Hint(err)
+	exit, code := exitFailed, refusal.CodeOf(err)
 	var usage usageError
+	if errors.As(err, &usage) {
+		code = refusal.WrongOption
+	}
 	_, refused := refusal.Is(err)
-	var entry *tree.EntryError
-	var partial *tree.PartialError
-	unreadable := errors.As(err, &entry) || errors.As(err, &partial)
 	switch {
-	case errors.As(err, &usage), errors.Is(err, refusal.ErrOption):
-		code = exitUsage
-		if hint == "" {
-			hint = "relive --help and relive VERB --help tell the usage"
-		}
-	case unreadable:
-		// Found before anything was put in place.
-		code, hint = exitRefused, cmp.Or(hint, "repair it on a copy, or leave it out by name (-e PATH) where the verb takes that")
-	case refused, errors.Is(err, swap.ErrBusy), errors.Is(err, swap.ErrInterrupted), errors.Is(err, swap.ErrMissing):
-		code = exitRefused
+	case code == refusal.WrongOption, errors.Is(err, refusal.ErrOption):
+		exit = exitUsage
+	case refused, slices.Contains([]refusal.Code{refusal.Unreadable, refusal.Busy, refusal.Interrupted, refusal.NotConnected}, code):
+		exit = exitRefused // what is unreadable is found before anything is put in place
 	}
-	if errors.Is(err, swap.ErrBusy) && hint == "" {
-		hint = "wait until the other relive is done"
-	}
+	hint := cmp.Or(refusal.Hint(err), hints[code])
 	if errors.Is(err, os.ErrPermission) {
-		hint = "run relive as somebody who may, such as root"
+		hint = hints[refusal.NotPermitted]
 	}
-	fmt.Fprintf(a.stderr, "error: %v\n", err)
+	fmt.Fprintln(a.stderr, "error:", inWords(err.Error()))
 	if hint != "" {
-		fmt.Fprintf(a.stderr, "hint: %s\n", hint)
+		fmt.Fprintln(a.stderr, "hint:", inWords(hint))
 	}
-	return code
+	return exit
 }

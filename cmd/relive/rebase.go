@@ -15,6 +15,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/newfile"
 	"relive/remaster/rebase"
+	"relive/remaster/refusal"
 	"relive/remaster/update"
 )
 
@@ -264,7 +265,7 @@ func (k *askFile) write() (err error) {
 		return err
 	}
 	if !bytes.Equal(now, k.former) {
-		return refuse("begin again", "%s: changed while the conflicts were looked for", k.path)
+		return refusal.New(refusal.Changed, "begin again", "%s: changed while the conflicts were looked for", k.path)
 	}
 	if _, err := f.Write(append(text, k.asked.Bytes()...)); err != nil {
 		return err

@@ -66,7 +66,8 @@ lists and archives, some caches.`,
 	fl := c.Flags()
 	fl.StringVar(&from, "from", "", "the directory of the layer, or the one that holds it as upper")
 	allowFlag(c, &o.AllowUnmatched)
-	fl.StringArrayVar(&rules, "exclude", nil, "leave out what matches, a pattern from the root of the system may be given more than once")
+	fl.StringArrayVarP(&rules, "exclude", "e", nil, "leave out what matches, a pattern from the root of the system may be given more "+
+		"than once")
 	fl.BoolVar(&o.All, "all", false, "leave nothing out but what --exclude says")
 	fl.BoolVar(&o.Plain, "plain", false, "write deletions in a form that lasts when rootfs is copied without attributes")
 	fl.BoolVar(&o.Grow, "grow", false, "make rootfs larger where the layer does not fit")

@@ -10,6 +10,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/readback"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -71,7 +72,7 @@ func (m *extMaker) write(ctx context.Context, out *written.File, _ func() (strin
 	m.p.Env.Phase("building "+m.inner.Name, 0)
 	_, err := mkfs.Build(ctx, out, m.inner.Root, m.inner.Options)
 	if errors.Is(err, mkfs.ErrNoSpace) {
-		err = refusal.WithHint(err, "leave things out with -e")
+		err = refusal.WithHint(err, "leave things out with "+say.Exclude)
 	}
 	return m.inner.size, live.Facts{Content: m.inner.size}, err
 }

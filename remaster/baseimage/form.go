@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/squash"
 	"relive/tree"
 )
@@ -21,16 +22,16 @@ func (p *Plan) maker(ctx context.Context, wo squash.WriteOptions) (maker, error)
 	l, s := p.Live, &p.Summary
 	bare := l.Base.Image == nil
 	if bare && p.o.Medium == nil && (p.o.Codec != nil || p.o.Level != 0 || p.o.BlockSize != 0) {
-		return nil, refusal.WithHint(refusal.Option(fmt.Errorf("--comp, --level and -b: %s is not compressed", l.Base.Path)),
-			"compact without them")
+		return nil, refusal.WithHint(refusal.Option(fmt.Errorf(say.Codec+", "+say.Level+" and "+say.BlockSize+": %s is not compressed",
+			l.Base.Path)), "compact without them")
 	}
 	switch {
 	case bare && p.o.Flatten && p.o.Medium == nil:
-		return nil, refusal.New("compress it with mksquashfs first", "%s is not compressed, so that there is nothing to flatten it into",
-			l.Base.Path)
+		return nil, refusal.New(refusal.UnsupportedForm, "compress it with mksquashfs first",
+			"%s is not compressed, so that there is nothing to flatten it into", l.Base.Path)
 	case p.o.Bare && l.Base.Inner == nil:
-		return nil, refusal.New("-o writes the new base, which holds the files themselves",
-			"%s holds no file system image that --image could write", l.Base.Path)
+		return nil, refusal.New(refusal.UnsupportedForm, say.Output+" writes the new base, which holds the files themselves",
+			"%s holds no file system image that "+say.Image+" could write", l.Base.Path)
 	case !p.keepsImage():
 		s.Form = Squash
 		return p.squashMaker(ctx, wo, p.System)

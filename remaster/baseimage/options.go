@@ -57,7 +57,7 @@ func (p *Plan) WriteOptions() (squash.WriteOptions, error) {
 		wo.Codec.Level = p.o.Level
 	}
 	if err := wo.Codec.Validate(wo.BlockSize); err != nil {
-		return wo, refusal.WithHint(refusal.Option(err), "relive compact --help tells of --comp, --level and --block-size")
+		return wo, refusal.WithCode(refusal.WrongCompression, refusal.Option(err))
 	}
 	return wo, nil
 }

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/changes"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -42,8 +43,8 @@ func CheckBoots(ctx context.Context, l *live.Live, former, now *tree.Node, kerne
 	if force {
 		return []string{fact}, nil
 	}
-	return nil, refusal.New("the former system has it: see what was deleted (relive diff) or left out; --force goes on", "%s: %s", l.Dir,
-		fact)
+	return nil, refusal.New(refusal.CannotBoot, "the former system has it: see what was deleted ("+say.Diff+") or left out; "+say.Force+
+		" goes on", "%s: %s", l.Dir, fact)
 }
 
 // releases are those of the kernels that stand beside the base, nil where they
@@ -99,7 +100,8 @@ func CheckLeftOut(ctx context.Context, l *live.Live, now *tree.Node, excluded in
 	if force {
 		return []string{fact}, nil
 	}
-	return nil, refusal.New("see with --dry-run --force what each leaves out; --force goes on", "%s: %s", l.Dir, fact)
+	return nil, refusal.New(refusal.NeedsForce, "see with "+say.DryRun+" "+say.Force+" what each leaves out; "+say.Force+" goes on",
+		"%s: %s", l.Dir, fact)
 }
 
 // fewFiles is a number of files of which it says nothing how many are left out.

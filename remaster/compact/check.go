@@ -10,19 +10,21 @@ import (
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 )
 
 // checkState refuses what would be unsafe.
 func (p *Plan) checkState(ctx context.Context) error {
 	l, o := p.live, &p.o
 	if o.Output == "" {
-		if err := l.RefuseOnStick("mount it and give the directory; with -o the new base is written to a file of its own"); err != nil {
+		if err := l.RefuseOnStick("mount it and give the directory; with " + say.Output +
+			" the new base is written to a file of its own"); err != nil {
 			return err
 		}
 	}
 	if o.Stage && !l.Layout.Traits().Stages {
-		return refusal.WithHint(refusal.Option(errors.New("--stage leaves files for antiX's init to take up, and this is "+
-			l.Layout.Name())), "compact without --stage")
+		return refusal.WithHint(refusal.Option(errors.New(say.Stage+" leaves files for antiX's init to take up, and this is "+
+			l.Layout.Name())), "compact without "+say.Stage)
 	}
 	if err := l.Check(ctx, p.env, live.Intent{Force: o.Force, ReadOnly: o.Output != "", Stage: o.Stage, Excludes: o.Excludes,
 		Repair: o.Image != ""}); err != nil {
@@ -48,7 +50,7 @@ func (p *Plan) checkState(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", l.Overlay.Name(), err)
 		}
 		if rep.Redirects+rep.Metacopies+rep.IndexEntries > 0 {
-			return refusal.New("compact without --no-reset",
+			return refusal.New(refusal.BoundToBase, "compact without "+say.NoReset,
 				"%s: %s refers to files of its base (%d redirects, %d metacopies, %d index entries), so it cannot go on above another",
 				l.Dir, l.Overlay.Name(), rep.Redirects, rep.Metacopies, rep.IndexEntries)
 		}

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/sets"
 	"relive/remaster/sourcecheck"
 	"relive/squash/codec"
@@ -115,23 +116,23 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 	s.Sums = []sourcecheck.Source{}
 	switch {
 	case o.Output != "" && (o.Stage || o.NoReset):
-		return nil, refusal.WithHint(refusal.Option(errors.New("--output writes one file and changes nothing, so that --stage and "+
-			"--no-reset have no meaning with it")), "give one of them")
+		return nil, refusal.WithHint(refusal.Option(errors.New(say.Output+" writes one file and changes nothing, so that "+say.Stage+
+			" and "+say.NoReset+" have no meaning with it")), "give one of them")
 	case o.Output != "" && o.Image != "":
-		return nil, refusal.WithHint(refusal.Option(errors.New("--output and --image each write one file and change nothing")),
+		return nil, refusal.WithHint(refusal.Option(errors.New(say.Output+" and "+say.Image+" each write one file and change nothing")),
 			"give one of them")
 	case o.Image != "":
 		if o.Stage || o.NoReset || o.Flatten || o.Codec != nil || o.Level != 0 || o.BlockSize != 0 || len(o.Excludes) > 0 {
-			return nil, refusal.WithHint(refusal.Option(errors.New("--image writes the merged image as it is and changes nothing")),
-				"of the other options only --keep-free and --force have a meaning with it")
+			return nil, refusal.WithHint(refusal.Option(errors.New(say.Image+" writes the merged image as it is and changes nothing")),
+				"of the other options only "+say.KeepFree+" and "+say.Force+" have a meaning with it")
 		}
 		p.o.Output, s.Output = o.Image, o.Image
 		s.Mode = ModeImage
 	case o.Output != "":
 		s.Mode = ModeOutput
 	case o.Flatten && o.NoReset && l.COW() != nil:
-		return nil, refusal.WithHint(refusal.Option(errors.New("a snapshot holds chunks of the image that --flatten does away with, so "+
-			"that it cannot stay as --no-reset has it")), "give one of them")
+		return nil, refusal.WithHint(refusal.Option(errors.New("a snapshot holds chunks of the image that "+say.Flatten+
+			" does away with, so that it cannot stay as "+say.NoReset+" has it")), "give one of them")
 	case o.Stage:
 		s.Mode = ModeStage
 	}
@@ -164,7 +165,7 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 	}
 	if l.ToRAM != "" && o.KeepOld > 0 {
 		p.warn("%s boots with toram, which copies the former state too, so that it takes about twice the memory while that is kept: "+
-			"--keep-old 0 keeps none", l.ToRAM)
+			say.KeepOld+" 0 keeps none", l.ToRAM)
 	}
 	if err := sets.Check(ctx, e, l, sets.Checks{Stage: o.Stage, Force: o.Force, Warn: p.warn}); err != nil {
 		return nil, err
@@ -199,8 +200,9 @@ func (p *Plan) planOverlay() (err error) {
 func (p *Plan) planStay() error {
 	if p.live.COW() != nil {
 		if len(p.o.Excludes) > 0 {
-			return refusal.New("compact without --no-reset, or without -e", "%s holds chunks of the image in the present base, and with "+
-				"things left out that is built anew, so that it cannot stay as --no-reset has it", p.live.Overlay.Path)
+			return refusal.New(refusal.BoundToBase, "compact without "+say.NoReset+", or without "+say.Exclude,
+				"%s holds chunks of the image in the present base, and with "+
+					"things left out that is built anew, so that it cannot stay as "+say.NoReset+" has it", p.live.Overlay.Path)
 		}
 		return nil
 	}

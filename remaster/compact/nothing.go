@@ -6,6 +6,7 @@ import (
 	"relive/dmmerge"
 	"relive/remaster/changes"
 	"relive/remaster/live"
+	"relive/remaster/say"
 )
 
 // checkNothing finds out whether there is anything to fold in. A compaction that
@@ -35,7 +36,7 @@ func (p *Plan) checkNothing(ctx context.Context) error {
 		if err != nil || !same {
 			return err
 		}
-		s.Nothing = o.Name() + " changes nothing (relive reset --force " + l.Dir + " empties it all the same)"
+		s.Nothing = o.Name() + " changes nothing (" + say.Reset + " " + say.Force + " " + l.Dir + " empties it all the same)"
 	}
 	s.Stands(true)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/newfile"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 )
 
 // Run does what the plan says.
@@ -29,8 +30,8 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 		err = p.runSwap(ctx, res)
 	}
 	if err != nil {
-		return nil, refusal.DiskFull(err, refusal.NothingChanged, ", or use -o to write the new base to another disk",
-			". Choose a stronger codec with --comp")
+		return nil, refusal.DiskFull(err, refusal.NothingChanged, ", or use "+say.Output+" to write the new base to another disk",
+			". Choose a stronger codec with "+say.Codec)
 	}
 	res.Seconds = time.Since(start).Seconds()
 	res.Plan, res.Warnings = p.Summary, p.Summary.Warnings // the run may have added some

@@ -6,6 +6,7 @@ import (
 
 	"relive/remaster/bytesize"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 )
 
 // checkSpace refuses where the new files cannot fit.
@@ -13,8 +14,8 @@ func (p *Plan) checkSpace() error {
 	s := &p.Summary
 	name := p.live.Base.Name()
 	room := replace.Room{Dir: p.live.Dir, Need: s.Estimate + p.base.Work, File: name, Size: s.Estimate,
-		More: "use -o to write the new " + name + " to another disk",
-		Less: "choose a stronger codec with --comp, or leave things out with -e"}
+		More: "use " + say.Output + " to write the new " + name + " to another disk",
+		Less: "choose a stronger codec with " + say.Codec + ", or leave things out with " + say.Exclude}
 	if p.swap == nil {
 		room.Dir = filepath.Dir(p.o.Output)
 	} else {
@@ -44,7 +45,7 @@ func (p *Plan) inPlace() string {
 	for _, r := range p.swap.Parts {
 		need += r.Need
 	}
-	return fmt.Sprintf("or do without a second %s, which takes %s of it: relive compact --no-reset %s, then relive verify %s, and when "+
-		"that is well relive dm reset %s, which empties it where it is and cannot be undone",
+	return fmt.Sprintf("or do without a second %s, which takes %s of it: "+say.Compact+" "+say.NoReset+" %s, then "+say.Verify+
+		" %s, and when that is well "+say.ResetCOW+" %s, which empties it where it is and cannot be undone",
 		l.Overlay.Name(), bytesize.Format(need), l.Dir, l.Dir, l.Overlay.Path)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"relive/remaster/bootable"
+	"relive/remaster/say"
 )
 
 // system looks whether the system can come up to a shell.
@@ -14,11 +15,11 @@ func (d *doctor) system(ctx context.Context) error {
 	}
 	for _, s := range lost {
 		d.tell("cannot-boot", Certain,
-			"see what was deleted (relive diff), bring it back, or empty the overlay (relive reset); do not compact before",
+			"see what was deleted ("+say.Diff+"), bring it back, or empty the overlay ("+say.Reset+"); do not compact before",
 			"what base and overlay show does not boot, or not to a shell: %s", s)
 	}
 	for _, s := range ails {
-		d.tell("may-not-boot", Likely, "see whether the base is whole (relive verify) and which kernels the medium has",
+		d.tell("may-not-boot", Likely, "see whether the base is whole ("+say.Verify+") and which kernels the medium has",
 			"the system may not boot, or not to a shell: %s", s)
 	}
 	misses, err := d.l.BootMisses(ctx)

@@ -15,6 +15,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/sets"
 	"relive/remaster/swap"
 	"relive/tree"
@@ -127,7 +128,7 @@ func Diagnose(ctx context.Context, e *job.Env, l *live.Live) (*Diagnosis, error)
 }
 
 // unreadableDo is what a person can do about what cannot be read.
-const unreadableDo = "relive verify lists all that cannot be read; what writes leaves it out where it is named (-e PATH)"
+const unreadableDo = say.Verify + " lists all that cannot be read; what writes leaves it out where it is named (" + say.Exclude + " PATH)"
 
 // unreadable notes a path that cannot be read.
 func (d *doctor) unreadable(path string, err error) {
@@ -151,8 +152,8 @@ func (d *doctor) directory(ctx context.Context) error {
 	}
 	if !vids.State.Used() && vids.State != live.VIDNoOverlay {
 		root := l.Files.Overlay[0]
-		d.tell("version-ids", Certain, fmt.Sprintf("if %s belongs to another linuxfs, bring that back (relive rollback), carry it over "+
-			"(relive sets rebase) or reset it; if it belongs to this one, it lost its stamp", root),
+		d.tell("version-ids", Certain, fmt.Sprintf("if %s belongs to another linuxfs, bring that back ("+say.Rollback+"), carry it over "+
+			"("+say.RebaseSet+") or reset it; if it belongs to this one, it lost its stamp", root),
 			"the version ids of linuxfs (%s) and %s (%s) do not match: boots ignore %s", live.OrNone(vids.Base), root,
 			live.OrNone(vids.Overlay), root)
 	}
@@ -168,7 +169,7 @@ func (d *doctor) directory(ctx context.Context) error {
 			d.notes = append(d.notes, fmt.Sprintf("whether a run was interrupted in %s is not known: %v", dir, err))
 			continue
 		}
-		d.tell("interrupted-run", Certain, "relive recover "+l.Dir+" finishes or undoes it", "%s: %s", dir, state)
+		d.tell("interrupted-run", Certain, say.Recover+" "+l.Dir+" finishes or undoes it", "%s: %s", dir, state)
 	}
 	left, err := l.Leftovers()
 	if err != nil {
@@ -296,11 +297,11 @@ func (d *doctor) image(img *live.Image, label string) error {
 	}
 	// Of a little image a few per cent are too few for the next package.
 	if free := info.FreeBlocks * info.BlockSize; free < img.Size/20 || free < 4<<20 {
-		d.tell(kind+"-full", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger",
+		d.tell(kind+"-full", Certain, "remove what is not needed, fold it into the base ("+say.Compact+"), or make it larger",
 			"%s is nearly full: %s of %s are free", name, bytesize.Format(free), bytesize.Format(img.Size))
 	}
 	if info.FreeInodes < info.Inodes/50 {
-		d.tell(kind+"-inodes", Certain, "remove what is not needed, fold it into the base (relive compact), or make it larger",
+		d.tell(kind+"-inodes", Certain, "remove what is not needed, fold it into the base ("+say.Compact+"), or make it larger",
 			"%s is nearly out of inodes: %d of %d are free", name, info.FreeInodes, info.Inodes)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/sets"
 	"relive/squash/codec"
 	"relive/tree"
@@ -31,8 +32,8 @@ func TestHiddenSets(t *testing.T) {
 		set  string
 		says string
 	}{
-		"staged, the default set":  {"rootfs.old", false, "default", "relive sets rebase"},
-		"staged, another set":      {"work/rootfs.old", false, "work", "relive sets rebase"},
+		"staged, the default set":  {"rootfs.old", false, "default", say.RebaseSet},
+		"staged, another set":      {"work/rootfs.old", false, "work", say.RebaseSet},
 		"rolled back by the init":  {"rootfs.bad", true, "default", "brings it back"},
 		"rolled back, another set": {"work/rootfs.bad", true, "work", "brings it back"},
 	} {

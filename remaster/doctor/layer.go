@@ -7,6 +7,7 @@ import (
 
 	"relive/overlay"
 	"relive/remaster/live"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -14,7 +15,7 @@ import (
 var (
 	capabilityLost = ailment{"capability-lost", Likely,
 		"%d files have capabilities in the base, and the same files in the overlay have none",
-		"give them back with setcap, or reinstall the packages; relive diff shows the files"}
+		"give them back with setcap, or reinstall the packages; " + say.Diff + " shows the files"}
 	aclLost = ailment{"acl-lost", Likely, "%d files have ACLs in the base, and in the overlay none",
 		"give them back with setfacl"}
 	setuidLost = ailment{"setuid-lost", Possible,
@@ -37,8 +38,8 @@ func (d *doctor) layers(ctx context.Context) error {
 	}
 	err := d.unionReports(func(r *overlay.Report) {
 		if n := r.MaybeLostOpaque; n > 0 {
-			d.tell("marks-lost", Likely, "look whether deleted files show again (relive diff lists what the overlay changes); save with "+
-				"relive save, not with rsync",
+			d.tell("marks-lost", Likely, "look whether deleted files show again ("+say.Diff+" lists what the overlay changes); save with "+
+				say.Save+", not with rsync",
 				"%d directories of the overlay lie over some of the base without the mark that the kernel leaves: the overlay was likely "+
 					"copied without its attributes, and what was deleted before may show again", n)
 		}
@@ -48,7 +49,7 @@ func (d *doctor) layers(ctx context.Context) error {
 				n)
 		}
 		if n := r.DeadWhiteouts; n > 0 {
-			d.tell("dead-whiteouts", Possible, "nothing: they take little room, and relive compact drops them",
+			d.tell("dead-whiteouts", Possible, "nothing: they take little room, and "+say.Compact+" drops them",
 				"%d whiteouts hide nothing: the base was replaced, or the layer was put together by hand", n)
 		}
 		if n := r.AufsPlinks; n > 0 {

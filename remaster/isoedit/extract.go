@@ -10,6 +10,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -43,7 +44,7 @@ func (o *ISO) Extract(ctx context.Context, e *job.Env, patterns []string, dir st
 	e.Phase("extracting", need)
 	rep, err := extract.Tree(ctx, root, dir, extract.Options{Force: force, Progress: e.Done})
 	if errors.Is(err, extract.ErrExists) && (rep == nil || rep.Files+rep.Symlinks+rep.Special+rep.Dirs == 0) {
-		return nil, refusal.New("name another directory, or use --force to replace files", "%v", err)
+		return nil, refusal.New(refusal.OutputExists, "name another directory, or use "+say.Force+" to replace files", "%v", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Path, err)
@@ -88,15 +89,16 @@ func roomFor(dir string, need, largest int64, hint string) error {
 		return err
 	}
 	if need > free {
-		return refusal.New(hint, "%s: not enough space: %s needed, %s free", dir, bytesize.Format(need), bytesize.Format(free))
+		return refusal.New(refusal.NotEnoughSpace, hint, "%s: not enough space: %s needed, %s free", dir, bytesize.Format(need),
+			bytesize.Format(free))
 	}
 	limit, err := hostdisk.MaxFileSize(dir)
 	if err != nil {
 		return err
 	}
 	if largest > limit {
-		return refusal.New(hint, "%s: a file of %s is more than the %s that this file system holds", dir, bytesize.Format(largest),
-			bytesize.Format(limit))
+		return refusal.New(refusal.FileTooLarge, hint, "%s: a file of %s is more than the %s that this file system holds", dir,
+			bytesize.Format(largest), bytesize.Format(limit))
 	}
 	return nil
 }

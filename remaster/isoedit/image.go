@@ -11,6 +11,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/unmatched"
 	"relive/tree"
 )
@@ -48,7 +49,7 @@ func (o *ISO) open(names iso.Names) (err error) {
 	if !iso.Is(o.content, o.content.Size()) {
 		err := fmt.Errorf("%s: no ISO 9660 image", o.Path)
 		if res, perr := live.ProbeContent(o.content, o.Path); perr == nil && res.Kind.Known() {
-			return refusal.WithHint(fmt.Errorf("%w, but %s", err, res.Name()), "relive ls and relive status look at other images")
+			return refusal.WithHint(fmt.Errorf("%w, but %s", err, res.Name()), say.List+" and "+say.Status+" look at other images")
 		}
 		return err
 	}
@@ -66,7 +67,7 @@ func (o *ISO) Close() error { return o.content.Close() }
 func (o *ISO) unchanged() error {
 	now, err := hostdisk.StampOf(o.Path)
 	if err == nil && now != o.stamp {
-		err = refusal.New("begin again when nothing writes to it", "%s: changed while it was read", o.Path)
+		err = refusal.New(refusal.Changed, "begin again when nothing writes to it", "%s: changed while it was read", o.Path)
 	}
 	return err
 }
@@ -88,8 +89,8 @@ func (o *ISO) missing(pattern, fact string, args ...any) error {
 	if hint == "" {
 		hint = u.Mild
 	}
-	return refusal.New(refusal.JoinHints(hint, "relive iso ls "+o.Path+" lists it; names with other capitals are other names"), "%s: "+fact,
-		append([]any{o.Path}, args...)...)
+	return refusal.New(refusal.Unmatched, refusal.JoinHints(hint, say.ListISO+" "+o.Path+" lists it; names with other capitals are other "+
+		"names"), "%s: "+fact, append([]any{o.Path}, args...)...)
 }
 
 // Select gives the tree of the paths that patterns name, with the directories

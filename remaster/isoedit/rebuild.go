@@ -15,6 +15,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/newfile"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -194,7 +195,7 @@ func (p *Rebuild) replay(ctx context.Context) error {
 	}
 	recipe, left, err := p.in.Image.Replay(ctx)
 	if err != nil {
-		return refusal.WithHint(fmt.Errorf("%w, so that it cannot be kept", err), "relive iso info "+p.in.Path+" shows what makes it boot")
+		return refusal.WithHint(fmt.Errorf("%w, so that it cannot be kept", err), say.Info+" "+p.in.Path+" shows what makes it boot")
 	}
 	p.recipe = recipe
 	s.Left = append(s.Left, left...)
@@ -264,15 +265,15 @@ func (p *Rebuild) checkRoom() error {
 	// What an interrupted run has left makes room.
 	s.Free += newfile.Left(p.o.Output)
 	if s.Size > s.Free {
-		return refusal.New("free some space, or write to another disk", "%s: not enough space: %s needed, %s free", dir,
-			bytesize.Format(s.Size), bytesize.Format(s.Free))
+		return refusal.New(refusal.NotEnoughSpace, "free some space, or write to another disk", "%s: not enough space: %s needed, %s free",
+			dir, bytesize.Format(s.Size), bytesize.Format(s.Free))
 	}
 	limit, err := hostdisk.MaxFileSize(dir)
 	if err != nil {
 		return err
 	}
 	if s.Size > limit {
-		return refusal.New("write to a disk with another file system",
+		return refusal.New(refusal.FileTooLarge, "write to a disk with another file system",
 			"%s: the image would have %s, and a file on this file system cannot have more than %s", dir, bytesize.Format(s.Size),
 			bytesize.Format(limit))
 	}

@@ -17,6 +17,7 @@ import (
 	"relive/remaster/newfile"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 )
 
 // Run writes the image to a temporary file beside its place, makes it durable,
@@ -78,8 +79,8 @@ func (p *Rebuild) besideInput(ctx context.Context, fn func(ctx context.Context) 
 			return err
 		}
 		if damaged = true; !p.o.Force {
-			return refusal.New("relive iso check "+p.in.Path+
-				" tells more; get the image anew, leave the sum out with --implant-md5=false, or go on with --force",
+			return refusal.New(refusal.SumsDiffer, say.Check+" "+p.in.Path+
+				" tells more; get the image anew, leave the sum out with "+say.ImplantMD5+"=false, or go on with "+say.Force,
 				"%s is damaged, by the sum that is implanted in it", p.in.Path)
 		}
 		return nil
@@ -129,7 +130,7 @@ func (p *Rebuild) unchanged() error {
 			return err
 		}
 		if now != then {
-			return refusal.New("begin again when nothing writes to it", "%s: changed while it was read", path)
+			return refusal.New(refusal.Changed, "begin again when nothing writes to it", "%s: changed while it was read", path)
 		}
 	}
 	return p.in.unchanged()

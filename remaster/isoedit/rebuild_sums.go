@@ -9,6 +9,7 @@ import (
 
 	"relive/remaster/checksum"
 	"relive/remaster/live"
+	"relive/remaster/say"
 	"relive/remaster/sumlist"
 	"relive/tree"
 )
@@ -156,7 +157,7 @@ func (p *Rebuild) warnInsistence(ctx context.Context) error {
 	}
 	args, err := live.Insistence(ctx, p.root)
 	if err == nil && len(args) > 0 {
-		p.warn("a boot with these arguments does not take the new %s; take them out with --remove-arg: %s", tree.Quote(p.untied),
+		p.warn("a boot with these arguments does not take the new %s; take them out with "+say.RemoveArg+": %s", tree.Quote(p.untied),
 			strings.Join(args, ", "))
 	}
 	return err

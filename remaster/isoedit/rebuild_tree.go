@@ -10,6 +10,7 @@ import (
 	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/unmatched"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -76,8 +77,8 @@ func (p *Rebuild) remove(ctx context.Context, e *tree.Edits) error {
 			err = tree.Walk(ctx, n, func(below string, n *tree.Node) error {
 				full := strings.TrimSuffix(at+"/"+below, "/")
 				if what := p.special(full); what != "" {
-					return refusal.New("an image that is to boot needs it; a boot image can be replaced with --replace", "%s: it is %s",
-						tree.Quote(full), what)
+					return refusal.New(refusal.Required, "an image that is to boot needs it; a boot image can be replaced with "+
+						say.Replace, "%s: it is %s", tree.Quote(full), what)
 				}
 				if n.Type != tree.Directory {
 					files++
@@ -123,13 +124,14 @@ func (p *Rebuild) replace(e *tree.Edits, g Graft) error {
 	}
 	switch {
 	case old == nil:
-		return refusal.WithHint(p.absent(g.Path), "--add puts a file where none is")
+		return refusal.WithHint(p.absent(g.Path), say.Add+" puts a file where none is")
 	case old.Type == tree.Symlink:
-		return refusal.New("replace what it points to", "%s: a symlink to %s", tree.Quote(g.Path), old.Target)
+		return refusal.New(refusal.WrongKind, "replace what it points to", "%s: a symlink to %s", tree.Quote(g.Path), old.Target)
 	case old.Type != tree.Regular:
-		return refusal.New("--remove it and --add another", "%s: a %s, and no file", tree.Quote(g.Path), old.Type)
+		return refusal.New(refusal.WrongKind, say.Remove+" it and "+say.Add+" another", "%s: a %s, and no file", tree.Quote(g.Path),
+			old.Type)
 	case p.special(g.Path) == "the boot catalogue":
-		return refusal.New("it is made anew with every image", "%s: it is the boot catalogue", tree.Quote(g.Path))
+		return refusal.New(refusal.Required, "it is made anew with every image", "%s: it is the boot catalogue", tree.Quote(g.Path))
 	case p.replaced[g.Path]:
 		return refusal.Option(fmt.Errorf("%s is to be replaced twice", tree.Quote(g.Path)))
 	case p.changed[g.Path]:
@@ -210,7 +212,7 @@ func (p *Rebuild) put(e *tree.Edits, at string, n *tree.Node) error {
 			return err
 		}
 		if above != nil && above.Type != tree.Directory {
-			return refusal.New("name another path", "%s: %s is a %s", tree.Quote(at), tree.Quote(at[:i]), above.Type)
+			return refusal.New(refusal.WrongKind, "name another path", "%s: %s is a %s", tree.Quote(at), tree.Quote(at[:i]), above.Type)
 		}
 	}
 	there, err := p.root.Lookup(at)
@@ -221,7 +223,8 @@ func (p *Rebuild) put(e *tree.Edits, at string, n *tree.Node) error {
 		if there.Type == tree.Directory && n.Type == tree.Directory {
 			return nil
 		}
-		return refusal.New("--replace puts another file in its place", "%s: it is in the image already", tree.Quote(at))
+		return refusal.New(refusal.OutputExists, say.Replace+" puts another file in its place", "%s: it is in the image already",
+			tree.Quote(at))
 	}
 	e.Put(at, n)
 	p.changed[at], p.replaced[at] = true, true

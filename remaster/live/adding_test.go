@@ -9,6 +9,7 @@ import (
 
 	"relive/remaster/job"
 	"relive/remaster/probe"
+	"relive/remaster/say"
 	"relive/squash"
 	"relive/squash/codec"
 	"relive/tree"
@@ -36,7 +37,7 @@ func (frugal) find(s *search, dir string) (*Found, error) {
 
 func (frugal) open(_ context.Context, e *job.Env, l *Live) error {
 	if err := l.openBase(e, l.Path(l.Files.Base)); err != nil {
-		return damageHint(err, "relive verify tells more of an image")
+		return damageHint(err, say.Verify+" tells more of an image")
 	}
 	if len(l.Files.Overlay) == 0 || !Has(l.Place, l.Path(l.Files.Overlay[0])) {
 		return nil

@@ -16,6 +16,7 @@ import (
 	"relive/remaster/menu"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -60,7 +61,8 @@ func (a antiX) find(s *search, dir string) (*Found, error) {
 	other, entry := a.otherBase(s, dir)
 	if !IsFile(s.at, filepath.Join(dir, AntixBase+s.generation)) {
 		if other != "" {
-			return nil, refusal.New("rename it, with what stands beside it, and take sq=, sqname= and sqext= out of the menus",
+			return nil, refusal.New(refusal.UnsupportedForm, "rename it, with what stands beside it, and take sq=, sqname= and sqext= "+
+				"out of the menus",
 				"%s: %s boots %s, and relive knows the base of antiX by the name %s alone", dir, entry, other, AntixBase)
 		}
 		return nil, nil
@@ -111,7 +113,7 @@ func (antiX) otherBase(s *search, dir string) (name, entry string) {
 func (antiX) open(ctx context.Context, e *job.Env, l *Live) error {
 	path := l.Path(AntixBase)
 	if err := l.openBase(e, path, AntixBase); err != nil {
-		return damageHint(err, "relive verify "+path+" tells more; if linuxfs.old is sound, relive rollback "+l.Dir+" brings it back")
+		return damageHint(err, say.Verify+" "+path+" tells more; if linuxfs.old is sound, "+say.Rollback+" "+l.Dir+" brings it back")
 	}
 	if err := l.OpenRootfs(); err != nil {
 		return err
@@ -314,8 +316,8 @@ func (antiX) check(_ context.Context, _ *job.Env, l *Live, to *Intent) error {
 		return err
 	}
 	if !vids.State.Used() && vids.State != VIDNoOverlay && !to.Force {
-		return refusal.New("the rootfs was written over another linuxfs, and a boot ignores it; if you know that it belongs to this one, "+
-			"use --force",
+		return refusal.New(refusal.UnmatchedVersion, "the rootfs was written over another linuxfs, and a boot ignores it; if you know "+
+			"that it belongs to this one, use "+say.Force,
 			"%s: the version ids of linuxfs (%s) and %s (%s) do not match", l.Dir, OrNone(vids.Base), l.Files.Overlay[0],
 			OrNone(vids.Overlay))
 	}
@@ -323,13 +325,13 @@ func (antiX) check(_ context.Context, _ *job.Env, l *Live, to *Intent) error {
 		return nil
 	}
 	if name := l.Pending(AntixBase, l.Files.Overlay[0]); name != "" {
-		return refusal.New("boot once so that it is taken up, or remove the .new files",
+		return refusal.New(refusal.Pending, "boot once so that it is taken up, or remove the .new files",
 			"%s: %s is pending: the next boot would take it up", l.Dir, name)
 	}
 	if to.Stage {
 		for _, name := range []string{AntixBase + ".old", AntixBase + ".bad"} {
 			if hostdisk.Exists(filepath.Join(l.Dir, name)) {
-				return refusal.New("move it away, or compact without --stage",
+				return refusal.New(refusal.InTheWay, "move it away, or compact without "+say.Stage,
 					"%s: %s is there, and a boot takes up a staged linuxfs only where it is not", l.Dir, name)
 			}
 		}
@@ -416,7 +418,7 @@ func (a antiX) places(s *search, f *Found) error {
 			if in := path.Join(o.name, one.file); IsFile(s.at, filepath.Join(f.Dir, in)) {
 				o.name, o.partition = in, false
 			} else {
-				return refusal.New("name the file", "%s: there is no %s in it", o.where.Path, one.file)
+				return refusal.New(refusal.NotFound, "name the file", "%s: there is no %s in it", o.where.Path, one.file)
 			}
 		}
 		*one.to = *o

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/menu"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -41,7 +42,8 @@ func (archiso) Name() string { return "archiso" }
 func (archiso) Traits() Traits {
 	return Traits{
 		Key: "archiso", FlatOverlay: archisoUpper,
-		OtherSets: "the boot arguments cow_label= and cow_directory= name another partition or directory; --overlay names the one that " +
+		OtherSets: "the boot arguments cow_label= and cow_directory= name another partition or directory; " + say.Overlay +
+			" names the one that " +
 			"is meant",
 	}
 }
@@ -69,7 +71,7 @@ func (a archiso) find(s *search, dir string) (*Found, error) {
 		return nil, nil
 	}
 	if len(bases) > 1 {
-		return nil, refusal.New("give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases),
+		return nil, refusal.New(refusal.Ambiguous, "give a directory that holds one of them", "%s: there are %d bases: %s", dir, len(bases),
 			strings.Join(bases, ", "))
 	}
 	f := &Found{Dir: dir, Files: Files{Base: bases[0]}}
@@ -108,7 +110,7 @@ func twoBelow(at Place, dir string, name func(first, second string) string) (out
 func (archiso) open(_ context.Context, e *job.Env, l *Live) error {
 	path := l.Path(l.Files.Base)
 	if err := l.openBase(e, path, archisoInner); err != nil {
-		return damageHint(err, "relive verify "+path+" tells more")
+		return damageHint(err, say.Verify+" "+path+" tells more")
 	}
 	if len(l.Files.Overlay) == 0 {
 		return nil
@@ -121,7 +123,7 @@ func (archiso) open(_ context.Context, e *job.Env, l *Live) error {
 		return l.openDirOverlay(at, l.Path(l.Files.Overlay[1]))
 	}
 	if l.Base.Inner == nil {
-		return refusal.New("move it away: above a base without one, changes are kept in "+archisoUpper,
+		return refusal.New(refusal.UnsupportedForm, "move it away: above a base without one, changes are kept in "+archisoUpper,
 			"%s is a device-mapper snapshot, but %s holds no %s that it could be over", at, l.Base.Path, archisoInner)
 	}
 	return l.openCOW(at)
@@ -206,7 +208,7 @@ func (a archiso) places(s *search, f *Found) error {
 		if !met[d.value] && !a.isOwn(s, f, d.value) && len(own) == 0 {
 			f.unused(Unused{Path: d.value, Boots: true, Why: d.entry +
 				" keeps the changes there, and there is no such partition beside this medium",
-				Hint: "mount it, and name the directory with --overlay"})
+				Hint: "mount it, and name the directory with " + say.Overlay})
 		}
 	}
 	if len(found) == 0 {
@@ -215,7 +217,7 @@ func (a archiso) places(s *search, f *Found) error {
 		}
 	} else {
 		for _, c := range own {
-			f.unused(Unused{Path: c, Why: "the one on " + found[0].where.Path + " is taken", Hint: "--overlay names it all the same"})
+			f.unused(Unused{Path: c, Why: "the one on " + found[0].where.Path + " is taken", Hint: say.Overlay + " names it all the same"})
 		}
 	}
 	o, err := choose(f.Dir, found)
@@ -294,7 +296,7 @@ func (a archiso) takeNamed(s *search, f *Found, o *overlayAt) error {
 			return err
 		}
 		if len(changes) != 1 {
-			return refusal.New("name the directory that holds "+archisoUpper,
+			return refusal.New(refusal.Ambiguous, "name the directory that holds "+archisoUpper,
 				"%s: there are %d directories persistent_*/%s with changes in it", o.where.Path, len(changes),
 				path.Base(path.Dir(f.Files.Base)))
 		}

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/menu"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -54,7 +55,7 @@ func (casper) Traits() Traits {
 	return Traits{
 		Key: "casper", Identity: ".disk/casper-uuid", LiveUIDs: []uint32{999, 1000}, // scripts/casper-bottom/25adduser: 1000 since 1.479
 		StackStays: true, HomeLabel: casperHome,
-		OtherSets: "the boot argument persistent-path= names another directory; --overlay names the one that is meant",
+		OtherSets: "the boot argument persistent-path= names another directory; " + say.Overlay + " names the one that is meant",
 	}
 }
 
@@ -105,7 +106,7 @@ func (c casper) stack(s *search, dir string) ([]string, error) {
 	case top != "" && slices.Contains(present, top):
 		return casperBelow(top, present), nil
 	case top != "":
-		return nil, refusal.New("restore it", "%s: the boot's stack ends with %s, which is not there", in, top)
+		return nil, refusal.New(refusal.NotFound, "restore it", "%s: the boot's stack ends with %s, which is not there", in, top)
 	case told:
 		return casperAll(present)
 	case len(squashes) < len(present):
@@ -148,7 +149,7 @@ func casperAll(present []string) (stack []string, err error) {
 		}
 	}
 	if n := len(stack); n > 0 && !isSquash(stack[n-1]) {
-		return nil, refusal.New("move it away, or make one image of both",
+		return nil, refusal.New(refusal.UnsupportedForm, "move it away, or make one image of both",
 			"%s: a boot stacks it above the SquashFS images, and only those can be made anew", path.Join(casperDir, stack[n-1]))
 	}
 	return stack, nil
@@ -190,14 +191,14 @@ func casperTop(dir string, names []string) (string, error) {
 	case 1:
 		return tops[0], nil
 	}
-	return "", refusal.New("move the others away, with the images below them that are not shared",
+	return "", refusal.New(refusal.Ambiguous, "move the others away, with the images below them that are not shared",
 		"%s: there are %d stacks of images, and only the boot's arguments (layerfs-path=) tell which is used: %s",
 		filepath.Join(dir, casperDir), len(tops), strings.Join(tops, ", "))
 }
 
 func (c casper) open(_ context.Context, e *job.Env, l *Live) error {
 	if err := l.openStack(e, l.Files.Stack); err != nil {
-		return damageHint(err, "relive verify tells more of an image")
+		return damageHint(err, say.Verify+" tells more of an image")
 	}
 	if l.overlay.name != "" {
 		if err := l.openCasperOverlay(); err != nil {
@@ -289,7 +290,8 @@ func (l *Live) openCasperDirectory(at string) error {
 		return fmt.Errorf("%s: %w", l.Rel(at), err)
 	}
 	if aufs {
-		return refusal.New("unmount it, and give the stick", "%s: is a layer of aufs in a directory; only an image of one can be read", at)
+		return refusal.New(refusal.UnsupportedForm, "unmount it, and give the stick", "%s: is a layer of aufs in a directory; only an "+
+			"image of one can be read", at)
 	}
 	if empty || suffix != "" {
 		l.Overlay = &Overlay{Path: at, Form: FormOverlayFS, Empty: true}
@@ -391,12 +393,12 @@ func (c casper) overlay(s *search, f *Found) (*overlayAt, error) {
 			case IsFile(s.at, at+s.generation):
 				found = true
 				if why := c.ignores(s, f, label); why != "" {
-					f.unused(Unused{Path: name, Why: why, Hint: "--overlay names it all the same"})
+					f.unused(Unused{Path: name, Why: why, Hint: say.Overlay + " names it all the same"})
 					continue
 				}
 				if len(partitions) > 0 {
 					f.unused(Unused{Path: name, Why: "a boot ignores it: " + partitions[0].where.Path + " is taken before a file",
-						Hint: "--overlay names it all the same"})
+						Hint: say.Overlay + " names it all the same"})
 					continue
 				}
 				files = append(files, overlayAt{name: name, where: c.where(name, w)})
@@ -404,14 +406,14 @@ func (c casper) overlay(s *search, f *Found) (*overlayAt, error) {
 		}
 		if !found && w.path != "" && len(partitions) == 0 {
 			f.unused(Unused{Path: w.path, Boots: true, Why: w.entry + " boots with persistent-path=" + w.path +
-				", and there is no persistence in it", Hint: "name the one that is meant with --overlay"})
+				", and there is no persistence in it", Hint: "name the one that is meant with " + say.Overlay})
 		}
 	}
 	if told && !slices.ContainsFunc(ways, func(w casperWay) bool { return w.path == "" }) {
 		for _, label := range casperOverlays {
 			if IsFile(s.at, filepath.Join(f.Dir, label)) {
 				f.unused(Unused{Path: label, Why: "no entry of the menus boots with it: " + ways[0].entry + " has persistent-path=" +
-					ways[0].path, Hint: "--overlay names it"})
+					ways[0].path, Hint: say.Overlay + " names it"})
 			}
 		}
 	}
@@ -464,7 +466,7 @@ func (casper) homes(s *search, f *Found) error {
 			continue
 		}
 		if n.Root == "" || n.mounted {
-			f.unused(Unused{Path: n.Name, Why: "a boot mounts it at /home (" + n.by(casperHome) + ")", Hint: "name it with --home"})
+			f.unused(Unused{Path: n.Name, Why: "a boot mounts it at /home (" + n.by(casperHome) + ")", Hint: "name it with " + say.Home})
 			continue
 		}
 		name, err := s.dirOf(f.Dir, n.Root)

@@ -5,6 +5,7 @@ import (
 
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -22,8 +23,8 @@ func CheckCOW(ctx context.Context, c tree.Content, path string, writes bool) err
 		return nil
 	}
 	if res.Kind.Known() {
-		return refusal.New("name the overlay of a live system; if what the file holds is not wanted any more, wipe it yourself (wipefs -a "+
-			path+") and begin again",
+		return refusal.New(refusal.WrongKind, "name the overlay of a live system; if what the file holds is not wanted any more, wipe it "+
+			"yourself (wipefs -a "+path+") and begin again",
 			"%s: it holds %s, and is no COW", path, res.Name())
 	}
 	if !writes {
@@ -33,8 +34,8 @@ func CheckCOW(ctx context.Context, c tree.Content, path string, writes bool) err
 	if err != nil || at < 0 {
 		return err
 	}
-	return refusal.New("relive dm recover --chunk 4K --dry-run "+path+
-		" tells whether there is anything to save; if it is a COW that was emptied, relive dm reset --force --keep-chunk "+path+
+	return refusal.New(refusal.NeedsForce, say.RecoverCOW+" "+say.ChunkSize+" 4K "+say.DryRun+" "+path+
+		" tells whether there is anything to save; if it is a COW that was emptied, "+say.ResetCOW+" "+say.Force+" "+say.KeepChunk+" "+path+
 		" gives it a header",
 		"%s: its header is zero, but there is data in it from byte %d on: it may be a COW that was emptied, one whose header is lost, or "+
 			"none at all", path, at)

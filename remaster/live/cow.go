@@ -11,6 +11,7 @@ import (
 	"relive/remaster/exclude"
 	"relive/remaster/job"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -41,7 +42,7 @@ func (l *Live) openCOW(path string) error {
 	name := l.Rel(path)
 	cow, err := dmmerge.Open(c, c.Size(), name)
 	if err != nil {
-		return refusal.WithHint(err, "relive dm status "+path+" and relive dm recover "+path+" tell what can be saved")
+		return refusal.WithHint(err, say.StatusCOW+" "+path+" and "+say.RecoverCOW+" "+path+" tell what can be saved")
 	}
 	dev, err := cow.Over(tree.Unclosed{Content: l.Base.Inner.Content})
 	if err != nil {
@@ -51,15 +52,16 @@ func (l *Live) openCOW(path string) error {
 	if check, err := dev.CheckBase(); err != nil {
 		return err
 	} else if check.Verdict == dmmerge.BaseDiffers {
-		return refusal.New("find the base that it was written over", "%s does not belong to %s: %s", path, l.Base.Path, check.Reason)
+		return refusal.New(refusal.UnmatchedVersion, "find the base that it was written over", "%s does not belong to %s: %s", path,
+			l.Base.Path, check.Reason)
 	}
 	if s.FS, err = extfs.Open(dev, dev.Size(), name+" over "+l.Base.Name()); err != nil {
 		if s.Damaged() != nil {
-			return refusal.WithHint(fmt.Errorf("the merged file system: %w", err), "relive dm recover "+path+
+			return refusal.WithHint(fmt.Errorf("the merged file system: %w", err), say.RecoverCOW+" "+path+
 				" saves what is whole and lists what is lost")
 		}
 		return refusal.WithHint(fmt.Errorf("the merged file system: %w", err),
-			"see with relive dm status that the overlay belongs to this base")
+			"see with "+say.StatusCOW+" that the overlay belongs to this base")
 	}
 	l.Overlay = &Overlay{Path: path, Form: FormCOW, COW: s, Empty: cow.Exceptions() == 0}
 	l.Merged, err = s.FS.Root()
@@ -67,14 +69,14 @@ func (l *Live) openCOW(path string) error {
 }
 
 // CopyHint tells how what a COW has changed is kept where it cannot come along.
-const CopyHint = "relive compact --image FILE writes base and overlay as one file system image, to be mounted and copied from"
+const CopyHint = say.Compact + " " + say.Image + " FILE writes base and overlay as one file system image, to be mounted and copied from"
 
 // FilesHint tells how an overlay that is a snapshot becomes one of files.
 func (l *Live) FilesHint() string {
 	if l.Layout.Traits().FlatOverlay != "" {
 		return "do it on the running system; " + CopyHint // where a flattened base takes its changes from another place
 	}
-	return "relive compact --flatten makes a base of files with all that the overlay holds, and an overlay of files over it"
+	return say.Compact + " " + say.Flatten + " makes a base of files with all that the overlay holds, and an overlay of files over it"
 }
 
 // Damaged gives the first entry of the COW that is corrupt, nil where none is.
@@ -113,7 +115,7 @@ func (s *COW) warnings() (out []string, err error) {
 		out = append(out, "the overlay is full: the next new chunk makes it overflow")
 	}
 	if st.Trap {
-		out = append(out, "the overlay has a size at which filling it up invalidates it; relive dm grow makes it larger")
+		out = append(out, "the overlay has a size at which filling it up invalidates it; "+say.GrowCOW+" makes it larger")
 	}
 	return out, nil
 }
@@ -150,7 +152,8 @@ func (l *Live) CheckMerged(ctx context.Context, e *job.Env, to *Intent) error {
 		}
 	}
 	if f := s.Damaged(); f != nil {
-		return refusal.New("relive dm recover "+path+" saves what is whole and lists what is lost", "%s is damaged: %s", path, f)
+		return refusal.New(refusal.Damaged, say.RecoverCOW+" "+path+" saves what is whole and lists what is lost", "%s is damaged: %s",
+			path, f)
 	}
 	if to.Force && to.Repair {
 		return nil
@@ -176,8 +179,8 @@ func (l *Live) CheckMerged(ctx context.Context, e *job.Env, to *Intent) error {
 	})
 	var entry *tree.EntryError
 	if errors.Is(err, tree.ErrCorrupt) && !errors.As(err, &entry) {
-		return refusal.New("see that the overlay belongs to this base; relive compact --image FILE --force writes the merged image for "+
-			"e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
+		return refusal.New(refusal.Damaged, "see that the overlay belongs to this base; "+say.Compact+" "+say.Image+" FILE "+say.Force+
+			" writes the merged image for e2fsck to repair", "%s and %s make no whole file system: %v", path, l.Base.Path, err)
 	}
 	return err
 }

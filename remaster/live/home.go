@@ -31,7 +31,7 @@ func (l *Live) HomeRoot() (root *tree.Node, nested string, err error) {
 // in the place of homefs.old (initrd/init: copy_homefs).
 func (l *Live) RefusePendingHome() error {
 	if name := l.Pending(l.Files.Home); name != "" {
-		return refusal.New("boot once with persistence of homes, so that the homes are copied into it, or remove it",
+		return refusal.New(refusal.Pending, "boot once with persistence of homes, so that the homes are copied into it, or remove it",
 			"%s: %s is pending: the next boot would copy the homes into it, and put what is made now in the place of %s", l.Dir, name,
 			OldName(l.Files.Home, 1))
 	}

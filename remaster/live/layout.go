@@ -15,6 +15,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/sumlist"
 	"relive/remaster/swap"
 	"relive/tree"
@@ -229,7 +230,8 @@ func find(at Place, dir, generation string, sel selection) (*Found, error) {
 		}
 		if f != nil {
 			if layout.Traits().Sets == NoSets && sel.set != "" && sel.set != DefaultSet && sel.set != anySet {
-				return nil, refusal.New(layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, layout.Name())
+				return nil, refusal.New(refusal.UnsupportedLayout, layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s",
+					dir, layout.Name())
 			}
 			f.Layout, f.Place, f.opts, f.Where = layout, at, sel, f.overlay.where
 			pairs, err := f.Kernels()
@@ -355,7 +357,7 @@ type Leftover struct {
 // Leftovers lists linuxfs.old and the like.
 func (l *Live) Leftovers() ([]Leftover, error) {
 	meaning := map[string]string{
-		".old": "the state before the last change: relive rollback brings it back",
+		".old": "the state before the last change: " + say.Rollback + " brings it back",
 		".bad": "set aside by a rollback",
 		".bak": "set aside by an earlier rollback",
 	}
@@ -382,9 +384,9 @@ func (l *Live) Leftovers() ([]Leftover, error) {
 			stem := strings.TrimSuffix(name, ext)
 			means, ok := meaning[ext]
 			if !ok && StemOfOld(name) != "" {
-				means, ok, stem = "an older state that --keep-old has kept", true, StemOfOld(name)
+				means, ok, stem = "an older state that "+say.KeepOld+" has kept", true, StemOfOld(name)
 				if !Has(l.Place, filepath.Join(l.Dir, l.Files.Base+strings.TrimPrefix(name, stem))) {
-					means = "an older one that --keep-old has kept; no part of a former state"
+					means = "an older one that " + say.KeepOld + " has kept; no part of a former state"
 				}
 			}
 			if !ok || !l.Files.has(filepath.Join(dir, stem)) {
@@ -396,7 +398,7 @@ func (l *Live) Leftovers() ([]Leftover, error) {
 				means = "former homes: rename it to bring them back"
 			case ext != ".old" || at == l.Files.Base || former:
 			case slices.Contains(l.Files.Overlay, at):
-				means = "the overlay before the last change: relive reset --undo brings it back"
+				means = "the overlay before the last change: " + say.Reset + " " + say.Undo + " brings it back"
 			default:
 				means = "the one before the last change; no part of a former state"
 			}

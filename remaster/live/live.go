@@ -137,7 +137,8 @@ func (l *Live) Unchanged(ctx context.Context) error {
 			return err
 		}
 		if !bytes.Equal(now, l.layerState) {
-			return refusal.New("see that no live system runs from it, and begin again", "%s: changed while it was read", l.Overlay.Path)
+			return refusal.New(refusal.Changed, "see that no live system runs from it, and begin again", "%s: changed while it was read",
+				l.Overlay.Path)
 		}
 	}
 	for path, then := range l.Stamps {
@@ -146,7 +147,8 @@ func (l *Live) Unchanged(ctx context.Context) error {
 			return err
 		}
 		if now != then {
-			return refusal.New("see that no live system runs from it, and begin again", "%s: changed while it was read", path)
+			return refusal.New(refusal.Changed, "see that no live system runs from it, and begin again", "%s: changed while it was read",
+				path)
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"relive/remaster/menu"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -56,7 +57,8 @@ func (liveBoot) Traits() Traits {
 		Key: "debian", Identity: ".disk/live-uuid",
 		// live-config
 		LiveUIDs: []uint32{1000}, LiveUserFiles: []string{"lib/live/config/0030-user-setup", "usr/lib/live/config/0030-user-setup"},
-		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; --overlay " +
+		OtherSets: "the boot arguments persistence-label= and persistence-path= name another file, partition or directory; " + say.Overlay +
+			" " +
 			"names the one that is meant",
 	}
 }
@@ -150,7 +152,7 @@ func (liveBoot) listed(s *search, f *Found, in string, images []string) (modules
 		listed = []string{}
 		for _, image := range strings.Fields(string(b)) {
 			if !slices.Contains(images, image) {
-				return "", nil, refusal.New("restore it, or take it out of the list; a boot goes on without it",
+				return "", nil, refusal.New(refusal.NotFound, "restore it, or take it out of the list; a boot goes on without it",
 					"%s: %s names %s, which is not there", f.Dir, name, image)
 			}
 			if !slices.Contains(listed, image) {
@@ -177,7 +179,8 @@ func (liveBoot) aside(s *search, f *Found, in string) error {
 				f.unused(Unused{Path: path.Join(in, name), Boots: true,
 					Why: "holds images (" + strings.Join(images, ", ") +
 						") that a boot on the machine with that hardware address stacks above the others",
-					Hint: "on such a machine the new base would stand below them; move them away, or go on with --force and leave them " +
+					Hint: "on such a machine the new base would stand below them; move them away, or go on with " + say.Force +
+						" and leave them " +
 						"as they are"})
 			}
 			continue
@@ -198,7 +201,7 @@ func (liveBoot) aside(s *search, f *Found, in string) error {
 func (b liveBoot) open(_ context.Context, e *job.Env, l *Live) error {
 	if l.overlay.dracut {
 		if err := l.openBase(e, l.Path(l.Files.Base)); err != nil {
-			return damageHint(err, "relive verify tells more of an image")
+			return damageHint(err, say.Verify+" tells more of an image")
 		}
 		return l.OpenLiveOSOverlay()
 	}
@@ -225,7 +228,7 @@ func (b liveBoot) open(_ context.Context, e *job.Env, l *Live) error {
 		}
 	}
 	if err := l.openStack(e, b.stack(l, conf.unions)); err != nil {
-		return damageHint(err, "relive verify tells more of an image")
+		return damageHint(err, say.Verify+" tells more of an image")
 	}
 	if root == nil {
 		return nil
@@ -373,7 +376,7 @@ func (b liveBoot) places(s *search, f *Found, in string) error {
 		if len(more) == 0 && !w.usual() {
 			f.unused(Unused{Path: path.Join(trimPath(w.path), strings.Join(w.labels, ",")), Boots: true,
 				Why:  w.entry + " boots with " + w.arguments() + ", and there is no such persistence on this medium",
-				Hint: "name the one that is meant with --overlay"})
+				Hint: "name the one that is meant with " + say.Overlay})
 		}
 		for _, o := range more {
 			if !slices.ContainsFunc(found, func(have overlayAt) bool { return have.name == o.name }) {
@@ -383,7 +386,7 @@ func (b liveBoot) places(s *search, f *Found, in string) error {
 	}
 	if told && !slices.ContainsFunc(ways, func(w livebootWay) bool { return w.usual() }) && s.hasEither(f.Dir, livebootPersistence) {
 		f.unused(Unused{Path: livebootPersistence, Why: "no entry of the menus boots with it: " + ways[0].entry + " has " +
-			ways[0].arguments(), Hint: "--overlay names it"})
+			ways[0].arguments(), Hint: say.Overlay + " names it"})
 	}
 	o, err := choose(f.Dir, found)
 	if err != nil {
@@ -457,14 +460,14 @@ func (b liveBoot) look(s *search, f *Found, w *livebootWay, told bool) (found []
 		switch {
 		case file || IsFile(s.at, at+".old") && !IsDir(s.at, at):
 			if why := b.ignoresOwn(s, f, w); why != "" {
-				f.unused(Unused{Path: name, Why: why, Hint: "--overlay names it all the same"})
+				f.unused(Unused{Path: name, Why: why, Hint: say.Overlay + " names it all the same"})
 				continue
 			}
 		case !IsDir(s.at, at):
 			continue
 		case told && !slices.Contains(w.storage, "directory") && !(s.at == Place(Host{}) && isMountPoint(at)):
 			f.unused(Unused{Path: name, Why: "a boot takes a directory as persistence with persistence-storage=directory only, which no " +
-				"entry of the menus has", Hint: "--overlay names it all the same"})
+				"entry of the menus has", Hint: say.Overlay + " names it all the same"})
 			continue
 		}
 		o := overlayAt{name: name}

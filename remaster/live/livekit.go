@@ -13,6 +13,7 @@ import (
 
 	"relive/remaster/job"
 	"relive/remaster/probe"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -49,7 +50,7 @@ func (liveKit) Name() string { return "Slax" }
 func (liveKit) Traits() Traits {
 	return Traits{
 		Key:       "livekit",
-		OtherSets: "the boot argument perchdir= names another session; --overlay names the one that is meant",
+		OtherSets: "the boot argument perchdir= names another session; " + say.Overlay + " names the one that is meant",
 	}
 }
 
@@ -142,7 +143,7 @@ func (k liveKit) places(s *search, f *Found, in string) error {
 		}
 		name := path.Join(in, liveKitChanges, session)
 		if len(m.entries) > 0 && !slices.ContainsFunc(m.entries, func(b bootEntry) bool { return perch(&b) }) {
-			f.unused(Unused{Path: name, Why: "no entry of the menus boots with perch", Hint: "--overlay names it all the same"})
+			f.unused(Unused{Path: name, Why: "no entry of the menus boots with perch", Hint: say.Overlay + " names it all the same"})
 			return nil
 		}
 		o = &overlayAt{name: name, where: Where{Path: name, Source: "the session that a boot with perch resumes"}}
@@ -152,7 +153,7 @@ func (k liveKit) places(s *search, f *Found, in string) error {
 	case Has(s.at, filepath.Join(at, liveKitDynamic)) || Has(s.at, filepath.Join(at, liveKitDynamic+".0")):
 		f.unused(Unused{Path: path.Join(o.name, liveKitDynamic), Boots: true,
 			Why:  "a boot keeps the changes there, in a container of dynfilefs that holds XFS, which is not read",
-			Hint: "boot from a stick with ext4, where sessions are directories, or go on with --force and leave it as it is"})
+			Hint: "boot from a stick with ext4, where sessions are directories, or go on with " + say.Force + " and leave it as it is"})
 	case s.hasEither(f.Dir, path.Join(o.name, liveKitUpper)):
 		f.use(o, liveKitUpper, liveKitWork)
 	default:
@@ -185,7 +186,7 @@ func (liveKit) session(s *search, f *Found, in string, m *bootMenus) string {
 	for _, name := range names {
 		if name != last && name[0] >= '0' && name[0] <= '9' && !isExtra(name) && IsDir(s.at, filepath.Join(changes, name)) {
 			f.unused(Unused{Path: path.Join(in, liveKitChanges, name), Why: "a boot resumes session " + last + "; with perchdir=" + name +
-				" it would lay this one over the base", Hint: "--overlay names it"})
+				" it would lay this one over the base", Hint: say.Overlay + " names it"})
 		}
 	}
 	return last
@@ -193,7 +194,7 @@ func (liveKit) session(s *search, f *Found, in string, m *bootMenus) string {
 
 func (k liveKit) open(_ context.Context, e *job.Env, l *Live) error {
 	if err := l.openStack(e, l.Files.Stack); err != nil {
-		return damageHint(err, "relive verify tells more of an image")
+		return damageHint(err, say.Verify+" tells more of an image")
 	}
 	if len(l.Files.Overlay) == 0 {
 		return nil

@@ -15,6 +15,7 @@ import (
 	"relive/remaster/nearest"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -158,8 +159,8 @@ func liveosOverlays(at Place, dir, generation, set string) ([]string, error) {
 		found = found[:1]
 	case set != "" && set != anySet && (set != DefaultSet || len(found) > 1):
 		if !slices.Contains(found, set) {
-			return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(set, found), "relive sets "+dir+" lists those that are there"),
-				"%s: there is no overlay %s", dir, set)
+			return nil, refusal.New(refusal.NotFound, refusal.JoinHints(nearest.DidYouMean(set, found), say.ListSets+" "+dir+
+				" lists those that are there"), "%s: there is no overlay %s", dir, set)
 		}
 		found = []string{set}
 	}
@@ -168,7 +169,8 @@ func liveosOverlays(at Place, dir, generation, set string) ([]string, error) {
 		return nil, nil
 	case 1:
 	default:
-		return nil, refusal.New("name the one that is meant with --set, or move those away that are not used, and begin again",
+		return nil, refusal.New(refusal.Ambiguous, "name the one that is meant with "+say.Set+
+			", or move those away that are not used, and begin again",
 			"%s: there are %d overlays, and only the boot's arguments tell which is used: %s",
 			dir, len(found), strings.Join(found, ", "))
 	}
@@ -232,7 +234,7 @@ func slashed(at Place, dir, name, generation string) []string {
 func (liveOS) open(ctx context.Context, e *job.Env, l *Live) error {
 	path := l.Path(l.Files.Base)
 	if err := l.openLiveOSBase(e, path); err != nil {
-		return damageHint(err, "relive verify "+path+" tells more; if the .old beside it is sound, relive rollback "+l.Dir+
+		return damageHint(err, say.Verify+" "+path+" tells more; if the .old beside it is sound, "+say.Rollback+" "+l.Dir+
 			" brings it back")
 	}
 	if len(l.Files.Overlay) > 0 {
@@ -313,7 +315,8 @@ func (l *Live) OpenLiveOSOverlay() error {
 	case !res.Kind.Known(), res.Kind == probe.COW:
 		// dracut takes a file of no known type for a snapshot's.
 		if l.Base.Inner == nil {
-			return refusal.New("move it away: above a base without one, changes are kept by overlayfs in a directory or a file system",
+			return refusal.New(refusal.UnsupportedForm, "move it away: above a base without one, changes are kept by overlayfs in a "+
+				"directory or a file system",
 				"%s is a device-mapper snapshot, but %s holds no file system image that it could be over", path, l.Base.Path)
 		}
 		return l.openCOW(path)
@@ -393,7 +396,7 @@ func (o liveOS) places(s *search, f *Found, set string) error {
 		for _, other := range found {
 			f.unused(Unused{Path: other.where.Path, Boots: true, Why: "a boot with rd.overlay= lays it over " + f.Files.Overlay[0] +
 				", or takes it instead (" + other.where.Source + ")",
-				Hint: "name the one that is meant with --overlay"})
+				Hint: "name the one that is meant with " + say.Overlay})
 		}
 		return nil
 	}
@@ -490,8 +493,8 @@ func (o liveOS) takeNamed(s *search, f *Found, named *overlayAt) error {
 		case IsDir(s.at, filepath.Join(at, UnionUpper)) && IsDir(s.at, filepath.Join(at, UnionWork)):
 			named.kiwi = true
 		case named.partition || !IsDir(s.at, filepath.Join(at, "..", LiveosWork)):
-			return refusal.New("name the overlay itself", "%s: holds neither overlay with ovlwork, nor LiveOS/overlay-*, nor rw with work",
-				named.where.Path)
+			return refusal.New(refusal.NotFound, "name the overlay itself", "%s: holds neither overlay with ovlwork, nor "+
+				"LiveOS/overlay-*, nor rw with work", named.where.Path)
 		}
 	} else if path.Base(named.name) == kiwiFile {
 		named.kiwi = true

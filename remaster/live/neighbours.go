@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"relive/remaster/hostdisk"
+	"relive/remaster/say"
 	"relive/remaster/stick"
 )
 
@@ -88,10 +89,10 @@ func (s *search) beside(f *Found, n *neighbour, at string, o overlayAt) (*overla
 	switch {
 	case at == "":
 		f.unused(Unused{Path: o.where.Path, Boots: true, Why: why + ", and it cannot be read: " + n.Why,
-			Hint: "mount it, and name the directory with --overlay"})
+			Hint: "mount it, and name the directory with " + say.Overlay})
 		return nil, nil
 	case n.mounted:
-		f.unused(Unused{Path: o.where.Path, Boots: true, Why: why, Hint: "name it with --overlay " + at})
+		f.unused(Unused{Path: o.where.Path, Boots: true, Why: why, Hint: "name it with " + say.Overlay + " " + at})
 		return nil, nil
 	}
 	var err error

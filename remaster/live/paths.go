@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"relive/remaster/say"
 	"relive/remaster/unmatched"
 	"relive/tree"
 )
@@ -25,8 +26,8 @@ func (l *Live) CheckPaths(ctx context.Context, paths []string, allow bool) (warn
 		if n == 0 {
 			u.Path(fmt.Sprintf("%q: there is no such path in the system, neither in the base nor in the overlay", p), p, "/", trees...)
 			if IsDir(Host{}, p) && u.Hint == "" {
-				u.Mild = "a PATH is one of the system that is looked at, and not of the host: relive diff compares an overlay with its " +
-					"base, not two directories"
+				u.Mild = "a PATH is one of the system that is looked at, and not of the host: " + say.Diff +
+					" compares an overlay with its " + "base, not two directories"
 			}
 		}
 	}

@@ -112,7 +112,8 @@ func (h Host) Directory(path string) (*tree.Node, error) { return h.directoryWit
 
 func (Host) directoryWith(path string, with *tree.Node) (*tree.Node, error) {
 	if err := hostfs.CheckTrusted(path); errors.Is(err, hostfs.ErrTrustedHidden) {
-		return nil, refusal.New("run relive as root", "%s: the marks of an overlay that is a directory show to root only", path)
+		return nil, refusal.New(refusal.NotPermitted, "run relive as root", "%s: the marks of an overlay that is a directory show to "+
+			"root only", path)
 	} else if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/kernel"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree/hostfs"
 )
 
@@ -60,7 +61,7 @@ func (u Unused) String() string { return u.Path + ": " + u.Why }
 func (l *Live) RefuseUnused(force bool) error {
 	for _, u := range l.Unused {
 		if u.Boots && !force {
-			return refusal.New(u.Hint, "%s: %s", l.Dir, u)
+			return refusal.New(refusal.InTheWay, u.Hint, "%s: %s", l.Dir, u)
 		}
 	}
 	return nil
@@ -96,14 +97,14 @@ func (s *search) dirOf(dir, at string) (string, error) {
 }
 
 // named is the overlay that the caller has named: nil where none is.
-func (s *search) named(dir string) (*overlayAt, error) { return s.resolve(dir, s.overlay, "--overlay") }
+func (s *search) named(dir string) (*overlayAt, error) { return s.resolve(dir, s.overlay, say.Overlay) }
 
 // namedHome is named for the image of homes.
 func (s *search) namedHome(dir string) (*overlayAt, error) {
-	o, err := s.resolve(dir, s.home, "--home")
+	o, err := s.resolve(dir, s.home, say.Home)
 	if o != nil && !o.partition && IsDir(s.at, filepath.Join(dir, o.name)) && !IsFile(s.at, filepath.Join(dir, o.name, AntixHome)) {
-		return nil, refusal.New("copy homes that are mounted with cp or rsync; an image of them is named as the file that it is",
-			"%s: is a directory, and no image of homes", o.where.Path)
+		return nil, refusal.New(refusal.WrongKind, "copy homes that are mounted with cp or rsync; an image of them is named as the file "+
+			"that it is", "%s: is a directory, and no image of homes", o.where.Path)
 	}
 	return o, err
 }
@@ -118,11 +119,12 @@ func (s *search) resolve(dir, given, flag string) (*overlayAt, error) {
 		number, in, _ := strings.Cut(given, "/")
 		n, err := strconv.Atoi(number)
 		if err != nil {
-			return nil, refusal.New("as "+flag+" 2 or "+flag+" 2/persistence", "%s: on a stick that is not mounted an overlay is named "+
-				"by the number of its partition, and what lies in it by the way to it", given)
+			return nil, refusal.New(refusal.InvalidName, "as "+flag+" 2 or "+flag+" 2/persistence",
+				"%s: on a stick that is not mounted an overlay is named "+
+					"by the number of its partition, and what lies in it by the way to it", given)
 		}
 		if full = tree.partitionName(n); full == "" {
-			return nil, refusal.New("relive status shows the partitions",
+			return nil, refusal.New(refusal.NotFound, say.Status+" shows the partitions",
 				"%s: there is no partition %d on the stick, or none that can be read", given, n)
 		}
 		if full = filepath.Join(full, in); in == "" {
@@ -136,7 +138,7 @@ func (s *search) resolve(dir, given, flag string) (*overlayAt, error) {
 		if st, err := os.Stat(real); err != nil {
 			return nil, err
 		} else if !st.IsDir() && !st.Mode().IsRegular() {
-			return nil, refusal.New("mount it, and name the directory", "%s: neither a file nor a directory", given)
+			return nil, refusal.New(refusal.WrongKind, "mount it, and name the directory", "%s: neither a file nor a directory", given)
 		}
 		full = real
 	}
@@ -148,7 +150,7 @@ func (s *search) resolve(dir, given, flag string) (*overlayAt, error) {
 		return nil, err
 	}
 	if name == "." || strings.HasSuffix(name, "..") {
-		return nil, refusal.New("name what holds the overlay itself", "%s: the live directory lies in it", given)
+		return nil, refusal.New(refusal.WrongKind, "name what holds the overlay itself", "%s: the live directory lies in it", given)
 	}
 	out.name = name
 	return out, nil
@@ -191,7 +193,7 @@ func choose(dir string, found []overlayAt) (*overlayAt, error) {
 	for _, f := range found {
 		all = append(all, cmp.Or(f.where.Path, f.name))
 	}
-	return nil, refusal.New("name the one that is meant with --overlay",
+	return nil, refusal.New(refusal.Ambiguous, "name the one that is meant with "+say.Overlay,
 		"%s: there are %d overlays, and only the boot's arguments tell which is used: %s", dir, len(found), strings.Join(all, ", "))
 }
 

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/nearest"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 )
 
 // DefaultSet is the name of the persistence files that lie beside the base.
@@ -66,13 +67,15 @@ func (antiX) takeSet(s *search, f *Found) (*Found, error) {
 	where := filepath.Join(f.Dir, set)
 	switch {
 	case !IsDir(at, where):
-		return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(set, nearSets(at, f.Dir)), "relive sets "+dir+
+		return nil, refusal.New(refusal.NotFound, refusal.JoinHints(nearest.DidYouMean(set, nearSets(at, f.Dir)), say.ListSets+" "+dir+
 			" lists those that are there"), "%s: there is no set %s", dir, set)
 	case IsFile(at, filepath.Join(where, AntixBase)):
-		return nil, refusal.New("give that directory itself", "%s: holds a linuxfs, and is a live directory of its own", where)
+		return nil, refusal.New(refusal.WrongKind, "give that directory itself", "%s: holds a linuxfs, and is a live directory of its own",
+			where)
 	case !HoldsSet(at, where, ""), generation != "" && !HoldsSet(at, where, generation):
 		if !HoldsSet(at, where, ".old") && !HoldsSet(at, where, ".bad") {
-			return nil, refusal.New("relive sets "+dir+" lists the sets that are there", "%s: holds neither rootfs nor homefs", where)
+			return nil, refusal.New(refusal.NotFound, say.ListSets+" "+dir+" lists the sets that are there",
+				"%s: holds neither rootfs nor homefs", where)
 		}
 	}
 	f.Set = set
@@ -126,7 +129,8 @@ func SetName(dir, name string) (string, error) {
 	case name == ".":
 		return DefaultSet, nil
 	case strings.HasSuffix(name, ".."):
-		return "", refusal.New("a set is a directory in the live directory or beside it", "%s: the live directory lies in %s", dir, name)
+		return "", refusal.New(refusal.InvalidName, "a set is a directory in the live directory or beside it",
+			"%s: the live directory lies in %s", dir, name)
 	}
 	return name, nil
 }
@@ -147,21 +151,21 @@ func (f *Found) CheckNewSet(name string) (string, error) {
 	last := parts[len(parts)-1]
 	switch {
 	case name == DefaultSet || last == DefaultSet:
-		return "", refusal.New("give it another name", "%s: is the name of the set beside the base", DefaultSet)
+		return "", refusal.New(refusal.InvalidName, "give it another name", "%s: is the name of the set beside the base", DefaultSet)
 	case !newSetName.MatchString(name):
 		return "", refusal.WithHint(refusal.Option(fmt.Errorf("%q: no name for a set", name)), "letters, digits and ._+@- can stand in a "+
 			"boot's arguments as they are; a set lies in the live directory (work) or beside it (../work)")
 	case isExtra(last) || f.Files.has(name):
-		return "", refusal.New("give it another name", "%s: is the name of something else in %s", name, f.Dir)
+		return "", refusal.New(refusal.InvalidName, "give it another name", "%s: is the name of something else in %s", name, f.Dir)
 	case overlays && (len(parts) > 1 || name != last || !strings.HasPrefix(name, LiveosOverlay)):
-		return "", refusal.New("give it a name that begins with overlay-, as "+LiveosOverlay+last,
+		return "", refusal.New(refusal.InvalidName, "give it a name that begins with overlay-, as "+LiveosOverlay+last,
 			"%s: is no name for an overlay of LiveOS", name)
 	case hostdisk.Exists(filepath.Join(f.Dir, name)):
-		return "", refusal.New("give it another name, or remove that one with relive sets remove", "%s: is there already",
+		return "", refusal.New(refusal.OutputExists, "give it another name, or remove that one with "+say.RemoveSet, "%s: is there already",
 			filepath.Join(f.Dir, name))
 	}
 	if above := filepath.Join(f.Dir, filepath.Dir(name)); !IsDir(f.Place, above) {
-		return "", refusal.New("make it first", "%s: there is no such directory", above)
+		return "", refusal.New(refusal.NotFound, "make it first", "%s: there is no such directory", above)
 	}
 	return name, nil
 }

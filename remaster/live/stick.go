@@ -12,6 +12,7 @@ import (
 	"relive/remaster/nearest"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/stick"
 	"relive/tree"
 )
@@ -43,7 +44,7 @@ func OpenStick(ctx context.Context, path string) (*Stick, error) {
 		return nil, err
 	case res.Kind == probe.SquashFS, res.Kind == probe.COW:
 		return nil, refusal.WithHint(fmt.Errorf("%s: %w: it holds %s alone", path, ErrNoLayout, res.Name()),
-			"only a live directory, or a stick with one, has a base and an overlay; relive verify and relive ls look at single files")
+			"only a live directory, or a stick with one, has a base and an overlay; "+say.Verify+" and "+say.List+" look at single files")
 	}
 	disk, err := stick.Open(path)
 	if err != nil {
@@ -184,7 +185,7 @@ func (s *Stick) choose(ctx context.Context, e *job.Env, where string, opts []Opt
 		if len(s.Lives) == 0 && len(s.refused) == 1 {
 			return nil, s.refused[0]
 		}
-		hint := "relive status " + s.Disk.Path + " shows what is on it"
+		hint := say.Status + " " + s.Disk.Path + " shows what is on it"
 		if len(s.Problems) > 0 {
 			hint += "; " + s.Problems[0]
 		}
@@ -193,8 +194,8 @@ func (s *Stick) choose(ctx context.Context, e *job.Env, where string, opts []Opt
 			for _, f := range s.Lives {
 				all = append(all, f.Where())
 			}
-			return nil, refusal.New(refusal.JoinHints(nearest.DidYouMean(where, all), "there are "+strings.Join(all, ", ")),
-				"%s: there is no live system at %s", s.Disk.Path, where)
+			return nil, refusal.New(refusal.NotFound, refusal.JoinHints(nearest.DidYouMean(where, all), "there are "+strings.Join(all,
+				", ")), "%s: there is no live system at %s", s.Disk.Path, where)
 		}
 		return nil, refusal.WithHint(fmt.Errorf("%s: %w", s.Disk.Path, ErrNoLayout), hint)
 	}
@@ -202,7 +203,7 @@ func (s *Stick) choose(ctx context.Context, e *job.Env, where string, opts []Opt
 	for _, f := range fit {
 		all = append(all, f.Where())
 	}
-	return nil, refusal.New("name one of them with --on", "%s: there are %d live systems: %s", s.Disk.Path, len(fit),
+	return nil, refusal.New(refusal.Ambiguous, "name one of them with "+say.On, "%s: there are %d live systems: %s", s.Disk.Path, len(fit),
 		strings.Join(all, ", "))
 }
 

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/newfile"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 )
 
 // InUse tells how the host uses a file of the live directory, "" where it does
@@ -43,7 +44,7 @@ func refuseInUse(inUse func(path string) (string, error), more string, paths []s
 		}
 		if why != "" {
 			hint := "shut the live system down and do it from another one, or unmount it"
-			return refusal.New(refusal.JoinHints(hint, more), "%s: in use: %s", path, why)
+			return refusal.New(refusal.InUse, refusal.JoinHints(hint, more), "%s: in use: %s", path, why)
 		}
 	}
 	return nil
@@ -66,7 +67,7 @@ func (l *Live) RefuseOnStick(more string) error {
 	if l.OnHost() {
 		return nil
 	}
-	return refusal.New(cmp.Or(more, "mount it and give the directory"),
+	return refusal.New(refusal.NotMounted, cmp.Or(more, "mount it and give the directory"),
 		"%s: lies on a stick that is not mounted, and files in there cannot be replaced in a way that survives a crash", l.Dir)
 }
 
@@ -74,7 +75,8 @@ func (l *Live) RefuseOnStick(more string) error {
 // that cannot be made.
 func (l *Live) CheckOutput(path string, o newfile.Options) error {
 	if name := l.isPartOf(path); name != "" {
-		return refusal.New("name another file, or do it without -o", "%s: is the %s of the live directory itself", path, name)
+		return refusal.New(refusal.SameFile, "name another file, or do it without "+say.Output,
+			"%s: is the %s of the live directory itself", path, name)
 	}
 	err := newfile.Check(path, o)
 	if errors.Is(err, fs.ErrNotExist) {

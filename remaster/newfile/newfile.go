@@ -19,6 +19,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 	"relive/remaster/written"
 )
@@ -75,14 +76,15 @@ func check(path string, o Options) (string, error) {
 	}
 	for _, in := range o.Inputs {
 		if other, err := os.Stat(in); err == nil && os.SameFile(st, other) {
-			return "", refusal.New("name another file", "%s: it is what is read", path)
+			return "", refusal.New(refusal.SameFile, "name another file", "%s: it is what is read", path)
 		}
 	}
 	switch {
 	case st.IsDir():
-		return "", refusal.New("name a file in it", "%s: is a directory", path)
+		return "", refusal.New(refusal.WrongKind, "name a file in it", "%s: is a directory", path)
 	case !st.Mode().IsRegular():
-		return "", refusal.New("name a file; cp or dd writes it elsewhere", "%s: not a file (%s)", path, kindOf(st.Mode()))
+		return "", refusal.New(refusal.WrongKind, "name a file; cp or dd writes it elsewhere", "%s: not a file (%s)", path,
+			kindOf(st.Mode()))
 	case !o.Force:
 		return "", exists(path)
 	}
@@ -94,7 +96,7 @@ func check(path string, o Options) (string, error) {
 		return "", err
 	}
 	if why != "" {
-		return "", refusal.New("stop what uses it, or name another file", "%s: in use: %s", path, why)
+		return "", refusal.New(refusal.InUse, "stop what uses it, or name another file", "%s: in use: %s", path, why)
 	}
 	return filepath.EvalSymlinks(path)
 }
@@ -111,8 +113,8 @@ func mayReplace(path string, kinds []probe.Kind) error {
 	if !res.Kind.IsVolume() || slices.Contains(kinds, res.Kind) || res.Kind.IsExt() && slices.ContainsFunc(kinds, probe.Kind.IsExt) {
 		return nil
 	}
-	return refusal.New("name another file; if what it holds is not wanted any more, remove it yourself",
-		"%s: it holds %s, and --force does not replace that", path, res.Name())
+	return refusal.New(refusal.LosesData, "name another file; if what it holds is not wanted any more, remove it yourself",
+		"%s: it holds %s, and "+say.Force+" does not replace that", path, res.Name())
 }
 
 // maxLinks bounds the symlinks that are followed one after another, as the
@@ -143,11 +145,11 @@ func free(path string) (string, error) {
 }
 
 func exists(path string) error {
-	return refusal.New("name another file, or use --force to replace it", "%s: exists already", path)
+	return refusal.New(refusal.OutputExists, "name another file, or use "+say.Force+" to replace it", "%s: exists already", path)
 }
 
 func busy(path string) error {
-	return refusal.New("wait until the other relive is done", "%s: another relive writes it", path)
+	return refusal.New(refusal.Busy, "wait until the other relive is done", "%s: another relive writes it", path)
 }
 
 func kindOf(m fs.FileMode) string {
@@ -270,7 +272,8 @@ func lock(temp string, perm fs.FileMode) (*os.File, error) {
 			switch {
 			case errors.Is(err, errNoLocks) && left:
 				f.Close()
-				return nil, refusal.New("remove it if no other relive is running", "%s: another relive writes it, or was interrupted", temp)
+				return nil, refusal.New(refusal.Busy, "remove it if no other relive is running",
+					"%s: another relive writes it, or was interrupted", temp)
 			case errors.Is(err, errNoLocks), err == nil && held && !left:
 				return f, nil
 			case err == nil && held:

@@ -16,6 +16,7 @@ import (
 
 	"relive/remaster/newfile"
 	"relive/remaster/probe"
+	"relive/remaster/say"
 	"relive/tree/systest"
 )
 
@@ -62,7 +63,7 @@ func TestKinds(t *testing.T) {
 				systest.Must(t, os.WriteFile(at(file), was, 0o644))
 				continue
 			}
-			if fact := "--force does not replace that"; !refused(checked, fact) || !refused(made, fact) || !slices.Equal(was, now) {
+			if fact := say.Force + " does not replace that"; !refused(checked, fact) || !refused(made, fact) || !slices.Equal(was, now) {
 				t.Errorf("%s, kinds %s: %v, %v", file, name, checked, made)
 			}
 		}

@@ -1,5 +1,7 @@
 package probe
 
+import "relive/remaster/say"
+
 // Kind is what a file or device holds, as blkid names it in TYPE where blkid
 // knows it.
 type Kind string
@@ -140,13 +142,13 @@ func (k Kind) Hint() string {
 	case Swap, Suspended, JBD, Verity, Integrity:
 		return "it holds no files"
 	case COW:
-		return "it is of use only over its origin: relive dm status tells more"
+		return "it is of use only over its origin: " + say.StatusCOW + " tells more"
 	case QCOW, VMDK, VDI, VHD, VHDX:
 		return "qemu-img convert -O raw makes an image of it that can be read"
 	case Gzip, Bzip2, XZ, Zstd, LZ4, LZMA, Cpio, Tar, Zip, SevenZip, WIM:
 		return "unpack it and give what was in it"
 	case GPT, MBR:
-		return "relive status lists what is on it"
+		return say.Status + " lists what is on it"
 	case ELF:
 		return "give an image of a file system"
 	}

@@ -7,6 +7,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/threeway"
 	"relive/remaster/upper"
 	"relive/squash"
@@ -43,7 +44,7 @@ func (o *Options) check() error {
 	case "", PreferOverlay, PreferBase:
 		return nil
 	}
-	return refusal.Option(fmt.Errorf("--prefer %s: neither ours nor theirs", o.Prefer))
+	return refusal.Option(fmt.Errorf(say.Prefer+" %s: neither ours nor theirs", o.Prefer))
 }
 
 // Conflict is a path that both the overlay and the new base have changed.
@@ -99,7 +100,8 @@ func Over(ctx context.Context, e *job.Env, l *live.Live, onto *live.Base, verb s
 		return nil, nil, err
 	}
 	if l.Overlay.COW != nil {
-		return nil, nil, refusal.New(live.CopyHint+"; then relive update --overlay reset takes the new base, without them",
+		return nil, nil, refusal.New(refusal.UnsupportedForm, live.CopyHint+"; then "+say.Update+" "+say.Overlay+
+			" reset takes the new base, without them",
 			"%s: holds chunks of the file system in its base and no files, so that its changes cannot come along to another base, not "+
 				"even when they are folded into the present one, which is replaced", l.Overlay.Path)
 	}
@@ -189,9 +191,11 @@ func (d *decider) refusal(l *live.Live) error {
 		what = "the database of packages in " + what
 	}
 	return &Conflicts{&refusal.Refusal{
+		Code: refusal.Conflict, Path: l.Dir,
 		Fact: fmt.Sprintf("%s: %s and the new base both change %s: %s in the overlay, %s in the new base%s", l.Dir, l.Rel(l.Overlay.Path),
 			what, first.Overlay, first.Base, more),
-		Hint: "relive rebase decides: --prefer ours takes the overlay's, --prefer theirs the new base's, --prefer ask-file --decisions " +
+		Hint: say.Rebase + " decides: " + say.Prefer + " ours takes the overlay's, " + say.Prefer + " theirs the new base's, " +
+			say.Prefer + " ask-file " + say.Decisions + " " +
 			"FILE lists them for you to decide",
 	}, d.open, d.count}
 }

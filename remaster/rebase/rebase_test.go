@@ -15,6 +15,7 @@ import (
 	"relive/remaster/livetest"
 	"relive/remaster/rebase"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/update"
 	"relive/squash/codec"
 	"relive/tree"
@@ -380,7 +381,7 @@ func TestRebaseRefused(t *testing.T) {
 	big := func(n int) []*tree.Node { return []*tree.Node{livetest.File("big", livetest.Noise(3, n))} }
 	f := func(name, content string) *tree.Node { return livetest.File(name, []byte(content)) }
 	d, onto := rebaseDir(t, nil, nil, []*tree.Node{f("a", "1")})
-	refused(d, onto, "--prefer maybe: neither ours nor theirs", "", rebase.Options{Prefer: "maybe"})
+	refused(d, onto, say.Prefer+" maybe: neither ours nor theirs", "", rebase.Options{Prefer: "maybe"})
 	livetest.Write(t, d+"/none", livetest.Noise(1, 9000), 0o644)
 	refused(d, d+"/none", "none", "", rebase.Options{})
 	empty := systest.TempDir(t) + "/empty"
@@ -403,7 +404,7 @@ func TestRebaseRefused(t *testing.T) {
 	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "rootfs", l.Path("rootfs")+".small", "4M")
 	systest.Must(t, os.Rename(l.Path("rootfs")+".small", l.Path("rootfs")))
 	l.Boot(false, func(mnt string) { systest.Must(t, os.Chmod(mnt+"/big", 0o600)) })
-	refused(d, onto, "room for", "--grow", rebase.Options{})
+	refused(d, onto, "room for", say.Grow, rebase.Options{})
 	if s := mustRebase(t, d, onto, rebase.Options{Grow: true}).Plan.Rebase; s.Size <= s.OldSize {
 		t.Errorf("%+v", s)
 	}
@@ -417,13 +418,13 @@ func TestRebaseRefused(t *testing.T) {
 	livetest.SmallSystem(t, upgrade)
 	livetest.Write(t, upgrade+"/usr/bin/brandnew", livetest.Text(43, 2_000), 0o755)
 	refused(m.Dir, livetest.LiveOS(t).Fill(upgrade, "none", false, false, "-comp", "gzip").Dir,
-		"holds chunks of the file system in its base and no files", "compact --image FILE", rebase.Options{})
+		"holds chunks of the file system in its base and no files", say.Image+" FILE", rebase.Options{})
 
 	// A rootfs that fits neither.
 	d, onto = rebaseDir(t, nil, nil,
 		[]*tree.Node{livetest.Dir("etc",
 			livetest.Dir("live", livetest.Dir("version", f("rootfs.ver", "==== 77777777777777777777777777777777\n")))), f("a", "1")})
-	refused(d, onto, "do not match", "without --onto", rebase.Options{})
+	refused(d, onto, "do not match", "without "+say.Onto, rebase.Options{})
 }
 
 // TestRebaseCrash: wherever it is cut off, a boot shows the old system or the new

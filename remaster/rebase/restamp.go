@@ -14,6 +14,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/sets"
 	"relive/remaster/swap"
 	"relive/remaster/upper"
@@ -67,7 +68,7 @@ type RestampSummary struct {
 // closed.
 func NewRestamp(ctx context.Context, e *job.Env, l *live.Live, o RestampOptions) (p *Restamp, err error) {
 	if !l.Layout.Traits().VersionIDs {
-		return nil, refusal.New("relive rebase --onto does it together with the exchange of the base",
+		return nil, refusal.New(refusal.UnsupportedLayout, say.Rebase+" "+say.Onto+" does it together with the exchange of the base",
 			"%s: boots of %s look at no version id, so that nothing tells which base an overlay was written over", l.Dir, l.Layout.Name())
 	}
 	p = &Restamp{live: l, env: e, o: o}
@@ -90,19 +91,19 @@ func NewRestamp(ctx context.Context, e *job.Env, l *live.Live, o RestampOptions)
 		if err != nil {
 			return p, err
 		}
-		return p, refusal.New(hint, "%s: the set %s has no rootfs, and a homefs fits any linuxfs", l.Dir, s.Set)
+		return p, refusal.New(refusal.NotFound, hint, "%s: the set %s has no rootfs, and a homefs fits any linuxfs", l.Dir, s.Set)
 	case live.VIDMatch, live.VIDNone, live.VIDUnstamped:
 		s.Stands(true)
 		return p, nil
 	case live.VIDBaseMissing:
-		return p, refusal.New("a compaction gives it one: relive compact "+l.Dir, "%s: linuxfs has no version id that could be stamped",
-			l.Dir)
+		return p, refusal.New(refusal.UnmatchedVersion, "a compaction gives it one: "+say.Compact+" "+l.Dir,
+			"%s: linuxfs has no version id that could be stamped", l.Dir)
 	}
 	if err := l.RefuseOnStick(""); err != nil {
 		return p, err
 	}
 	if name := l.Pending(l.Files.Base, l.Files.Overlay[0]); name != "" {
-		return p, refusal.New("boot once so that it is taken up, or remove the .new files",
+		return p, refusal.New(refusal.Pending, "boot once so that it is taken up, or remove the .new files",
 			"%s: %s is pending: the next boot would take it up", l.Dir, name)
 	}
 	if err := l.RefuseInUse("", l.OverlayPaths()...); err != nil {
@@ -167,14 +168,14 @@ func (p *Restamp) rebase(ctx context.Context, vids live.VIDs) error {
 func (p *Restamp) openFormer(vids live.VIDs) (err error) {
 	l, s := p.live, &p.Summary
 	if vids.Overlay == "" {
-		return refusal.New("if you know that it belongs to this linuxfs, relive compact --force folds it in",
-			"%s: has no version id, so that nothing tells which linuxfs it was written over", l.Overlay.Path)
+		return refusal.New(refusal.UnmatchedVersion, "if you know that it belongs to this linuxfs, "+say.Compact+" "+say.Force+
+			" folds it in", "%s: has no version id, so that nothing tells which linuxfs it was written over", l.Overlay.Path)
 	}
 	path := p.o.Base
 	if path == "" {
 		name := sets.FormerWith(l, p.env, vids.Overlay)
 		if name == "" {
-			return refusal.New("give it with --base (it may be on the medium that this system came from)",
+			return refusal.New(refusal.NotFound, "give it with "+say.Base+" (it may be on the medium that this system came from)",
 				"%s: the linuxfs that the set %s was written over (%s) is not there, so that nothing tells what has changed below it",
 				l.Dir, s.Set, vids.Overlay)
 		}
@@ -189,8 +190,8 @@ func (p *Restamp) openFormer(vids live.VIDs) (err error) {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if id := live.ParseVID(text); id != vids.Overlay {
-		return refusal.New("give the linuxfs that the set was written over", "%s: its version id is %s, and that of the set %s", path,
-			live.OrNone(id), vids.Overlay)
+		return refusal.New(refusal.UnmatchedVersion, "give the linuxfs that the set was written over",
+			"%s: its version id is %s, and that of the set %s", path, live.OrNone(id), vids.Overlay)
 	}
 	return nil
 }
@@ -242,7 +243,7 @@ func (p *Restamp) rotation(name string) (steps []swap.Step, err error) {
 		}
 		switch {
 		case keep > 0 && n == live.MaxKeepOld:
-			return nil, refusal.New("remove some of them", "%s: there are %d former states already", l.Dir, n)
+			return nil, refusal.New(refusal.TooManyFormer, "remove some of them", "%s: there are %d former states already", l.Dir, n)
 		case keep > 0:
 			steps = append(steps, swap.Move{From: old, To: live.OldName(name, n+1)})
 		}

@@ -17,6 +17,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/readback"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/written"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -59,8 +60,9 @@ func (f *Fresh) Parts() ([]Part, error) {
 		}
 		return f.layer(o, names[0], work)
 	case f.Flatten && traits.FlatOverlay != "":
-		return nil, refusal.New("compact without --flatten, or use -o", "%s: a flattened %s base takes its changes from %s, not from %s",
-			f.Live.Dir, f.Live.Layout.Name(), traits.FlatOverlay, o.Name())
+		return nil, refusal.New(refusal.UnsupportedForm, "compact without "+say.Flatten+", or use "+say.Output,
+			"%s: a flattened %s base takes its changes from "+
+				"%s, not from %s", f.Live.Dir, f.Live.Layout.Name(), traits.FlatOverlay, o.Name())
 	case f.Flatten:
 		// Above a flattened base only overlayfs works.
 		pt, err := f.flat(o, names[0])

@@ -15,6 +15,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 	"relive/tree/hostfs"
 )
@@ -143,8 +144,8 @@ func readPair(dir, name string) (*pair, error) {
 	}
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	if len(lines) < 3 || lines[0] != pairMagic || !strings.HasPrefix(lines[1], "id: ") {
-		return nil, refusal.New("remove it, and go back with --force, if you know that the overlay belongs to the base",
-			"%s: is no record of a pair", at)
+		return nil, refusal.New(refusal.Damaged, "remove it, and go back with "+say.Force+", if you know that the overlay belongs to the "+
+			"base", "%s: is no record of a pair", at)
 	}
 	return &pair{id: lines[1], lines: lines[2:]}, nil
 }
@@ -202,11 +203,12 @@ func CheckPair(dir string, f *live.Files) error {
 
 // unpaired is the refusal of a pair that is torn.
 func unpaired(p *pair, fact string, args ...any) error {
-	hint := "--force goes back all the same, if you know that they belong together"
+	hint := say.Force + " goes back all the same, if you know that they belong together"
 	if p != nil {
-		hint = "they were on: " + p.on() + "; connect and mount these, and name the overlay with --overlay where that is needed. " + hint
+		hint = "they were on: " + p.on() + "; connect and mount these, and name the overlay with " + say.Overlay +
+			" where that is needed. " + hint
 	}
-	return refusal.New(hint, fact, args...)
+	return refusal.New(refusal.UnmatchedVersion, hint, fact, args...)
 }
 
 // show is a name for people.

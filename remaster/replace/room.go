@@ -89,12 +89,13 @@ func (r *Room) Check() (free int64, err error) {
 		if r.Old != "" && hostdisk.Exists(filepath.Join(r.Dir, r.Old)) {
 			hint = r.Old + " and its like hold a former state; remove them if you do not need to roll back, " + hint
 		}
-		return 0, refusal.New(hint, "%s: not enough space: about %s needed, %s free", r.Dir, bytesize.Format(r.Need), bytesize.Format(free))
+		return 0, refusal.New(refusal.NotEnoughSpace, hint, "%s: not enough space: about %s needed, %s free", r.Dir,
+			bytesize.Format(r.Need), bytesize.Format(free))
 	}
 	limit, err := hostdisk.MaxFileSize(r.Dir)
 	if err == nil && r.Size > limit {
-		err = refusal.New(r.Less, "%s: the new %s would have about %s, and a file on this file system cannot have more than %s", r.Dir,
-			r.File, bytesize.Format(r.Size), bytesize.Format(limit))
+		err = refusal.New(refusal.FileTooLarge, r.Less, "%s: the new %s would have about %s, and a file on this file system cannot have "+
+			"more than %s", r.Dir, r.File, bytesize.Format(r.Size), bytesize.Format(limit))
 	}
 	return free, err
 }

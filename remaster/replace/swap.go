@@ -9,6 +9,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/packages"
+	"relive/remaster/say"
 )
 
 // Swap puts new files in the place of those of a live directory, in one
@@ -84,7 +85,7 @@ func CheckInUse(l *live.Live, stage bool) error {
 	}
 	more := ""
 	if l.Layout.Traits().Stages {
-		more = "--stage prepares files for the next boot instead"
+		more = say.Stage + " prepares files for the next boot instead"
 	}
 	if err := l.RefuseInUse(more, l.Base.Path); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 	"relive/tree"
 )
@@ -95,8 +96,8 @@ func followsLinks(dir string, steps []swap.Step) error {
 			if err != nil {
 				continue // no link
 			}
-			return refusal.New("put the file itself in the place of the link, or give a directory in which it lies; an overlay that lies "+
-				"elsewhere is named with --overlay; what is only read may be a link",
+			return refusal.New(refusal.WrongKind, "put the file itself in the place of the link, or give a directory in which it lies; "+
+				"an overlay that lies elsewhere is named with "+say.Overlay+"; what is only read may be a link",
 				"%s: is a symlink to %s, and a new file in its place would leave what it leads to as it is", filepath.Join(dir, at), target)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/unmatched"
 	"relive/remaster/upper"
 	"relive/tree"
@@ -94,7 +95,7 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 	*s = Summary{Dir: l.Dir, Layout: l.Layout.Name(), Rules: []RuleCount{}, Notes: []string{}, Warnings: []string{}}
 	s.Kept.First, s.Lost.First = []Change{}, []Change{}
 	if l.COW() != nil && len(o.Keep) > 0 {
-		return nil, refusal.New(live.CopyHint+"; without --keep all of it is emptied",
+		return nil, refusal.New(refusal.UnsupportedForm, live.CopyHint+"; without "+say.Keep+" all of it is emptied",
 			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that none can be kept", l.Overlay.Path)
 	}
 	want := l.Base.Root
@@ -129,7 +130,7 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 		if !o.Force || empty || s.Kept.Sum() > 0 {
 			s.Stands(true)
 			if !empty && s.Kept.Sum() == 0 {
-				s.Notes = append(s.Notes, l.Overlay.Name()+" holds files that are equal to the base's; --force makes an empty one")
+				s.Notes = append(s.Notes, l.Overlay.Name()+" holds files that are equal to the base's; "+say.Force+" makes an empty one")
 			}
 			return p, nil
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 )
 
 // Rule tells of paths that a reset keeps, or with '!' before it that it does
@@ -158,7 +159,7 @@ func PresetRules(name string) (rules []Rule, err error) {
 			known = append(known, p.Name)
 		}
 		return nil, refusal.WithHint(refusal.Option(fmt.Errorf("there is no preset %q", name)), "there are "+strings.Join(known, ", ")+
-			"; relive reset --list-presets tells what is in them")
+			"; "+say.Reset+" "+say.ListPresets+" tells what is in them")
 	}
 	for _, p := range all[i].Patterns {
 		r, err := ParseRule(p, "preset "+name)

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 )
 
@@ -44,18 +45,18 @@ func NewUndo(ctx context.Context, e *job.Env, dir string, opts ...live.Option) (
 	}
 	switch {
 	case len(names) == 0 && len(f.Overlay) > 0:
-		return nil, refusal.New("", "%s: there is no %s to bring back", dir, live.OldName(f.Overlay[0], 1))
+		return nil, refusal.New(refusal.NotFound, "", "%s: there is no %s to bring back", dir, live.OldName(f.Overlay[0], 1))
 	case len(names) == 0:
-		return nil, refusal.New("", "%s: there is no overlay that a former one could take the place of", dir)
+		return nil, refusal.New(refusal.NotFound, "", "%s: there is no overlay that a former one could take the place of", dir)
 	case hostdisk.Exists(p.path(live.OldName(f.Base, 1))):
-		return nil, refusal.New("relive rollback goes back to both", "%s: %s belongs to %s", dir, live.OldName(names[0], 1),
+		return nil, refusal.New(refusal.InTheWay, say.Rollback+" goes back to both", "%s: %s belongs to %s", dir, live.OldName(names[0], 1),
 			live.OldName(f.Base, 1))
 	}
 	p.Overlay = names[0]
 	for _, name := range f.Overlay {
 		if hostdisk.Exists(p.path(name)) && !hostdisk.Exists(p.path(live.OldName(name, 1))) {
-			return nil, refusal.New("move it away to go back without it", "%s: there is a %s, but no %s to go with it", dir,
-				live.OldName(names[0], 1), live.OldName(name, 1))
+			return nil, refusal.New(refusal.FormerIncomplete, "move it away to go back without it",
+				"%s: there is a %s, but no %s to go with it", dir, live.OldName(names[0], 1), live.OldName(name, 1))
 		}
 	}
 	for _, name := range names {
@@ -92,7 +93,7 @@ func (p *Undo) checkFormer(ctx context.Context) error {
 	old := live.OldName(p.Overlay, 1)
 	l, err := p.found.OpenAs(ctx, p.env, "", ".old")
 	if err != nil {
-		return refusal.New("move "+old+" away if it is of no use", "%s: %s cannot be read: %v", p.Dir, old, err)
+		return refusal.New(refusal.FormerIncomplete, "move "+old+" away if it is of no use", "%s: %s cannot be read: %v", p.Dir, old, err)
 	}
 	defer l.Close()
 	vids, err := l.VIDs()
@@ -100,7 +101,7 @@ func (p *Undo) checkFormer(ctx context.Context) error {
 		return err
 	}
 	if vids.State != live.VIDNoOverlay && !vids.State.Used() {
-		return refusal.New("it was written over another linuxfs, and a boot would ignore it",
+		return refusal.New(refusal.UnmatchedVersion, "it was written over another linuxfs, and a boot would ignore it",
 			"%s: the version ids of %s (%s) and of linuxfs (%s) do not match", p.Dir, old, live.OrNone(vids.Overlay),
 			live.OrNone(vids.Base))
 	}
@@ -110,7 +111,7 @@ func (p *Undo) checkFormer(ctx context.Context) error {
 	if astray, err := l.Astray(ctx, l.Base); err != nil {
 		return err
 	} else if astray && len(l.Base.Below) == 0 {
-		return refusal.New("bring it back together with that base, or move it away",
+		return refusal.New(refusal.UnmatchedVersion, "bring it back together with that base, or move it away",
 			"%s: %s was written over another base than %s: its marks name other files there", p.Dir, old, l.Rel(l.Base.Path))
 	}
 	warnings, err := l.OverlayWarnings()

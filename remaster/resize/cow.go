@@ -14,6 +14,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/readback"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/written"
 	"relive/tree"
 )
@@ -31,8 +32,8 @@ func (p *Plan) addCOW(ctx context.Context, target string) error {
 	l := p.live
 	s := l.COW()
 	if f := s.Damaged(); f != nil {
-		return refusal.New("relive dm recover "+l.Overlay.Path+" saves what is whole and lists what is lost", "%s is damaged: %s",
-			l.Overlay.Path, f)
+		return refusal.New(refusal.Damaged, say.RecoverCOW+" "+l.Overlay.Path+" saves what is whole and lists what is lost",
+			"%s is damaged: %s", l.Overlay.Path, f)
 	}
 	if err := live.CheckCOW(ctx, s.Content, l.Overlay.Path, true); err != nil {
 		return err

@@ -40,8 +40,9 @@ type imageRebuild struct {
 func (p *Plan) addImage(ctx context.Context, target string, img *live.Image, root *tree.Node, want NewSize) error {
 	info := img.FS.Info()
 	if info.HasErrors || !info.Clean && !info.NeedsRecovery {
-		return refusal.New("e2fsck -f "+img.Path+" repairs it; make a copy first", "%s: the file system in it was not cleanly unmounted "+
-			"and has no journal, or the kernel met errors in it, so that what it holds may not be whole", img.Path)
+		return refusal.New(refusal.Damaged, "e2fsck -f "+img.Path+" repairs it; make a copy first",
+			"%s: the file system in it was not cleanly unmounted "+
+				"and has no journal, or the kernel met errors in it, so that what it holds may not be whole", img.Path)
 	}
 	b := &imageRebuild{p: p, old: img, root: root}
 	b.resizing = &resizing{target: target, path: img.Path, allocated: img.Allocated, fit: b.fit, Image: &Image{
@@ -177,7 +178,7 @@ func (b *imageRebuild) fit(ctx context.Context, size int64) error {
 			return nil
 		}
 	}
-	return refusal.New("give at least "+sizeArg(b.Least)+", or min",
+	return refusal.New(refusal.WrongSize, "give at least "+sizeArg(b.Least)+", or min",
 		"%s: %s is too small for %s, which holds %d inodes and %s of data; there is room for %d and %s",
 		b.p.live.Dir, bytesize.Format(size), b.target, last.Inodes, bytesize.Format(int64(last.Blocks)*int64(last.BlockSize)),
 		last.FreeInodes, bytesize.Format(int64(last.FreeBlocks)*int64(last.BlockSize)))

@@ -15,6 +15,7 @@ import (
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 )
 
@@ -184,10 +185,11 @@ func (p *Plan) addOverlay(ctx context.Context) error {
 	o := l.Overlay
 	switch {
 	case o == nil:
-		return refusal.New("boot with persistence once to make it", "%s: there is no overlay that could be resized", l.Dir)
+		return refusal.New(refusal.NotFound, "boot with persistence once to make it", "%s: there is no overlay that could be resized",
+			l.Dir)
 	case o.Image == nil && o.COW == nil:
-		return refusal.New("it takes what it needs of the disk that it is on", "%s: is a directory, so that there is nothing to resize",
-			o.Path)
+		return refusal.New(refusal.UnsupportedForm, "it takes what it needs of the disk that it is on",
+			"%s: is a directory, so that there is nothing to resize", o.Path)
 	}
 	target, err := filepath.Rel(l.Dir, o.Path)
 	if err != nil {
@@ -214,20 +216,21 @@ func (p *Plan) addHome(ctx context.Context) error {
 	l := p.live
 	name := l.Files.Home
 	if name == "" {
-		return refusal.New("give the size of the overlay, which holds the homes too", "%s: %s has no image of homes", l.Dir,
-			l.Layout.Name())
+		return refusal.New(refusal.UnsupportedLayout, "give the size of the overlay, which holds the homes too",
+			"%s: %s has no image of homes", l.Dir, l.Layout.Name())
 	}
 	path := filepath.Join(l.Dir, name)
 	if !live.IsFile(l.Place, path) {
-		return refusal.New("boot with home persistence once to make it", "%s: there is no %s that could be resized", l.Dir, name)
+		return refusal.New(refusal.NotFound, "boot with home persistence once to make it", "%s: there is no %s that could be resized",
+			l.Dir, name)
 	}
 	if err := l.RefuseInUse("", path); err != nil {
 		return err
 	}
 	if l.Home == nil {
 		if res, err := live.ProbeFile(l.Place, path); err == nil && res.Kind == probe.LUKS {
-			return refusal.New("unlock it, and resize container and file system with cryptsetup and resize2fs; or make a new one of the "+
-				"right size and copy the homes over",
+			return refusal.New(refusal.Encrypted, "unlock it, and resize container and file system with cryptsetup and resize2fs; or "+
+				"make a new one of the right size and copy the homes over",
 				"%s: is encrypted (LUKS), and what is in it cannot be read", path)
 		}
 		return l.HomeProblem
@@ -248,7 +251,7 @@ func (p *Plan) checkState() error {
 		}
 		if len(l.Files.Overlay) > 0 && r.target == l.Files.Overlay[0] {
 			if name := l.Pending(l.Files.Base, r.target); name != "" {
-				return refusal.New("boot once so that it is taken up, or remove the .new files",
+				return refusal.New(refusal.Pending, "boot once so that it is taken up, or remove the .new files",
 					"%s: %s is pending: the next boot would set %s aside", l.Dir, name, r.target)
 			}
 		}
@@ -262,10 +265,11 @@ func (p *Plan) checkState() error {
 		}
 		first := p.kept(r)
 		if first+p.o.KeepOld-1 > live.MaxKeepOld {
-			return refusal.New("remove some of them, or --keep-old 0", "%s: there are former states up to the %dth already", l.Dir, first-1)
+			return refusal.New(refusal.TooManyFormer, "remove some of them, or "+say.KeepOld+" 0",
+				"%s: there are former states up to the %dth already", l.Dir, first-1)
 		}
 		if r.Kept = live.OldName(r.target, first); first > 1 {
-			p.note("%s and its like stay as they are, for relive rollback to go back to; the present %s is kept as %s",
+			p.note("%s and its like stay as they are, for "+say.Rollback+" to go back to; the present %s is kept as %s",
 				live.OldName(l.Files.Base, first-1), r.target, r.Kept)
 		}
 	}

@@ -96,17 +96,17 @@ func (p *Plan) choose(ctx context.Context, r *resizing, want NewSize, free int64
 		return nil
 	}
 	if size > largestImage {
-		return refusal.New("choose a smaller size", "%s: %s for %s is more than the %s that images are made of at most", p.live.Dir,
-			bytesize.Format(size), r.target, bytesize.Format(largestImage))
+		return refusal.New(refusal.WrongSize, "choose a smaller size", "%s: %s for %s is more than the %s that images are made of at most",
+			p.live.Dir, bytesize.Format(size), r.target, bytesize.Format(largestImage))
 	}
 	limit, err := hostdisk.MaxFileSize(p.live.Dir)
 	if err == nil && size > limit {
-		return refusal.New("give at most "+sizeArg(limit/mib*mib)+", or max",
+		return refusal.New(refusal.FileTooLarge, "give at most "+sizeArg(limit/mib*mib)+", or max",
 			"%s: %s cannot have %s, since a file on this file system cannot have more than %s",
 			p.live.Dir, r.target, bytesize.Format(size), bytesize.Format(limit))
 	}
 	if size < r.OldSize && size < r.Least {
-		return refusal.New("give at least "+sizeArg(r.Least)+", or min",
+		return refusal.New(refusal.WrongSize, "give at least "+sizeArg(r.Least)+", or min",
 			"%s: %s is too small for %s: what it holds needs %s, and with its own tables and some room that is at least %s",
 			p.live.Dir, bytesize.Format(max(size, 0)), r.target, bytesize.Format(r.Holds), bytesize.Format(r.Least))
 	}

@@ -14,6 +14,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/sourcecheck"
 	"relive/remaster/sumlist"
 	"relive/remaster/swap"
@@ -67,7 +68,7 @@ func newPlan(ctx context.Context, e *job.Env, dir string, force bool, opts []liv
 		hint := ""
 		for _, name := range f.Overlay {
 			if p.has(name + ".old") {
-				hint = "relive reset --undo brings " + name + ".old back"
+				hint = say.Reset + " " + say.Undo + " brings " + name + ".old back"
 				break
 			}
 		}
@@ -78,7 +79,7 @@ func newPlan(ctx context.Context, e *job.Env, dir string, force bool, opts []liv
 				break
 			}
 		}
-		return nil, refusal.New(hint, "%s: there is no %s.old to go back to", dir, f.Base)
+		return nil, refusal.New(refusal.NotFound, hint, "%s: there is no %s.old to go back to", dir, f.Base)
 	}
 	if !force {
 		if err := replace.CheckPair(found.Dir, f); err != nil {
@@ -90,7 +91,8 @@ func newPlan(ctx context.Context, e *job.Env, dir string, force bool, opts []liv
 	}
 	for _, name := range f.Overlay {
 		if p.has(name) && !p.has(name+".old") {
-			return nil, refusal.New("the "+name+" belongs to the present "+f.Base+"; move it away first if you want to go back without it",
+			return nil, refusal.New(refusal.FormerIncomplete, "the "+name+" belongs to the present "+f.Base+
+				"; move it away first if you want to go back without it",
 				"%s: there is a %s.old, but no %s.old to go with it", dir, f.Base, name)
 		}
 	}
@@ -267,7 +269,7 @@ func (p *Plan) checkFormer(ctx context.Context) error {
 		l, err = former.Open(ctx, p.env, ".old")
 	}
 	if err != nil {
-		return refusal.New("relive verify "+p.path(old)+
+		return refusal.New(refusal.FormerIncomplete, say.Verify+" "+p.path(old)+
 			" tells more of the base; an overlay's .old can be moved away to go back without it", "the former state cannot be read: %v",
 			err)
 	}
@@ -296,8 +298,8 @@ func (p *Plan) checkFormer(ctx context.Context) error {
 	if c, ok := l.Files.Sum(); ok {
 		for _, list := range l.Files.Sums {
 			if why := list.Unread(); why != "" && list.Name == c.Name {
-				return refusal.New("remove it to go back all the same", "the sum of the former %s cannot be read: %s.old: %s", f.Base,
-					c.Name, why)
+				return refusal.New(refusal.FormerIncomplete, "remove it to go back all the same",
+					"the sum of the former %s cannot be read: %s.old: %s", f.Base, c.Name, why)
 			}
 		}
 	}
@@ -307,12 +309,13 @@ func (p *Plan) checkFormer(ctx context.Context) error {
 	vids, err := l.VIDs()
 	if err != nil {
 		name := former.Files.Overlay[0]
-		return refusal.New("move "+name+".old away to go back without it", "the former %s cannot be read: %v", name, err)
+		return refusal.New(refusal.FormerIncomplete, "move "+name+".old away to go back without it", "the former %s cannot be read: %v",
+			name, err)
 	}
 	if vids.State != live.VIDNoOverlay && !vids.State.Used() {
 		name := former.Files.Overlay[0] + ".old"
-		return refusal.New("move "+name+" away to go back without it", "%s does not belong to linuxfs.old: their version ids are %s and %s",
-			name, live.OrNone(vids.Overlay), live.OrNone(vids.Base))
+		return refusal.New(refusal.UnmatchedVersion, "move "+name+" away to go back without it",
+			"%s does not belong to linuxfs.old: their version ids are %s and %s", name, live.OrNone(vids.Overlay), live.OrNone(vids.Base))
 	}
 	return nil
 }
@@ -337,7 +340,7 @@ func (p *Plan) checkSums(ctx context.Context, l *live.Live) error {
 			return err
 		}
 		if len(facts) > 0 {
-			return refusal.New("relive verify "+file.Shown+" tells whether it can still be used", "%s", facts[0])
+			return refusal.New(refusal.SumsDiffer, say.Verify+" "+file.Shown+" tells whether it can still be used", "%s", facts[0])
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/unmatched"
 	"relive/remaster/upper"
 	"relive/tree"
@@ -91,11 +92,12 @@ const saveList = "antix-save"
 // does not hold still for that is an error that names it.
 func New(ctx context.Context, e *job.Env, l *live.Live, from string, o Options) (*Plan, error) {
 	if !l.Layout.Traits().SavesByHand {
-		return nil, refusal.New("other layouts write to their overlay while they run, and have nothing to save",
+		return nil, refusal.New(refusal.UnsupportedLayout, "other layouts write to their overlay while they run, and have nothing to save",
 			"%s: is laid out as %s, and only antiX and MX Linux keep what they write in RAM until it is saved", l.Dir, l.Layout.Name())
 	}
 	if l.Overlay == nil {
-		return nil, refusal.New("make one with antiX's persist-makefs", "%s: there is no %s to save to", l.Dir, l.Files.Overlay[0])
+		return nil, refusal.New(refusal.NotFound, "make one with antiX's persist-makefs", "%s: there is no %s to save to", l.Dir,
+			l.Files.Overlay[0])
 	}
 	source, err := openSaveSource(from, l.Overlay, l.Dir)
 	if err != nil {
@@ -144,7 +146,7 @@ func (p *Plan) make(ctx context.Context) error {
 	}
 	if marks := rep.Opaque + rep.Redirects + rep.Metacopies; marks > 0 && p.from.form != live.FormAufs && !p.o.Plain {
 		s.Notes = append(s.Notes, fmt.Sprintf("the layer has %d opaque marks, redirects and metacopies, which the next boot with dynamic "+
-			"persistence loses, since it copies rootfs without attributes; --plain does without them", marks))
+			"persistence loses, since it copies rootfs without attributes; "+say.Plain+" does without them", marks))
 	}
 	if rep.IndexEntries > 0 || p.o.Plain {
 		p.plan, err = upper.New(ctx, p.env, l, "save", shown.Root(), o)
@@ -229,12 +231,13 @@ func (p *Plan) checkVID(layer *tree.Node) error {
 				p.from.path, live.OrNone(vid)))
 		return nil
 	case vid == "":
-		return refusal.New("give the directory that the live system has under /live/aufs-ram; if it is one and you know that it belongs "+
-			"to this linuxfs, use --force",
+		return refusal.New(refusal.UnmatchedVersion, "give the directory that the live system has under /live/aufs-ram; if it is one and "+
+			"you know that it belongs to this linuxfs, use "+say.Force,
 			"%s: holds no version id (%s), so that it is unknown whether it was written over %s", p.from.path, live.RootVIDFile,
 			l.Base.Path)
 	}
-	return refusal.New("save it to the live directory that it runs from; if you know that it belongs to this one, use --force",
+	return refusal.New(refusal.UnmatchedVersion, "save it to the live directory that it runs from; if you know that it belongs to this "+
+		"one, use "+say.Force,
 		"%s: was written over another linuxfs (version id %s) than %s (%s)", p.from.path, vid, l.Base.Path, live.OrNone(base))
 }
 
@@ -309,7 +312,7 @@ func openSaveSource(from string, o *live.Overlay, scratch string) (*saveSource, 
 		return nil, err
 	}
 	foreign := func(what string) error {
-		return refusal.New("give the layer of the system that boots from this directory",
+		return refusal.New(refusal.UnsupportedForm, "give the layer of the system that boots from this directory",
 			"%s: is a layer of %s, and the rootfs is one of %s", s.path, what, o.Form)
 	}
 	if o.Form == live.FormAufs {
@@ -326,7 +329,7 @@ func openSaveSource(from string, o *live.Overlay, scratch string) (*saveSource, 
 		}
 	}
 	if err := hostfs.CheckTrusted(s.path); errors.Is(err, hostfs.ErrTrustedHidden) {
-		return nil, refusal.New("run relive as root",
+		return nil, refusal.New(refusal.NotPermitted, "run relive as root",
 			"%s: the marks of a layer show to root only, and without them deleted files would show again", s.path)
 	} else if err != nil {
 		return nil, err

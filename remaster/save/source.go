@@ -13,6 +13,7 @@ import (
 
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -49,7 +50,7 @@ func (s *saveSource) steadily(ctx context.Context, step func() error) error {
 			return err
 		}
 	}
-	return refusal.WithHint(err, "stop the program that writes there, or leave the file out with --exclude; nothing was changed")
+	return refusal.WithHint(err, "stop the program that writes there, or leave the file out with "+say.Exclude+"; nothing was changed")
 }
 
 // freeze lists the layer.
@@ -244,7 +245,7 @@ func (s *saveSource) hold(ctx context.Context, root *tree.Node, path string) (*t
 		case <-time.After(time.Duration(try+1) * 10 * time.Millisecond):
 		}
 	}
-	return nil, refusal.New("stop the program that writes to it, or leave the file out with --exclude",
+	return nil, refusal.New(refusal.Changed, "stop the program that writes to it, or leave the file out with "+say.Exclude,
 		"%s: is written to all the time, and did not hold still for being read (%v)", filepath.Join(s.path, path), err)
 }
 

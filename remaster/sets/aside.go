@@ -7,6 +7,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/say"
 )
 
 // Aside is the rootfs of a set of antiX under the name that the init, or a
@@ -63,5 +64,5 @@ func (a *Aside) Back(l *live.Live, set string) string {
 	case l.Files.Base:
 		return move + " brings it back"
 	}
-	return fmt.Sprintf("%s and then relive sets rebase %s %s bring it back over the present linuxfs", move, l.Dir, set)
+	return fmt.Sprintf("%s and then "+say.RebaseSet+" %s %s bring it back over the present linuxfs", move, l.Dir, set)
 }

@@ -19,6 +19,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -58,7 +59,8 @@ func Remove(ctx context.Context, e *job.Env, dir, name string, yes bool) (*Chang
 		if p.Set == live.DefaultSet {
 			what = "the default set"
 		}
-		return nil, refusal.New("give --yes if that is what you want", "%s: removing %s loses %s", dir, what, strings.Join(p.Lost, "; "))
+		return nil, refusal.New(refusal.LosesData, "give "+say.Yes+" if that is what you want", "%s: removing %s loses %s", dir, what,
+			strings.Join(p.Lost, "; "))
 	}
 	p.tellEntries(ctx, "boots without persistence then")
 	return p, nil
@@ -77,7 +79,7 @@ func (p *Change) removeDefault() error {
 		}
 	}
 	if len(p.done) == 0 {
-		return refusal.New("", "%s: the default set has neither rootfs nor homefs", p.Dir)
+		return refusal.New(refusal.NotFound, "", "%s: the default set has neither rootfs nor homefs", p.Dir)
 	}
 	return nil
 }
@@ -105,7 +107,8 @@ func (p *Change) removeDirectory(ctx context.Context) error {
 		}
 	}
 	if len(others) > 0 {
-		return refusal.New("move them away first", "%s: holds more than persistence files: %s", at, tree.Escape(strings.Join(others, ", ")))
+		return refusal.New(refusal.LosesData, "move them away first", "%s: holds more than persistence files: %s", at,
+			tree.Escape(strings.Join(others, ", ")))
 	}
 	v := ReadBootMenus(ctx, p.found)
 	names, err := SetNames(p.found, v)
@@ -113,7 +116,7 @@ func (p *Change) removeDirectory(ctx context.Context) error {
 		return err
 	}
 	if i := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, p.Set+"/") }); i >= 0 {
-		return refusal.New("remove or move that one first", "%s: the set %s lies in it", at, names[i])
+		return refusal.New(refusal.InTheWay, "remove or move that one first", "%s: the set %s lies in it", at, names[i])
 	}
 	p.done = []swap.Step{swap.Remove{Path: p.Set}}
 	return nil
@@ -128,7 +131,7 @@ func notLinked(at, name string) error {
 			return err
 		}
 		if st.Mode().Type() != fs.ModeDir {
-			return refusal.New("name the directory that it leads to, or remove the link by hand",
+			return refusal.New(refusal.WrongKind, "name the directory that it leads to, or remove the link by hand",
 				"%s: is a symlink, and what it leads to is left alone", at)
 		}
 		at = filepath.Dir(at)
@@ -202,14 +205,14 @@ func Rename(ctx context.Context, e *job.Env, dir, name, now string) (*Change, er
 		return nil, err
 	}
 	if p.Set == live.DefaultSet {
-		return nil, refusal.New("relive sets clone makes a set of its own of it",
+		return nil, refusal.New(refusal.InvalidName, say.Clone+" makes a set of its own of it",
 			"%s: the default set is what lies beside the linuxfs, and has no name to change", dir)
 	}
 	if now, err = p.found.CheckNewSet(now); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(now, p.Set+"/") {
-		return nil, refusal.New("give it another name", "%s: lies in the set itself", now)
+		return nil, refusal.New(refusal.InvalidName, "give it another name", "%s: lies in the set itself", now)
 	}
 	if err := notLinked(p.path(p.Set), p.Set); err != nil {
 		if p.found.Layout.Traits().Sets == live.SetDirectories {
@@ -219,7 +222,7 @@ func Rename(ctx context.Context, e *job.Env, dir, name, now string) (*Change, er
 	if err := live.RefuseInUse("", p.images(p.Set)...); err != nil {
 		return nil, err
 	}
-	p.tellEntries(ctx, "finds no persistence files there: change it, or make one with relive sets entry")
+	p.tellEntries(ctx, "finds no persistence files there: change it, or make one with "+say.Entry)
 	p.done = []swap.Step{swap.Move{From: p.Set, To: now}}
 	if p.Steps, err = replace.ShowSteps(p.found.Dir, p.done); err != nil {
 		return nil, err

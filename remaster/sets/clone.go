@@ -21,6 +21,7 @@ import (
 	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 	"relive/remaster/written"
 	"relive/tree"
@@ -61,7 +62,8 @@ func findForSets(e *job.Env, verb, dir string) (*Change, error) {
 		return nil, err
 	}
 	if f.Layout.Traits().Sets == live.NoSets {
-		return nil, refusal.New(f.Layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir, f.Layout.Name())
+		return nil, refusal.New(refusal.UnsupportedLayout, f.Layout.Traits().OtherSets, "%s: relive knows no persistence sets of %s", dir,
+			f.Layout.Name())
 	}
 	return &Change{found: f, env: e, verb: verb, Dir: f.Dir, Lost: []string{}, Steps: []string{}, Warnings: []string{}}, nil
 }
@@ -85,7 +87,7 @@ func (p *Change) named(name string) (string, error) {
 		if name == live.DefaultSet && len(all) == 1 {
 			return all[0], nil
 		}
-		err = refusal.New("relive sets "+f.Dir+" lists those that are there", "%s: there is no overlay %s", f.Dir, name)
+		err = refusal.New(refusal.NotFound, say.ListSets+" "+f.Dir+" lists those that are there", "%s: there is no overlay %s", f.Dir, name)
 	}
 	return name, err
 }
@@ -126,7 +128,8 @@ func Clone(ctx context.Context, e *job.Env, dir, name, from string) (*Change, er
 	}
 	images := p.images(p.from)
 	if len(images) == 0 {
-		return nil, refusal.New("name another one with --from", "%s: the set %s has neither rootfs nor homefs", dir, p.from)
+		return nil, refusal.New(refusal.NotFound, "name another one with "+say.From, "%s: the set %s has neither rootfs nor homefs", dir,
+			p.from)
 	}
 	for _, at := range images {
 		st, err := os.Stat(at)
@@ -134,7 +137,7 @@ func Clone(ctx context.Context, e *job.Env, dir, name, from string) (*Change, er
 			return nil, err
 		}
 		if !st.Mode().IsRegular() {
-			return nil, refusal.New("copy it by hand, as root and with all attributes (cp -a)",
+			return nil, refusal.New(refusal.WrongKind, "copy it by hand, as root and with all attributes (cp -a)",
 				"%s: is no file, and only files can be cloned", at)
 		}
 		p.copies = append(p.copies, setCopy{filepath.Base(at), at, st.Size()})
@@ -321,7 +324,8 @@ func (p *Change) copy(ctx context.Context, c setCopy, to string) (err error) {
 	if after, err := hostdisk.StampOf(c.path); err != nil {
 		return err
 	} else if after != before {
-		return refusal.New("see that no live system runs from it, and begin again", "%s: changed while it was read", c.path)
+		return refusal.New(refusal.Changed, "see that no live system runs from it, and begin again", "%s: changed while it was read",
+			c.path)
 	}
 	if err := live.RefuseInUse("", c.path); err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"relive/remaster/newfile"
 	"relive/remaster/readback"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 )
 
 // EntryKind is the form of a boot entry.
@@ -80,7 +81,8 @@ func NewEntry(ctx context.Context, dir, name string, o EntryOptions) (*Entry, er
 		return nil, err
 	}
 	if t := f.Layout.Traits(); t.Sets != live.SetDirectories {
-		return nil, refusal.New(cmp.Or(t.NoEntries, t.OtherSets), "%s: boot entries are made for sets of antiX and MX", dir)
+		return nil, refusal.New(refusal.UnsupportedLayout, cmp.Or(t.NoEntries, t.OtherSets),
+			"%s: boot entries are made for sets of antiX and MX", dir)
 	}
 	if name, err = live.SetName(f.Dir, name); err != nil {
 		return nil, err
@@ -117,7 +119,7 @@ func NewEntry(ctx context.Context, dir, name string, o EntryOptions) (*Entry, er
 // kind decides on the form and reads the menu.
 func (e *Entry) kind(v *BootMenus, o *EntryOptions) error {
 	if o.Kind != "" && !slices.Contains([]EntryKind{EntryGRUB, EntrySyslinux, EntryFrugal}, o.Kind) {
-		return refusal.Option(fmt.Errorf("--kind %s: neither grub, syslinux nor grub.entry", o.Kind))
+		return refusal.Option(fmt.Errorf(say.Kind+" %s: neither grub, syslinux nor grub.entry", o.Kind))
 	}
 	e.Kind, e.File = o.Kind, o.File
 	if o.File != "" {
@@ -126,7 +128,7 @@ func (e *Entry) kind(v *BootMenus, o *EntryOptions) error {
 			return err
 		}
 		if len(text) > menu.MaxText {
-			return refusal.New("name another menu", "%s: %d bytes are too many for a menu", o.File, len(text))
+			return refusal.New(refusal.WrongKind, "name another menu", "%s: %d bytes are too many for a menu", o.File, len(text))
 		}
 		e.menu = text
 		if e.Kind == "" {
@@ -142,7 +144,8 @@ func (e *Entry) kind(v *BootMenus, o *EntryOptions) error {
 			case ok && kind == menu.GRUB:
 				e.Kind = EntryGRUB
 			default:
-				return refusal.New("say with --kind what it is", "%s: cannot be told for a menu of GRUB or SYSLINUX", o.File)
+				return refusal.New(refusal.WrongKind, "say with "+say.Kind+" what it is",
+					"%s: cannot be told for a menu of GRUB or SYSLINUX", o.File)
 			}
 		}
 	}
@@ -194,7 +197,7 @@ func (e *Entry) base(f *live.Found, v *BootMenus) (model *bootEntry, err error) 
 		return nil, err
 	}
 	if !ok || len(pairs) == 0 {
-		return nil, refusal.New("put its kernel and initrd there, or an entry for it into a menu",
+		return nil, refusal.New(refusal.NotFound, "put its kernel and initrd there, or an entry for it into a menu",
 			"%s: has no vmlinuz with an initrd, and no menu has an entry for it", f.Dir)
 	}
 	e.Kernel = path.Join("/", own, pairs[0].Kernel)
@@ -206,7 +209,7 @@ func (e *Entry) base(f *live.Found, v *BootMenus) (model *bootEntry, err error) 
 func (e *Entry) arguments(f *live.Found, v *BootMenus, model *bootEntry, o *EntryOptions) error {
 	own, ok := v.path(".")
 	if !ok {
-		return refusal.New("add the arguments by hand", "%s: where it lies on its file system cannot be told", f.Dir)
+		return refusal.New(refusal.NotFound, "add the arguments by hand", "%s: where it lies on its file system cannot be told", f.Dir)
 	}
 	var args []string
 	if model != nil {
@@ -216,7 +219,7 @@ func (e *Entry) arguments(f *live.Found, v *BootMenus, model *bootEntry, o *Entr
 	root, home := live.Has(f.Place, filepath.Join(f.Dir, f.Files.Overlay[0])), live.Has(f.Place, filepath.Join(f.Dir, f.Files.Home))
 	switch {
 	case mode != "" && !slices.Contains(EntryModes, mode):
-		return refusal.Option(fmt.Errorf("--mode %s: none of %s", mode, strings.Join(EntryModes, ", ")))
+		return refusal.Option(fmt.Errorf(say.Mode+" %s: none of %s", mode, strings.Join(EntryModes, ", ")))
 	case mode != "":
 	case root && !home:
 		mode = "persist_root"
@@ -233,11 +236,12 @@ func (e *Entry) arguments(f *live.Found, v *BootMenus, model *bootEntry, o *Entr
 	if e.Set != live.DefaultSet {
 		pdir, ok := v.path(e.Set)
 		if !ok {
-			return refusal.New("boot it with pdir= and puuid= by hand", "%s: does not lie on the file system of the live directory",
-				filepath.Join(f.Dir, e.Set))
+			return refusal.New(refusal.NotFound, "boot it with pdir= and puuid= by hand",
+				"%s: does not lie on the file system of the live directory", filepath.Join(f.Dir, e.Set))
 		}
 		if strings.ContainsFunc(pdir, func(r rune) bool { return r <= ' ' || strings.ContainsRune("*?[]'\"\\$", r) }) {
-			return refusal.New("relive sets rename gives it another one", "%s: init would not find a set of that name", pdir)
+			return refusal.New(refusal.InvalidName, say.RenameSet+" gives it another one", "%s: init would not find a set of that name",
+				pdir)
 		}
 		add = append(add, "pdir="+pdir)
 		here, err := hostdisk.StampOf(f.Dir)
@@ -249,7 +253,7 @@ func (e *Entry) arguments(f *live.Found, v *BootMenus, model *bootEntry, o *Entr
 			return err
 		}
 		if here.Dev != there.Dev && !slices.ContainsFunc(o.AddArgs, namesVolume) {
-			return refusal.New("name it with --add-arg puuid=<UUID> (or plab=, pdev=)",
+			return refusal.New(refusal.NotFound, "name it with "+say.AddArg+" puuid=<UUID> (or plab=, pdev=)",
 				"%s: lies on another file system than the live directory, and a boot has to be told which", filepath.Join(f.Dir, e.Set))
 		}
 	}
@@ -388,7 +392,7 @@ func (e *Entry) place(v *BootMenus, model *bootEntry, o *EntryOptions) error {
 		!slices.EqualFunc(before, after[:len(before)], func(a, b menu.Entry) bool {
 			return a.Title == b.Title && a.Kernel == b.Kernel && slices.Equal(a.Args, b.Args)
 		}) {
-		return refusal.New("put the entry that relive sets entry prints into it by hand",
+		return refusal.New(refusal.InTheWay, "put the entry that "+say.Entry+" prints into it by hand",
 			"%s: what stands at its end would swallow the entry", o.File)
 	}
 	return nil
@@ -424,7 +428,7 @@ func (e *Entry) Write() (err error) {
 		return err
 	}
 	if !bytes.Equal(now, e.menu) {
-		return refusal.New("begin again", "%s: changed while the entry was made", out.Path())
+		return refusal.New(refusal.Changed, "begin again", "%s: changed while the entry was made", out.Path())
 	}
 	if _, err := out.Write(e.out); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -279,7 +280,7 @@ func Warnings(ctx context.Context, e *job.Env, l *live.Live) (out []string, err 
 		text := fmt.Sprintf("a boot ignores the rootfs of the set %s: its version id is %s, that of linuxfs %s", s.Name,
 			live.OrNone(live.VID(s.VID)), live.OrNone(live.VID(list.VID)))
 		if s.Fits != "" {
-			text += "; it was written over " + s.Fits + ", and relive sets rebase carries it over where its changes still apply"
+			text += "; it was written over " + s.Fits + ", and " + say.RebaseSet + " carries it over where its changes still apply"
 		}
 		out = append(out, text)
 	}
@@ -328,13 +329,13 @@ func Check(ctx context.Context, e *job.Env, l *live.Live, o Checks) error {
 			case s.Name == SetName(l) || !s.Used():
 			case o.Stage && s.Name == live.DefaultSet:
 				o.Warn("the boot that takes the new linuxfs up sets the rootfs of the default set aside and puts a copy in its place, "+
-					"which it ignores: relive sets rebase %s %s carries it over where its changes still apply", l.Dir, s.Name)
+					"which it ignores: "+say.RebaseSet+" %s %s carries it over where its changes still apply", l.Dir, s.Name)
 			case o.Stage:
 				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it; one with pdir= for "+
-					"that set, as the one that takes the new linuxfs up, sets it aside as %s.old: relive sets %s shows it, and "+
-					"relive sets rebase %s %s carries it over where its changes still apply", s.Name, RootOf(s.Name), l.Dir, l.Dir, s.Name)
+					"that set, as the one that takes the new linuxfs up, sets it aside as %s.old: "+say.ListSets+" %s shows it, and "+
+					say.RebaseSet+" %s %s carries it over where its changes still apply", s.Name, RootOf(s.Name), l.Dir, l.Dir, s.Name)
 			default:
-				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: relive sets rebase %s "+
+				o.Warn("the rootfs of the set %s was written over the present linuxfs, and a boot will ignore it: "+say.RebaseSet+" %s "+
 					"%s carries it over where its changes still apply", s.Name, l.Dir, s.Name)
 			}
 		}
@@ -348,7 +349,8 @@ func Check(ctx context.Context, e *job.Env, l *live.Live, o Checks) error {
 		}
 		names = slices.DeleteFunc(names, func(name string) bool { return len(l.Files.Overlay) > 0 && name == l.Files.Overlay[0] })
 		if len(names) > 0 && !o.Force {
-			return refusal.New("move them away first, or remove them with relive sets remove; --force goes on all the same",
+			return refusal.New(refusal.BoundToBase, "move them away first, or remove them with "+say.RemoveSet+"; "+say.Force+
+				" goes on all the same",
 				"%s: %s lie over the present base, and over another one they show a damaged system", l.Dir, strings.Join(names, ", "))
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"relive/remaster/checksum"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/sumlist"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -50,8 +51,9 @@ func (p *Plan) planMedium(ctx context.Context) error {
 	takes := p.form.Own
 	if o.Boot == BootMedium {
 		if !medium {
-			return refusal.New("give an ISO with --template, or take boot files of packages with --boot system or --boot host",
-				"%s: is no medium that boots: there is no directory boot, EFI or isolinux with boot files", p.form.Root)
+			return refusal.New(refusal.NoBootFiles, "give an ISO with "+say.Template+", or take boot files of packages with "+say.Boot+
+				" system or "+say.Boot+
+				" host", "%s: is no medium that boots: there is no directory boot, EFI or isolinux with boot files", p.form.Root)
 		}
 		takes = slices.Concat(takes, live.BootTakes, p.form.Whole)
 	}
@@ -162,12 +164,12 @@ func (p *Plan) template(ctx context.Context) (*template, error) {
 	l, o := p.live, &p.o
 	if o.Template != "" {
 		if st, err := os.Stat(o.Template); err != nil {
-			return nil, refusal.Option(fmt.Errorf("--template: %w", err))
+			return nil, refusal.Option(fmt.Errorf(say.Template+": %w", err))
 		} else if st.IsDir() {
-			return nil, refusal.WithHint(refusal.Option(fmt.Errorf("--template %s: is a directory", o.Template)),
+			return nil, refusal.WithHint(refusal.Option(fmt.Errorf(say.Template+" %s: is a directory", o.Template)),
 				"give an ISO, as a file or on a device")
 		} else if own, err := os.Stat(o.Output); err == nil && os.SameFile(st, own) {
-			return nil, refusal.New("name another file with -o", "%s: is the template itself", o.Output)
+			return nil, refusal.New(refusal.SameFile, "name another file with "+say.Output, "%s: is the template itself", o.Output)
 		}
 		c, err := hostfs.OpenFile(o.Template)
 		if err != nil {
@@ -176,7 +178,7 @@ func (p *Plan) template(ctx context.Context) (*template, error) {
 		p.open = append(p.open, c)
 		img, err := iso.Open(c, c.Size(), filepath.Base(o.Template))
 		if err != nil {
-			return nil, refusal.WithHint(err, "--template takes an ISO that boots")
+			return nil, refusal.WithHint(err, say.Template+" takes an ISO that boots")
 		}
 		return p.readTemplate(ctx, img, o.Template)
 	}
@@ -201,8 +203,8 @@ func (p *Plan) readTemplate(ctx context.Context, img *iso.Image, name string) (*
 		return nil, err
 	}
 	if len(t.recipe.Boot) == 0 {
-		return nil, refusal.New("name another one, or take boot files of packages with --boot system or --boot host",
-			"%s: does not boot: it has no boot catalogue", name)
+		return nil, refusal.New(refusal.NoBootFiles, "name another one, or take boot files of packages with "+say.Boot+" system or "+
+			say.Boot+" host", "%s: does not boot: it has no boot catalogue", name)
 	}
 	root, err := img.Root()
 	if err != nil {
@@ -220,8 +222,8 @@ func (p *Plan) readTemplate(ctx context.Context, img *iso.Image, name string) (*
 		return t, nil
 	}
 	if found.Layout.Name() != p.live.Layout.Name() {
-		return nil, refusal.New("name an ISO of the same kind", "%s: boots %s, and the live directory is %s", name, found.Layout.Name(),
-			p.live.Layout.Name())
+		return nil, refusal.New(refusal.AnotherSystem, "name an ISO of the same kind", "%s: boots %s, and the live directory is %s", name,
+			found.Layout.Name(), p.live.Layout.Name())
 	}
 	var edits tree.Edits
 	for _, own := range append(found.Files.Together(), found.Files.Home) {
@@ -402,8 +404,8 @@ func (p *Plan) kernel(ctx context.Context, mine *tree.Node) error {
 		patterns           []string
 		at                 *string
 	}{
-		{"kernel", "--kernel", p.o.Kernel, p.form.Kernels, &s.Kernel},
-		{"initrd", "--initrd", p.o.Initrd, p.form.Initrds, &s.Initrd},
+		{"kernel", say.Kernel, p.o.Kernel, p.form.Kernels, &s.Kernel},
+		{"initrd", say.Initrd, p.o.Initrd, p.form.Initrds, &s.Initrd},
 	} {
 		found, err := globAll(p.root, k.patterns)
 		if err != nil {
@@ -431,7 +433,7 @@ func (p *Plan) kernel(ctx context.Context, mine *tree.Node) error {
 		}
 		switch {
 		case len(found) == 0 && own == nil:
-			return refusal.New(fmt.Sprintf("give one with %s, or an ISO that has one with --template", k.option),
+			return refusal.New(refusal.NotFound, fmt.Sprintf("give one with %s, or an ISO that has one with "+say.Template, k.option),
 				"%s: there is no %s on the medium (looked for %s)", p.live.Dir, k.what, strings.Join(k.patterns, ", "))
 		case len(found) == 0:
 			found = []string{strings.NewReplacer("*", "", "[0-9]", "").Replace(k.patterns[0])}

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/osrelease"
 	"relive/remaster/packages"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -35,8 +36,8 @@ func (p *Plan) bootFiles(ctx context.Context, own *tree.Node) error {
 		if len(setup.Boot) > 0 {
 			return p.setUp(ctx, setup)
 		}
-		return refusal.New("give an ISO with --template, or take boot files of packages with --boot system or --boot host",
-			"%s: has no loader that an ISO boots with: %s", p.form.Root, strings.Join(setup.Notes, "; "))
+		return refusal.New(refusal.NoBootFiles, "give an ISO with "+say.Template+", or take boot files of packages with "+say.Boot+
+			" system or "+say.Boot+" host", "%s: has no loader that an ISO boots with: %s", p.form.Root, strings.Join(setup.Notes, "; "))
 	}
 	// The menu names what kernel comes to lie on the ISO.
 	if err := p.kernel(ctx, own); err != nil {
@@ -80,14 +81,14 @@ func (p *Plan) bootFiles(ctx context.Context, own *tree.Node) error {
 		return err
 	}
 	if len(setup.Boot) == 0 {
-		hint := "install isolinux, syslinux-common and grub-efi-amd64-bin (Debian's names) in it, give an ISO with --template, or take " +
-			"the packages of this system with --boot host"
+		hint := "install isolinux, syslinux-common and grub-efi-amd64-bin (Debian's names) in it, give an ISO with " + say.Template +
+			", or take " + "the packages of this system with " + say.Boot + " host"
 		where := "the live system"
 		if p.o.Boot == BootHost {
-			hint, where = "install isolinux, syslinux-common and grub-efi-amd64-bin (Debian's names), or give an ISO with --template",
+			hint, where = "install isolinux, syslinux-common and grub-efi-amd64-bin (Debian's names), or give an ISO with "+say.Template,
 				"this system"
 		}
-		return refusal.New(hint, "%s has no loader that an ISO boots with: %s", where, strings.Join(setup.Notes, "; "))
+		return refusal.New(refusal.NoBootFiles, hint, "%s has no loader that an ISO boots with: %s", where, strings.Join(setup.Notes, "; "))
 	}
 	return p.setUp(ctx, setup)
 }

@@ -23,6 +23,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/readback"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/squash"
 	"relive/tree"
 )
@@ -259,11 +260,12 @@ func (p *Plan) checkSpace() error {
 		return err
 	}
 	if s.Need > s.Free {
-		return refusal.New("name a file on another disk with -o, or leave things out with -e",
+		return refusal.New(refusal.NotEnoughSpace, "name a file on another disk with "+say.Output+", or leave things out with "+say.Exclude,
 			"%s: not enough space: about %s needed, %s free", dir, bytesize.Format(s.Need), bytesize.Format(s.Free))
 	}
 	if s.Size > most {
-		return refusal.New("name a file on another disk with -o, or choose a stronger codec with --comp",
+		return refusal.New(refusal.FileTooLarge, "name a file on another disk with "+say.Output+", or choose a stronger codec with "+
+			say.Codec,
 			"%s: the ISO would have about %s, and a file on this file system cannot have more than %s", dir, bytesize.Format(s.Size),
 			bytesize.Format(most))
 	}

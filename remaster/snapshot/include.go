@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -19,7 +20,7 @@ func (p *Plan) include(ctx context.Context) error {
 	for _, at := range slices.Sorted(maps.Keys(p.o.Include)) {
 		file := p.o.Include[at]
 		wrong := func(format string, args ...any) error {
-			return refusal.Option(fmt.Errorf("--include %s=%s: %w", at, file, fmt.Errorf(format, args...)))
+			return refusal.Option(fmt.Errorf(say.Include+" %s=%s: %w", at, file, fmt.Errorf(format, args...)))
 		}
 		to := strings.Trim(path.Clean("/"+at), "/")
 		if to == "" || slices.Contains(strings.Split(at, "/"), "..") {
@@ -37,7 +38,7 @@ func (p *Plan) include(ctx context.Context) error {
 		}
 		n, resolved, err := hostNode(file)
 		if err != nil {
-			return refusal.Option(fmt.Errorf("--include: %w", err))
+			return refusal.Option(fmt.Errorf(say.Include+": %w", err))
 		}
 		if n.Type == tree.Directory {
 			if err := p.notWithin(resolved, func(string) bool { return true }); err != nil {
@@ -109,8 +110,8 @@ func (p *Plan) notWithin(dir string, goes func(at string) bool) error {
 	}
 	for at := in; at != "."; at = path.Dir(at) {
 		if goes(at) {
-			return refusal.New("name another place with -o", "%s: lies in %s, which goes along to the ISO", p.o.Output,
-				filepath.Join(dir, at))
+			return refusal.New(refusal.SameFile, "name another place with "+say.Output, "%s: lies in %s, which goes along to the ISO",
+				p.o.Output, filepath.Join(dir, at))
 		}
 	}
 	return nil

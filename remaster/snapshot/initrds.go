@@ -10,6 +10,7 @@ import (
 
 	"relive/remaster/kernel"
 	"relive/remaster/live"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -69,7 +70,7 @@ func (p *Plan) initrds(read map[string]kernel.Ramdisk, unread bool) error {
 		}
 		if len(rd.Below) > 0 {
 			p.warn("%s carries files of its own, which a boot copies into the system, and which may be private: %s; give another with "+
-				"--initrd", at, listed(rd.Below))
+				say.Initrd, at, listed(rd.Below))
 		}
 	}
 	if p.form.Marker != nil {

@@ -133,7 +133,8 @@ func onlyFiles(ctx context.Context, name string, root *tree.Node) error {
 		case tree.Regular, tree.Directory, tree.Symlink:
 			return nil
 		}
-		return refusal.New("take it away first", "%s: is a %v, which has no place on an ISO", path.Join(name, tree.Quote(at)), n.Type)
+		return refusal.New(refusal.WrongKind, "take it away first", "%s: is a %v, which has no place on an ISO", path.Join(name,
+			tree.Quote(at)), n.Type)
 	})
 }
 

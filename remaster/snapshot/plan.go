@@ -25,6 +25,7 @@ import (
 	"relive/remaster/packages"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/sourcecheck"
 	"relive/squash/codec"
 	"relive/tree"
@@ -232,13 +233,13 @@ func (p *Plan) checkOptions() error {
 	o := &p.o
 	switch {
 	case o.Boot == BootTemplate && o.Template == "":
-		return refusal.WithHint(refusal.Option(errors.New("--boot template needs an ISO to take boot files from")),
-			"give it with --template")
+		return refusal.WithHint(refusal.Option(errors.New(say.Boot+" template needs an ISO to take boot files from")),
+			"give it with "+say.Template)
 	case o.Template != "" && o.Boot != BootAuto && o.Boot != BootTemplate:
-		return refusal.WithHint(refusal.Option(fmt.Errorf("--template and --boot %s both say where boot files come from", o.Boot)),
+		return refusal.WithHint(refusal.Option(fmt.Errorf(say.Template+" and "+say.Boot+" %s both say where boot files come from", o.Boot)),
 			"give one of them")
 	case o.Boot != BootAuto && !slices.Contains(BootSources, o.Boot):
-		return refusal.WithHint(refusal.Option(fmt.Errorf("--boot %s", o.Boot)), fmt.Sprintf("one of %v", BootSources))
+		return refusal.WithHint(refusal.Option(fmt.Errorf(say.Boot+" %s", o.Boot)), fmt.Sprintf("one of %v", BootSources))
 	}
 	if o.Template != "" {
 		o.Boot = BootTemplate
@@ -248,8 +249,8 @@ func (p *Plan) checkOptions() error {
 			return err
 		}
 	}
-	for _, text := range []struct{ flag, value string }{{"--publisher", o.Publisher}, {"--preparer", o.Preparer},
-		{"--application", o.Application}} {
+	for _, text := range []struct{ flag, value string }{{say.Publisher, o.Publisher}, {say.Preparer, o.Preparer},
+		{say.Application, o.Application}} {
 		if len(text.value) > maxVolumeText {
 			return refusal.WithHint(refusal.Option(fmt.Errorf("%s: %d bytes", text.flag, len(text.value))),
 				fmt.Sprintf("there is room for %d", maxVolumeText))
@@ -257,7 +258,7 @@ func (p *Plan) checkOptions() error {
 	}
 	for _, kind := range o.Sums {
 		if !slices.Contains([]string{"md5", "sha256", "sha512"}, kind) {
-			return refusal.WithHint(refusal.Option(fmt.Errorf("--sums %s", kind)), "md5, sha256, sha512 or none")
+			return refusal.WithHint(refusal.Option(fmt.Errorf(say.Sums+" %s", kind)), "md5, sha256, sha512 or none")
 		}
 	}
 	return nil
@@ -278,8 +279,8 @@ func (p *Plan) nameOutput() error {
 		dir = "."
 	case err == nil && st.IsDir():
 	case err == nil && !st.Mode().IsRegular():
-		return refusal.New("name a file with -o; what is in it can be written to a stick by cp or dd", "%s: is no regular file, but %v",
-			o.Output, st.Mode().Type())
+		return refusal.New(refusal.WrongKind, "name a file with "+say.Output+"; what is in it can be written to a stick by cp or dd",
+			"%s: is no regular file, but %v", o.Output, st.Mode().Type())
 	case strings.HasSuffix(o.Output, "/"):
 		return refusal.WithHint(fmt.Errorf("%s: %w", o.Output, fs.ErrNotExist), "make the directory first")
 	default:

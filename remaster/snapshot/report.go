@@ -14,6 +14,7 @@ import (
 	"relive/remaster/bytesize"
 	"relive/remaster/hostdisk"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 )
 
 // sideSuffixes are behind the names of all files that may be made beside an
@@ -43,7 +44,7 @@ func (p *Plan) planBeside(ctx context.Context) error {
 	for _, suffix := range suffixes {
 		name := p.o.Output + suffix
 		if hostdisk.Exists(name) && !p.o.Force {
-			return refusal.New("name another ISO, or use --force to replace it", "%s: exists already", name)
+			return refusal.New(refusal.OutputExists, "name another ISO, or use "+say.Force+" to replace it", "%s: exists already", name)
 		}
 		p.Summary.Beside = append(p.Summary.Beside, name)
 	}

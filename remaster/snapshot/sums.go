@@ -11,6 +11,7 @@ import (
 	"relive/remaster/checksum"
 	"relive/remaster/live"
 	"relive/remaster/menu"
+	"relive/remaster/say"
 	"relive/remaster/sourcecheck"
 	"relive/remaster/sumlist"
 	"relive/tree"
@@ -120,7 +121,7 @@ func (p *Plan) planTied(ctx context.Context) (err error) {
 	}
 	args, err := live.Insistence(ctx, p.root)
 	if err == nil && len(args) > 0 {
-		p.warn("a boot with these arguments does not take the new %s without it; take them out with --remove-arg: %s",
+		p.warn("a boot with these arguments does not take the new %s without it; take them out with "+say.RemoveArg+": %s",
 			path.Base(p.form.Base), strings.Join(args, ", "))
 	}
 	return err

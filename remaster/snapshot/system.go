@@ -12,6 +12,7 @@ import (
 	"relive/remaster/exclude"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/unmatched"
 	"relive/tree"
 )
@@ -115,7 +116,8 @@ func (s *isoSystem) salts(p *baseimage.Plan) *rand.ChaCha8 {
 // withHomes puts what a boot mounts over the system into it.
 func (s *isoSystem) withHomes(l *live.Live, root *tree.Node) (*tree.Node, error) {
 	if l.HomeProblem != nil {
-		return nil, refusal.WithHint(fmt.Errorf("the homes: %w", l.HomeProblem), "--no-homes leaves them out, and so does --accounts reset")
+		return nil, refusal.WithHint(fmt.Errorf("the homes: %w", l.HomeProblem), say.NoHomes+" leaves them out, and so does "+say.Accounts+
+			" reset")
 	}
 	var edits tree.Edits
 	put := func(dir string, n *tree.Node) {

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
@@ -115,7 +116,7 @@ func layerTree(l *live.Live, path, layer string) (*tree.Node, io.Closer, error) 
 			err := fmt.Errorf("%s: there is no overlay", path)
 			if l.COW() != nil {
 				err = refusal.WithHint(fmt.Errorf("%s: the overlay holds chunks of a file system, and no tree of its own", path),
-					"relive diff lists what it changes")
+					say.Diff+" lists what it changes")
 			}
 			l.Close()
 			return nil, nil, err

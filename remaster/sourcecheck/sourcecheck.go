@@ -11,6 +11,7 @@ import (
 	"relive/remaster/checksum"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/sumlist"
 	"relive/tree"
 )
@@ -106,8 +107,8 @@ func (c *Check) Beside(ctx context.Context, fn func(ctx context.Context) error) 
 				return err
 			}
 			if len(facts) > 0 && !c.force && !f.Changes {
-				return refusal.New("relive verify "+c.where+
-					" checks all that is there; get the file anew, or where it is known to be whole go on with --force", "%s", facts[0])
+				return refusal.New(refusal.SumsDiffer, say.Verify+" "+c.where+
+					" checks all that is there; get the file anew, or where it is known to be whole go on with "+say.Force, "%s", facts[0])
 			}
 			wrong = append(wrong, facts...)
 		}

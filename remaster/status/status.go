@@ -93,13 +93,14 @@ type HostStatus struct {
 
 // CompactOutlook is what a compaction would cost.
 type CompactOutlook struct {
-	Copy     int64  `json:"bytes_to_copy"`
-	Compress int64  `json:"bytes_to_compress"`
-	Size     int64  `json:"size_estimate"`
-	Need     int64  `json:"space_needed"`
-	Nothing  string `json:"nothing,omitempty"` // why there is nothing to fold in
-	Refused  string `json:"refused,omitempty"`
-	Hint     string `json:"hint,omitempty"`
+	Copy     int64        `json:"bytes_to_copy"`
+	Compress int64        `json:"bytes_to_compress"`
+	Size     int64        `json:"size_estimate"`
+	Need     int64        `json:"space_needed"`
+	Nothing  string       `json:"nothing,omitempty"` // why there is nothing to fold in
+	Refused  string       `json:"refused,omitempty"`
+	Code     refusal.Code `json:"code,omitempty"` // of Refused
+	Hint     string       `json:"hint,omitempty"`
 }
 
 // Of gathers what there is to know. It reads the overlay's changed files to
@@ -242,10 +243,10 @@ func overlayStatus(ctx context.Context, e *job.Env, l *live.Live, vids live.VIDs
 func outlook(ctx context.Context, e *job.Env, l *live.Live) (*CompactOutlook, error) {
 	p, err := compact.New(ctx, e, l, compact.Options{KeepOld: 1})
 	if r, ok := refusal.Is(err); ok {
-		return &CompactOutlook{Refused: r.Fact, Hint: r.Hint}, nil
+		return &CompactOutlook{Refused: r.Fact, Code: r.Code, Hint: r.Hint}, nil
 	}
 	if ctx.Err() == nil && tree.IsDamage(err) {
-		return &CompactOutlook{Refused: err.Error(), Hint: refusal.Hint(err)}, nil
+		return &CompactOutlook{Refused: err.Error(), Code: refusal.CodeOf(err), Hint: refusal.Hint(err)}, nil
 	}
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"relive/extfs"
 	"relive/iso"
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/remaster/stick/fat"
 	"relive/tree"
 )
@@ -57,27 +58,13 @@ func unreadable(kind probe.Kind, name string) error {
 	if kind == probe.SquashFS || kind == probe.EROFS {
 		hint = "give the partition's device, or a copy of it, where an image is wanted"
 	}
-	return withHint(tree.Unsupported(name, "", "%s", fact), hint)
+	return refusal.WithHint(tree.Unsupported(name, "", "%s", fact), hint)
 }
-
-// hinted is an error with what a person can do about it.
-type hinted struct {
-	error
-	hint string
-}
-
-// Unwrap gives the error without the hint.
-func (h *hinted) Unwrap() error { return h.error }
-
-// Hint gives the hint.
-func (h *hinted) Hint() string { return h.hint }
-
-func withHint(err error, hint string) error { return &hinted{err, hint} }
 
 // fsckHint adds the tool that looks into a broken file system.
 func fsckHint(err error, tool string) error {
 	if errors.Is(err, tree.ErrCorrupt) {
-		return withHint(err, tool+" tells more and may repair it; make a copy first")
+		return refusal.WithHint(err, tool+" tells more and may repair it; make a copy first")
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"sort"
 
 	"relive/extfs"
+	"relive/remaster/refusal"
 	"relive/remaster/stick/fat"
 	"relive/tree"
 )
@@ -51,7 +52,7 @@ func (s *Stick) InPlace(p *Partition, path string) (*InPlace, error) {
 		return nil, err
 	}
 	if fs.replays {
-		return nil, withHint(tree.Unsupported(name, "", "the file system's journal is not clean"),
+		return nil, refusal.WithHint(tree.Unsupported(name, "", "the file system's journal is not clean"),
 			"e2fsck -p replays it, and so does mounting and unmounting")
 	}
 	n, err := fs.root.Lookup(path)
@@ -68,7 +69,7 @@ func (s *Stick) InPlace(p *Partition, path string) (*InPlace, error) {
 	f := &InPlace{content: c, file: s.writable, start: p.Start, name: name}
 	err = f.locate(n, c)
 	if errors.Is(err, errPieces) || errors.Is(err, extfs.ErrInline) {
-		err = withHint(tree.Unsupported(name, "", "%v", err), "mount it and give the directory")
+		err = refusal.WithHint(tree.Unsupported(name, "", "%v", err), "mount it and give the directory")
 	}
 	if err == nil {
 		err = f.check(p)
@@ -102,7 +103,8 @@ func (f *InPlace) locate(n *tree.Node, c tree.Content) error {
 	}
 	m, ok := c.(fat.Mapped)
 	if !ok {
-		return withHint(tree.Unsupported(f.name, "", "its file system cannot be written to in place"), "mount it and give the directory")
+		return refusal.WithHint(tree.Unsupported(f.name, "", "its file system cannot be written to in place"),
+			"mount it and give the directory")
 	}
 	for off := int64(0); ; {
 		at, length, err := m.Extent(off)
@@ -149,8 +151,8 @@ func (f *InPlace) WriteAt(p []byte, off int64) (int, error) {
 	first := sort.Search(len(f.pieces), func(i int) bool { return f.pieces[i].logical+f.pieces[i].length > off })
 	for at, i, end := off, first, off+int64(len(p)); at < end; i++ {
 		if i == len(f.pieces) || f.pieces[i].logical > at {
-			return 0, withHint(tree.Unsupported(f.name, fmt.Sprintf("byte %d", at), "not stored: to write it would change the file system"),
-				"mount it and give the directory")
+			return 0, refusal.WithHint(tree.Unsupported(f.name, fmt.Sprintf("byte %d", at),
+				"not stored: to write it would change the file system"), "mount it and give the directory")
 		}
 		at = f.pieces[i].logical + f.pieces[i].length
 	}

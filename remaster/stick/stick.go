@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"relive/remaster/probe"
+	"relive/remaster/refusal"
 	"relive/remaster/stick/partition"
 	"relive/tree"
 )
@@ -36,7 +37,7 @@ type Stick struct {
 //
 // A disk on which neither a table nor a file system is known is
 // tree.ErrUnsupported, one whose GPT is damaged in both copies tree.ErrCorrupt.
-// Errors may have a method Hint() string that tells a person what to do.
+// Errors may carry a hint that tells a person what to do: see refusal.Hint.
 func Open(path string) (*Stick, error) { return openPath(path, os.O_RDONLY) }
 
 // OpenWritable is Open for [Stick.InPlace]. Opening alone writes nothing. A block
@@ -47,7 +48,7 @@ func OpenWritable(path string) (*Stick, error) {
 	// On Linux, O_EXCL without O_CREAT concerns block devices alone.
 	s, err := openPath(path, os.O_RDWR|unix.O_EXCL)
 	if errors.Is(err, unix.EBUSY) {
-		err = withHint(err, "unmount all of its partitions first")
+		err = refusal.WithHint(err, "unmount all of its partitions first")
 	}
 	return s, err
 }
@@ -56,7 +57,7 @@ func openPath(path string, flags int) (*Stick, error) {
 	f, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			err = withHint(err, "opening a device takes root or the group disk")
+			err = refusal.WithHint(err, "opening a device takes root or the group disk")
 		}
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func OpenReader(r io.ReaderAt, size int64, sector int, name string) (*Stick, err
 	}
 	table, err := partition.Read(r, size, sector, name)
 	if err != nil && !(errors.Is(err, tree.ErrCorrupt) && whole.content == probe.ISO9660) {
-		return nil, withHint(err, "sgdisk -v tells more of a GPT; gdisk may repair it, make a copy first")
+		return nil, refusal.WithHint(err, "sgdisk -v tells more of a GPT; gdisk may repair it, make a copy first")
 	}
 	if err != nil {
 		table = &partition.Table{SectorSize: 512, Problems: []error{err}}
@@ -124,7 +125,7 @@ func OpenReader(r io.ReaderAt, size int64, sector int, name string) (*Stick, err
 	s.Table, s.Problems = table, table.Problems
 	if len(table.Partitions) == 0 || whole.content == probe.ISO9660 {
 		if whole.FileSystem == "" {
-			return nil, withHint(tree.Unsupported(name, "", "neither a partition table nor a file system that is known"),
+			return nil, refusal.WithHint(tree.Unsupported(name, "", "neither a partition table nor a file system that is known"),
 				"give a stick's device, a partition of it, an image of one of these, or a directory")
 		}
 		s.Partitions = append(s.Partitions, whole)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"relive/remaster/refusal"
 	"relive/tree/hostfs"
 )
 
@@ -89,16 +90,16 @@ var (
 	// ErrNoSupport says that the file system lacks this operation.
 	ErrNoSupport = errors.New("the file system does not support this")
 	// ErrBusy says that another process works on the directory.
-	ErrBusy = errors.New("another relive is working on this directory")
+	ErrBusy = refusal.WithCode(refusal.Busy, errors.New("another relive is working on this directory"))
 	// ErrInterrupted says that an earlier run left a journal; recover first.
-	ErrInterrupted = errors.New("an earlier run was interrupted")
+	ErrInterrupted = refusal.WithCode(refusal.Interrupted, errors.New("an earlier run was interrupted"))
 	// ErrUnfinished says that the commit point is passed, recovery will finish the rest.
 	ErrUnfinished = errors.New("committed but not finished")
 	// ErrForeign says that the names on disk fit no point of the journal's plan.
 	ErrForeign = errors.New("the directory was changed by something else")
 	// ErrMissing says that a file system that takes part in the run is not there, or
 	// that another one is in its place.
-	ErrMissing = errors.New("a file system that takes part is missing")
+	ErrMissing = refusal.WithCode(refusal.NotConnected, errors.New("a file system that takes part is missing"))
 	// ErrPlan says that the steps do not fit together or not the directory.
 	ErrPlan = errors.New("steps cannot be done")
 )

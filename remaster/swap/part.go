@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 
+	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -113,21 +115,6 @@ func decodePart(name string, b []byte) (*part, error) {
 	return r, nil
 }
 
-// advised is an error with what a person can do.
-type advised struct {
-	error
-	hint string
-}
-
-func (a *advised) Unwrap() error { return a.error }
-
-// Hint is what a person can do.
-func (a *advised) Hint() string { return a.hint }
-
-func advise(err error, hint string, args ...any) error {
-	return &advised{err, fmt.Sprintf(hint, args...)}
-}
-
 // attach looks, before an interrupted run is finished or undone, whether its
 // volumes are there, and takes their locks where locks is not nil. Where one is not there,
 // nothing is to be changed.
@@ -195,7 +182,7 @@ func (g *ground) missing(v *volume, j *journal, why error) error {
 			}
 		}
 	}
-	return advise(err, "%s", hint)
+	return refusal.WithHint(err, hint)
 }
 
 // find is locate for a run of which a volume has no record. Then all is done and
@@ -275,7 +262,7 @@ func (g *ground) vacantAt(dir string, locked bool) error {
 
 // interrupted is the error of a directory with a journal.
 func interrupted(dir string, j *journal) error {
-	return advise(fmt.Errorf("%s: %w: %s", dir, ErrInterrupted, describe(j)), "relive recover %s finishes or undoes it", dir)
+	return refusal.WithHint(fmt.Errorf("%s: %w: %s", dir, ErrInterrupted, describe(j)), say.Recover+" "+dir+" finishes or undoes it")
 }
 
 // settle removes the record of a run that is undone meanwhile, with what it left
@@ -299,15 +286,15 @@ func (g *ground) mayRemove(dir string, r *part) error {
 		return err
 	}
 	if !gone {
-		return advise(fmt.Errorf("%s: %w: %s, which takes part here, in %s", dir, ErrInterrupted, whose(r.Info), r.Base),
-			"relive recover %s finishes or undoes it; if that is lost for good, look at what is in %s and then remove %s",
-			tree.Quote(r.Base.Dir), dir, dir+"/"+partName)
+		return refusal.WithHint(fmt.Errorf("%s: %w: %s, which takes part here, in %s", dir, ErrInterrupted, whose(r.Info), r.Base),
+			fmt.Sprintf(say.Recover+" %s finishes or undoes it; if that is lost for good, look at what is in %s and then remove %s",
+				tree.Quote(r.Base.Dir), dir, dir+"/"+partName))
 	}
 	if r.Stage == Committed {
-		return advise(fmt.Errorf("%s: %w: %s took part here and may have been cut off after its commit point, "+
+		return refusal.WithHint(fmt.Errorf("%s: %w: %s took part here and may have been cut off after its commit point, "+
 			"and its journal in %s is gone", dir, ErrForeign, whose(r.Info), r.Base),
-			"look whether what is in %s is whole, files that end in %s and %s among them; then remove %s", dir, tempSuffix, goneSuffix,
-			dir+"/"+partName)
+			fmt.Sprintf("look whether what is in %s is whole, files that end in %s and %s among them; then remove %s", dir, tempSuffix,
+				goneSuffix, dir+"/"+partName))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/synchome"
 	"relive/squash/codec"
 	"relive/tree/systest"
@@ -84,10 +85,10 @@ func TestSyncHomeRefused(t *testing.T) {
 		}
 	}
 	refused(s.Dir, "homefs: there is no home of carla", "those of anna, berta", synchome.Options{Users: []string{"carla"}})
-	refused(s.Dir, "character device 0:0", "--exclude 'anna/containers/layer'", synchome.Options{})
+	refused(s.Dir, "character device 0:0", say.Exclude+" 'anna/containers/layer'", synchome.Options{})
 	// Left out, it may also be that the room is too small.
 	out := synchome.Options{Excludes: rules(t, "anna/containers/layer")}
-	refused(s.Dir, "has room for", "--grow", out)
+	refused(s.Dir, "has room for", say.Grow, out)
 	d := livetest.Duplicate(t, s.Dir)
 	out.Grow = true
 	sum := livetest.SyncHome(t, d, out)
@@ -96,7 +97,7 @@ func TestSyncHomeRefused(t *testing.T) {
 	}
 	systest.Fsck(t, d+"/rootfs")
 	mustBeSynced(t, d, out)
-	refused(s.Dir, "room for", "--size", synchome.Options{Reverse: true, Size: 1 << 20})
+	refused(s.Dir, "room for", say.Size, synchome.Options{Reverse: true, Size: 1 << 20})
 	for _, o := range []synchome.Options{{Mirror: true, NoDelete: true}, {Mirror: true, Users: []string{"anna"}}, {Size: 5},
 		{Users: []string{"a/b"}}, {Users: []string{"lost+found"}}} {
 		if _, err := livetest.TrySyncHome(t, livetest.Env(t, codec.Auto), s.Dir, o); !errors.Is(err, refusal.ErrOption) {
@@ -119,13 +120,13 @@ func TestSyncHomeRefused(t *testing.T) {
 	systest.Must(t, os.Remove(s.Dir+"/homefs"))
 	refused(s.Dir, "there is no homefs", "--reverse", synchome.Options{})
 	livetest.InHomes(t, s.Dir+"/homefs", "", func(string) {})
-	refused(s.Dir, "holds no homes", "--force", synchome.Options{Mirror: true})
+	refused(s.Dir, "holds no homes", say.Force, synchome.Options{Mirror: true})
 
 	system := systest.TempDir(t)
 	livetest.HomesSystem(t, system)
 	m := livetest.LiveOS(t).Fill(system, "dm", false, false, "-comp", "gzip")
 	m.Boot(false, func(mnt string) { livetest.Write(t, mnt+"/home/anna/new", []byte("new"), 0o644) })
-	refused(m.Dir, "device-mapper snapshot", "--flatten", synchome.Options{})
+	refused(m.Dir, "device-mapper snapshot", say.Flatten, synchome.Options{})
 	// They can be read from it.
 	livetest.SyncHome(t, m.Dir, synchome.Options{Reverse: true})
 	l, err := live.Open(t.Context(), livetest.Env(t, codec.Auto), m.Dir)

@@ -13,6 +13,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 	"relive/remaster/upper"
 	"relive/tree"
@@ -36,7 +37,7 @@ func homeLabel(l *live.Live) string { return cmp.Or(l.Layout.Traits().HomeLabel,
 func (p *Plan) planReverse(ctx context.Context, system *tree.Node) error {
 	l, s := p.live, &p.Summary
 	if l.Files.Home == "" {
-		return refusal.New("copy them on the running system",
+		return refusal.New(refusal.UnsupportedForm, "copy them on the running system",
 			"%s: the homes are where persistence.conf binds them, and not in an image of their own", l.Dir)
 	}
 	s.From, s.To = l.Base.Name(), l.Files.Home
@@ -44,7 +45,7 @@ func (p *Plan) planReverse(ctx context.Context, system *tree.Node) error {
 		s.From = l.Rel(l.Overlay.Path) + " over " + s.From
 	}
 	if system == nil {
-		return refusal.New("there is nothing to seed homes with", "%s: the system has no /home", l.Dir)
+		return refusal.New(refusal.NotFound, "there is nothing to seed homes with", "%s: the system has no /home", l.Dir)
 	}
 	if p.marks() {
 		system = unescaped(system)
@@ -109,7 +110,7 @@ func (p *Plan) planHomeImage(ctx context.Context, root *tree.Node) error {
 			return err
 		}
 		if !needs.Fits {
-			return p.homeTooSmall(needs, "choose a larger --size")
+			return p.homeTooSmall(needs, "choose a larger "+say.Size)
 		}
 	} else {
 		p.image.former = l.Home.Path
@@ -132,9 +133,9 @@ func (p *Plan) planHomeImage(ctx context.Context, root *tree.Node) error {
 			return err
 		}
 		if !needs.Fits {
-			hint := "--grow makes it larger"
+			hint := say.Grow + " makes it larger"
 			if p.o.Size != 0 {
-				hint = "choose a larger --size, or --grow"
+				hint = "choose a larger " + say.Size + ", or " + say.Grow
 			}
 			return p.homeTooSmall(needs, hint)
 		}
@@ -155,7 +156,7 @@ func (p *Plan) planHomeImage(ctx context.Context, root *tree.Node) error {
 	if sparse, err := hostdisk.HoldsHoles(filepath.Join(l.Dir, filepath.Dir(l.Files.Home))); err == nil && sparse {
 		s.Need = min(s.Size, s.After.Bytes)
 	}
-	r := replace.Room{Dir: l.Dir, Old: live.OldName(l.Files.Home, 1), More: "use a larger disk", Less: "choose a smaller --size"}
+	r := replace.Room{Dir: l.Dir, Old: live.OldName(l.Files.Home, 1), More: "use a larger disk", Less: "choose a smaller " + say.Size}
 	if err := r.Add(l.Files.Home, s.Need, s.Size); err != nil {
 		return err
 	}
@@ -168,8 +169,8 @@ func (p *Plan) homeTooSmall(n mkfs.Needs, hint string) error {
 		hint += fmt.Sprintf(": it takes at least %s", bytesize.Format(n.MinSize))
 	}
 	unit := int64(n.BlockSize)
-	return refusal.New(hint, "it would hold %s in %d files, and there is room for %s in %d", bytesize.Format(int64(n.Blocks)*unit),
-		n.Inodes, bytesize.Format(int64(n.FreeBlocks)*unit), n.FreeInodes)
+	return refusal.New(refusal.WrongSize, hint, "it would hold %s in %d files, and there is room for %s in %d",
+		bytesize.Format(int64(n.Blocks)*unit), n.Inodes, bytesize.Format(int64(n.FreeBlocks)*unit), n.FreeInodes)
 }
 
 func (p *Plan) planHomeSteps() error {
@@ -234,7 +235,7 @@ func (p *Plan) replaceHome(ctx context.Context) (err error) {
 		return err
 	}
 	if p.image.former == "" && hostdisk.Exists(filepath.Join(l.Dir, name)) {
-		return refusal.New("begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
+		return refusal.New(refusal.Changed, "begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
 	}
 	if err := l.Unchanged(ctx); err != nil {
 		return err

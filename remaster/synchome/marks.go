@@ -9,6 +9,7 @@ import (
 	"relive/overlay"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -35,7 +36,7 @@ func (p *Plan) escape(ctx context.Context) error {
 					return tree.SkipDir
 				}
 			case overlay.IsWhiteout(n):
-				return refusal.New("leave it out: --exclude '"+path.Dir(full)+"'",
+				return refusal.New(refusal.WrongKind, "leave it out: "+say.Exclude+" '"+path.Dir(full)+"'",
 					"%s: %s is a character device 0:0, as layers of containers have them, which would hide a file in an overlay",
 					p.Summary.From, tree.Quote(tree.Join(live.HomeDir, full)))
 			case slices.ContainsFunc(n.Xattrs, func(x tree.Xattr) bool { return overlay.IsMark(x.Name) }):

@@ -9,6 +9,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/unmatched"
 	"relive/tree"
 )
@@ -40,8 +41,8 @@ func (p *Plan) source() (*homeSource, error) {
 	if l.HomeProblem != nil {
 		path := filepath.Join(l.Dir, l.Files.Home)
 		if res, err := live.ProbeFile(l.Place, path); err == nil && res.Kind == probe.LUKS {
-			return nil, refusal.New("boot with it and copy the homes on the running system; relive opens no encrypted images",
-				"%s: is encrypted (LUKS)", path)
+			return nil, refusal.New(refusal.Encrypted, "boot with it and copy the homes on the running system; relive opens no encrypted "+
+				"images", "%s: is encrypted (LUKS)", path)
 		}
 		return nil, fmt.Errorf("the homes: %w", l.HomeProblem)
 	}
@@ -79,14 +80,14 @@ func (p *Plan) source() (*homeSource, error) {
 	case p.o.Reverse && l.Files.Home != "":
 		return h, nil
 	case p.o.Reverse:
-		return nil, refusal.New("copy them on the running system, once persistence.conf has a line: /home bind",
+		return nil, refusal.New(refusal.UnsupportedLayout, "copy them on the running system, once persistence.conf has a line: /home bind",
 			"%s: a live system of this kind (%s) has no image of homes", l.Dir, l.Layout.Name())
 	case l.Files.Home != "":
-		return nil, refusal.New("relive sync-home --reverse makes one of the homes that the system has", "%s: there is no %s", l.Dir,
-			l.Files.Home)
+		return nil, refusal.New(refusal.NotFound, say.SyncHome+" "+say.Reverse+" makes one of the homes that the system has",
+			"%s: there is no %s", l.Dir, l.Files.Home)
 	}
-	return nil, refusal.New("there is nothing to sync: /home is a part of the system", "%s: no homes beside the system (%s)", l.Dir,
-		l.Layout.Name())
+	return nil, refusal.New(refusal.NotFound, "there is nothing to sync: /home is a part of the system",
+		"%s: no homes beside the system (%s)", l.Dir, l.Layout.Name())
 }
 
 // over gives the homes as a boot with them shows them, over the system's.
@@ -135,7 +136,7 @@ func (p *Plan) picked(homes *tree.Node, users []string) (*tree.Node, error) {
 		}
 	}
 	if u.Hint = refusal.JoinHints(u.Hint, has); len(u.Facts) == len(p.o.Users) && len(u.Facts) > 0 && p.o.AllowUnmatched {
-		return nil, refusal.New(has, "%s: there is none of the homes that --user names", p.Summary.From)
+		return nil, refusal.New(refusal.Unmatched, has, "%s: there is none of the homes that "+say.User+" names", p.Summary.From)
 	}
 	warnings, err := u.Check(p.Summary.From, p.o.AllowUnmatched)
 	if err != nil {
@@ -143,8 +144,8 @@ func (p *Plan) picked(homes *tree.Node, users []string) (*tree.Node, error) {
 	}
 	p.Summary.Warnings = append(p.Summary.Warnings, warnings...)
 	if p.o.Mirror && len(kids) == 0 && !p.o.Force {
-		return nil, refusal.New("see that it is the right one; --force goes on", "%s: holds no homes, and --mirror would remove all others",
-			p.Summary.From)
+		return nil, refusal.New(refusal.NeedsForce, "see that it is the right one; "+say.Force+" goes on", "%s: holds no homes, and "+
+			say.Mirror+" would remove all others", p.Summary.From)
 	}
 	return homes, nil
 }

@@ -10,6 +10,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/upper"
 	"relive/tree"
 )
@@ -150,17 +151,17 @@ func (p *Plan) checkOptions() (err error) {
 	wrong := func(format string, args ...any) error { return refusal.Option(fmt.Errorf(format, args...)) }
 	switch {
 	case o.Mirror && o.NoDelete:
-		return wrong("--mirror removes what --no-delete keeps")
+		return wrong(say.Mirror + " removes what " + say.NoDelete + " keeps")
 	case o.Mirror && len(o.Users) > 0:
-		return wrong("--mirror is about all homes, and --user about some")
+		return wrong(say.Mirror + " is about all homes, and " + say.User + " about some")
 	case o.Size != 0 && !o.Reverse:
-		return wrong("--size is for the image that --reverse makes; relive resize is for the others")
+		return wrong(say.Size + " is for the image that " + say.Reverse + " makes; " + say.Resize + " is for the others")
 	case o.Size < 0:
-		return wrong("--size %d is no size", o.Size)
+		return wrong(say.Size+" %d is no size", o.Size)
 	}
 	for _, u := range o.Users {
 		if err := tree.CheckName(u); err != nil || u == live.LostAndFound {
-			return wrong("--user %s is no name of a home", tree.Quote(u))
+			return wrong(say.User+" %s is no name of a home", tree.Quote(u))
 		}
 	}
 	if len(o.Excludes) > 0 {
@@ -217,7 +218,8 @@ func (p *Plan) systemHome() (*tree.Node, error) {
 	if err != nil || n == nil || n.Type == tree.Directory {
 		return n, err
 	}
-	return nil, refusal.New("sync by hand on the running system", "/home: is a %s in this system, not a directory", n.Type)
+	return nil, refusal.New(refusal.WrongKind, "sync by hand on the running system", "/home: is a %s in this system, not a directory",
+		n.Type)
 }
 
 // planForward plans that the overlay shows the homes of the source.

@@ -9,6 +9,7 @@ import (
 	"relive/remaster/exclude"
 	"relive/remaster/nearest"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -63,7 +64,7 @@ func (u *Names) Check(where string, allow bool) (warnings []string, err error) {
 	if hint == "" {
 		hint = u.Mild
 	}
-	return nil, refusal.New(refusal.JoinHints(hint, "--allow-unmatched goes on without it"), "%s: %s", where, text)
+	return nil, refusal.New(refusal.Unmatched, refusal.JoinHints(hint, say.AllowUnmatched+" goes on without it"), "%s: %s", where, text)
 }
 
 // Excludes takes up the rules of excludes that match nothing, from the one with
@@ -89,7 +90,7 @@ func NoSuchPath(source, path string, root *tree.Node) error {
 	if hint == "" {
 		hint = u.Mild
 	}
-	return refusal.New(hint, "%s: no %s in it", source, tree.Quote(path))
+	return refusal.New(refusal.Unmatched, hint, "%s: no %s in it", source, tree.Quote(path))
 }
 
 // KeepMatches marks the paths that a pattern names itself, and gives how many

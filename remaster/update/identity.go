@@ -11,6 +11,7 @@ import (
 
 	"relive/remaster/kernel"
 	"relive/remaster/live"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -113,7 +114,7 @@ func (p *Plan) compareInitrds(ctx context.Context, taken map[string]string) erro
 			}
 			if says(was) != says(is) {
 				p.warn("%s: /%s says %q in the new one and %q in the present one, so that a boot looks for the medium in another way; "+
-					"--no-kernel leaves it as it is", target, file, says(is), says(was))
+					say.NoKernel+" leaves it as it is", target, file, says(is), says(was))
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/kernel"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -71,7 +72,7 @@ func (p *Plan) planKernels(ctx context.Context) error {
 		return err
 	}
 	if len(pairs) > 0 && len(theirs) > 0 && matched == 0 && p.base {
-		return refusal.New("--no-kernel leaves them as they are, to be put in place by hand",
+		return refusal.New(refusal.Ambiguous, say.NoKernel+" leaves them as they are, to be put in place by hand",
 			"%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
 			l.Dir, strings.Join(stay, ", "), strings.Join(live.KernelsOf(theirs), ", "))
 	}
@@ -181,13 +182,13 @@ func (p *Plan) tellOfKernels() {
 		return
 	}
 	if !p.base {
-		p.note("the base is the same, so that relive rollback has nothing to bring back; the former %s are kept as .old",
+		p.note("the base is the same, so that "+say.Rollback+" has nothing to bring back; the former %s are kept as .old",
 			strings.Join(names, ", "))
 		return
 	}
 	if p.live.Layout.Traits().BootRollback {
-		p.note("relive rollback brings the former %s back with linuxfs; the boot option rollback brings back linuxfs and rootfs alone, "+
-			"and relive rollback afterwards the rest: until then name %s.old at the boot menu",
+		p.note(say.Rollback+" brings the former %s back with linuxfs; the boot option rollback brings back linuxfs and rootfs alone, "+
+			"and "+say.Rollback+" afterwards the rest: until then name %s.old at the boot menu",
 			strings.Join(names, ", "), names[0])
 	}
 }

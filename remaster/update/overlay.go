@@ -12,6 +12,7 @@ import (
 	"relive/remaster/rebase"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/upper"
 	"relive/squash"
 	"relive/tree"
@@ -135,7 +136,7 @@ func (p *Plan) fate(ctx context.Context) (Fate, error) {
 		case vids.Overlay != "" && vids.Overlay == live.VID(p.Summary.VID) && !p.o.Stage:
 			return FateFits, nil
 		case !p.o.Force:
-			return "", refusal.New(p.mismatchHint(),
+			return "", refusal.New(refusal.UnmatchedVersion, p.mismatchHint(),
 				"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match, and a boot ignores the rootfs", l.Dir,
 				live.OrNone(vids.Base), live.OrNone(vids.Overlay))
 		}
@@ -163,13 +164,13 @@ func (p *Plan) fate(ctx context.Context) (Fate, error) {
 	if more := n - int64(len(s.Examples)); more > 0 {
 		examples += fmt.Sprintf(" and %d more", more)
 	}
-	hint := "--overlay rebase carries them over, --overlay reset sets them aside in " + s.Name +
-		".old, --overlay keep lays them over the new base; relive diff lists them"
+	hint := say.Overlay + " rebase carries them over, " + say.Overlay + " reset sets them aside in " + s.Name +
+		".old, " + say.Overlay + " keep lays them over the new base; " + say.Diff + " lists them"
 	if l.COW() != nil {
-		hint = "--overlay reset sets them aside in " + s.Name + ".old; chunks cannot be carried over: " + live.CopyHint +
-			"; relive diff lists them"
+		hint = say.Overlay + " reset sets them aside in " + s.Name + ".old; chunks cannot be carried over: " + live.CopyHint +
+			"; " + say.Diff + " lists them"
 	}
-	return "", refusal.New(hint,
+	return "", refusal.New(refusal.LosesData, hint,
 		"%s: of %d changes in %s, %d are not in the new base (%d added, %d changed, %d metadata only, %d replaced by another type, %d "+
 			"deleted): %s",
 		l.Dir, s.Changes.Sum(), s.Name, n, s.Missing.Added, s.Missing.Content, s.Missing.Metadata, s.Missing.Replaced, s.Missing.Deleted,
@@ -179,10 +180,11 @@ func (p *Plan) fate(ctx context.Context) (Fate, error) {
 // mismatchHint tells what to do about a rootfs that belongs to neither base.
 func (p *Plan) mismatchHint() string {
 	if p.o.Overlay == OverlayRebase {
-		return "relive rebase without --onto carries it over to the present linuxfs first; --force takes it for one that was written " +
-			"over that"
+		return say.Rebase + " without " + say.Onto + " carries it over to the present linuxfs first; " + say.Force +
+			" takes it for one that was written " + "over that"
 	}
-	return "--overlay reset sets the rootfs aside, --overlay keep lays it over the new linuxfs; --force decides by what it holds"
+	return say.Overlay + " reset sets the rootfs aside, " + say.Overlay + " keep lays it over the new linuxfs; " + say.Force +
+		" decides by what it holds"
 }
 
 // rebase makes the overlay that holds the changes of the present one over the
@@ -273,13 +275,13 @@ func (p *Plan) mayLie() error {
 	l := p.live
 	o := l.Overlay
 	if o.COW != nil {
-		return refusal.New(live.CopyHint+"; --overlay reset then sets it aside",
+		return refusal.New(refusal.BoundToBase, live.CopyHint+"; "+say.Overlay+" reset then sets it aside",
 			"%s holds chunks of the file system in the present base, which mean nothing over another", o.Path)
 	}
 	if leans, err := o.DependsOnBase(); err != nil {
 		return err
 	} else if leans {
-		return refusal.New("--overlay rebase carries over what it shows, --overlay reset sets it aside",
+		return refusal.New(refusal.BoundToBase, say.Overlay+" rebase carries over what it shows, "+say.Overlay+" reset sets it aside",
 			"%s refers to files of the present base (redirects, metacopies or index entries), so that it cannot lie over another", o.Path)
 	}
 	for _, name := range rebase.DatabasePaths() {
@@ -317,7 +319,7 @@ func (p *Plan) keep(ctx context.Context) (err error) {
 		return err
 	}
 	if l.Overlay.Image == nil {
-		p.warn("%s stays as it is and is not copied: to go back with relive rollback, move it away first", l.Rel(l.Overlay.Path))
+		p.warn("%s stays as it is and is not copied: to go back with "+say.Rollback+", move it away first", l.Rel(l.Overlay.Path))
 		if p.swap.Apart = false; !met {
 			return nil
 		}

@@ -11,6 +11,7 @@ import (
 	"relive/remaster/checksum"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/sourcecheck"
 	"relive/tree/hostfs"
 )
@@ -34,7 +35,7 @@ func (p *Plan) planSums() (err error) {
 		func(format string, args ...any) { unread = append(unread, fmt.Sprintf(format, args...)) })
 	for _, fact := range unread {
 		if !p.o.Force {
-			return refusal.New("--force goes on without it", "the source's %s", fact)
+			return refusal.New(refusal.SumsDiffer, say.Force+" goes on without it", "the source's %s", fact)
 		}
 		p.warn("the source's %s", fact)
 	}
@@ -88,7 +89,7 @@ func (p *Plan) doubt(format string, args ...any) error {
 		p.warn(format, args...)
 		return nil
 	}
-	return refusal.New("get the source anew; where it is known to be whole, --force goes on", format, args...)
+	return refusal.New(refusal.SumsDiffer, "get the source anew; where it is known to be whole, "+say.Force+" goes on", format, args...)
 }
 
 // implanted opens the source as an ISO image with a sum in it, as implantisomd5

@@ -16,6 +16,7 @@ import (
 	"relive/remaster/rebase"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/remaster/sets"
 	"relive/remaster/sourcecheck"
 	"relive/remaster/sumlist"
@@ -181,21 +182,22 @@ func (p *Plan) check() error {
 	}
 	switch o := p.o.Overlay; {
 	case o != "" && o != OverlayReset && o != OverlayKeep && o != OverlayRebase:
-		return refusal.WithHint(refusal.Option(fmt.Errorf("--overlay %s: neither reset nor keep nor rebase", o)),
+		return refusal.WithHint(refusal.Option(fmt.Errorf(say.Overlay+" %s: neither reset nor keep nor rebase", o)),
 			"without it the overlay is reset where that loses nothing")
 	case l.Layout.Name() != from.Layout.Name():
-		return refusal.New("give a source of the same distribution", "%s is laid out as %s, %s as %s", l.Dir, l.Layout.Name(), from.Dir,
-			from.Layout.Name())
+		return refusal.New(refusal.AnotherSystem, "give a source of the same distribution", "%s is laid out as %s, %s as %s", l.Dir,
+			l.Layout.Name(), from.Dir, from.Layout.Name())
 	case (l.Base.Image == nil) != (from.Base.Image == nil):
-		return refusal.New("compress the one that is not with mksquashfs, or take it over by hand",
+		return refusal.New(refusal.UnsupportedForm, "compress the one that is not with mksquashfs, or take it over by hand",
 			"%s and %s: only one of them is compressed, and a boot tells them by their names", l.Base.Path, from.Base.Path)
 	}
 	if p.o.Stage && !l.Layout.Traits().Stages {
-		return refusal.WithHint(refusal.Option(errors.New("--stage leaves files for antiX's init to take up, and this is "+
-			l.Layout.Name())), "update without --stage")
+		return refusal.WithHint(refusal.Option(errors.New(say.Stage+" leaves files for antiX's init to take up, and this is "+
+			l.Layout.Name())), "update without "+say.Stage)
 	}
 	if o := l.Overlay; l.Layout.Traits().FlatOverlay != "" && o != nil && !o.Empty && (o.COW != nil) != (from.Base.Inner != nil) {
-		return refusal.New("move the overlay away", "%s: the new base takes its changes from another file than %s", l.Dir, l.Rel(o.Path))
+		return refusal.New(refusal.UnsupportedForm, "move the overlay away", "%s: the new base takes its changes from another file than %s",
+			l.Dir, l.Rel(o.Path))
 	}
 	if o := from.Overlay; o != nil && !o.Empty {
 		p.warn("%s has an overlay, whose changes stay there: only the base is taken over", from.Dir)
@@ -213,7 +215,8 @@ func (p *Plan) check() error {
 	case p.o.Force:
 		p.warn("%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
 	default:
-		return refusal.New("give a source for "+was+"; --force goes on all the same", "%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
+		return refusal.New(refusal.AnotherSystem, "give a source for "+was+"; "+say.Force+" goes on all the same",
+			"%s is for %s, %s for %s", l.Dir, was, from.Dir, is)
 	}
 	return nil
 }
@@ -240,7 +243,8 @@ func (p *Plan) checkStack(ctx context.Context) error {
 	}
 	for _, s := range []*live.Live{l, from} {
 		if n := len(s.Files.Stack); n > 1 {
-			return refusal.New("with Debian live, relive compact makes one image of them; otherwise take them over by hand",
+			return refusal.New(refusal.UnsupportedForm, "with Debian live, "+say.Compact+" makes one image of them; otherwise take them "+
+				"over by hand",
 				"%s: the base is %d images over each other, of which more than the topmost would change, and that not in one step", s.Dir,
 				n)
 		}
@@ -261,7 +265,7 @@ func (p *Plan) checkState(ctx context.Context) error {
 		}
 	}
 	if p.o.Stage && len(p.files) > 0 {
-		return refusal.New("update without --stage from another system, or with --no-kernel",
+		return refusal.New(refusal.UnsupportedForm, "update without "+say.Stage+" from another system, or with "+say.NoKernel,
 			"%s: %s is another one, and a boot takes up a staged linuxfs, but no kernel", l.Dir, p.files[0].target)
 	}
 	return replace.CheckInUse(l, p.o.Stage)

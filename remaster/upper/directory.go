@@ -51,7 +51,7 @@ func (p *Plan) planDirectories(ctx context.Context, layers []newLayer) error {
 				continue
 			}
 			if !live.IsDir(l.Place, filepath.Dir(at)) {
-				return refusal.New("boot once with persistence, so that it is made",
+				return refusal.New(refusal.NotFound, "boot once with persistence, so that it is made",
 					"%s: there is no such directory, into which what /%s is to show would go", filepath.Dir(at), n.Dir)
 			}
 		}

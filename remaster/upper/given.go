@@ -21,7 +21,8 @@ func NewLayer(ctx context.Context, l *live.Live, e *job.Env, verb string, layer,
 // given is the layer that planLayer was given, as the one that is to be made.
 func (p *Plan) given(ctx context.Context, root *tree.Node) ([]newLayer, error) {
 	if len(p.Live.Overlay.UnionLayers) > 0 || p.Live.Overlay.Image == nil {
-		return nil, refusal.New("bring the files in as root, through a mount", "%s: is no image of one layer", p.Live.Overlay.Path)
+		return nil, refusal.New(refusal.UnsupportedForm, "bring the files in as root, through a mount", "%s: is no image of one layer",
+			p.Live.Overlay.Path)
 	}
 	layers, err := p.shares(ctx)
 	if err != nil {

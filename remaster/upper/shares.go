@@ -64,8 +64,8 @@ func (p *Plan) wanted(u live.UnionLayer) (*tree.Node, error) {
 	case n == nil:
 		return tree.NewDir("", 0o755), nil
 	case n.Type != tree.Directory:
-		return nil, refusal.New("take the line out of persistence.conf first", "/%s: is to be a %s, and a boot mounts persistence over it",
-			tree.Escape(u.Dir), n.Type)
+		return nil, refusal.New(refusal.WrongKind, "take the line out of persistence.conf first",
+			"/%s: is to be a %s, and a boot mounts persistence over it", tree.Escape(u.Dir), n.Type)
 	}
 	return n, nil
 }
@@ -146,7 +146,7 @@ func (p *Plan) checkOutside(ctx context.Context, base *tree.Node) error {
 		return errFound
 	})
 	if errors.Is(err, errFound) {
-		return refusal.New("only what lies below the unions of persistence.conf can be changed",
+		return refusal.New(refusal.UnsupportedForm, "only what lies below the unions of persistence.conf can be changed",
 			"%s: /%s is to be another than in the base, and no union lies over it", o.Path, tree.Escape(first))
 	}
 	if err != nil {

@@ -54,7 +54,7 @@ func (p *Plan) steps(made map[string]string) (steps []swap.Step, err error) {
 		}
 	}
 	if len(going) == live.MaxKeepOld && keep > 0 {
-		return nil, refusal.New("remove some of them", "%s: there are %d former states already", dir, len(going))
+		return nil, refusal.New(refusal.TooManyFormer, "remove some of them", "%s: there are %d former states already", dir, len(going))
 	}
 	if keep > 0 {
 		if err := p.addSets(going); err != nil {

@@ -18,6 +18,7 @@ import (
 	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/tree"
 )
 
@@ -162,9 +163,10 @@ func (p *Plan) CheckPlace() error {
 	}
 	switch {
 	case o == nil:
-		return refusal.New("boot once with persistence, so that there is one", "%s: there is no overlay", l.Dir)
+		return refusal.New(refusal.NotFound, "boot once with persistence, so that there is one", "%s: there is no overlay", l.Dir)
 	case o.Upper == nil && o.Image == nil && o.COW == nil && len(o.UnionLayers) == 0, len(o.Kept) > 0 && len(o.UnionLayers) == 0:
-		return refusal.New("write a persistence.conf with a line like: / union", "%s: no layer of it lies over the system", o.Path)
+		return refusal.New(refusal.NotFound, "write a persistence.conf with a line like: / union",
+			"%s: no layer of it lies over the system", o.Path)
 	}
 	return nil
 }
@@ -177,14 +179,15 @@ func (p *Plan) CheckState(ctx context.Context) error {
 	}
 	switch o := l.Overlay; {
 	case o.COW != nil:
-		return refusal.New(l.FilesHint(),
+		return refusal.New(refusal.UnsupportedForm, l.FilesHint(),
 			"%s: is a device-mapper snapshot, which holds chunks of a file system and no files, so that files cannot be put into it",
 			o.Path)
 	case o.Form == live.FormAufs && (o.ByConf || o.AtRoot || o.Image == nil):
-		return refusal.New("relive compact folds it in", "%s: is a layer of aufs, and new ones are made for antiX alone", o.Path)
+		return refusal.New(refusal.UnsupportedForm, say.Compact+" folds it in", "%s: is a layer of aufs, and new ones are made for antiX "+
+			"alone", o.Path)
 	case o.Image == nil && o.COW == nil && os.Geteuid() != 0:
-		return refusal.New("run it as root", "%s: is a directory, and only root can give files the owners and attributes that a layer has",
-			o.Path)
+		return refusal.New(refusal.NotPermitted, "run it as root", "%s: is a directory, and only root can give files the owners and "+
+			"attributes that a layer has", o.Path)
 	}
 	if err := l.Check(ctx, p.Env, live.Intent{Force: p.O.Force}); err != nil {
 		return err
@@ -423,17 +426,17 @@ func FillOfImage(i *live.Image) Fill {
 
 // tooSmall is the refusal of a tree that does not fit into the image.
 func (p *Plan) tooSmall(n mkfs.Needs, size int64) error {
-	hint := "--grow makes it larger"
+	hint := say.Grow + " makes it larger"
 	if n.MinSize > 0 {
 		hint += fmt.Sprintf(": it takes at least %s", bytesize.Format(n.MinSize))
 	}
 	if n.Inodes > n.FreeInodes {
-		return refusal.New(hint, "%s: the new one would hold %d files, and an image of %s like this one has room for %d",
+		return refusal.New(refusal.WrongSize, hint, "%s: the new one would hold %d files, and an image of %s like this one has room for %d",
 			p.Live.Overlay.Path, n.Inodes, bytesize.Format(size), n.FreeInodes)
 	}
 	unit := int64(n.BlockSize)
-	return refusal.New(hint, "%s: the new one would hold %s, and an image of %s like this one has room for %s", p.Live.Overlay.Path,
-		bytesize.Format(int64(n.Blocks)*unit), bytesize.Format(size), bytesize.Format(int64(n.FreeBlocks)*unit))
+	return refusal.New(refusal.WrongSize, hint, "%s: the new one would hold %s, and an image of %s like this one has room for %s",
+		p.Live.Overlay.Path, bytesize.Format(int64(n.Blocks)*unit), bytesize.Format(size), bytesize.Format(int64(n.FreeBlocks)*unit))
 }
 
 // imageTree is the tree of the new image: the layers, and all else as it is.

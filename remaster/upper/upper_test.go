@@ -15,6 +15,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/upper"
 	"relive/squash/codec"
 	"relive/tree"
@@ -256,7 +257,7 @@ func TestRelayerSizes(t *testing.T) {
 		before := livetest.Hashes(t, l.Dir)
 		_, err := relayer(t, livetest.Env(t, codec.Auto), l.Dir, with(tt.files, tt.size), upper.Options{KeepOld: 1})
 		r, ok := refusal.Is(err)
-		if !ok || !strings.Contains(r.Fact, "room for") || !strings.Contains(r.Hint, "--grow") || livetest.Hashes(t, l.Dir) != before {
+		if !ok || !strings.Contains(r.Fact, "room for") || !strings.Contains(r.Hint, say.Grow) || livetest.Hashes(t, l.Dir) != before {
 			t.Errorf("%d files of %d: %v", tt.files, tt.size, err)
 		}
 		dir := livetest.Duplicate(t, l.Dir)

@@ -18,6 +18,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/sumlist"
 	"relive/squash"
 	"relive/tree"
@@ -47,7 +48,7 @@ func File(ctx context.Context, e *job.Env, path string) (Result, error) {
 		return verifyCOW(ctx, path)
 	case res.Kind == probe.Unknown:
 		return Result{}, refusal.WithHint(tree.Unsupported(path, "", "it holds nothing that is known"),
-			"relive verify checks SquashFS and ext images, COWs, and live directories")
+			say.Verify+" checks SquashFS and ext images, COWs, and live directories")
 	}
 	return verifyKnown(ctx, e, path, res)
 }
@@ -64,7 +65,7 @@ func verifyKnown(ctx context.Context, e *job.Env, path string, res probe.Result)
 	}
 	out := Result{Path: path, What: "file", Skipped: "it holds " + res.Name() + ", which relive does not check"}
 	if res.Kind == probe.ISO9660 {
-		out.Skipped += "; relive iso check does"
+		out.Skipped += "; " + say.Check + " does"
 	}
 	return out, nil
 }
