@@ -28,7 +28,8 @@ func (d *doctor) system(ctx context.Context) error {
 	}
 	if misses != "" {
 		d.tell("initrd-finds-no-base", Certain,
-			"boot with the kernel and the initrd that the base came with; a compaction of it with --flatten holds files, which any dracut boots",
+			"boot with the kernel and the initrd that the base came with; a compaction of it with "+say.Flatten+
+				" holds files, which any dracut boots",
 			"a boot finds no base: %s", misses)
 	}
 	if !judged {
