@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"sync"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )

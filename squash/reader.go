@@ -6,7 +6,7 @@ import (
 	"math/bits"
 	"sync"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
