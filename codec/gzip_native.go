@@ -11,7 +11,7 @@ import (
 type libz struct {
 	version                                                  uintptr // the string that the init functions want
 	deflateInit2, deflateReset, deflateParams, deflate, dEnd uintptr
-	inflateInit, inflateReset, inflate, iEnd                 uintptr
+	inflateInit, inflateInit2, inflateReset, inflate, iEnd   uintptr
 }
 
 // zStream is z_stream (zlib.h). Pointers are uintptr: what C leaves in them may
@@ -44,12 +44,13 @@ const (
 	zOK        = 0
 	zStreamEnd = 1
 	zBufError  = -5
+	zSyncFlush = 2
 	zFinish    = 4
 	zDeflated  = 8
 	zMemLevel  = 8
 )
 
-func openZlib() (*sharedLibrary, string, map[ID]implementation) {
+func openZlib() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplementation) {
 	l := openShared("libz.so.1")
 	z := &libz{
 		deflateInit2:  l.symbol("deflateInit2_"),
@@ -58,6 +59,7 @@ func openZlib() (*sharedLibrary, string, map[ID]implementation) {
 		deflate:       l.symbol("deflate"),
 		dEnd:          l.symbol("deflateEnd"),
 		inflateInit:   l.symbol("inflateInit_"),
+		inflateInit2:  l.symbol("inflateInit2_"),
 		inflateReset:  l.symbol("inflateReset"),
 		inflate:       l.symbol("inflate"),
 		iEnd:          l.symbol("inflateEnd"),
@@ -68,7 +70,7 @@ func openZlib() (*sharedLibrary, string, map[ID]implementation) {
 	}
 	return l, cString(z.version), map[ID]implementation{
 		Gzip: {compressor: z.newCompressor, decompressor: z.newDecompressor},
-	}
+	}, map[Raw]rawImplementation{RawDeflate: z.newRaw}
 }
 
 // zEnd ends a stream whose owner was not closed.

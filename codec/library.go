@@ -47,6 +47,7 @@ type Implementation struct {
 // concurrent use; the compressors that it makes are not.
 type Library struct {
 	codecs [idCount]implementation
+	raws   [rawCount]rawImplementation
 }
 
 // implementation makes the compressors of one ID; a nil function cannot.
@@ -90,17 +91,22 @@ func (e *NativeError) Error() string {
 // Open loads the implementations. Only Native fails, with a *NativeError; liblzo2
 // is optional even there, since lzo is read by Go code.
 func Open(mode Mode) (*Library, error) {
-	l := &Library{codecs: pureCodecs()}
+	l := &Library{codecs: pureCodecs(), raws: pureRaws()}
 	if mode == Go {
 		return l, nil
 	}
-	native, missing := nativeCodecs()
+	native, raws, missing := nativeCodecs()
 	if mode == Native && (!nativeBuild || len(missing) > 0) {
 		return nil, &NativeError{missing}
 	}
 	for id, c := range native {
 		if c.decompressor != nil {
 			l.codecs[id] = c
+		}
+	}
+	for r, c := range raws {
+		if c != nil {
+			l.raws[r] = c
 		}
 	}
 	return l, nil

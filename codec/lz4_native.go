@@ -9,7 +9,7 @@ type liblz4 struct {
 	decompressSafe    uintptr
 }
 
-func openLZ4() (*sharedLibrary, string, map[ID]implementation) {
+func openLZ4() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplementation) {
 	l := openShared("liblz4.so.1")
 	z := &liblz4{
 		fast:           l.symbol("LZ4_compress_fast_extState"),
@@ -20,7 +20,7 @@ func openLZ4() (*sharedLibrary, string, map[ID]implementation) {
 	}
 	return l, l.version(l.symbol("LZ4_versionString")), map[ID]implementation{
 		LZ4: {compressor: z.newCompressor, decompressor: z.newDecompressor},
-	}
+	}, map[Raw]rawImplementation{RawLZ4: z.newRaw}
 }
 
 type nativeLZ4Compressor struct {

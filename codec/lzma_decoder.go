@@ -90,17 +90,35 @@ func (d *lzmaDecoder) reset() {
 	}
 }
 
+// lzmaStop says how a run of the range coder ends.
+type lzmaStop uint8
+
+const (
+	lzmaExact  lzmaStop = iota // with the last byte that is wanted
+	lzmaMarker                 // there too, or with an end marker that follows it
+	lzmaPrefix                 // anywhere behind it
+)
+
 // decode decodes the bytes of in, a range coder's whole run, until d.pos is
 // limit; where marker is set, an end marker is read there if it follows. It
 // gives what in has left.
-//
-// The bits are decoded in place rather than by a function: this loop is all of
-// the time that reading xz takes, and calls that pass range and code through
-// memory halve its speed.
 func (d *lzmaDecoder) decode(in []byte, limit int, marker bool) (rest []byte, err error) {
 	if len(in) < 5 || in[0] != 0 {
 		return in, errLZMARange
 	}
+	if marker {
+		return d.run(in, limit, lzmaMarker)
+	}
+	return d.run(in, limit, lzmaExact)
+}
+
+// run is decode without a look at the first byte; in has at least five.
+//
+// The bits are decoded in place rather than by a function: this loop is all of
+// the time that reading xz takes, and calls that pass range and code through
+// memory halve its speed.
+func (d *lzmaDecoder) run(in []byte, limit int, ends lzmaStop) (rest []byte, err error) {
+	marker := ends == lzmaMarker
 	d.markerSeen = false
 	out, pos := d.out, d.pos
 	if limit > len(out) {
@@ -475,8 +493,11 @@ loop:
 		}
 		distance := int(rep0) + 1
 		if int(length) > limit-pos {
-			err = errLZMALength
-			break
+			if ends != lzmaPrefix {
+				err = errLZMALength
+				break
+			}
+			length = uint32(limit - pos)
 		}
 		end := pos + int(length)
 		if distance >= int(length) {
@@ -489,7 +510,7 @@ loop:
 		pos = end
 	}
 	// The encoder flushes so that one more byte is wanted at the end.
-	if err == nil && rng < 1<<24 {
+	if err == nil && rng < 1<<24 && ends != lzmaPrefix {
 		if at >= len(buf) {
 			err = errLZMACut
 		} else {
@@ -505,7 +526,7 @@ loop:
 	if err != nil {
 		return in, err
 	}
-	if code != 0 && (d.markerSeen || !marker) {
+	if code != 0 && (d.markerSeen || ends == lzmaExact) {
 		return in, errLZMARange
 	}
 	return in[base+at:], nil

@@ -15,7 +15,7 @@ type liblzo struct {
 	decompress uintptr
 }
 
-func openLZO() (*sharedLibrary, string, map[ID]implementation) {
+func openLZO() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplementation) {
 	l := openShared("liblzo2.so.2")
 	z := &liblzo{
 		compress: [...]uintptr{
@@ -30,7 +30,7 @@ func openLZO() (*sharedLibrary, string, map[ID]implementation) {
 	}
 	return l, l.version(l.symbol("lzo_version_string")), map[ID]implementation{
 		LZO: {compressor: z.newCompressor, decompressor: z.newDecompressor},
-	}
+	}, nil
 }
 
 // lzoWorkSize suffices for the work memory of every algorithm: that of

@@ -33,6 +33,18 @@ func (l *sharedLibrary) symbol(name string) uintptr {
 	return p
 }
 
+// optional gives the address of a function that not every version has, or 0.
+func (l *sharedLibrary) optional(name string) uintptr {
+	if l.err != nil {
+		return 0
+	}
+	p, err := purego.Dlsym(l.handle, name)
+	if err != nil {
+		return 0
+	}
+	return p
+}
+
 // version calls a function that gives the version as a C string.
 func (l *sharedLibrary) version(fn uintptr) string {
 	if l.err != nil {
@@ -78,8 +90,8 @@ const nativeBuild = true
 // nativeCodecs returns the implementations of the libraries that load, and those
 // that do not. Packages of Debian's later releases whose names end in t64 provide
 // these names.
-func nativeCodecs() (codecs [idCount]implementation, missing []MissingLibrary) {
-	add := func(l *sharedLibrary, version string, impls map[ID]implementation) {
+func nativeCodecs() (codecs [idCount]implementation, raws [rawCount]rawImplementation, missing []MissingLibrary) {
+	add := func(l *sharedLibrary, version string, impls map[ID]implementation, raw map[Raw]rawImplementation) {
 		if l.err != nil {
 			missing = append(missing, MissingLibrary{Name: l.name, Package: packages[l.name], Err: l.err})
 			return
@@ -88,6 +100,9 @@ func nativeCodecs() (codecs [idCount]implementation, missing []MissingLibrary) {
 			c.name, c.native = l.name+" "+version, true
 			codecs[id] = c
 		}
+		for r, c := range raw {
+			raws[r] = c
+		}
 	}
 	add(openZlib())
 	add(openLZMA())
@@ -95,7 +110,7 @@ func nativeCodecs() (codecs [idCount]implementation, missing []MissingLibrary) {
 	add(openZstd())
 	wanted := missing
 	add(openLZO())
-	return codecs, wanted
+	return codecs, raws, wanted
 }
 
 // packages are those of Debian that hold the libraries.

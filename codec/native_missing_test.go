@@ -11,8 +11,10 @@ func TestMissingLibrary(t *testing.T) {
 	if l.err == nil || l.symbol("none") != 0 || l.version(0) != "" {
 		t.Errorf("%+v", l)
 	}
-	for _, open := range []func() (*sharedLibrary, string, map[ID]implementation){openZlib, openLZMA, openLZ4, openZstd, openLZO} {
-		if l, _, _ := open(); packages[l.name] == "" {
+	for _, open := range []func() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplementation){
+		openZlib, openLZMA, openLZ4, openZstd, openLZO,
+	} {
+		if l, _, _, _ := open(); packages[l.name] == "" {
 			t.Errorf("%s is of no package", l.name)
 		}
 	}

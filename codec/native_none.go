@@ -6,4 +6,6 @@ package codec
 const nativeBuild = false
 
 // nativeCodecs returns none.
-func nativeCodecs() (codecs [idCount]implementation, missing []MissingLibrary) { return codecs, nil }
+func nativeCodecs() (codecs [idCount]implementation, raws [rawCount]rawImplementation, missing []MissingLibrary) {
+	return codecs, raws, nil
+}

@@ -10,6 +10,7 @@ import (
 type liblzma struct {
 	preset, supported, encode, decode uintptr
 	alone, code, end                  uintptr
+	micro                             uintptr // 0 where the library lacks it
 }
 
 // lzmaOptions is lzma_options_lzma (lzma/lzma12.h), the fields behind those
@@ -43,7 +44,7 @@ const (
 	lzmaSlackMemory = 1 << 18 // what a decoder needs beside its dictionary, with a margin
 )
 
-func openLZMA() (*sharedLibrary, string, map[ID]implementation) {
+func openLZMA() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplementation) {
 	l := openShared("liblzma.so.5")
 	z := &liblzma{
 		preset:    l.symbol("lzma_lzma_preset"),
@@ -53,11 +54,16 @@ func openLZMA() (*sharedLibrary, string, map[ID]implementation) {
 		alone:     l.symbol("lzma_alone_decoder"),
 		code:      l.symbol("lzma_code"),
 		end:       l.symbol("lzma_end"),
+		micro:     l.optional("lzma_microlzma_decoder"),
+	}
+	raws := map[Raw]rawImplementation{}
+	if z.micro != 0 {
+		raws[MicroLZMA] = z.newMicro
 	}
 	return l, l.version(l.symbol("lzma_version_string")), map[ID]implementation{
 		XZ:   {compressor: z.newCompressor, decompressor: z.newDecompressor},
 		LZMA: {decompressor: z.newAloneDecompressor},
-	}
+	}, raws
 }
 
 // xzChain is one filter chain to be tried: a branch filter and LZMA2, or LZMA2

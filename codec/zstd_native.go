@@ -11,7 +11,7 @@ type libzstd struct {
 	isError, errorName                   uintptr
 }
 
-func openZstd() (*sharedLibrary, string, map[ID]implementation) {
+func openZstd() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplementation) {
 	l := openShared("libzstd.so.1")
 	z := &libzstd{
 		createCCtx:     l.symbol("ZSTD_createCCtx"),
@@ -25,7 +25,7 @@ func openZstd() (*sharedLibrary, string, map[ID]implementation) {
 	}
 	return l, l.version(l.symbol("ZSTD_versionString")), map[ID]implementation{
 		Zstd: {compressor: z.newCompressor, decompressor: z.newDecompressor},
-	}
+	}, map[Raw]rawImplementation{RawZstd: z.newRaw}
 }
 
 // zstdContext frees a context whose owner was not closed.

@@ -1,4 +1,4 @@
-package squash
+package lru
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 func TestCache(t *testing.T) {
 	var loads atomic.Int64
 	release := make(chan struct{})
-	c := newCache(100, func(k int) (int, int64, error) {
+	c := New(100, func(k int) (int, int64, error) {
 		loads.Add(1)
 		if k == 0 {
 			<-release
@@ -25,7 +25,7 @@ func TestCache(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if v, err := c.get(0); v != 0 || err != nil {
+			if v, err := c.Get(0); v != 0 || err != nil {
 				t.Error(v, err)
 			}
 		})
@@ -36,7 +36,7 @@ func TestCache(t *testing.T) {
 		t.Errorf("%d loads of one key", n)
 	}
 	for range 2 {
-		if _, err := c.get(-1); err == nil {
+		if _, err := c.Get(-1); err == nil {
 			t.Error("no error")
 		}
 	}
@@ -44,15 +44,15 @@ func TestCache(t *testing.T) {
 		t.Errorf("%d loads, an error was kept", n)
 	}
 	for k := range 3 { // 0 is used last but for 2, so that 1 goes first
-		c.get(k)
+		c.Get(k)
 	}
-	c.get(0)
-	c.get(3)
+	c.Get(0)
+	c.Get(3)
 	before := loads.Load()
-	if c.get(0); loads.Load() != before {
+	if c.Get(0); loads.Load() != before {
 		t.Error("what was used last was dropped")
 	}
-	if v, _ := c.get(1); v != 1 || loads.Load() != before+1 {
+	if v, _ := c.Get(1); v != 1 || loads.Load() != before+1 {
 		t.Error("what was used longest ago was kept")
 	}
 	if c.used > c.max || len(c.m) != 3 {
@@ -63,14 +63,14 @@ func TestCache(t *testing.T) {
 // A load that panics does not leave those that wait for it hanging.
 func TestCachePanic(t *testing.T) {
 	inside, release := make(chan struct{}), make(chan struct{})
-	c := newCache(100, func(int) (int, int64, error) {
+	c := New(100, func(int) (int, int64, error) {
 		inside <- struct{}{}
 		<-release
 		panic("load")
 	})
 	go func() {
 		defer func() { recover() }()
-		c.get(1)
+		c.Get(1)
 	}()
 	<-inside
 	c.mu.Lock()

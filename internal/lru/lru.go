@@ -1,38 +1,45 @@
-package squash
+package lru
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
 
-// cache is an LRU of decoded blocks, bounded by the bytes that it holds.
-// Goroutines that ask for the same missing block wait for one of them to decode
-// it. Errors are not kept. What get gives is shared: nobody modifies it, and it
-// stays valid after eviction.
-type cache[K comparable, V any] struct {
+// errPanic reaches those that waited for a value whose loading never came back.
+var errPanic = errors.New("decoding was cut short")
+
+// Cache holds what was used last, up to a number of bytes. Goroutines that ask
+// for the same missing value wait for one of them to load it. Errors are not kept.
+// What Get gives is shared: nobody modifies it, and it stays valid after eviction.
+type Cache[K comparable, V any] struct {
 	mu   sync.Mutex
 	load func(K) (V, int64, error) // makes a value and tells how many bytes it holds
 	max  int64
 	used int64
-	m    map[K]*cacheEntry[K, V]
+	m    map[K]*entry[K, V]
 	// The entries that are decoded, as a ring from the newest to the oldest.
-	ring cacheEntry[K, V]
+	ring entry[K, V]
 }
 
-type cacheEntry[K comparable, V any] struct {
+type entry[K comparable, V any] struct {
 	key        K
 	value      V
 	err        error
 	size       int64
 	done       chan struct{} // closed when value or err is set
-	next, prev *cacheEntry[K, V]
+	next, prev *entry[K, V]
 }
 
-func newCache[K comparable, V any](max int64, load func(K) (V, int64, error)) *cache[K, V] {
-	c := &cache[K, V]{load: load, max: max, m: make(map[K]*cacheEntry[K, V])}
+// New makes a cache of at most max bytes; a single value may be larger. load makes
+// a value, and tells how many bytes it holds.
+func New[K comparable, V any](max int64, load func(K) (V, int64, error)) *Cache[K, V] {
+	c := &Cache[K, V]{load: load, max: max, m: make(map[K]*entry[K, V])}
 	c.ring.next, c.ring.prev = &c.ring, &c.ring
 	return c
 }
 
-// get gives the value of a key, which it loads where it is missing.
-func (c *cache[K, V]) get(key K) (V, error) {
+// Get gives the value of a key, which it loads where it is missing.
+func (c *Cache[K, V]) Get(key K) (V, error) {
 	c.mu.Lock()
 	if e := c.m[key]; e != nil {
 		if e.next != nil {
@@ -45,7 +52,7 @@ func (c *cache[K, V]) get(key K) (V, error) {
 		<-e.done
 		return e.value, e.err
 	}
-	e := &cacheEntry[K, V]{key: key, done: make(chan struct{})}
+	e := &entry[K, V]{key: key, done: make(chan struct{})}
 	c.m[key] = e
 	c.mu.Unlock()
 
@@ -64,7 +71,7 @@ func (c *cache[K, V]) get(key K) (V, error) {
 		} else {
 			delete(c.m, key)
 			if !loaded {
-				e.err = errDecoderPanic
+				e.err = errPanic
 			}
 		}
 		c.mu.Unlock()
@@ -75,12 +82,12 @@ func (c *cache[K, V]) get(key K) (V, error) {
 	return e.value, e.err
 }
 
-func (c *cache[K, V]) link(e *cacheEntry[K, V]) {
+func (c *Cache[K, V]) link(e *entry[K, V]) {
 	e.next, e.prev = c.ring.next, &c.ring
 	e.next.prev, c.ring.next = e, e
 }
 
-func (c *cache[K, V]) unlink(e *cacheEntry[K, V]) {
+func (c *Cache[K, V]) unlink(e *entry[K, V]) {
 	e.prev.next, e.next.prev = e.next, e.prev
 	e.next, e.prev = nil, nil
 }
