@@ -167,5 +167,8 @@ func (f *compressed) readPiece(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	p = p[:min(int64(len(p)), e.end-off)]
-	return len(p), f.d.r.readExtent(p, e, off-e.start)
+	if err := f.d.r.readExtent(p, e, off-e.start); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

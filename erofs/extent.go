@@ -120,5 +120,6 @@ func (r *Reader) undecodable(err error, pos int64) error {
 	if !tree.IsDamage(err) {
 		return err
 	}
-	return &tree.FormatError{File: r.name, Place: fmt.Sprintf("stored at offset %d", pos), Fact: "does not decode", Kind: tree.ErrCorrupt, Err: err}
+	place := fmt.Sprintf("stored at offset %d", pos)
+	return &tree.FormatError{File: r.name, Place: place, Fact: "does not decode", Kind: tree.ErrCorrupt, Err: err}
 }

@@ -67,7 +67,7 @@ func (d *fileData) open(packed bool) (tree.Content, error) {
 // pieces are what a content is made of. Calls may run at the same time.
 type pieces interface {
 	// readPiece reads from the piece that the byte at off is in, at least one byte and
-	// as many as it has and p takes.
+	// as many as it has and p takes. With an error it gives none.
 	readPiece(p []byte, off int64) (int, error)
 	// piece gives the end of that piece, and tells whether it is a hole.
 	piece(off int64) (end int64, hole bool, err error)
@@ -156,15 +156,17 @@ func (f *flat) readPiece(p []byte, off int64) (int, error) {
 		at, end = f.d.tail+off-f.blocks, f.d.size
 	}
 	p = p[:min(int64(len(p)), end-off)]
+	var err error
 	switch {
 	case f.d.hole:
 		clear(p)
 	case off >= f.blocks:
-		return len(p), f.d.r.readMeta(p, at)
+		err = f.d.r.readMeta(p, at)
 	default:
-		if err := f.d.r.read(p, at); err != nil {
-			return 0, err
-		}
+		err = f.d.r.read(p, at)
+	}
+	if err != nil {
+		return 0, err
 	}
 	return len(p), nil
 }
