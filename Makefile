@@ -31,7 +31,7 @@ dist: ## static binaries for every architecture, with their sums, in build/dist
 	@scripts/dist
 
 # The packages in which goroutines share something.
-RACE_PACKAGES := ./tree/... ./overlay ./squash ./dmmerge
+RACE_PACKAGES := ./tree/... ./overlay ./internal/lru ./squash ./erofs ./dmmerge
 
 race: ## the short tests of packages with goroutines, under the race detector
 	@scripts/setup test

@@ -8,8 +8,8 @@ import (
 
 	diskfs "github.com/diskfs/go-diskfs/filesystem/squashfs"
 
+	"relive/codec"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

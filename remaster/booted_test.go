@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/codec"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
@@ -15,7 +16,6 @@ import (
 	"relive/remaster/save"
 	"relive/remaster/synchome"
 	"relive/remaster/update"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/job"
 	"relive/remaster/live"
@@ -27,7 +28,6 @@ import (
 	"relive/remaster/synchome"
 	"relive/remaster/update"
 	"relive/remaster/written"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

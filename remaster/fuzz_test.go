@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"relive/codec"
 	"relive/extfs/mkfs"
 	"relive/remaster/changes"
 	"relive/remaster/compact"
@@ -16,7 +17,6 @@ import (
 	"relive/remaster/livetest"
 	"relive/remaster/status"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

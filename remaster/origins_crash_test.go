@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/job"
 	"relive/remaster/live"
@@ -21,7 +22,6 @@ import (
 	"relive/remaster/rollback"
 	"relive/remaster/swap"
 	"relive/remaster/update"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

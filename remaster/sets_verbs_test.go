@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/doctor"
 	"relive/remaster/job"
@@ -22,7 +23,6 @@ import (
 	"relive/remaster/rollback"
 	"relive/remaster/save"
 	"relive/remaster/synchome"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -5,12 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/status"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/job"
 	"relive/remaster/live"
@@ -20,7 +21,6 @@ import (
 	"relive/remaster/rollback"
 	"relive/remaster/say"
 	"relive/remaster/swap"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

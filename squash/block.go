@@ -4,17 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
-	"sync"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
-
-// errDecoderPanic reaches those that waited for a block whose decoding never
-// came back.
-var errDecoderPanic = errors.New("decoding was cut short")
 
 // readStored reads len(p) bytes of the image as they are stored, at the
 // absolute offset off. Bytes past the image's used length are an error.
@@ -50,11 +44,11 @@ func (r *Reader) readBlock(dst []byte, start int64, word uint32) (n int, err err
 		}
 		return stored, r.readStored(dst[:stored], start)
 	}
-	d, err := r.decoders.take()
+	d, err := r.decoders.Take()
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", r.name, err)
 	}
-	defer r.decoders.give(d)
+	defer r.decoders.Give(d)
 	if err := r.readStored(d.src[:stored], start); err != nil {
 		return 0, err
 	}
@@ -102,7 +96,7 @@ type blockKey struct {
 // cachedBlock gives a decoded block from the cache that data and fragment
 // blocks share.
 func (r *Reader) cachedBlock(key blockKey) ([]byte, error) {
-	return r.blocks.get(key)
+	return r.blocks.Get(key)
 }
 
 func (r *Reader) loadBlock(key blockKey) ([]byte, int64, error) {
@@ -129,55 +123,14 @@ type decoder struct {
 	src []byte
 }
 
-// decoderPool holds decoders that nobody uses. It is no sync.Pool, which would
-// drop native decompressors without closing them.
-type decoderPool struct {
-	lib       *codec.Library
-	opts      codec.Options
-	blockSize int
-
-	mu     sync.Mutex
-	idle   []*decoder
-	closed bool
-}
-
-func (p *decoderPool) take() (*decoder, error) {
-	p.mu.Lock()
-	if n := len(p.idle); n > 0 {
-		d := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		p.mu.Unlock()
-		return d, nil
-	}
-	p.mu.Unlock()
-	d, err := p.lib.NewDecompressorFor(p.opts, p.blockSize)
+// newDecoder makes a decoder for blocks of an image.
+func newDecoder(lib *codec.Library, opts codec.Options, blockSize int) (*decoder, error) {
+	d, err := lib.NewDecompressorFor(opts, blockSize)
 	if err != nil {
 		return nil, err
 	}
 	// Also a metadata block with its header must fit.
-	return &decoder{d, make([]byte, max(p.blockSize, ondisk.MetadataSize+2))}, nil
-}
-
-func (p *decoderPool) give(d *decoder) {
-	p.mu.Lock()
-	if !p.closed && len(p.idle) < 2*runtime.GOMAXPROCS(0) {
-		p.idle = append(p.idle, d)
-		d = nil
-	}
-	p.mu.Unlock()
-	if d != nil {
-		d.Close()
-	}
-}
-
-func (p *decoderPool) close() {
-	p.mu.Lock()
-	idle := p.idle
-	p.idle, p.closed = nil, true
-	p.mu.Unlock()
-	for _, d := range idle {
-		d.Close()
-	}
+	return &decoder{d, make([]byte, max(blockSize, ondisk.MetadataSize+2))}, nil
 }
 
 // corrupt and undecodable make errors that name the image.
@@ -197,19 +150,5 @@ func (r *Reader) named(err error) error {
 	}
 	g := *f
 	g.File = r.name
-	return &g
-}
-
-// within puts a wider place before that of a FormatError.
-func within(err error, place string, args ...any) error {
-	var f *tree.FormatError
-	if !errors.As(err, &f) {
-		return err
-	}
-	g := *f
-	g.Place = fmt.Sprintf(place, args...)
-	if f.Place != "" {
-		g.Place += ": " + f.Place
-	}
 	return &g
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )

@@ -95,7 +95,7 @@ func (d *dir) open() (*listing, error) {
 	if d.size == 0 {
 		return l, nil
 	}
-	return l, within(l.c.seek(d.start), "%s", d.place())
+	return l, tree.Within(l.c.seek(d.start), "%s", d.place())
 }
 
 func (d *dir) place() string { return "directory " + inodePlace(d.number) }
@@ -117,7 +117,7 @@ func (d *dir) Children() ([]*tree.Node, error) {
 	for {
 		ok, err := l.next(&e)
 		if err != nil {
-			return nil, within(err, "%s", d.place())
+			return nil, tree.Within(err, "%s", d.place())
 		}
 		if !ok {
 			break
@@ -166,7 +166,7 @@ func (d *dir) child(m *nodeMaker, e *entry) (*tree.Node, error) {
 	}
 	n, err := d.r.readInode(m.c, e.ref)
 	if err != nil {
-		return nil, within(err, "%s", place())
+		return nil, tree.Within(err, "%s", place())
 	}
 	switch {
 	case n.Number != e.number:
@@ -176,12 +176,12 @@ func (d *dir) child(m *nodeMaker, e *entry) (*tree.Node, error) {
 	}
 	if n.Type.Basic() == ondisk.InodeDir {
 		if err := d.claim(n.ref, e.at); err != nil {
-			return nil, within(err, "%s", place())
+			return nil, tree.Within(err, "%s", place())
 		}
 	}
 	node, err := m.node(name, &n)
 	if err != nil {
-		return nil, within(err, "%s", place())
+		return nil, tree.Within(err, "%s", place())
 	}
 	return node, nil
 }
@@ -218,7 +218,7 @@ func (d *dir) Lookup(name string) (*tree.Node, error) {
 	sorted := false
 	if d.indexCount > 0 && d.size > 0 {
 		if err := d.skipByIndex(l, name); err != nil {
-			return nil, within(err, "%s: index", d.place())
+			return nil, tree.Within(err, "%s: index", d.place())
 		}
 		sorted = true
 	}
@@ -226,7 +226,7 @@ func (d *dir) Lookup(name string) (*tree.Node, error) {
 	for {
 		ok, err := l.next(&e)
 		if err != nil {
-			return nil, within(err, "%s", d.place())
+			return nil, tree.Within(err, "%s", d.place())
 		}
 		if !ok || sorted && string(e.name) > name {
 			return nil, nil

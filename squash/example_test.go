@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"testing/fstest"
 
+	"relive/codec"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 )
 

@@ -65,7 +65,7 @@ func (d *fileData) storedForm() (storedContent, error) {
 	s.Blocks = make([]uint32, 0, min(n, windowBlocks))
 	c := d.r.cursor(&d.r.inodes)
 	if err := c.seek(d.list); err != nil {
-		return storedContent{}, within(err, "%s: block list", d.place())
+		return storedContent{}, tree.Within(err, "%s: block list", d.place())
 	}
 	at := d.start
 	for int64(len(s.Blocks)) < n {
@@ -83,13 +83,13 @@ func (d *fileData) storedForm() (storedContent, error) {
 func (d *fileData) word(c *cursor, i int64, at *int64) (uint32, error) {
 	b, err := c.bytes(4)
 	if err != nil {
-		return 0, within(err, "%s: block list", d.place())
+		return 0, tree.Within(err, "%s: block list", d.place())
 	}
 	word := binary.LittleEndian.Uint32(b)
 	if word != 0 {
 		stored, err := d.r.checkBlock(*at, word)
 		if err != nil {
-			return 0, within(err, "%s: block %d", d.place(), i)
+			return 0, tree.Within(err, "%s: block %d", d.place(), i)
 		}
 		*at += int64(stored)
 	}
@@ -146,7 +146,7 @@ func (f *content) at(i int64) (*window, error) {
 	k := min(i/windowBlocks, int64(len(f.marks))-1)
 	c := f.d.r.cursor(&f.d.r.inodes)
 	if err := c.seek(f.marks[k].list); err != nil {
-		return nil, within(err, "%s: block list", f.d.place())
+		return nil, tree.Within(err, "%s: block list", f.d.place())
 	}
 	at := f.marks[k].at
 	for ; ; k++ {
@@ -210,7 +210,7 @@ func (f *content) readBlock(p []byte, off int64) (n int, err error) {
 	if i >= d.blocks() {
 		b, err := d.r.fragmentBlock(d.fragment)
 		if err != nil {
-			return 0, within(err, "%s", d.place())
+			return 0, tree.Within(err, "%s", d.place())
 		}
 		if int(d.fragmentOffset)+size > len(b) {
 			return 0, d.r.corrupt(d.place(), "its tail of %d bytes at %d reaches past the end of fragment %d, which has %d", size,
@@ -237,7 +237,7 @@ func (f *content) readBlock(p []byte, off int64) (n int, err error) {
 		}
 	}
 	if err != nil {
-		return 0, within(err, "%s: block %d", d.place(), i)
+		return 0, tree.Within(err, "%s: block %d", d.place(), i)
 	}
 	return len(p), nil
 }

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -57,14 +57,14 @@ func (r *Reader) decodeInode(c *cursor) (inode, error) {
 	n.ref = c.tell()
 	var head [ondisk.MaxHeadSize]byte
 	if err := c.read(head[:ondisk.CommonSize]); err != nil {
-		return inode{}, within(err, "inode at %#x", uint64(n.ref))
+		return inode{}, tree.Within(err, "inode at %#x", uint64(n.ref))
 	}
 	ondisk.DecodeInodeCommon(&n.InodeHead, head[:])
 	if !n.Type.Valid() {
 		return inode{}, r.corrupt(fmt.Sprintf("inode table: inode at %#x", uint64(n.ref)), "has the unknown type %d", n.Type)
 	}
 	if err := c.read(head[ondisk.CommonSize:n.Type.HeadSize()]); err != nil {
-		return inode{}, within(err, "%s", n.place())
+		return inode{}, tree.Within(err, "%s", n.place())
 	}
 	ondisk.DecodeInodeRest(&n.InodeHead, head[:])
 	n.tail = c.tell()
@@ -76,13 +76,13 @@ func (r *Reader) decodeInode(c *cursor) (inode, error) {
 	}
 	target := make([]byte, n.TargetSize)
 	if err := c.read(target); err != nil {
-		return inode{}, within(err, "%s: symlink target", n.place())
+		return inode{}, tree.Within(err, "%s: symlink target", n.place())
 	}
 	n.target = string(target)
 	if n.Type.Extended() {
 		var b [4]byte
 		if err := c.read(b[:]); err != nil {
-			return inode{}, within(err, "%s", n.place())
+			return inode{}, tree.Within(err, "%s", n.place())
 		}
 		n.Xattr = binary.LittleEndian.Uint32(b[:])
 	}
@@ -137,7 +137,7 @@ func (r *Reader) Root() (*tree.Node, error) {
 	m := nodeMaker{r: r, c: r.cursor(&r.inodes)}
 	n, err := r.readInode(m.c, r.super.Root)
 	if err != nil {
-		return nil, within(err, "root")
+		return nil, tree.Within(err, "root")
 	}
 	if n.Type.Basic() != ondisk.InodeDir {
 		return nil, r.corrupt("root", "inode %d is a %s, no directory", n.Number, n.Type)
@@ -220,7 +220,7 @@ func (m *nodeMaker) node(name string, n *inode) (*tree.Node, error) {
 	if n.Xattr != ondisk.NoXattr {
 		var err error
 		if node.Xattrs, err = m.xattrs(n); err != nil {
-			return nil, within(err, "%s", n.place())
+			return nil, tree.Within(err, "%s", n.place())
 		}
 	}
 	return node, nil
@@ -231,7 +231,7 @@ func (m *nodeMaker) xattrs(n *inode) (tree.Xattrs, error) {
 	if x, ok := m.sets[n.Xattr]; ok {
 		return x, nil
 	}
-	x, err := m.r.xattrs.get(n.Xattr)
+	x, err := m.r.xattrs.Get(n.Xattr)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"relive/squash/internal/ondisk"
+	"relive/tree"
 )
 
 // metaBlock is a decoded metadata block (format.adoc, "Packing Metadata").
@@ -14,18 +15,18 @@ type metaBlock struct {
 }
 
 // meta gives the metadata block at an absolute offset, through the cache.
-func (r *Reader) meta(pos int64) (metaBlock, error) { return r.metas.get(pos) }
+func (r *Reader) meta(pos int64) (metaBlock, error) { return r.metas.Get(pos) }
 
 func (r *Reader) loadMeta(pos int64) (metaBlock, int64, error) {
 	place := func() string { return fmt.Sprintf("metadata block at offset %d", pos) }
 	if pos < ondisk.SuperblockSize || pos > r.used-3 {
 		return metaBlock{}, 0, r.corrupt(place(), "lies outside the image of %d bytes", r.used)
 	}
-	d, err := r.decoders.take()
+	d, err := r.decoders.Take()
 	if err != nil {
 		return metaBlock{}, 0, fmt.Errorf("%s: %w", r.name, err)
 	}
-	defer r.decoders.give(d)
+	defer r.decoders.Give(d)
 	// One read of the longest block that can be here, not one for its header
 	// and one for its bytes.
 	src := d.src[:min(ondisk.MetadataSize+2, r.used-pos)]
@@ -110,7 +111,7 @@ func (c *cursor) load(pos int64) error {
 	}
 	b, err := c.r.meta(pos)
 	if err != nil {
-		return within(err, "%s", c.region.name)
+		return tree.Within(err, "%s", c.region.name)
 	}
 	if b.next > c.region.end {
 		return c.r.corrupt(c.region.name, "metadata block at offset %d reaches past the table's end at %d", pos, c.region.end)

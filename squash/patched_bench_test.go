@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

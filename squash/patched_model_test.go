@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 )
 

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"

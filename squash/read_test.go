@@ -15,7 +15,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"

@@ -6,7 +6,8 @@ import (
 	"math/bits"
 	"sync"
 
-	"relive/squash/codec"
+	"relive/codec"
+	"relive/internal/lru"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
@@ -31,10 +32,10 @@ type Reader struct {
 	xattrCount   uint32
 	pairs        region // metadata blocks of xattr pairs and values
 
-	decoders decoderPool
-	metas    *cache[int64, metaBlock]
-	blocks   *cache[blockKey, []byte]
-	xattrs   *cache[uint32, tree.Xattrs]
+	decoders *codec.Pool[*decoder]
+	metas    *lru.Cache[int64, metaBlock]
+	blocks   *lru.Cache[blockKey, []byte]
+	xattrs   *lru.Cache[uint32, tree.Xattrs]
 
 	dirMu   sync.Mutex
 	dirSeen map[ondisk.Ref]dirPlace
@@ -81,15 +82,15 @@ func Open(r io.ReaderAt, size int64, name string, lib *codec.Library, opts ...Op
 	if err := rd.readOptions(); err != nil {
 		return nil, err
 	}
-	rd.decoders = decoderPool{lib: lib, opts: rd.opts, blockSize: rd.blockSize}
-	d, err := rd.decoders.take()
+	rd.decoders = codec.NewPool(func() (*decoder, error) { return newDecoder(lib, rd.opts, rd.blockSize) })
+	d, err := rd.decoders.Take()
 	if err != nil {
-		return nil, within(rd.named(err), "compressor")
+		return nil, tree.Within(rd.named(err), "compressor")
 	}
-	rd.decoders.give(d)
-	rd.metas = newCache[int64, metaBlock](metaCacheBytes, rd.loadMeta)
-	rd.blocks = newCache[blockKey, []byte](max(set.cacheBytes, 4*int64(rd.blockSize)), rd.loadBlock)
-	rd.xattrs = newCache[uint32, tree.Xattrs](xattrCacheBytes, rd.loadXattrs)
+	rd.decoders.Give(d)
+	rd.metas = lru.New[int64, metaBlock](metaCacheBytes, rd.loadMeta)
+	rd.blocks = lru.New[blockKey, []byte](max(set.cacheBytes, 4*int64(rd.blockSize)), rd.loadBlock)
+	rd.xattrs = lru.New[uint32, tree.Xattrs](xattrCacheBytes, rd.loadXattrs)
 	if err := rd.locateTables(); err != nil {
 		rd.Close()
 		return nil, err
@@ -99,7 +100,7 @@ func Open(r io.ReaderAt, size int64, name string, lib *codec.Library, opts ...Op
 
 // Close frees the decompressors. It does not close the image.
 func (r *Reader) Close() error {
-	r.decoders.close()
+	r.decoders.Close()
 	return nil
 }
 
@@ -154,7 +155,7 @@ func (r *Reader) readOptions() error {
 	if r.super.Flags&FlagCompressorOptions != 0 {
 		var head [2]byte
 		if err := r.readStored(head[:], ondisk.SuperblockSize); err != nil {
-			return within(err, "compressor options")
+			return tree.Within(err, "compressor options")
 		}
 		n, compressed := ondisk.MetadataStored(binary.LittleEndian.Uint16(head[:]))
 		if compressed || n > ondisk.MetadataSize {
@@ -162,7 +163,7 @@ func (r *Reader) readOptions() error {
 		}
 		payload = make([]byte, n)
 		if err := r.readStored(payload, ondisk.SuperblockSize+2); err != nil {
-			return within(err, "compressor options")
+			return tree.Within(err, "compressor options")
 		}
 	}
 	var err error
@@ -192,7 +193,7 @@ func (r *Reader) locateTables() error {
 	if s.XattrTableStart != ondisk.NoTable {
 		var b [ondisk.XattrTableHeaderSize]byte
 		if err := r.readStored(b[:], int64(s.XattrTableStart)); err != nil {
-			return within(err, "xattr table")
+			return tree.Within(err, "xattr table")
 		}
 		h := ondisk.DecodeXattrTableHeader(b[:])
 		if h.PairsStart < ondisk.SuperblockSize || h.PairsStart > uint64(r.used) {
@@ -256,7 +257,7 @@ func (r *Reader) readIndex(table string, start int64, count uint64, entrySize in
 	}
 	b := make([]byte, n*ondisk.IndexSize)
 	if err := r.readStored(b, start); err != nil {
-		return nil, within(err, "%s", table)
+		return nil, tree.Within(err, "%s", table)
 	}
 	index := make([]int64, n)
 	for i := range index {
@@ -289,7 +290,7 @@ func (r *Reader) readIDs(index []int64) error {
 	for i := range r.ids {
 		b, err := r.indexed(index, uint32(i), ondisk.IDSize)
 		if err != nil {
-			return within(err, "id table: entry %d", i)
+			return tree.Within(err, "id table: entry %d", i)
 		}
 		r.ids[i] = binary.LittleEndian.Uint32(b)
 	}
@@ -306,11 +307,11 @@ func (r *Reader) fragment(i uint32) (ondisk.FragmentEntry, error) {
 	}
 	b, err := r.indexed(r.fragments, i, ondisk.FragmentEntrySize)
 	if err != nil {
-		return ondisk.FragmentEntry{}, within(err, "fragment table: entry %d", i)
+		return ondisk.FragmentEntry{}, tree.Within(err, "fragment table: entry %d", i)
 	}
 	f := ondisk.DecodeFragmentEntry(b)
 	if _, err := r.checkBlock(f.Start, f.Word); err != nil {
-		return ondisk.FragmentEntry{}, within(err, "fragment table: entry %d", i)
+		return ondisk.FragmentEntry{}, tree.Within(err, "fragment table: entry %d", i)
 	}
 	return f, nil
 }
@@ -324,7 +325,7 @@ func (r *Reader) fragmentBlock(i uint32) ([]byte, error) {
 	}
 	b, err := r.cachedBlock(blockKey{start: f.Start, word: f.Word})
 	if err != nil {
-		return nil, within(err, "fragment %d", i)
+		return nil, tree.Within(err, "fragment %d", i)
 	}
 	return b, nil
 }

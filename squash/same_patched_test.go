@@ -6,7 +6,7 @@ import (
 	"errors"
 	"testing"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 )
 

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 )
 

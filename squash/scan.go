@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"relive/squash/internal/ondisk"
+	"relive/tree"
 )
 
 // Content returns the size in bytes of all files that the image holds, each
@@ -57,7 +58,7 @@ func (r *Reader) scanInodes(fn func(inodeInfo) error) error {
 			for range info.Blocks {
 				b, err := c.bytes(4)
 				if err != nil {
-					return within(err, "%s: block list", n.place())
+					return tree.Within(err, "%s: block list", n.place())
 				}
 				info.StoredBytes += int64(ondisk.BlockStored(binary.LittleEndian.Uint32(b)))
 			}
@@ -77,7 +78,7 @@ func (r *Reader) scanInodes(fn func(inodeInfo) error) error {
 func (r *Reader) skipIndex(c *cursor, n *inode) error {
 	for range n.IndexCount {
 		if _, err := r.nextIndex(c); err != nil {
-			return within(err, "%s: index", n.place())
+			return tree.Within(err, "%s: index", n.place())
 		}
 	}
 	return nil

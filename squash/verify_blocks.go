@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"relive/squash/internal/ondisk"
+	"relive/tree"
 )
 
 // blockRun is a row of stored blocks: those of a file, or one fragment block.
@@ -184,13 +185,13 @@ func (v *verifier) eachBlock(c *cursor, run *blockRun, fn func(decodeJob) bool) 
 		return nil
 	}
 	if err := c.seek(run.list); err != nil {
-		return within(err, "%s: block list", run.place())
+		return tree.Within(err, "%s: block list", run.place())
 	}
 	at, bs := run.start, int64(v.r.blockSize)
 	for i := range int64(ondisk.BlockCount(uint64(run.size), v.r.super.BlockSize, run.fragment)) {
 		b, err := c.bytes(4)
 		if err != nil {
-			return within(err, "%s: block list", run.place())
+			return tree.Within(err, "%s: block list", run.place())
 		}
 		word := binary.LittleEndian.Uint32(b)
 		if word == 0 {
@@ -232,7 +233,7 @@ func (v *verifier) decodeBatch(dst []byte, b *batch) {
 		decoded += int64(n)
 		switch {
 		case err != nil:
-			v.add(j.seq, findingOf(within(err, "%s", place())))
+			v.add(j.seq, findingOf(tree.Within(err, "%s", place())))
 		case j.run.size < 0 && n < int(j.want):
 			v.add(j.seq, Finding{Place: place(), Fact: fmt.Sprintf("decodes to %d bytes, where the tail of inode %d reaches to %d", n,
 				v.needs[j.run.number].number, j.want)})

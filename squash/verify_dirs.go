@@ -66,7 +66,7 @@ func (v *verifier) checkDir(c *cursor, n *inode, self int) {
 		}
 		ok, err := l.next(&e)
 		if err != nil {
-			v.err(within(err, "%s", d.place()))
+			v.err(tree.Within(err, "%s", d.place()))
 			return
 		}
 		if !ok {
@@ -105,7 +105,7 @@ func (v *verifier) readHeads(c *cursor, n *inode) []ondisk.DirIndex {
 	for i := range n.IndexCount {
 		x, err := v.r.nextIndex(c)
 		if err != nil {
-			v.err(within(err, "directory %s: index", n.place()))
+			v.err(tree.Within(err, "directory %s: index", n.place()))
 			return nil
 		}
 		if i > 0 && x.Index <= heads[i-1].Index {
@@ -130,7 +130,7 @@ func (v *verifier) checkEntry(d *dir, e *entry, self int) {
 		// The scan missed a part of the table.
 		found, err := v.r.readInode(v.r.cursor(&v.r.inodes), e.ref)
 		if err != nil {
-			v.err(within(err, "%s", place()))
+			v.err(tree.Within(err, "%s", place()))
 			return
 		}
 		n = &scannedInode{ref: found.ref, number: found.Number, typ: found.Type, parent: found.Parent}

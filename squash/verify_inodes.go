@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"relive/squash/internal/ondisk"
+	"relive/tree"
 )
 
 // scannedInode is what Verify keeps of an inode.
@@ -68,7 +69,7 @@ func (v *verifier) scanInodes() {
 		}
 		return
 	}
-	v.err(within(err, "inode table: after %d inodes", v.report.Inodes))
+	v.err(tree.Within(err, "inode table: after %d inodes", v.report.Inodes))
 	for _, ref := range v.namedRefs(v.barrier) {
 		if v.stop() {
 			return
@@ -81,7 +82,7 @@ func (v *verifier) scanInodes() {
 			continue
 		}
 		if err := v.scanOn(c, true); err != nil {
-			v.err(within(err, "inode table: after %d inodes", v.report.Inodes))
+			v.err(tree.Within(err, "inode table: after %d inodes", v.report.Inodes))
 		}
 	}
 }
@@ -196,7 +197,7 @@ func (v *verifier) scanBlockList(c *cursor, n *inode) error {
 	for i := range blocks {
 		b, err := c.bytes(4)
 		if err != nil {
-			return within(err, "%s: block list", n.place())
+			return tree.Within(err, "%s: block list", n.place())
 		}
 		word := binary.LittleEndian.Uint32(b)
 		if word == 0 {
@@ -209,7 +210,7 @@ func (v *verifier) scanBlockList(c *cursor, n *inode) error {
 		}
 		stored, err := r.checkBlock(at, word)
 		if err != nil {
-			v.err(within(err, "%s: block %d", n.place(), i))
+			v.err(tree.Within(err, "%s: block %d", n.place(), i))
 			bad = true
 			continue
 		}

@@ -129,7 +129,7 @@ func (v *verifier) walkBlocks(g *region) (chain blockChain) {
 		}
 		b, err := v.r.meta(pos)
 		if err != nil {
-			v.err(within(err, "%s", g.name))
+			v.err(tree.Within(err, "%s", g.name))
 			b.data = make([]byte, ondisk.MetadataSize) // what may be in it
 			// The header tells where the next one is, unless it is the damage.
 			if b.next = v.behind(pos); b.next == 0 {
@@ -174,7 +174,7 @@ func (v *verifier) checkEntries(table string, index []int64, count uint64, entry
 		left -= want
 		b, err := v.r.meta(at)
 		if err != nil {
-			v.err(within(err, "%s: index entry %d", table, i))
+			v.err(tree.Within(err, "%s: index entry %d", table, i))
 		} else if uint64(len(b.data)) != want {
 			v.fault(fmt.Sprintf("%s: index entry %d", table, i), "metadata block at offset %d decodes to %d bytes where %d belong", at,
 				len(b.data), want)

@@ -1,6 +1,10 @@
 package squash
 
-import "fmt"
+import (
+	"fmt"
+
+	"relive/tree"
+)
 
 // checkXattrs reads every entry of the xattr id table with its attributes.
 func (v *verifier) checkXattrs() {
@@ -14,7 +18,7 @@ func (v *verifier) checkXattrs() {
 		place := fmt.Sprintf("xattr id %d", i)
 		id, err := r.xattrID(i)
 		if err != nil {
-			v.err(within(err, "%s", place))
+			v.err(tree.Within(err, "%s", place))
 			continue
 		}
 		v.report.XattrSets++
@@ -39,7 +43,7 @@ func (v *verifier) checkXattrs() {
 		}
 		switch {
 		case err != nil:
-			v.err(within(err, "%s", place))
+			v.err(tree.Within(err, "%s", place))
 		case len(x) == 0:
 			v.fault(place, "has no attributes")
 		case int(id.Size) != listed && int(id.Size) != trace.pairs:

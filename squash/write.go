@@ -6,7 +6,7 @@ import (
 	"io"
 	"runtime"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )

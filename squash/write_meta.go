@@ -9,7 +9,7 @@ import (
 	"io"
 	"slices"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )

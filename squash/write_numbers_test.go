@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 	"relive/tree/systest"

@@ -3,7 +3,7 @@ package squash
 import (
 	"encoding/binary"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/squash/internal/ondisk"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
 	"relive/tree/systest"

@@ -31,7 +31,7 @@ func (r *Reader) xattrID(i uint32) (ondisk.XattrID, error) {
 func (r *Reader) loadXattrs(i uint32) (tree.Xattrs, int64, error) {
 	x, err := r.readXattrs(i, nil)
 	if err != nil {
-		return nil, 0, within(err, "xattr id %d", i)
+		return nil, 0, tree.Within(err, "xattr id %d", i)
 	}
 	size := int64(0)
 	for _, a := range x {
@@ -74,7 +74,7 @@ func (r *Reader) readXattrs(i uint32, trace *xattrTrace) (tree.Xattrs, error) {
 		}
 		value, err := r.xattrValue(c, values, typ, trace)
 		if err != nil {
-			return nil, within(err, "%s", name)
+			return nil, tree.Within(err, "%s", name)
 		}
 		if total += len(value); total > xattrTotalMax {
 			return nil, tree.Unsupported(r.name, "", "values take more than %d bytes", xattrTotalMax)
@@ -134,7 +134,7 @@ func (r *Reader) xattrValue(c, values *cursor, typ uint16, trace *xattrTrace) (s
 		ref := ondisk.Ref(binary.LittleEndian.Uint64(b))
 		c = values
 		if err := c.seek(ref); err != nil {
-			return "", within(err, "value at %#x", uint64(ref))
+			return "", tree.Within(err, "value at %#x", uint64(ref))
 		}
 		if b, err = c.bytes(4); err != nil {
 			return "", err

@@ -64,3 +64,18 @@ func TooDeep(path string) error {
 func Unsupported(file, place, fact string, args ...any) error {
 	return &FormatError{File: file, Place: place, Fact: fmt.Sprintf(fact, args...), Kind: ErrUnsupported}
 }
+
+// Within puts a wider place before that of a FormatError; any other error it gives
+// back as it is.
+func Within(err error, place string, args ...any) error {
+	var f *FormatError
+	if !errors.As(err, &f) {
+		return err
+	}
+	g := *f
+	g.Place = fmt.Sprintf(place, args...)
+	if f.Place != "" {
+		g.Place += ": " + f.Place
+	}
+	return &g
+}

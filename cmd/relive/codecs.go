@@ -6,8 +6,8 @@ import (
 	"os"
 	"strings"
 
+	"relive/codec"
 	"relive/remaster/refusal"
-	"relive/squash/codec"
 )
 
 // codecsVariable is the environment variable that chooses the codecs where the

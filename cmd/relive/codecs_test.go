@@ -4,8 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/refusal"
-	"relive/squash/codec"
 )
 
 // TestNativeRefusal: whoever asks for libraries that are not there is told what to

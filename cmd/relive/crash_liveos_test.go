@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"relive/codec"
 	"relive/extfs/mkfs"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

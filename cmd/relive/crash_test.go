@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

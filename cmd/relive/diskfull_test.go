@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree/systest"
 )
 

@@ -16,8 +16,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"relive/codec"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"relive/codec"
 	"relive/remaster/exclude"
 	"relive/remaster/live"
-	"relive/squash/codec"
 )
 
 // packFlags say how a new base is packed; verbs that make one share them.

@@ -17,9 +17,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"relive/codec"
 	"relive/extfs/mkfs"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
 	"relive/tree/systest"

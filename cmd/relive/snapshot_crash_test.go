@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/codec"
 	"relive/iso"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

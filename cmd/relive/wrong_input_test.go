@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"relive/codec"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"relive/codec"
 	"relive/remaster/bootable"
 	"relive/remaster/exclude"
 	"relive/remaster/job"
@@ -11,7 +12,6 @@ import (
 	"relive/remaster/sourcecheck"
 	"relive/remaster/unmatched"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 )
 

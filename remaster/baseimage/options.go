@@ -3,10 +3,10 @@ package baseimage
 import (
 	"fmt"
 
+	"relive/codec"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 )
 

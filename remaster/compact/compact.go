@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"relive/codec"
 	"relive/remaster/baseimage"
 	"relive/remaster/exclude"
 	"relive/remaster/job"
@@ -14,7 +15,6 @@ import (
 	"relive/remaster/say"
 	"relive/remaster/sets"
 	"relive/remaster/sourcecheck"
-	"relive/squash/codec"
 )
 
 // Options say how a live directory is compacted.

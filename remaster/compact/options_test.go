@@ -8,12 +8,12 @@ import (
 	"syscall"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/exclude"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/verify"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

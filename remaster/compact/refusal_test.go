@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

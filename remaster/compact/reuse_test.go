@@ -8,12 +8,12 @@ import (
 	"path/filepath"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -3,9 +3,9 @@ package compact_test
 import (
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -4,10 +4,10 @@ import (
 	"os"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

@@ -4,11 +4,11 @@ import (
 	"os"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"relive/codec"
 	"relive/extfs/mkfs"
 	"relive/remaster/doctor"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/save"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/doctor"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
 	"relive/remaster/sets"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 	"testing"
 
+	"relive/codec"
 	"relive/iso"
 	"relive/remaster/isoedit"
 	"relive/remaster/livetest"
 	"relive/remaster/readback"
 	"relive/remaster/stick/fat"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/iso"
 	"relive/remaster/isoedit"
 	"relive/remaster/livetest"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

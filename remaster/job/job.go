@@ -1,8 +1,8 @@
 package job
 
 import (
+	"relive/codec"
 	"relive/remaster/swap"
-	"relive/squash/codec"
 )
 
 // Env is what the pipelines need from outside.

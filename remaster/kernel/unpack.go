@@ -13,7 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz/lzma"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 )
 

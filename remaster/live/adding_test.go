@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/job"
 	"relive/remaster/probe"
 	"relive/remaster/say"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 )
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/extfs/mkfs"
 	"relive/remaster/doctor"
 	"relive/remaster/job"
@@ -19,7 +20,6 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/status"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

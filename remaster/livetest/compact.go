@@ -4,12 +4,12 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
 	"relive/remaster/rollback"
 	"relive/remaster/status"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

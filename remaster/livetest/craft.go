@@ -7,9 +7,9 @@ import (
 	"os"
 	"testing"
 
+	"relive/codec"
 	"relive/extfs/mkfs"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

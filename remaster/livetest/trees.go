@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/live"
 	"relive/remaster/source"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
 	"relive/tree/systest"

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/doctor"
 	"relive/remaster/job"
 	"relive/remaster/live"
@@ -18,7 +19,6 @@ import (
 	"relive/remaster/save"
 	"relive/remaster/synchome"
 	"relive/remaster/update"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/iso"
 	"relive/remaster/isoedit"
 	"relive/remaster/job"
@@ -19,7 +20,6 @@ import (
 	"relive/remaster/readback"
 	"relive/remaster/snapshot"
 	"relive/remaster/stick/fat"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

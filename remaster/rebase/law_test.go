@@ -13,11 +13,11 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/livetest"
 	"relive/remaster/rebase"
 	"relive/remaster/rollback"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

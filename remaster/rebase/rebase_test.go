@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/codec"
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
@@ -17,7 +18,6 @@ import (
 	"relive/remaster/refusal"
 	"relive/remaster/say"
 	"relive/remaster/update"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
@@ -17,7 +18,6 @@ import (
 	"relive/remaster/rollback"
 	"relive/remaster/sets"
 	"relive/remaster/source"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/livetest"
 	"relive/remaster/reset"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

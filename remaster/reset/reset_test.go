@@ -15,10 +15,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/codec"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/reset"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

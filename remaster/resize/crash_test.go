@@ -8,10 +8,10 @@ import (
 	"slices"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/livetest"
 	"relive/remaster/resize"
 	"relive/remaster/swap"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

@@ -10,12 +10,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/codec"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/resize"
 	"relive/remaster/rollback"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
 	"relive/tree/systest"

@@ -8,12 +8,12 @@ import (
 	"syscall"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/compact"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/rollback"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

@@ -11,13 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"relive/codec"
 	"relive/remaster/exclude"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/save"
 	"relive/remaster/swap"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

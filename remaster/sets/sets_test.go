@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
@@ -20,7 +21,6 @@ import (
 	"relive/remaster/sets"
 	"relive/remaster/swap"
 	"relive/remaster/written"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

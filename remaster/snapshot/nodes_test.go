@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/exclude"
 	"relive/remaster/livetest"
 	"relive/remaster/snapshot"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"relive/codec"
 	"relive/iso"
 	"relive/remaster/accounts"
 	"relive/remaster/baseimage"
@@ -27,7 +28,6 @@ import (
 	"relive/remaster/refusal"
 	"relive/remaster/say"
 	"relive/remaster/sourcecheck"
-	"relive/squash/codec"
 	"relive/tree"
 )
 

@@ -8,12 +8,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/codec"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
 	"relive/remaster/synchome"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

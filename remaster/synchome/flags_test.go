@@ -3,9 +3,9 @@ package synchome_test
 import (
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/livetest"
 	"relive/remaster/synchome"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

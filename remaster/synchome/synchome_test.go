@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/exclude"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/synchome"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

@@ -10,12 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/rollback"
 	"relive/remaster/update"
-	"relive/squash/codec"
 	"relive/tree/systest"
 )
 

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"relive/codec"
 	"relive/iso"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/update"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

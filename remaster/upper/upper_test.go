@@ -11,13 +11,13 @@ import (
 	"syscall"
 	"testing"
 
+	"relive/codec"
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
 	"relive/remaster/upper"
-	"relive/squash/codec"
 	"relive/tree"
 	"relive/tree/systest"
 )

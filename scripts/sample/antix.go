@@ -3,7 +3,7 @@ package main
 import (
 	"path/filepath"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 )
 

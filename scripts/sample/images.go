@@ -4,9 +4,9 @@ import (
 	"context"
 	"os"
 
+	"relive/codec"
 	"relive/extfs/mkfs"
 	"relive/squash"
-	"relive/squash/codec"
 	"relive/tree"
 )
 

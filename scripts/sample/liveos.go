@@ -4,7 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"relive/squash/codec"
+	"relive/codec"
 	"relive/tree"
 	"relive/tree/hostfs"
 )

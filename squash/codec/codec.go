@@ -1,93 +1,94 @@
+// Package codec is the former name of package relive/codec.
+//
+// Deprecated: import relive/codec, which has the same names.
 package codec
 
 import (
-	"fmt"
+	"bufio"
 
-	"relive/tree"
+	"relive/codec"
 )
 
-// MetadataSize is the most that a metadata block holds, in bytes, uncompressed.
-const MetadataSize = 8192
+// Algorithm and those below are what package relive/codec says of them.
+type (
+	Algorithm      = codec.Algorithm
+	Compressor     = codec.Compressor
+	Decompressor   = codec.Decompressor
+	Filters        = codec.Filters
+	ID             = codec.ID
+	Implementation = codec.Implementation
+	Library        = codec.Library
+	MissingLibrary = codec.MissingLibrary
+	Mode           = codec.Mode
+	NativeError    = codec.NativeError
+	Options        = codec.Options
+	Strategies     = codec.Strategies
+	XZStream       = codec.XZStream
+)
 
-// Block sizes that SquashFS 4.0 allows, in bytes; a block size is a power of
-// two.
+// The constants of package relive/codec.
 const (
-	MinBlockSize = 4096
-	MaxBlockSize = 1 << 20
+	MetadataSize = codec.MetadataSize
+	MinBlockSize = codec.MinBlockSize
+	MaxBlockSize = codec.MaxBlockSize
+
+	Gzip = codec.Gzip
+	LZMA = codec.LZMA
+	LZO  = codec.LZO
+	XZ   = codec.XZ
+	LZ4  = codec.LZ4
+	Zstd = codec.Zstd
+
+	Auto   = codec.Auto
+	Go     = codec.Go
+	Native = codec.Native
+
+	LZO1X1   = codec.LZO1X1
+	LZO1X111 = codec.LZO1X111
+	LZO1X112 = codec.LZO1X112
+	LZO1X115 = codec.LZO1X115
+	LZO1X999 = codec.LZO1X999
+
+	FilterX86      = codec.FilterX86
+	FilterPowerPC  = codec.FilterPowerPC
+	FilterIA64     = codec.FilterIA64
+	FilterARM      = codec.FilterARM
+	FilterARMThumb = codec.FilterARMThumb
+	FilterSPARC    = codec.FilterSPARC
+	FilterARM64    = codec.FilterARM64
+	FilterRISCV    = codec.FilterRISCV
+
+	StrategyDefault     = codec.StrategyDefault
+	StrategyFiltered    = codec.StrategyFiltered
+	StrategyHuffmanOnly = codec.StrategyHuffmanOnly
+	StrategyRLE         = codec.StrategyRLE
+	StrategyFixed       = codec.StrategyFixed
 )
 
-// Compressor packs blocks one after another. It is not safe for concurrent use:
-// each worker has its own.
-type Compressor interface {
-	// Compress packs src, at most a block, into dst[:0], which grows where its
-	// capacity is below the block size. ok is false, and out is dst[:0], where
-	// the result is not shorter than src: SquashFS stores such a block raw. The
-	// error is that of a library that failed; incompressible data is none.
-	Compress(dst, src []byte) (out []byte, ok bool, err error)
-	// Close frees what the garbage collector does not see. No method may be
-	// called after it.
-	Close() error
+// ErrOptions is codec.ErrOptions.
+var ErrOptions = codec.ErrOptions
+
+// DefaultOptions is codec.DefaultOptions.
+func DefaultOptions(id ID, blockSize int) Options { return codec.DefaultOptions(id, blockSize) }
+
+// IDs is codec.IDs.
+func IDs() []ID { return codec.IDs() }
+
+// NewXZStream is codec.NewXZStream.
+func NewXZStream(in *bufio.Reader, limit int64, allow func(dict int64) error) (*XZStream, error) {
+	return codec.NewXZStream(in, limit, allow)
 }
 
-// Decompressor unpacks blocks one after another. It is not safe for concurrent
-// use: each worker has its own.
-type Decompressor interface {
-	// Decompress unpacks src into dst and gives the number of bytes written,
-	// never more than len(dst). A block that unpacks to more than len(dst)
-	// bytes, is truncated or damaged, or is followed by anything else is
-	// tree.ErrCorrupt. dst may have been written to where there is an error.
-	Decompress(dst, src []byte) (n int, err error)
-	// Close frees what the garbage collector does not see. No method may be
-	// called after it.
-	Close() error
-}
+// Open is codec.Open.
+func Open(mode Mode) (*Library, error) { return codec.Open(mode) }
 
-// checkPacked refuses what no compressor gives and some decoders trip over: a
-// block of nothing, or one that is to unpack to nothing.
-func checkPacked(id ID, dst, src []byte) error {
-	if len(src) == 0 {
-		return corruptf(id, "has no bytes")
-	}
-	if len(dst) == 0 {
-		return corruptf(id, "unpacks to more than 0 bytes")
-	}
-	return nil
-}
+// ParseID is codec.ParseID.
+func ParseID(name string) (ID, error) { return codec.ParseID(name) }
 
-// corrupt is the error of a block that does not decode.
-func corrupt(id ID, cause error) error {
-	return &tree.FormatError{Place: id.String() + " block", Kind: tree.ErrCorrupt, Err: cause}
-}
+// ParseMode is codec.ParseMode.
+func ParseMode(word string) (Mode, error) { return codec.ParseMode(word) }
 
-// corruptf is corrupt with the fact in words.
-func corruptf(id ID, fact string, args ...any) error {
-	return tree.Corrupt("", id.String()+" block", fact, args...)
-}
-
-// failed is the error of a library that refuses to work, which says nothing
-// about the image.
-func failed(what string, code any) error {
-	return fmt.Errorf("%s failed: %v", what, code)
-}
-
-// room gives dst emptied, with capacity for n bytes.
-func room(dst []byte, n int) []byte {
-	if cap(dst) < n {
-		return make([]byte, 0, n)
-	}
-	return dst[:0]
-}
-
-// checkBlock refuses a block that the compressor was not made for.
-func checkBlock(id ID, src []byte, blockSize int) error {
-	if len(src) > blockSize {
-		return fmt.Errorf("%s: %d bytes to compress where a block has at most %d", id, len(src), blockSize)
-	}
-	return nil
-}
-
-// unsupportedf is the error of a block that may be right, but asks for what is
-// not there.
-func unsupportedf(id ID, fact string, args ...any) error {
-	return tree.Unsupported("", id.String()+" block", fact, args...)
+// ParseOptions is codec.ParseOptions.
+func ParseOptions(id ID, raw []byte, blockSize int) (Options, error) {
+	return codec.ParseOptions(id, raw, blockSize)
 }

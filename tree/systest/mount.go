@@ -43,9 +43,20 @@ func MountAt(t testing.TB, kind, options, what, at string) (unmount func()) {
 	return Mounted(t, at)
 }
 
+// TryMountAt is [MountAt] of what the kernel may refuse, of a file system that
+// [known] has.
+func TryMountAt(t testing.TB, kind, options, what, at string) (unmount func(), err error) {
+	t.Helper()
+	NeedRoot(t)
+	if err := mount(kind, options, what, at); err != nil {
+		return nil, err
+	}
+	return Mounted(t, at), nil
+}
+
 // known are the file systems that tests mount by the hundred, for which the
 // program mount does nothing but what [mount] does.
-var known = map[string]bool{"squashfs": true, "ext4": true, "overlay": true}
+var known = map[string]bool{"squashfs": true, "erofs": true, "ext4": true, "overlay": true}
 
 // mount asks the kernel itself.
 func mount(kind, options, what, at string) error {

@@ -1,9 +1,0 @@
-//go:build relive_static || !linux || !(amd64 || arm64)
-
-package codec
-
-// nativeBuild tells a build that has the native codecs.
-const nativeBuild = false
-
-// nativeCodecs returns none.
-func nativeCodecs() (codecs [idCount]implementation, missing []MissingLibrary) { return codecs, nil }
