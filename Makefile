@@ -1,19 +1,31 @@
 # relive: build, test, measure. `make help` lists the targets.
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w $(shell scripts/version --flags)
 GOFILES := $(shell find . -name '*.go' -not -path './build/*' -not -path './bin/*') go.mod $(wildcard go.sum)
 # How long each fuzz target runs.
 FUZZTIME ?= 20s
 
-.PHONY: all demo test race lint dist arches fuzz bench bench-quick e2e mutants clean help
+# Where make install puts things, below DESTDIR.
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: all install uninstall packages release docs demo test race lint dist arches fuzz bench bench-quick e2e mutants clean help
 .DEFAULT_GOAL := all
 
-all: bin/relive ## build bin/relive
+all: bin/relive build/share/NOTICES ## build bin/relive, and what is installed beside it
 
 bin/relive: $(GOFILES)
 	@scripts/setup build
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/relive
+
+build/share/NOTICES: bin/relive scripts/share
+	@scripts/share
+
+install: all ## install below $(DESTDIR)$(PREFIX): program, manual, completions, documents
+	@scripts/install "$(DESTDIR)$(PREFIX)"
+
+uninstall: ## remove what make install has put there
+	@scripts/install --remove "$(DESTDIR)$(PREFIX)"
 
 demo: ## compact sample live systems, make an ISO of one, show before and after
 	@scripts/demo

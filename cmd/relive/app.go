@@ -72,7 +72,14 @@ loop devices.`,
 		a.isoCommand(),
 		a.dmCommand(),
 		a.versionCommand(),
+		a.generateCommand(root),
 	)
+	a.setHelp(root)
+	root.InitDefaultCompletionCmd()
+	if c := child(root, "completion"); c != nil {
+		c.Short = "write a script with which a shell completes verbs and options"
+	}
+	a.setCompletion(root)
 	return root
 }
 
@@ -85,7 +92,7 @@ func (a *app) env() (*job.Env, error) {
 	if a.jobs < 0 {
 		return nil, usageError{fmt.Errorf("--jobs %d", a.jobs)}
 	}
-	e := &job.Env{Library: lib, Jobs: a.jobs, Tool: "relive " + version}
+	e := &job.Env{Library: lib, Jobs: a.jobs, Tool: "relive " + build().Version}
 	if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < 0 {
@@ -236,7 +243,7 @@ func (a *app) setArg() string {
 func (a *app) placeFlags(c *cobra.Command) {
 	c.Flags().StringVar(&a.overlay, "overlay", "", "the file or the mounted directory that holds the overlay, where it is not on the "+
 		"medium; on an unmounted stick its partition (2, 2/FILE)")
-	c.Flags().StringVar(&a.home, "home", "", "the same for the image of homes")
+	c.Flags().StringVar(&a.home, "home", "", "the file that holds the image of homes, likewise")
 }
 
 // placeArgs are these flags as they were given, to stand in a command that is named.

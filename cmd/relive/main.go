@@ -21,9 +21,6 @@ import (
 	"relive/remaster/refusal"
 )
 
-// version is set by the linker.
-var version = "unknown"
-
 // Exit codes.
 const (
 	exitDone     = 0
