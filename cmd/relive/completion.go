@@ -23,9 +23,9 @@ var completions = []struct {
 	{"fish/vendor_completions.d/relive.fish", func(c *cobra.Command, w io.Writer) error { return c.GenFishCompletion(w, true) }},
 }
 
-// words are what a flag may be given where that is one of a few words, or nothing
+// flagWords are what a flag may be given where that is one of a few words, or nothing
 // where only who gives it knows. A verb before the name makes it that verb's alone.
-var words = map[string][]string{
+var flagWords = map[string][]string{
 	"accounts":           {"preserve", "reset", "secure"},
 	"boot":               {"template", "medium", "system", "host"},
 	"codecs":             {"auto", "native", "go"},
@@ -72,7 +72,7 @@ func (a *app) setCompletion(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		a.setCompletion(sub)
 	}
-	for name, some := range words {
+	for name, some := range flagWords {
 		verb, flag := "", name
 		if i := strings.LastIndexByte(name, ' '); i >= 0 {
 			verb, flag = name[:i], name[i+1:]

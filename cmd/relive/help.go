@@ -89,7 +89,7 @@ left out).`,
 // in groups.
 func helpText(c *cobra.Command, width int) string {
 	var b strings.Builder
-	b.WriteString(strings.TrimSpace(cmp.Or(c.Long, c.Short)) + "\n\nUsage:\n")
+	b.WriteString(manual.Text(manual.Prose(cmp.Or(c.Long, c.Short)), width) + "\nUsage:\n")
 	if c.Runnable() && c.HasParent() {
 		b.WriteString("  " + usageLine(c) + "\n")
 	}

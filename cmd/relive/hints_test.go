@@ -91,7 +91,7 @@ func TestHints(t *testing.T) {
 }
 
 func flagsAndVerbs() (flags, verbs map[string]bool) {
-	flags, verbs = map[string]bool{"help": true, "version": true}, map[string]bool{}
+	flags, verbs = map[string]bool{"help": true, "version": true}, map[string]bool{"help": true}
 	var collect func(c *cobra.Command)
 	collect = func(c *cobra.Command) {
 		verbs[c.Name()] = true

@@ -109,7 +109,7 @@ func verbPage(p *manual.Page, c *cobra.Command) {
 		synopsis(p, c.CommandPath()+" VERB [options]")
 	}
 	p.Heading("description")
-	p.Blocks(proseOf(cmp.Or(c.Long, c.Short+".")))
+	p.Blocks(manual.Prose(cmp.Or(c.Long, c.Short+".")))
 	switch {
 	case !c.HasParent():
 		for _, g := range verbGroups {
@@ -133,7 +133,7 @@ func verbPage(p *manual.Page, c *cobra.Command) {
 			for _, name := range g.flags {
 				f := flagOf(c, name)
 				p.Term(strings.TrimSpace(flagHead(c, f)))
-				p.Words(sentence(flagUsage(f)))
+				p.Words(manual.Literal(sentence(flagUsage(f))))
 			}
 			p.Macro(".El")
 		}
@@ -156,19 +156,7 @@ func verbPage(p *manual.Page, c *cobra.Command) {
 func synopsis(p *manual.Page, line string) {
 	name, rest, _ := strings.Cut(line, " ")
 	p.Macro(".Nm " + name)
-	p.Words("*" + strings.ReplaceAll(rest, "*", "") + "*")
-}
-
-// proseOf reads a text of a command, in which lines that begin with two blanks are
-// as they are.
-func proseOf(text string) []manual.Block {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, "  ") {
-			lines[i] = "  " + line
-		}
-	}
-	return manual.Parse(strings.Join(lines, "\n"))
+	p.Macro(".Ar " + strings.ReplaceAll(rest, "|", "\\*(Ba"))
 }
 
 // examples are calls, of which each may have a comment before it.
@@ -184,7 +172,7 @@ func examples(text string) (out []manual.Block) {
 		line = strings.TrimSpace(line)
 		if words, ok := strings.CutPrefix(line, "# "); ok {
 			flush()
-			out = append(out, manual.Block{Kind: manual.Paragraph, Text: sentence(words)})
+			out = append(out, manual.Block{Kind: manual.Paragraph, Text: manual.Literal(sentence(words))})
 			continue
 		}
 		calls = append(calls, line)
@@ -198,7 +186,7 @@ func verbList(p *manual.Page, c *cobra.Command, names []string) {
 	for _, name := range names {
 		if sub := child(c, name); sub != nil {
 			p.Term(strings.TrimPrefix(sub.CommandPath(), "relive "))
-			p.Words(sentence(sub.Short))
+			p.Words(manual.Literal(sentence(sub.Short)))
 		}
 	}
 	p.Macro(".El")

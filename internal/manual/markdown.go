@@ -46,6 +46,23 @@ func Parse(text string) []Block {
 	return parse(strings.Split(strings.TrimRight(text, "\n"), "\n"))
 }
 
+// Prose reads a text that has paragraphs, and examples that are indented by two
+// blanks, and no other marks.
+func Prose(text string) (out []Block) {
+	for _, part := range strings.Split(strings.TrimSpace(text), "\n\n") {
+		lines := strings.Split(part, "\n")
+		if strings.HasPrefix(part, "  ") {
+			for i := range lines {
+				lines[i] = strings.TrimPrefix(lines[i], "  ")
+			}
+			out = append(out, Block{Kind: Example, Lines: lines})
+			continue
+		}
+		out = append(out, Block{Kind: Paragraph, Text: Literal(strings.Join(strings.Fields(part), " "))})
+	}
+	return out
+}
+
 func parse(lines []string) (out []Block) {
 	for i := 0; i < len(lines); {
 		line := lines[i]
@@ -194,9 +211,18 @@ type Span struct {
 
 var inline = regexp.MustCompile("(`[^`]+`)|(\\*\\*[^*]+\\*\\*)|(\\*[^* ][^*]*\\*)|(\\[[^\\]]+\\]\\([^)]+\\))")
 
+// literal begins a text in which no sign means anything.
+const literal = "\x01"
+
+// Literal makes an inline text of one in which no sign means anything.
+func Literal(text string) string { return literal + text }
+
 // Spans splits an inline text. Of a link its words remain, and its address where
 // that leads out of the documents.
 func Spans(text string) (out []Span) {
+	if words, ok := strings.CutPrefix(text, literal); ok {
+		return []Span{{Plain, words}}
+	}
 	plain := func(s string) {
 		if s != "" {
 			out = append(out, Span{Plain, s})

@@ -56,17 +56,26 @@ func setText(b *strings.Builder, blocks []Block, indent string, width int) {
 }
 
 // rowText is a row of a table but for its first cell, each of the others with the
-// head of its column where there are several.
+// head of its column where there are several. A column with the head "case" is for
+// tests, which know the row by it.
 func rowText(header, row []string) string {
-	var parts []string
+	type cell struct{ head, text string }
+	var cells []cell
 	for i := 1; i < len(row); i++ {
-		switch {
-		case row[i] == "", i < len(header) && header[i] == "case": // by which a test knows the row
-		case len(row) == 2 || i >= len(header) || header[i] == "":
-			parts = append(parts, row[i])
-		default:
-			parts = append(parts, header[i]+": "+row[i])
+		head := ""
+		if i < len(header) {
+			head = header[i]
 		}
+		if row[i] != "" && head != "case" {
+			cells = append(cells, cell{head, row[i]})
+		}
+	}
+	var parts []string
+	for _, c := range cells {
+		if c.head != "" && len(cells) > 1 {
+			c.text = c.head + ": " + c.text
+		}
+		parts = append(parts, c.text)
 	}
 	return strings.Join(parts, ". ")
 }
