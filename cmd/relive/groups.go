@@ -54,7 +54,8 @@ var flagGroups = map[string][]flagGroup{
 		{groupUser, []string{"accounts", "user", "password-file", "full-name", "groups", "root-password", "hostname", "rules", "no-homes"}},
 		{"What goes on it", []string{"exclude", "exclude-from", "no-default-excludes", "include"}},
 		{groupBoot, []string{"boot", "template", "kernel", "initrd", "add-arg", "remove-arg", "keep-persistence", "title"}},
-		{groupISO, []string{"volid", "name", "sums", "implant-md5", "no-report", "no-package-list", "application", "preparer", "publisher"}},
+		{groupISO, []string{"volid", "name", "sums", "implant-md5", "no-report", "no-package-list", "application", "preparer",
+			"publisher"}},
 		{groupBase, []string{"comp", "level", "block-size", "flatten", "keep-free"}},
 	},
 	"update": {
@@ -149,7 +150,8 @@ var values = map[string]string{
 	"keep-old": "N", "kernel": "FILE", "kind": "KINDS", "layer": "LAYER", "level": "N", "mode": "MODE", "name": "TEXT", "names": "KIND",
 	"on": "PARTITION/DIR", "onto": "SOURCE", "origin": "FILE", "output": "FILE", "overlay": "PATH", "password-file": "FILE",
 	"prefer": "SIDE", "preparer": "TEXT", "preset": "NAMES", "publisher": "TEXT", "remove": "PATH", "remove-arg": "ARGUMENT",
-	"replace": "PATH=FILE", "resize overlay": "SIZE", "resize home": "SIZE", "root-password": "HOW", "rootfs": "SIZE", "rules": "FILE", "set": "SET", "size": "SIZE", "sort": "ORDER",
+	"replace": "PATH=FILE", "resize overlay": "SIZE", "resize home": "SIZE", "root-password": "HOW", "rootfs": "SIZE", "rules": "FILE",
+	"set": "SET", "size": "SIZE", "sort": "ORDER",
 	"sums": "KINDS", "template": "ISO", "title": "TEXT", "user": "USER", "volid": "LABEL", "write-entry": "MENU",
 }
 

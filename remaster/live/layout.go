@@ -276,7 +276,8 @@ func (f *Found) Open(ctx context.Context, e *job.Env, generation string) (*Live,
 
 // OpenAs is open with the overlay of another generation.
 func (f *Found) OpenAs(ctx context.Context, e *job.Env, generation, overlayOf string) (*Live, error) {
-	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, ToRAM: f.ToRAM, root: f.medium,
+	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, ToRAM: f.ToRAM,
+		root:    f.medium,
 		overlay: f.overlay, home: f.home, Generation: generation, overlayOf: overlayOf}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()

@@ -9,7 +9,7 @@ import (
 	"relive/codec"
 )
 
-// Algorithm and those below are what package relive/codec says of them.
+// These are what package relive/codec says of them.
 type (
 	Algorithm      = codec.Algorithm
 	Compressor     = codec.Compressor
