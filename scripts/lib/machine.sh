@@ -138,7 +138,7 @@ machine() {
         -drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" \
         -device virtio-blk-pci,drive=disk \
         -kernel "$KERNEL/boot/vmlinuz-$(kernel_release)" -initrd "$initrd" \
-        -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check init_on_alloc=0 random.trust_cpu=on step=$step $*" \
+        -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check norandmaps init_on_alloc=0 random.trust_cpu=on step=$step $*" \
         </dev/null
 }
 

@@ -17,7 +17,7 @@
 # The volume identifier of both ISOs, and what they boot with beside it. The words
 # that are about the machine's console and speed come last.
 BASE_LABEL=E2E_BASE
-CONSOLE_ARGS="console=ttyS0 quiet panic=-1 mitigations=off no_timer_check init_on_alloc=0 random.trust_cpu=on"
+CONSOLE_ARGS="console=ttyS0 quiet panic=-1 mitigations=off no_timer_check norandmaps init_on_alloc=0 random.trust_cpu=on"
 # The drivers of machine_iso's media, and of machine's disk.
 MEDIUM_MODULES=(isofs sr_mod ahci sd_mod usb-storage xhci-pci squashfs overlay loop virtio_pci virtio_blk ext4)
 # Who owned the system, with the password of the overlay and the older one.
