@@ -18,7 +18,8 @@ CONSOLE=()
 
 # machine_iso STEP FIRMWARE MEDIUM ISO: starts a machine with one medium only.
 # FIRMWARE is bios or uefi; MEDIUM is cdrom, a drive on AHCI, or disk, a USB stick
-# on xHCI. What it writes to the stick is dropped when it ends.
+# on xHCI. What it writes to the stick is dropped when it ends, but with stick for
+# MEDIUM.
 machine_iso() {
     local step=$1 firmware=$2 medium=$3 file=$4 options=()
     case $firmware in
@@ -35,8 +36,9 @@ machine_iso() {
         options+=(-drive "file=$file,format=raw,if=none,id=medium,media=cdrom,readonly=on"
             -device "ide-cd,drive=medium,bootindex=1")
         ;;
-    disk)
-        options+=(-drive "file=$file,format=raw,if=none,id=medium,snapshot=on"
+    disk | stick)
+        if [[ $medium == disk ]]; then file+=,snapshot=on; else file+=,cache=unsafe; fi
+        options+=(-drive "file=$file,format=raw,if=none,id=medium"
             -device qemu-xhci -device "usb-storage,drive=medium,removable=on,bootindex=1")
         ;;
     *) die "machine_iso: there is no medium $medium" ;;

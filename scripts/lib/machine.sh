@@ -14,9 +14,9 @@
 
 # Seconds that one boot may take; without KVM it takes 10 to 40 on an idle machine.
 BOOT_SECONDS=${BOOT_SECONDS:-600}
-# What the small Debian has beyond the essential packages: tools of the steps,
-# and dracut with its module for live systems.
-DEBIAN_PACKAGES=${DEBIAN_PACKAGES:-libcap2-bin,attr,acl,dmsetup,dracut-live}
+# What the small Debian has beyond the essential packages: tools of the steps, and
+# live-boot with what makes its initrd.
+DEBIAN_PACKAGES=${DEBIAN_PACKAGES:-libcap2-bin,attr,acl,dmsetup,live-boot,live-boot-initramfs-tools,busybox,uuid-runtime}
 # The kernel's package without linux-image-. That for clouds is small and quick to
 # boot, but has no drivers for USB and AHCI.
 KERNEL_FLAVOUR=${KERNEL_FLAVOUR:-cloud-amd64}
