@@ -8,8 +8,9 @@
 # UEFI's code, and its variables as they come, without keys of Secure Boot.
 OVMF_CODE=${OVMF_CODE:-/usr/share/OVMF/OVMF_CODE_4M.fd}
 OVMF_VARS=${OVMF_VARS:-/usr/share/OVMF/OVMF_VARS_4M.fd}
-# What a machine prints that will never come to its log-in.
-ISO_STUCK='INIT: FATAL|Kernel panic|No bootable device|Could not read from CDROM|error: no such|Failed to load|not found\.$|grub rescue>|boot:|UEFI Interactive Shell'
+# What a machine prints that will never come to its log-in. The kernel says "reboot:"
+# of one that powers off in the end.
+ISO_STUCK='INIT: FATAL|Kernel panic|No bootable device|Could not read from CDROM|error: no such|Failed to load|not found\.$|grub rescue>|(^|[^e])boot:|UEFI Interactive Shell'
 # Where send writes for the machine's console to read, and how many bytes of what
 # it printed have been awaited.
 MACHINE_INPUT=''
