@@ -413,12 +413,18 @@ func (liveOS) mediumRoot(f *Found) string {
 	return cmp.Or(f.medium, f.Dir)
 }
 
-// atRoot looks for a pair of overlay and ovlwork in which something was written:
-// dracut also leaves an empty one where it has another overlay.
+// atRoot looks for a pair of overlay and ovlwork that a boot uses: dracut also leaves
+// an empty one where it has another overlay. One with a former state beside it was
+// in use, and is empty since that was set aside.
 func (liveOS) atRoot(s *search, root string) string {
-	at := filepath.Join(root, dracutUpper+s.generation)
-	if !IsDir(s.at, at) || !IsDir(s.at, filepath.Join(root, dracutWork)) {
+	at := filepath.Join(root, dracutUpper)
+	if !IsDir(s.at, at+s.generation) || !IsDir(s.at, filepath.Join(root, dracutWork)) {
 		return ""
+	}
+	for _, aside := range []string{".old", ".bad"} {
+		if IsDir(s.at, at+aside) {
+			return dracutUpper
+		}
 	}
 	names, err := s.at.List(at)
 	if err != nil || len(names) == 0 {

@@ -5,6 +5,16 @@ SETUP_GROUP=e2e
 E2E=$PWD/build/e2e
 # shellcheck source=scripts/lib/say.sh
 . scripts/lib/say.sh
+
+# A part has its mounts for itself: what another one starts in a namespace of its own,
+# such as mmdebstrap, would hold a disk mounted that this one has unmounted, and goes
+# on to boot.
+if [[ -z ${E2E_APART:-} ]]; then
+    need_root
+    need unshare
+    E2E_APART=1 exec unshare --mount -- "$PWD/scripts/boots/$(basename "$0")" "$@"
+fi
+
 # shellcheck source=scripts/lib/mounts.sh
 . scripts/lib/mounts.sh
 # shellcheck source=scripts/lib/debian.sh
@@ -20,7 +30,6 @@ begin_part() {
     # shellcheck disable=SC2034  # say.sh prints it before every line
     PART=$1
     SECONDS=$((EPOCHSECONDS - ${E2E_BEGAN:-$EPOCHSECONDS}))
-    need_root
     need mmdebstrap mksquashfs unsquashfs mkfs.ext4 e2fsck dumpe2fs sfdisk go flock \
         qemu-system-x86_64 busybox dmsetup depmod modprobe cpio python3 "$RELIVE"
     WORK=$E2E/$1

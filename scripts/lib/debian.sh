@@ -2,6 +2,9 @@
 # Small and large Debian roots out of the package mirrors that this machine's
 # own apt uses. Sourced after say.sh.
 
+# The release that a root is of, where that is another than this machine's.
+DEBIAN_SUITE=${DEBIAN_SUITE:-}
+
 # debian_codename: the release this machine runs; its mirrors carry it for sure.
 debian_codename() {
     # shellcheck source=/dev/null
@@ -10,7 +13,7 @@ debian_codename() {
 
 # debian_sources main|all: sources.list lines of Debian's own archives as this
 # machine's apt has them: only the release's main suite, or the updates and
-# security suites as well.
+# security suites as well. With DEBIAN_SUITE, that suite of the same archives.
 debian_sources() {
     local which=$1 suite=
     suite=$(debian_codename)
@@ -18,8 +21,8 @@ debian_sources() {
     apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' \
         'Created-By: Packages' 'Origin: Debian' |
         sort -u |
-        awk -v which="$which" -v suite="$suite" \
-            '(which == "all" || $2 == suite) && $3 == "main" { print "deb", $1, $2, $3 }'
+        awk -v which="$which" -v suite="$suite" -v other="$DEBIAN_SUITE" \
+            '(which == "all" || $2 == suite) && $3 == "main" { print "deb", $1, other ? other : $2, $3 }'
 }
 
 # debian_apt_options: this machine's settings for fetching (proxies, date
@@ -49,5 +52,5 @@ debian_root() {
     mmdebstrap --mode=root --variant="$variant" --quiet \
         --aptopt='Acquire::Languages "none"' \
         --dpkgopt='force-unsafe-io' \
-        "${options[@]}" "$(debian_codename)" "$target" - <<<"$sources"
+        "${options[@]}" "${DEBIAN_SUITE:-$(debian_codename)}" "$target" - <<<"$sources"
 }

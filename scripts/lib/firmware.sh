@@ -8,8 +8,9 @@
 # UEFI's code, and its variables as they come, without keys of Secure Boot.
 OVMF_CODE=${OVMF_CODE:-/usr/share/OVMF/OVMF_CODE_4M.fd}
 OVMF_VARS=${OVMF_VARS:-/usr/share/OVMF/OVMF_VARS_4M.fd}
-# What a machine prints that will never come to its log-in.
-ISO_STUCK='INIT: FATAL|Kernel panic|No bootable device|Could not read from CDROM|error: no such|Failed to load|not found\.$|grub rescue>|boot:|UEFI Interactive Shell'
+# What a machine prints that will never come to its log-in. The kernel says "reboot:"
+# of one that powers off in the end.
+ISO_STUCK='INIT: FATAL|Kernel panic|No bootable device|Could not read from CDROM|error: no such|Failed to load|not found\.$|grub rescue>|(^|[^e])boot:|UEFI Interactive Shell'
 # Where send writes for the machine's console to read, and how many bytes of what
 # it printed have been awaited.
 MACHINE_INPUT=''
@@ -18,7 +19,8 @@ CONSOLE=()
 
 # machine_iso STEP FIRMWARE MEDIUM ISO: starts a machine with one medium only.
 # FIRMWARE is bios or uefi; MEDIUM is cdrom, a drive on AHCI, or disk, a USB stick
-# on xHCI. What it writes to the stick is dropped when it ends.
+# on xHCI. What it writes to the stick is dropped when it ends, but with stick for
+# MEDIUM.
 machine_iso() {
     local step=$1 firmware=$2 medium=$3 file=$4 options=()
     case $firmware in
@@ -35,8 +37,9 @@ machine_iso() {
         options+=(-drive "file=$file,format=raw,if=none,id=medium,media=cdrom,readonly=on"
             -device "ide-cd,drive=medium,bootindex=1")
         ;;
-    disk)
-        options+=(-drive "file=$file,format=raw,if=none,id=medium,snapshot=on"
+    disk | stick)
+        if [[ $medium == disk ]]; then file+=,snapshot=on; else file+=,cache=unsafe; fi
+        options+=(-drive "file=$file,format=raw,if=none,id=medium"
             -device qemu-xhci -device "usb-storage,drive=medium,removable=on,bootindex=1")
         ;;
     *) die "machine_iso: there is no medium $medium" ;;

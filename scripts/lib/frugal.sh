@@ -12,8 +12,8 @@
 # E2E and WORK are of boots.sh; the callers use what is set here.
 # shellcheck disable=SC2153,SC2034
 
-# Names in the guests' lists are bytes.
-export LC_ALL=C
+# shellcheck source=scripts/lib/lists.sh
+. scripts/lib/lists.sh
 
 # The owners of the homes that linuxfs has, with uid 1000 and 1001.
 HOME_OWNERS=(anna ben)
@@ -106,28 +106,14 @@ close_disk() { unmount_down_to 0; }
 
 # boot STEP PARAMETER...: runs the step until the machine powers off by itself.
 boot() {
-    local step=$1 start=$SECONDS
-    shift
-    machine "$step" "$DISK" "$WORK/initrd" "$@"
-    await_machine "$step"
-    console_has "$step" "INIT: powering off"
-    console_has "$step" "STEP: $step passed"
-    console_lacks "$step" "is busy"
-    console_lacks "$step" ": not found"
-    say "boot $step: passed after $((SECONDS - start)) s"
+    machine "$1" "$DISK" "$WORK/initrd" "${@:2}"
+    end_step "$1"
 }
 
 # boot_and_cut STEP PARAMETER...: pulls the plug when the step says so.
 boot_and_cut() {
-    local step=$1 start=$SECONDS
-    shift
-    machine "$step" "$DISK" "$WORK/initrd" "$@"
-    await_line "$step" "STEP: cut the power"
-    sleep "${CUT_SECONDS:-3}"
-    kill_machine || fail_boot "$step" "there is no machine to cut"
-    console_has "$step" "STEP: $step passed"
-    console_lacks "$step" ": not found"
-    say "boot $step: passed after $((SECONDS - start)) s, power cut"
+    machine "$1" "$DISK" "$WORK/initrd" "${@:2}"
+    cut_step "$1"
 }
 
 # version_id IMAGE: the version id inside a linuxfs.
@@ -155,23 +141,6 @@ expect_sound() {
 expect_dirty() {
     dumpe2fs -h "$1" 2>/dev/null | grep -q needs_recovery ||
         die "${1##*/} has a clean journal after the power cut: the test shows nothing"
-}
-
-# expect_same BEFORE AFTER [FILTER...]: two lists of the guests are alike. The
-# filter, a command, changes both before they are compared. The disk is open.
-expect_same() {
-    local before=$LISTS/$1 after=$LISTS/$2
-    shift 2
-    [[ $# -gt 0 ]] || set -- cat
-    [[ -s $before && -s $after ]] || die "the guest wrote no list $before or $after"
-    "$@" <"$before" >"$WORK/before.list"
-    "$@" <"$after" >"$WORK/after.list"
-    # A filter that leaves nothing would make everything alike.
-    [[ -s $WORK/before.list ]] || die "nothing is left of ${before##*/} to compare"
-    diff -a "$WORK/before.list" "$WORK/after.list" >"$WORK/diff.log" && return
-    head -n 40 "$WORK/diff.log" >&2
-    hint "< is ${before##*/}, > is ${after##*/}; all differences are in $WORK/diff.log"
-    die "${after##*/} does not show what ${before##*/} does"
 }
 
 # without_mark: a list but for the version ids, which come with every base and whose

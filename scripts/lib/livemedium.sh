@@ -17,7 +17,7 @@ LIVE_ARGS="rd.live.image rd.shell=0 $CONSOLE_ARGS"
 
 # make_live_medium: sets LIVE_MEDIUM. Anew at every run: it takes some seconds.
 make_live_medium() {
-    local isolinux images name
+    local isolinux images
     LIVE_MEDIUM=$WORK/medium
     isolinux=$LIVE_MEDIUM/isolinux
     images=$LIVE_MEDIUM/images
@@ -29,10 +29,7 @@ make_live_medium() {
     cp "$KERNEL/boot/vmlinuz-$(kernel_release)" "$isolinux/vmlinuz"
     make_live_initrd "$isolinux/initrd.img"
 
-    cp /usr/lib/ISOLINUX/isolinux.bin "$isolinux/"
-    for name in ldlinux menu libutil libcom32; do
-        cp "/usr/lib/syslinux/modules/bios/$name.c32" "$isolinux/"
-    done
+    copy_isolinux "$isolinux"
     cat >"$isolinux/isolinux.cfg" <<CFG
 ui menu.c32
 timeout 10
@@ -73,11 +70,12 @@ make_live_changes() {
 
 # make_live_initrd FILE: dracut's initrd and, after it, the guest's first process.
 make_live_initrd() {
-    local tree=$WORK/_initrd
+    local tree=$WORK/_initrd hooks
+    hooks=$tree/$(dracut_hooks)/pre-pivot
     rm -rf "$tree"
-    mkdir -p "$tree/e2e" "$tree/usr/lib/dracut/hooks/pre-pivot"
+    mkdir -p "$tree/e2e" "$hooks"
     cp scripts/guest/iso/live-init "$tree/e2e/init"
-    cp scripts/guest/liveos/pre-pivot.sh "$tree/usr/lib/dracut/hooks/pre-pivot/50-e2e.sh"
+    cp scripts/guest/live/pre-pivot.sh "$hooks/50-e2e.sh"
     pack_initrd "$tree" "$1.steps"
     { zstd -q -3 <"$DRACUT_INITRD" && zstd -q -3 <"$1.steps"; } >"$1"
     rm -r "$tree" "$1.steps"

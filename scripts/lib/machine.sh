@@ -14,15 +14,17 @@
 
 # Seconds that one boot may take; without KVM it takes 10 to 40 on an idle machine.
 BOOT_SECONDS=${BOOT_SECONDS:-600}
-# What the small Debian has beyond the essential packages: tools of the steps,
-# and dracut with its module for live systems.
-DEBIAN_PACKAGES=${DEBIAN_PACKAGES:-libcap2-bin,attr,acl,dmsetup,dracut-live}
+# What the small Debian has beyond the essential packages: tools of the steps, and
+# live-boot with what makes its initrd.
+DEBIAN_PACKAGES=${DEBIAN_PACKAGES:-libcap2-bin,attr,acl,dmsetup,live-boot,live-boot-initramfs-tools,busybox,uuid-runtime}
 # The kernel's package without linux-image-. That for clouds is small and quick to
 # boot, but has no drivers for USB and AHCI.
 KERNEL_FLAVOUR=${KERNEL_FLAVOUR:-cloud-amd64}
 KERNEL=$E2E/kernel-$KERNEL_FLAVOUR
 # The process that runs the machine, none when empty.
 MACHINE=''
+# Further devices of the machines, as QEMU's arguments.
+MACHINE_DEVICES=()
 
 # fetch_kernel: the package that the archive's linux-image-$KERNEL_FLAVOUR
 # depends on.
@@ -117,11 +119,13 @@ fail_boot() {
     die "boot $1: $2"
 }
 
-# run_qemu ARGUMENT...: starts a machine without devices other than those told.
+# run_qemu ARGUMENT...: starts a machine without devices other than those told and
+# MACHINE_DEVICES.
 # The processor is one without AVX, which costs more to emulate than it saves.
 run_qemu() {
     timeout --kill-after=5 "$BOOT_SECONDS" qemu-system-x86_64 \
-        -cpu Westmere -smp 1 -m 512 -nodefaults -no-user-config -no-reboot -display none "$@" <&0 &
+        -cpu Westmere -smp 1 -m 512 -nodefaults -no-user-config -no-reboot -display none "$@" \
+        "${MACHINE_DEVICES[@]}" <&0 &
     MACHINE=$!
 }
 
@@ -138,7 +142,7 @@ machine() {
         -drive "file=$disk,format=raw,if=none,id=disk,cache=unsafe" \
         -device virtio-blk-pci,drive=disk \
         -kernel "$KERNEL/boot/vmlinuz-$(kernel_release)" -initrd "$initrd" \
-        -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check init_on_alloc=0 random.trust_cpu=on step=$step $*" \
+        -append "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check norandmaps init_on_alloc=0 random.trust_cpu=on step=$step $*" \
         </dev/null
 }
 
@@ -184,14 +188,41 @@ expect_alive() {
     fail_boot "$1" "it does not go on: $line"
 }
 
+# end_step STEP [STUCK]: until the machine, which has just been started, has run the
+# step and powers off by itself.
+end_step() {
+    local start=$SECONDS
+    await_machine "$@"
+    console_has "$1" "INIT: powering off"
+    console_has "$1" "STEP: $1 passed"
+    console_lacks "$1" "is busy"
+    console_lacks "$1" ": not found"
+    say "boot $1: passed after $((SECONDS - start)) s"
+}
+
+# cut_step STEP [STUCK]: pulls the plug when the step says so.
+cut_step() {
+    local start=$SECONDS
+    await_line "$1" "STEP: cut the power" "${2:-}"
+    sleep "${CUT_SECONDS:-3}"
+    kill_machine || fail_boot "$1" "there is no machine to cut"
+    console_has "$1" "STEP: $1 passed"
+    console_lacks "$1" ": not found"
+    say "boot $1: passed after $((SECONDS - start)) s, power cut"
+}
+
+# console_says STEP TEXT: whether the machine printed it. Not by a pipe, which fails
+# when grep has seen enough before tr has.
+console_says() { grep -aqF -- "$2" <(tr -d '\r' <"$WORK/console.$1"); }
+
 # console_has STEP TEXT: the machine printed it.
 console_has() {
-    tr -d '\r' <"$WORK/console.$1" | grep -aqF -- "$2" && return
+    console_says "$@" && return
     fail_boot "$1" "the console does not say: $2"
 }
 
 # console_lacks STEP TEXT: the machine did not.
 console_lacks() {
-    tr -d '\r' <"$WORK/console.$1" | grep -aqF -- "$2" || return 0
+    console_says "$@" || return 0
     fail_boot "$1" "the console says: $2"
 }

@@ -17,7 +17,7 @@
 # The volume identifier of both ISOs, and what they boot with beside it. The words
 # that are about the machine's console and speed come last.
 BASE_LABEL=E2E_BASE
-CONSOLE_ARGS="console=ttyS0 quiet panic=-1 mitigations=off no_timer_check init_on_alloc=0 random.trust_cpu=on"
+CONSOLE_ARGS="console=ttyS0 quiet panic=-1 mitigations=off no_timer_check norandmaps init_on_alloc=0 random.trust_cpu=on"
 # The drivers of machine_iso's media, and of machine's disk.
 MEDIUM_MODULES=(isofs sr_mod ahci sd_mod usb-storage xhci-pci squashfs overlay loop virtio_pci virtio_blk ext4)
 # Who owned the system, with the password of the overlay and the older one.
@@ -146,13 +146,10 @@ make_initrd() {
 
 # make_boot_files: boot loaders and their menus, as on antiX's media.
 make_boot_files() {
-    local grub=$MEDIUM/boot/grub isolinux=$MEDIUM/boot/isolinux name
+    local grub=$MEDIUM/boot/grub isolinux=$MEDIUM/boot/isolinux
     mkdir -p "$grub" "$isolinux" "$MEDIUM/EFI/BOOT" "$MEDIUM/.disk"
     echo "e2e base" >"$MEDIUM/.disk/info"
-    cp /usr/lib/ISOLINUX/isolinux.bin "$isolinux/"
-    for name in ldlinux menu libutil libcom32; do
-        cp "/usr/lib/syslinux/modules/bios/$name.c32" "$isolinux/"
-    done
+    copy_isolinux "$isolinux"
     cat >"$isolinux/isolinux.cfg" <<CFG
 UI menu.c32
 PROMPT 0
@@ -179,6 +176,16 @@ set prefix=($root)/boot/grub
 CFG
     grub_image x86_64-efi "$MEDIUM/EFI/BOOT/BOOTX64.EFI" -c "$SYSTEM/early.cfg" -p /boot/grub
     make_efi_image "$grub/efi.img" "$MEDIUM/EFI/BOOT"
+}
+
+# copy_isolinux FOLDER: ISOLINUX with its menu.
+copy_isolinux() {
+    local name
+    mkdir -p "$1"
+    cp /usr/lib/ISOLINUX/isolinux.bin "$1/"
+    for name in ldlinux menu libutil libcom32; do
+        cp "/usr/lib/syslinux/modules/bios/$name.c32" "$1/"
+    done
 }
 
 # grub_menu: the menu of GRUB.

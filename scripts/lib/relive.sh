@@ -32,6 +32,13 @@ expect_log() {
     die "relive does not say: $1"
 }
 
+# expect_warning TEXT: it warned so.
+expect_warning() {
+    grep -qF -- "$1" "$WORK/relive.err" && return
+    tail -n 40 "$WORK/relive.err" >&2
+    die "relive does not warn: $1"
+}
+
 # expect_json: the last relive printed JSON.
 expect_json() {
     python3 -m json.tool "$WORK/relive.log" >/dev/null && return
