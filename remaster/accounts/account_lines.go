@@ -52,6 +52,19 @@ func number(b []byte) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
+// UIDs returns the user ids that the text of a passwd(5) names.
+func UIDs(passwd []byte) map[uint32]bool {
+	uids := map[uint32]bool{}
+	for _, l := range splitLines(passwd) {
+		if f := fields(l.text); kindOf(l.text) == entryLine && len(f) > passwdGID {
+			if uid, ok := number(f[passwdUID]); ok {
+				uids[uid] = true
+			}
+		}
+	}
+	return uids
+}
+
 // passwdFields are those of passwd(5).
 const (
 	passwdName = iota

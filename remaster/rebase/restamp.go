@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"relive/overlay"
-	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/refusal"
@@ -225,30 +224,14 @@ func (p *Restamp) Close() error {
 // One that was written over a base that is still there is never removed, since a
 // rollback to that base may need it.
 func (p *Restamp) rotation(name string) (steps []swap.Step, err error) {
-	l, keep := p.live, p.o.KeepOld
-	for n := live.MaxKeepOld; n >= 1; n-- {
-		old := live.OldName(name, n)
-		if !hostdisk.Exists(filepath.Join(l.Dir, old)) {
-			continue
-		}
-		if n >= keep {
-			vid, err := sets.RootVID(filepath.Join(l.Dir, old))
-			if err != nil {
-				return nil, err
+	return replace.Rotation{Dir: p.live.Dir, Keep: p.o.KeepOld, Names: func(int) []string { return []string{name} },
+		Spent: func(n int, _ []string) (bool, error) {
+			if n < p.o.KeepOld {
+				return false, nil
 			}
-			if sets.FormerWith(l, p.env, vid) == "" {
-				steps = append(steps, swap.Remove{Path: old})
-				continue
-			}
-		}
-		switch {
-		case keep > 0 && n == live.MaxKeepOld:
-			return nil, refusal.New(refusal.TooManyFormer, "remove some of them", "%s: there are %d former states already", l.Dir, n)
-		case keep > 0:
-			steps = append(steps, swap.Move{From: old, To: live.OldName(name, n+1)})
-		}
-	}
-	return steps, nil
+			vid, err := sets.RootVID(p.live.Path(live.OldName(name, n)))
+			return err == nil && sets.FormerWith(p.live, p.env, vid) == "", err
+		}}.Steps()
 }
 
 func (p *Restamp) steps(made string) []swap.Step {
@@ -266,33 +249,18 @@ func (p *Restamp) Run(ctx context.Context) (err error) {
 	}
 	start := time.Now()
 	l, pt := p.live, p.part
-	t, err := replace.Begin(p.env, l.Dir, "sets rebase", p.steps(pt.Target))
-	if err != nil {
-		return err
+	x := replace.Exchange{
+		Env: p.env, Live: l, Verb: "sets rebase", Parts: []replace.Part{pt}, Placing: "putting it in place",
+		Steps: func(made map[string]string) ([]swap.Step, error) { return p.steps(made[pt.Target]), nil },
+		Free: func() error {
+			if err := l.RefuseInUse("", l.OverlayPaths()...); err != nil || p.former == nil {
+				return err
+			}
+			return p.former.Unchanged(ctx)
+		},
 	}
-	defer func() { err = refusal.DiskFull(t.End(err), refusal.NothingChanged, "", "") }()
-	at, err := t.Temp(pt.Target)
-	if err != nil {
-		return err
-	}
-	p.env.Phase("new "+pt.Target, 0)
-	if err := pt.Make(ctx, at); err != nil {
-		return fmt.Errorf("the new %s: %w", pt.Target, err)
-	}
-	if err := l.RefuseInUse("", l.OverlayPaths()...); err != nil {
-		return err
-	}
-	if p.former != nil {
-		if err := p.former.Unchanged(ctx); err != nil {
-			return err
-		}
-	}
-	if err := l.Unchanged(ctx); err != nil {
-		return err
-	}
-	p.env.Phase("putting it in place", 0)
-	if err := t.Commit(ctx, p.steps(t.Made[pt.Target])); err != nil {
-		return err
+	if err := x.Run(ctx, replace.Placeholders(pt.Target)); err != nil {
+		return refusal.DiskFull(err, refusal.NothingChanged, "", "")
 	}
 	p.Summary.Seconds = time.Since(start).Seconds()
 	return nil

@@ -41,11 +41,7 @@ func (s *Swap) targets() []string {
 
 // Placeholders stand for the temporary files in a plan that is shown.
 func (s *Swap) Placeholders() map[string]string {
-	made := map[string]string{}
-	for _, name := range append(s.targets(), s.pairs...) {
-		made[name] = "(new " + name + ")"
-	}
-	return made
+	return Placeholders(append(s.targets(), s.pairs...)...)
 }
 
 // Steps gives what is renamed, in the order in which it is safe. made has the
@@ -130,23 +126,4 @@ func Alone(dir, name, made string, first, keep int) (steps []swap.Step) {
 		step.Keep = live.OldName(name, first)
 	}
 	return append(steps, step)
-}
-
-// Rotate makes room for a new first generation, by moving each kept one a place
-// on and removing what is beyond keep. A generation need not have every file.
-func Rotate(dir, name string, keep int) (steps []swap.Step) { return rotateFrom(dir, name, 1, keep) }
-
-// rotateFrom is rotate for the generations from first on.
-func rotateFrom(dir, name string, first, keep int) (steps []swap.Step) {
-	for n := live.MaxKeepOld; n >= first; n-- {
-		if !hostdisk.Exists(filepath.Join(dir, live.OldName(name, n))) {
-			continue
-		}
-		if n-first+1 >= keep {
-			steps = append(steps, swap.Remove{Path: live.OldName(name, n)})
-		} else {
-			steps = append(steps, swap.Move{From: live.OldName(name, n), To: live.OldName(name, n+1)})
-		}
-	}
-	return steps
 }

@@ -2,7 +2,6 @@ package replace
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 
 	"relive/remaster/hostdisk"
@@ -10,6 +9,7 @@ import (
 	"relive/remaster/live"
 	"relive/remaster/packages"
 	"relive/remaster/say"
+	"relive/remaster/swap"
 )
 
 // Swap puts new files in the place of those of a live directory, in one
@@ -102,38 +102,17 @@ func CheckInUse(l *live.Live, stage bool) error {
 
 // Run makes files by fill, and the parts, and puts all of them in place in one
 // transaction.
-func (s *Swap) Run(ctx context.Context, fill func(t *Transaction) error) (err error) {
-	t, err := Begin(s.Env, s.Live.Dir, s.Verb, s.Steps(s.Placeholders()))
-	if err != nil {
-		return err
+func (s *Swap) Run(ctx context.Context, fill func(t *Transaction) error) error {
+	x := Exchange{
+		Env: s.Env, Live: s.Live, Verb: s.Verb, Fill: fill, Parts: s.Parts, Placing: "putting the new files in place",
+		Free:  func() error { return CheckInUse(s.Live, s.Stage) },
+		Steps: func(made map[string]string) ([]swap.Step, error) { return s.Steps(made), nil },
+		Last: func(t *Transaction) error {
+			if err := s.putPairs(ctx, t); err != nil {
+				return err
+			}
+			return s.emptyMarks()
+		},
 	}
-	defer func() { err = t.End(err) }()
-	if err := fill(t); err != nil {
-		return err
-	}
-	for _, r := range s.Parts {
-		path, err := t.Temp(r.Target)
-		if err != nil {
-			return err
-		}
-		s.Env.Phase("new "+filepath.Base(r.Target), 0)
-		if err := r.Make(ctx, path); err != nil {
-			return fmt.Errorf("the new %s: %w", filepath.Base(r.Target), err)
-		}
-	}
-	// It may have taken minutes, in which somebody may have mounted the files.
-	if err := CheckInUse(s.Live, s.Stage); err != nil {
-		return err
-	}
-	if err := s.Live.Unchanged(ctx); err != nil {
-		return err
-	}
-	if err := s.putPairs(ctx, t); err != nil {
-		return err
-	}
-	s.Env.Phase("putting the new files in place", 0)
-	if err := s.emptyMarks(); err != nil {
-		return err
-	}
-	return t.Commit(ctx, s.Steps(t.Made))
+	return x.Run(ctx, s.Placeholders())
 }

@@ -403,37 +403,24 @@ func (p *Plan) growInPlace(ctx context.Context) (name string, err error) {
 }
 
 // replace makes new images and puts them in place in one transaction.
-func (p *Plan) replace(ctx context.Context) (err error) {
-	steps := p.steps(func(r *resizing) string { return r.target + ".new image" })
-	if len(steps) == 0 {
+func (p *Plan) replace(ctx context.Context) error {
+	x := replace.Exchange{
+		Env: p.env, Live: p.live, Verb: "resize", Free: p.checkInUse, Placing: "putting the new files in place",
+		Steps: func(made map[string]string) ([]swap.Step, error) {
+			return p.steps(func(r *resizing) string { return made[r.target] }), nil
+		},
+	}
+	var names []string
+	for _, r := range p.images {
+		if r.make != nil {
+			names = append(names, r.target)
+			x.Parts = append(x.Parts, replace.Part{Target: r.target, Make: r.make})
+		}
+	}
+	if len(names) == 0 {
 		return nil
 	}
-	t, err := replace.Begin(p.env, p.live.Dir, "resize", steps)
-	if err != nil {
-		return err
-	}
-	defer func() { err = t.End(err) }()
-	for _, r := range p.images {
-		if r.make == nil {
-			continue
-		}
-		path, err := t.Temp(r.target)
-		if err != nil {
-			return err
-		}
-		if err := r.make(ctx, path); err != nil {
-			return fmt.Errorf("the new %s: %w", r.target, err)
-		}
-	}
-	// It may have taken minutes, in which somebody may have mounted the files.
-	if err := p.checkInUse(); err != nil {
-		return err
-	}
-	if err := p.live.Unchanged(ctx); err != nil {
-		return err
-	}
-	p.env.Phase("putting the new files in place", 0)
-	return t.Commit(ctx, p.steps(func(r *resizing) string { return t.Made[r.target] }))
+	return x.Run(ctx, replace.Placeholders(names...))
 }
 
 // preallocated tells whether the host has set all of a file's space aside, or

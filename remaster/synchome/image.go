@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"relive/extfs/mkfs"
 	"relive/remaster/bytesize"
@@ -183,26 +184,21 @@ func (p *Plan) planHomeSteps() error {
 
 // steps gives what is renamed. Former images of homes belong to no state of the
 // base, and are counted by themselves.
-func (p *Plan) steps(made string) (steps []swap.Step, err error) {
+func (p *Plan) steps(made string) ([]swap.Step, error) {
 	name, keep := p.live.Files.Home, p.o.KeepOld
-	held := func(n int) bool { return hostdisk.Exists(filepath.Join(p.live.Dir, live.OldName(name, n))) }
-	run, gap := 0, false // all up to the first gap
-	for n := 1; n <= live.MaxKeepOld; n++ {
-		if held(n) && n >= keep {
-			steps = append(steps, swap.Remove{Path: live.OldName(name, n)})
-		}
-		if gap = gap || !held(n); !gap && n < keep {
-			run = n
-		}
+	step := swap.Replace{New: made, Target: name}
+	exists := hostdisk.Exists(filepath.Join(p.live.Dir, name))
+	if exists {
+		step.Keep = replace.KeptAs(name, keep)
 	}
-	replace := swap.Replace{New: made, Target: name}
-	if keep > 0 && hostdisk.Exists(filepath.Join(p.live.Dir, name)) {
-		for n := run; n > 0; n-- {
-			steps = append(steps, swap.Move{From: live.OldName(name, n), To: live.OldName(name, n+1)})
-		}
-		replace.Keep = live.OldName(name, 1)
+	steps, err := replace.Rotation{Dir: p.live.Dir, Keep: keep, UpToGap: true, Names: func(int) []string { return []string{name} }}.Steps()
+	if !exists { // no place is needed for one more
+		steps = slices.DeleteFunc(steps, func(s swap.Step) bool {
+			_, moves := s.(swap.Move)
+			return moves
+		})
 	}
-	return append(steps, replace), nil
+	return append(steps, step), err
 }
 
 // runReverse makes the image and puts it in place.
@@ -210,41 +206,24 @@ func (p *Plan) runReverse(ctx context.Context) error {
 	return refusal.DiskFull(p.replaceHome(ctx), refusal.NothingChanged, "", "")
 }
 
-func (p *Plan) replaceHome(ctx context.Context) (err error) {
+func (p *Plan) replaceHome(ctx context.Context) error {
 	l := p.live
 	name := l.Files.Home
-	steps, err := p.steps("(new " + name + ")")
-	if err != nil {
-		return err
+	x := replace.Exchange{
+		Env: p.env, Live: l, Verb: "sync-home", Placing: "putting the new homes in place",
+		Parts: []replace.Part{{Target: name, Make: p.image.build}},
+		Steps: func(made map[string]string) ([]swap.Step, error) { return p.steps(made[name]) },
+		Free: func() error {
+			if err := p.checkInUse(); err != nil {
+				return err
+			}
+			if p.image.former == "" && hostdisk.Exists(filepath.Join(l.Dir, name)) {
+				return refusal.New(refusal.Changed, "begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
+			}
+			return nil
+		},
 	}
-	t, err := replace.Begin(p.env, l.Dir, "sync-home", steps)
-	if err != nil {
-		return err
-	}
-	defer func() { err = t.End(err) }()
-	at, err := t.Temp(name)
-	if err != nil {
-		return err
-	}
-	p.env.Phase("new "+name, 0)
-	if err := p.image.build(ctx, at); err != nil {
-		return fmt.Errorf("the new %s: %w", name, err)
-	}
-	// It may have taken minutes, in which somebody may have mounted the files.
-	if err := p.checkInUse(); err != nil {
-		return err
-	}
-	if p.image.former == "" && hostdisk.Exists(filepath.Join(l.Dir, name)) {
-		return refusal.New(refusal.Changed, "begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
-	}
-	if err := l.Unchanged(ctx); err != nil {
-		return err
-	}
-	if steps, err = p.steps(t.Made[name]); err != nil {
-		return err
-	}
-	p.env.Phase("putting the new homes in place", 0)
-	return t.Commit(ctx, steps)
+	return x.Run(ctx, replace.Placeholders(name))
 }
 
 // build writes the image, reads it back and compares it.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
+	"relive/remaster/accounts"
 	"relive/remaster/exclude"
 	"relive/remaster/job"
 	"relive/remaster/live"
@@ -279,18 +279,13 @@ func (p *Plan) noteOwners(homes *tree.Node) error {
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Split(line, ":"); len(f) > 3 {
-			known[f[2]] = true
-		}
-	}
+	known := accounts.UIDs(text)
 	for _, u := range p.Summary.Users {
 		home, err := homes.Child(u.User)
 		if err != nil {
 			return err
 		}
-		if home != nil && u.Any() && !known[fmt.Sprint(home.UID)] {
+		if home != nil && u.Any() && !known[home.UID] {
 			p.Summary.Notes = append(p.Summary.Notes,
 				fmt.Sprintf("/home/%s belongs to the user id %d, which /etc/passwd of the system does not know", tree.Escape(u.User),
 					home.UID))

@@ -7,7 +7,6 @@ import (
 
 	"relive/remaster/hostdisk"
 	"relive/remaster/live"
-	"relive/remaster/refusal"
 	"relive/remaster/replace"
 	"relive/remaster/sets"
 	"relive/remaster/swap"
@@ -21,56 +20,22 @@ import (
 // than an overlay would be lost with them.
 func (p *Plan) steps(made map[string]string) (steps []swap.Step, err error) {
 	f, dir, keep := &p.Live.Files, p.Live.Dir, p.O.KeepOld
-	held := func(n int) (names []string) {
-		for _, name := range slices.Concat(f.Together(), replace.PairNames(f), p.targets()) {
-			if hostdisk.Exists(filepath.Join(dir, live.OldName(name, n))) && !slices.Contains(names, name) {
-				names = append(names, name)
+	own := 0 // generations of the overlay alone
+	steps, err = replace.Rotation{Dir: dir, Keep: keep, UpToGap: true, Join: p.addSets,
+		Names: func(int) []string { return slices.Concat(f.Together(), replace.PairNames(f), p.targets()) },
+		Spent: func(n int, held []string) (bool, error) {
+			if slices.ContainsFunc(held, func(name string) bool { return !slices.Contains(p.targets(), name) }) {
+				return false, nil
 			}
-		}
-		return names
-	}
-	own := 0             // generations of the overlay alone
-	var going [][]string // what goes on of each generation; all up to the first gap
-	for n, gap := 1, false; n <= live.MaxKeepOld; n++ {
-		names := held(n)
-		if alone := !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(p.targets(), name) }); alone &&
-			len(names) > 0 {
 			former, err := sets.OfFormer(p.Live, n)
-			if err != nil {
-				return nil, err
+			if err != nil || former {
+				return false, err
 			}
-			if !former {
-				own++
-			}
-			if !former && own >= keep {
-				for _, name := range names {
-					steps = append(steps, swap.Remove{Path: live.OldName(name, n)})
-				}
-				names = nil
-			}
-		}
-		if gap = gap || len(names) == 0; !gap {
-			going = append(going, names)
-		}
-	}
-	if len(going) == live.MaxKeepOld && keep > 0 {
-		return nil, refusal.New(refusal.TooManyFormer, "remove some of them", "%s: there are %d former states already", dir, len(going))
-	}
-	if keep > 0 {
-		if err := p.addSets(going); err != nil {
-			return nil, err
-		}
-	}
-	var moves [][]swap.Step
-	for i, names := range going {
-		var m []swap.Step
-		for _, name := range names {
-			m = append(m, swap.Move{From: live.OldName(name, i+1), To: live.OldName(name, i+2)})
-		}
-		moves = append(moves, m)
-	}
-	for i := len(moves) - 1; i >= 0 && keep > 0; i-- {
-		steps = append(steps, moves[i]...)
+			own++
+			return own >= keep, nil
+		}}.Steps()
+	if err != nil {
+		return nil, err
 	}
 	for _, r := range p.Parts {
 		step := swap.Replace{New: made[r.Target], Target: r.Target}

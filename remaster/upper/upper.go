@@ -297,13 +297,7 @@ func (p *Plan) layers(ctx context.Context) ([]newLayer, error) {
 }
 
 // placeholders stand for the temporary files in a plan that is shown.
-func (p *Plan) placeholders() map[string]string {
-	made := map[string]string{}
-	for _, r := range p.Parts {
-		made[r.Target] = "(new " + r.Target + ")"
-	}
-	return made
-}
+func (p *Plan) placeholders() map[string]string { return replace.Placeholders(p.targets()...) }
 
 // checkSpace refuses where the new overlay cannot fit on the disk.
 func (p *Plan) checkSpace() (err error) {
@@ -327,38 +321,12 @@ func (p *Plan) Run(ctx context.Context) error {
 	return refusal.DiskFull(p.run(ctx), refusal.NothingChanged, "", "")
 }
 
-func (p *Plan) run(ctx context.Context) (err error) {
-	steps, err := p.steps(p.placeholders())
-	if err != nil {
-		return err
+func (p *Plan) run(ctx context.Context) error {
+	x := replace.Exchange{
+		Env: p.Env, Live: p.Live, Verb: p.Verb, Parts: p.Parts, Steps: p.steps, Placing: "putting the new overlay in place",
+		Free: func() error { return p.Live.RefuseInUse("", p.Live.OverlayPaths()...) },
 	}
-	t, err := replace.Begin(p.Env, p.Live.Dir, p.Verb, steps)
-	if err != nil {
-		return err
-	}
-	defer func() { err = t.End(err) }()
-	for _, r := range p.Parts {
-		at, err := t.Temp(r.Target)
-		if err != nil {
-			return err
-		}
-		p.Env.Phase("new "+filepath.Base(r.Target), 0)
-		if err := r.Make(ctx, at); err != nil {
-			return fmt.Errorf("the new %s: %w", filepath.Base(r.Target), err)
-		}
-	}
-	// It may have taken minutes, in which somebody may have mounted the files.
-	if err := p.Live.RefuseInUse("", p.Live.OverlayPaths()...); err != nil {
-		return err
-	}
-	if err := p.Live.Unchanged(ctx); err != nil {
-		return err
-	}
-	if steps, err = p.steps(t.Made); err != nil {
-		return err
-	}
-	p.Env.Phase("putting the new overlay in place", 0)
-	return t.Commit(ctx, steps)
+	return x.Run(ctx, p.placeholders())
 }
 
 // planImage plans the image that takes the place of the present one.
