@@ -186,6 +186,9 @@ func TestKernelDamaged(t *testing.T) {
 // resum gives an image the checksum that belongs to it, so that what it covers can be
 // damaged.
 func resum(b []byte) {
+	if len(b) < ondisk.SuperblockOffset+ondisk.SuperblockSize {
+		return
+	}
 	s, _ := ondisk.DecodeSuperblock(b[ondisk.SuperblockOffset:])
 	if s.BlockBits < minBlockBits || s.BlockBits > maxBlockBits {
 		return
