@@ -131,14 +131,17 @@ var damages = []struct {
 	{"xattr block", "plain-193", func(p *patient) { p.put32(super(44), 1<<31) }, "shared attribute"},
 	{"blocks", "plain-193", func(p *patient) { p.put32(super(36), 1<<20) }, "it may be cut short"},
 	{"unknown compression", "lzma-fedora-193", func(p *patient) { p.put16(super(84), 0x12) }, "compressions that are unknown: bitmap 0x12"},
-	{"another compression", "lzma-fedora-193", func(p *patient) { p.put16(super(84), 1) }, "is compressed with lzma, which the image does not use"},
-	{"dictionary", "lzma-fedora-193", func(p *patient) { p.put32(super(130), 1<<30) }, "configuration of lzma: dictionary of 1073741824 bytes"},
+	{"another compression", "lzma-fedora-193", func(p *patient) { p.put16(super(84), 1) },
+		"is compressed with lzma, which the image does not use"},
+	{"dictionary", "lzma-fedora-193", func(p *patient) { p.put32(super(130), 1<<30) },
+		"configuration of lzma: dictionary of 1073741824 bytes"},
 	{"lzma format", "lzma-fedora-193", func(p *patient) { p.put16(super(134), 3) }, "configuration of lzma: format 3 is unknown"},
 	{"zstd window", "zstd-lorax-193", func(p *patient) { p.b[super(131)] = 11 }, "configuration of zstd: window of 2^21"},
 	{"zstd small window", "zstd-lorax-193", func(p *patient) { p.b[super(131)] = 0 }, "more than the image's 1024"},
 	{"deflate window", "deflate-64k-frag-193", func(p *patient) { p.b[super(130)] = 16 }, "configuration of deflate: window of 2^16"},
 	{"configuration short", "lzma-fedora-193", func(p *patient) { p.put16(super(128), 3) }, "configuration of lzma: has 3 bytes"},
-	{"packed inode", "lzma-fedora-193", func(p *patient) { p.put64(super(96), 1<<40) }, "packed inode: inode 1099511627776: lies past the end"},
+	{"packed inode", "lzma-fedora-193", func(p *patient) { p.put64(super(96), 1<<40) },
+		"packed inode: inode 1099511627776: lies past the end"},
 	{"no packed inode", "lzma-fedora-193", func(p *patient) { p.put64(super(96), 0) }, "where the image has no packed inode"},
 	{"packed inode is a directory", "lzma-fedora-193", func(p *patient) { p.put64(super(96), p.r.root) }, "is a directory, no file"},
 	{"packed inode in itself", "lzma-fedora-193", func(p *patient) {
@@ -155,7 +158,8 @@ var damages = []struct {
 	{"size negative", "plain-193", func(p *patient) { p.put64(p.field("one-small", 8), 1<<63) }, "file size 9223372036854775808"},
 	{"nsec", "plain-193", func(p *patient) { p.put32(p.field("one-small", 40), 1<<31) }, "its time has 2147483648 nanoseconds"},
 	{"tail crosses", "plain-193", func(p *patient) { p.put64(p.field("one-small", 8), 4090) }, "its tail of 4090 bytes"},
-	{"data behind the end", "plain-193", func(p *patient) { p.put32(p.field("sizes/08192", 16), 1<<30) }, "reach past the end of the image"},
+	{"data behind the end", "plain-193", func(p *patient) { p.put32(p.field("sizes/08192", 16), 1<<30) },
+		"reach past the end of the image"},
 	{"data longer", "plain-193", func(p *patient) { p.put64(p.field("sizes/08192", 8), 1<<40) }, "reach past the end of the image"},
 	{"symlink empty", "plain-193", func(p *patient) { p.put64(p.field("link-60", 8), 0) }, "symlink target of 0 bytes"},
 	{"symlink long", "plain-193", func(p *patient) { p.put64(p.field("link-60", 8), 5000) }, "symlink target of 5000 bytes"},
@@ -163,20 +167,25 @@ var damages = []struct {
 	{"links", "plain-193", func(p *patient) { p.put32(p.field("hl-tool", 44), 9) }, "counts 9 links and has 3 names"},
 	{"chunk format", "chunk-64k-193", func(p *patient) { p.put32(p.field("usr/lib/libbig.so", 16), 0x80) }, "chunk format 0x80 is unknown"},
 	{"chunk table", "chunk-64k-193", func(p *patient) { p.put64(p.field("usr/lib/libbig.so", 8), 1<<50) }, "chunks reaches past the end"},
-	{"chunk", "chunk-64k-193", func(p *patient) { n := p.inode("usr/lib/libbig.so"); p.put32(int(up(n.tail, 4)), 1<<30) }, "chunk 0: offset"},
+	{"chunk", "chunk-64k-193", func(p *patient) { n := p.inode("usr/lib/libbig.so"); p.put32(int(up(n.tail, 4)), 1<<30) },
+		"chunk 0: offset"},
 
 	// Attributes.
 	{"ids", "plain-193", func(p *patient) { p.b[p.inode("usr/bin/tool").body+4] = 200 }, "attributes: 200 ids in a body of"},
 	{"id", "plain-193", func(p *patient) { p.put32(int(p.inode("usr/bin").body)+12, 1<<31) }, "shared attribute 2147483648"},
 	{"prefix", "plain-inlinexattr-193", func(p *patient) { p.b[p.inode("usr/bin/tool").body+13] = 5 }, "attribute prefix 5 is unknown"},
-	{"long prefix", "plain-inlinexattr-193", func(p *patient) { p.b[p.inode("usr/bin/tool").body+13] = 0x83 }, "there is no prefix 3, only 0"},
+	{"long prefix", "plain-inlinexattr-193", func(p *patient) { p.b[p.inode("usr/bin/tool").body+13] = 0x83 },
+		"there is no prefix 3, only 0"},
 	{"value", "plain-inlinexattr-193", func(p *patient) { p.put16(int(p.inode("usr/bin/tool").body)+14, 60000) }, "it takes"},
 	{"name", "plain-inlinexattr-193", func(p *patient) { p.b[p.inode("usr/bin/tool").body+17] = 0 }, "holds a NUL"},
 
 	// Directories.
-	{"entry's inode", "plain-193", func(p *patient) { at, _ := p.entry("", "one-small"); p.put64(at, 1<<40) }, `entry "one-small": inode 1099511627776`},
-	{"entry in the metabox", "plain-193", func(p *patient) { at, _ := p.entry("", "one-small"); p.put64(at, 1<<63|40) }, "is in the metabox"},
-	{"entry's type", "plain-193", func(p *patient) { at, _ := p.entry("", "one-small"); p.b[at+10] = 2 }, `entry "one-small": names a directory`},
+	{"entry's inode", "plain-193", func(p *patient) { at, _ := p.entry("", "one-small"); p.put64(at, 1<<40) },
+		`entry "one-small": inode 1099511627776`},
+	{"entry in the metabox", "plain-193", func(p *patient) { at, _ := p.entry("", "one-small"); p.put64(at, 1<<63|40) },
+		"is in the metabox"},
+	{"entry's type", "plain-193", func(p *patient) { at, _ := p.entry("", "one-small"); p.b[at+10] = 2 },
+		`entry "one-small": names a directory`},
 	{"first name 0", "plain-193", func(p *patient) { p.put16(p.data("", 8), 0) }, "its first name is at byte 0"},
 	{"first name odd", "plain-193", func(p *patient) { p.put16(p.data("", 8), 13) }, "its first name is at byte 13"},
 	{"first name far", "plain-193", func(p *patient) { p.put16(p.data("", 8), 12000) }, "its first name is at byte 12000"},
@@ -188,7 +197,8 @@ var damages = []struct {
 	{"dot", "plain-193", func(p *patient) { at, _ := p.entry("usr", "."); p.put64(at, p.r.root) }, `"." is inode`},
 	{"dots", "plain-193", func(p *patient) { at, _ := p.entry("usr/bin", ".."); p.put64(at, p.r.root) }, `".." is inode`},
 	{"loop", "plain-193", func(p *patient) { at, _ := p.entry("usr", "bin"); p.put64(at, p.inode("usr").nid) }, "a loop or a hard link"},
-	{"loop to the root", "plain-193", func(p *patient) { at, _ := p.entry("usr", "bin"); p.put64(at, p.r.root) }, "is the root directory again"},
+	{"loop to the root", "plain-193", func(p *patient) { at, _ := p.entry("usr", "bin"); p.put64(at, p.r.root) },
+		"is the root directory again"},
 	{"directory twice", "plain-193", func(p *patient) {
 		at, _ := p.entry("", "empty-dir")
 		p.put64(at, p.inode("usr/bin").nid)
@@ -196,19 +206,26 @@ var damages = []struct {
 	{"directory size", "plain-193", func(p *patient) { p.put64(p.field("many", 8), 4096+5) }, "directory inode"},
 
 	// Compressed files.
-	{"advise", "lz4hc-15", func(p *patient) { p.put16(p.header("usr/lib/libbig.so", 4), 6) }, "it has big pclusters, and the image has not"},
+	{"advise", "lz4hc-15", func(p *patient) { p.put16(p.header("usr/lib/libbig.so", 4), 6) },
+		"it has big pclusters, and the image has not"},
 	{"advise of one", "wide-zstd-64k-193", func(p *patient) { p.put16(p.header("wide", 4), 3) }, "a compact index with advise 0x3"},
-	{"blocks not counted", "wide-zstd-64k-193", func(p *patient) { p.b[p.header("wide", 10)] = 2 << 4; p.b[p.header("wide", 11)] = 2 << 4 }, "lcluster"},
-	{"algorithm", "lz4hc-15", func(p *patient) { p.b[p.header("usr/lib/libbig.so", 6)] = 3 }, "is compressed with zstd, which the image does not use"},
+	{"blocks not counted", "wide-zstd-64k-193", func(p *patient) { p.b[p.header("wide", 10)] = 2 << 4; p.b[p.header("wide", 11)] = 2 << 4 },
+		"lcluster"},
+	{"algorithm", "lz4hc-15", func(p *patient) { p.b[p.header("usr/lib/libbig.so", 6)] = 3 },
+		"is compressed with zstd, which the image does not use"},
 	{"lclusters", "lz4hc-15", func(p *patient) { p.b[p.header("usr/lib/libbig.so", 7)] = 9 }, "lclusters of 2^21 bytes"},
 	{"index far", "lz4hc-15", func(p *patient) { p.put64(p.field("usr/lib/libbig.so", 8), 1<<45) }, "entries reaches past the end"},
 	{"fragment far", "lzma-fedora-193", func(p *patient) {
 		p.put64(p.header("many/file-000-", 0), 1<<63|1<<40)
 	}, "a fragment of 2 bytes at 1099511627776 reaches past the end of the packed inode"},
-	{"head block", "lz4hc-dedupe-193", func(p *patient) { p.put32(p.full("usr/lib/libbig.so", 0)+4, 1<<31) }, "reach past the end of the image"},
-	{"head offset", "lz4hc-dedupe-193", func(p *patient) { p.put16(p.full("usr/lib/libbig.so", 0)+2, 4096) }, "its extent begins at byte 4096 of 4096"},
-	{"first lcluster", "lz4hc-dedupe-193", func(p *patient) { p.put16(p.full("usr/lib/libbig.so", 0)+2, 5) }, "its extent begins before the file"},
-	{"distance 0", "lz4hc-dedupe-193", func(p *patient) { at := p.nonhead("usr/lib/libbig.so"); p.put16(at+4, 0) }, "it is 0 behind its head"},
+	{"head block", "lz4hc-dedupe-193", func(p *patient) { p.put32(p.full("usr/lib/libbig.so", 0)+4, 1<<31) },
+		"reach past the end of the image"},
+	{"head offset", "lz4hc-dedupe-193", func(p *patient) { p.put16(p.full("usr/lib/libbig.so", 0)+2, 4096) },
+		"its extent begins at byte 4096 of 4096"},
+	{"first lcluster", "lz4hc-dedupe-193", func(p *patient) { p.put16(p.full("usr/lib/libbig.so", 0)+2, 5) },
+		"its extent begins before the file"},
+	{"distance 0", "lz4hc-dedupe-193", func(p *patient) { at := p.nonhead("usr/lib/libbig.so"); p.put16(at+4, 0) },
+		"it is 0 behind its head"},
 	{"distance far", "lz4hc-dedupe-193", func(p *patient) { at := p.nonhead("usr/lib/libbig.so"); p.put16(at+4, 700) }, "lcluster"},
 	{"distance is a count", "lz4hc-dedupe-193", func(p *patient) {
 		at := p.nonhead("usr/lib/libbig.so")
@@ -218,9 +235,11 @@ var damages = []struct {
 		at := int(p.get32(p.full("usr/lib/libbig.so", 0)+4)) << 12
 		clear(p.b[at : at+4096])
 	}, "does not decode: lz4 stream: has no bytes"},
-	{"plain data short", "lz4hc-dedupe-193", func(p *patient) { p.b[p.full("usr/lib/libbig.so", 0)] &^= 3 }, "bytes, of which 4096 are stored"},
+	{"plain data short", "lz4hc-dedupe-193", func(p *patient) { p.b[p.full("usr/lib/libbig.so", 0)] &^= 3 },
+		"bytes, of which 4096 are stored"},
 	{"tail", "lz4hc-ztail-193", func(p *patient) { p.put16(p.header("usr/lib/libbig.so", 2), 4095) }, "crosses a block"},
-	{"encoded extents", "lz4hc-dedupe-193", func(p *patient) { p.put16(p.header("usr/lib/libbig.so", 4), 1) }, "encoded extents belong to images"},
+	{"encoded extents", "lz4hc-dedupe-193", func(p *patient) { p.put16(p.header("usr/lib/libbig.so", 4), 1) },
+		"encoded extents belong to images"},
 }
 
 // nonhead gives the offset of the first entry of a full index that is no head's.

@@ -72,18 +72,6 @@ func openBytes(t testing.TB, b []byte, opts ...Option) *Reader {
 	return r
 }
 
-// openFile opens an image in a file.
-func openFile(t testing.TB, path string) *Reader {
-	t.Helper()
-	f, size := systest.OpenFile(t, path)
-	r, err := Open(f, size, filepath.Base(path), library(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	return r
-}
-
 // rootOf gives the root directory of an image.
 func rootOf(t testing.TB, r *Reader) *tree.Node {
 	t.Helper()

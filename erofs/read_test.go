@@ -144,7 +144,8 @@ func TestExtents(t *testing.T) {
 			}
 		}
 	}
-	for f, what := range map[form]string{formStream: "compressed", formPlain: "plain", formInterlaced: "interlaced", formFragment: "fragment"} {
+	for f, what := range map[form]string{formStream: "compressed", formPlain: "plain", formInterlaced: "interlaced",
+		formFragment: "fragment"} {
 		if forms[f] == 0 {
 			t.Errorf("no extent is %s", what)
 		}

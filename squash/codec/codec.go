@@ -9,7 +9,7 @@ import (
 	"relive/codec"
 )
 
-// These are what package relive/codec says of them.
+// Algorithm is that of package relive/codec, and so are the others.
 type (
 	Algorithm      = codec.Algorithm
 	Compressor     = codec.Compressor
