@@ -9,8 +9,7 @@ import (
 	"relive/codec"
 )
 
-// Algorithm is that of package relive/codec, and so are the others.
-type (
+type ( //nolint:revive // what each is, package relive/codec says
 	Algorithm      = codec.Algorithm
 	Compressor     = codec.Compressor
 	Decompressor   = codec.Decompressor
