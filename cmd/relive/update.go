@@ -179,7 +179,7 @@ func (a *app) showUpdated(r *update.Result) error {
 	}
 	a.showRebase(s.Rebase)
 	switch {
-	case s.Mode == "stage":
+	case s.Mode == update.ModeStage:
 		a.printf("%s\n", takenUp)
 	case s.KeepOld == 0:
 		a.printf("the former state is not kept\n")

@@ -192,7 +192,7 @@ func (p *Plan) planOverlay() (err error) {
 	if p.swap.Parts, err = fresh.Parts(); err != nil {
 		return err
 	}
-	p.swap.Apart, err = p.mustPart()
+	p.swap.Apart, err = p.mustDetach()
 	return err
 }
 
@@ -215,12 +215,12 @@ func (p *Plan) planStay() error {
 	return err
 }
 
-// mustPart tells whether the old overlay must not be met with the new base: a
+// mustDetach reports whether the old overlay must not be met with the new base: a
 // snapshot has no place over a flattened base or over an image that was built
 // anew, what overlayfs finds in its lower layers by names is not there any more,
 // and what it finds by inode numbers may be something else. With version ids a
 // boot tells by itself.
-func (p *Plan) mustPart() (bool, error) {
+func (p *Plan) mustDetach() (bool, error) {
 	l := p.live
 	if met, err := l.LaidOver(live.VID(p.Summary.VID)); !met || err != nil {
 		return false, err
@@ -228,8 +228,8 @@ func (p *Plan) mustPart() (bool, error) {
 	if l.COW() != nil {
 		return p.o.Flatten || len(p.o.Excludes) > 0, nil
 	}
-	if leans, err := l.Overlay.DependsOnBase(); leans || err != nil {
-		return leans, err
+	if depends, err := l.Overlay.DependsOnBase(); depends || err != nil {
+		return depends, err
 	}
 	return p.base.Misled()
 }

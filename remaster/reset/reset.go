@@ -36,7 +36,7 @@ type Options struct {
 
 // Plan is what a reset will do.
 type Plan struct {
-	relayer *upper.Plan // nil where there is nothing to do
+	upper *upper.Plan // nil where there is nothing to do
 
 	Summary Summary
 }
@@ -136,15 +136,15 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 		}
 	}
 	if s.Kept.Sum() > 0 {
-		p.relayer, err = upper.New(ctx, e, l, "reset", want, upper.Options{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force,
+		p.upper, err = upper.New(ctx, e, l, "reset", want, upper.Options{KeepOld: o.KeepOld, Grow: o.Grow, Force: o.Force,
 			Restamp: !vids.State.Used(), DropHidden: true})
 	} else {
-		p.relayer, err = r, planEmpty(ctx, r)
+		p.upper, err = r, planEmpty(ctx, r)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.Overlay = &p.relayer.Summary
+	s.Overlay = &p.upper.Summary
 	s.Warnings = append(s.Warnings, s.Overlay.Warnings...)
 	return p, nil
 }
@@ -246,9 +246,9 @@ func planEmpty(ctx context.Context, p *upper.Plan) error {
 func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	start := time.Now()
 	res := &Result{Plan: p.Summary, Warnings: p.Summary.Warnings}
-	if p.relayer != nil {
-		res.Path = p.relayer.Live.Overlay.Path
-		if err := p.relayer.Run(ctx); err != nil {
+	if p.upper != nil {
+		res.Path = p.upper.Live.Overlay.Path
+		if err := p.upper.Run(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -136,11 +136,11 @@ func (p *Plan) checkInUse() error {
 	return nil
 }
 
-// mustPart tells whether the former overlay must not be met with the present
+// mustDetach reports whether the former overlay must not be met with the present
 // base; see the plan of a compaction. Over a base that holds what the former overlay
 // changed it shows the former state; over one that an update has brought it
 // would not.
-func (p *Plan) mustPart(ctx context.Context, former *live.Live) (bool, error) {
+func (p *Plan) mustDetach(ctx context.Context, former *live.Live) (bool, error) {
 	if former.Overlay == nil {
 		return false, nil
 	}
@@ -160,8 +160,8 @@ func (p *Plan) mustPart(ctx context.Context, former *live.Live) (bool, error) {
 	if former.Layout.Traits().VersionIDs || !met || err != nil {
 		return met, err
 	}
-	if leans, err := former.Overlay.DependsOnBase(); leans || err != nil {
-		return leans, err
+	if depends, err := former.Overlay.DependsOnBase(); depends || err != nil {
+		return depends, err
 	}
 	p.env.Phase("comparing the present base with the former state", 0)
 	if astray, err := former.Astray(ctx, present.Base); astray || err != nil {
@@ -287,7 +287,7 @@ func (p *Plan) checkFormer(ctx context.Context) error {
 			images = append(images, name) // others are lists of sums as well
 		}
 	}
-	if p.apart, err = p.mustPart(ctx, l); err != nil {
+	if p.apart, err = p.mustDetach(ctx, l); err != nil {
 		return err
 	}
 	if p.apart {

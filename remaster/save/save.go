@@ -104,7 +104,7 @@ func New(ctx context.Context, e *job.Env, l *live.Live, from string, o Options) 
 		return nil, err
 	}
 	p := &Plan{live: l, env: e, o: o, from: source}
-	if err := source.steadily(ctx, func() error { return p.make(ctx) }); err != nil {
+	if err := source.untilStable(ctx, func() error { return p.make(ctx) }); err != nil {
 		return nil, errors.Join(err, source.Close())
 	}
 	return p, nil
@@ -121,7 +121,7 @@ func (p *Plan) make(ctx context.Context) error {
 	if err := p.from.freeze(ctx); err != nil {
 		return err
 	}
-	s.Held = p.from.heldNames()
+	s.Held = p.from.pinned()
 	layer, err := p.layer()
 	if err != nil {
 		return err
@@ -241,8 +241,8 @@ func (p *Plan) checkVID(layer *tree.Node) error {
 		"%s: was written over another linuxfs (version id %s) than %s (%s)", p.from.path, vid, l.Base.Path, live.OrNone(base))
 }
 
-// quickly takes files of the same size and time for the same, and reads others.
-func quickly(_ string, a, b *tree.Node) (bool, error) {
+// sameSizeAndTime takes files of the same size and time for the same, and reads others.
+func sameSizeAndTime(_ string, a, b *tree.Node) (bool, error) {
 	return a.Size == b.Size && a.Mtime == b.Mtime, nil
 }
 
@@ -252,7 +252,7 @@ func (p *Plan) changes(ctx context.Context, shown *tree.Node) (t changes.Totals,
 	if was == nil {
 		was = p.live.Base.Root
 	}
-	err = tree.Compare(ctx, was, shown, tree.CompareOptions{TrustInode: true, SameContent: quickly}, func(c tree.Change) error {
+	err = tree.Compare(ctx, was, shown, tree.CompareOptions{TrustInode: true, SameContent: sameSizeAndTime}, func(c tree.Change) error {
 		out := changes.Change{Path: c.Path, Kind: changes.KindOf(c.Diff), Diff: c.Diff, Old: c.A, New: c.B}
 		t.Add(&out)
 		return nil
@@ -276,7 +276,7 @@ func (p *Plan) upToDate(ctx context.Context, layer *tree.Node) (bool, error) {
 		}
 	}
 	errOther := errors.New("another")
-	err := tree.Compare(ctx, was, layer, tree.CompareOptions{Links: true, SameContent: quickly},
+	err := tree.Compare(ctx, was, layer, tree.CompareOptions{Links: true, SameContent: sameSizeAndTime},
 		func(tree.Change) error { return errOther })
 	if errors.Is(err, errOther) {
 		return false, nil
@@ -290,7 +290,7 @@ func (p *Plan) Run(ctx context.Context) error {
 		return nil
 	}
 	again := false
-	return p.from.steadily(ctx, func() error {
+	return p.from.untilStable(ctx, func() error {
 		if again {
 			if err := p.make(ctx); err != nil {
 				return err

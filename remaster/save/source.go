@@ -38,9 +38,9 @@ type saveSource struct {
 // until it holds still.
 const saveTries = 8
 
-// steadily runs a step that reads the source. Where files have changed meanwhile
+// untilStable runs a step that reads the source. Where files have changed meanwhile
 // they are copied aside, each at one moment, and the step is done again.
-func (s *saveSource) steadily(ctx context.Context, step func() error) error {
+func (s *saveSource) untilStable(ctx context.Context, step func() error) error {
 	var err error
 	for range saveTries {
 		if err = step(); !errors.Is(err, hostfs.ErrChanged) {
@@ -61,11 +61,11 @@ func (s *saveSource) freeze(ctx context.Context) error {
 	}
 	s.index = nil
 	if at.index != nil {
-		if s.index, err = s.frozen(ctx, "", at.index, false); err != nil {
+		if s.index, err = s.list(ctx, "", at.index, false); err != nil {
 			return err
 		}
 	}
-	if s.root, err = s.frozen(ctx, "", at.layer, true); err != nil || s.form != live.FormAufs {
+	if s.root, err = s.list(ctx, "", at.layer, true); err != nil || s.form != live.FormAufs {
 		return err
 	}
 	var edits tree.Edits
@@ -109,9 +109,9 @@ func (s *saveSource) open() (listed, error) {
 	return listed{layer: root}, err
 }
 
-// frozen lists a directory and all below it. What is held stands in for the
+// list lists a directory and all below it. What is held stands in for the
 // file that it was copied from.
-func (s *saveSource) frozen(ctx context.Context, path string, n *tree.Node, layer bool) (*tree.Node, error) {
+func (s *saveSource) list(ctx context.Context, path string, n *tree.Node, layer bool) (*tree.Node, error) {
 	if layer {
 		if h := s.held[path]; h != nil && n.Type == tree.Regular {
 			c := *h
@@ -137,7 +137,7 @@ func (s *saveSource) frozen(ctx context.Context, path string, n *tree.Node, laye
 	}
 	out := make(tree.List, 0, len(kids))
 	for _, k := range kids {
-		k, err := s.frozen(ctx, tree.Join(path, k.Name), k, layer)
+		k, err := s.list(ctx, tree.Join(path, k.Name), k, layer)
 		if err != nil {
 			return nil, err
 		}
@@ -309,8 +309,8 @@ func (d heldData) NextData(off int64) (start, end int64, err error) {
 	return tree.WholeData(off, d.Size())
 }
 
-// heldNames are the paths that are held, in order.
-func (s *saveSource) heldNames() []string {
+// pinned are the paths that are held, in order.
+func (s *saveSource) pinned() []string {
 	names := []string{}
 	for _, p := range slices.Sorted(maps.Keys(s.held)) {
 		names = append(names, "/"+p)

@@ -420,7 +420,7 @@ func (p *Plan) kernel(ctx context.Context, mine *tree.Node) error {
 			if err != nil {
 				return refusal.Option(fmt.Errorf("%s: %w", k.option, err))
 			}
-			own = rational(n)
+			own = worldReadable(n)
 		} else if ours, err := globAll(mine, k.patterns); err != nil {
 			return err
 		} else if len(ours) > 0 {

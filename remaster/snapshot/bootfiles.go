@@ -138,7 +138,7 @@ func (p *Plan) packageList(ctx context.Context) error {
 	if len(lists) == 0 {
 		return nil
 	}
-	p.beside = append(p.beside, sideFile{".packages", func() ([]byte, error) {
+	p.beside = append(p.beside, sidecar{".packages", func() ([]byte, error) {
 		var b bytes.Buffer
 		for _, l := range lists {
 			if err := l.Write(&b); err != nil {

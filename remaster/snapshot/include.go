@@ -49,7 +49,7 @@ func (p *Plan) include(ctx context.Context) error {
 			return err
 		}
 		var edits tree.Edits
-		edits.Put(to, rational(n))
+		edits.Put(to, worldReadable(n))
 		if p.root, err = edits.Apply(p.root); err != nil {
 			return err
 		}

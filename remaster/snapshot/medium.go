@@ -38,7 +38,7 @@ func pick(root *tree.Node, takes []string, now tree.Time, skip func(path string)
 			at := tree.Join(dir, k.Name)
 			switch whole, inside := reach(takes, at); {
 			case whole && !live.IsAside(k.Name):
-				out = append(out, rational(k))
+				out = append(out, worldReadable(k))
 			case inside && k.Type == tree.Directory:
 				sub, err := take(at, k)
 				if err != nil {
@@ -56,7 +56,7 @@ func pick(root *tree.Node, takes []string, now tree.Time, skip func(path string)
 				p.left = append(p.left, at)
 			}
 		}
-		c := rational(n)
+		c := worldReadable(n)
 		c.Dir, c.Inode, c.Mtime = out, tree.Inode{}, now
 		return c, nil
 	}
@@ -89,10 +89,10 @@ func reach(patterns []string, at string) (whole, inside bool) {
 	return false, inside
 }
 
-// rational gives a medium's file the owner and mode that all can read it with,
+// worldReadable gives a medium's file the owner and mode that all can read it with,
 // as mkisofs -r does: those that it has on a stick are the mounting user's, and
 // nobody else's business.
-func rational(n *tree.Node) *tree.Node {
+func worldReadable(n *tree.Node) *tree.Node {
 	c := *n
 	c.UID, c.GID, c.Xattrs = 0, 0, nil
 	switch n.Type {
@@ -119,7 +119,7 @@ func (d rationalDir) Children() ([]*tree.Node, error) {
 	}
 	out := make([]*tree.Node, len(kids))
 	for i, k := range kids {
-		out[i] = rational(k)
+		out[i] = worldReadable(k)
 	}
 	return out, nil
 }

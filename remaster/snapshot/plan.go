@@ -127,7 +127,7 @@ type Plan struct {
 	volume live.Volume         // that the medium is
 	swaps  []bootedit.FileSwap // of kernel and initrd
 	open   tree.Closers
-	beside []sideFile
+	beside []sidecar
 	// packages are those of the system, where a file of the ISO lists them.
 	packages []packages.List
 	// taken is what comes from medium or template and has sums there.

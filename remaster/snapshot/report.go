@@ -31,8 +31,8 @@ func (p *Plan) planBeside(ctx context.Context) error {
 	}
 	if !p.o.NoReport {
 		p.beside = append(p.beside,
-			sideFile{".report.txt", func() ([]byte, error) { return p.Report().Text() }},
-			sideFile{".report.json", func() ([]byte, error) { return p.Report().JSON() }})
+			sidecar{".report.txt", func() ([]byte, error) { return p.Report().Text() }},
+			sidecar{".report.json", func() ([]byte, error) { return p.Report().JSON() }})
 	}
 	var suffixes []string
 	for _, f := range p.beside {

@@ -33,8 +33,8 @@ type Result struct {
 	Warnings []string                 `json:"warnings"`
 }
 
-// sideFile is a file beside the ISO.
-type sideFile struct {
+// sidecar is a file beside the ISO.
+type sidecar struct {
 	suffix string // behind the ISO's name
 	make   func() ([]byte, error)
 }
@@ -158,7 +158,7 @@ func (p *Plan) putBeside(ctx context.Context, s *sideFiles, res *Result) error {
 	name := filepath.Base(p.o.Output)
 	files := slices.Clone(p.beside)
 	for _, kind := range p.o.Sums {
-		files = append(files, sideFile{"." + kind, func() ([]byte, error) {
+		files = append(files, sidecar{"." + kind, func() ([]byte, error) {
 			return []byte(checksum.FormatLine(res.Sums[checksum.Kind(kind)], name)), nil
 		}})
 	}

@@ -51,8 +51,8 @@ type Plan struct {
 	homes *homeSource
 	rules *exclude.Set
 	// One of them is set, unless there is nothing to do.
-	relayer *upper.Plan
-	image   *homeImage
+	upper *upper.Plan
+	image *homeImage
 
 	Summary Summary
 }
@@ -252,11 +252,11 @@ func (p *Plan) planForward(ctx context.Context, system *tree.Node) error {
 	if err != nil {
 		return err
 	}
-	p.relayer, err = upper.New(ctx, p.env, l, "sync-home", root, upper.Options{Grow: p.o.Grow, KeepOld: p.o.KeepOld, Force: p.o.Force})
+	p.upper, err = upper.New(ctx, p.env, l, "sync-home", root, upper.Options{Grow: p.o.Grow, KeepOld: p.o.KeepOld, Force: p.o.Force})
 	if err != nil {
 		return err
 	}
-	r := &p.relayer.Summary
+	r := &p.upper.Summary
 	s.OldSize, s.Size, s.Before, s.After, s.Need, s.Free, s.Steps = r.OldSize, r.Size, r.Before, r.After, r.Need, r.Free, r.Steps
 	s.Warnings = append(s.Warnings, r.Warnings...)
 	return nil
@@ -303,8 +303,8 @@ func (p *Plan) Run(ctx context.Context) error {
 		return err
 	}
 	switch {
-	case p.relayer != nil:
-		return p.relayer.Run(ctx)
+	case p.upper != nil:
+		return p.upper.Run(ctx)
 	case p.image != nil:
 		return p.runReverse(ctx)
 	}

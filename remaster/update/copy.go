@@ -30,7 +30,7 @@ func (p *Plan) run(ctx context.Context, res *Result) error {
 				return err
 			}
 			all[l.Files.Base], res.Sums = sums, sums
-			if err := p.checkUntold(ctx, l.Path(t.Made[l.Files.Base])); err != nil {
+			if err := p.verifyUnsummed(ctx, l.Path(t.Made[l.Files.Base])); err != nil {
 				return err
 			}
 		}
@@ -200,9 +200,9 @@ func copySummed(ctx context.Context, out *os.File, in tree.Content, sparse bool,
 	return sum.Sums(), nil
 }
 
-// checkUntold decodes all of a new base of which the source holds no sum, so
+// verifyUnsummed decodes all of a new base of which the source holds no sum, so
 // that a source that was cut or damaged is found out.
-func (p *Plan) checkUntold(ctx context.Context, path string) (err error) {
+func (p *Plan) verifyUnsummed(ctx context.Context, path string) (err error) {
 	if p.hasSum(p.from.Files.Base) || p.from.Base.Image == nil {
 		return nil
 	}

@@ -85,7 +85,7 @@ func (p *Plan) planOverlay(ctx context.Context) error {
 	if p.swap.Parts, err = p.fresh.Parts(); err != nil {
 		return err
 	}
-	p.swap.Apart, err = p.mustPart()
+	p.swap.Apart, err = p.mustDetach()
 	return err
 }
 
@@ -200,7 +200,7 @@ func (p *Plan) rebase(ctx context.Context) error {
 	for i := range s.Databases {
 		p.Summary.Warnings = append(p.Summary.Warnings, s.Databases[i].Warning())
 	}
-	p.swap.Apart, err = p.mustPart()
+	p.swap.Apart, err = p.mustDetach()
 	return err
 }
 
@@ -258,10 +258,10 @@ func (p *Plan) shows(ctx context.Context, c *changes.Change) (bool, error) {
 	return err == nil, err
 }
 
-// mustPart tells whether the former overlay must not be met with the new base
+// mustDetach reports whether the former overlay must not be met with the new base
 // by a boot in between: it was written over another one. With other version ids
 // a boot tells by itself.
-func (p *Plan) mustPart() (bool, error) {
+func (p *Plan) mustDetach() (bool, error) {
 	l := p.live
 	if len(p.swap.Parts) == 0 || l.Overlay.Empty && l.COW() == nil {
 		return false, nil
@@ -278,9 +278,9 @@ func (p *Plan) mayLie() error {
 		return refusal.New(refusal.BoundToBase, live.CopyHint+"; "+say.Overlay+" reset then sets it aside",
 			"%s holds chunks of the file system in the present base, which mean nothing over another", o.Path)
 	}
-	if leans, err := o.DependsOnBase(); err != nil {
+	if depends, err := o.DependsOnBase(); err != nil {
 		return err
-	} else if leans {
+	} else if depends {
 		return refusal.New(refusal.BoundToBase, say.Overlay+" rebase carries over what it shows, "+say.Overlay+" reset sets it aside",
 			"%s refers to files of the present base (redirects, metacopies or index entries), so that it cannot lie over another", o.Path)
 	}

@@ -64,12 +64,21 @@ type Plan struct {
 	Summary Summary
 }
 
+// Mode is what becomes of the new files.
+type Mode string
+
+// The modes.
+const (
+	ModeSwap  Mode = "swap"  // they take the place of the present ones
+	ModeStage Mode = "stage" // the next boot puts them in place
+)
+
 // Summary is the part of a plan that is shown.
 type Summary struct {
 	Dir    string `json:"dir"`
 	Layout string `json:"layout"`
 	Source string `json:"source"` // where the new base lies
-	Mode   string `json:"mode"`   // "swap" or "stage"
+	Mode   Mode   `json:"mode"`
 	job.Standing
 	Base     File                 `json:"base"`
 	Kernel   []File               `json:"kernel"`
@@ -109,10 +118,10 @@ type Result struct {
 func New(ctx context.Context, e *job.Env, l *live.Live, from *live.Live, o Options) (*Plan, error) {
 	p := &Plan{live: l, env: e, from: from, o: o}
 	p.swap = &replace.Swap{Live: l, Env: e, Verb: "update", KeepOld: o.KeepOld, Stage: o.Stage, Warn: p.warn}
-	p.Summary = Summary{Dir: l.Dir, Layout: l.Layout.Name(), Source: from.Base.Path, Mode: "swap", KeepOld: o.KeepOld,
+	p.Summary = Summary{Dir: l.Dir, Layout: l.Layout.Name(), Source: from.Base.Path, Mode: ModeSwap, KeepOld: o.KeepOld,
 		Kernel: []File{}, Sums: []sourcecheck.Source{}, Steps: []string{}, Notes: []string{}, Warnings: []string{}}
 	if o.Stage {
-		p.Summary.Mode = "stage"
+		p.Summary.Mode = ModeStage
 	}
 	if err := p.check(); err != nil {
 		return nil, err
