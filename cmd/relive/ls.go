@@ -33,8 +33,8 @@ func (a *app) lsCommand() *cobra.Command {
 		Use:   "ls SOURCE [PATH]",
 		Short: "list a live directory's merged tree, an image or a directory",
 		Long: `Lists all files of a source from PATH down, as ls -laR does: the merged tree of
-a live directory (or with --layer its base or its overlay alone), a SquashFS
-image, an ext2/3/4 image, or a plain directory. -d lists PATH alone, -1 prints
+a live directory (or with --layer its base or its overlay alone), a SquashFS or
+EROFS image, an ext2/3/4 image, or a plain directory. -d lists PATH alone, -1 prints
 only paths, -h sizes that people can read; -l, -a and -R change nothing.
 
 What cannot be read has question marks in the list, and a warning says why; the

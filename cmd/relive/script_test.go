@@ -94,6 +94,8 @@ func TestScripts(t *testing.T) {
 			"whiteout":  whiteoutCommand,
 			"mkiso":     makeISOCommand,
 			"mkbig":     makeBigCommand,
+
+			"erofsfixture": erofsFixtureCommand,
 		},
 	})
 }

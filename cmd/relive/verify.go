@@ -14,8 +14,8 @@ func (a *app) verifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify DIR|FILE",
 		Short: "check an image, or all of a live directory",
-		Long: `Checks a SquashFS image: every table, every reference, and that every block
-decodes; an ext image: that all of it can be read; the store of a device-mapper
+		Long: `Checks a SquashFS or EROFS image: every table, every reference, and that every
+block decodes; an ext image: that all of it can be read; the store of a device-mapper
 snapshot: that its metadata is sound. Of a live directory it checks the base,
 every file that has a sum beside it, and that the overlay and the homes can be
 read from end to end.`,

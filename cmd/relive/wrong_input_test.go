@@ -132,7 +132,7 @@ var wrongCalls = []struct {
 	{"doctor X", "iso"},
 	{"rollback X", ""},
 	{"recover X", "folder"},
-	{"ls X", "folder ext4 iso squashfs fat cow"},
+	{"ls X", "folder ext4 iso squashfs erofs fat cow"},
 	{"iso ls X", "iso"},
 	{"iso cat X file", "iso"},
 	{"iso info X", "iso"},

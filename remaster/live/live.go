@@ -336,7 +336,7 @@ func (l *Live) openBase(e *job.Env, path string, inner ...string) error {
 	if res, err := ProbeContent(c, path); err != nil {
 		return err
 	} else if res.Kind.Known() && res.Kind != probe.SquashFS && res.Kind != probe.SquashFS3 {
-		return holdsOther(l.Rel(path), res, readsSquash)
+		return holdsAsBase(l.Rel(path), path, res)
 	}
 	r, err := squash.Open(c, c.Size(), filepath.Base(path), e.Library, opts...)
 	if err != nil {

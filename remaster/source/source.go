@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"relive/erofs"
 	"relive/extfs"
 	"relive/remaster/job"
 	"relive/remaster/live"
@@ -21,7 +22,7 @@ import (
 
 // Open opens anything that can be shown as a tree: a live directory (layer
 // says whether merged, base or overlay; "" is merged), any other directory, a
-// SquashFS image, an ext2/3/4 image, or the live system on a stick, which on
+// SquashFS, EROFS or ext2/3/4 image, or the live system on a stick, which on
 // names where there are several.
 func Open(ctx context.Context, e *job.Env, path, layer, on string, opts ...live.Option) (*tree.Node, io.Closer, error) {
 	st, err := os.Stat(path)
@@ -40,7 +41,7 @@ func Open(ctx context.Context, e *job.Env, path, layer, on string, opts ...live.
 	l, err := live.OpenOnStick(ctx, e, path, on, opts...)
 	if err != nil {
 		if layer == "" && (errors.Is(err, tree.ErrUnsupported) || errors.Is(err, live.ErrNoLayout)) {
-			err = refusal.WithHint(fmt.Errorf("%s: neither a SquashFS nor an ext image, nor a stick with a live system: %w", path, err),
+			err = refusal.WithHint(fmt.Errorf("%s: neither a SquashFS, EROFS nor ext image, nor a stick with a live system: %w", path, err),
 				refusal.Hint(err))
 		}
 		return nil, nil, err
@@ -52,13 +53,13 @@ func Open(ctx context.Context, e *job.Env, path, layer, on string, opts ...live.
 // be shown by itself.
 var errNoImage = errors.New("no image of a file system")
 
-// openImageTree opens a SquashFS or ext image.
+// openImageTree opens a SquashFS, EROFS or ext image.
 func openImageTree(e *job.Env, path string) (*tree.Node, io.Closer, error) {
 	res, err := live.ProbeFile(live.Host{}, path)
 	if err != nil {
 		return nil, nil, err
 	}
-	if res.Kind != probe.SquashFS && !res.Kind.IsExt() {
+	if res.Kind != probe.SquashFS && res.Kind != probe.EROFS && !res.Kind.IsExt() {
 		return nil, nil, fmt.Errorf("%s: %w", path, errNoImage)
 	}
 	c, err := hostfs.OpenFile(path)
@@ -68,6 +69,15 @@ func openImageTree(e *job.Env, path string) (*tree.Node, io.Closer, error) {
 	name := filepath.Base(path)
 	if res.Kind == probe.SquashFS {
 		r, err := squash.Open(c, c.Size(), name, e.Library)
+		if err != nil {
+			c.Close()
+			return nil, nil, err
+		}
+		root, err := r.Root()
+		return closeOnError(root, tree.Closers{c, r}, err)
+	}
+	if res.Kind == probe.EROFS {
+		r, err := erofs.Open(c, c.Size(), name, e.Library)
 		if err != nil {
 			c.Close()
 			return nil, nil, err

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"relive/dmmerge"
+	"relive/erofs"
 	"relive/remaster/bytesize"
 	"relive/remaster/checksum"
 	"relive/remaster/hostdisk"
@@ -28,14 +29,14 @@ import (
 // Result is what a check of one file found.
 type Result struct {
 	Path     string   `json:"path"`
-	What     string   `json:"what"` // "squashfs", "ext", "dm-snapshot", "directory", "md5", "sha512", CheckBoots
+	What     string   `json:"what"` // "squashfs", "erofs", "ext", "dm-snapshot", "directory", "md5", "sha512", CheckBoots
 	OK       bool     `json:"ok"`
 	Skipped  string   `json:"skipped,omitempty"` // why it could not be checked
 	Detail   string   `json:"detail,omitempty"`
 	Findings []string `json:"findings,omitempty"`
 }
 
-// File checks one file by what it is: a SquashFS image (its structure,
+// File checks one file by what it is: a SquashFS or EROFS image (its structure,
 // every reference, and that every block decodes), an ext image, or the
 // copy-on-write store of a device-mapper snapshot. What is of another kind that
 // is known is skipped, and the result says what it is.
@@ -48,7 +49,7 @@ func File(ctx context.Context, e *job.Env, path string) (Result, error) {
 		return verifyCOW(ctx, path)
 	case res.Kind == probe.Unknown:
 		return Result{}, refusal.WithHint(tree.Unsupported(path, "", "it holds nothing that is known"),
-			say.Verify+" checks SquashFS and ext images, COWs, and live directories")
+			say.Verify+" checks SquashFS, EROFS and ext images, COWs, and live directories")
 	}
 	return verifyKnown(ctx, e, path, res)
 }
@@ -58,6 +59,8 @@ func verifyKnown(ctx context.Context, e *job.Env, path string, res probe.Result)
 	switch {
 	case res.Kind == probe.SquashFS, res.Kind == probe.SquashFS3:
 		return verifySquash(ctx, e, path)
+	case res.Kind == probe.EROFS:
+		return verifyErofs(ctx, e, path)
 	case res.Kind.IsExt():
 		return verifyExt(ctx, e, path)
 	case res.Kind == probe.COW:
@@ -100,6 +103,39 @@ func verifySquash(ctx context.Context, e *job.Env, path string) (Result, error) 
 	}
 	res.OK = !rep.Damaged()
 	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, rep.Inodes, r.Info().Fragments, bytesize.Format(size))
+	return res, nil
+}
+
+func verifyErofs(ctx context.Context, e *job.Env, path string) (Result, error) {
+	res := Result{Path: path, What: "erofs"}
+	c, err := hostfs.OpenFile(path)
+	if err != nil {
+		return res, err
+	}
+	defer c.Close()
+	r, err := erofs.Open(c, c.Size(), filepath.Base(path), e.Library)
+	if err != nil {
+		return res.failed(ctx, err)
+	}
+	defer r.Close()
+	e.Phase("checking "+filepath.Base(path), c.Size())
+	rep, err := erofs.Verify(ctx, r, erofs.VerifyOptions{Workers: e.Jobs, Progress: func(done, total int64) { e.Done(done) }})
+	if err != nil {
+		return res, err
+	}
+	for _, f := range rep.Findings {
+		res.Findings = append(res.Findings, f.String())
+	}
+	res.OK = !rep.Damaged()
+	packing := "not compressed"
+	if rep.Extents > 0 {
+		var names []string
+		for _, a := range r.Info().Algorithms {
+			names = append(names, a.String())
+		}
+		packing = strings.Join(names, ", ")
+	}
+	res.Detail = fmt.Sprintf("%s, %d inodes, %s", packing, rep.Inodes, bytesize.Format(c.Size()))
 	return res, nil
 }
 
