@@ -207,3 +207,15 @@ func TestInfo(t *testing.T) {
 		}
 	}
 }
+
+// openFile opens an image in a file.
+func openFile(t testing.TB, path string) *Reader {
+	t.Helper()
+	f, size := systest.OpenFile(t, path)
+	r, err := Open(f, size, filepath.Base(path), library(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}

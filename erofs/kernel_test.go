@@ -171,13 +171,15 @@ func makers(t testing.TB) []string {
 var (
 	optionSets = []string{
 		"", "-zlz4", "-zlz4hc,12", "-zlz4hc -C65536", "-zlz4hc,9 -Eztailpacking", "-zlz4hc -C16384 -Efragments",
-		"-zlz4hc -C65536 -Ededupe", "-zlz4hc -Ededupe,fragments -C32768", "-zlz4 -Elegacy-compress", "-zlz4hc -Eztailpacking,fragments -C8192",
+		"-zlz4hc -C65536 -Ededupe", "-zlz4hc -Ededupe,fragments -C32768", "-zlz4 -Elegacy-compress",
+		"-zlz4hc -Eztailpacking,fragments -C8192",
 		"-Eforce-inode-compact -T1700000000 --all-root", "-Eforce-inode-extended -x-1", "-Enoinline_data", "-x10000",
 	}
 	laterSets = []string{
 		"--chunksize=4096", "--chunksize=65536", "--chunksize=16384 -Eforce-chunk-indexes",
 		"-zlzma,level=6 -C1048576 -Efragments", "-zlzma,109 -Eztailpacking", "-zlzma,level=6 -C1048576 -Eall-fragments,fragdedupe=inode",
-		"-zzstd,8 -C65536 -Ededupe,all-fragments", "-zdeflate,9 -C65536 -Efragments,ztailpacking", "-zzstd,15 -C65536 -Eztailpacking,fragments,dedupe",
+		"-zzstd,8 -C65536 -Ededupe,all-fragments", "-zdeflate,9 -C65536 -Efragments,ztailpacking",
+		"-zzstd,15 -C65536 -Eztailpacking,fragments,dedupe",
 		"-zlzma,level=6,lc=0,lp=2,pb=0,dictsize=65536 -C65536", "-zzstd -C16384 --zD", "-b512", "-b1024 -zzstd -C16384 -Efragments",
 		"-E48bit", "-E48bit -zzstd -C65536 -Efragments", "-E48bit -zlz4hc -C16384", "-zzstd:lz4hc:lzma:deflate -C16384",
 		"-Exattr-name-filter --xattr-prefix=user.k -zzstd -Efragments",
