@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"relive/tree/systest"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestKernelModules: SquashFS modules stacked as live-boot and casper stack
@@ -103,7 +105,13 @@ func TestKernelCraftedStack(t *testing.T) {
 					t.Fatal(err)
 				}
 				seen := 0
-				sameLookups(t, k.dir+"/mnt-stack", m.Root(), 0, &seen)
+				at := k.dir + "/mnt-stack"
+				sameLookups(t, at, m.Root(), 0, &seen, func(path string, st *unix.Stat_t) error {
+					systest.Must(t, unix.Unmount(at, 0))
+					systest.Must(t, unix.Mount("overlay", at, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(k.lower, ":")+","+
+						options))
+					return unix.Lstat(path, st)
+				})
 				if t.Failed() {
 					t.Logf("OVERLAY_SEED=%d", seed)
 				}

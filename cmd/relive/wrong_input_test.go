@@ -202,14 +202,13 @@ func TestEveryVerbIsTried(t *testing.T) {
 	}
 }
 
-// verbs lists what relive can be told to do, but help and the like.
+// verbs lists what relive can be told to do, but help, what make calls, and the like.
 func verbs() (out []string) {
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		name := strings.TrimPrefix(c.CommandPath(), "relive")
 		name = strings.TrimSpace(name)
-		switch name {
-		case "completion", "help", "version":
+		if c.Hidden || name == "completion" || name == "help" || name == "version" {
 			return
 		}
 		// Of a verb that only groups others, RunE shows the help.
