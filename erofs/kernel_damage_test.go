@@ -149,7 +149,7 @@ func tryMount(t testing.TB, path string) (at string, unmount func(), err error) 
 // them.
 func TestKernelDamaged(t *testing.T) {
 	systest.NeedFilesystems(t, "erofs")
-	rounds := 8
+	rounds := 3
 	if s := os.Getenv("RELIVE_DAMAGED"); s != "" {
 		_, err := fmt.Sscan(s, &rounds)
 		systest.Must(t, err)

@@ -106,7 +106,7 @@ func TestHoles(t *testing.T) {
 // and the images among them have each form.
 func TestExtents(t *testing.T) {
 	forms := map[form]int{}
-	inline := 0
+	inline, partial := 0, 0
 	for name := range fixtures {
 		r := openBytes(t, fixture(t, name))
 		for p, n := range regularFiles(t, rootOf(t, r)) {
@@ -140,6 +140,9 @@ func TestExtents(t *testing.T) {
 				if e.inline {
 					inline++
 				}
+				if e.partial {
+					partial++
+				}
 				off = e.end
 			}
 		}
@@ -150,8 +153,8 @@ func TestExtents(t *testing.T) {
 			t.Errorf("no extent is %s", what)
 		}
 	}
-	if inline == 0 {
-		t.Error("no extent is beside its index")
+	if inline == 0 || partial == 0 {
+		t.Errorf("%d extents are beside their index, %d partial references", inline, partial)
 	}
 }
 
