@@ -17,6 +17,7 @@ import (
 	"relive/remaster/livetest"
 	"relive/remaster/refusal"
 	"relive/remaster/save"
+	"relive/remaster/say"
 	"relive/remaster/swap"
 	"relive/tree"
 	"relive/tree/systest"
@@ -342,11 +343,11 @@ func TestSavePlain(t *testing.T) {
 	var want *tree.Node
 	y.Run(func(mnt string) { want = livetest.OpenDir(t, livetest.Duplicate(t, mnt)) })
 	marked := livetest.Duplicate(t, y.Dir)
-	if s := livetest.Save(t, marked, y.RAM, save.Options{All: true}); !livetest.HasWarning(s.Notes, "--plain does without them") {
+	if s := livetest.Save(t, marked, y.RAM, save.Options{All: true}); !livetest.HasWarning(s.Notes, say.Plain+" does without them") {
 		t.Errorf("no note of marks: %q", s.Notes)
 	}
 	o := save.Options{All: true, Plain: true}
-	if s := livetest.Save(t, y.Dir, y.RAM, o); livetest.HasWarning(s.Notes, "--plain") {
+	if s := livetest.Save(t, y.Dir, y.RAM, o); livetest.HasWarning(s.Notes, say.Plain) {
 		t.Errorf("%q", s.Notes)
 	}
 	livetest.Exactly(t, "in RAM", "saved", want, livetest.Without(t, livetest.OpenDir(t, y.View()), "lost+found"))

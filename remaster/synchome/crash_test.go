@@ -118,7 +118,7 @@ func TestSyncHomeRefused(t *testing.T) {
 	refused(s.Dir, "homefs: is encrypted (LUKS)", "running system", synchome.Options{})
 	refused(s.Dir, "homefs: is encrypted (LUKS)", "running system", synchome.Options{Reverse: true})
 	systest.Must(t, os.Remove(s.Dir+"/homefs"))
-	refused(s.Dir, "there is no homefs", "--reverse", synchome.Options{})
+	refused(s.Dir, "there is no homefs", say.Reverse, synchome.Options{})
 	livetest.InHomes(t, s.Dir+"/homefs", "", func(string) {})
 	refused(s.Dir, "holds no homes", say.Force, synchome.Options{Mirror: true})
 
