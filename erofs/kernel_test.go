@@ -138,7 +138,7 @@ func randomTree(t testing.TB, seed int64) string {
 		systest.Must(t, os.Symlink(target, g.path(filepath.Join(in(), fmt.Sprintf("s%d", i)))))
 	}
 	for i, mode := range []uint32{unix.S_IFCHR, unix.S_IFBLK, unix.S_IFIFO} {
-		dev := int(unix.Mkdev(uint32(g.rnd.Intn(4096)), uint32(g.rnd.Intn(1<<20))))
+		dev := int(unix.Mkdev(uint32(g.rnd.Intn(4096)), uint32(g.rnd.Intn(systest.LargestMinor+1))))
 		systest.Must(t, unix.Mknod(g.path(fmt.Sprintf("node%d", i)), mode|0o640, dev))
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: g.path("sock"), Net: "unix"})
