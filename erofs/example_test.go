@@ -44,7 +44,7 @@ func ExampleOpen() {
 		log.Fatal(err)
 	}
 	defer r.Close()
-	fmt.Println(r.Info().Algorithms, r.Info().Features())
+	fmt.Printf("%v %v\n", r.Info().Algorithms, r.Info().Features())
 	root, err := r.Root()
 	if err != nil {
 		log.Fatal(err)

@@ -203,7 +203,8 @@ func TestKernel(t *testing.T) {
 				src := randomTree(t, int64(k+1))
 				image := filepath.Join(systest.MemDir(t), "image.erofs")
 				if out, err := systest.Try(t, maker, append(strings.Fields(set), image, src)...); err != nil {
-					if i > 0 && (strings.Contains(out, "unknown") || strings.Contains(out, "invalid compression option") || strings.Contains(out, "unrecognized")) {
+					if i > 0 && (strings.Contains(out, "unknown") || strings.Contains(out, "invalid compression option") ||
+						strings.Contains(out, "unrecognized")) {
 						t.Skipf("%s: %s", maker, out) // an older one
 					}
 					t.Fatal(err, out)

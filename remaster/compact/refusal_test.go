@@ -51,7 +51,8 @@ func TestWrongOptions(t *testing.T) {
 	for _, o := range []compact.Options{{BlockSize: 100_000}, {BlockSize: 2 << 20}, {Level: 99}, {Output: l.Path("out"), Stage: true},
 		{Output: l.Path("out"), NoReset: true}} {
 		_, err := l.Plan(o)
-		if _, refused := refusal.Is(err); refused || !errors.Is(err, refusal.ErrOption) || refusal.Hint(err) == "" && refusal.CodeOf(err) != refusal.WrongCompression {
+		if _, refused := refusal.Is(err); refused || !errors.Is(err, refusal.ErrOption) || refusal.Hint(err) == "" &&
+			refusal.CodeOf(err) != refusal.WrongCompression {
 			t.Errorf("%+v: %v (hint: %s)", o, err, refusal.Hint(err))
 		}
 	}

@@ -9,20 +9,33 @@ import (
 	"relive/codec"
 )
 
-type ( //nolint:revive // what each is, package relive/codec says
-	Algorithm      = codec.Algorithm
-	Compressor     = codec.Compressor
-	Decompressor   = codec.Decompressor
-	Filters        = codec.Filters
-	ID             = codec.ID
+type (
+	// Algorithm is [codec.Algorithm].
+	Algorithm = codec.Algorithm
+	// Compressor is [codec.Compressor].
+	Compressor = codec.Compressor
+	// Decompressor is [codec.Decompressor].
+	Decompressor = codec.Decompressor
+	// Filters is [codec.Filters].
+	Filters = codec.Filters
+	// ID is [codec.ID].
+	ID = codec.ID
+	// Implementation is [codec.Implementation].
 	Implementation = codec.Implementation
-	Library        = codec.Library
+	// Library is [codec.Library].
+	Library = codec.Library
+	// MissingLibrary is [codec.MissingLibrary].
 	MissingLibrary = codec.MissingLibrary
-	Mode           = codec.Mode
-	NativeError    = codec.NativeError
-	Options        = codec.Options
-	Strategies     = codec.Strategies
-	XZStream       = codec.XZStream
+	// Mode is [codec.Mode].
+	Mode = codec.Mode
+	// NativeError is [codec.NativeError].
+	NativeError = codec.NativeError
+	// Options is [codec.Options].
+	Options = codec.Options
+	// Strategies is [codec.Strategies].
+	Strategies = codec.Strategies
+	// XZStream is [codec.XZStream].
+	XZStream = codec.XZStream
 )
 
 // The constants of package relive/codec.
