@@ -274,7 +274,7 @@ func examine(t testing.TB, b []byte) []string {
 	for _, f := range report.Findings {
 		told = append(told, f.String())
 	}
-	if err := exercise(r, 2000); err != nil {
+	if err := exercise(t.Context(), r, 2000); err != nil {
 		if !tree.IsDamage(err) {
 			t.Errorf("neither corrupt nor unsupported: %v", err)
 		}
@@ -287,8 +287,8 @@ func examine(t testing.TB, b []byte) []string {
 }
 
 // exercise walks and reads an image and gives the first error. It stops after that
-// many nodes, and reads little of each file.
-func exercise(r *Reader, nodes int) (first error) {
+// many nodes, or at the end of ctx, and reads little of each file.
+func exercise(ctx context.Context, r *Reader, nodes int) (first error) {
 	note := func(err error) {
 		if err != nil && err != io.EOF && first == nil {
 			first = err
@@ -297,7 +297,7 @@ func exercise(r *Reader, nodes int) (first error) {
 	buf := make([]byte, 1<<14)
 	var walk func(n *tree.Node)
 	walk = func(n *tree.Node) {
-		if nodes--; nodes < 0 {
+		if nodes--; nodes < 0 || ctx.Err() != nil {
 			return
 		}
 		if n.Data != nil {

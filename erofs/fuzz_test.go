@@ -84,7 +84,7 @@ func bounded(t *testing.T, b []byte) {
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
-	if fault := exercise(r, 300); fault != nil {
+	if fault := exercise(ctx, r, 300); fault != nil {
 		if !tree.IsDamage(fault) {
 			t.Fatalf("neither corrupt nor unsupported: %v", fault)
 		}
