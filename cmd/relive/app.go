@@ -243,7 +243,7 @@ func (a *app) setArg() string {
 func (a *app) placeFlags(c *cobra.Command) {
 	c.Flags().StringVar(&a.overlay, "overlay", "", "the file or the mounted directory that holds the overlay, where it is not on the "+
 		"medium; on an unmounted stick its partition (2, 2/FILE)")
-	c.Flags().StringVar(&a.home, "home", "", "the file that holds the image of homes, likewise")
+	c.Flags().StringVar(&a.home, "home", "", "the file that holds the image of homes, or the mounted directory of them, likewise")
 }
 
 // placeArgs are these flags as they were given, to stand in a command that is named.

@@ -108,6 +108,8 @@ func (a *app) printStatus(s *status.Status) {
 		row("home", "%s, %s, %s of %s used (%.0f %%), journal %s", filepath.Base(h.Path), h.FileSystem, bytesize.Format(h.UsedBytes),
 			bytesize.Format(h.Capacity), h.UsedPercent, journalState(h))
 		a.printInUse(h.InUse)
+	} else if s.HomesDir != "" {
+		row("home", "the directory %s", s.HomesDir)
 	}
 	for i, l := range s.Leftovers {
 		name := ""

@@ -118,9 +118,6 @@ func (antiX) open(ctx context.Context, e *job.Env, l *Live) error {
 	if err := l.OpenRootfs(); err != nil {
 		return err
 	}
-	if l.Generation == "" {
-		l.OpenHome(l.Files.Home)
-	}
 	return nil
 }
 
@@ -402,32 +399,22 @@ func (antiX) stage(l *Live, made map[string]string) []swap.Step {
 // in a directory of that name, where init looks with pdev=, puuid= or plab=
 // (initrd/init: mount_persist_device).
 func (a antiX) places(s *search, f *Found) error {
-	for _, one := range []struct {
-		given func(string) (*overlayAt, error)
-		file  string
-		to    *overlayAt
-	}{{s.named, AntixRoot, &f.overlay}, {s.namedHome, AntixHome, &f.home}} {
-		o, err := one.given(f.Dir)
-		if err != nil {
-			return err
-		}
-		if o == nil {
-			continue
-		}
+	o, err := s.named(f.Dir)
+	if err != nil {
+		return err
+	}
+	if o != nil {
 		if IsDir(s.at, filepath.Join(f.Dir, o.name)) {
-			if in := path.Join(o.name, one.file); IsFile(s.at, filepath.Join(f.Dir, in)) {
-				o.name, o.partition = in, false
-			} else {
-				return refusal.New(refusal.NotFound, "name the file", "%s: there is no %s in it", o.where.Path, one.file)
+			in := path.Join(o.name, AntixRoot)
+			if !IsFile(s.at, filepath.Join(f.Dir, in)) {
+				return refusal.New(refusal.NotFound, "name the file", "%s: there is no %s in it", o.where.Path, AntixRoot)
 			}
+			o.name, o.partition = in, false
 		}
-		*one.to = *o
+		f.overlay = *o
 	}
 	if f.overlay.name != "" {
 		f.Files.Overlay = []string{f.overlay.name}
-	}
-	if f.home.name != "" {
-		f.Files.Home = f.home.name
 	}
 	if f.overlay.name != "" || s.hasEither(f.Dir, AntixRoot) {
 		return nil

@@ -205,9 +205,6 @@ func (c casper) open(_ context.Context, e *job.Env, l *Live) error {
 			return err
 		}
 	}
-	if l.Generation == "" {
-		l.OpenHome(l.Files.Home)
-	}
 	return nil
 }
 
@@ -453,12 +450,7 @@ func (casper) ignores(s *search, f *Found, label string) string {
 
 // homes finds the image of homes.
 func (casper) homes(s *search, f *Found) error {
-	o, err := s.namedHome(f.Dir)
-	if err != nil {
-		return err
-	}
-	if o != nil {
-		f.Files.Home, f.home = o.name, *o
+	if s.home != "" {
 		return nil
 	}
 	for _, n := range s.neighbours(f.Dir) {

@@ -1,6 +1,10 @@
 package live
 
 import (
+	"path/filepath"
+	"slices"
+	"strings"
+
 	"relive/remaster/refusal"
 	"relive/tree"
 )
@@ -24,6 +28,58 @@ func (l *Live) HomeRoot() (root *tree.Node, nested string, err error) {
 		}
 	}
 	return root, "", nil
+}
+
+// OpenHome opens the image of homes where there is one. What is wrong with it
+// concerns those who use it, not the base.
+func (l *Live) OpenHome(name string) {
+	if name == "" {
+		return
+	}
+	path := filepath.Join(l.Dir, name)
+	if !l.home.partition && !IsFile(l.Place, path) {
+		return
+	}
+	if l.Home, l.HomeProblem = l.OpenImage(path); l.HomeProblem != nil {
+		l.Home = nil
+	}
+}
+
+// openHomes opens what a boot with persistence of homes mounts at /home.
+func (l *Live) openHomes() error {
+	if l.homes.name == "" {
+		l.OpenHome(l.Files.Home)
+		return nil
+	}
+	root, err := l.Place.Directory(l.HomesDir())
+	if err != nil {
+		return err
+	}
+	if l.Layout.Traits().HomeInside {
+		if inner, err := DirectoryAt(root, HomeDir); err != nil {
+			return err
+		} else if inner != nil {
+			root = inner
+		}
+	}
+	var edits tree.Edits
+	edits.Remove(LostAndFound)
+	if root, err = edits.Apply(root); err != nil {
+		return err
+	}
+	l.Binds = slices.DeleteFunc(slices.Clone(l.Binds), func(b bind) bool {
+		return b.Dir == HomeDir || strings.HasPrefix(b.Dir, HomeDir+"/")
+	})
+	l.Binds = append(l.Binds, bind{HomeDir, root})
+	return nil
+}
+
+// HomesDir is the directory that was named for the homes, "" where none was.
+func (l *Live) HomesDir() string {
+	if l.homes.name == "" {
+		return ""
+	}
+	return filepath.Join(l.Dir, l.homes.name)
 }
 
 // RefusePendingHome refuses to make another image of homes while a boot is to take

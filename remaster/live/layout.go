@@ -145,6 +145,7 @@ type Found struct {
 
 	overlay overlayAt
 	home    overlayAt
+	homes   overlayAt // a directory of homes that was named
 	opts    selection
 	medium  string // the root of a LiveOS medium, "" where the live directory is on none
 }
@@ -234,6 +235,9 @@ func find(at Place, dir, generation string, sel selection) (*Found, error) {
 					dir, layout.Name())
 			}
 			f.Layout, f.Place, f.opts, f.Where = layout, at, sel, f.overlay.where
+			if err := s.placeHome(f); err != nil {
+				return nil, err
+			}
 			pairs, err := f.Kernels()
 			f.Files.Kernel = kernelNames(pairs)
 			if err != nil {
@@ -278,13 +282,19 @@ func (f *Found) Open(ctx context.Context, e *job.Env, generation string) (*Live,
 func (f *Found) OpenAs(ctx context.Context, e *job.Env, generation, overlayOf string) (*Live, error) {
 	l := &Live{Dir: f.Dir, Layout: f.Layout, Set: f.Set, Place: f.Place, Files: f.Files, Where: f.Where, Unused: f.Unused, ToRAM: f.ToRAM,
 		root:    f.medium,
-		overlay: f.overlay, home: f.home, Generation: generation, overlayOf: overlayOf}
+		overlay: f.overlay, home: f.home, homes: f.homes, Generation: generation, overlayOf: overlayOf}
 	if err := f.Layout.open(ctx, e, l); err != nil {
 		l.Close()
 		return nil, err
 	}
 	if l.Merged == nil {
 		l.Merged = l.Base.Root
+	}
+	if generation == "" {
+		if err := l.openHomes(); err != nil {
+			l.Close()
+			return nil, err
+		}
 	}
 	return l, nil
 }

@@ -57,6 +57,7 @@ type Live struct {
 	root       string // Found.medium
 	overlay    overlayAt
 	home       overlayAt
+	homes      overlayAt // see Found
 	Place      Place
 	Stick      *Stick // where the files are not the host's
 	Partition  *stick.Partition
@@ -409,18 +410,6 @@ func (l *Live) openInner(paths []string) (*Inner, error) {
 		return &Inner{Path: path, Content: c, FS: fs}, nil
 	}
 	return nil, nil
-}
-
-// OpenHome opens the image of homes where there is one. What is wrong with it
-// concerns those who use it, not the base.
-func (l *Live) OpenHome(name string) {
-	path := filepath.Join(l.Dir, name)
-	if !l.home.partition && !IsFile(l.Place, path) {
-		return
-	}
-	if l.Home, l.HomeProblem = l.OpenImage(path); l.HomeProblem != nil {
-		l.Home = nil
-	}
 }
 
 // Works are the work directories of an overlay's layers in its image.

@@ -242,9 +242,6 @@ func (liveOS) open(ctx context.Context, e *job.Env, l *Live) error {
 			return err
 		}
 	}
-	if l.Generation == "" {
-		l.OpenHome(liveosHome)
-	}
 	return nil
 }
 

@@ -99,14 +99,24 @@ func (s *search) dirOf(dir, at string) (string, error) {
 // named is the overlay that the caller has named: nil where none is.
 func (s *search) named(dir string) (*overlayAt, error) { return s.resolve(dir, s.overlay, say.Overlay) }
 
-// namedHome is named for the image of homes.
-func (s *search) namedHome(dir string) (*overlayAt, error) {
-	o, err := s.resolve(dir, s.home, say.Home)
-	if o != nil && !o.partition && IsDir(s.at, filepath.Join(dir, o.name)) && !IsFile(s.at, filepath.Join(dir, o.name, AntixHome)) {
-		return nil, refusal.New(refusal.WrongKind, "copy homes that are mounted with cp or rsync; an image of them is named as the file "+
-			"that it is", "%s: is a directory, and no image of homes", o.where.Path)
+// placeHome puts what the caller has named for the homes in the place of what the
+// layout has found: an image of them, a directory that holds such an image under
+// the name that the layout has for it, or a directory of the homes themselves.
+func (s *search) placeHome(f *Found) error {
+	o, err := s.resolve(f.Dir, s.home, say.Home)
+	if o == nil {
+		return err
 	}
-	return o, err
+	if !o.partition && IsDir(s.at, filepath.Join(f.Dir, o.name)) {
+		in := path.Join(o.name, path.Base(f.Files.Home))
+		if f.Files.Home == "" || !IsFile(s.at, filepath.Join(f.Dir, in)) {
+			f.Files.Home, f.home, f.homes = "", overlayAt{}, *o
+			return nil
+		}
+		o.name = in
+	}
+	f.Files.Home, f.home = o.name, *o
+	return nil
 }
 
 func (s *search) resolve(dir, given, flag string) (*overlayAt, error) {

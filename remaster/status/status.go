@@ -31,6 +31,7 @@ type Status struct {
 	Where     *live.Where       `json:"where,omitempty"`
 	Unused    []live.Unused     `json:"unused,omitempty"`
 	Home      *live.ImageStatus `json:"home,omitempty"`
+	HomesDir  string            `json:"homes_dir,omitempty"` // a directory that was named for the homes
 	Leftovers []live.Leftover   `json:"leftovers"`
 	// Host is empty where the directory is on a stick that is not mounted.
 	Host     HostStatus      `json:"host"`
@@ -141,6 +142,7 @@ func Of(ctx context.Context, e *job.Env, l *live.Live) (*Status, error) {
 		}
 		s.Home = &h
 	}
+	s.HomesDir = l.HomesDir()
 	if l.HomeProblem != nil {
 		s.Warnings = append(s.Warnings, filepath.Base(l.Files.Home)+" cannot be read: "+l.HomeProblem.Error())
 	}

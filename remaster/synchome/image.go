@@ -37,6 +37,10 @@ func homeLabel(l *live.Live) string { return cmp.Or(l.Layout.Traits().HomeLabel,
 // planReverse plans that the image of homes holds the homes of the system.
 func (p *Plan) planReverse(ctx context.Context, system *tree.Node) error {
 	l, s := p.live, &p.Summary
+	if dir := l.HomesDir(); dir != "" {
+		return refusal.New(refusal.UnsupportedForm, "copy them there with rsync -aHAX --delete, or cp -a, as root; an image of homes is made "+
+			"without "+say.Home, "%s: the homes are a directory, and relive writes them into images only", dir)
+	}
 	if l.Files.Home == "" {
 		return refusal.New(refusal.UnsupportedForm, "copy them on the running system",
 			"%s: the homes are where persistence.conf binds them, and not in an image of their own", l.Dir)

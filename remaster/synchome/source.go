@@ -63,6 +63,10 @@ func (p *Plan) source() (*homeSource, error) {
 		}
 	}
 	slices.SortStableFunc(h.mounts, func(a, b homeMount) int { return strings.Compare(a.dir, b.dir) })
+	if dir := l.HomesDir(); dir != "" {
+		h.name = dir
+		return h, nil
+	}
 	if len(h.mounts) > 0 {
 		h.name = l.Rel(l.Overlay.Path) + ", bound at /home"
 		if !h.whole() {
