@@ -146,7 +146,8 @@ func TestTwoFilesystemsImages(t *testing.T) {
 	d, ram := newTwoAntix(t)
 	d.crash(t, twoVerb{name: "resize", do: func(d *twoDisks, b *booted, e *job.Env) error {
 		return d.opened(b, e, func(l *live.Live) error {
-			p, err := resize.New(t.Context(), e, l, resize.Options{Overlay: livetest.Mebibytes(20), Home: livetest.Mebibytes(12), KeepOld: 1})
+			p, err := resize.New(t.Context(), e, l, resize.Options{Overlay: livetest.Mebibytes(20), Home: livetest.Mebibytes(12),
+				KeepOld: 1})
 			if err != nil {
 				return err
 			}
