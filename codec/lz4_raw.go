@@ -28,6 +28,8 @@ func (pureRawLZ4) Close() error { return nil }
 var (
 	errLZ4Cut    = errors.New("LZ4 data is cut short")
 	errLZ4Offset = errors.New("LZ4 match reaches back past the beginning")
+	// errLZ4Zero is what the format forbids and liblz4 lets pass.
+	errLZ4Zero = errors.New("LZ4 match has the offset 0")
 )
 
 // rawLZ4Prefix unpacks the first len(dst) bytes of a block, by lz4's
@@ -73,7 +75,10 @@ func rawLZ4Prefix(dst, src []byte) error {
 		}
 		offset := int(src[s]) | int(src[s+1])<<8
 		s += 2
-		if offset == 0 || offset > d {
+		if offset == 0 {
+			return rawCorrupt(RawLZ4, errLZ4Zero)
+		}
+		if offset > d {
 			return rawCorrupt(RawLZ4, errLZ4Offset)
 		}
 		if n, ok = length(int(token & 15)); !ok {

@@ -262,6 +262,9 @@ func fuzzRaw(f *testing.F, r Raw) {
 			if err != nil {
 				continue
 			}
+			if errors.Is(perr, errLZ4Zero) && name == "native" {
+				continue
+			}
 			if prefix > 0 && (perr != nil || !bytes.Equal(head, dst[:prefix])) {
 				t.Fatalf("%s: the first %d bytes of %d: %v, or content differs", name, prefix, n, perr)
 			}
