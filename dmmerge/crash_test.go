@@ -100,7 +100,7 @@ func (d *disk) after(rnd *rand.Rand) []byte {
 	return b
 }
 
-// shows gives what the model shows of a pair, without changing it.
+// shows returns what the model shows of a pair, without changing it.
 func shows(t *testing.T, cow, origin []byte) []byte {
 	t.Helper()
 	k, err := load(bytes.Clone(cow), origin, 8)

@@ -29,7 +29,7 @@ func (e *SizeError) Error() string {
 // Is implements errors.Is.
 func (e *SizeError) Is(target error) bool { return target == ErrSize }
 
-// CheckSize tells whether a COW of that many bytes works with a chunk size in
+// CheckSize reports whether a COW of that many bytes works with a chunk size in
 // sectors: it needs room for a header, an area and a chunk of data, and must
 // not be of a size at which filling its last area invalidates it. The error is
 // a *SizeError where the size is at fault.
@@ -49,7 +49,7 @@ func CheckSize(size int64, chunkSectors uint32) error {
 	return nil
 }
 
-// GoodSize gives the smallest size from size on that CheckSize takes.
+// GoodSize returns the smallest size from size on that CheckSize takes.
 func GoodSize(size int64, chunkSectors uint32) (int64, error) {
 	for {
 		err := CheckSize(size, chunkSectors)

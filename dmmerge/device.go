@@ -43,7 +43,7 @@ func (c *COW) Over(origin tree.Content) (*Device, error) {
 	return d, nil
 }
 
-// Outside gives the entries for chunks past the end of the origin, by place in
+// Outside returns the entries for chunks past the end of the origin, by place in
 // the origin. They are a sign of a wrong origin.
 func (d *Device) Outside() []Finding {
 	var out []Finding
@@ -63,19 +63,19 @@ func (d *Device) Size() int64 { return d.size }
 // Close closes the origin.
 func (d *Device) Close() error { return d.origin.Close() }
 
-// COW gives the COW that the device is made of.
+// COW returns the COW that the device is made of.
 func (d *Device) COW() *COW { return d.cow }
 
-// Origin gives the origin that the device is made of.
+// Origin returns the origin that the device is made of.
 func (d *Device) Origin() tree.Content { return d.origin }
 
-// at gives the first run that ends behind a byte of the device.
+// at returns the first run that ends behind a byte of the device.
 func (d *Device) at(off int64) int {
 	chunk := uint64(off) / uint64(d.cow.geo.bytes)
 	return sort.Search(len(d.runs), func(i int) bool { return d.runs[i].end() > chunk })
 }
 
-// extent gives the bytes of a run within the device.
+// extent returns the bytes of a run within the device.
 func (d *Device) extent(r run) Extent {
 	cb := uint64(d.cow.geo.bytes)
 	e := Extent{Start: int64(r.old * cb), End: d.limit}
@@ -206,7 +206,7 @@ func (c *COW) pastEnd(r run, at int64) error {
 		Kind: tree.ErrCorrupt, Err: syscall.EIO}
 }
 
-// Changed gives the ranges of the device that come from the COW, in ascending
+// Changed returns the ranges of the device that come from the COW, in ascending
 // order, neighbours joined, cut at the end of the origin.
 func (d *Device) Changed() iter.Seq[Extent] {
 	return func(yield func(Extent) bool) {
@@ -222,7 +222,7 @@ func (d *Device) Changed() iter.Seq[Extent] {
 // joinBytes is how far NextData and the merge look ahead for neighbours.
 const joinBytes = 64 << 20
 
-// joined gives the range that begins with run i, with those that follow on
+// joined returns the range that begins with run i, with those that follow on
 // until the range ends behind enough, and the index of the next run.
 func (d *Device) joined(i int, enough int64) (Extent, int) {
 	e := d.extent(d.runs[i])
@@ -236,7 +236,7 @@ func (d *Device) joined(i int, enough int64) (Extent, int) {
 	return e, i
 }
 
-// ChangedIn tells whether any of n bytes at off come from the COW.
+// ChangedIn reports whether any of n bytes at off come from the COW.
 func (d *Device) ChangedIn(off, n int64) bool {
 	if n <= 0 || off >= d.limit || off+n <= 0 {
 		return false

@@ -110,7 +110,7 @@ func (g geometry) finding(w What, r run) Finding {
 		epa: g.epa}
 }
 
-// Findings gives everything that is wrong with the metadata, by entry. What
+// Findings returns everything that is wrong with the metadata, by entry. What
 // follows on in metadata, origin and COW is one finding.
 func (c *COW) Findings() []Finding { return c.findings }
 

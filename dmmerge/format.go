@@ -44,7 +44,7 @@ func (h Header) encode() []byte {
 	return b
 }
 
-// Is tells whether a file begins with the header of a COW. An all-zero header,
+// Is reports whether a file begins with the header of a COW. An all-zero header,
 // which the kernel takes for a COW that is still to be set up, is none.
 func Is(r io.ReaderAt, size int64) bool {
 	var b [4]byte
@@ -103,7 +103,7 @@ func newGeometry(chunkSectors uint32) geometry {
 // areaChunk is the chunk that holds an area.
 func (g geometry) areaChunk(area uint64) uint64 { return 1 + area*g.stride }
 
-// isMetadata tells whether a chunk is the place of an area.
+// isMetadata reports whether a chunk is the place of an area.
 func (g geometry) isMetadata(chunk uint64) bool { return chunk%g.stride == 1 }
 
 // chunks is how many whole chunks a file of that size has.
@@ -120,7 +120,7 @@ func (g geometry) dataBelow(chunk uint64) uint64 {
 // nthData is the data chunk of index n, from 0.
 func (g geometry) nthData(n uint64) uint64 { return 2 + n + n/g.epa }
 
-// trapped tells whether a COW of that many chunks has the size at which filling
+// trapped reports whether a COW of that many chunks has the size at which filling
 // the last area makes the kernel write the next one past the end.
 func (g geometry) trapped(chunks uint64) bool { return chunks > 1 && (chunks-1)%g.stride == 0 }
 

@@ -9,7 +9,7 @@ import (
 	"relive/tree"
 )
 
-// BaseVerdict tells whether a COW belongs to an origin, as far as that can be
+// BaseVerdict reports whether a COW belongs to an origin, as far as that can be
 // seen.
 type BaseVerdict uint8
 

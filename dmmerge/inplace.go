@@ -141,7 +141,7 @@ func (c *COW) clearStale(s Store) error {
 	return nil
 }
 
-// empty gives up all entries at once by zeroing the header, which makes the COW
+// empty returns up all entries at once by zeroing the header, which makes the COW
 // new, then clears area 0 and writes a header again; chunk 0 leaves it without
 // one. All entries are in area 0 or hidden behind it.
 func (c *COW) empty(s Store, chunk uint32) error {
@@ -210,7 +210,7 @@ func (c *COW) bufferSize() int64 {
 	return int64(c.entries) * c.geo.bytes
 }
 
-// boundary gives the entry from which on a batch that ends at hi is merged: the
+// boundary returns the entry from which on a batch that ends at hi is merged: the
 // first one in the last sector of an area, or 0.
 func (m *inPlace) boundary(hi uint64) uint64 {
 	g := m.d.cow.geo

@@ -166,7 +166,7 @@ func (k *kernel) write(n int, b []byte) error {
 	return nil
 }
 
-// flush gives the entries in flight their places in the areas.
+// flush returns the entries in flight their places in the areas.
 func (k *kernel) flush() error {
 	if k.rnd != nil {
 		k.rnd.Shuffle(len(k.pending), func(i, j int) { k.pending[i], k.pending[j] = k.pending[j], k.pending[i] })
@@ -218,7 +218,7 @@ func forge(cs, size int, entries [][2]uint64) []byte {
 	return b
 }
 
-// fill gives every sector from one chunk on content of its own.
+// fill returns every sector from one chunk on content of its own.
 func fill(b []byte, from int, rnd *rand.Rand) {
 	for ; from < len(b); from += 512 {
 		x := binary.LittleEndian.AppendUint64(nil, rnd.Uint64())

@@ -124,7 +124,7 @@ func (m *merger) copy(off, end int64) error {
 	return nil
 }
 
-// kind tells whether a byte comes from the COW, and where the range that does
+// kind reports whether a byte comes from the COW, and where the range that does
 // or does not ends.
 func (d *Device) kind(off int64) (changed bool, end int64) {
 	i := d.at(off)

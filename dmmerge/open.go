@@ -254,7 +254,7 @@ func (s *scanner) tail(area uint64, off, limit int64) error {
 	return nil
 }
 
-// Header gives the header as it stands; it is zero for a new COW.
+// Header returns the header as it stands; it is zero for a new COW.
 func (c *COW) Header() Header { return c.header }
 
 // State tells what the COW is to the kernel.
@@ -289,7 +289,7 @@ type Run struct {
 	Count uint64 `json:"count"` // chunks
 }
 
-// Runs gives the exceptions by their place in the origin, without those that an
+// Runs returns the exceptions by their place in the origin, without those that an
 // earlier one for the same chunk hides. It stops where yield says so.
 func (c *COW) Runs(yield func(Run) bool) {
 	for _, r := range c.runs {

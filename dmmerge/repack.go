@@ -127,7 +127,7 @@ func (p *repacker) choose() error {
 	return nil
 }
 
-// span gives the bytes of chunks of the new COW within the device.
+// span returns the bytes of chunks of the new COW within the device.
 func (p *repacker) span(chunk, n uint64) Extent {
 	start := int64(chunk) * p.geo.bytes
 	return Extent{start, min(p.d.limit-start, int64(n)*p.geo.bytes) + start}
@@ -262,7 +262,7 @@ func newRanges(seq iter.Seq2[Extent, error]) *ranges {
 	return r
 }
 
-// holds tells whether a range lies within one of the extents. Ranges are asked
+// holds reports whether a range lies within one of the extents. Ranges are asked
 // for in ascending order.
 func (r *ranges) holds(e Extent) (bool, error) {
 	for r.more && r.cur.End < e.End {

@@ -23,13 +23,13 @@ func (r run) newEnd() uint64 { return r.new + uint64(r.n) }
 // that two runs share.
 func (r run) rank() int64 { return int64(r.entry) - int64(r.old) }
 
-// part gives the chunks [from, to) of the origin out of a run.
+// part returns the chunks [from, to) of the origin out of a run.
 func (r run) part(from, to uint64) run {
 	skip := from - r.old
 	return run{old: from, new: r.new + skip, n: uint32(to - from), entry: r.entry + uint32(skip)}
 }
 
-// follows tells whether b goes on where a ends.
+// follows reports whether b goes on where a ends.
 func (r run) follows(b run) bool {
 	return b.old == r.end() && b.new == r.newEnd() && uint64(b.entry) == uint64(r.entry)+uint64(r.n) && uint64(r.n)+uint64(b.n) < 1<<32
 }

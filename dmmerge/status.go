@@ -38,7 +38,7 @@ type Forecast struct {
 	Trap bool `json:"trap"`
 }
 
-// Status gives the status.
+// Status returns the status.
 func (c *COW) Status() Status {
 	g := c.geo
 	total := uint64(c.size) / sectorSize
@@ -64,7 +64,7 @@ func (c *COW) Status() Status {
 	return s
 }
 
-// String gives the status as dmsetup does, without start, length and target:
+// String returns the status as dmsetup does, without start, length and target:
 // "A/T M", or "Invalid". A COW that the kernel refuses to load has no status;
 // the string says that.
 func (s Status) String() string {
@@ -77,12 +77,12 @@ func (s Status) String() string {
 	return fmt.Sprintf("%d/%d %d", s.Allocated, s.Total, s.Metadata)
 }
 
-// Line gives the whole line of dmsetup status for an origin of that many bytes.
+// Line returns the whole line of dmsetup status for an origin of that many bytes.
 func (s Status) Line(originSize int64) string {
 	return fmt.Sprintf("0 %d snapshot %s", originSize/sectorSize, s)
 }
 
-// NeverOverflowSize gives the size in bytes of a COW that has room for every
+// NeverOverflowSize returns the size in bytes of a COW that has room for every
 // chunk of an origin.
 func NeverOverflowSize(originSize int64, chunkSectors uint32) (int64, error) {
 	if err := checkChunk(chunkSectors); err != nil {
@@ -93,7 +93,7 @@ func NeverOverflowSize(originSize int64, chunkSectors uint32) (int64, error) {
 	return g.sizeFor(n)
 }
 
-// sizeFor gives the smallest size of a COW that takes n exceptions.
+// sizeFor returns the smallest size of a COW that takes n exceptions.
 func (g geometry) sizeFor(n uint64) (int64, error) {
 	chunks := 1 + (n+1+g.epa-1)/g.epa + n
 	if chunks > uint64(1<<63-1)/uint64(g.bytes) {

@@ -14,7 +14,7 @@ type BlockRun struct {
 	Count int64 // number of blocks
 }
 
-// IsFree tells whether the block bitmaps call a block free. A block outside of
+// IsFree reports whether the block bitmaps call a block free. A block outside of
 // the file system is not.
 func (fs *FS) IsFree(block int64) (bool, error) {
 	geo := fs.geo
@@ -31,7 +31,7 @@ func (fs *FS) IsFree(block int64) (bool, error) {
 	return bitmap[bit/8]&(1<<(bit%8)) == 0, nil
 }
 
-// FreeExtents gives the ranges of free blocks in ascending order, each as long
+// FreeExtents returns the ranges of free blocks in ascending order, each as long
 // as it can be. An error ends the sequence.
 func (fs *FS) FreeExtents() iter.Seq2[BlockRun, error] {
 	return func(yield func(BlockRun, error) bool) {
@@ -59,7 +59,7 @@ func (fs *FS) FreeExtents() iter.Seq2[BlockRun, error] {
 	}
 }
 
-// freeInGroup gives the free ranges of one group, without those that fast
+// freeInGroup returns the free ranges of one group, without those that fast
 // commits gave to files.
 func (fs *FS) freeInGroup(n uint32, bitmap []byte) iter.Seq[BlockRun] {
 	geo := fs.geo
@@ -91,7 +91,7 @@ func (fs *FS) freeInGroup(n uint32, bitmap []byte) iter.Seq[BlockRun] {
 	}
 }
 
-// withoutFast gives the parts of a free range that no fast commit gave to a
+// withoutFast returns the parts of a free range that no fast commit gave to a
 // file; it is false where yield was.
 func (fs *FS) withoutFast(r BlockRun, yield func(BlockRun) bool) bool {
 	end := r.Start + r.Count
@@ -109,7 +109,7 @@ func (fs *FS) withoutFast(r BlockRun, yield func(BlockRun) bool) bool {
 	return r.Start >= end || yield(BlockRun{Start: r.Start, Count: end - r.Start})
 }
 
-// fastUsed tells whether a fast commit gave a block to a file.
+// fastUsed reports whether a fast commit gave a block to a file.
 func (fs *FS) fastUsed(block int64) bool {
 	if fs.fast == nil {
 		return false
@@ -122,7 +122,7 @@ func (fs *FS) fastUsed(block int64) bool {
 	return false
 }
 
-// blockBitmap gives a group's block bitmap, checked; that of a group whose
+// blockBitmap returns a group's block bitmap, checked; that of a group whose
 // bitmap was never written is made up from what must be in use there.
 func (fs *FS) blockBitmap(n uint32) ([]byte, error) {
 	geo := fs.geo

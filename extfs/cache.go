@@ -42,7 +42,7 @@ func newBlockCache(limit int) *blockCache {
 	return &blockCache{limit: limit, entries: make(map[cacheKey]*cacheEntry)}
 }
 
-// peek gives the block of that key if it is kept, else nil.
+// peek returns the block of that key if it is kept, else nil.
 func (c *blockCache) peek(key cacheKey) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,7 +57,7 @@ func (c *blockCache) peek(key cacheKey) []byte {
 	return e.data
 }
 
-// get gives the block of that key, from load where it is not kept. Two callers
+// get returns the block of that key, from load where it is not kept. Two callers
 // that miss the same block at the same time may both load it.
 func (c *blockCache) get(key cacheKey, load func() ([]byte, error)) ([]byte, error) {
 	if p := c.peek(key); p != nil {

@@ -47,7 +47,7 @@ func (c *blockContent) Size() int64 { return c.in.size }
 // Close implements tree.Content.
 func (c *blockContent) Close() error { return nil }
 
-// run gives the run that starts at a logical block, merged with what continues
+// run returns the run that starts at a logical block, merged with what continues
 // it up to until.
 func (c *blockContent) run(logical, until uint64) (run, error) {
 	c.mu.Lock()

@@ -67,12 +67,12 @@ func (d *device) readAt(p []byte, off int64) error {
 	return nil
 }
 
-// overlayFrom gives the index of the first overlay block at or after block.
+// overlayFrom returns the index of the first overlay block at or after block.
 func (d *device) overlayFrom(block uint64) int {
 	return sort.Search(len(d.overlay), func(i int) bool { return d.overlay[i].block >= block })
 }
 
-// replaced tells whether recovery replaces any of n bytes at off.
+// replaced reports whether recovery replaces any of n bytes at off.
 func (d *device) replaced(off, n int64) bool {
 	if n <= 0 || len(d.overlay) == 0 {
 		return false

@@ -35,7 +35,7 @@ func (n extentNode) child(i int) uint64 {
 	return uint64(ondisk.LE32(e, ondisk.ExtIdxLeafLo)) | uint64(ondisk.LE16(e, ondisk.ExtIdxLeafHi))<<32
 }
 
-// find gives the last entry that starts at or before a logical block, -1 where
+// find returns the last entry that starts at or before a logical block, -1 where
 // all start after it.
 func (n extentNode) find(logical uint64) int {
 	return sort.Search(n.entries(), func(i int) bool { return n.logical(i) > logical }) - 1
@@ -74,7 +74,7 @@ func (fs *FS) mapExtent(in *inode, logical uint64) (run, error) {
 	}
 }
 
-// hole gives the hole from a logical block up to limit; one that reaches the
+// hole returns the hole from a logical block up to limit; one that reaches the
 // end of what extents can map has no end.
 func (fs *FS) hole(logical, limit uint64) run {
 	if limit > ondisk.ExtMaxLogical {
@@ -83,7 +83,7 @@ func (fs *FS) hole(logical, limit uint64) run {
 	return run{logical: logical, length: limit - logical}
 }
 
-// leafRun gives what follows from a logical block that the ith extent starts
+// leafRun returns what follows from a logical block that the ith extent starts
 // at or before: the rest of the extent, or the hole after it.
 func (fs *FS) leafRun(node extentNode, i int, logical, limit uint64) run {
 	physical, length, unwritten := node.leaf(i)
@@ -95,7 +95,7 @@ func (fs *FS) leafRun(node extentNode, i int, logical, limit uint64) run {
 	return r.from(logical)
 }
 
-// extentBlock gives a node that stands in a block of its own.
+// extentBlock returns a node that stands in a block of its own.
 func (fs *FS) extentBlock(in *inode, block uint64, depth int) (extentNode, error) {
 	if !fs.geo.checkBlocks(block, 1) {
 		return nil, fs.corrupt(in, "extent tree: node in block %d, outside of the file system", block)

@@ -107,7 +107,7 @@ func (s *fastCommitScan) block(p []byte) (more bool, err error) {
 	return true, nil
 }
 
-// fastCommitLength tells whether a tag is known and may have that length.
+// fastCommitLength reports whether a tag is known and may have that length.
 func fastCommitLength(kind uint16, n int) bool {
 	switch kind {
 	case ondisk.FCAddRange:
@@ -175,7 +175,7 @@ func (fs *FS) replayFastCommits(tags []fastCommit) error {
 	return nil
 }
 
-// fastInodeOf gives an inode as fast commits have it so far, nil for one that
+// fastInodeOf returns an inode as fast commits have it so far, nil for one that
 // is not in use: what the tags say of a file that was made and removed between
 // two commits does not count.
 func (fs *FS) fastInodeOf(number uint32) (*fastInode, error) {

@@ -17,7 +17,7 @@ type ByteRange struct {
 // End is the offset after the last byte.
 func (r ByteRange) End() int64 { return r.Start + r.Length }
 
-// FreeRanges gives the parts of the device, in bytes and ascending order, that
+// FreeRanges returns the parts of the device, in bytes and ascending order, that
 // hold nothing: the blocks that are free after recovery, each range as long as
 // it can be. What stands there can be replaced by anything, zeros among it,
 // without a change to the tree or to what e2fsck finds. What lies outside of
@@ -46,7 +46,7 @@ func (fs *FS) FreeRanges() iter.Seq2[ByteRange, error] {
 	}
 }
 
-// trustBitmaps gives an error where the bitmaps may call free what is in use.
+// trustBitmaps returns an error where the bitmaps may call free what is in use.
 func (fs *FS) trustBitmaps() error {
 	state := ondisk.LE16(fs.sb, ondisk.SBState)
 	const unknown = "which blocks are free is not known; run e2fsck first"
@@ -59,7 +59,7 @@ func (fs *FS) trustBitmaps() error {
 	return fs.checkSystemZone()
 }
 
-// checkSystemZone gives an error where a bitmap calls free what the file system
+// checkSystemZone returns an error where a bitmap calls free what the file system
 // itself takes: superblocks, descriptors and the room for more of them,
 // bitmaps, inode tables and the journal.
 func (fs *FS) checkSystemZone() error {
@@ -104,7 +104,7 @@ func (fs *FS) checkSystemZone() error {
 	}
 }
 
-// checkUsed gives an error where a bitmap calls one of count blocks free.
+// checkUsed returns an error where a bitmap calls one of count blocks free.
 func (fs *FS) checkUsed(start, count uint64) error {
 	geo := fs.geo
 	for count > 0 {
@@ -130,7 +130,7 @@ func (fs *FS) checkUsed(start, count uint64) error {
 	return nil
 }
 
-// IdleJournal gives the parts of the journal, in bytes of the device and in the
+// IdleJournal returns the parts of the journal, in bytes of the device and in the
 // journal's order, that mean nothing once it was recovered: all but its
 // superblock. The kernel reads none of them before it has written them anew.
 // They may be replaced by anything on the device that [FS.Recovered] shows, and

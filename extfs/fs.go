@@ -86,7 +86,7 @@ func (fs *FS) readSuperblock() error {
 	return nil
 }
 
-// Root gives the root directory.
+// Root returns the root directory.
 func (fs *FS) Root() (*tree.Node, error) {
 	n, err := fs.node("", ondisk.InoRoot, ondisk.InoRoot)
 	if err != nil {

@@ -19,7 +19,7 @@ type group struct {
 // groupCacheLimit bounds the decoded descriptors that are kept.
 const groupCacheLimit = 1 << 16
 
-// group gives the descriptor of a group, checked.
+// group returns the descriptor of a group, checked.
 func (fs *FS) group(n uint32) (*group, error) {
 	fs.groupMu.Lock()
 	g := fs.groupCache[n]

@@ -54,7 +54,7 @@ func (fs *FS) mapIndirectTree(in *inode, block uint32, level uint, rel, logical 
 	}
 }
 
-// pointerRun gives the run that starts at the ith of an array of pointers.
+// pointerRun returns the run that starts at the ith of an array of pointers.
 func (fs *FS) pointerRun(in *inode, pointers []byte, i int, logical uint64) (run, error) {
 	first := ondisk.LE32(pointers, i*4)
 	r := run{logical: logical, physical: uint64(first), length: 1}

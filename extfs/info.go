@@ -88,7 +88,7 @@ type ErrorRecord struct {
 	Line     uint32
 }
 
-// Info gives the superblock's facts. The free counts are sums over all group
+// Info returns the superblock's facts. The free counts are sums over all group
 // descriptors, because the superblock's own are only written on unmount; where
 // a descriptor cannot be read they are the superblock's.
 func (fs *FS) Info() Info {

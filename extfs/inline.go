@@ -2,7 +2,7 @@ package extfs
 
 import "relive/extfs/internal/ondisk"
 
-// inlineData gives the content of an inode with inline data: the sixty bytes
+// inlineData returns the content of an inode with inline data: the sixty bytes
 // of its block pointers and the value of the attribute system.data after them.
 // It may be longer than the inode's size.
 func (fs *FS) inlineData(in *inode) ([]byte, error) {

@@ -56,7 +56,7 @@ func (fs *FS) inode(number uint32) (*inode, error) {
 	return decodeInode(fs.geo, number, raw)
 }
 
-// rawInode gives an inode as the inode table has it, checked.
+// rawInode returns an inode as the inode table has it, checked.
 func (fs *FS) rawInode(number uint32) ([]byte, error) {
 	raw, err := fs.tableInode(number)
 	if err == nil && fs.geo.metadataCsum() {
@@ -65,7 +65,7 @@ func (fs *FS) rawInode(number uint32) ([]byte, error) {
 	return raw, err
 }
 
-// tableInode gives an inode as the inode table has it.
+// tableInode returns an inode as the inode table has it.
 func (fs *FS) tableInode(number uint32) ([]byte, error) {
 	geo := fs.geo
 	if number == 0 || number > geo.inodes {

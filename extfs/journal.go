@@ -241,7 +241,7 @@ func (j *journal) features() []string {
 	return append(out, featureNames(j.incompat, ondisk.JBDIncompatNames(), "journal_incompat")...)
 }
 
-// read gives a block of the journal, valid until the next call.
+// read returns a block of the journal, valid until the next call.
 func (j *journal) read(n uint64) ([]byte, error) {
 	if n >= j.blocks {
 		return nil, j.corrupt("block %d is past its end", n)
@@ -262,7 +262,7 @@ func (j *journal) read(n uint64) ([]byte, error) {
 	return j.chunk[(n-j.chunkFirst)*bs:][:bs], nil
 }
 
-// physical gives the block of the image that holds a block of the journal.
+// physical returns the block of the image that holds a block of the journal.
 func (j *journal) physical(n uint64) (uint64, error) {
 	r, err := j.fs.mapBlock(j.in, n)
 	if err != nil {

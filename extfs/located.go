@@ -24,7 +24,7 @@ type Range struct {
 // tells where the content lies, without reading it.
 type Located interface {
 	tree.Data
-	// Ranges gives what is allocated for the file, in ascending order of
+	// Ranges returns what is allocated for the file, in ascending order of
 	// Logical, each range as long as it can be; the last ends with the file.
 	// What no range covers is a hole. An error ends the sequence: ErrInline
 	// where the content stands in the inode.
@@ -78,7 +78,7 @@ func (fs *FS) ranges(in *inode) rangeReader {
 	return rangeReader{fs: fs, in: in, end: uint64(in.size+fs.geo.blockSize-1) >> fs.geo.blockBits}
 }
 
-// next gives the next range, one of no length after the last.
+// next returns the next range, one of no length after the last.
 func (f *rangeReader) next() (Range, error) {
 	var r run
 	for f.at < f.end {
@@ -102,7 +102,7 @@ func (f *rangeReader) next() (Range, error) {
 	return f.bytes(r), nil
 }
 
-// bytes gives a run in bytes, as far as the file reaches.
+// bytes returns a run in bytes, as far as the file reaches.
 func (f *rangeReader) bytes(r run) Range {
 	if r.length == 0 {
 		return Range{}
@@ -122,7 +122,7 @@ func (f *rangeReader) bytes(r run) Range {
 // this are not compared any faster than bytes.
 const sameBlocksRuns = 1 << 20
 
-// SameBlocks tells whether two files, of images on devices of which most is
+// SameBlocks reports whether two files, of images on devices of which most is
 // alike, hold the same bytes because the same blocks hold them: their sizes and
 // ranges are equal, and no byte of these differs between the devices, nor is
 // replaced by the replay of either image's journal. changed tells whether any

@@ -106,7 +106,7 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-// differ gives what tells of two images whether ranges differ, by chunks of
+// differ returns what tells of two images whether ranges differ, by chunks of
 // that many bytes.
 func differ(t testing.TB, a, b string, chunk int) func(off, n int64) bool {
 	t.Helper()

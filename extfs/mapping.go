@@ -15,10 +15,10 @@ type run struct {
 
 func (r run) end() uint64 { return r.logical + r.length }
 
-// hole tells whether the run reads as zeros.
+// hole reports whether the run reads as zeros.
 func (r run) hole() bool { return r.physical == 0 || r.unwritten }
 
-// continues tells whether next goes on where r ends, in the file and on the
+// continues reports whether next goes on where r ends, in the file and on the
 // device, so that both are one run.
 func (r run) continues(next run) bool {
 	if next.logical != r.end() || next.unwritten != r.unwritten {
@@ -30,7 +30,7 @@ func (r run) continues(next run) bool {
 	return next.physical == r.physical+r.length
 }
 
-// from gives the part of the run from a logical block inside it on.
+// from returns the part of the run from a logical block inside it on.
 func (r run) from(logical uint64) run {
 	d := logical - r.logical
 	r.logical, r.length = logical, r.length-d
@@ -40,7 +40,7 @@ func (r run) from(logical uint64) run {
 	return r
 }
 
-// mapBlock gives the run that starts at a logical block.
+// mapBlock returns the run that starts at a logical block.
 func (fs *FS) mapBlock(in *inode, logical uint64) (run, error) {
 	if in.fast != nil {
 		return in.fast.overlay(logical, func() (run, error) { return fs.mapStored(in, logical) })
@@ -76,7 +76,7 @@ func (fs *FS) mapMerged(in *inode, logical, until uint64) (run, error) {
 	return r, nil
 }
 
-// block gives a metadata block through the cache; check, which may be nil,
+// block returns a metadata block through the cache; check, which may be nil,
 // sees it when it is read and not when it comes from the cache.
 func (fs *FS) block(number uint64, kind blockKind, owner uint32, check func([]byte) error) ([]byte, error) {
 	key := cacheKey{block: number, owner: owner, kind: kind}

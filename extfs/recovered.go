@@ -38,7 +38,7 @@ type replayedLog struct {
 	next       uint32 // number of the transaction after the last that counts
 }
 
-// Recovered gives the device as it is after recovery. Where nothing was to be
+// Recovered returns the device as it is after recovery. Where nothing was to be
 // recovered it is the device itself, and nothing has changed.
 //
 // Fast commits are not blocks that could be put into their places: an image
@@ -66,7 +66,7 @@ func (fs *FS) Recovered() (*Recovered, error) {
 	return r, nil
 }
 
-// recoveredSuperblock gives the superblock as the kernel writes it at the end
+// recoveredSuperblock returns the superblock as the kernel writes it at the end
 // of recovery, with the free counts that are otherwise only written on unmount;
 // its times are left as they are.
 func (fs *FS) recoveredSuperblock() []byte {
@@ -89,7 +89,7 @@ func (fs *FS) recoveredSuperblock() []byte {
 	return sb
 }
 
-// orphanFileEmpty tells whether the orphan file names no orphans. The kernel
+// orphanFileEmpty reports whether the orphan file names no orphans. The kernel
 // says in the superblock that there may be some for as long as the file system
 // is mounted, and takes that back, as it does with the need for recovery, where
 // there are none. Each block of the file is inode numbers, 0 where unused, and
@@ -114,7 +114,7 @@ func (fs *FS) orphanFileEmpty() bool {
 	return true
 }
 
-// emptyJournal gives the journal's superblock as jbd2 writes it when it marks
+// emptyJournal returns the journal's superblock as jbd2 writes it when it marks
 // the log as empty: without a start, and with a number that no transaction of
 // the log has, finished or not.
 func (fs *FS) emptyJournal() ([]byte, error) {
@@ -162,7 +162,7 @@ func (r *Recovered) noteChanges() {
 	}
 }
 
-// Changed gives the ranges that recovery writes, in ascending order and apart
+// Changed returns the ranges that recovery writes, in ascending order and apart
 // from each other; all else reads as it does on the device.
 func (r *Recovered) Changed() iter.Seq[ByteRange] {
 	return func(yield func(ByteRange) bool) {
@@ -174,13 +174,13 @@ func (r *Recovered) Changed() iter.Seq[ByteRange] {
 	}
 }
 
-// ChangedIn tells whether recovery writes any of n bytes from off on.
+// ChangedIn reports whether recovery writes any of n bytes from off on.
 func (r *Recovered) ChangedIn(off, n int64) bool {
 	i := r.changedFrom(off)
 	return n > 0 && i < len(r.changed) && r.changed[i].Start < off+n
 }
 
-// changedFrom gives the index of the first change that ends after off.
+// changedFrom returns the index of the first change that ends after off.
 func (r *Recovered) changedFrom(off int64) int {
 	return sort.Search(len(r.changed), func(i int) bool { return r.changed[i].End() > off })
 }

@@ -62,7 +62,7 @@ func (fs *FS) recover(j *journal) error {
 	return fs.replayFastCommits(commits)
 }
 
-// sequenceAfter tells whether transaction a is later than b; the numbers wrap.
+// sequenceAfter reports whether transaction a is later than b; the numbers wrap.
 func sequenceAfter(a, b uint32) bool { return int32(a-b) > 0 }
 
 // step reads the next block of the log and tells what it is; kind 0 ends the

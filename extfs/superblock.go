@@ -40,7 +40,7 @@ func (g *geometry) hasIncompat(f uint32) bool { return g.incompat&f != 0 }
 func (g *geometry) hasRO(f uint32) bool       { return g.roCompat&f != 0 }
 func (g *geometry) metadataCsum() bool        { return g.hasRO(ondisk.ROMetadataCsum) }
 
-// groupCsum tells whether group descriptors carry checksums and flags of
+// groupCsum reports whether group descriptors carry checksums and flags of
 // uninitialised parts.
 func (g *geometry) groupCsum() bool { return g.hasRO(ondisk.ROMetadataCsum | ondisk.ROGDTCsum) }
 
@@ -157,7 +157,7 @@ func decodeSuperblock(name string, sb []byte, size int64) (*geometry, error) {
 	return g, nil
 }
 
-// checkBlocks tells whether count blocks from start are blocks of the file
+// checkBlocks reports whether count blocks from start are blocks of the file
 // system.
 func (g *geometry) checkBlocks(start, count uint64) bool {
 	return start >= g.firstDataBlock && start != 0 && start < g.blocks && count <= g.blocks-start
@@ -173,7 +173,7 @@ func (g *geometry) groupBlocks(group uint32) uint64 {
 	return min(g.blocksPerGroup, g.blocks-g.groupFirstBlock(group))
 }
 
-// groupHasSuper tells whether a group holds a copy of the superblock.
+// groupHasSuper reports whether a group holds a copy of the superblock.
 func (g *geometry) groupHasSuper(group uint32) bool {
 	switch {
 	case group == 0:

@@ -29,7 +29,7 @@ type xattrEntry struct {
 	offset    int // of a value that stands with the entries
 }
 
-// xattrPrefix gives the prefix of a name index; ok is false for one that is
+// xattrPrefix returns the prefix of a name index; ok is false for one that is
 // not known. hidden ones are of the file system's own concern.
 func xattrPrefix(index uint8) (prefix string, hidden, ok bool) {
 	switch index {
@@ -55,7 +55,7 @@ func xattrPrefix(index uint8) (prefix string, hidden, ok bool) {
 	return "", false, false
 }
 
-// xattrs gives the attributes of an inode, from its body and its block. Where
+// xattrs returns the attributes of an inode, from its body and its block. Where
 // both have one of the same name, the body's counts, as in the kernel.
 func (fs *FS) xattrs(in *inode) (tree.Xattrs, error) {
 	if in.body == nil && in.fileACL == 0 {

@@ -194,7 +194,7 @@ func (img *Image) decodeVolume(p []byte, sector int64) (*volume, error) {
 	return v, nil
 }
 
-// findUDF tells whether a UDF volume recognition sequence follows (ECMA-167
+// findUDF reports whether a UDF volume recognition sequence follows (ECMA-167
 // part 2, 8.3).
 func (img *Image) findUDF() bool {
 	var p [6]byte

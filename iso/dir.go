@@ -22,7 +22,7 @@ type dir struct {
 // path is the directory's path as errors show it.
 func (d *dir) path() string { return tree.Quote(d.join("")) }
 
-// join gives the path of a name in the directory.
+// join returns the path of a name in the directory.
 func (d *dir) join(name string) string {
 	n := len(name)
 	for p := d; p.parent != nil; p = p.parent {

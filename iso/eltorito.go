@@ -198,7 +198,7 @@ func (img *Image) inspectBoot(e *BootEntry) error {
 	return err
 }
 
-// isVolume tells whether a primary volume descriptor stands at a sector. Besides
+// isVolume reports whether a primary volume descriptor stands at a sector. Besides
 // the one in sector 16 an image may have others: xorriso's native mode puts a
 // session's own at sector 48, or 64 behind a partition offset, and boot
 // information tables name that one.

@@ -9,7 +9,7 @@ import (
 // Extent is where a part of a file lies in the image, in bytes.
 type Extent struct{ Offset, Length int64 }
 
-// Extents gives where the stored bytes of a regular file of an image lie, in
+// Extents returns where the stored bytes of a regular file of an image lie, in
 // their order; ok is false for nodes that are not of this package. What is
 // compressed by zisofs is given as it is stored.
 func Extents(n *tree.Node) (extents []Extent, ok bool) {

@@ -66,7 +66,7 @@ type Image struct {
 	claims claims
 }
 
-// Is tells whether r, of size bytes, looks like an image that Open reads: a
+// Is reports whether r, of size bytes, looks like an image that Open reads: a
 // volume descriptor of ISO 9660 stands at sector 16.
 func Is(r io.ReaderAt, size int64) bool {
 	var p [7]byte
@@ -117,10 +117,10 @@ func Open(r io.ReaderAt, size int64, name string, opts ...Option) (*Image, error
 	return img, nil
 }
 
-// Names gives the name space of the tree that Root shows.
+// Names returns the name space of the tree that Root shows.
 func (img *Image) Names() Names { return img.names }
 
-// Root gives the root directory.
+// Root returns the root directory.
 func (img *Image) Root() (*tree.Node, error) {
 	l := newLister(img, &dir{img: img, block: img.vol.root.block(), length: img.vol.root.size})
 	return l.root()

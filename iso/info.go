@@ -41,7 +41,7 @@ type Info struct {
 	Names          Names
 }
 
-// Info gives what the volume descriptors tell.
+// Info returns what the volume descriptors tell.
 func (img *Image) Info() Info {
 	v := img.set.primary
 	p := v.raw

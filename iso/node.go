@@ -127,7 +127,7 @@ func (l *lister) node(r *record, offset int64) (*tree.Node, error) {
 	return n, nil
 }
 
-// nodeName gives the name of a record in the name space that is shown.
+// nodeName returns the name of a record in the name space that is shown.
 func (l *lister) nodeName(r *record, offset int64) (string, error) {
 	var name string
 	switch {
@@ -187,7 +187,7 @@ func (l *lister) relocatedDir(name string, offset int64) (*tree.Node, error) {
 	return l.subdir(n, block, r.size, offset)
 }
 
-// finish gives the node of anything but a directory its identity, when all of it
+// finish returns the node of anything but a directory its identity, when all of it
 // is known. Names are of one inode where their serial numbers (RRIP 4.1.1) or,
 // in images without these, their extents are the same, and all metadata too: a
 // writer may let equal files share an extent, or count serial numbers anew.

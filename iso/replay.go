@@ -11,7 +11,7 @@ import (
 	"relive/tree"
 )
 
-// Replay gives the recipe by which an image like img is written: its texts and
+// Replay returns the recipe by which an image like img is written: its texts and
 // times, the identifiers of its plain name space, and all that makes it boot. The
 // boot images that are files of the tree are taken from there, by path, so that
 // they may be others or lie elsewhere in the new image; those that are not lie
@@ -274,7 +274,7 @@ func fatSize(b []byte) int64 {
 	return int64(le.Uint32(b[32:])) * sector
 }
 
-// contentEnd gives how many of the bytes from an offset on are to be kept so that
+// contentEnd returns how many of the bytes from an offset on are to be kept so that
 // nothing but zeros is left out.
 func (img *Image) contentEnd(at, length int64, place string) (int64, error) {
 	buf := make([]byte, 64<<10)
@@ -319,7 +319,7 @@ func (r imageRange) ReadAt(p []byte, off int64) (int, error) {
 // volumeBlocks is the size of the volume in units of 512 bytes.
 func (img *Image) volumeBlocks() int64 { return img.Info().VolumeSize / mbrSize }
 
-// efiInTree tells whether the partition for EFI lies among the files.
+// efiInTree reports whether the partition for EFI lies among the files.
 func efiInTree(r *Recipe) bool {
 	for i := range r.Boot {
 		if r.Boot[i].Platform == PlatformEFI {

@@ -260,7 +260,7 @@ func (p *replayer) mbr(d *Disk) error {
 	return nil
 }
 
-// bootAt tells whether a partition of the MBR is a boot image, and gives that the
+// bootAt reports whether a partition of the MBR is a boot image, and gives that the
 // entry.
 func (p *replayer) bootAt(d *Disk, m *MBRPartition) bool {
 	first := true // for EFI
@@ -288,7 +288,7 @@ func (p *replayer) bootAt(d *Disk, m *MBRPartition) bool {
 	return false
 }
 
-// imageAt tells whether a partition of the MBR is the image itself: it begins in
+// imageAt reports whether a partition of the MBR is the image itself: it begins in
 // the system area, or is one that can be mounted, and reaches over the files.
 func (p *replayer) imageAt(d *Disk, m *MBRPartition) bool {
 	start, end := int64(m.Start), int64(m.Start)+int64(m.Sectors)
@@ -327,7 +327,7 @@ func (p *replayer) appended(m *MBRPartition) error {
 	return nil
 }
 
-// content gives what a partition of so many units of 512 bytes holds that can be
+// content returns what a partition of so many units of 512 bytes holds that can be
 // appended to the new image: it lies behind all files, or is one of them, or in a
 // place that nothing else uses. Of others the files would move away.
 func (p *replayer) content(start, blocks int64, place string) (data imageRange, size int64, ok bool, err error) {
@@ -395,7 +395,7 @@ func isGap(g *GPTPartition) bool {
 	return g.Type == GUIDBasicData && (ok && strings.Trim(digits, "0123456789") == "" || g.Name == "ISO9660" || g.Name == "ISOHybrid ISO")
 }
 
-// gptBoot tells whether a partition of the GPT is a boot image, or one that is
+// gptBoot reports whether a partition of the GPT is a boot image, or one that is
 // appended already, and gives that the entry.
 func (p *replayer) gptBoot(g *GPTPartition, e *GPTEntry) bool {
 	for i := range p.r.Boot {

@@ -204,7 +204,7 @@ func (a *attributes) takeTimes(p []byte) (fault string, kind error) {
 	return "", nil
 }
 
-// rdev gives the device number. RRIP 4.1.2 leaves the parts to the writer: they
+// rdev returns the device number. RRIP 4.1.2 leaves the parts to the writer: they
 // are major and minor, or the low part is all of Linux's number, as libisofs
 // writes it. Linux takes a low part of more than eight bits for the latter.
 func (a *attributes) rdev() tree.Rdev {

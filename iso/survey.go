@@ -171,7 +171,7 @@ func (s *survey) holds(at, length int64) {
 	s.ranges = append(s.ranges, byteRange{at, at + length})
 }
 
-// unnamed gives how many bytes of the volume hold something that nothing names,
+// unnamed returns how many bytes of the volume hold something that nothing names,
 // in whole sectors: files of former sessions, or what was hidden on purpose. tags
 // tells that checksums of xorriso's are among them.
 func (img *Image) unnamed(ctx context.Context, s *survey) (n int64, tags bool, err error) {
@@ -340,7 +340,7 @@ func (img *Image) matchPlain(ctx context.Context, s *survey, kids map[plainKey]p
 	}, func(*record) {}, nil)
 }
 
-// within tells whether an offset lies in something that is known.
+// within reports whether an offset lies in something that is known.
 func (s *survey) within(at int64) bool {
 	for _, r := range s.ranges {
 		if at >= r.from && at < r.to {
@@ -350,7 +350,7 @@ func (s *survey) within(at int64) bool {
 	return false
 }
 
-// next gives where the first thing behind an offset begins, in bytes; the end of
+// next returns where the first thing behind an offset begins, in bytes; the end of
 // the image where nothing does.
 func (s *survey) next(img *Image, at int64) int64 {
 	i, _ := slices.BinarySearchFunc(s.starts, at+1, cmp.Compare[int64])

@@ -66,7 +66,7 @@ func (p *Plan) Verify(ctx context.Context, r io.ReaderAt, size int64, implanted 
 	return c.zeros(ctx)
 }
 
-// comparesFile tells whether Verify looks at a file's content: the tree shows
+// comparesFile reports whether Verify looks at a file's content: the tree shows
 // another one, or none.
 func (p *Plan) comparesFile(in *outInode) bool {
 	for i, b := range p.recipe.Boot {
@@ -134,7 +134,7 @@ func (c *comparer) differs(off int64) error {
 	return fmt.Errorf("%w: %s, byte %d", ErrDiffers, c.plan.placeOf(off), off)
 }
 
-// firstDifference gives the first index at which two slices differ, or -1.
+// firstDifference returns the first index at which two slices differ, or -1.
 func firstDifference(a, b []byte) int {
 	if bytes.Equal(a, b) {
 		return -1

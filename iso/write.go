@@ -172,7 +172,7 @@ func (p *Plan) active() []hierarchy {
 	return out
 }
 
-// mountable tells whether the partition of the image itself is to have volume
+// mountable reports whether the partition of the image itself is to have volume
 // descriptors.
 func (p *Plan) mountable() bool { return p.recipe.Disk != nil && p.recipe.Disk.Mountable }
 
@@ -211,7 +211,7 @@ func NewPlan(ctx context.Context, root *tree.Node, r Recipe) (*Plan, error) {
 	return p, nil
 }
 
-// layout gives everything its place: descriptors, catalogue, path tables,
+// layout returns everything its place: descriptors, catalogue, path tables,
 // directories, files.
 func (p *Plan) layout() error {
 	at := uint32(systemSectors + 1) // the primary descriptor
@@ -275,7 +275,7 @@ func sectors64(bytes int64) int64 { return (bytes + sectorSize - 1) / sectorSize
 // errTooLarge is the error of an image whose places 32 bits do not count.
 var errTooLarge = errors.New("the image would be larger than 8 TiB")
 
-// Size gives the size in bytes of the image in which the late files come to
+// Size returns the size in bytes of the image in which the late files come to
 // that many bytes each, in the order of the recipe. One that is not told counts
 // with its Max, so Size() is what the image may come to at most.
 func (p *Plan) Size(late ...int64) (int64, error) {

@@ -47,7 +47,7 @@ type BootImage struct {
 	GPT *GPTEntry
 }
 
-// InImage tells whether the boot image lies among the files, with a name or
+// InImage reports whether the boot image lies among the files, with a name or
 // without.
 func (b *BootImage) InImage() bool { return b.Path != "" || b.Hidden != nil }
 
@@ -130,7 +130,7 @@ func (p *Plan) imageSectors(end int64) (uint32, error) {
 // alignMiB is the next sector at a multiple of 1 MiB.
 func alignMiB(sector int64) int64 { return (sector + mibSectors - 1) / mibSectors * mibSectors }
 
-// place gives where the boot image i lies, and its size in bytes.
+// place returns where the boot image i lies, and its size in bytes.
 func (p *Plan) place(i int) (sector uint32, size int64) {
 	if in := p.boot[i]; in != nil {
 		return in.block, in.size
@@ -206,7 +206,7 @@ func (b *BootImage) sectors(size int64) uint16 {
 	return 0
 }
 
-// patched gives the content of a file as it is to lie in the image: a boot image
+// patched returns the content of a file as it is to lie in the image: a boot image
 // that holds its address differs in that.
 func (p *Plan) patched(in *outInode) (tree.Data, error) {
 	info, grub2 := false, false

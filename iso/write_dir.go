@@ -145,7 +145,7 @@ func (w *dirWriter) record(id string, block, size uint32, flags byte, mtime tree
 	}
 }
 
-// fit gives the number of the first entry, from one on, that does not fit into
+// fit returns the number of the first entry, from one on, that does not fit into
 // room bytes together with a CE entry for it.
 func (w *dirWriter) fit(from, room int) int {
 	ends := w.entries.ends

@@ -168,7 +168,7 @@ func (d *Disk) entry() int {
 	return max(0, d.Entry)
 }
 
-// efiPlace gives the partition for EFI in units of 512 bytes, 0 without.
+// efiPlace returns the partition for EFI in units of 512 bytes, 0 without.
 func (p *Plan) efiPlace() (start, blocks int64) {
 	for i, b := range p.recipe.Boot {
 		if b.Platform == PlatformEFI {

@@ -20,7 +20,7 @@ const (
 	keptChars = maxRecord - recordHead - ceLength - 1
 )
 
-// assignNames gives every node its identifiers, unique in its directory, and
+// assignNames returns every node its identifiers, unique in its directory, and
 // puts the children in the order that the format asks for (ECMA-119 9.3).
 func (p *Plan) assignNames() {
 	for s := range primaryShifted {
@@ -59,7 +59,7 @@ func (p *Plan) nameChildren(d *outNode, s hierarchy) {
 	})
 }
 
-// keepsIdentifier tells whether an identifier that another writer gave can be
+// keepsIdentifier reports whether an identifier that another writer gave can be
 // written as it is: not the two that stand for a directory and its parent, none
 // with a slash.
 func keepsIdentifier(id string, dir bool) bool {
@@ -69,7 +69,7 @@ func keepsIdentifier(id string, dir bool) bool {
 	return !dir || !strings.Contains(id, ";")
 }
 
-// identifier gives the function that makes identifiers of a hierarchy. Its
+// identifier returns the function that makes identifiers of a hierarchy. Its
 // number takes the place of the last characters of a name's first part.
 func (p *Plan) identifier(s hierarchy) func(name string, dir bool, number string) string {
 	switch {
@@ -93,7 +93,7 @@ type uniqueNames struct {
 	next  map[string]int // the number to try next, by the name that has none
 }
 
-// take tells whether an identifier is free, and takes it.
+// take reports whether an identifier is free, and takes it.
 func (u *uniqueNames) take(id string, s hierarchy) bool {
 	seen := seenPlain(id)
 	if s == jolietSpace {
@@ -133,7 +133,7 @@ func seenJoliet(id string) string {
 	return foldCase(strings.TrimRight(jolietName([]byte(id)), ". "))
 }
 
-// foldCase gives the same for texts that differ in case only.
+// foldCase returns the same for texts that differ in case only.
 func foldCase(s string) string {
 	return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, s)
 }

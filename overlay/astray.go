@@ -56,7 +56,7 @@ func Origins(l Layer) ([]Origin, error) {
 	return out, err
 }
 
-// Astray gives a mark by which the kernel would show a file of the layer in the
+// Astray returns a mark by which the kernel would show a file of the layer in the
 // place of a file of base that it is not, or the other way about, or would refuse
 // to mount; nil where there is none. base is the tree of the one file system
 // below the layer, whose UUID is that of the marks.
@@ -167,7 +167,7 @@ func (l *layer) windows() ([]window, error) {
 	return out, nil
 }
 
-// shows tells whether what a lower layer has at a path that is no directory is
+// shows reports whether what a lower layer has at a path that is no directory is
 // seen by any name.
 func (l *layer) shows(windows []window, path string) (bool, error) {
 	for _, w := range windows {
@@ -186,7 +186,7 @@ func (l *layer) shows(windows []window, path string) (bool, error) {
 	return false, nil
 }
 
-// covers tells whether a directory of the layer hides what the lower one that it
+// covers reports whether a directory of the layer hides what the lower one that it
 // shows has at a path, which is no directory.
 func (l *layer) covers(at *tree.Node, path string) (bool, error) {
 	opaque := false

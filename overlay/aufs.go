@@ -15,7 +15,7 @@ const (
 	aufsPlinks   = ".wh..wh.plnk"
 )
 
-// isAufsName tells whether aufs keeps the name to itself.
+// isAufsName reports whether aufs keeps the name to itself.
 func isAufsName(name string) bool { return strings.HasPrefix(name, aufsWhiteout) }
 
 // findAufs looks for a name in a directory of an aufs branch, where a whiteout

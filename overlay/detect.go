@@ -69,7 +69,7 @@ func Detect(root *tree.Node) (Detected, error) {
 	return Detected{Form: OverlayFS, Empty: true}, nil
 }
 
-// Layer gives what was detected as a layer for Merge, with the index if the
+// Layer returns what was detected as a layer for Merge, with the index if the
 // work directory holds one. It must not be called where Upper is nil.
 func (d Detected) Layer() (Layer, error) {
 	l := Layer{Root: d.Upper, Form: d.Form}

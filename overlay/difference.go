@@ -77,7 +77,7 @@ func (f FlagForm) counted() tree.Flags {
 	return 0
 }
 
-// Difference gives the upper layer that makes merged of lower: the layer U for which Merge(U,
+// Difference returns the upper layer that makes merged of lower: the layer U for which Merge(U,
 // lower) is merged, in names, types, permissions,
 // owners, times, device numbers, link targets, attributes, hard-link groups and
 // content. The kernel shows the same of the two.

@@ -84,7 +84,7 @@ func (k *kernel) stack(t *testing.T, name, options string, lower ...string) *tre
 	return open(t, at)
 }
 
-// played gives a mounted overlay of some lower layers, in which things were done.
+// played returns a mounted overlay of some lower layers, in which things were done.
 func played(t *testing.T, seed uint64, lowers int, options string) *kernel {
 	k := newKernel(t)
 	if seed%2 == 0 {

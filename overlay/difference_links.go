@@ -30,7 +30,7 @@ type skippedDir struct {
 	n *tree.Node
 }
 
-// linked tells whether a node may have a second name.
+// linked reports whether a node may have a second name.
 func linked(n *tree.Node) bool {
 	return n.Type != tree.Directory && n.Nlink >= 2 && n.Inode != (tree.Inode{})
 }
@@ -147,7 +147,7 @@ type place struct {
 	in   *place
 }
 
-// plan gives the directory's plan, and sees that those that lead there know of it.
+// plan returns the directory's plan, and sees that those that lead there know of it.
 func (at *place) plan() *dirPlan {
 	if at.in == nil {
 		if at.p.loose {

@@ -105,7 +105,7 @@ func (f *file) dirs() []*file {
 	return out
 }
 
-// someName gives a directory and a name that it has, or nil.
+// someName returns a directory and a name that it has, or nil.
 func (g *modeller) someName(root *file, leaf bool) (*file, string) {
 	for range 20 {
 		d := pick(g.r, root.dirs())
@@ -203,7 +203,7 @@ func (f *file) countUp() {
 	}
 }
 
-// number gives equal things equal inode numbers.
+// number returns equal things equal inode numbers.
 func (g *modeller) number(of any) uint64 {
 	if _, ok := g.numbers[of]; !ok {
 		g.numbers[of] = uint64(len(g.numbers) + 1)

@@ -22,7 +22,7 @@ func difference(t testing.TB, lower, merged *tree.Node, o DifferenceOptions) *tr
 	return u
 }
 
-// clean gives a tree of storage as a mount shows it, but for escaping.
+// clean returns a tree of storage as a mount shows it, but for escaping.
 func clean(t testing.TB, n *tree.Node) *tree.Node {
 	return merge(t, []Option{CleanBase(), KeepEscaped()}, Layer{Root: n})
 }

@@ -51,7 +51,7 @@ func (u *upperForm) child(n *tree.Node, name string) (*tree.Node, error) {
 	return k, err
 }
 
-// stored gives a node's attributes as the layer holds them.
+// stored returns a node's attributes as the layer holds them.
 func (u *upperForm) stored(x tree.Xattrs) tree.Xattrs {
 	prefix := u.marks.prefix
 	if u.o.Form == Aufs {
@@ -220,7 +220,7 @@ func (d mergingDir) Lookup(name string) (*tree.Node, error) {
 	return d.node(l, m), nil
 }
 
-// node gives what goes up for a name, nil for nothing.
+// node returns what goes up for a name, nil for nothing.
 func (d mergingDir) node(l, m *tree.Node) *tree.Node {
 	switch {
 	case m == nil:

@@ -23,7 +23,7 @@ func (f *faults) call() error {
 	return nil
 }
 
-// on gives a tree whose calls count. Nodes and their inodes stay what they are.
+// on returns a tree whose calls count. Nodes and their inodes stay what they are.
 func (f *faults) on(n *tree.Node) *tree.Node {
 	c := *n
 	if n.Dir != nil {

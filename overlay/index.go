@@ -65,7 +65,7 @@ func (m *Merged) loadIndex(dir *tree.Node) (*index, error) {
 	return x, nil
 }
 
-// alias gives the upper file that a name of a lower layer shows because
+// alias returns the upper file that a name of a lower layer shows because
 // another name of the same inode was copied up; nil where there is none.
 // n is the lower file as the union would show it.
 func (x *index) alias(m *Merged, s *search, n, lower, data *tree.Node) (*tree.Node, error) {
@@ -98,7 +98,7 @@ func (x *index) alias(m *Merged, s *search, n, lower, data *tree.Node) (*tree.No
 	return &a, nil
 }
 
-// nlink gives the number of names that the union has for an indexed file
+// nlink returns the number of names that the union has for an indexed file
 // (inode.c, ovl_get_nlink): the attribute nlink tells it as a difference from
 // the upper ("U+1") or lower ("L-1") count. It gives up's own count where the
 // attribute is missing or makes no sense.

@@ -157,7 +157,7 @@ func (k *kernel) layers(t *testing.T, options string) []Layer {
 	return out
 }
 
-// sameSource gives the tree with another Inode.Source.
+// sameSource returns the tree with another Inode.Source.
 func sameSource(n *tree.Node, source any) *tree.Node {
 	c := *n
 	c.Inode.Source = source
@@ -460,7 +460,7 @@ var mountOptions = []string{
 	"nfs_export=on,index=on,redirect_dir=on",
 }
 
-// seeds gives n seeds, OVERLAY_ROUNDS times as many where that is set, or the
+// seeds returns n seeds, OVERLAY_ROUNDS times as many where that is set, or the
 // one that OVERLAY_SEED names.
 func seeds(t *testing.T, n int) []uint64 {
 	var out []uint64

@@ -128,7 +128,7 @@ func (l *layer) find(p *part, name string) (n *tree.Node, hidden bool, err error
 	return n, false, nil
 }
 
-// isWhiteout tells whether a node of an overlayfs layer is a whiteout. The
+// isWhiteout reports whether a node of an overlayfs layer is a whiteout. The
 // attribute form counts in any directory, as it does when the kernel looks a
 // name up (util.c, ovl_path_is_whiteout); the parent's opaque="x" only makes
 // readdir look for it.
@@ -145,7 +145,7 @@ func (l *layer) isWhiteout(n *tree.Node) bool {
 	return false
 }
 
-// isOpaque tells whether a directory of the layer hides the layers below it.
+// isOpaque reports whether a directory of the layer hides the layers below it.
 func (l *layer) isOpaque(n *tree.Node) (bool, error) {
 	if l.plain {
 		return false, nil
@@ -157,7 +157,7 @@ func (l *layer) isOpaque(n *tree.Node) (bool, error) {
 	return v == "y", nil
 }
 
-// listed tells whether a name that the layer's directory holds may be a name of
+// listed reports whether a name that the layer's directory holds may be a name of
 // the union: it is neither a whiteout nor the layer's own book-keeping.
 func (l *layer) listed(n *tree.Node) bool {
 	switch {

@@ -164,7 +164,7 @@ func (m *Merged) descend(stack []*part, root bool, s *search) ([]found, error) {
 	return got, nil
 }
 
-// resolve gives the union's node for a name in a directory, nil where it has
+// resolve returns the union's node for a name in a directory, nil where it has
 // none.
 func (m *Merged) resolve(d *mergedDir, parts []*part, name string, note *survey) (*tree.Node, error) {
 	if n, err := m.untouched(parts, name); n != nil || err != nil {
@@ -214,7 +214,7 @@ func (m *Merged) resolve(d *mergedDir, parts []*part, name string, note *survey)
 	return &n, nil
 }
 
-// untouched gives the base's own node where no layer above has a say in the
+// untouched returns the base's own node where no layer above has a say in the
 // name, which is so for most names.
 func (m *Merged) untouched(parts []*part, name string) (*tree.Node, error) {
 	if m.index != nil || !m.layers[m.base()].plain || parts[len(parts)-1].layer != m.base() {
@@ -258,7 +258,7 @@ func (m *Merged) directory(s *search, name string, got []found) (*tree.Node, err
 	return &n, nil
 }
 
-// takeData gives a metacopy the data of the file below.
+// takeData returns a metacopy the data of the file below.
 func takeData(n, data *tree.Node, s *search) error {
 	if n.Size != data.Size {
 		return tree.Corrupt("overlay", tree.Quote(s.path()),
@@ -279,7 +279,7 @@ func origin(got []found) tree.Inode {
 	return tree.Inode{}
 }
 
-// covered gives the file that the layers below have of that name, nil where
+// covered returns the file that the layers below have of that name, nil where
 // they have none: a hint. That it is damaged or not supported is no error; a read
 // that fails is, since files keep their inode numbers by it.
 func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (*tree.Node, error) {
@@ -306,7 +306,7 @@ func (m *Merged) covered(d *mergedDir, parts []*part, top found, name string) (*
 	return got[len(got)-1].node, nil
 }
 
-// view gives the attributes of a node as the union shows them.
+// view returns the attributes of a node as the union shows them.
 func (m *Merged) view(f found) tree.Xattrs {
 	l := &m.layers[f.layer]
 	if l.plain {
@@ -315,7 +315,7 @@ func (m *Merged) view(f found) tree.Xattrs {
 	return view(f.node.Xattrs, l.prefix, m.escaped)
 }
 
-// flags gives the flags of a node as the union shows them.
+// flags returns the flags of a node as the union shows them.
 func (m *Merged) flags(f found) tree.Flags {
 	if f.layer > 0 || f.layer == m.base() {
 		return f.node.Flags

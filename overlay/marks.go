@@ -13,7 +13,7 @@ import (
 // OVL_XATTR_ESCAPE_PREFIX).
 const escape = "overlay."
 
-// view gives a file's attributes as the union shows them: private ones are
+// view returns a file's attributes as the union shows them: private ones are
 // dropped, those of a nested overlay lose one level of escape unless they are
 // to stay escaped.
 func view(x tree.Xattrs, prefix string, escaped bool) tree.Xattrs {
@@ -49,7 +49,7 @@ func view(x tree.Xattrs, prefix string, escaped bool) tree.Xattrs {
 	return out
 }
 
-// redirect gives the value of a node's redirect attribute as the kernel reads
+// redirect returns the value of a node's redirect attribute as the kernel reads
 // it (util.c, ovl_get_redirect_xattr). A name that cannot stand in a directory
 // is an error only when it is looked up.
 func (l *layer) redirect(n *tree.Node) (to string, ok bool, err error) {
@@ -80,7 +80,7 @@ func (l *layer) redirect(n *tree.Node) (to string, ok bool, err error) {
 	return v, true, nil
 }
 
-// protected gives the flags of a file as the union shows them: those of the
+// protected returns the flags of a file as the union shows them: those of the
 // file, and what the attribute protattr says, "a" for append only and "i" for
 // immutable (util.c, ovl_check_protattr). It stands for the flag itself, with
 // which an upper file could not be changed any more, not even by the overlay. The
@@ -116,7 +116,7 @@ const metacopyHeader = 4
 // maxDigest is FS_VERITY_MAX_DIGEST_SIZE, the length of a SHA-512.
 const maxDigest = 64
 
-// metacopy tells whether a regular file holds no data of its own, and whether
+// metacopy reports whether a regular file holds no data of its own, and whether
 // the mark carries an fs-verity digest (util.c, ovl_check_metacopy_xattr).
 func (l *layer) metacopy(n *tree.Node) (is, digest bool, err error) {
 	if l.prefix == "" || n.Type != tree.Regular {

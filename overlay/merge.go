@@ -49,7 +49,7 @@ type Merged struct {
 	madeBefore []string
 }
 
-// Merge gives the union of the layers, the uppermost first, the base last. It
+// Merge returns the union of the layers, the uppermost first, the base last. It
 // reads the attributes of every file of the upper layers whose Namespace is not
 // given, and the index; directories are merged when they are listed.
 //

@@ -10,7 +10,7 @@ import (
 // lower layer as it was when they were set, but for origin.
 var lowerMarks = map[string]bool{"impure": true, "nlink": true, "uuid": true, "upper": true}
 
-// WithoutOrigins gives a layer's tree without the marks that refer to inodes of
+// WithoutOrigins returns a layer's tree without the marks that refer to inodes of
 // the layer below, for use above a base that was made anew. What the union
 // shows does not depend on them, but for the inode index and for metacopies,
 // which such a layer must not use.

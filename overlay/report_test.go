@@ -10,7 +10,7 @@ import (
 	"relive/tree"
 )
 
-// counts gives what a report counted, and where it was met first.
+// counts returns what a report counted, and where it was met first.
 func counts(r *Report) string {
 	var out []string
 	v := reflect.ValueOf(r).Elem()

@@ -97,7 +97,7 @@ func build(t testing.TB, lines ...string) *tree.Node {
 	return finish(root)
 }
 
-// text gives a tree as lines, the root left out.
+// text returns a tree as lines, the root left out.
 func text(t testing.TB, root *tree.Node) (string, error) {
 	var b strings.Builder
 	err := tree.Walk(t.Context(), root, func(path string, n *tree.Node) error {

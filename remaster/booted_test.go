@@ -39,7 +39,7 @@ type booted struct {
 	need     string                       // without which the overlay is not used
 }
 
-// at gives the same medium in another directory.
+// at returns the same medium in another directory.
 func (b *booted) at(dir string) *booted {
 	c := *b
 	c.dir = dir

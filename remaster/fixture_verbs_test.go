@@ -126,7 +126,7 @@ func TestFixtureVerbs(t *testing.T) {
 	}
 }
 
-// homeOf gives the directory of homes of a system.
+// homeOf returns the directory of homes of a system.
 func homeOf(t testing.TB, root string) string {
 	t.Helper()
 	systest.Must(t, os.MkdirAll(root+"/home", 0o755))

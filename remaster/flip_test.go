@@ -31,7 +31,7 @@ import (
 	"relive/tree/systest"
 )
 
-// imageRegions gives a byte of each kind of region that a new file has, by what it is.
+// imageRegions returns a byte of each kind of region that a new file has, by what it is.
 func imageRegions(f *os.File) (map[string]int64, error) {
 	st, err := f.Stat()
 	if err != nil {

@@ -67,7 +67,7 @@ func newSets(t testing.TB, use func(t testing.TB, mnt string)) *setsRig {
 	return s
 }
 
-// one gives a live directory of its own with a copy of the base and a set's rootfs.
+// one returns a live directory of its own with a copy of the base and a set's rootfs.
 func (s *setsRig) one(set string) *livetest.Live {
 	s.T.Helper()
 	l := &livetest.Live{T: s.T, Dir: systest.TempDir(s.T)}

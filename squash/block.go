@@ -93,7 +93,7 @@ type blockKey struct {
 	size  uint32 // decoded bytes that must come out; 0 in fragment blocks
 }
 
-// cachedBlock gives a decoded block from the cache that data and fragment
+// cachedBlock returns a decoded block from the cache that data and fragment
 // blocks share.
 func (r *Reader) cachedBlock(key blockKey) ([]byte, error) {
 	return r.blocks.Get(key)

@@ -37,7 +37,7 @@ func (p *patient) put32(at int, v uint32) { binary.LittleEndian.PutUint32(p.b[at
 func (p *patient) put64(at int, v uint64) { binary.LittleEndian.PutUint64(p.b[at:], v) }
 func (p *patient) get64(at int) uint64    { return binary.LittleEndian.Uint64(p.b[at:]) }
 
-// in gives the offset in the image of a byte that many behind a reference.
+// in returns the offset in the image of a byte that many behind a reference.
 func (p *patient) in(g *region, ref ondisk.Ref, plus int) int {
 	p.t.Helper()
 	c := p.r.cursor(g)
@@ -74,19 +74,19 @@ func (p *patient) inode(path string) inode {
 	return n
 }
 
-// field gives the offset of a byte of an inode.
+// field returns the offset of a byte of an inode.
 func (p *patient) field(path string, plus int) int {
 	p.t.Helper()
 	return p.in(&p.r.inodes, p.inode(path).ref, plus)
 }
 
-// word gives the offset of a block word of a file.
+// word returns the offset of a block word of a file.
 func (p *patient) word(path string, i int) int {
 	p.t.Helper()
 	return p.in(&p.r.inodes, p.inode(path).tail, 4*i)
 }
 
-// entry gives an entry and its offset; header is that of the first header.
+// entry returns an entry and its offset; header is that of the first header.
 func (p *patient) entry(dirPath, name string) (e entry, at, header int) {
 	p.t.Helper()
 	n := p.inode(dirPath)
@@ -116,7 +116,7 @@ func (p *patient) header(dirPath, name string) int {
 	return at
 }
 
-// pair gives the offset of a byte of the first pair of an xattr id.
+// pair returns the offset of a byte of the first pair of an xattr id.
 func (p *patient) pair(id uint32, plus int) int {
 	p.t.Helper()
 	x, err := p.r.xattrID(id)
@@ -126,7 +126,7 @@ func (p *patient) pair(id uint32, plus int) int {
 	return p.in(&p.r.pairs, x.Ref, plus)
 }
 
-// meta gives the offset of the first byte of a metadata block.
+// meta returns the offset of the first byte of a metadata block.
 func meta(start int64) int { return int(start) + 2 }
 
 // damages are what the tests plant. each says what must be told of it.

@@ -49,7 +49,7 @@ func (d *fileData) blocks() int64 {
 	return int64(ondisk.BlockCount(uint64(d.size), d.r.super.BlockSize, d.fragment))
 }
 
-// storedForm gives the stored form of the content: what a writer needs to copy the
+// storedForm returns the stored form of the content: what a writer needs to copy the
 // blocks as they are. A file of more than maxStoredBlocks blocks is a
 // tree.ErrUnsupported.
 func (d *fileData) storedForm() (storedContent, error) {
@@ -133,7 +133,7 @@ func (f *content) Size() int64 { return f.d.size }
 // Close implements tree.Content.
 func (f *content) Close() error { return nil }
 
-// at gives the window that holds block i.
+// at returns the window that holds block i.
 func (f *content) at(i int64) (*window, error) {
 	if w := f.window.Load(); w != nil && i >= w.first && i < w.first+int64(len(w.words)) {
 		return w, nil
@@ -271,7 +271,7 @@ func (f *content) NextData(off int64) (start, end int64, err error) {
 	return start, first * bs, nil
 }
 
-// nextWord gives the first block from i on that is a hole, or that is none;
+// nextWord returns the first block from i on that is a hole, or that is none;
 // where there is no such block it gives the number of blocks, which is that of
 // the tail if a fragment holds one.
 func (f *content) nextWord(i int64, hole bool) (int64, error) {

@@ -17,7 +17,7 @@ import (
 	"relive/tree/systest"
 )
 
-// library gives the codecs that the environment asks for.
+// library returns the codecs that the environment asks for.
 func library(t testing.TB) *codec.Library {
 	t.Helper()
 	lib, err := loadLibrary()
@@ -58,7 +58,7 @@ func openFile(t testing.TB, path string) *Reader {
 	return r
 }
 
-// rootOf gives the root directory of an image.
+// rootOf returns the root directory of an image.
 func rootOf(t testing.TB, r *Reader) *tree.Node {
 	t.Helper()
 	root, err := r.Root()

@@ -132,7 +132,7 @@ func (r *Reader) inodeFault(n *ondisk.InodeHead) string {
 	return ""
 }
 
-// Root gives the root directory.
+// Root returns the root directory.
 func (r *Reader) Root() (*tree.Node, error) {
 	m := nodeMaker{r: r, c: r.cursor(&r.inodes)}
 	n, err := r.readInode(m.c, r.super.Root)
@@ -226,7 +226,7 @@ func (m *nodeMaker) node(name string, n *inode) (*tree.Node, error) {
 	return node, nil
 }
 
-// xattrs gives the attributes of an inode that has some.
+// xattrs returns the attributes of an inode that has some.
 func (m *nodeMaker) xattrs(n *inode) (tree.Xattrs, error) {
 	if x, ok := m.sets[n.Xattr]; ok {
 		return x, nil

@@ -116,7 +116,7 @@ func manifest(t testing.TB, root *tree.Node) map[string]line {
 	return out
 }
 
-// holes gives the ranges of a content that hold no data.
+// holes returns the ranges of a content that hold no data.
 func holes(t testing.TB, c tree.Content) string {
 	t.Helper()
 	var out []string

@@ -14,7 +14,7 @@ type metaBlock struct {
 	next int64  // absolute offset behind the stored block
 }
 
-// meta gives the metadata block at an absolute offset, through the cache.
+// meta returns the metadata block at an absolute offset, through the cache.
 func (r *Reader) meta(pos int64) (metaBlock, error) { return r.metas.Get(pos) }
 
 func (r *Reader) loadMeta(pos int64) (metaBlock, int64, error) {
@@ -98,7 +98,7 @@ func (c *cursor) seek(ref ondisk.Ref) error {
 	return nil
 }
 
-// tell gives the current position.
+// tell returns the current position.
 func (c *cursor) tell() ondisk.Ref { return ondisk.MakeRef(c.pos-c.region.start, c.off) }
 
 func (c *cursor) load(pos int64) error {
@@ -120,10 +120,10 @@ func (c *cursor) load(pos int64) error {
 	return nil
 }
 
-// atEnd tells whether nothing follows in the region.
+// atEnd reports whether nothing follows in the region.
 func (c *cursor) atEnd() bool { return c.off == len(c.cur.data) && c.cur.next >= c.region.end }
 
-// rest gives the bytes of the current block that are not read yet, at least
+// rest returns the bytes of the current block that are not read yet, at least
 // one; it moves on to the next block where there are none.
 func (c *cursor) rest() ([]byte, error) {
 	if c.off == len(c.cur.data) {

@@ -190,7 +190,7 @@ func patchedOver(c *patchedCase, now []byte) *patchedBytes {
 	return &patchedBytes{below: c.data.below, now: now, chunk: c.data.chunk, changed: c.data.changed}
 }
 
-// storedWords gives a file's block words and where its first block lies.
+// storedWords returns a file's block words and where its first block lies.
 func storedWords(t testing.TB, n *tree.Node) (words []uint32, start int64) {
 	t.Helper()
 	s, err := n.Data.(storer).storedForm()

@@ -227,7 +227,7 @@ func (c deviceContent) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// NextData gives the data below, since no change of the tests is in a hole.
+// NextData returns the data below, since no change of the tests is in a hole.
 func (c deviceContent) NextData(off int64) (int64, int64, error) { return c.Content.NextData(off) }
 
 // Each stored byte of the base is read once: those of blocks that changed to

@@ -33,7 +33,7 @@ func imagePath(name string) string {
 	return "testdata/" + name + ".sqfs"
 }
 
-// regularFiles gives all regular files below a node, by path.
+// regularFiles returns all regular files below a node, by path.
 func regularFiles(t testing.TB, root *tree.Node) map[string]*tree.Node {
 	t.Helper()
 	out := make(map[string]*tree.Node)

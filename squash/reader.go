@@ -107,7 +107,7 @@ func (r *Reader) Close() error {
 // Name is the image's name as given to Open.
 func (r *Reader) Name() string { return r.name }
 
-// Options gives the compressor and its options, the defaults where the image
+// Options returns the compressor and its options, the defaults where the image
 // stores none.
 func (r *Reader) Options() codec.Options { return r.opts }
 
@@ -270,7 +270,7 @@ func (r *Reader) readIndex(table string, start int64, count uint64, entrySize in
 	return index, nil
 }
 
-// indexed gives entry i of a table that has an index array.
+// indexed returns entry i of a table that has an index array.
 func (r *Reader) indexed(index []int64, i uint32, entrySize int) ([]byte, error) {
 	perBlock := uint32(ondisk.MetadataSize / entrySize)
 	b, err := r.meta(index[i/perBlock])
@@ -300,7 +300,7 @@ func (r *Reader) readIDs(index []int64) error {
 // fragmentCount is the number of entries of the fragment table.
 func (r *Reader) fragmentCount() int { return int(r.super.FragmentCount) }
 
-// fragment gives an entry of the fragment table.
+// fragment returns an entry of the fragment table.
 func (r *Reader) fragment(i uint32) (ondisk.FragmentEntry, error) {
 	if i >= r.super.FragmentCount {
 		return ondisk.FragmentEntry{}, r.corrupt("fragment table", "there is no entry %d, only %d", i, r.super.FragmentCount)
@@ -316,7 +316,7 @@ func (r *Reader) fragment(i uint32) (ondisk.FragmentEntry, error) {
 	return f, nil
 }
 
-// fragmentBlock gives a decoded fragment block from a cache. The caller must
+// fragmentBlock returns a decoded fragment block from a cache. The caller must
 // not modify it.
 func (r *Reader) fragmentBlock(i uint32) ([]byte, error) {
 	f, err := r.fragment(i)

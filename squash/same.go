@@ -25,7 +25,7 @@ func NewStoredComparer() *StoredComparer {
 	return &StoredComparer{fragments: map[fragmentPair]bool{}}
 }
 
-// Same tells whether both files are stored, in images of one codec and block
+// Same reports whether both files are stored, in images of one codec and block
 // size, by blocks of equal bytes: then their contents are equal. False says
 // nothing.
 func (c *StoredComparer) Same(a, b *tree.Node) (bool, error) {

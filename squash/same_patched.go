@@ -11,7 +11,7 @@ import (
 	"relive/tree"
 )
 
-// ComparePatched tells whether got, a file of an image that was written from
+// ComparePatched reports whether got, a file of an image that was written from
 // want, holds want's content. Blocks that want says are unchanged, and that both
 // images store by the same words, are compared by their stored bytes, which are
 // read from both; all others are decoded and compared with what want reads.
@@ -134,7 +134,7 @@ func (c *patchedComparer) divide(ctx context.Context, parts chan<- comparedPart)
 	return nil
 }
 
-// blocksIn gives the words of those of the blocks [first, end) that are listed.
+// blocksIn returns the words of those of the blocks [first, end) that are listed.
 func blocksIn(s *storedContent, first, end int64) []uint32 {
 	n := int64(len(s.Blocks))
 	return s.Blocks[min(first, n):min(end, n)]
@@ -190,7 +190,7 @@ func (c *patchedComparer) comparePart(part comparedPart, stored *StoredComparer,
 	return nil
 }
 
-// storedAlike tells whether block i is unchanged and stored by the same word in
+// storedAlike reports whether block i is unchanged and stored by the same word in
 // both images. changed tells whether any block of its part is.
 func (c *patchedComparer) storedAlike(i int64, changed bool) bool {
 	if i >= int64(len(c.below.Blocks)) || i >= int64(len(c.now.Blocks)) || c.below.Blocks[i] != c.now.Blocks[i] {

@@ -56,7 +56,7 @@ type VerifyReport struct {
 	Stored, DecodedBytes int64 // bytes of these blocks in the image and decoded
 }
 
-// Damaged tells whether there is a finding that is more than a warning.
+// Damaged reports whether there is a finding that is more than a warning.
 func (v *VerifyReport) Damaged() bool {
 	return slices.ContainsFunc(v.Findings, func(f Finding) bool { return !f.Warning })
 }

@@ -171,7 +171,7 @@ func (run *blockRun) place() string {
 	return inodePlace(run.number)
 }
 
-// sameBlocks tells whether a run is the same row of blocks as the one before
+// sameBlocks reports whether a run is the same row of blocks as the one before
 // it.
 func sameBlocks(a, b *blockRun) bool {
 	return a.start == b.start && a.stored == b.stored && a.words == b.words && a.size == b.size &&
@@ -205,7 +205,7 @@ func (v *verifier) eachBlock(c *cursor, run *blockRun, fn func(decodeJob) bool) 
 	return nil
 }
 
-// aligned tells whether a block of a run starts at an offset.
+// aligned reports whether a block of a run starts at an offset.
 func (v *verifier) aligned(c *cursor, run *blockRun, start int64) (ok bool) {
 	err := v.eachBlock(c, run, func(j decodeJob) bool {
 		ok = j.start == start

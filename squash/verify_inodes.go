@@ -22,7 +22,7 @@ type scannedInode struct {
 	reach  reach
 }
 
-// reach tells whether a directory is below the root.
+// reach reports whether a directory is below the root.
 type reach uint8
 
 const (
@@ -38,7 +38,7 @@ type tailNeed struct {
 	number uint32 // of the inode
 }
 
-// find gives the scanned inode at ref, or nil.
+// find returns the scanned inode at ref, or nil.
 func (v *verifier) find(ref ondisk.Ref) *scannedInode {
 	i, ok := slices.BinarySearchFunc(v.inodes, ref, func(n scannedInode, ref ondisk.Ref) int {
 		switch {

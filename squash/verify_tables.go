@@ -114,7 +114,7 @@ type blockChain struct {
 	decoded int64   // bytes that they decode to
 }
 
-// has tells whether a reference into the region names one of the blocks.
+// has reports whether a reference into the region names one of the blocks.
 func (c *blockChain) has(g *region, ref ondisk.Ref) bool {
 	_, ok := slices.BinarySearch(c.starts, g.start+ref.Block())
 	return ok
@@ -149,7 +149,7 @@ func (v *verifier) walkBlocks(g *region) (chain blockChain) {
 	return chain
 }
 
-// behind gives the offset behind a metadata block that does not decode, or 0
+// behind returns the offset behind a metadata block that does not decode, or 0
 // where its header makes no sense.
 func (v *verifier) behind(pos int64) int64 {
 	var b [2]byte

@@ -63,7 +63,7 @@ const chosenFlags = FlagUncompressedInodes | FlagUncompressedData | FlagUncompre
 // whole pages.
 const imageAlign = 4096
 
-// WriteOptionsLike gives the options that make an image like r: its codec,
+// WriteOptionsLike returns the options that make an image like r: its codec,
 // block size and flags. That r was made without extended attributes is no
 // reason to drop those of another tree.
 func WriteOptionsLike(r *Reader) WriteOptions {

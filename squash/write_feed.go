@@ -148,7 +148,7 @@ type dataRange struct {
 	known, eof bool
 }
 
-// has tells whether [from, to) may hold data; from never decreases.
+// has reports whether [from, to) may hold data; from never decreases.
 func (d *dataRange) has(from, to int64) (bool, error) {
 	for !d.eof && (!d.known || d.end <= from) {
 		start, end, err := d.c.NextData(from)

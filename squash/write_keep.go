@@ -17,7 +17,7 @@ func (k keepBits) set(i int) { k[i/64] |= 1 << (i % 64) }
 
 func (k keepBits) has(i int) bool { return i/64 < len(k) && k[i/64]>>(i%64)&1 != 0 }
 
-// run tells whether block i of n is kept, and the first behind it that is
+// run reports whether block i of n is kept, and the first behind it that is
 // otherwise, or n.
 func (k keepBits) run(i, n int) (kept bool, end int) {
 	kept = k.has(i)

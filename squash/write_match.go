@@ -319,7 +319,7 @@ func (p *Plan) matchDuplicates(ctx context.Context) error {
 	return nil
 }
 
-// duplicateCandidates gives the files that are copied and have the size of a
+// duplicateCandidates returns the files that are copied and have the size of a
 // fresh one. To compare means to decode, so they are taken from the largest
 // down until they come to half the fresh bytes and a little more: a search
 // that costs more than compressing would is no gain.

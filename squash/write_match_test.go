@@ -11,7 +11,7 @@ import (
 	"relive/tree"
 )
 
-// oneFile gives a base image of one file, and the file's node there.
+// oneFile returns a base image of one file, and the file's node there.
 func oneFile(t testing.TB, content []byte, flags uint16) (*tree.Node, WriteOptions) {
 	t.Helper()
 	o := WriteOptions{Library: library(t), Codec: quick(codec.LZ4, 4096), BlockSize: 4096, Flags: flags}

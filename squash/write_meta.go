@@ -202,7 +202,7 @@ func (w *metaWriter) xattrTable() (uint64, error) {
 	return at, w.append(appendIndex(header.Append(nil), idStart, ids.starts))
 }
 
-// id gives the index of a uid or gid.
+// id returns the index of a uid or gid.
 func (w *metaWriter) id(v uint32) (uint16, error) {
 	i, ok := w.ids[v]
 	if !ok {

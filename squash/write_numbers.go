@@ -88,7 +88,7 @@ func (n *numbering) name(path string, place int) {
 // export table has an entry for each.
 func numbersMost(inodes int) uint64 { return min(4*uint64(inodes)+1<<16, math.MaxUint32-1) }
 
-// assign gives the numbers in the order of the scan. Where they cannot be kept,
+// assign returns the numbers in the order of the scan. Where they cannot be kept,
 // since one is too high for so few inodes, they are new ones, but none that is
 // held, and kept is false.
 func (n *numbering) assign(ctx context.Context) (numbers []uint32, kept bool, err error) {
@@ -164,7 +164,7 @@ func (b *bitset) set(i uint32) {
 // least given to no other inode, if there is an export table.
 func (p *Plan) NumbersKept() bool { return p.kept }
 
-// number gives the number of the inode that is met as the next.
+// number returns the number of the inode that is met as the next.
 func (w *metaWriter) number() uint32 {
 	w.met++
 	switch {

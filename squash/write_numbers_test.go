@@ -67,7 +67,7 @@ func changedTree(t testing.TB, base *Reader, seed uint64) (root *tree.Node, held
 	return root, held
 }
 
-// numbersOf gives the numbers of an image's inodes by path.
+// numbersOf returns the numbers of an image's inodes by path.
 func numbersOf(t testing.TB, r *Reader) map[string]uint32 {
 	t.Helper()
 	out := map[string]uint32{}

@@ -75,7 +75,7 @@ func (p *Plan) relocate(ctx context.Context) error {
 	return nil
 }
 
-// tail gives the place in the source of a tail that is stored there and is to be
+// tail returns the place in the source of a tail that is stored there and is to be
 // copied, NoFragment where there is none.
 func (f *file) tail() (fragment, offset uint32) {
 	switch {
@@ -289,7 +289,7 @@ func (p *Plan) gatherExtents(s *source) {
 	s.extents = slices.Clip(out)
 }
 
-// moved gives the place in the new image of blocks that are copied; a file of
+// moved returns the place in the new image of blocks that are copied; a file of
 // holes has none and is given 0.
 func (s *source) moved(start int64, words []uint32) int64 {
 	if storedLen(words) == 0 {
@@ -373,7 +373,7 @@ func (f *file) dataBytes() (n int64, err error) {
 	return n, nil
 }
 
-// repacked tells whether the file's blocks are copied, but its tail is not.
+// repacked reports whether the file's blocks are copied, but its tail is not.
 func (f *file) repacked() bool {
 	return f.kind == storedFile && f.fragment != ondisk.NoFragment && !f.keepTail
 }

@@ -95,7 +95,7 @@ func contentOf(t testing.TB, n *tree.Node) []byte {
 	return b
 }
 
-// storedBytes gives the bytes that the blocks of a file take in its image.
+// storedBytes returns the bytes that the blocks of a file take in its image.
 func storedBytes(t testing.TB, n *tree.Node) (words []uint32, b []byte, tail storedContent) {
 	t.Helper()
 	s, err := n.Data.(storer).storedForm()

@@ -62,7 +62,7 @@ func (l *fileList) add(f file) {
 
 func (l *fileList) at(i int) *file { return &l.pieces[i/filePiece][i%filePiece] }
 
-// all gives the files with their numbers.
+// all returns the files with their numbers.
 func (l *fileList) all() iter.Seq2[int, *file] {
 	return func(yield func(int, *file) bool) {
 		for i := range l.n {
@@ -247,7 +247,7 @@ func (f *file) copyAll(s *storedContent, src *source) {
 	f.start, f.words, f.fragment, f.fragOff, f.keepTail = s.Start, s.Blocks, s.Fragment, s.FragmentOffset, true
 }
 
-// sourceOf gives the source of an image, which may turn out not to be usable.
+// sourceOf returns the source of an image, which may turn out not to be usable.
 func (p *Plan) sourceOf(img *Reader) *source {
 	for _, s := range p.sources {
 		if s.img == img {
@@ -272,7 +272,7 @@ func (p *Plan) blockCount(size int64) int {
 	return int(n)
 }
 
-// tailInFragment tells whether a file that is compressed has its tail in a
+// tailInFragment reports whether a file that is compressed has its tail in a
 // fragment: small files, and with FlagAlwaysFragments all.
 func (p *Plan) tailInFragment(size int64) bool {
 	bs := int64(p.o.BlockSize)

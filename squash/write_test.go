@@ -161,7 +161,7 @@ func codecs(lib *codec.Library) []codec.ID {
 	return out
 }
 
-// quick gives default options with the effort turned down, for what is tested
+// quick returns default options with the effort turned down, for what is tested
 // here is not compression.
 func quick(id codec.ID, blockSize int) codec.Options {
 	o := codec.DefaultOptions(id, blockSize)

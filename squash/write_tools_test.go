@@ -37,7 +37,7 @@ func writeFile(t testing.TB, root *tree.Node, o WriteOptions) (string, *Plan) {
 	return path, p
 }
 
-// hostTree gives a directory of the host as a tree.
+// hostTree returns a directory of the host as a tree.
 func hostTree(t testing.TB, dir string) *tree.Node {
 	t.Helper()
 	root, err := hostfs.Open(dir)

@@ -27,7 +27,7 @@ func splitXattr(name string) (prefix uint16, rest string, ok bool) {
 	return 0, "", false
 }
 
-// storable gives the attributes that SquashFS can hold.
+// storable returns the attributes that SquashFS can hold.
 func storable(x tree.Xattrs) tree.Xattrs {
 	return x.Filter(func(a tree.Xattr) bool {
 		_, _, ok := splitXattr(a.Name)
@@ -81,7 +81,7 @@ func (s *xattrSets) add(x tree.Xattrs, none bool, dropped map[string]uint64) err
 	return nil
 }
 
-// id gives the index of a node's set, or NoXattr.
+// id returns the index of a node's set, or NoXattr.
 func (s *xattrSets) id(x tree.Xattrs, none bool) uint32 {
 	if len(x) == 0 || none {
 		return ondisk.NoXattr
@@ -135,7 +135,7 @@ func (s *xattrSets) encode(m *metadataWriter) ([]byte, error) {
 	return ids, nil
 }
 
-// HoldsXattr tells whether SquashFS can hold an attribute of that full name:
+// HoldsXattr reports whether SquashFS can hold an attribute of that full name:
 // one of user, trusted and security.
 func HoldsXattr(name string) bool {
 	_, _, ok := splitXattr(name)

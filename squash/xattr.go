@@ -18,7 +18,7 @@ const (
 	xattrTotalMax = 16 << 20
 )
 
-// xattrID gives an entry of the xattr id table, which must have it.
+// xattrID returns an entry of the xattr id table, which must have it.
 func (r *Reader) xattrID(i uint32) (ondisk.XattrID, error) {
 	b, err := r.indexed(r.xattrIDs, i, ondisk.XattrIDSize)
 	if err != nil {

@@ -132,7 +132,7 @@ func (c *comparer) pair(path string, a, b *Node, depth int) error {
 	return c.children(path, a, b, depth)
 }
 
-// first gives the first path met of a node's hard-link group. Both trees are
+// first returns the first path met of a node's hard-link group. Both trees are
 // walked in one order, so groups are alike where these paths are.
 func first(seen map[Inode]string, path string, n *Node) string {
 	if n.Inode == (Inode{}) || n.Nlink < 2 {
@@ -284,7 +284,7 @@ func (c *comparer) content(path string, a, b *Node) (bool, error) {
 	return c.read(a, b)
 }
 
-// SameContent tells whether two regular files hold the same bytes.
+// SameContent reports whether two regular files hold the same bytes.
 func SameContent(ctx context.Context, a, b *Node) (bool, error) {
 	if a.Size != b.Size {
 		return false, nil

@@ -10,7 +10,7 @@ import (
 // may offer more through further interfaces, such as the stored blocks that
 // the SquashFS writer copies; a layer hands a Data on as it is.
 type Data interface {
-	// Open gives the content. The caller closes it.
+	// Open returns the content. The caller closes it.
 	Open() (Content, error)
 }
 
@@ -23,7 +23,7 @@ type Content interface {
 	io.ReaderAt
 	// Size is the length in bytes.
 	Size() int64
-	// NextData gives the first range [start, end) at or after off that may hold
+	// NextData returns the first range [start, end) at or after off that may hold
 	// anything but zeros; all between off and start is a hole. It gives io.EOF
 	// where only holes follow. A source that knows of no holes gives
 	// [off, Size).
@@ -98,7 +98,7 @@ func ReadAll(n *Node, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// IsZero tells whether all bytes are zero.
+// IsZero reports whether all bytes are zero.
 func IsZero(p []byte) bool {
 	for len(p) >= 8 {
 		if p[0]|p[1]|p[2]|p[3]|p[4]|p[5]|p[6]|p[7] != 0 {
@@ -114,7 +114,7 @@ func IsZero(p []byte) bool {
 	return true
 }
 
-// skipHoles gives the first offset at or after off at which either content may
+// skipHoles returns the first offset at or after off at which either content may
 // hold data, or size.
 func skipHoles(a, b Content, off, size int64) (int64, error) {
 	next := size

@@ -4,7 +4,7 @@ import (
 	"errors"
 )
 
-// IsDamage tells whether an error says that an image is broken or uses something
+// IsDamage reports whether an error says that an image is broken or uses something
 // that is not read, and not that reading failed.
 func IsDamage(err error) bool {
 	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnsupported)

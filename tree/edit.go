@@ -50,7 +50,7 @@ func (e *Edits) Put(path string, n *Node) {
 	at.put, at.remove, at.kids = n, false, nil
 }
 
-// Apply gives the tree with the edits. What they do not touch is the source's
+// Apply returns the tree with the edits. What they do not touch is the source's
 // own; a directory on the way to an edit has another Inode.
 func (e *Edits) Apply(root *Node) (*Node, error) {
 	if e.root.remove || e.root.put != nil {
@@ -111,7 +111,7 @@ func (d *editedDir) Children() ([]*Node, error) {
 	return Partial(out, bad)
 }
 
-// on gives what the edit makes of the node of that name, nil for nothing.
+// on returns what the edit makes of the node of that name, nil for nothing.
 func (e *edit) on(name string, n *Node) *Node {
 	if e.put != nil {
 		c := *e.put
@@ -136,7 +136,7 @@ func (e *edit) on(name string, n *Node) *Node {
 	return e.apply(dir)
 }
 
-// puts tells whether anything is put below, and the latest of its mtimes.
+// puts reports whether anything is put below, and the latest of its mtimes.
 func (e *edit) puts() (latest Time, any bool) {
 	for _, k := range e.kids {
 		if k.put != nil && (!any || latest.Before(k.put.Mtime)) {

@@ -37,7 +37,7 @@ func (e *FormatError) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Unwrap gives the kind and the cause.
+// Unwrap returns the kind and the cause.
 func (e *FormatError) Unwrap() []error {
 	if e.Err == nil {
 		return []error{e.Kind}

@@ -131,7 +131,7 @@ func WriteManifest(ctx context.Context, w io.Writer, root *Node, o ManifestOptio
 	return bw.Flush()
 }
 
-// Hash gives the digest of a regular file's whole content, holes as zeros,
+// Hash returns the digest of a regular file's whole content, holes as zeros,
 // read through buf.
 func Hash(n *Node, h hash.Hash, buf []byte) ([]byte, error) {
 	c, err := n.Open()

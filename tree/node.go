@@ -53,7 +53,7 @@ const (
 	ififo  = 0o010000
 )
 
-// TypeFromMode gives the type that the S_IFMT bits of a st_mode name, or 0
+// TypeFromMode returns the type that the S_IFMT bits of a st_mode name, or 0
 // where they name none.
 func TypeFromMode(mode uint32) Type {
 	switch mode & ifmt {
@@ -75,7 +75,7 @@ func TypeFromMode(mode uint32) Type {
 	return 0
 }
 
-// ModeBits gives the S_IFMT bits of the type.
+// ModeBits returns the S_IFMT bits of the type.
 func (t Type) ModeBits() uint32 {
 	switch t {
 	case Regular:
@@ -172,7 +172,7 @@ type Node struct {
 
 // Dir lists a directory.
 type Dir interface {
-	// Children gives the children in strictly ascending byte order of their
+	// Children returns the children in strictly ascending byte order of their
 	// names. The caller must not modify the slice or the nodes. Where some entries
 	// cannot be read, the error is a *PartialError, as [Partial] makes it, which
 	// holds the rest.
@@ -181,7 +181,7 @@ type Dir interface {
 
 // Lookuper is a Dir that finds one child without listing all.
 type Lookuper interface {
-	// Lookup gives the child of that name, or nil where there is none.
+	// Lookup returns the child of that name, or nil where there is none.
 	Lookup(name string) (*Node, error)
 }
 
@@ -193,7 +193,7 @@ func (n *Node) Children() ([]*Node, error) {
 	return n.Dir.Children()
 }
 
-// Child gives the child of that name, or nil where there is none.
+// Child returns the child of that name, or nil where there is none.
 func (n *Node) Child(name string) (*Node, error) {
 	if n.Dir == nil {
 		return nil, nil
@@ -211,7 +211,7 @@ func (n *Node) Child(name string) (*Node, error) {
 	return Find(kids, name), nil
 }
 
-// Find gives the node of that name in children as a Dir lists them, or nil.
+// Find returns the node of that name in children as a Dir lists them, or nil.
 func Find(children []*Node, name string) *Node {
 	i := sort.Search(len(children), func(i int) bool { return children[i].Name >= name })
 	if i < len(children) && children[i].Name == name {

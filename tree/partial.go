@@ -25,7 +25,7 @@ func (e *PartialError) Error() string {
 	return fmt.Sprintf("%q%s: %v", e.Bad[0].Name, more(len(e.Bad)-1), e.Bad[0].Err)
 }
 
-// Unwrap gives the errors of the entries.
+// Unwrap returns the errors of the entries.
 func (e *PartialError) Unwrap() []error {
 	out := make([]error, len(e.Bad))
 	for i := range e.Bad {
@@ -41,7 +41,7 @@ func more(n int) string {
 	return fmt.Sprintf(" (and %d more of the directory's entries)", n)
 }
 
-// Partial gives what a Dir returns from Children: good, which is in order, where
+// Partial returns what a Dir returns from Children: good, which is in order, where
 // bad is empty, and a PartialError otherwise. It sorts bad.
 func Partial(good []*Node, bad []BadEntry) ([]*Node, error) {
 	if len(bad) == 0 {
@@ -51,7 +51,7 @@ func Partial(good []*Node, bad []BadEntry) ([]*Node, error) {
 	return nil, &PartialError{Good: good, Bad: bad}
 }
 
-// FindBad gives the entry of that name in a list that is in order, or nil.
+// FindBad returns the entry of that name in a list that is in order, or nil.
 func FindBad(bad []BadEntry, name string) *BadEntry {
 	i := sort.Search(len(bad), func(i int) bool { return bad[i].Name >= name })
 	if i < len(bad) && bad[i].Name == name {
@@ -84,7 +84,7 @@ func (e *EntryError) Error() string {
 	return fmt.Sprintf("%s%s: %v", Quote(e.Path), more(e.more), e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *EntryError) Unwrap() error { return e.Err }
 
 // ChildrenAt is Children of the node at that path. Errors name the path, and that

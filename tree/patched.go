@@ -10,7 +10,7 @@ package tree
 // from Below at once, and then puts the changes over it, has each decoded once.
 type Patched interface {
 	Data
-	// Below gives the content without the changes.
+	// Below returns the content without the changes.
 	Below() Data
 	// ChangedIn tells whether a byte of [off, off+n) may differ from Below's. It
 	// need not know where the shorter of the two ends. Calls may run at the same

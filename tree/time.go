@@ -18,12 +18,12 @@ func TimeOf(t time.Time) Time {
 // Time converts to a time.Time in UTC.
 func (t Time) Time() time.Time { return time.Unix(t.Sec, int64(t.Nsec)).UTC() }
 
-// Before tells whether t is earlier than u.
+// Before reports whether t is earlier than u.
 func (t Time) Before(u Time) bool {
 	return t.Sec < u.Sec || t.Sec == u.Sec && t.Nsec < u.Nsec
 }
 
-// Whole gives the time as a SquashFS image holds it: whole seconds from 0 to
+// Whole returns the time as a SquashFS image holds it: whole seconds from 0 to
 // 2^32-1, values beyond held to the nearest end.
 func (t Time) Whole() Time {
 	return Time{Sec: min(max(t.Sec, 0), 1<<32-1)}

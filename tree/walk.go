@@ -75,7 +75,7 @@ func (w *walker) children(path string, n *Node) ([]*Node, []BadEntry, error) {
 	return nil, nil, w.bad(path, err)
 }
 
-// Join gives the path of a child.
+// Join returns the path of a child.
 func Join(dir, name string) string {
 	if dir == "" {
 		return name

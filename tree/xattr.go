@@ -14,7 +14,7 @@ type Xattr struct {
 // Xattrs are the extended attributes of a file, sorted by name, each name once.
 type Xattrs []Xattr
 
-// Get gives the value of an attribute.
+// Get returns the value of an attribute.
 func (x Xattrs) Get(name string) (string, bool) {
 	i := sort.Search(len(x), func(i int) bool { return x[i].Name >= name })
 	if i < len(x) && x[i].Name == name {
@@ -23,7 +23,7 @@ func (x Xattrs) Get(name string) (string, bool) {
 	return "", false
 }
 
-// Equal tells whether both hold the same attributes.
+// Equal reports whether both hold the same attributes.
 func (x Xattrs) Equal(y Xattrs) bool {
 	if len(x) != len(y) {
 		return false
@@ -36,7 +36,7 @@ func (x Xattrs) Equal(y Xattrs) bool {
 	return true
 }
 
-// Filter gives the attributes for which keep holds. The receiver is untouched
+// Filter returns the attributes for which keep holds. The receiver is untouched
 // and is itself returned where all are kept.
 func (x Xattrs) Filter(keep func(Xattr) bool) Xattrs {
 	for i := range x {
@@ -59,6 +59,6 @@ func SortXattrs(x Xattrs) {
 	sort.Slice(x, func(i, j int) bool { return x[i].Name < x[j].Name })
 }
 
-// IsACL tells whether an attribute is one of the POSIX ACLs, which SquashFS
+// IsACL reports whether an attribute is one of the POSIX ACLs, which SquashFS
 // cannot hold.
 func (a Xattr) IsACL() bool { return strings.HasPrefix(a.Name, "system.posix_acl_") }

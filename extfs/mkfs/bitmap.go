@@ -30,12 +30,12 @@ func (b *bitmap) setRange(start, end uint64) {
 	}
 }
 
-// nextUsed gives the first set bit in [from, end), or end.
+// nextUsed returns the first set bit in [from, end), or end.
 func (b *bitmap) nextUsed(from, end uint64) uint64 {
 	return b.next(from, end, 0)
 }
 
-// nextFree gives the first clear bit in [from, end), or end.
+// nextFree returns the first clear bit in [from, end), or end.
 func (b *bitmap) nextFree(from, end uint64) uint64 {
 	return b.next(from, end, ^uint64(0))
 }
@@ -70,7 +70,7 @@ func (b *bitmap) countUsed(start, end uint64) uint64 {
 	return n
 }
 
-// findRun gives the first run of n free blocks that starts in [start, finish),
+// findRun returns the first run of n free blocks that starts in [start, finish),
 // going on from first after the end of the file system where finish is not
 // above start. It searches as ext2fs_get_free_blocks2 does, so that the
 // metadata comes to lie where mke2fs puts it.

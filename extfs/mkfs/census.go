@@ -130,7 +130,7 @@ func (c *census) inodesUsed() uint64 {
 	return n
 }
 
-// recordOf gives the place of an inode's record.
+// recordOf returns the place of an inode's record.
 func recordOf(ino uint32) int {
 	if ino == ondisk.InoRoot {
 		return 0
@@ -272,7 +272,7 @@ func (c *census) contentBlocks(n *tree.Node, ino uint32) (uint32, error) {
 	return blocks, nil
 }
 
-// contentRuns gives the runs of blocks of a file that may hold anything but
+// contentRuns returns the runs of blocks of a file that may hold anything but
 // zeros.
 func contentRuns(n *tree.Node, blockSize int) ([]logicalRun, error) {
 	content, err := n.Open()

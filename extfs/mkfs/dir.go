@@ -81,7 +81,7 @@ func (d *dirWriter) indexSlots() (root, node int) {
 		(d.blockSize - ondisk.DXNodeEntries - tail) / ondisk.DXEntrySize
 }
 
-// plan gives the shape of a directory with these entries and at least
+// plan returns the shape of a directory with these entries and at least
 // minBlocks blocks. Where it is indexed, leaves are left in d.
 func (d *dirWriter) plan(entries []direntry, minBlocks int) dirPlan {
 	usable := d.usable()

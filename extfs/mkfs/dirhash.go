@@ -25,7 +25,7 @@ func newDirHash(seed [16]byte, unsigned bool) dirHash {
 // (EXT4_HTREE_EOF_32BIT).
 const eofHash = 0x7fffffff << 1
 
-// sum gives the major hash, whose lowest bit is clear, and the minor one.
+// sum returns the major hash, whose lowest bit is clear, and the minor one.
 func (h dirHash) sum(name string) (major, minor uint32) {
 	state := h.seed
 	var in [8]uint32

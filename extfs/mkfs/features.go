@@ -118,7 +118,7 @@ const (
 	stateROCompat = ondisk.ROOrphanPresent
 )
 
-// checkFeatures gives the features to build with, or tells which one cannot be
+// checkFeatures returns the features to build with, or tells which one cannot be
 // had.
 func checkFeatures(image string, f FeatureSet, inodeSize int) (FeatureSet, error) {
 	if f == (FeatureSet{}) {
@@ -163,11 +163,11 @@ func (f FeatureSet) csum() bool       { return f.ROCompat&ondisk.ROMetadataCsum 
 func (f FeatureSet) hugeFile() bool   { return f.ROCompat&ondisk.ROHugeFile != 0 }
 func (f FeatureSet) dirNlink() bool   { return f.ROCompat&ondisk.RODirNlink != 0 }
 
-// groupCsum tells whether group descriptors have checksums, which is what
+// groupCsum reports whether group descriptors have checksums, which is what
 // allows groups to stay uninitialised.
 func (f FeatureSet) groupCsum() bool { return f.ROCompat&(ondisk.ROMetadataCsum|ondisk.ROGDTCsum) != 0 }
 
-// Buildable gives the features that an image can be built with, and the names
+// Buildable returns the features that an image can be built with, and the names
 // of those that it has to do without: unknown ones, and ones whose
 // preconditions do not hold. A state, such as needs_recovery, is left out
 // without being named.

@@ -56,7 +56,7 @@ func attributeSpace(n *tree.Node, inodeSize int, feat FeatureSet) int {
 	return extraSpace(inodeSize)
 }
 
-// clampTime gives the nearest time that an inode can hold.
+// clampTime returns the nearest time that an inode can hold.
 func clampTime(t tree.Time, inodeSize int) (tree.Time, bool) {
 	out := t
 	if out.Nsec > 999999999 {

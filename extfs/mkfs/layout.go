@@ -296,7 +296,7 @@ func (g *layout) reservedDescBlocks() uint32 {
 	return uint32(min(n-uint64(g.descBlocks), uint64(g.blockSize/4)))
 }
 
-// hasSuper tells whether a group begins with a copy of the superblock and the
+// hasSuper reports whether a group begins with a copy of the superblock and the
 // group descriptors.
 func (g *layout) hasSuper(group uint32) bool {
 	return group <= 1 || g.feat.ROCompat&ondisk.ROSparseSuper == 0 || ondisk.SparseSuperGroup(group)
@@ -418,7 +418,7 @@ func (g *layout) flexStart(group, lastGroup uint32, start, remaining, elem uint6
 	return at
 }
 
-// placeSpecial gives the resize inode, the journal and the orphan file their
+// placeSpecial returns the resize inode, the journal and the orphan file their
 // blocks.
 func (g *layout) placeSpecial(o *resolved) error {
 	if g.feat.resize() {
@@ -523,7 +523,7 @@ func (g *layout) placeFile(o *resolved, goal uint64, n uint32) (data, meta []blo
 		BlockSize: g.blockSize}
 }
 
-// inodeOffset gives the byte offset of an inode in the image.
+// inodeOffset returns the byte offset of an inode in the image.
 func (g *layout) inodeOffset(ino uint32) int64 {
 	group := (ino - 1) / g.inodesPerGroup
 	index := (ino - 1) % g.inodesPerGroup

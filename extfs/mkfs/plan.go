@@ -108,7 +108,7 @@ func (c *census) layOut(o *resolved, size int64) (*plan, error) {
 	return p, nil
 }
 
-// fits tells whether an image of size bytes holds the tree. An error is one
+// fits reports whether an image of size bytes holds the tree. An error is one
 // that no other size would mend.
 func (c *census) fits(o *resolved, size int64) (bool, error) {
 	_, err := c.layOut(o, size)

@@ -52,7 +52,7 @@ func rootOf(t testing.TB, fs *extfs.FS) *tree.Node {
 	return root
 }
 
-// readBack gives the tree in an image.
+// readBack returns the tree in an image.
 func readBack(t testing.TB, path string) *tree.Node {
 	t.Helper()
 	return rootOf(t, openImage(t, path))

@@ -19,7 +19,7 @@ import (
 	"relive/tree/systest"
 )
 
-// scaled gives the full size of a test where RELIVE_SCALE=full, as scripts/bench
+// scaled returns the full size of a test where RELIVE_SCALE=full, as scripts/bench
 // ext sets it, and a small one that shows the same shapes otherwise.
 func scaled(full, small int) int {
 	if os.Getenv("RELIVE_SCALE") == "full" {

@@ -29,7 +29,7 @@ func newBackgroundStream(w io.WriterAt, size int) *stream {
 	return &stream{w: w, buf: make([]byte, size), other: make([]byte, size)}
 }
 
-// next gives room for up to want bytes at off, in place, for the caller to
+// next returns room for up to want bytes at off, in place, for the caller to
 // fill; commit then takes as many of them as are wanted. The room has old
 // bytes in it and may be shorter than want, never shorter than least, which is
 // at most the stream's buffer.

@@ -133,7 +133,7 @@ func (w *walk) dir(n *tree.Node, self, parent uint32, minBlocks, blockSize int) 
 	return nil
 }
 
-// meet gives the inode number of a child, which is a new one unless it is a
+// meet returns the inode number of a child, which is a new one unless it is a
 // further name of a file that was met before.
 func (w *walk) meet(kid *tree.Node) (uint32, error) {
 	if fileType(kid.Type) == ondisk.FTUnknown {

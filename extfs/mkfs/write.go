@@ -115,7 +115,7 @@ func (b *writer) writeBlock(block uint64, p []byte) error {
 	return b.data.write(p, b.offset(block))
 }
 
-// record gives what the first pass noted of an inode.
+// record returns what the first pass noted of an inode.
 func (b *writer) record(ino uint32, kind recordKind) (inodeRecord, error) {
 	i := recordOf(ino)
 	if i >= len(b.c.records) {

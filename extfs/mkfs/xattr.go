@@ -33,7 +33,7 @@ func (x *storedXattr) valueSize() int {
 
 func (x *storedXattr) size() int { return x.entrySize() + x.valueSize() }
 
-// storeXattr gives the stored form of an attribute.
+// storeXattr returns the stored form of an attribute.
 func storeXattr(a tree.Xattr) (storedXattr, error) {
 	s := storedXattr{full: a.Name, value: a.Value}
 	switch {

@@ -38,7 +38,7 @@ func New[K comparable, V any](max int64, load func(K) (V, int64, error)) *Cache[
 	return c
 }
 
-// Get gives the value of a key, which it loads where it is missing.
+// Get returns the value of a key, which it loads where it is missing.
 func (c *Cache[K, V]) Get(key K) (V, error) {
 	c.mu.Lock()
 	if e := c.m[key]; e != nil {

@@ -160,7 +160,7 @@ func (e *editor) add(text string) {
 
 func (e *editor) done() { e.t.now = joinLines(e.lines) }
 
-// mentioned gives the first of the people whose name stands in a text as a
+// mentioned returns the first of the people whose name stands in a text as a
 // word.
 func (w *work) mentioned(text []byte) string {
 	if len(w.people.names) == 0 {
@@ -313,7 +313,7 @@ func (w *work) today() string {
 	return strconv.FormatInt(max(w.o.Now.Sec, 0)/86400, 10)
 }
 
-// dropsGroup tells whether a line of group is a person's own group.
+// dropsGroup reports whether a line of group is a person's own group.
 func (w *work) dropsGroup(f [][]byte) bool {
 	gid, ok := number(field(f, groupGID))
 	if ok && (w.people.keptGIDs[gid] || gid == 0) {

@@ -102,7 +102,7 @@ const (
 	subCount
 )
 
-// field gives the i-th field, nil where the line has fewer.
+// field returns the i-th field, nil where the line has fewer.
 func field(f [][]byte, i int) []byte {
 	if i < len(f) {
 		return f[i]
@@ -110,7 +110,7 @@ func field(f [][]byte, i int) []byte {
 	return nil
 }
 
-// setField gives the line with another i-th field, every other byte as it was.
+// setField returns the line with another i-th field, every other byte as it was.
 func setField(text []byte, i int, value string) []byte {
 	f := bytes.Split(text, colon)
 	f[i] = []byte(value)

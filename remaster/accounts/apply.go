@@ -14,7 +14,7 @@ type dropped struct {
 	links []link // files with several names, at the path or below
 }
 
-// covered tells whether a path is dropped, itself or by a directory above it.
+// covered reports whether a path is dropped, itself or by a directory above it.
 func (w *work) covered(path string) bool {
 	for {
 		if w.drops[path] != nil {
@@ -112,7 +112,7 @@ func (w *work) keepPath(real string, _ *tree.Node) error {
 	return nil
 }
 
-// isKept tells whether a path, or a directory above it, is kept.
+// isKept reports whether a path, or a directory above it, is kept.
 func (w *work) isKept(path string) bool {
 	for ; path != ""; path = parent(path) {
 		if w.keep[path] {
@@ -194,7 +194,7 @@ func (w *work) drop(r *rule, real string, n *tree.Node, except map[string]bool) 
 	return nil
 }
 
-// replaceContent gives a file other content. What is to be emptied may be of
+// replaceContent returns a file other content. What is to be emptied may be of
 // any size; nobody reads it.
 func (w *work) replaceContent(r *rule, o op, real string, n *tree.Node, content []byte) error {
 	detail := "new content"

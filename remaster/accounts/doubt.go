@@ -52,7 +52,7 @@ func (w *work) doubts(root *tree.Node) error {
 	return nil
 }
 
-// isMade tells whether a path is in what the plan made.
+// isMade reports whether a path is in what the plan made.
 func (w *work) isMade(path string) bool {
 	for ; path != ""; path = parent(path) {
 		if w.made[path] {

@@ -8,7 +8,7 @@ import (
 	"relive/tree"
 )
 
-// hardLink gives two paths one inode.
+// hardLink returns two paths one inode.
 func hardLink(t *testing.T, root *tree.Node, paths ...string) *tree.Node {
 	t.Helper()
 	n, err := root.Lookup(paths[0])

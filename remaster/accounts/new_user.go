@@ -233,7 +233,7 @@ func (d skeletonDir) Children() ([]*tree.Node, error) {
 	return out, nil
 }
 
-// relabel gives attributes with the SELinux label that files in homes have, if
+// relabel returns attributes with the SELinux label that files in homes have, if
 // they have one.
 func relabel(x tree.Xattrs, label string) tree.Xattrs {
 	const name = "security.selinux"

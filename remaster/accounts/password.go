@@ -158,7 +158,7 @@ const itoa64 = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 // locked is the second field of shadow for an account without a password.
 const locked = "!"
 
-// isHash tells whether the password field of an account file holds anything
+// isHash reports whether the password field of an account file holds anything
 // that a password could be guessed from, be it locked by a '!' before it. What
 // it may hold else are words like x, *, !!, NP and *LK*.
 func isHash(field []byte) bool {

@@ -125,7 +125,7 @@ func firstBraces(s string) (alts []string, start, end int) {
 // isLiteral tells a part that matches one name, itself.
 func isLiteral(part string) bool { return !strings.ContainsAny(part, `*?[\`) }
 
-// withPeople gives the parts for each of the people; those without a
+// withPeople returns the parts for each of the people; those without a
 // placeholder as they are.
 func withPeople(parts []string, v *values) [][]string {
 	has := func(mark string) bool {

@@ -17,7 +17,7 @@ var secureSecrets = []string{"HOSTKEYsecret", "HOSTKEYpublic", "deadbeef", "WIFI
 	"BROWSERsecret", "ROOTKEYsecret", "RANDOMseed", "LEASEsecret", "LOGsecret", "APTsecret",
 	"PRINTERsecret", "SAMBAsecret", "SWAPuuid", "CLOUDid", "PAPsecret", "naskeller", "alicebox"}
 
-// holds gives the paths whose name, link target, or content holds a word.
+// holds returns the paths whose name, link target, or content holds a word.
 func holds(t *testing.T, root *tree.Node, word string) (paths []string) {
 	t.Helper()
 	err := tree.Walk(context.Background(), root, func(path string, n *tree.Node) error {

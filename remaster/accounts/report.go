@@ -68,7 +68,7 @@ func (r *Report) finish(gone func(path string) bool) {
 	slices.SortStableFunc(r.Entries, func(a, b Entry) int { return cmp.Compare(a.Path, b.Path) })
 }
 
-// Count gives the number of entries with that action.
+// Count returns the number of entries with that action.
 func (r *Report) Count(a Action) int {
 	n := 0
 	for _, e := range r.Entries {
@@ -126,7 +126,7 @@ func show(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
-// MarshalJSON gives an object with mode, family, people, user and entries. In
+// MarshalJSON returns an object with mode, family, people, user and entries. In
 // names and paths every byte that is not printable ASCII, and '%', is %XX.
 func (r *Report) MarshalJSON() ([]byte, error) {
 	type entry struct {

@@ -127,7 +127,7 @@ type family struct {
 	at       place
 }
 
-// over gives the family with what the other says put over it.
+// over returns the family with what the other says put over it.
 func (f family) over(o *family) *family {
 	take := func(dst *string, src string) {
 		if src != "" {

@@ -18,7 +18,7 @@ type DefaultFile struct {
 	Text []byte
 }
 
-// DefaultFiles gives the texts of the default rules in the order in which they
+// DefaultFiles returns the texts of the default rules in the order in which they
 // are merged, for people to read and to begin their own with.
 func DefaultFiles() ([]DefaultFile, error) {
 	entries, err := defaultFiles.ReadDir("defaults")

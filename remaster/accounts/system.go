@@ -22,7 +22,7 @@ func newSystem(ctx context.Context, root *tree.Node) *system {
 	return &system{ctx: ctx, root: root, nodes: map[string]*tree.Node{}, kids: map[string][]*tree.Node{}}
 }
 
-// at gives the node of a real path, nil where there is none. No symlink is
+// at returns the node of a real path, nil where there is none. No symlink is
 // followed.
 func (s *system) at(real string) (*tree.Node, error) {
 	if real == "" {
@@ -49,7 +49,7 @@ func (s *system) at(real string) (*tree.Node, error) {
 	return n, nil
 }
 
-// list gives the children of a real path.
+// list returns the children of a real path.
 func (s *system) list(real string) ([]*tree.Node, error) {
 	if kids, ok := s.kids[real]; ok {
 		return kids, nil

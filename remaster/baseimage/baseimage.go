@@ -236,7 +236,7 @@ func (p *Plan) planCheck() {
 	p.Summary.Sums = p.Check.Sources()
 }
 
-// Misled tells whether marks of the overlay mean something else over the new
+// Misled reports whether marks of the overlay mean something else over the new
 // base, or keep the kernel from mounting it there.
 func (p *Plan) Misled() (bool, error) {
 	switch m := p.make.(type) {

@@ -11,7 +11,7 @@ import (
 	"relive/tree"
 )
 
-// keepsImage tells whether the new base holds a file system image, as the old
+// keepsImage reports whether the new base holds a file system image, as the old
 // one does.
 func (p *Plan) keepsImage() bool {
 	return p.Live.Base.Inner != nil && !p.o.Flatten && !p.Live.Layout.Traits().EitherForm
@@ -82,7 +82,7 @@ func (p *Plan) squashMaker(ctx context.Context, wo squash.WriteOptions, root *tr
 	return m, nil
 }
 
-// patched gives the merged image with what is free left out, in units of
+// patched returns the merged image with what is free left out, in units of
 // blocks of the new base.
 func (p *Plan) patched(unit int) (*patchedImage, error) {
 	l := p.Live

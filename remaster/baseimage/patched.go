@@ -34,7 +34,7 @@ func recovered(dev device, fs *extfs.FS) (r device, empty bool, err error) {
 	return recoveredDevice{replayed, dev}, true, nil
 }
 
-// journalMayStay tells whether the journal must not be replayed into the new
+// journalMayStay reports whether the journal must not be replayed into the new
 // base. A COW that was begun over an image with a pending journal may hold
 // blocks as they are before the replay, and neither journal nor superblock,
 // where the first replay was cut off. Over a new base without that journal
@@ -138,13 +138,13 @@ func (m *patchedImage) ChangedIn(off, n int64) bool {
 	return m.dev.ChangedIn(off, n) || n > 0 && within(m.holes, off, off+n)
 }
 
-// within tells whether any of the extents overlaps [start, end).
+// within reports whether any of the extents overlaps [start, end).
 func within(list []extent, start, end int64) bool {
 	i := after(list, start)
 	return i < len(list) && list[i].start < end
 }
 
-// after gives the first extent that ends behind off.
+// after returns the first extent that ends behind off.
 func after(list []extent, off int64) int {
 	return sort.Search(len(list), func(i int) bool { return list[i].end > off })
 }

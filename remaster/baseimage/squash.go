@@ -139,7 +139,7 @@ func (m *squashMaker) checkContent(ctx context.Context, name string, c tree.Cont
 	return nil
 }
 
-// wrap gives the tree of the base's image with other content for the ext image
+// wrap returns the tree of the base's image with other content for the ext image
 // inside. Where the base is an ext image itself, it is put where the layout has
 // it in an image.
 func (p *Plan) wrap(data tree.Data, size int64) (*tree.Node, error) {

@@ -119,7 +119,7 @@ func bootVolumes(ctx context.Context, root *tree.Node, r *iso.Recipe) ([]*bootVo
 	return out, nil
 }
 
-// twinsOf gives the files of a tree that hold what an appended partition does. A
+// twinsOf returns the files of a tree that hold what an appended partition does. A
 // partition ends with a sector, and may so have zeros more.
 func twinsOf(ctx context.Context, root *tree.Node, a iso.Partition) (twins []string, err error) {
 	const sector = 2048
@@ -284,7 +284,7 @@ func (b *Edits) mentions(ctx context.Context, image string, root *tree.Node, cha
 	return nil
 }
 
-// namesNew tells whether a line has the new name of a volume, which may hold the
+// namesNew reports whether a line has the new name of a volume, which may hold the
 // old one.
 func (b *Edits) namesNew(line string) bool {
 	for old, now := range b.Edits.Labels {

@@ -18,7 +18,7 @@ func SameFile(ctx context.Context, a, b *tree.Node) (bool, error) {
 	return tree.SameContent(ctx, a, b)
 }
 
-// IsHFS tells whether a boot image holds an HFS or HFS+ file system, by the
+// IsHFS reports whether a boot image holds an HFS or HFS+ file system, by the
 // signature of its volume header (Apple TN1150; Inside Macintosh: Files).
 func IsHFS(r *io.SectionReader) (bool, error) {
 	var b [2]byte

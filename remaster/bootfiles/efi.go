@@ -39,7 +39,7 @@ var machines = []machine{
 	{"64-bit ARM", "BOOTAA64.EFI", "aa64", "arm64-efi"},
 }
 
-// efiLoaders gives the paths of the loaders that firmware would start.
+// efiLoaders returns the paths of the loaders that firmware would start.
 func efiLoaders(s source) (out []string, err error) {
 	for _, m := range machines {
 		at, n, err := s.file("EFI/BOOT/" + m.loader)

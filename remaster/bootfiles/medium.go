@@ -6,7 +6,7 @@ import (
 	"relive/tree"
 )
 
-// Find gives the set-up of a medium that has loaders: the tree of a stick, of an
+// Find returns the set-up of a medium that has loaders: the tree of a stick, of an
 // ISO, or of a directory like one. What the medium lacks is taken from packages,
 // in their order: trees of systems, such as the live system itself and the one
 // that relive runs on. Nil trees are passed over.

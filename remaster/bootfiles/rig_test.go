@@ -104,7 +104,7 @@ func paths(t testing.TB, root *tree.Node) (out []string) {
 	return out
 }
 
-// describe gives what a Setup boots, in short.
+// describe returns what a Setup boots, in short.
 func describe(s *Setup) string {
 	var out []string
 	for _, b := range s.Boot {
@@ -171,7 +171,7 @@ func burn(t testing.TB, medium *tree.Node, s *Setup) *iso.Image {
 	return img
 }
 
-// insideFAT gives the files of a FAT image in a tree.
+// insideFAT returns the files of a FAT image in a tree.
 func insideFAT(t testing.TB, root *tree.Node, path string) map[string]string {
 	t.Helper()
 	n, err := root.Lookup(path)

@@ -44,7 +44,7 @@ func (p *plan) put(path string, n *tree.Node) {
 	p.any = true
 }
 
-// plain gives a file the owner and mode of a medium's.
+// plain returns a file the owner and mode of a medium's.
 func plain(n *tree.Node) *tree.Node {
 	return &tree.Node{Name: n.Name, Meta: tree.Meta{Type: tree.Regular, Perm: 0o444, Mtime: n.Mtime, Size: n.Size}, Nlink: 1, Data: n.Data}
 }
@@ -63,7 +63,7 @@ func (p *plan) see(n *tree.Node) {
 	}
 }
 
-// finish gives the Setup. One that boots by UEFI has a GPT; one for BIOS alone an
+// finish returns the Setup. One that boots by UEFI has a GPT; one for BIOS alone an
 // MBR, whose active partition some firmware asks for.
 func (p *plan) finish() (*Setup, error) {
 	if len(p.Boot) == 0 {

@@ -147,7 +147,7 @@ func TopDirectory(p string) string {
 	return "/" + top
 }
 
-// PathFilter tells whether a path is wanted: all, where there are no patterns;
+// PathFilter reports whether a path is wanted: all, where there are no patterns;
 // otherwise those that equal a pattern, lie below one, or match one as a shell
 // pattern whose '*' stops at slashes.
 func PathFilter(patterns []string) (func(p string) bool, error) {

@@ -63,7 +63,7 @@ func (k Kind) Digits() int {
 	return 0
 }
 
-// ofDigits gives the kind whose sums have that length, "" where none has. All
+// ofDigits returns the kind whose sums have that length, "" where none has. All
 // six lengths differ.
 func ofDigits(n int) Kind {
 	for _, k := range Kinds {
@@ -74,7 +74,7 @@ func ofDigits(n int) Kind {
 	return ""
 }
 
-// tagged gives the kind by what BSD's tools and openssl call it in a line:
+// tagged returns the kind by what BSD's tools and openssl call it in a line:
 // "SHA256", "SHA2-256", "sha512".
 func tagged(tag string) Kind {
 	tag = strings.ReplaceAll(strings.ToLower(tag), "-", "")
@@ -128,7 +128,7 @@ func isListOf(lower, digest string) bool {
 var foreign = []string{"b2", "b3", "blake2b", "blake2s", "blake3", "sha3", "sha3-256", "sha3-512", "sha512-256", "sm3", "rmd160", "crc32",
 	"cksum"}
 
-// Foreign gives the digest of a list of sums that is none of Kinds, by the
+// Foreign returns the digest of a list of sums that is none of Kinds, by the
 // file's name ("b2sum.txt" is "b2"), and "" for all other files.
 func Foreign(name string) string {
 	lower := strings.ToLower(name)

@@ -125,7 +125,7 @@ func (l *Line) Text() string { return l.text }
 // Is reports whether the line has that sum.
 func (l *Line) Is(sum string) bool { return strings.EqualFold(l.Sum, sum) }
 
-// Set gives the line another sum of the same kind, in hexadecimal. Upper case
+// Set returns the line another sum of the same kind, in hexadecimal. Upper case
 // stays upper case.
 func (l *Line) Set(sum string) {
 	if l.Sum == strings.ToUpper(l.Sum) && l.Sum != strings.ToLower(l.Sum) {
@@ -161,7 +161,7 @@ func (l *List) Sums() (n int) {
 	return n
 }
 
-// Paths gives the files that a line may be of, relative to the root of the
+// Paths returns the files that a line may be of, relative to the root of the
 // medium, the likeliest first: by the list's own directory, as the tools take
 // it when they run there, and by those above, for lists in .disk and the like.
 // No path leads out of the medium. A line that is no sum has none.
@@ -206,7 +206,7 @@ func parent(dir string) string {
 	return ""
 }
 
-// Target gives the file that a line is of: the first of [List.Paths] that is
+// Target returns the file that a line is of: the first of [List.Paths] that is
 // there, else the likeliest. It is "" of a line that is no sum, or of no file.
 func (l *List) Target(line *Line, there func(at string) bool) string {
 	paths := l.Paths(line)

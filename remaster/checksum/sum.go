@@ -36,7 +36,7 @@ func (h *Hashes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Sums gives the sums of all that was written, in hexadecimal.
+// Sums returns the sums of all that was written, in hexadecimal.
 func (h *Hashes) Sums() map[Kind]string {
 	out := make(map[Kind]string, len(h.kinds))
 	for i, k := range h.kinds {
@@ -48,7 +48,7 @@ func (h *Hashes) Sums() map[Kind]string {
 // copyBuffer is how much is read at once, in bytes.
 const copyBuffer = 256 << 10
 
-// Reader gives the sums of all that r reads. done, which may be nil, is told how
+// Reader returns the sums of all that r reads. done, which may be nil, is told how
 // many bytes were read so far.
 func Reader(ctx context.Context, r io.Reader, done func(int64), kinds ...Kind) (map[Kind]string, error) {
 	h := NewHashes(kinds...)
@@ -73,7 +73,7 @@ func Reader(ctx context.Context, r io.Reader, done func(int64), kinds ...Kind) (
 	}
 }
 
-// File gives the sums of a file of the host. Where size is not negative, a file
+// File returns the sums of a file of the host. Where size is not negative, a file
 // of another size is an error.
 func File(ctx context.Context, path string, size int64, kinds ...Kind) (map[Kind]string, error) {
 	f, err := os.Open(path)
@@ -89,7 +89,7 @@ func File(ctx context.Context, path string, size int64, kinds ...Kind) (map[Kind
 	return sums, err
 }
 
-// Bytes gives one sum of what is in memory.
+// Bytes returns one sum of what is in memory.
 func Bytes(kind Kind, b []byte) string {
 	h := NewHashes(kind)
 	_, _ = h.Write(b)

@@ -13,7 +13,7 @@ import (
 	"relive/tree/systest"
 )
 
-// laidOver gives an image with a COW's chunks in it, whatever their size.
+// laidOver returns an image with a COW's chunks in it, whatever their size.
 func laidOver(t testing.TB, image, cow []byte) []byte {
 	t.Helper()
 	out := bytes.Clone(image)

@@ -106,7 +106,7 @@ func TestReuse(t *testing.T) {
 	}
 }
 
-// openOld gives the merged tree of the state that was kept.
+// openOld returns the merged tree of the state that was kept.
 func openOld(t testing.TB, l *livetest.Live) *tree.Node {
 	t.Helper()
 	d := systest.TempDir(t)

@@ -14,7 +14,7 @@ import (
 	"relive/tree/systest"
 )
 
-// stepped gives the state of a directory after some steps of a plan, from what
+// stepped returns the state of a directory after some steps of a plan, from what
 // it was before the first and after the last.
 func stepped(t testing.TB, before, after string, steps []string) string {
 	t.Helper()

@@ -47,7 +47,7 @@ func (d *doctor) aboutBase(context.Context) error {
 	return nil
 }
 
-// infoOf gives the number that a file like linuxfs.info has.
+// infoOf returns the number that a file like linuxfs.info has.
 func infoOf(l *live.Live, name string) (kib int64, ok bool) {
 	text, err := live.ReadSmall(l.Place, filepath.Join(l.Dir, name), 4096)
 	if err != nil {

@@ -209,7 +209,7 @@ func (w *layerWalk) compare(path string, n, below *tree.Node, marked bool) error
 	return nil
 }
 
-// same tells whether a file of the layer has the content of the one below. One
+// same reports whether a file of the layer has the content of the one below. One
 // that has metadata only has.
 func (w *layerWalk) same(n, below *tree.Node) (bool, error) {
 	if _, ok := n.Xattrs.Get(overlay.MarkPrefix + "metacopy"); ok {
@@ -218,7 +218,7 @@ func (w *layerWalk) same(n, below *tree.Node) (bool, error) {
 	return tree.SameContent(w.ctx, n, below)
 }
 
-// lost tells whether a file lacks an attribute that the one below has.
+// lost reports whether a file lacks an attribute that the one below has.
 func lost(n, below *tree.Node, is func(tree.Xattr) bool) bool {
 	has := func(x tree.Xattrs) bool { return len(x.Filter(is)) > 0 }
 	return has(below.Xattrs) && !has(n.Xattrs)

@@ -171,7 +171,7 @@ func (m *managed) compare(ctx context.Context, f *packages.File) error {
 	return nil
 }
 
-// asBrought tells whether a file has the content that its package brought.
+// asBrought reports whether a file has the content that its package brought.
 func asBrought(ctx context.Context, n *tree.Node, f *packages.File) (bool, error) {
 	if n.Size != f.Size || f.Hash == 0 || !f.Hash.Available() {
 		return false, nil

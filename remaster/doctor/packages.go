@@ -92,7 +92,7 @@ func dpkgPackages(root *tree.Node) (map[string]*debPackage, error) {
 	return out, nil
 }
 
-// dpkgList gives the paths that a package's list names, nil where there is no
+// dpkgList returns the paths that a package's list names, nil where there is no
 // list.
 func dpkgList(root *tree.Node, name string, fn func(path string)) (bool, error) {
 	n, err := root.Lookup(dpkgInfo + "/" + name + ".list")
@@ -196,7 +196,7 @@ func (d *doctor) dpkg(ctx context.Context) error {
 	return nil
 }
 
-// fromBase tells whether the merged view shows at a path a file, no directory,
+// fromBase reports whether the merged view shows at a path a file, no directory,
 // that is the base's own.
 func (d *doctor) fromBase(path string) (bool, error) {
 	b, err := d.l.Base.Root.Lookup(path)
@@ -210,7 +210,7 @@ func (d *doctor) fromBase(path string) (bool, error) {
 	return m.Inode == b.Inode && m.Inode != tree.Inode{}, nil
 }
 
-// usrMerged gives a function that tells where a path lies on a system whose
+// usrMerged returns a function that tells where a path lies on a system whose
 // /bin, /lib and the like are links into /usr, and /usr/sbin one to /usr/bin:
 // lists name either.
 func usrMerged(root *tree.Node) (func(string) string, error) {

@@ -2,7 +2,7 @@ package exclude
 
 import "relive/tree"
 
-// Apply gives the tree without what is excluded. It lists no directory before
+// Apply returns the tree without what is excluded. It lists no directory before
 // it is asked to. A directory in which some rule can match stands for itself
 // alone (its Inode is zero), as its listing may differ from the source's; below
 // a directory that no rule can reach, and for all that is no directory, the

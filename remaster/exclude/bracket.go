@@ -105,7 +105,7 @@ func (l *bracketList) member() bool {
 	return true
 }
 
-// className gives the name in "[:name:]", which begins at the list's place; no
+// className returns the name in "[:name:]", which begins at the list's place; no
 // other form than that of lower-case letters is a class.
 func (l *bracketList) className() (string, bool) {
 	rest := l.s[l.i+2:]

@@ -76,7 +76,7 @@ var shipped = [...]struct {
 	{"antix-save", "antix", Asked},
 }
 
-// Lists gives the lists that come with relive, in the order in which they are
+// Lists returns the lists that come with relive, in the order in which they are
 // used.
 func Lists() []List {
 	lists := make([]List, len(shipped))
@@ -89,7 +89,7 @@ func Lists() []List {
 	return lists
 }
 
-// Default gives the rules of the named lists, in the order of the names. The
+// Default returns the rules of the named lists, in the order of the names. The
 // Source of a rule is "list NAME:line". An unknown name is an error that tells
 // the known ones.
 func Default(names ...string) ([]Rule, error) {
@@ -131,7 +131,7 @@ func ListsFor(system *tree.Node, general bool) ([]string, error) {
 	return names, nil
 }
 
-// like gives the family of systems that do not always name it in ID_LIKE.
+// like returns the family of systems that do not always name it in ID_LIKE.
 func like(id string) string {
 	switch id {
 	case "mx":
@@ -148,7 +148,7 @@ func like(id string) string {
 	return ""
 }
 
-// familiesOf gives the ids of a system and of those that it is like.
+// familiesOf returns the ids of a system and of those that it is like.
 func familiesOf(system *tree.Node) ([]string, error) {
 	var ids []string
 	for _, m := range [][2]string{{"etc/antix-version", "antix"}, {"etc/mx-version", "mx"}} {

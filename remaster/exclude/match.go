@@ -4,7 +4,7 @@ package exclude
 // groups match no longer one.
 const maxName = 255
 
-// match tells whether the pattern matches all of the name.
+// match reports whether the pattern matches all of the name.
 func (p pattern) match(name string) bool {
 	if !p.grouped() {
 		return p.matchSimple(name)
@@ -112,7 +112,7 @@ func (m *matcher) ends(p pattern, next *item, after table) table {
 	return after
 }
 
-// guarded tells whether place i is a leading dot.
+// guarded reports whether place i is a leading dot.
 func (m *matcher) guarded(i int) bool {
 	return i == 0 && len(m.name) > 0 && m.name[0] == '.'
 }

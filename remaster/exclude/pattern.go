@@ -82,7 +82,7 @@ func compile(s string) pattern {
 	return p
 }
 
-// splitGroup tells whether a group begins at s[i], and gives its alternatives
+// splitGroup reports whether a group begins at s[i], and gives its alternatives
 // and where it ends. A bracket hides parentheses and bars, a backslash does
 // not: so glibc has it.
 func splitGroup(s string, i int) (alts []string, end int, ok bool) {
@@ -124,7 +124,7 @@ func opensGroup(s string, i int) bool {
 	return i+1 < len(s) && s[i+1] == '(' && strings.IndexByte("?*+@!", s[i]) >= 0
 }
 
-// plain gives the one name that the pattern matches, if there is no more than
+// plain returns the one name that the pattern matches, if there is no more than
 // one.
 func (p pattern) plain() (string, bool) {
 	b := make([]byte, len(p))
@@ -137,7 +137,7 @@ func (p pattern) plain() (string, bool) {
 	return string(b), true
 }
 
-// grouped tells whether the pattern has groups.
+// grouped reports whether the pattern has groups.
 func (p pattern) grouped() bool {
 	for _, it := range p {
 		if it.kind == group {

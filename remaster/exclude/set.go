@@ -170,7 +170,7 @@ func (s *Set) step(l live, name string) (rule int, below live) {
 	return -1, below
 }
 
-// Excluded tells whether a path is excluded, itself or by a directory above it,
+// Excluded reports whether a path is excluded, itself or by a directory above it,
 // and by which rule. The path is from the root, joined by '/'; empty components
 // are skipped. The root itself is never excluded.
 func (s *Set) Excluded(path string) (rule int, ok bool) {

@@ -48,7 +48,7 @@ func build(paths []string) *tree.Node {
 	return root
 }
 
-// list gives all paths of a tree.
+// list returns all paths of a tree.
 func list(t *testing.T, n *tree.Node) []string {
 	t.Helper()
 	var all []string

@@ -354,7 +354,7 @@ func (x *extractor) walk(dir string) (int, error) {
 	return fd, err
 }
 
-// splitPath gives the parts of a path.
+// splitPath returns the parts of a path.
 func splitPath(p string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for p != "" {

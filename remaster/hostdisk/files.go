@@ -39,7 +39,7 @@ func BaseName(dir string) string {
 	return filepath.Base(dir)
 }
 
-// FreeAt gives the space that is free where a file is to be, in bytes, and how
+// FreeAt returns the space that is free where a file is to be, in bytes, and how
 // large it may become.
 func FreeAt(dir string) (free, most int64, err error) {
 	if free, err = FreeSpace(dir); err != nil {

@@ -1,6 +1,6 @@
 package hostdisk
 
-// HoldsHoles tells whether the file system at path stores files with holes
+// HoldsHoles reports whether the file system at path stores files with holes
 // without setting space aside for them. FAT and exFAT do not.
 func HoldsHoles(path string) (bool, error) {
 	typ, err := FilesystemType(path)

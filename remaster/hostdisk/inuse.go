@@ -15,7 +15,7 @@ import (
 	"relive/tree/hostfs"
 )
 
-// InUse tells whether the running system uses an image file: mounted, or
+// InUse reports whether the running system uses an image file: mounted, or
 // attached to a loop device. reason says how, in words; it is empty where the
 // file is not in use. root is the directory that has proc and sys below it,
 // "/" but in tests.
@@ -60,7 +60,7 @@ type user struct {
 	mounts []mount
 }
 
-// is tells whether a path that the kernel shows is the file.
+// is reports whether a path that the kernel shows is the file.
 func (u *user) is(path string) bool {
 	if path == "" || path[0] != '/' {
 		return false
@@ -143,7 +143,7 @@ func (u *user) loops() (string, error) {
 	return "", nil
 }
 
-// backs tells whether the file is what a loop device has behind it. The device
+// backs reports whether the file is what a loop device has behind it. The device
 // itself knows device and inode number; only who may not open it has to go by
 // the name.
 func (u *user) backs(device, backing string) (bool, error) {
@@ -176,7 +176,7 @@ func (u *user) backs(device, backing string) (bool, error) {
 	return sectors == u.file.Size()/512, nil
 }
 
-// sameDir tells whether a path lies in the directory of the file.
+// sameDir reports whether a path lies in the directory of the file.
 func (u *user) sameDir(path string) bool {
 	for n := range u.names {
 		if filepath.Dir(n) == filepath.Dir(path) {
@@ -268,7 +268,7 @@ func parseMountinfo(text string) ([]mount, error) {
 	return all, nil
 }
 
-// overlayLayers gives the directories in the options of an overlay mount. The
+// overlayLayers returns the directories in the options of an overlay mount. The
 // kernel shows them as they were given (fs/overlayfs/params.c): in upperdir,
 // workdir and lowerdir a backslash takes the meaning of what follows it, such as
 // of the colons that separate lower layers; layers that were added one by one,

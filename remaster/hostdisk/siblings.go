@@ -68,7 +68,7 @@ func siblings(root, number string) (out []Sibling) {
 	return out
 }
 
-// linkTo gives the name of the link in a directory that leads to a device, ""
+// linkTo returns the name of the link in a directory that leads to a device, ""
 // where there is none.
 func linkTo(dir, device string) string {
 	entries, err := os.ReadDir(dir)

@@ -207,7 +207,7 @@ func (c *isoCheck) beside(ctx context.Context) error {
 	return nil
 }
 
-// lineBeside gives the line that a list of the host has of a file, nil where
+// lineBeside returns the line that a list of the host has of a file, nil where
 // there is none.
 func lineBeside(list string, kind checksum.Kind, name string) (*checksum.Line, error) {
 	st, err := os.Stat(list)

@@ -72,7 +72,7 @@ func (o *ISO) unchanged() error {
 	return err
 }
 
-// Node gives what is at a path, which must exist.
+// Node returns what is at a path, which must exist.
 func (o *ISO) Node(p string) (*tree.Node, error) {
 	n, err := o.Root.Lookup(strings.Trim(path.Clean("/"+p), "/"))
 	if err == nil && n == nil {
@@ -93,7 +93,7 @@ func (o *ISO) missing(pattern, fact string, args ...any) error {
 		"names"), "%s: "+fact, append([]any{o.Path}, args...)...)
 }
 
-// Select gives the tree of the paths that patterns name, with the directories
+// Select returns the tree of the paths that patterns name, with the directories
 // that lead there: all of it where there are no patterns. A pattern is a path,
 // which takes what is below it too, or a shell pattern whose '*' stops at
 // slashes. One that matches nothing is a Refusal.
@@ -114,7 +114,7 @@ func (o *ISO) Select(ctx context.Context, patterns []string) (*tree.Node, error)
 	return pruned(o.Root, "", keep), nil
 }
 
-// pruned gives the tree of what keep names, with all below, and what leads
+// pruned returns the tree of what keep names, with all below, and what leads
 // there.
 func pruned(n *tree.Node, at string, keep map[string]bool) *tree.Node {
 	if keep[at] {

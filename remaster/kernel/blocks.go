@@ -13,7 +13,7 @@ import (
 // blockBuffers are the buffers of the formats that are made of blocks.
 type blockBuffers struct{ packed, unpacked []byte }
 
-// sized gives the first n bytes of a buffer that grows as needed.
+// sized returns the first n bytes of a buffer that grows as needed.
 func sized(b *[]byte, n int) []byte {
 	if cap(*b) < n {
 		*b = make([]byte, n)

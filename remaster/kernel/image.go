@@ -178,7 +178,7 @@ func findBanner(r io.Reader) (version, banner, arch string, err error) {
 // maxRelease is the longest release, in bytes: __NEW_UTS_LEN.
 const maxRelease = 64
 
-// isRelease tells whether a text can be a kernel's release: it begins with a
+// isRelease reports whether a text can be a kernel's release: it begins with a
 // digit, as the version of the sources does, and all of it can stand in a name.
 func isRelease(s string) bool {
 	if s == "" || len(s) > maxRelease || s[0] < '0' || s[0] > '9' {

@@ -85,7 +85,7 @@ func Initrd(ctx context.Context, c tree.Content, name string, wanted ...string) 
 	return d, nil
 }
 
-// skipZeros gives the offset of the next byte that is not zero, or io.EOF.
+// skipZeros returns the offset of the next byte that is not zero, or io.EOF.
 func (u *unpacker) skipZeros(at int64) (int64, error) {
 	start, _, err := u.c.NextData(at)
 	if err != nil {

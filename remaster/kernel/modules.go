@@ -7,7 +7,7 @@ import (
 	"relive/tree"
 )
 
-// Modules gives the kernels whose modules a system's tree holds, sorted: the
+// Modules returns the kernels whose modules a system's tree holds, sorted: the
 // directories in /lib/modules and /usr/lib/modules that have a modules.dep or a
 // kernel/. Symlinks, as of a merged /usr, are followed within the tree. A
 // directory that an uninstalled kernel has left behind holds neither.

@@ -10,7 +10,7 @@ import (
 	"relive/tree"
 )
 
-// Segment gives a compressed archive that, put behind an initrd, makes a file
+// Segment returns a compressed archive that, put behind an initrd, makes a file
 // there, or puts another in its place: the kernel unpacks what lies in an initrd
 // one after the other. The directory that the path is in must be in the initrd.
 // The same file gives the same bytes.

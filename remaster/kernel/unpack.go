@@ -137,7 +137,7 @@ func (u *unpacker) take(n int64) error {
 	return nil
 }
 
-// open gives a reader of what is at an offset, unpacked where it is compressed.
+// open returns a reader of what is at an offset, unpacked where it is compressed.
 // Once it has given io.EOF, in stands behind the stream.
 func (u *unpacker) open(at int64) (io.Reader, form, error) {
 	u.seek(at)

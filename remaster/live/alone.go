@@ -55,7 +55,7 @@ func (l *Live) openAs(e *job.Env, path string) error {
 	return l.Layout.openAlone(e, l, path, res.Kind)
 }
 
-// IsBase tells whether a path is a file that could be a base of l's layout by
+// IsBase reports whether a path is a file that could be a base of l's layout by
 // itself, and no medium.
 func (l *Live) IsBase(path string) (bool, error) {
 	if !IsFile(Host{}, path) {

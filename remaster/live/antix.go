@@ -188,7 +188,7 @@ func (o *Overlay) Over(base *tree.Node) (*overlay.Merged, error) {
 		overlay.MadeBefore("etc", "etc/live", VersionDir))
 }
 
-// neverWritten tells whether a layer holds nothing but what a boot itself puts
+// neverWritten reports whether a layer holds nothing but what a boot itself puts
 // there: the version file that check_vid copies.
 func neverWritten(upper *tree.Node) (bool, error) {
 	empty := true
@@ -235,7 +235,7 @@ const (
 	VIDNoOverlay   VIDState = "no overlay"
 )
 
-// Used tells whether a boot uses the overlay.
+// Used reports whether a boot uses the overlay.
 func (s VIDState) Used() bool {
 	return s == VIDUnused || s == VIDMatch || s == VIDNone || s == VIDUnstamped
 }

@@ -37,7 +37,7 @@ func (b *bootEntry) has(names ...string) bool {
 	return slices.ContainsFunc(b.args, func(a string) bool { return slices.Contains(names, a) })
 }
 
-// value gives the value of the last argument of one of those names.
+// value returns the value of the last argument of one of those names.
 func (b *bootEntry) value(names ...string) (value string, ok bool) {
 	for _, a := range b.args {
 		if name, v, has := strings.Cut(a, "="); has && slices.Contains(names, name) {
@@ -88,7 +88,7 @@ var (
 	grubUse = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 )
 
-// grubVariables gives the values of GRUB's variables that are known before a
+// grubVariables returns the values of GRUB's variables that are known before a
 // menu is shown: of grubenv, and those that scripts set once and to plain text.
 // One that is set in two ways may have either.
 func grubVariables(_ context.Context, root *tree.Node, files []menu.File) map[string]string {
@@ -165,7 +165,7 @@ type said struct {
 	entry string // for people
 }
 
-// says gives what of the entries says, each value once. Entries that say nothing
+// says returns what of the entries says, each value once. Entries that say nothing
 // give "" where what tells so.
 func (m *bootMenus) says(what func(b *bootEntry) (string, bool)) (out []said) {
 	for i := range m.entries {

@@ -118,7 +118,7 @@ func (c casper) stack(s *search, dir string) ([]string, error) {
 	return casperBelow(top, present), nil
 }
 
-// layerfs gives the topmost image of the stack that a boot is told of. told: it is
+// layerfs returns the topmost image of the stack that a boot is told of. told: it is
 // known what a boot is told, which may be nothing.
 func (casper) layerfs(s *search, dir string) (top string, told bool) {
 	said := sure(s.menus(dir).says(func(b *bootEntry) (string, bool) { return b.value("layerfs-path") }))

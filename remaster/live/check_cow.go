@@ -41,7 +41,7 @@ func CheckCOW(ctx context.Context, c tree.Content, path string, writes bool) err
 			"none at all", path, at)
 }
 
-// DataBehind gives the place of the first data in a copy-on-write store whose
+// DataBehind returns the place of the first data in a copy-on-write store whose
 // magic number is zero; -1 where there is none, or where it has another.
 func DataBehind(ctx context.Context, c tree.Content) (int64, error) {
 	var magic [4]byte

@@ -109,7 +109,7 @@ func (t *Tie) Matches(base, name string) bool {
 	return err == nil && ok
 }
 
-// tieOf gives what ties a file to a base, both in the same directory; nil where
+// tieOf returns what ties a file to a base, both in the same directory; nil where
 // nothing does. Names of "BASE" beat those of "STEM".
 func tieOf(layout, base, name string) *Tie {
 	for i := range Ties {
@@ -126,7 +126,7 @@ type tied struct {
 	What       string
 }
 
-// Sum gives the companion that holds the base's sum alone; false where none
+// Sum returns the companion that holds the base's sum alone; false where none
 // does.
 func (s *Files) Sum() (Companion, bool) {
 	for _, c := range s.Companions {
@@ -347,7 +347,7 @@ func (f *Found) findCompanions(generation string) error {
 	return nil
 }
 
-// Concerned gives the lists of sums that have a line of a file that changes, or
+// Concerned returns the lists of sums that have a line of a file that changes, or
 // of another such list, and adds them to what changes. One that holds no sum,
 // but should of such a file by its name, becomes a list of it.
 func (s *Files) Concerned(changed map[string]bool) (out []Companion) {

@@ -79,7 +79,7 @@ func (l *Live) FilesHint() string {
 	return say.Compact + " " + say.Flatten + " makes a base of files with all that the overlay holds, and an overlay of files over it"
 }
 
-// Damaged gives the first entry of the COW that is corrupt, nil where none is.
+// Damaged returns the first entry of the COW that is corrupt, nil where none is.
 func (s *COW) Damaged() *dmmerge.Finding {
 	for _, f := range s.Store.Findings() {
 		if f.Severity() == dmmerge.Corruption {

@@ -13,7 +13,7 @@ var (
 	vidNames       = regexp.MustCompile(`etc|bin|lib|var|usr`)
 )
 
-// OldName gives the name under which the n-th state before the present one
+// OldName returns the name under which the n-th state before the present one
 // is kept; the first is what antiX's init calls old.
 func OldName(name string, n int) string {
 	if n == 1 {
@@ -22,7 +22,7 @@ func OldName(name string, n int) string {
 	return fmt.Sprintf("%s.old.%d", name, n)
 }
 
-// StemOfOld gives the file of which name is the second or a further
+// StemOfOld returns the file of which name is the second or a further
 // generation, or "".
 func StemOfOld(name string) string {
 	m := generationName.FindStringSubmatch(name)

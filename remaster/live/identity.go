@@ -35,7 +35,7 @@ func InitrdIdentity(ctx context.Context, c tree.Content, name string) (string, e
 	return identityOf(rd.Files[IdentityConf]), err
 }
 
-// Identities gives what the files of a medium say that begin with a path, by their
+// Identities returns what the files of a medium say that begin with a path, by their
 // names relative to its root. Those that were set aside are not among them.
 func Identities(at Place, root, begins string) (map[string]string, error) {
 	names, err := identityNames(at, root, begins)

@@ -97,11 +97,11 @@ func (l *Live) System(ctx context.Context, merged *tree.Node, s Stamp) (*tree.No
 
 // stager is a layout whose boot takes new files up by itself.
 type stager interface {
-	// stage gives the steps that leave new files for the next boot.
+	// stage returns the steps that leave new files for the next boot.
 	stage(l *Live, made map[string]string) []swap.Step
 }
 
-// Stage gives the steps that leave new files for the next boot of a layout that
+// Stage returns the steps that leave new files for the next boot of a layout that
 // stages. made has the temporary name for each target.
 func (l *Live) Stage(made map[string]string) []swap.Step {
 	return l.Layout.(stager).stage(l, made)
@@ -150,7 +150,7 @@ type Found struct {
 	medium  string // the root of a LiveOS medium, "" where the live directory is on none
 }
 
-// OnHost tells whether the directory is one of the host, where files can be
+// OnHost reports whether the directory is one of the host, where files can be
 // replaced, and not one on a stick that is not mounted.
 func (f *Found) OnHost() bool { return f.Place == Place(Host{}) }
 
@@ -353,7 +353,7 @@ func (s *Files) Together() []string {
 	return out
 }
 
-// has tells whether a name is one of the set's.
+// has reports whether a name is one of the set's.
 func (s *Files) has(name string) bool {
 	return name == s.Home && name != "" || slices.Contains(s.Together(), name)
 }

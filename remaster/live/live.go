@@ -75,7 +75,7 @@ type bind struct {
 	Root *tree.Node
 }
 
-// Path gives the path of a file of the layout, of the state that l is of.
+// Path returns the path of a file of the layout, of the state that l is of.
 func (l *Live) Path(name string) string {
 	generation := l.Generation
 	if slices.Contains(l.Files.Overlay, name) {
@@ -84,7 +84,7 @@ func (l *Live) Path(name string) string {
 	return filepath.Join(l.Dir, name+generation)
 }
 
-// OnHost tells whether the files are the host's.
+// OnHost reports whether the files are the host's.
 func (l *Live) OnHost() bool { return l.Place == nil || l.Place == Place(Host{}) }
 
 // open opens a file of the live directory by its path, to be closed with l.
@@ -226,7 +226,7 @@ type Overlay struct {
 	marks             []MarkedLayer     // of the layers, once they were read
 }
 
-// DependsOnBase tells whether layers refer to files of their base.
+// DependsOnBase reports whether layers refer to files of their base.
 func (o *Overlay) DependsOnBase() (bool, error) {
 	unions := o.Unions
 	if len(unions) == 0 && o.Union != nil {
@@ -244,7 +244,7 @@ func (o *Overlay) DependsOnBase() (bool, error) {
 	return false, nil
 }
 
-// COW gives the overlay's COW, nil where it has none.
+// COW returns the overlay's COW, nil where it has none.
 func (l *Live) COW() *COW {
 	if l.Overlay == nil {
 		return nil

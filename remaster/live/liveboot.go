@@ -122,7 +122,7 @@ func (liveBoot) dirOf(s *search, dir string) string {
 // that hardware address stacks (9990-main.sh: get_mac).
 var macName = regexp.MustCompile(`^[0-9a-fA-F]{12}$`)
 
-// listed gives the images that a list of them names, and the list; nil where there
+// listed returns the images that a list of them names, and the list; nil where there
 // is none. The argument module= names another list.
 func (liveBoot) listed(s *search, f *Found, in string, images []string) (modules string, listed []string, err error) {
 	module := "filesystem"
@@ -236,7 +236,7 @@ func (b liveBoot) open(_ context.Context, e *job.Env, l *Live) error {
 	return l.openUnions(root, conf.unions, inside)
 }
 
-// bound gives the directories of the persistence that are bound or linked.
+// bound returns the directories of the persistence that are bound or linked.
 func bound(root *tree.Node, of []union) (out []bind, err error) {
 	for _, b := range of {
 		n, err := DirectoryAt(root, b.source)

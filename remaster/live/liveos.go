@@ -203,7 +203,7 @@ func LiveosOverlayNames(at Place, dir, generation string) (found []string, err e
 	return found, nil
 }
 
-// slashed gives the overlay of a device whose label has a slash in it, which lies
+// slashed returns the overlay of a device whose label has a slash in it, which lies
 // a directory further down, with the work directory of its own; any other name
 // stands for itself.
 func slashed(at Place, dir, name, generation string) []string {

@@ -67,7 +67,7 @@ type Missed struct {
 var mediumMarks = []string{"boot/grub", "boot/grub2", "boot/isolinux", "boot/syslinux", "boot/loader", "isolinux", "syslinux", "EFI/BOOT",
 	"EFI/boot", "efi/boot", "loader/entries", "images/pxeboot"}
 
-// IsMedium tells whether a directory is the root of a medium that boots, and
+// IsMedium reports whether a directory is the root of a medium that boots, and
 // not that of an installed system.
 func IsMedium(at Place, dir string) bool {
 	if IsDir(at, filepath.Join(dir, "etc")) && IsDir(at, filepath.Join(dir, "usr")) {
@@ -80,7 +80,7 @@ func IsMedium(at Place, dir string) bool {
 var BootTakes = []string{"boot", "EFI", "efi", "isolinux", "syslinux", "loader", ".disk", "autorun.inf", "autorun.ico", "cdrom.ico",
 	"shellx64.efi", "shellia32.efi", "efi.img"}
 
-// AboveDir gives the directory that the live directory is in, and its name
+// AboveDir returns the directory that the live directory is in, and its name
 // there. A live directory that is the root of a file system has none.
 func (l *Live) AboveDir() (root, name string) {
 	if at, ok := l.Place.(Tree); ok && l.Dir == at.Name {

@@ -81,7 +81,7 @@ func (s *search) neighbours(dir string) []neighbour {
 	return out
 }
 
-// beside gives the overlay at a path of a neighbour, which a boot uses. One that
+// beside returns the overlay at a path of a neighbour, which a boot uses. One that
 // cannot be read (at is "") is told, and so is one that the host has mounted: there
 // it may be another system's, and is used where it is named. The overlay is nil then.
 func (s *search) beside(f *Found, n *neighbour, at string, o overlayAt) (*overlayAt, error) {

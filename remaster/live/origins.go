@@ -73,7 +73,7 @@ func (l *Live) Marked() ([]MarkedLayer, error) {
 // image, nothing for SquashFS.
 type fsUUID [16]byte
 
-// RootMarked tells whether a layer's root is marked with the directory that it
+// RootMarked reports whether a layer's root is marked with the directory that it
 // lies over, so that the kernel mounts it with an index over no other.
 func (l *Live) RootMarked() (bool, error) {
 	layers, err := l.Marked()
@@ -128,7 +128,7 @@ func (l *Live) Numbers() (*squash.Numbers, error) {
 	return n, nil
 }
 
-// LaidOver tells whether a boot lays the overlay over a base of that version id. A
+// LaidOver reports whether a boot lays the overlay over a base of that version id. A
 // boot of antiX does not lay one that has another.
 func (l *Live) LaidOver(base VID) (bool, error) {
 	if !l.Layout.Traits().VersionIDs || l.Overlay == nil {
@@ -182,7 +182,7 @@ func (l *Live) Astray(ctx context.Context, base *Base) (bool, error) {
 	return false, nil
 }
 
-// followed gives what marks name the base's file system by, and whether the
+// followed returns what marks name the base's file system by, and whether the
 // kernel finds inodes by their numbers in it.
 func (b *Base) followed() (id fsUUID, followed bool, err error) {
 	switch {

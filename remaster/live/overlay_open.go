@@ -58,7 +58,7 @@ func (l *Live) openDirOverlay(path, work string) error {
 	return l.lay(o, layer)
 }
 
-// DirectoryAt gives the directory at a path, nil where there is none.
+// DirectoryAt returns the directory at a path, nil where there is none.
 func DirectoryAt(root *tree.Node, path string) (*tree.Node, error) {
 	n, err := root.Lookup(path)
 	if err != nil || n == nil || n.Type != tree.Directory {
@@ -98,7 +98,7 @@ func (l *Live) lay(o *Overlay, layer overlay.Layer) error {
 // (prepare-overlayfs.sh, since dracut 110). It is no change of anybody's.
 const strayLink, strayTarget = "overlay", "/run/overlayfs-backing/overlay"
 
-// withoutStrayLink gives a layer without that link.
+// withoutStrayLink returns a layer without that link.
 func withoutStrayLink(layer *tree.Node) (*tree.Node, error) {
 	n, err := layer.Child(strayLink)
 	if err != nil || n == nil || n.Type != tree.Symlink || n.Target != strayTarget {
@@ -146,7 +146,7 @@ func aufsLayer(dir *tree.Node, root bool) (overlay.Layer, error) {
 	return overlay.Layer{Root: n, Form: overlay.Aufs}, err
 }
 
-// WithoutAufs gives the root of a file system that held a layer of aufs, with what
+// WithoutAufs returns the root of a file system that held a layer of aufs, with what
 // the boot itself keeps there alone.
 func WithoutAufs(root *tree.Node) (*tree.Node, error) {
 	kids, err := root.Children()

@@ -268,7 +268,7 @@ func unsafeMount(dir string) string {
 	return ""
 }
 
-// dotted tells whether a part of a path is . or ...
+// dotted reports whether a part of a path is . or ...
 func dotted(path string) bool {
 	for part := range strings.SplitSeq(path, "/") {
 		if part == "." || part == ".." {
@@ -283,7 +283,7 @@ func trimPath(path string) string {
 	return strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
 }
 
-// confUnions gives the unions of the persistence.conf in a directory: none where
+// confUnions returns the unions of the persistence.conf in a directory: none where
 // there is no such file.
 func confUnions(at Place, dir string) ([]union, error) {
 	text, err := ReadSmall(at, filepath.Join(dir, livebootConf), persistenceConfMax)

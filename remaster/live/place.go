@@ -37,19 +37,19 @@ type PlaceInfo struct {
 	Size         int64
 }
 
-// Has tells whether there is anything at a path.
+// Has reports whether there is anything at a path.
 func Has(at Place, path string) bool {
 	_, err := at.Stat(path)
 	return err == nil
 }
 
-// IsFile tells whether a regular file is at a path.
+// IsFile reports whether a regular file is at a path.
 func IsFile(at Place, path string) bool {
 	st, err := at.Stat(path)
 	return err == nil && st.regular
 }
 
-// IsDir tells whether a directory is at a path.
+// IsDir reports whether a directory is at a path.
 func IsDir(at Place, path string) bool {
 	st, err := at.Stat(path)
 	return err == nil && st.dir
@@ -133,13 +133,13 @@ type Tree struct {
 	stick *Stick // nil for a tree by itself
 }
 
-// below gives the way from a name to a path that is it or lies in it.
+// below returns the way from a name to a path that is it or lies in it.
 func below(name, p string) (string, bool) {
 	in, ok := strings.CutPrefix(p, name)
 	return in, ok && (in == "" || in[0] == '/' || strings.HasSuffix(name, "/"))
 }
 
-// split gives the root of the file system in which a path lies, and the way there.
+// split returns the root of the file system in which a path lies, and the way there.
 func (w Tree) split(p string) (root *tree.Node, in string, err error) {
 	if in, ok := below(w.Name, p); ok {
 		return w.Root, in, nil
@@ -151,7 +151,7 @@ func (w Tree) split(p string) (root *tree.Node, in string, err error) {
 	return nil, "", fmt.Errorf("%s: not in %s: %w", p, w.Name, fs.ErrNotExist)
 }
 
-// partition gives the other partition of the stick in which a path lies.
+// partition returns the other partition of the stick in which a path lies.
 func (w Tree) partition(p string) (part *stick.Partition, in string) {
 	if w.stick == nil {
 		return nil, ""

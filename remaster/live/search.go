@@ -81,7 +81,7 @@ type overlayAt struct {
 	where Where
 }
 
-// dirOf gives the name, relative to the live directory dir, of a path of the
+// dirOf returns the name, relative to the live directory dir, of a path of the
 // same place: what joined to dir as text leads there.
 func (s *search) dirOf(dir, at string) (string, error) {
 	if s.at == Place(Host{}) {
@@ -166,7 +166,7 @@ func (s *search) resolve(dir, given, flag string) (*overlayAt, error) {
 	return out, nil
 }
 
-// menus gives what the menus of the medium with that root say, which is nothing
+// menus returns what the menus of the medium with that root say, which is nothing
 // where they cannot be read or it is no medium.
 func (s *search) menus(root string) *bootMenus {
 	if s.boots == nil {
@@ -247,7 +247,7 @@ var initrdWanted = []string{
 	"scripts/casper-helpers", "scripts/casper", "conf/conf.d/default-layer.conf",
 }
 
-// initrdFile gives the text of a file in an initrd, one of initrdWanted; "" where
+// initrdFile returns the text of a file in an initrd, one of initrdWanted; "" where
 // there is none or the initrd cannot be read.
 func (s *search) initrdFile(path, file string) string {
 	if s.initrdTexts == nil {

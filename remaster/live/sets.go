@@ -101,12 +101,12 @@ func nearSets(at Place, dir string) (sets []string) {
 	return sets
 }
 
-// HoldsSet tells whether there are files of persistence in a directory.
+// HoldsSet reports whether there are files of persistence in a directory.
 func HoldsSet(at Place, dir, generation string) bool {
 	return IsFile(at, filepath.Join(dir, AntixRoot+generation)) || IsFile(at, filepath.Join(dir, AntixHome+generation))
 }
 
-// SetName gives the name of a set: its path relative to the live directory.
+// SetName returns the name of a set: its path relative to the live directory.
 func SetName(dir, name string) (string, error) {
 	if name == "" || name == DefaultSet {
 		return DefaultSet, nil
@@ -170,7 +170,7 @@ func (f *Found) CheckNewSet(name string) (string, error) {
 	return name, nil
 }
 
-// maySetsLieBeside tells whether a run on a directory may have changed what lies
+// maySetsLieBeside reports whether a run on a directory may have changed what lies
 // beside it: there is a live directory of antiX, or what is left of one.
 func maySetsLieBeside(dir string) bool {
 	return slices.ContainsFunc([]string{"", ".old", ".bad", ".new"}, func(generation string) bool {

@@ -78,7 +78,7 @@ func (l *Live) LowerLayers() []overlay.Layer {
 	return []overlay.Layer{{Root: l.Base.Root}}
 }
 
-// ownLayer gives the tree that the base's image is to hold so that it shows
+// ownLayer returns the tree that the base's image is to hold so that it shows
 // the system over the images below it.
 func (l *Live) ownLayer(ctx context.Context, system *tree.Node) (*tree.Node, error) {
 	below, err := overlay.Merge(l.Lowers[1:], overlay.KeepEscaped())

@@ -31,13 +31,13 @@ func (f *Found) mediumName() string {
 	return ""
 }
 
-// onMedium gives the path on the medium of a name of the live directory, and
+// onMedium returns the path on the medium of a name of the live directory, and
 // fromMedium the other way about.
 func onMedium(dir, name string) string {
 	return strings.Trim(path.Clean("/"+path.Join(dir, name)), "/")
 }
 
-// FromMedium gives the name relative to the live directory of a path of its medium.
+// FromMedium returns the name relative to the live directory of a path of its medium.
 func FromMedium(dir, at string) string {
 	if dir == "" || at == "" {
 		return at

@@ -84,7 +84,7 @@ func (l *Live) openUnions(root *tree.Node, unions []union, suffix string) error 
 	return l.watchLayer(o)
 }
 
-// unionLayer gives the layer of a union: the directory rw of its source, or of
+// unionLayer returns the layer of a union: the directory rw of its source, or of
 // aufs the source itself. Its root is nil where there is none yet.
 func (l *Live) unionLayer(root *tree.Node, u union, suffix string) (layer overlay.Layer, err error) {
 	source, err := DirectoryAt(root, u.source)

@@ -85,7 +85,7 @@ func (l *Live) CheckOutput(path string, o newfile.Options) error {
 	return err
 }
 
-// isPartOf gives the name of the image that path is, by whatever name, or "".
+// isPartOf returns the name of the image that path is, by whatever name, or "".
 func (l *Live) isPartOf(path string) string {
 	st, err := os.Stat(path)
 	if err != nil {

@@ -31,7 +31,7 @@ const (
 // versionFileMax bounds what is read of a version file, in bytes.
 const versionFileMax = 1 << 20
 
-// ReadVersionFile gives a version file's text, "" where there is none.
+// ReadVersionFile returns a version file's text, "" where there is none.
 func ReadVersionFile(root *tree.Node, path string) (string, error) {
 	if root == nil {
 		return "", nil

@@ -38,7 +38,7 @@ func Overlaid(kids ...*tree.Node) *tree.Node {
 	return Dir("", Merging(Dir("upper", kids...)), Dir("work"))
 }
 
-// Merging gives the directories of a layer the mark that the kernel gives to
+// Merging returns the directories of a layer the mark that the kernel gives to
 // those that it merges with one below. It is empty where the file system below
 // has no file handles.
 func Merging(n *tree.Node) *tree.Node {
@@ -56,7 +56,7 @@ func Whiteout(name string) *tree.Node {
 	return &tree.Node{Name: name, Nlink: 1, Meta: tree.Meta{Type: tree.CharDevice, Mtime: tree.Time{Sec: 1_600_000_002}}}
 }
 
-// With gives a node other attributes.
+// With returns a node other attributes.
 func With(n *tree.Node, fn func(*tree.Node)) *tree.Node {
 	fn(n)
 	return n

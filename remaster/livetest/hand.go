@@ -19,7 +19,7 @@ type Hand struct {
 	Root string
 }
 
-// any gives some existing path below the root, "" where there is none.
+// any returns some existing path below the root, "" where there is none.
 func (h *Hand) any(want func(*tree.Node) bool) string {
 	var all []string
 	systest.Must(h.T, tree.Walk(h.T.Context(), OpenDir(h.T, h.Root), func(path string, n *tree.Node) error {
@@ -47,7 +47,7 @@ func notDir(n *tree.Node) bool { return n.Type != tree.Directory }
 
 func notLinkDir(n *tree.Node) bool { return n.Type != tree.Symlink }
 
-// fresh gives a path in some directory, which may exist already.
+// fresh returns a path in some directory, which may exist already.
 func (h *Hand) fresh() string {
 	d := h.any(isDir)
 	if d == "" {

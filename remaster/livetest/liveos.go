@@ -145,7 +145,7 @@ func (m *Medium) Boot(dirty bool, fn func(mnt string)) {
 	}
 }
 
-// Merged gives the file system image with the COW's chunks in it, by a reader
+// Merged returns the file system image with the COW's chunks in it, by a reader
 // that knows no more than what store writes.
 func (m *Medium) Merged() string {
 	m.T.Helper()
@@ -206,7 +206,7 @@ func (m *Medium) Store(from, to string) {
 	systest.Must(m.T, os.WriteFile(m.Path(m.Over), cow, 0o600))
 }
 
-// View gives what the kernel shows of base and overlay; the medium stays as it
+// View returns what the kernel shows of base and overlay; the medium stays as it
 // is.
 func (m *Medium) View() string {
 	m.T.Helper()
@@ -260,7 +260,7 @@ func (m *Medium) Seen() *tree.Node {
 	return Copied(m.T, mnt)
 }
 
-// COWOf gives the COW that makes one image of another.
+// COWOf returns the COW that makes one image of another.
 func COWOf(from, to []byte, chunk, size int) []byte {
 	cow := make([]byte, size)
 	for i, v := range []uint32{0x70416e53, 1, 1, uint32(chunk / 512)} {

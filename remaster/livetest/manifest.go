@@ -78,7 +78,7 @@ func SameManifest(t testing.TB, want, got map[string]tree.Entry) {
 	}
 }
 
-// isStamp tells whether a path leads to or is a file that a compaction changes.
+// isStamp reports whether a path leads to or is a file that a compaction changes.
 func isStamp(path string) bool {
 	for _, s := range Stamps {
 		if "/"+s == path {

@@ -19,7 +19,7 @@ import (
 var OddNames = []string{"new\nline", `back\slash`, strings.Repeat("n", 255), "\xff\xfe raw", "sp ace", "-rf", ".wh.kept", "%41", "\u00fc",
 	"..."}
 
-// Text gives n bytes that compress, of which each seed gives others.
+// Text returns n bytes that compress, of which each seed gives others.
 func Text(seed uint64, n int) []byte {
 	r := rand.New(rand.NewPCG(seed, 7))
 	b := make([]byte, 0, n+32)
@@ -29,7 +29,7 @@ func Text(seed uint64, n int) []byte {
 	return b[:n]
 }
 
-// Noise gives n bytes that do not compress.
+// Noise returns n bytes that do not compress.
 func Noise(seed uint64, n int) []byte {
 	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
 	b := make([]byte, n)
@@ -123,7 +123,7 @@ func Sparse(t testing.TB, path string, size, at int64) {
 	systest.Must(t, err)
 }
 
-// Settle gives every file of a directory a time of its own in the past, with
+// Settle returns every file of a directory a time of its own in the past, with
 // nanoseconds.
 func Settle(t testing.TB, root string) {
 	t.Helper()
@@ -150,7 +150,7 @@ func Poke(t testing.TB, path string, at int64, b []byte) {
 	systest.Must(t, err)
 }
 
-// SystemDir gives a directory with the files of a small system, made once.
+// SystemDir returns a directory with the files of a small system, made once.
 func SystemDir(t testing.TB) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -159,7 +159,7 @@ func SystemDir(t testing.TB) string {
 	return Shared(t, "system", func(path string) { system(t, path) })
 }
 
-// SystemImage gives an image of the system, made once by mksquashfs.
+// SystemImage returns an image of the system, made once by mksquashfs.
 func SystemImage(t testing.TB, args ...string) string {
 	t.Helper()
 	systest.NeedTools(t, "mksquashfs")

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// several tells whether the kernel, or what reads its command line, takes an
+// several reports whether the kernel, or what reads its command line, takes an
 // argument of that name more than once. (Linux
 // Documentation/admin-guide/kernel-parameters.txt; dracut.cmdline(7);
 // kernel-command-line(7) of systemd.)
@@ -60,7 +60,7 @@ func (m *removal) add(pattern string) {
 	}
 }
 
-// removes tells whether an argument is to be taken out. Of one with variables
+// removes reports whether an argument is to be taken out. Of one with variables
 // only what stands before the first one is known.
 func (r *rules) removes(value string) bool {
 	if r.remove.none() || value == "" || value == "--" || value == "---" {
@@ -93,7 +93,7 @@ func (r *rules) removes(value string) bool {
 	return found && !slices.Contains(r.add, value)
 }
 
-// glob tells whether a pattern in which '*' stands for any bytes matches a
+// glob reports whether a pattern in which '*' stands for any bytes matches a
 // text.
 func glob(pattern, s string) bool {
 	first, rest, star := strings.Cut(pattern, "*")
@@ -218,7 +218,7 @@ func (r *rules) args(d dialect, text []byte, l list, at where) (out []splice) {
 	return append(out, splice{start: place, end: place, with: with})
 }
 
-// missing gives the arguments to be added that a list lacks, and marks words
+// missing returns the arguments to be added that a list lacks, and marks words
 // whose place one of them takes.
 func (r *rules) missing(words []word, init int, drop []bool, replaced map[int]string) (out []string) {
 	for _, a := range r.add {
@@ -251,7 +251,7 @@ func (r *rules) missing(words []word, init int, drop []bool, replaced map[int]st
 	return out
 }
 
-// glued tells whether something to be removed stands in a word behind a
+// glued reports whether something to be removed stands in a word behind a
 // variable, so that nobody can tell whether it is an argument of its own.
 func (r *rules) glued(value string) bool {
 	if r.remove.none() {

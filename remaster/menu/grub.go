@@ -182,7 +182,7 @@ func (r *rules) assigned(d dialect, name string, w *word, value int, vars *varia
 	return append(out, w.replace(d, parts)...)
 }
 
-// passes tells whether an argument's value is a variable that is empty unless
+// passes reports whether an argument's value is a variable that is empty unless
 // someone chooses otherwise at boot, so that there is nothing to be removed.
 func passes(w *word, span [2]int, vars *variables) bool {
 	arg := w.value[span[0]:span[1]]
@@ -200,7 +200,7 @@ func passes(w *word, span [2]int, vars *variables) bool {
 	return true
 }
 
-// spans gives the ranges of a value, from a place on, that blanks part.
+// spans returns the ranges of a value, from a place on, that blanks part.
 func spans(value string, at int) (out [][2]int) {
 	for at < len(value) {
 		if isBlank(rune(value[at])) {

@@ -2,11 +2,11 @@ package menu
 
 import "strings"
 
-// boots tells whether a command loads a kernel, by the words that GRUB and its
+// boots reports whether a command loads a kernel, by the words that GRUB and its
 // menus use for it: linux, linuxefi, linux16, $linux, linux$efi.
 func (c *command) boots() bool { return len(c.words) > 1 && (c.isCommand("linux") || c.isModule()) }
 
-// isModule tells whether a command hands Linux to a hypervisor.
+// isModule reports whether a command hands Linux to a hypervisor.
 func (c *command) isModule() bool {
 	switch c.words[0].value {
 	case "module", "module2":
@@ -20,7 +20,7 @@ func (c *command) isModule() bool {
 	return false
 }
 
-// isCommand tells whether a command is of a family: its name, alone or with efi
+// isCommand reports whether a command is of a family: its name, alone or with efi
 // or 16 behind it, or a variable that is called so.
 func (c *command) isCommand(family string) bool {
 	w := &c.words[0]
@@ -35,7 +35,7 @@ func (c *command) isCommand(family string) bool {
 	return false
 }
 
-// image gives the index of the word that is the path of what boots, or -1.
+// image returns the index of the word that is the path of what boots, or -1.
 func (c *command) image() int {
 	for i := 1; i < len(c.words); i++ {
 		if !strings.HasPrefix(c.words[i].value, "--") {
@@ -45,7 +45,7 @@ func (c *command) image() int {
 	return -1
 }
 
-// linux tells whether a command boots Linux.
+// linux reports whether a command boots Linux.
 func (c *command) linux() bool {
 	if !c.boots() {
 		return false
@@ -66,7 +66,7 @@ func (c *command) linux() bool {
 	return bootsLinux(v)
 }
 
-// assignment gives the variable that a command sets, the word that does it and
+// assignment returns the variable that a command sets, the word that does it and
 // where in the word the value begins.
 func (c *command) assignment() (name string, w *word, value int, ok bool) {
 	w = &c.words[0]
@@ -81,12 +81,12 @@ func (c *command) assignment() (name string, w *word, value int, ok bool) {
 	return name, w, len(name) + 1, true
 }
 
-// entry tells whether a command opens an entry or a submenu.
+// entry reports whether a command opens an entry or a submenu.
 func (c *command) entry() bool {
 	return c.words[0].value == "menuentry" || c.words[0].value == "submenu"
 }
 
-// entryTitle gives the index of the word that is the label of an entry, or -1,
+// entryTitle returns the index of the word that is the label of an entry, or -1,
 // and those of the arguments behind it.
 func (c *command) entryTitle() (title int, arguments []int) {
 	title = -1
@@ -104,7 +104,7 @@ func (c *command) entryTitle() (title int, arguments []int) {
 	return title, arguments
 }
 
-// enclosing gives the innermost entry or submenu around a block, as the index
+// enclosing returns the innermost entry or submenu around a block, as the index
 // of its block, or -1.
 func (s *script) enclosing(b int) int {
 	if b < 0 {

@@ -104,7 +104,7 @@ func readScript(file string, text []byte) (*script, error) {
 	return s, nil
 }
 
-// leads tells whether a word is a keyword that a command may follow.
+// leads reports whether a word is a keyword that a command may follow.
 func leads(w *word) bool {
 	switch w.value {
 	case "if", "then", "else", "elif", "while", "until", "do", "!":
@@ -113,7 +113,7 @@ func leads(w *word) bool {
 	return false
 }
 
-// continued gives the length of a backslash and the line end that it takes
+// continued returns the length of a backslash and the line end that it takes
 // away, or 0.
 func continued(text []byte, i int) int {
 	rest := text[i:]
@@ -229,7 +229,7 @@ loop:
 	return w, nil
 }
 
-// isHexEscape tells whether a text begins with \xHH, which GRUB of Fedora, RHEL and
+// isHexEscape reports whether a text begins with \xHH, which GRUB of Fedora, RHEL and
 // their kin hands on as it is, also outside of quotes: udev's names of volumes
 // have it (rhboot/grub2, "Pass \x[[:hex:]][[:hex:]] straight through
 // unmolested"). Other GRUBs take the backslash away, so that no menu for them has
@@ -238,7 +238,7 @@ func isHexEscape[T []byte | string](text T) bool {
 	return len(text) >= 4 && text[0] == '\\' && text[1] == 'x' && hexDigit(text[2]) >= 0 && hexDigit(text[3]) >= 0
 }
 
-// variableAt gives the name of the variable that a text begins with, and the
+// variableAt returns the name of the variable that a text begins with, and the
 // length of what stands for it, or 0.
 func variableAt(text []byte) (name string, length int) {
 	if len(text) < 2 {

@@ -2,7 +2,7 @@ package menu
 
 import "strings"
 
-// readGRUB gives the entries of a script. A variable stands as ${name}.
+// readGRUB returns the entries of a script. A variable stands as ${name}.
 func readGRUB(file string, text []byte) ([]Entry, error) {
 	s, err := readScript(file, text)
 	if err != nil {
@@ -59,7 +59,7 @@ func readGRUB(file string, text []byte) ([]Entry, error) {
 	return out, nil
 }
 
-// shown gives a word's value with its variables as ${name}.
+// shown returns a word's value with its variables as ${name}.
 func shown(w *word) string {
 	if len(w.vars) == 0 {
 		return w.value

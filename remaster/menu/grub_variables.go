@@ -106,7 +106,7 @@ func (f *flow) variables() *variables {
 	return &variables{used: reach(f.roots, f.from), set: reach(f.literals, f.into), functions: reach(f.functions, nil)}
 }
 
-// reach gives what can be reached from a beginning.
+// reach returns what can be reached from a beginning.
 func reach(from []string, to map[string][]string) map[string]bool {
 	out := map[string]bool{}
 	todo := slices.Clone(from)
@@ -121,7 +121,7 @@ func reach(from []string, to map[string][]string) map[string]bool {
 	return out
 }
 
-// leading gives the variables that stand at the beginning of an argument in a
+// leading returns the variables that stand at the beginning of an argument in a
 // word's value from a place on.
 func leading(w *word, from int) (out []string) {
 	at := 0 // of w.vars
@@ -140,7 +140,7 @@ func leading(w *word, from int) (out []string) {
 	return out
 }
 
-// bootBlocks gives the entries and submenus in which Linux is booted, and
+// bootBlocks returns the entries and submenus in which Linux is booted, and
 // those around them.
 func (s *script) bootBlocks() map[int]bool {
 	out := map[int]bool{}

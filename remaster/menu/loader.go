@@ -32,7 +32,7 @@ func entryLines(text []byte) (out []statement) {
 	return out
 }
 
-// entryBoots tells whether an entry boots Linux, and which line says so.
+// entryBoots reports whether an entry boots Linux, and which line says so.
 func entryBoots(text []byte, lines []statement) (loads int, linux bool) {
 	loads = -1
 	initrd := false
@@ -111,7 +111,7 @@ func (r *rules) loader(file string, text []byte) (out []splice) {
 	return out
 }
 
-// blanks gives what parts "options" from its value so that it stands in the
+// blanks returns what parts "options" from its value so that it stands in the
 // column of another line's value.
 func blanks(text []byte, s statement) string {
 	gap := text[s.keyEnd:s.from]

@@ -134,7 +134,7 @@ func (m *mentions) file(path string, n *tree.Node) error {
 	return nil
 }
 
-// names tells whether a line names one of the volumes.
+// names reports whether a line names one of the volumes.
 func (m *mentions) names(line string) bool {
 	if strings.HasPrefix(strings.TrimSpace(line), "#") {
 		return false
@@ -161,12 +161,12 @@ func (m *mentions) names(line string) bool {
 	return false
 }
 
-// labelEnds tells whether a name ends where the rest of a line begins.
+// labelEnds reports whether a name ends where the rest of a line begins.
 func labelEnds(rest string) bool {
 	return rest == "" || strings.IndexByte("\"' \t:,;)]}/&|", rest[0]) >= 0
 }
 
-// labelBegins tells whether what stands before a name, in lower case, says that it
+// labelBegins reports whether what stands before a name, in lower case, says that it
 // is a volume's.
 func labelBegins(before string) bool {
 	if strings.HasSuffix(before, "partlabel=") {

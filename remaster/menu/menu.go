@@ -15,7 +15,7 @@ type Entry struct {
 	Args []string
 }
 
-// Linux tells whether the entry boots Linux, by the name of its kernel: tests
+// Linux reports whether the entry boots Linux, by the name of its kernel: tests
 // of memory are loaded as kernels too.
 func (e Entry) Linux() bool { return bootsLinux(e.Kernel) }
 
@@ -30,7 +30,7 @@ type Menu struct {
 	Entries []Entry
 }
 
-// Read gives the entries of a menu in their order; what files that it includes
+// Read returns the entries of a menu in their order; what files that it includes
 // hold is not among them. The path is for errors. Those are tree.ErrCorrupt and
 // tree.ErrUnsupported.
 func Read(kind Kind, path string, text []byte) ([]Entry, error) {

@@ -82,7 +82,7 @@ func patterns(layout string, which func(i int) string) (out []string) {
 	return nil
 }
 
-// Persistence gives the patterns of the arguments by which a system of a layout
+// Persistence returns the patterns of the arguments by which a system of a layout
 // finds and uses its persistence, a frugal installation, or the file of an ISO
 // that it was booted from: what a medium that begins afresh must not have. They
 // are for Edits.Remove. Layouts are named by their keys, as the traits of a layout
@@ -91,14 +91,14 @@ func Persistence(layout string) []string {
 	return patterns(layout, func(i int) string { return layouts[i].persistence })
 }
 
-// Placement gives the patterns of the arguments that tell a system of a layout
+// Placement returns the patterns of the arguments that tell a system of a layout
 // on which volume and in which directory it lies, and that another medium has
 // others of.
 func Placement(layout string) []string {
 	return patterns(layout, func(i int) string { return layouts[i].placement })
 }
 
-// Saved gives the patterns of the arguments that a loader may have saved of a boot,
+// Saved returns the patterns of the arguments that a loader may have saved of a boot,
 // and that another medium must not go on with, beside those of Persistence and
 // Machine: where the system lies, and for antiX and MX that the former state is to
 // come back. They are for Edits.Saved.
@@ -110,7 +110,7 @@ func Saved(layout string) []string {
 	return out
 }
 
-// Signed gives the patterns of the arguments by which a boot of a layout takes no base
+// Signed returns the patterns of the arguments by which a boot of a layout takes no base
 // without a signature, or another than the one that it has the hash of: what a medium
 // must not have whose base is new (archiso's hook archiso; live-boot's
 // 9990-cmdline-old).
@@ -124,7 +124,7 @@ func Signed(layout string) []string {
 	return nil
 }
 
-// Machine gives the patterns of the arguments that have a system of a layout look
+// Machine returns the patterns of the arguments that have a system of a layout look
 // for its medium among disks of one kind, on a certain device, in an encrypted
 // volume or under another name than a new medium has it.
 func Machine(layout string) []string {

@@ -20,7 +20,7 @@ type splice struct {
 // splices are changes of a text that do not overlap.
 type splices []splice
 
-// apply gives the text with the splices, and what changes line by line. Where
+// apply returns the text with the splices, and what changes line by line. Where
 // nothing changes it gives the text itself.
 func (s splices) apply(path string, text []byte) (out []byte, changes []Change) {
 	slices.SortStableFunc(s, func(a, b splice) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end)) })
@@ -79,7 +79,7 @@ func (s splices) apply(path string, text []byte) (out []byte, changes []Change) 
 
 func withoutCR(line string) string { return strings.TrimSuffix(line, "\r") }
 
-// lineEnd gives the place of the line feed that ends the line of a place, or
+// lineEnd returns the place of the line feed that ends the line of a place, or
 // the end of the text.
 func lineEnd(text []byte, at int) int {
 	if n := bytes.IndexByte(text[at:], '\n'); n >= 0 {
@@ -88,7 +88,7 @@ func lineEnd(text []byte, at int) int {
 	return len(text)
 }
 
-// contentEnd gives the end of the line of a place without its CR LF.
+// contentEnd returns the end of the line of a place without its CR LF.
 func contentEnd(text []byte, at int) int {
 	end := lineEnd(text, at)
 	if end > at && end < len(text) && text[end-1] == '\r' {
@@ -97,7 +97,7 @@ func contentEnd(text []byte, at int) int {
 	return end
 }
 
-// newline gives the line end that the line of a place has, that of the first
+// newline returns the line end that the line of a place has, that of the first
 // line where it is the last one and has none.
 func newline(text []byte, at int) string {
 	end := lineEnd(text, at)

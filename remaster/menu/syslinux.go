@@ -149,13 +149,13 @@ func readConfiguration(text []byte) *configuration {
 	return c
 }
 
-// word gives the first word behind a keyword.
+// word returns the first word behind a keyword.
 func (c *configuration) word(s *statement) word {
 	end := wordEnd(c.text, s.from, s.to)
 	return word{start: s.from, end: end, value: string(c.text[s.from:end])}
 }
 
-// linux tells whether a label boots Linux.
+// linux reports whether a label boots Linux.
 func (c *configuration) linux(l *label) bool {
 	if l.other {
 		return false
@@ -179,7 +179,7 @@ func (c *configuration) linux(l *label) bool {
 	return false
 }
 
-// words gives the arguments behind a keyword.
+// words returns the arguments behind a keyword.
 func (c *configuration) words(s *statement) []word { return plainWords(c.text, s.from, s.to) }
 
 // bootsLinux tells by the path of a kernel's image whether it is Linux. Tests
@@ -202,7 +202,7 @@ func bootsLinux(image string) bool {
 	return true
 }
 
-// readSyslinux gives the entries of a configuration.
+// readSyslinux returns the entries of a configuration.
 func readSyslinux(text []byte) (out []Entry) {
 	c := readConfiguration(text)
 	for _, l := range c.labels {

@@ -137,7 +137,7 @@ type freely struct{}
 func (freely) inside(value string, _ quoting) (string, bool) { return value, true }
 func (freely) whole(value string) (string, bool)             { return value, true }
 
-// where gives the directory of a menu, before and after the edits.
+// where returns the directory of a menu, before and after the edits.
 func (r *rules) where(file string) where {
 	file = rooted(file)
 	now := file

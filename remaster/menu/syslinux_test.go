@@ -46,7 +46,7 @@ func converted(t *testing.T, text []byte) []Entry {
 	return entries
 }
 
-// linuxOnly gives the entries that boot Linux, their paths in full.
+// linuxOnly returns the entries that boot Linux, their paths in full.
 func linuxOnly(entries []Entry) (out []Entry) {
 	full := func(p string) string {
 		if !strings.HasPrefix(p, "/") {

@@ -34,7 +34,7 @@ func (t TitleEdit) apply(s string) string {
 	return b.String()
 }
 
-// relabel gives the parts of a label that change. What a variable or another
+// relabel returns the parts of a label that change. What a variable or another
 // quoting parts is looked at piece by piece.
 func (r *rules) relabel(w *word) (parts []part) {
 	if len(r.titles) == 0 {
@@ -57,7 +57,7 @@ func (r *rules) relabel(w *word) (parts []part) {
 	return parts
 }
 
-// difference gives the range of a text in which another differs from it; it is
+// difference returns the range of a text in which another differs from it; it is
 // not empty.
 func difference(old, now string) (from, to int) {
 	to = len(old)

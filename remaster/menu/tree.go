@@ -54,7 +54,7 @@ func Files(ctx context.Context, root *tree.Node) ([]File, error) {
 	return f.found, nil
 }
 
-// bootDirectory tells whether loaders have their menus in a directory of that
+// bootDirectory reports whether loaders have their menus in a directory of that
 // name.
 func bootDirectory(name string) bool {
 	switch strings.ToLower(name) {

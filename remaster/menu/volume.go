@@ -33,7 +33,7 @@ func names(list string) map[string]bool {
 	return m
 }
 
-// swapped gives what is to take the place of an argument as a whole. names are those
+// swapped returns what is to take the place of an argument as a whole. names are those
 // of the arguments beside it.
 func (r *rules) swapped(d dialect, value string, names map[string]bool) (with string, ok bool) {
 	for i := range r.values {
@@ -64,7 +64,7 @@ func (r *rules) argumentNames(words []word) map[string]bool {
 	return out
 }
 
-// argument gives the parts of an argument that name volumes and paths which
+// argument returns the parts of an argument that name volumes and paths which
 // have other names now.
 func (r *rules) argument(value string, at where, images bool) (parts []part) {
 	if len(r.labels) == 0 && len(r.uuids) == 0 && len(r.paths) == 0 {
@@ -147,7 +147,7 @@ var volumeMarks = []struct {
 	{"/dev/disk/by-uuid/", true},
 }
 
-// markAt gives the place of a mark in a value. That of another kind of name
+// markAt returns the place of a mark in a value. That of another kind of name
 // that ends as the mark does, such as PARTLABEL=, is none.
 func markAt(v, mark string) int {
 	i := strings.Index(v, mark)
@@ -157,7 +157,7 @@ func markAt(v, mark string) int {
 	return i
 }
 
-// rawLabel gives the new name of a volume as it is, but for blanks, which would end
+// rawLabel returns the new name of a volume as it is, but for blanks, which would end
 // the argument.
 func (r *rules) rawLabel(text string) (string, bool) {
 	now, ok := r.labels[text]
@@ -170,7 +170,7 @@ func (r *rules) rawLabel(text string) (string, bool) {
 	return now, ok
 }
 
-// label gives the new name of a volume as udev encodes it, or with the octal
+// label returns the new name of a volume as udev encodes it, or with the octal
 // numbers of fstab where the old one has them. Blanks stay blanks where the old
 // name has some, within quotes: what reads such an argument encodes them by
 // itself, but nothing else than them and slashes (dracut, label_uuid_to_dev).
@@ -233,7 +233,7 @@ func EncodeLabel(s string) string {
 	return b.String()
 }
 
-// DecodeLabel gives the name of a volume as it stands on the medium by the one that
+// DecodeLabel returns the name of a volume as it stands on the medium by the one that
 // udev gives it, in which \xNN stands for a byte.
 func DecodeLabel(s string) string {
 	if !strings.Contains(s, `\x`) {
@@ -266,7 +266,7 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-// rooted gives a path in the form that the rules have it.
+// rooted returns a path in the form that the rules have it.
 func rooted(p string) string {
 	if p == "" {
 		return ""
@@ -274,7 +274,7 @@ func rooted(p string) string {
 	return path.Clean("/" + p)
 }
 
-// path gives the new path of a file of the medium; the old one is clean and
+// path returns the new path of a file of the medium; the old one is clean and
 // begins with a slash.
 func (r *rules) path(p string) (string, bool) {
 	old := ""
@@ -291,12 +291,12 @@ func (r *rules) path(p string) (string, bool) {
 	return now + p[len(old):], true
 }
 
-// below tells whether a path is a directory or in it.
+// below reports whether a path is a directory or in it.
 func below(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, dir) && p[len(dir)] == '/'
 }
 
-// menuPath gives the new form of a path as it stands in a menu: with a device
+// menuPath returns the new form of a path as it stands in a menu: with a device
 // in front ("(hd0,1)", "::"), or relative to a directory.
 func (r *rules) menuPath(p string, at where) (string, bool) {
 	if len(r.paths) == 0 {

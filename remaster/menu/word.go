@@ -62,7 +62,7 @@ type part struct {
 	with     string
 }
 
-// replace gives the splices that put other values into the place of parts of
+// replace returns the splices that put other values into the place of parts of
 // the word, which are in order and not empty, by as small changes as the quotes
 // allow. Variables in a part go with it.
 func (w *word) replace(d dialect, parts []part) []splice {
@@ -164,7 +164,7 @@ func (w *word) unquote(text []byte) {
 	w.value = string(value)
 }
 
-// canonical gives an argument's value without quotes, as words have it.
+// canonical returns an argument's value without quotes, as words have it.
 func canonical(arg string) (string, error) {
 	if err := oneLine("argument", arg); err != nil {
 		return "", err
@@ -179,7 +179,7 @@ func canonical(arg string) (string, error) {
 	return words[0].value, nil
 }
 
-// separator gives the index of the first "--" or "---" among words, or their
+// separator returns the index of the first "--" or "---" among words, or their
 // number.
 func separator(words []word) int {
 	if i := slices.IndexFunc(words, func(w word) bool { return w.value == "--" || w.value == "---" }); i >= 0 {

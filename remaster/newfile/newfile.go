@@ -65,7 +65,7 @@ func Check(path string, o Options) error {
 	return err
 }
 
-// check gives the path with symlinks followed.
+// check returns the path with symlinks followed.
 func check(path string, o Options) (string, error) {
 	st, err := os.Stat(path)
 	switch {
@@ -121,7 +121,7 @@ func mayReplace(path string, kinds []probe.Kind) error {
 // kernel does.
 const maxLinks = 40
 
-// free gives the path of a file that is not there yet, symlinks to it followed.
+// free returns the path of a file that is not there yet, symlinks to it followed.
 func free(path string) (string, error) {
 	for range maxLinks {
 		target, err := os.Readlink(path)
@@ -222,14 +222,14 @@ func Create(path string, o Options) (*File, error) {
 // Path is where the file is to be, with symlinks followed.
 func (f *File) Path() string { return f.path }
 
-// Scratch gives the name of a further file, which is not there yet, for what is
+// Scratch returns the name of a further file, which is not there yet, for what is
 // needed while the file is made. It is removed with it.
 func (f *File) Scratch() (string, error) {
 	f.scratch = true
 	return f.Name() + scratchSuffix, remove(f.Name() + scratchSuffix)
 }
 
-// like gives the file the mode and owner of another.
+// like returns the file the mode and owner of another.
 func (f *File) like(name string) error {
 	st, err := os.Stat(name)
 	if err != nil {
@@ -395,7 +395,7 @@ func (f *File) Commit(ctx context.Context, verify func(f *os.File) error) (err e
 	return errors.Join(err, f.Close())
 }
 
-// name gives the file its name.
+// name returns the file its name.
 func (f *File) name() error {
 	temp := f.Name()
 	if f.force {

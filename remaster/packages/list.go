@@ -188,7 +188,7 @@ func eachLine(ctx context.Context, n *tree.Node, fn func(line string, cut bool) 
 	}
 }
 
-// regular gives the regular file at a path, nil where there is none.
+// regular returns the regular file at a path, nil where there is none.
 func regular(root *tree.Node, path string) (*tree.Node, error) {
 	n, err := root.Lookup(path)
 	if err != nil {

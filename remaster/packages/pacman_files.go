@@ -193,7 +193,7 @@ func mtreeFile(path string, values map[string]string) (*File, error) {
 	return f, nil
 }
 
-// unescaped gives a name in which bytes are written as a backslash and three
+// unescaped returns a name in which bytes are written as a backslash and three
 // octal digits.
 func unescaped(s string) string {
 	if !strings.Contains(s, `\`) {

@@ -29,7 +29,7 @@ func parseHeader(b []byte) (h rpmHeader, err error) {
 	return rpmHeader{b[8 : 8+entries*16], b[8+entries*16:][:size]}, nil
 }
 
-// find gives what the header has for a tag: the data from there on, and the
+// find returns what the header has for a tag: the data from there on, and the
 // number of values; nil where it has none.
 func (h rpmHeader) find(tag, kind uint32) (data []byte, count int64, err error) {
 	for e := h.entries; len(e) > 0; e = e[16:] {
@@ -52,7 +52,7 @@ type numbers struct {
 	width int
 }
 
-// at gives the i-th; 0 where there are none.
+// at returns the i-th; 0 where there are none.
 func (n numbers) at(i int64) uint64 {
 	if n.b == nil {
 		return 0
@@ -69,7 +69,7 @@ func (n numbers) at(i int64) uint64 {
 	}
 }
 
-// numbers gives the values of a tag, of which there must be as many as there are
+// numbers returns the values of a tag, of which there must be as many as there are
 // files, or none.
 func (h rpmHeader) numbers(tag, kind uint32, width int, files int64) (numbers, error) {
 	data, n, err := h.find(tag, kind)
@@ -85,7 +85,7 @@ func (h rpmHeader) numbers(tag, kind uint32, width int, files int64) (numbers, e
 // texts are strings that end with a NUL each.
 type texts struct{ b []byte }
 
-// next gives the next one; "" where there are none.
+// next returns the next one; "" where there are none.
 func (t *texts) next() (string, error) {
 	if t.b == nil {
 		return "", nil
@@ -100,7 +100,7 @@ func (t *texts) next() (string, error) {
 	return string(s), nil
 }
 
-// texts gives the strings of a tag, of which there must be as many as there are
+// texts returns the strings of a tag, of which there must be as many as there are
 // files, or none.
 func (h rpmHeader) texts(tag uint32, files int64) (texts, error) {
 	data, n, err := h.find(tag, typeStrings)

@@ -46,7 +46,7 @@ func iso(p *prober, b []byte, res *Result) bool {
 	return p.err == nil
 }
 
-// isoTime gives the digits of a time as blkid writes them, or "" for none.
+// isoTime returns the digits of a time as blkid writes them, or "" for none.
 func isoTime(b []byte) string {
 	d := string(b[:16])
 	if strings.Trim(d, "0") == "" || strings.Trim(d, "0123456789") != "" {

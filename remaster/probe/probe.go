@@ -57,7 +57,7 @@ func Of(r io.ReaderAt, size int64) (Result, error) {
 	return res, p.err
 }
 
-// FirstData gives the offset of the first byte that is not zero, or -1 where
+// FirstData returns the offset of the first byte that is not zero, or -1 where
 // there is none. It reads all that is not known to be a hole.
 func FirstData(ctx context.Context, c tree.Content) (int64, error) {
 	buf := make([]byte, 1<<20)
@@ -110,7 +110,7 @@ type prober struct {
 	err  error
 }
 
-// at gives n bytes at an offset, or nil where the device ends before.
+// at returns n bytes at an offset, or nil where the device ends before.
 func (p *prober) at(off, n int64) []byte {
 	if p.err != nil || off < 0 || n > p.size || off > p.size-n {
 		return nil

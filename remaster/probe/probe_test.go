@@ -16,7 +16,7 @@ import (
 	"relive/tree/systest"
 )
 
-// blkid gives what blkid tells of an image.
+// blkid returns what blkid tells of an image.
 func blkid(t testing.TB, path string) map[string]string {
 	t.Helper()
 	systest.NeedTools(t, "blkid")

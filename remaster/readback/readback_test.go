@@ -69,7 +69,7 @@ func faultyTemplate(t testing.TB) string {
 	return path
 }
 
-// isoRegions gives a byte of every region of an image, by what stands there. extra
+// isoRegions returns a byte of every region of an image, by what stands there. extra
 // are files whose content is looked at.
 func isoRegions(t testing.TB, path string, files ...string) map[string]int64 {
 	t.Helper()
@@ -173,7 +173,7 @@ func isoRegions(t testing.TB, path string, files ...string) map[string]int64 {
 	return out
 }
 
-// flipAt gives a Progress that changes a byte of a file when all of it is written
+// flipAt returns a Progress that changes a byte of a file when all of it is written
 // and before it is read back.
 func flipAt(t testing.TB, path string, at int64) livetest.Phases {
 	return func(name string) {

@@ -35,7 +35,7 @@ type records struct {
 	line  map[string]string
 }
 
-// readRecords gives false for what is no table of distinct records.
+// readRecords returns false for what is no table of distinct records.
 func readRecords(text string) (r records, ok bool) {
 	r.line = map[string]string{}
 	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {

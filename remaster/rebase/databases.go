@@ -153,7 +153,7 @@ func (d *Database) Warning() string {
 		"next boot", head, other, strings.Join(names, ", "))
 }
 
-// versions gives the version of each package of a manager.
+// versions returns the version of each package of a manager.
 func versions(lists []packages.List, manager string) map[string]string {
 	out := map[string]string{}
 	for _, l := range lists {

@@ -63,7 +63,7 @@ func ReadDecisions(r io.Reader, name string) (*Decisions, error) {
 	return d, nil
 }
 
-// of gives what is decided for a path, "" for nothing.
+// of returns what is decided for a path, "" for nothing.
 func (d *Decisions) of(path string) Prefer {
 	if d == nil {
 		return ""
@@ -86,7 +86,7 @@ func (d *Decisions) of(path string) Prefer {
 	}
 }
 
-// Has tells whether there is a line for this very path.
+// Has reports whether there is a line for this very path.
 func (d *Decisions) Has(path string) bool {
 	if d == nil {
 		return false

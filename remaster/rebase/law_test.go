@@ -164,7 +164,7 @@ func mergeLaw(t testing.TB, was, ours, theirs, got map[string]entry, conflicts [
 	}
 }
 
-// groups gives for each path of a tree all names of its file, in one string.
+// groups returns for each path of a tree all names of its file, in one string.
 func groups(t testing.TB, root *tree.Node) map[string]string {
 	t.Helper()
 	names := map[tree.Inode][]string{}

@@ -147,5 +147,5 @@ func (c *coded) Unwrap() error { return c.error }
 // RefusalCode is the code, for CodeOf.
 func (c *coded) RefusalCode() Code { return c.code }
 
-// WithCode gives an error a code.
+// WithCode returns an error a code.
 func WithCode(code Code, err error) error { return &coded{err, code} }

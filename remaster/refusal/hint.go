@@ -23,13 +23,13 @@ type hinted struct {
 
 func (h *hinted) Unwrap() error { return h.error }
 
-// Hint gives what a person can do.
+// Hint returns what a person can do.
 func (h *hinted) Hint() string { return h.hint }
 
 // WithHint adds a hint to an error.
 func WithHint(err error, hint string) error { return &hinted{err, hint} }
 
-// Hint gives the hint that an error carries, or "".
+// Hint returns the hint that an error carries, or "".
 func Hint(err error) string {
 	if r, ok := Is(err); ok {
 		return r.Hint

@@ -111,7 +111,7 @@ func stampedLayer(base *tree.Node, versionText []byte, now tree.Time) (*tree.Nod
 	return at, nil
 }
 
-// restamped gives the tree of a rootfs that goes on above a base that holds its
+// restamped returns the tree of a rootfs that goes on above a base that holds its
 // changes already: all as it was, with another version file. Marks that name
 // inodes of the old base are left out.
 func restamped(o *live.Overlay, versionText []byte, now tree.Time) (*tree.Node, error) {

@@ -316,7 +316,7 @@ func EmptyDirectory(target, former string) Part {
 	}}
 }
 
-// copyXattrs gives a directory the attributes of another, but for the marks of
+// copyXattrs returns a directory the attributes of another, but for the marks of
 // overlayfs.
 func copyXattrs(to, from string) error {
 	root, err := hostfs.Open(from)

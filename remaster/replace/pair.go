@@ -219,7 +219,7 @@ func show(dir, name string) string {
 	return name
 }
 
-// DropPairs gives the steps that remove the records of what a roll-back brings
+// DropPairs returns the steps that remove the records of what a roll-back brings
 // back.
 func DropPairs(dir string, f *live.Files) (steps []swap.Step) {
 	for _, name := range PairNames(f) {

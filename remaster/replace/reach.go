@@ -136,7 +136,7 @@ func (r *reach) name(name string) (string, error) {
 	return in, nil
 }
 
-// awayFrom gives the volume that a name leads to, "" where it leads to none that
+// awayFrom returns the volume that a name leads to, "" where it leads to none that
 // is away, and what the name is in that.
 func (r *reach) awayFrom(name string) (volume, rest string, err error) {
 	if len(r.away) == 0 {
@@ -169,7 +169,7 @@ func (r *reach) show(name string) string {
 	return name
 }
 
-// Elsewhere gives the directory of a name of the live directory where that lies on
+// Elsewhere returns the directory of a name of the live directory where that lies on
 // another mount; "" where it does not.
 func Elsewhere(dir, name string) (string, error) {
 	at := filepath.Dir(filepath.Join(dir, name))

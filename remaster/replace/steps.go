@@ -44,7 +44,7 @@ func (s *Swap) Placeholders() map[string]string {
 	return Placeholders(append(s.targets(), s.pairs...)...)
 }
 
-// Steps gives what is renamed, in the order in which it is safe. made has the
+// Steps returns what is renamed, in the order in which it is safe. made has the
 // temporary name for each target.
 func (s *Swap) Steps(made map[string]string) []swap.Step {
 	if s.Stage {

@@ -55,7 +55,7 @@ func Begin(e *job.Env, dir, verb string, steps []swap.Step) (t *Transaction, err
 	return t, nil
 }
 
-// ShowSteps gives steps for a plan that is shown: what lies away from the live
+// ShowSteps returns steps for a plan that is shown: what lies away from the live
 // directory has its absolute path. What they cannot do to the files as they are
 // is a Refusal: see followsLinks.
 func ShowSteps(dir string, steps []swap.Step) ([]string, error) {
@@ -115,7 +115,7 @@ func (t *Transaction) End(err error) error {
 // Abort undoes what was begun.
 func (t *Transaction) Abort() error { return t.txn.Abort() }
 
-// Scratch gives the path of a temporary file beside name.
+// Scratch returns the path of a temporary file beside name.
 func (t *Transaction) Scratch(name string) (string, error) {
 	in, err := t.reach.name(name)
 	if err != nil {
@@ -124,7 +124,7 @@ func (t *Transaction) Scratch(name string) (string, error) {
 	return t.txn.Temp(in)
 }
 
-// Temp gives the path of the temporary file that is to become name, beside it.
+// Temp returns the path of the temporary file that is to become name, beside it.
 func (t *Transaction) Temp(name string) (string, error) {
 	at, err := t.Scratch(name)
 	if err != nil {

@@ -28,7 +28,7 @@ type keptGroup struct {
 	kept  []bool
 }
 
-// keep gives the tree, and warnings.
+// keep returns the tree, and warnings.
 func keep(ctx context.Context, base, merged *tree.Node, m *keepMatcher) (*tree.Node, []string, error) {
 	k := &keeper{keepMatcher: m, ctx: ctx, groups: map[tree.Inode]*keptGroup{}, forced: map[string]bool{}, ways: map[string]bool{}}
 	if err := k.survey("", base, merged, m.start(), -1, 0); err != nil {
@@ -42,7 +42,7 @@ func keep(ctx context.Context, base, merged *tree.Node, m *keepMatcher) (*tree.N
 	return root, warnings, nil
 }
 
-// unchanged tells whether the overlay has no say in a node.
+// unchanged reports whether the overlay has no say in a node.
 func unchanged(b, m *tree.Node) bool {
 	return b != nil && m != nil && (b == m || b.Inode != (tree.Inode{}) && b.Inode == m.Inode && b.Meta == m.Meta &&
 		b.Xattrs.Equal(m.Xattrs))
@@ -140,7 +140,7 @@ func (k *keeper) force() (warnings []string) {
 	return warnings
 }
 
-// mix gives what shows at a path, nil for nothing, and whether anything of the
+// mix returns what shows at a path, nil for nothing, and whether anything of the
 // overlay is in it.
 func (k *keeper) mix(path string, b, m *tree.Node, live []keepState, best, depth int) (out *tree.Node, kept bool, err error) {
 	keep := k.keeps(best) || k.forced[path]
@@ -182,7 +182,7 @@ func (k *keeper) mix(path string, b, m *tree.Node, live []keepState, best, depth
 	return &c, kept, nil
 }
 
-// KeepTree gives what a reset leaves, and how many names each rule matches.
+// KeepTree returns what a reset leaves, and how many names each rule matches.
 func KeepTree(ctx context.Context, base, merged *tree.Node, rules []Rule) (*tree.Node, []int64, error) {
 	m := newKeepMatcher(rules)
 	root, _, err := keep(ctx, base, merged, m)

@@ -19,7 +19,7 @@ func newKeepMatcher(rules []Rule) *keepMatcher {
 	return &keepMatcher{rules: rules, matches: make([]int64, len(rules)), idle: len(rules)}
 }
 
-// start gives the states of the root.
+// start returns the states of the root.
 func (k *keepMatcher) start() (live []keepState) {
 	for i := range k.rules {
 		live = k.enter(live, keepState{i, 0})
@@ -44,7 +44,7 @@ func (k *keepMatcher) enter(live []keepState, s keepState) []keepState {
 	}
 }
 
-// step gives the states of a child, and the last of the rules that match it, or
+// step returns the states of a child, and the last of the rules that match it, or
 // best where that comes later. dir tells whether it is a directory. With count
 // the matches are counted.
 func (k *keepMatcher) step(live []keepState, best int, name string, dir, count bool) (next []keepState, now int) {
@@ -78,10 +78,10 @@ func (k *keepMatcher) step(live []keepState, best int, name string, dir, count b
 	return next, now
 }
 
-// keeps tells whether the rule that decides has the path kept.
+// keeps reports whether the rule that decides has the path kept.
 func (k *keepMatcher) keeps(best int) bool { return best >= 0 && !k.rules[best].drop }
 
-// seeks tells whether a rule that has matched nothing yet may do so below.
+// seeks reports whether a rule that has matched nothing yet may do so below.
 func (k *keepMatcher) seeks(live []keepState) bool {
 	if k.idle == 0 {
 		return false

@@ -119,7 +119,7 @@ type Preset struct {
 	Patterns []string `json:"patterns"`
 }
 
-// Presets gives all presets, by name.
+// Presets returns all presets, by name.
 func Presets() ([]Preset, error) {
 	files, err := presetFiles.ReadDir("presets")
 	if err != nil {
@@ -146,7 +146,7 @@ func Presets() ([]Preset, error) {
 	return out, nil
 }
 
-// PresetRules gives the rules of a preset.
+// PresetRules returns the rules of a preset.
 func PresetRules(name string) (rules []Rule, err error) {
 	all, err := Presets()
 	if err != nil {

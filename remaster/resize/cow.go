@@ -290,7 +290,7 @@ func newFreeCursor(seq iter.Seq2[dmmerge.Extent, error]) *freeCursor {
 	return f
 }
 
-// holds tells whether a range lies within what is free.
+// holds reports whether a range lies within what is free.
 func (f *freeCursor) holds(start, end int64) (bool, error) {
 	for f.at.End < end {
 		e, err, ok := f.next()

@@ -303,7 +303,7 @@ func (p *Plan) checkInUse() error {
 	return nil
 }
 
-// steps gives what is renamed; name gives the new file of an image.
+// steps returns what is renamed; name gives the new file of an image.
 func (p *Plan) steps(name func(*resizing) string) (steps []swap.Step) {
 	for _, r := range p.images {
 		if r.make != nil {
@@ -423,7 +423,7 @@ func (p *Plan) replace(ctx context.Context) error {
 	return x.Run(ctx, replace.Placeholders(names...))
 }
 
-// preallocated tells whether the host has set all of a file's space aside, or
+// preallocated reports whether the host has set all of a file's space aside, or
 // would do so with any file of that directory.
 func preallocated(dir string, size, allocated int64) bool {
 	sparse, err := hostdisk.HoldsHoles(dir)

@@ -41,7 +41,7 @@ func (p *Plan) chooseSizes(ctx context.Context) error {
 	return nil
 }
 
-// free gives what is free on the file systems of the images, by the directory of
+// free returns what is free on the file systems of the images, by the directory of
 // each; directories of one file system share it.
 func (p *Plan) free() (map[string]*int64, error) {
 	left, disks := map[string]*int64{}, map[uint64]*int64{}

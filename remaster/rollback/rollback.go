@@ -170,7 +170,7 @@ func (p *Plan) mustDetach(ctx context.Context, former *live.Live) (bool, error) 
 	return unlike(ctx, former.Merged, present.Base.Root)
 }
 
-// unlike tells whether two trees differ, by the metadata of all files.
+// unlike reports whether two trees differ, by the metadata of all files.
 func unlike(ctx context.Context, a, b *tree.Node) (bool, error) {
 	errFound := errors.New("a difference")
 	o := tree.CompareOptions{WholeSeconds: true, IgnoreXattr: func(name string) bool { return !squash.HoldsXattr(name) },

@@ -110,7 +110,7 @@ func New(ctx context.Context, e *job.Env, l *live.Live, from string, o Options) 
 	return p, nil
 }
 
-// Close gives up what was copied aside.
+// Close returns up what was copied aside.
 func (p *Plan) Close() error { return p.from.Close() }
 
 // make makes the plan of what the source holds now.
@@ -260,7 +260,7 @@ func (p *Plan) changes(ctx context.Context, shown *tree.Node) (t changes.Totals,
 	return t, err
 }
 
-// upToDate tells whether the rootfs holds the layer as it is.
+// upToDate reports whether the rootfs holds the layer as it is.
 func (p *Plan) upToDate(ctx context.Context, layer *tree.Node) (bool, error) {
 	o := p.live.Overlay
 	if o.Upper == nil {

@@ -249,7 +249,7 @@ func (s *saveSource) hold(ctx context.Context, root *tree.Node, path string) (*t
 		"%s: is written to all the time, and did not hold still for being read (%v)", filepath.Join(s.path, path), err)
 }
 
-// copied gives a file with the content that it has now.
+// copied returns a file with the content that it has now.
 func (s *saveSource) copied(ctx context.Context, n *tree.Node) (h *tree.Node, err error) {
 	if s.scratch == nil {
 		s.scratch, err = os.CreateTemp(s.scratchDir, ".relive-save-*")
@@ -318,7 +318,7 @@ func (s *saveSource) pinned() []string {
 	return names
 }
 
-// Close gives up what is held.
+// Close returns up what is held.
 func (s *saveSource) Close() error {
 	if s.scratch == nil {
 		return nil

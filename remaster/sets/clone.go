@@ -68,7 +68,7 @@ func findForSets(e *job.Env, verb, dir string) (*Change, error) {
 	return &Change{found: f, env: e, verb: verb, Dir: f.Dir, Lost: []string{}, Steps: []string{}, Warnings: []string{}}, nil
 }
 
-// named gives the name of a set that is there.
+// named returns the name of a set that is there.
 func (p *Change) named(name string) (string, error) {
 	f := p.found
 	if f.Layout.Traits().Sets == live.SetDirectories {
@@ -183,7 +183,7 @@ func (p *Change) checkRoom() error {
 	return err
 }
 
-// shares tells whether the copies can share blocks with the originals: it tries
+// shares reports whether the copies can share blocks with the originals: it tries
 // with a file that has no name.
 func (p *Change) shares(dir string) bool {
 	f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR, 0o600)

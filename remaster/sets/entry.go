@@ -276,7 +276,7 @@ func (e *Entry) arguments(f *live.Found, v *BootMenus, model *bootEntry, o *Entr
 	return nil
 }
 
-// namesVolume tells whether an argument says which volume the sets are on.
+// namesVolume reports whether an argument says which volume the sets are on.
 func namesVolume(arg string) bool {
 	name, _, _ := strings.Cut(arg, "=")
 	return slices.Contains([]string{"puuid", "persistuuid", "plab", "plabel", "persistlabel", "pdev", "persistdev"}, name)
@@ -321,7 +321,7 @@ func (e *Entry) write(v *BootMenus, model *bootEntry, taken map[string]bool) err
 	return nil
 }
 
-// finding gives the commands by which an entry of GRUB finds the volume: those
+// finding returns the commands by which an entry of GRUB finds the volume: those
 // of the model, or a search for the base.
 func (v *BootMenus) finding(model *bootEntry) string {
 	var b strings.Builder
@@ -398,7 +398,7 @@ func (e *Entry) place(v *BootMenus, model *bootEntry, o *EntryOptions) error {
 	return nil
 }
 
-// sameArguments tells whether two lists hold the same arguments.
+// sameArguments reports whether two lists hold the same arguments.
 func sameArguments(a, b []string) bool {
 	a, b = slices.Clone(a), slices.Clone(b)
 	slices.Sort(a)

@@ -40,7 +40,7 @@ func RootOf(set string) string {
 	return path.Join(set, live.AntixRoot)
 }
 
-// BaseVID gives the version id of a base of antiX that lies in the live
+// BaseVID returns the version id of a base of antiX that lies in the live
 // directory, "" where it has none or cannot be read.
 func BaseVID(l *live.Live, e *job.Env, name string) live.VID {
 	former, err := l.OpenFormer(e, filepath.Join(l.Dir, name))
@@ -84,7 +84,7 @@ func KeptWith(l *live.Live, e *job.Env, overlays []string, n int) (names []strin
 	return kept, nil
 }
 
-// OfFormer tells whether the n-th generation of an overlay is known to have been
+// OfFormer reports whether the n-th generation of an overlay is known to have been
 // written over another base than the present one: antiX's version ids tell.
 func OfFormer(l *live.Live, n int) (bool, error) {
 	if !l.Layout.Traits().VersionIDs {
@@ -98,7 +98,7 @@ func OfFormer(l *live.Live, n int) (bool, error) {
 	return vid != live.ParseVID(text), err
 }
 
-// RootVID gives the version id of a rootfs, "" where there is none that can be
+// RootVID returns the version id of a rootfs, "" where there is none that can be
 // read.
 func RootVID(path string) (live.VID, error) {
 	if !live.IsFile(live.Host{}, path) {

@@ -55,7 +55,7 @@ type Status struct {
 	Aside []Aside `json:"aside,omitempty"`
 }
 
-// Used tells whether a boot uses the set's root.
+// Used reports whether a boot uses the set's root.
 func (s *Status) Used() bool { return s.Root != nil && s.VIDState.Used() }
 
 // List lists the persistence sets of the live directory.

@@ -139,7 +139,7 @@ func TestSetsCrash(t *testing.T) {
 	}
 }
 
-// below gives the sums of what lies in a directory.
+// below returns the sums of what lies in a directory.
 func below(sums map[string]string, dir string) map[string]string {
 	out := map[string]string{}
 	for name, sum := range sums {

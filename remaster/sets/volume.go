@@ -28,7 +28,7 @@ type bootEntry struct {
 	kind menu.Kind
 }
 
-// arg gives the value of the last argument that has one of those names.
+// arg returns the value of the last argument that has one of those names.
 func (e *bootEntry) arg(names ...string) (value string, ok bool) {
 	for _, a := range e.Args {
 		if name, v, has := strings.Cut(strings.Trim(a, `"`), "="); has && slices.Contains(names, name) {
@@ -132,7 +132,7 @@ func mountPoint(dir string) string {
 	return dir
 }
 
-// path gives a path from the root of the volume, without a leading slash; false
+// path returns a path from the root of the volume, without a leading slash; false
 // for what lies outside.
 func (v *BootMenus) path(name string) (string, bool) {
 	rel, err := filepath.Rel(v.root, filepath.Join(v.dir, name))
@@ -142,7 +142,7 @@ func (v *BootMenus) path(name string) (string, bool) {
 	return rel, true
 }
 
-// set gives the name of the set that an entry boots; false where that is none
+// set returns the name of the set that an entry boots; false where that is none
 // of this live directory.
 func (v *BootMenus) set(e *bootEntry) (string, bool) {
 	at := path.Clean(strings.TrimLeft(path.Dir(e.Kernel), "/"))
@@ -163,7 +163,7 @@ func (v *BootMenus) set(e *bootEntry) (string, bool) {
 	return rel, true
 }
 
-// holdsAny tells whether a directory holds files of persistence, or what the init
+// holdsAny reports whether a directory holds files of persistence, or what the init
 // has set aside of them.
 func holdsAny(at live.Place, dir string) bool {
 	return slices.ContainsFunc([]string{"", ".old", ".bad"}, func(generation string) bool { return live.HoldsSet(at, dir, generation) })

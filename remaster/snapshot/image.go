@@ -44,7 +44,7 @@ type lateFiles struct {
 	texts      map[string][]byte // what was written of the others, by path
 }
 
-// checks gives what compares each of the files with what was written.
+// checks returns what compares each of the files with what was written.
 func (f *lateFiles) checks() map[string]func(context.Context, *tree.Node) error {
 	out := map[string]func(context.Context, *tree.Node) error{}
 	for _, at := range f.paths {

@@ -57,7 +57,7 @@ func (p *Plan) include(ctx context.Context) error {
 	return nil
 }
 
-// makes tells whether a path of the ISO is one that is written with it, or above
+// makes reports whether a path of the ISO is one that is written with it, or above
 // one.
 func (p *Plan) makes(at string) bool {
 	own := slices.Concat([]string{p.form.Base}, p.form.EmptyImages)

@@ -65,7 +65,7 @@ func pick(root *tree.Node, takes []string, now tree.Time, skip func(path string)
 	return p, err
 }
 
-// reach tells whether a pattern matches a path, or something that can be below
+// reach reports whether a pattern matches a path, or something that can be below
 // it.
 func reach(patterns []string, at string) (whole, inside bool) {
 	parts := strings.Split(at, "/")
@@ -89,7 +89,7 @@ func reach(patterns []string, at string) (whole, inside bool) {
 	return false, inside
 }
 
-// worldReadable gives a medium's file the owner and mode that all can read it with,
+// worldReadable returns a medium's file the owner and mode that all can read it with,
 // as mkisofs -r does: those that it has on a stick are the mounting user's, and
 // nobody else's business.
 func worldReadable(n *tree.Node) *tree.Node {
@@ -138,7 +138,7 @@ func onlyFiles(ctx context.Context, name string, root *tree.Node) error {
 	})
 }
 
-// ownFile tells whether a path of the medium is the live directory's own, and
+// ownFile reports whether a path of the medium is the live directory's own, and
 // so accounted for.
 func ownFile(l *live.Live, root, at string) bool {
 	name := path.Join(root, at)
@@ -154,7 +154,7 @@ func ownFile(l *live.Live, root, at string) bool {
 	return false
 }
 
-// globTree gives the regular files of a tree that match a pattern, sorted, those
+// globTree returns the regular files of a tree that match a pattern, sorted, those
 // with shorter names first: vmlinuz before vmlinuz.old.
 func globTree(root *tree.Node, pattern string) ([]string, error) {
 	nodes := map[string]*tree.Node{"": root}
@@ -193,7 +193,7 @@ func globTree(root *tree.Node, pattern string) ([]string, error) {
 	return out, nil
 }
 
-// sumFileName tells whether a file tells of another: vmlinuz.md5, vmlinuz1.ver.
+// sumFileName reports whether a file tells of another: vmlinuz.md5, vmlinuz1.ver.
 func sumFileName(at string) bool {
 	switch path.Ext(at) {
 	case ".md5", ".sha256", ".sha512", ".sum", ".ver", ".sig", ".old", ".bad", ".bak", ".new":

@@ -268,7 +268,7 @@ func (p *Plan) checkOptions() error {
 // (ECMA-119, 8.4.20 to 8.4.22).
 const maxVolumeText = 128
 
-// nameOutput gives the ISO its name. A name that is made is one that is free,
+// nameOutput returns the ISO its name. A name that is made is one that is free,
 // also of the files beside the ISO.
 func (p *Plan) nameOutput() error {
 	o := &p.o

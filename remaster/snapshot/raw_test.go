@@ -61,7 +61,7 @@ func TestRaw(t *testing.T) {
 	}
 }
 
-// partitionPlace gives where a partition begins and its size, in bytes.
+// partitionPlace returns where a partition begins and its size, in bytes.
 func partitionPlace(t *testing.T, disk string, number int) (start, size int64) {
 	t.Helper()
 	for line := range strings.Lines(systest.Output(t, "sgdisk", "-p", disk)) {

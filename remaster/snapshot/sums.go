@@ -245,7 +245,7 @@ func (p *Plan) sumList(ctx context.Context, l *sumlist.List, late map[string]boo
 	return m, false, nil
 }
 
-// namedFrom gives the directory that a list's names are relative to, and what
+// namedFrom returns the directory that a list's names are relative to, and what
 // they begin with.
 func (p *Plan) namedFrom(l *sumlist.List) (dir, dot string) {
 	dot = "./"

@@ -104,7 +104,7 @@ func (s *isoSystem) liveUser(l *live.Live, root *tree.Node, o *accounts.Options)
 	return nil
 }
 
-// salts gives the salts of passwords: not secret, but others in every snapshot,
+// salts returns the salts of passwords: not secret, but others in every snapshot,
 // and the same when the same snapshot is made again.
 func (s *isoSystem) salts(p *baseimage.Plan) *rand.ChaCha8 {
 	h := sha256.New()

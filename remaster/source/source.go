@@ -114,7 +114,7 @@ func openDirTree(ctx context.Context, e *job.Env, path, layer string, opts []liv
 	return layerTree(l, path, layer)
 }
 
-// layerTree gives one layer's tree; l is closed with it.
+// layerTree returns one layer's tree; l is closed with it.
 func layerTree(l *live.Live, path, layer string) (*tree.Node, io.Closer, error) {
 	root := l.Merged
 	switch layer {

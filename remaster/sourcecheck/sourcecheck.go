@@ -70,7 +70,7 @@ func New(l *live.Live, names []string, force bool, warn func(format string, args
 	return c
 }
 
-// Of gives the file of that name, nil where it has no sum.
+// Of returns the file of that name, nil where it has no sum.
 func (c *Check) Of(name string) *File {
 	for i := range c.Files {
 		if c.Files[i].Name == name {

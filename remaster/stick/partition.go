@@ -55,13 +55,13 @@ func newPartition(r io.ReaderAt, name string, p partition.Partition) *Partition 
 	}
 }
 
-// shows tells whether the partition shows the ISO 9660 file system of the whole
+// shows reports whether the partition shows the ISO 9660 file system of the whole
 // disk: from the same first byte, or by descriptors for an offset.
 func (p *Partition) shows(whole *Partition) bool {
 	return p.content == probe.ISO9660 && (p.Start == 0 || p.UUID == whole.UUID && p.Label == whole.Label && p.UUID != "")
 }
 
-// Section gives the bytes of the partition.
+// Section returns the bytes of the partition.
 func (p *Partition) Section() *io.SectionReader {
 	return io.NewSectionReader(p.disk, p.Start, p.Size)
 }

@@ -23,7 +23,7 @@ func open(t testing.TB, path string) *Stick {
 	return s
 }
 
-// blkid gives what blkid tells of an image, or of a part of it.
+// blkid returns what blkid tells of an image, or of a part of it.
 func blkid(t testing.TB, path string, args ...string) map[string]string {
 	t.Helper()
 	systest.NeedTools(t, "blkid")

@@ -158,7 +158,7 @@ func Find(ctx context.Context, root *tree.Node) (lists []*List, err error) {
 	return lists, err
 }
 
-// SignatureOf gives the path of a file's detached signature, "" where there is
+// SignatureOf returns the path of a file's detached signature, "" where there is
 // none.
 func SignatureOf(root *tree.Node, p string) (string, error) {
 	for _, ext := range Signatures {
@@ -179,7 +179,7 @@ func Resolve(root *tree.Node, p string) (*tree.Node, error) {
 // Stem is a name without its extension.
 func Stem(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
 
-// HashNode gives the sum of a file of a tree in hexadecimal.
+// HashNode returns the sum of a file of a tree in hexadecimal.
 func HashNode(ctx context.Context, n *tree.Node, kind checksum.Kind, progress func(int64)) (string, error) {
 	c, err := n.Open()
 	if err != nil {
@@ -190,7 +190,7 @@ func HashNode(ctx context.Context, n *tree.Node, kind checksum.Kind, progress fu
 	return sums[kind], err
 }
 
-// HashContent gives sums of a content. progress, which may be nil, is told how
+// HashContent returns sums of a content. progress, which may be nil, is told how
 // much more was read.
 func HashContent(ctx context.Context, c tree.Content, progress func(int64), kinds ...checksum.Kind) (map[checksum.Kind]string, error) {
 	var last int64

@@ -158,7 +158,7 @@ func (e *executor) replace(i int, a action) error {
 	return e.rename(a.From, a.To)
 }
 
-// exchanged tells whether the names of action i, which both exist, have already
+// exchanged reports whether the names of action i, which both exist, have already
 // swapped their files. A new file is changed by nobody while it has its
 // temporary name, so it is recognised there for certain.
 func (e *executor) exchanged(i int) (bool, error) {
@@ -180,7 +180,7 @@ func (e *executor) exchanged(i int) (bool, error) {
 	return targetNew, err
 }
 
-// is tells whether a name holds the file of that fingerprint.
+// is reports whether a name holds the file of that fingerprint.
 func (e *executor) is(name string, want Fingerprint) (bool, error) {
 	got, err := fingerprint(e.fsys, e.path(name), want.Full != "")
 	return got == want, err

@@ -36,7 +36,7 @@ type Fingerprint struct {
 	Full string `json:"full,omitempty"`
 }
 
-// sampled tells whether the fingerprint leaves part of the file unread.
+// sampled reports whether the fingerprint leaves part of the file unread.
 func (f Fingerprint) sampled() bool {
 	return f.Kind == Regular && f.Size >= wholeLimit && f.Full == ""
 }

@@ -17,7 +17,7 @@ type FS interface {
 	Lstat(path string) (FileInfo, error)
 	// ReadDir lists the names in a directory in byte order.
 	ReadDir(path string) ([]string, error)
-	// Readlink gives a symlink's target.
+	// Readlink returns a symlink's target.
 	Readlink(path string) (string, error)
 	// Open opens a regular file for reading.
 	Open(path string) (File, error)
@@ -34,11 +34,11 @@ type FS interface {
 	// SetMeta sets permissions and modification time, and the owner where the
 	// file system and the caller's rights allow.
 	SetMeta(path string, info FileInfo) error
-	// Rename gives a file another name in one step, replacing what had it.
+	// Rename returns a file another name in one step, replacing what had it.
 	Rename(from, to string) error
 	// Exchange swaps two names in one step, or is ErrNoSupport.
 	Exchange(a, b string) error
-	// Link gives a regular file a second name, which must be free, or is
+	// Link returns a regular file a second name, which must be free, or is
 	// ErrNoSupport.
 	Link(from, to string) error
 	// Remove removes a name, of an empty directory too.

@@ -50,7 +50,7 @@ type ground struct {
 	volumes []volume
 }
 
-// volume gives the volume that a name leads into; nil for the directory itself.
+// volume returns the volume that a name leads into; nil for the directory itself.
 func (g *ground) volume(name string) (in *volume) {
 	for i := range g.volumes {
 		v := &g.volumes[i]
@@ -182,7 +182,7 @@ func (g *ground) syncDirs(names []string) error {
 	return nil
 }
 
-// MountOf gives the mount point that a directory lies at or below. The path has
+// MountOf returns the mount point that a directory lies at or below. The path has
 // to be absolute. Where the kernel does not tell mounts, those of other devices
 // are found.
 func MountOf(fsys FS, dir string) (string, error) {

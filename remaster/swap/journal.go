@@ -117,7 +117,7 @@ func (j *journal) encode() ([]byte, error) {
 	return encode(journalMagic, version, j)
 }
 
-// encode gives the text of a journal or a record: a first line, the content, and
+// encode returns the text of a journal or a record: a first line, the content, and
 // the checksum.
 func encode(magic string, version int, content any) ([]byte, error) {
 	body, err := json.MarshalIndent(content, "", " ")
@@ -319,7 +319,7 @@ func (j *journal) write(fsys FS, dir string) error {
 	return writeWhole(fsys, dir, journalTemp, journalName, b)
 }
 
-// writeWhole gives a small file its content by way of another name, durably.
+// writeWhole returns a small file its content by way of another name, durably.
 func writeWhole(fsys FS, dir, tmp, name string, b []byte) error {
 	if err := fsys.WriteFile(dir+"/"+tmp, b); err != nil {
 		return fmt.Errorf("writing the journal: %w", err)

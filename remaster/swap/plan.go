@@ -18,7 +18,7 @@ type Step interface {
 	named(in func(string) string) Step
 }
 
-// Named gives a step with other names: what in makes of each. A name that is
+// Named returns a step with other names: what in makes of each. A name that is
 // empty stays so.
 func Named(s Step, in func(string) string) Step {
 	return s.named(func(name string) string {
@@ -109,7 +109,7 @@ func (p *planner) compile(steps []Step) error {
 	return nil
 }
 
-// look gives what a name holds at the present step, "" where it is free.
+// look returns what a name holds at the present step, "" where it is free.
 func (p *planner) look(s Step, name string) (string, error) {
 	if origin, ok := p.holds[name]; ok {
 		return origin, nil
@@ -230,7 +230,7 @@ func (s Replace) compile(p *planner) error {
 	return nil
 }
 
-// same tells whether two files that exist at the start hold the same.
+// same reports whether two files that exist at the start hold the same.
 func (p *planner) same(a, b string) (bool, error) {
 	if p.start[a].Ino != 0 && p.start[a].Ino == p.start[b].Ino && p.start[a].Dev == p.start[b].Dev {
 		return true, nil

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// committedStates gives what crashes after the commit point leave, one of a
+// committedStates returns what crashes after the commit point leave, one of a
 // kind.
 func committedStates(t *testing.T, feat features) []*simFS {
 	t.Helper()

@@ -84,7 +84,7 @@ func (s *simFS) mount(m simMount) {
 	s.disk[m.at] = s.live[m.at]
 }
 
-// on gives the file system that a path lies on.
+// on returns the file system that a path lies on.
 func (s *simFS) on(p string) simMount {
 	at := simMount{at: "/", feat: s.feat, id: hostfs.Filesystem{UUID: "base"}}
 	for _, m := range s.mounts {
@@ -301,7 +301,7 @@ func (s *simFS) SetMeta(p string, info FileInfo) error {
 	return err
 }
 
-// moveNames gives all that lies at or below from its place at or below to.
+// moveNames returns all that lies at or below from its place at or below to.
 func moveNames(names map[string]*simInode, from, to string) {
 	moved := map[string]*simInode{}
 	for n, i := range names {
@@ -475,7 +475,7 @@ func (s *simFS) Lock(p string) (io.Closer, error) {
 	return simLock{s, clean1(p)}, nil
 }
 
-// crashes gives the file systems that a crash at this moment may leave: of each
+// crashes returns the file systems that a crash at this moment may leave: of each
 // that is mounted every prefix (or, where loose, subset) of the changes of names
 // that are not synced, with unsynced content gone, half there and there, in all
 // combinations.

@@ -112,7 +112,7 @@ func (t *Txn) record(v *volume, s Stage) error {
 	return r.write(t.fsys, t.path(v.Name))
 }
 
-// Temp gives the path (the directory's, joined, or the volume's) of a new file
+// Temp returns the path (the directory's, joined, or the volume's) of a new file
 // that is to become name, in the same directory; it is written by the caller, who need not sync it. It may become a
 // directory instead. The journal knows the file before this returns. Its name
 // in steps is [Txn.Name] of the path.
@@ -155,7 +155,7 @@ func (t *Txn) register(temp string) error {
 	return nil
 }
 
-// Name gives the name, as steps have it, of a path that Temp gave.
+// Name returns the name, as steps have it, of a path that Temp gave.
 func (t *Txn) Name(temp string) string {
 	if name, ok := t.paths[temp]; ok {
 		return name
@@ -166,7 +166,7 @@ func (t *Txn) Name(temp string) string {
 // Plan sets the steps that Commit will do, in this order.
 func (t *Txn) Plan(steps ...Step) { t.steps = slices.Clone(steps) }
 
-// Check tells whether the steps fit together and the directory, before the
+// Check reports whether the steps fit together and the directory, before the
 // temporary files are there. It changes nothing. Commit checks again.
 func (t *Txn) Check() error {
 	_, err := t.compile()
@@ -282,7 +282,7 @@ func (t *Txn) journal(ctx context.Context, p *planner) (*journal, error) {
 	return j, t.tellApart(j.Start)
 }
 
-// tellApart gives long files whose fingerprints agree the hash of all their
+// tellApart returns long files whose fingerprints agree the hash of all their
 // content, and directories that of all their entries. Files that still agree are the same, whichever has which name.
 func (g *ground) tellApart(prints map[string]Fingerprint) error {
 	count := map[Fingerprint]int{}

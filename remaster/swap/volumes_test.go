@@ -222,7 +222,7 @@ func (r *twoSim) files(s *simFS) map[string]string {
 	return l
 }
 
-// has tells whether all of the first has in files what the state has.
+// has reports whether all of the first has in files what the state has.
 func has(files, state map[string]string, top string) bool {
 	for _, m := range []map[string]string{files, state} {
 		for n := range m {
@@ -318,7 +318,7 @@ func TestTwoComplete(t *testing.T) {
 	})
 }
 
-// crashedTwo gives what crashes before each operation leave, one of a kind.
+// crashedTwo returns what crashes before each operation leave, one of a kind.
 func (r *twoSim) crashedTwo(t *testing.T, fn func(where string, c *simFS)) {
 	t.Helper()
 	seen := map[string]bool{}

@@ -12,7 +12,7 @@ import (
 	"relive/tree"
 )
 
-// compare gives the homes that the side which has to now is to have, and counts
+// compare returns the homes that the side which has to now is to have, and counts
 // what that changes. to is nil where it has none.
 func (p *Plan) compare(ctx context.Context, to, from *tree.Node, users []string) (*tree.Node, error) {
 	if err := p.checkExcludes(to, from); err != nil {
@@ -135,7 +135,7 @@ func (c *Changes) sum(d *Changes) {
 	}
 }
 
-// want gives the homes that are to be, and the names of those that are synced.
+// want returns the homes that are to be, and the names of those that are synced.
 func (p *Plan) want(to, from *tree.Node, users []string) (want *tree.Node, synced []string, err error) {
 	m := &homeMerge{rules: p.rules, keep: p.o.NoDelete}
 	var kids tree.List

@@ -186,7 +186,7 @@ func (p *Plan) planHomeSteps() error {
 	return err
 }
 
-// steps gives what is renamed. Former images of homes belong to no state of the
+// steps returns what is renamed. Former images of homes belong to no state of the
 // base, and are counted by themselves.
 func (p *Plan) steps(made string) ([]swap.Step, error) {
 	name, keep := p.live.Files.Home, p.o.KeepOld

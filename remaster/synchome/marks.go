@@ -17,7 +17,7 @@ import (
 // another.
 const escapedMarks = overlay.MarkPrefix + "overlay."
 
-// escape gives the homes the form that they have in a layer, in which
+// escape returns the homes the form that they have in a layer, in which
 // attributes of overlayfs would be taken for the layer's own. A whiteout has no
 // such form, and is refused.
 func (p *Plan) escape(ctx context.Context) error {
@@ -61,7 +61,7 @@ func (p *Plan) escape(ctx context.Context) error {
 	return nil
 }
 
-// unescaped gives a tree in the form of a layer as a mount shows it.
+// unescaped returns a tree in the form of a layer as a mount shows it.
 func unescaped(root *tree.Node) *tree.Node {
 	return viewed(root, func(n *tree.Node) *tree.Node {
 		if overlay.IsWhiteout(n) {
@@ -79,7 +79,7 @@ func unescaped(root *tree.Node) *tree.Node {
 	})
 }
 
-// renamed gives a node whose attributes have other names; those that get none
+// renamed returns a node whose attributes have other names; those that get none
 // are left out.
 func renamed(n *tree.Node, name func(string) string) *tree.Node {
 	if !slices.ContainsFunc(n.Xattrs, func(x tree.Xattr) bool { return overlay.IsMark(x.Name) }) {
@@ -96,7 +96,7 @@ func renamed(n *tree.Node, name func(string) string) *tree.Node {
 	return &c
 }
 
-// viewed gives a tree of which each node is what view makes of it; nil leaves
+// viewed returns a tree of which each node is what view makes of it; nil leaves
 // it out, with what is below it.
 func viewed(n *tree.Node, view func(*tree.Node) *tree.Node) *tree.Node {
 	v := view(n)

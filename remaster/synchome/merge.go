@@ -21,7 +21,7 @@ func (m *homeMerge) excluded(path string) bool {
 	return ok
 }
 
-// node gives what is to show at a path: from, but for what is excluded, which
+// node returns what is to show at a path: from, but for what is excluded, which
 // stays as to has it. Either may be nil, and nil is nothing.
 func (m *homeMerge) node(path string, to, from *tree.Node) (*tree.Node, error) {
 	switch {
@@ -46,7 +46,7 @@ func (m *homeMerge) node(path string, to, from *tree.Node) (*tree.Node, error) {
 	return &c, nil
 }
 
-// protected gives what stays of a file that is to go: what is excluded below it,
+// protected returns what stays of a file that is to go: what is excluded below it,
 // and the directories on the way there.
 func (m *homeMerge) protected(path string, n *tree.Node) (*tree.Node, error) {
 	if n.Type != tree.Directory {

@@ -31,7 +31,7 @@ type homeMount struct {
 	root *tree.Node
 }
 
-// whole tells whether /home itself is mounted.
+// whole reports whether /home itself is mounted.
 func (h *homeSource) whole() bool { return len(h.mounts) > 0 && h.mounts[0].dir == "" }
 
 // source finds the homes. With Reverse there may be none yet.
@@ -94,7 +94,7 @@ func (p *Plan) source() (*homeSource, error) {
 		"%s: no homes beside the system (%s)", l.Dir, l.Layout.Name())
 }
 
-// over gives the homes as a boot with them shows them, over the system's.
+// over returns the homes as a boot with them shows them, over the system's.
 func (h *homeSource) over(system *tree.Node) (*tree.Node, error) {
 	at, mounts := system, h.mounts
 	if h.whole() {
@@ -154,7 +154,7 @@ func (p *Plan) picked(homes *tree.Node, users []string) (*tree.Node, error) {
 	return homes, nil
 }
 
-// syncs tells whether a home is one of those that are synced.
+// syncs reports whether a home is one of those that are synced.
 func (p *Plan) syncs(name string, users []string) bool {
 	if name == live.LostAndFound || users != nil && !slices.Contains(users, name) {
 		return false

@@ -91,7 +91,7 @@ type Changes struct {
 	Unchanged Tally  `json:"unchanged"`
 }
 
-// Any tells whether anything happens.
+// Any reports whether anything happens.
 func (c *Changes) Any() bool { return c.New.Files+c.Changed.Files+c.Deleted.Files > 0 }
 
 // Tally counts files of all types, and the bytes of the regular ones. Of
@@ -262,7 +262,7 @@ func (p *Plan) planForward(ctx context.Context, system *tree.Node) error {
 	return nil
 }
 
-// marks tells whether attributes of overlayfs mean something to the overlay.
+// marks reports whether attributes of overlayfs mean something to the overlay.
 func (p *Plan) marks() bool {
 	o := p.live.Overlay
 	return o != nil && o.COW == nil && o.Form != live.FormAufs

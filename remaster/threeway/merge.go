@@ -258,7 +258,7 @@ func next(lists *[3][]*tree.Node) (name string, at [3]*tree.Node) {
 	return name, at
 }
 
-// same tells whether two paths hold the same, with all below, but for the times
+// same reports whether two paths hold the same, with all below, but for the times
 // of directories.
 func (m *merger) same(a, b *tree.Node) (bool, error) {
 	if a == nil || b == nil || a.Type != b.Type {
@@ -268,7 +268,7 @@ func (m *merger) same(a, b *tree.Node) (bool, error) {
 	return d == 0, err
 }
 
-// differences gives what sets two nodes apart, with all below or on their own;
+// differences returns what sets two nodes apart, with all below or on their own;
 // with all below it stops at the first.
 func (m *merger) differences(a, b *tree.Node, deep bool) (d tree.Difference, err error) {
 	if !deep && a.Type == tree.Directory {

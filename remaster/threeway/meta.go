@@ -192,7 +192,7 @@ func (m *merger) file(path string, base, ours, theirs *tree.Node) (*tree.Node, e
 	return &n, nil
 }
 
-// inode gives a mixed file its identity.
+// inode returns a mixed file its identity.
 func (m *merger) inode(of trio) tree.Inode {
 	var none tree.Inode
 	if of.base == none || of.ours == none || of.theirs == none {

@@ -73,7 +73,7 @@ func (m *merger) untold(path string) bool {
 	return false
 }
 
-// differs tells whether the content of a unit is another in the two trees.
+// differs reports whether the content of a unit is another in the two trees.
 func (m *merger) differs(u Unit, a, b *tree.Node) (bool, error) {
 	for _, path := range u.Paths {
 		x, err := a.Lookup(path)

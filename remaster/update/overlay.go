@@ -226,7 +226,7 @@ func (p *Plan) missing(ctx context.Context) error {
 	})
 }
 
-// shows tells whether the new base shows a path as it is in the merged tree of
+// shows reports whether the new base shows a path as it is in the merged tree of
 // the old one. Times of directories do not count: they follow from what is in
 // them, and from what was there for a while.
 func (p *Plan) shows(ctx context.Context, c *changes.Change) (bool, error) {

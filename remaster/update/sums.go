@@ -144,7 +144,7 @@ func (p *Plan) checkImplanted(ctx context.Context) (err error) {
 	return p.doubt("%s is damaged, by the sum that is implanted in it", name)
 }
 
-// hasSum tells whether the source holds any sum of a file.
+// hasSum reports whether the source holds any sum of a file.
 func (p *Plan) hasSum(source string) bool {
 	if p.sums.Of(source) != nil {
 		return true

@@ -313,7 +313,7 @@ func (p *Plan) compare(ctx context.Context) error {
 	return p.planKernels(ctx)
 }
 
-// same tells whether a file of the live directory and one of the source hold the
+// same reports whether a file of the live directory and one of the source hold the
 // same.
 func (p *Plan) same(ctx context.Context, name, from string) (bool, error) {
 	a, err := p.live.Place.Open(filepath.Join(p.live.Dir, name))
@@ -401,7 +401,7 @@ func (p *Plan) checkSpace() (err error) {
 	return err
 }
 
-// steps gives what is renamed. Where the base stays, only kernels are.
+// steps returns what is renamed. Where the base stays, only kernels are.
 func (p *Plan) steps(made map[string]string) (steps []swap.Step) {
 	if p.base {
 		return p.swap.Steps(made)

@@ -42,7 +42,7 @@ func updated(l *livetest.Live, from string, o update.Options) update.Overlay {
 	return res.Plan.Overlay
 }
 
-// snapshotOf gives a directory with the files of a system that was in use, and
+// snapshotOf returns a directory with the files of a system that was in use, and
 // what was done to it since: the system of a snapshot ISO.
 func snapshotOf(t testing.TB, mnt, vid string) string {
 	t.Helper()

@@ -109,7 +109,7 @@ func writeLayer(ctx context.Context, dir string, root *tree.Node) error {
 	return setXattrs(ctx, dir, root)
 }
 
-// setXattrs gives the files of a directory, which no one else works in, the
+// setXattrs returns the files of a directory, which no one else works in, the
 // attributes that a tree has for them. Their times stay.
 func setXattrs(ctx context.Context, dir string, root *tree.Node) error {
 	top, err := os.OpenRoot(dir)

@@ -70,7 +70,7 @@ func (p *Plan) wanted(u live.UnionLayer) (*tree.Node, error) {
 	return n, nil
 }
 
-// uncovered gives what a layer itself is to show: below the directories that
+// uncovered returns what a layer itself is to show: below the directories that
 // other unions lie over what it shows there now, or where that is dropped what
 // lies below it.
 func (p *Plan) uncovered(n *newLayer, inner []live.UnionLayer) (*tree.Node, error) {
@@ -99,7 +99,7 @@ func (p *Plan) uncovered(n *newLayer, inner []live.UnionLayer) (*tree.Node, erro
 	return edits.Apply(n.want)
 }
 
-// inside gives the path of dir in the directory outer, "" where it is not in it.
+// inside returns the path of dir in the directory outer, "" where it is not in it.
 func inside(outer, dir string) string {
 	if outer == "" {
 		return dir

@@ -12,7 +12,7 @@ import (
 	"relive/remaster/swap"
 )
 
-// steps gives what is renamed. made has the temporary name for each target.
+// steps returns what is renamed. made has the temporary name for each target.
 //
 // What was kept before goes on together: an overlay of a former base stays with
 // that, and so do those of other sets. Former overlays of the present base are as

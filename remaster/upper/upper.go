@@ -441,7 +441,7 @@ func ResizedOptions(o mkfs.Options, like extfs.Info, size int64) mkfs.Options {
 	return o
 }
 
-// Grown gives the options of an image like another that the tree fits into, with
+// Grown returns the options of an image like another that the tree fits into, with
 // a quarter of its size and a little more to spare.
 func Grown(ctx context.Context, root *tree.Node, o mkfs.Options, like extfs.Info) (mkfs.Options, mkfs.Needs, error) {
 	const unit = 1 << 20

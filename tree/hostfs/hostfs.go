@@ -61,7 +61,7 @@ type elsewhere struct {
 	dev    uint64
 }
 
-// Open gives the directory at path as a tree.
+// Open returns the directory at path as a tree.
 func Open(path string, opts ...Option) (*tree.Node, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -275,7 +275,7 @@ type content struct {
 	size int64
 }
 
-// HostFile gives the file itself, by which a writer may have the kernel copy.
+// HostFile returns the file itself, by which a writer may have the kernel copy.
 func (c *content) HostFile() *os.File { return c.File }
 
 // Size implements tree.Content.

@@ -9,7 +9,7 @@ import (
 	"relive/tree"
 )
 
-// mountID gives the id of the mount that a path is on. Linux before 5.8 does not
+// mountID returns the id of the mount that a path is on. Linux before 5.8 does not
 // tell it.
 func mountID(path string, flags int) (uint64, error) {
 	var st unix.Statx_t

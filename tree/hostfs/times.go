@@ -6,7 +6,7 @@ import (
 	"relive/tree"
 )
 
-// SetTimes gives a file, or a symlink itself, that time of its last change and
+// SetTimes returns a file, or a symlink itself, that time of its last change and
 // of its last use. A relative path is one of the directory that dirfd is open
 // on; unix.AT_FDCWD is the working directory. What the file system cannot hold
 // it rounds or holds to the nearest end without an error.

@@ -17,7 +17,7 @@ import (
 // attributes trusted.*.
 var ErrTrustedHidden = errors.New("attributes trusted.* are hidden from this process: it lacks CAP_SYS_ADMIN in the initial user namespace")
 
-// CheckTrusted tells whether attributes trusted.* of the files at path show to
+// CheckTrusted reports whether attributes trusted.* of the files at path show to
 // this process. Without them, an overlay's upper directory reads as if it had
 // no marks: deleted files show again, renamed directories are empty, and files
 // with data below read as zeros. Nothing else tells, for Linux lists such

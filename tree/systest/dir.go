@@ -37,7 +37,7 @@ func tempDir(t testing.TB, in string) string {
 	return dir
 }
 
-// Chown gives a file, or a symlink itself, an owner and a group. os.Lchown takes
+// Chown returns a file, or a symlink itself, an owner and a group. os.Lchown takes
 // them as int, into which a constant above 2^31-1 does not go on machines of 32
 // bits.
 func Chown(t testing.TB, path string, uid, gid uint32) {

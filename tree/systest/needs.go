@@ -69,7 +69,7 @@ func searchPath() string {
 	return os.Getenv("PATH") + ":/usr/local/sbin:/usr/sbin:/sbin"
 }
 
-// find gives the path of a program, or "".
+// find returns the path of a program, or "".
 func find(name string) string {
 	for _, dir := range filepath.SplitList(searchPath()) {
 		p := filepath.Join(dir, name)

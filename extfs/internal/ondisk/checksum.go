@@ -11,7 +11,7 @@ func CRC32C(seed uint32, p []byte) uint32 {
 	return ^crc32.Update(^seed, castagnoli(), p)
 }
 
-// castagnoli gives the table; MakeTable keeps one for that polynomial, and
+// castagnoli returns the table; MakeTable keeps one for that polynomial, and
 // only that one uses the processor's instruction.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 

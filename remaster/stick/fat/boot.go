@@ -64,7 +64,7 @@ const (
 
 var le = binary.LittleEndian
 
-// IsFAT tells whether the first 512 bytes of a volume are the boot sector of a
+// IsFAT reports whether the first 512 bytes of a volume are the boot sector of a
 // FAT file system: the parameters must make sense, so that neither a partition
 // table nor another system's boot sector is taken for one.
 func IsFAT(boot []byte) bool {

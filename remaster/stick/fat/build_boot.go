@@ -116,7 +116,7 @@ func (img *image) putCount(info []byte, free uint32) {
 	le.PutUint32(info[fiNext:], free)
 }
 
-// cylinders gives the sectors of a track and the heads that go with a size, as the
+// cylinders returns the sectors of a track and the heads that go with a size, as the
 // table of SD cards has them; nothing but old BIOSes looks at them.
 func cylinders(sectors int64) (perTrack, heads uint16) {
 	const mib = 1 << 20 / buildSector

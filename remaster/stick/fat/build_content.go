@@ -44,7 +44,7 @@ func (img *image) addHead(s segment) {
 // Open implements tree.Data.
 func (img *image) Open() (tree.Content, error) { return &imageContent{img: img}, nil }
 
-// segment gives what lies at an offset within the image, at most to the end of
+// segment returns what lies at an offset within the image, at most to the end of
 // what is alike.
 func (img *image) segment(off int64) segment {
 	heap := img.heap()

@@ -131,7 +131,7 @@ func (b *builder) file(k *child, path string) error {
 	return nil
 }
 
-// children gives a directory's names with their entries, those that were there
+// children returns a directory's names with their entries, those that were there
 // before in their order, then the others.
 func (b *builder) children(n *tree.Node, old *dir, path string) ([]child, error) {
 	nodes, err := n.Children()

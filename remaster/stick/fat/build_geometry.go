@@ -79,7 +79,7 @@ func (g *geometry) limits() (least, most int64) {
 	return newMin32, maxClusters32 - 16
 }
 
-// divided gives the geometry of a new volume of a kind; ok is false where it
+// divided returns the geometry of a new volume of a kind; ok is false where it
 // would have too few or too many clusters.
 func divided(kind Kind, total, perCluster, rootEntries int64) (g geometry, ok bool) {
 	g = geometry{kind: kind, sector: buildSector, perCluster: perCluster, reserved: 1, fats: 2, rootEntries: rootEntries, total: total}

@@ -23,7 +23,7 @@ func (r *run) end() uint32 { return r.first + r.count }
 // endOfChain is what the table says of a file's last cluster.
 const endOfChain = 0xFFFFFFFF
 
-// allocate gives clusters to all objects, in their order, around those that are
+// allocate returns clusters to all objects, in their order, around those that are
 // pinned, and gives the first cluster that stays free.
 func (b *builder) allocate(img *image) (free uint32, err error) {
 	g := &img.geometry

@@ -15,7 +15,7 @@ import (
 // maxUnits is how many UTF-16 units a long name has at most.
 const maxUnits = 255
 
-// longUnits gives a name in UTF-16, the reverse of utf16Name; fact is why it
+// longUnits returns a name in UTF-16, the reverse of utf16Name; fact is why it
 // cannot be.
 func longUnits(name string) (units []uint16, fact string) {
 	for i := 0; i < len(name); {
@@ -55,7 +55,7 @@ func nameFault(name string) string {
 	return ""
 }
 
-// foldName gives the same for names that differ in case only.
+// foldName returns the same for names that differ in case only.
 func foldName(name string) string {
 	return strings.Map(func(r rune) rune {
 		least := r
@@ -77,12 +77,12 @@ func shortOf(base, ext string) shortForm {
 	return s
 }
 
-// inShort tells whether a short name may hold a character.
+// inShort reports whether a short name may hold a character.
 func inShort(c rune) bool {
 	return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c < 0x80 && c > 0x20 && strings.ContainsRune("$%'-_@~`!(){}^#&", c)
 }
 
-// plainShort gives the short name that is the name itself but for case; exact
+// plainShort returns the short name that is the name itself but for case; exact
 // tells that not even case differs, so that no long name is needed.
 func plainShort(name string) (s shortForm, exact, ok bool) {
 	base, ext, dot := strings.Cut(name, ".")
@@ -98,7 +98,7 @@ func plainShort(name string) (s shortForm, exact, ok bool) {
 	return shortOf(strings.ToUpper(base), strings.ToUpper(ext)), upper == name, true
 }
 
-// basis gives what a short name is made of where the name itself is none (FAT:
+// basis returns what a short name is made of where the name itself is none (FAT:
 // General Overview, "The Basis-Name Generation Algorithm"): without blanks and
 // dots but the last, with _ for what it cannot hold.
 func basis(name string) (base, ext string) {
@@ -137,7 +137,7 @@ type shortNames struct {
 	next map[string]int // number to try next, by the first characters and extension
 }
 
-// take gives a free short name with a numeric tail.
+// take returns a free short name with a numeric tail.
 func (s *shortNames) take(name string) (shortForm, error) {
 	base, ext := basis(name)
 	key := base[:min(len(base), 6)] + "." + ext
@@ -176,7 +176,7 @@ func appendLong(out []byte, units []uint16, checksum byte) []byte {
 	return out
 }
 
-// labelBytes gives a label as it is stored. Characters beyond ASCII would be read
+// labelBytes returns a label as it is stored. Characters beyond ASCII would be read
 // by the code page of whoever reads them.
 func labelBytes(label string) (s shortForm, err error) {
 	copy(s[:], "           ")

@@ -10,7 +10,7 @@ import (
 	"relive/tree"
 )
 
-// Rewrite gives an image of a FAT file system with an edited tree. edit gets the
+// Rewrite returns an image of a FAT file system with an edited tree. edit gets the
 // tree of c and gives another, or the same. Where names, types, times and content
 // are as before, changed is false and data is c itself.
 //
@@ -60,7 +60,7 @@ type rewriter struct {
 	img   image
 }
 
-// rewrite gives the new image, or nil where nothing changes.
+// rewrite returns the new image, or nil where nothing changes.
 func (r *rewriter) rewrite(ctx context.Context, edit func(*tree.Node) (*tree.Node, error)) (tree.Data, error) {
 	fs := r.fs
 	root, err := fs.Root()
@@ -222,7 +222,7 @@ func (g *geometry) count() {
 	g.clusters = min((g.total-g.reserved-g.rootSectors()-g.fats*g.fatSectors)/g.perCluster, inTable)
 }
 
-// grown gives the geometry in which the objects have room: g itself, or one that
+// grown returns the geometry in which the objects have room: g itself, or one that
 // is larger.
 func (g geometry) grown(b *builder) (geometry, error) {
 	if g.kind != FAT32 {
@@ -291,7 +291,7 @@ func (fs *FS) survey(ctx context.Context, root *tree.Node, name string) (count i
 
 var errDiffers = errors.New("the trees differ")
 
-// unchanged tells whether two trees have the same names, types, times and
+// unchanged reports whether two trees have the same names, types, times and
 // content.
 func (fs *FS) unchanged(ctx context.Context, a, b *tree.Node) (bool, error) {
 	same := true
@@ -313,7 +313,7 @@ func (fs *FS) unchanged(ctx context.Context, a, b *tree.Node) (bool, error) {
 	return same, err
 }
 
-// sameData tells whether two files are the same one of this file system.
+// sameData reports whether two files are the same one of this file system.
 func (fs *FS) sameData(a, b tree.Data) bool {
 	x, ok := a.(*fileData)
 	y, ok2 := b.(*fileData)
@@ -345,7 +345,7 @@ func (fs *FS) oldEntries(d *dir) ([]oldEntry, error) {
 	return out, err
 }
 
-// runs gives the clusters of a file.
+// runs returns the clusters of a file.
 func (fs *FS) runs(d *fileData) ([]run, error) {
 	n := fs.vol.clustersOf(d.size)
 	c, err := fs.openChain("file "+tree.Quote(d.name), d.first, n)

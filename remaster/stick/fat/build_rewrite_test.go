@@ -28,7 +28,7 @@ func bytesOf(img []byte) tree.Content {
 	return c
 }
 
-// put gives an edit that puts files in and takes others out, where content is
+// put returns an edit that puts files in and takes others out, where content is
 // nil.
 func put(files map[string][]byte) func(*tree.Node) (*tree.Node, error) {
 	return func(root *tree.Node) (*tree.Node, error) {

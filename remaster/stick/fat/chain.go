@@ -75,7 +75,7 @@ func (fs *FS) value(cluster uint32) (uint32, error) {
 	return le.Uint32(p) & t.mask, nil
 }
 
-// next gives the cluster that follows in a chain; end is true where none does.
+// next returns the cluster that follows in a chain; end is true where none does.
 // The table is locked.
 func (fs *FS) next(cluster uint32) (next uint32, end bool, err error) {
 	v, err := fs.value(cluster)
@@ -177,7 +177,7 @@ func (fs *FS) straightChain(what string, first uint32, count int64) (*chain, err
 	return &chain{fs: fs, first: first, count: count, straight: true}, nil
 }
 
-// run gives the cluster at an index, and how many follow one another from it,
+// run returns the cluster at an index, and how many follow one another from it,
 // itself included, of the want that are asked for.
 func (c *chain) run(index, want int64) (cluster uint32, n int64, err error) {
 	want = min(want, c.count-index)

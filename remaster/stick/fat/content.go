@@ -34,7 +34,7 @@ func (d *fileData) Open() (tree.Content, error) {
 // file of this package is one.
 type Mapped interface {
 	tree.Content
-	// Extent gives the place of the byte at off in the volume, and how many
+	// Extent returns the place of the byte at off in the volume, and how many
 	// bytes, at least one, follow it there. Past the last byte that is stored it
 	// gives io.EOF: the rest of the file reads as zeros.
 	Extent(off int64) (at, length int64, err error)

@@ -32,7 +32,7 @@ const (
 	exMaxCluster  = 25 // log2 of the largest cluster, 32 MiB
 )
 
-// IsExFAT tells whether the first 512 bytes of a volume are the boot sector of
+// IsExFAT reports whether the first 512 bytes of a volume are the boot sector of
 // an exFAT file system.
 func IsExFAT(boot []byte) bool {
 	return len(boot) >= bootSize && string(boot[xbName:][:len(exName)]) == exName &&

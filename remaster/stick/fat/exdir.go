@@ -178,7 +178,7 @@ func (d *dir) exNode(s *entrySet) (*tree.Node, error) {
 	return n, d.newDir(n, s.index, first, fs.vol.clustersOf(int64(size)), straight)
 }
 
-// exLabel gives the label, which stands in the root.
+// exLabel returns the label, which stands in the root.
 func (fs *FS) exLabel() (label string, err error) {
 	err = fs.rootDir().entries(func(_ int, e []byte) (bool, error) {
 		if e[0] == exVolume {

@@ -75,7 +75,7 @@ func longUnit(i int) int {
 	return 28 + 2*(i-11)
 }
 
-// name gives the long name of the short entry e, or "" where there is none, and
+// name returns the long name of the short entry e, or "" where there is none, and
 // begins anew.
 func (l *longName) name(e []byte) string {
 	parts, missing := l.parts, l.missing
@@ -105,7 +105,7 @@ func shortChecksum(e []byte) (sum byte) {
 	return sum
 }
 
-// nameOf gives an entry's short name, with the case that Windows NT notes.
+// nameOf returns an entry's short name, with the case that Windows NT notes.
 func nameOf(e []byte) string {
 	var p [shortName]byte
 	copy(p[:], e)
@@ -182,7 +182,7 @@ func isDot(e []byte) bool {
 	return name == ".          " || name == "..         "
 }
 
-// Label gives the volume's label as it is stored, without the blanks at its end,
+// Label returns the volume's label as it is stored, without the blanks at its end,
 // or "" where it has none. blkid reads it from the same place: the root, not the
 // boot sector. The label of exFAT is UTF-8, that of the others is of an unknown
 // code page.
@@ -205,7 +205,7 @@ func (fs *FS) Label() (string, error) {
 	return label, nil
 }
 
-// labelEntry gives the root's entry of the label, nil without.
+// labelEntry returns the root's entry of the label, nil without.
 func (fs *FS) labelEntry() (label []byte, err error) {
 	err = fs.rootDir().entries(func(_ int, e []byte) (bool, error) {
 		switch {

@@ -136,7 +136,7 @@ func FuzzExFAT(f *testing.F) {
 	})
 }
 
-// FuzzExSet gives entries with right checksums to a directory of exFAT.
+// FuzzExSet returns entries with right checksums to a directory of exFAT.
 func FuzzExSet(f *testing.F) {
 	img := newForge(f, "exfat")
 	root := img.vol.offset(img.vol.rootCluster)
@@ -167,7 +167,7 @@ func FuzzExSet(f *testing.F) {
 	})
 }
 
-// FuzzEntries gives any entries to the root of a FAT16.
+// FuzzEntries returns any entries to the root of a FAT16.
 func FuzzEntries(f *testing.F) {
 	img := newForge(f, "fat16")
 	f.Add(long([]uint16{'a', 0xD83D, 'b'}, short("SHORT   TXT", 0x20, 0)))

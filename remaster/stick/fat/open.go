@@ -104,7 +104,7 @@ func (fs *FS) UUID() string {
 // ClusterSize is the size of a cluster in bytes.
 func (fs *FS) ClusterSize() int64 { return 1 << fs.vol.clusterBits }
 
-// Root gives the root directory.
+// Root returns the root directory.
 func (fs *FS) Root() (*tree.Node, error) {
 	return &tree.Node{
 		Meta:  tree.Meta{Type: tree.Directory, Perm: modeDir},
@@ -126,7 +126,7 @@ func (v *volume) offset(cluster uint32) int64 {
 	return v.heap + int64(cluster-firstCluster)<<v.clusterBits
 }
 
-// valid tells whether a cluster is one of the heap.
+// valid reports whether a cluster is one of the heap.
 func (v *volume) valid(cluster uint32) bool {
 	return cluster >= firstCluster && cluster-firstCluster < v.clusters
 }

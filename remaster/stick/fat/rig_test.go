@@ -46,7 +46,7 @@ func lookup(t testing.TB, root *tree.Node, path string) *tree.Node {
 // unpacked holds the images of testdata, of which one has 40 MiB.
 var unpacked sync.Map
 
-// fixture gives a copy of an image of testdata.
+// fixture returns a copy of an image of testdata.
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
 	img, ok := unpacked.Load(name)

@@ -96,7 +96,7 @@ func (d *disk) read(p []byte, off int64) error {
 	return nil
 }
 
-// set gives a partition its place, from sectors.
+// set returns a partition its place, from sectors.
 func (d *disk) set(p *Partition, start, sectors uint64) {
 	place := fmt.Sprintf("partition %d", p.Number)
 	limit := uint64(1<<63-1) / uint64(d.sector)

@@ -201,10 +201,10 @@ const (
 	InodeExtSocket
 )
 
-// Extended tells whether the type is one of the extended ones.
+// Extended reports whether the type is one of the extended ones.
 func (t InodeType) Extended() bool { return t >= InodeExtDir }
 
-// Basic gives the type as directory entries name it.
+// Basic returns the type as directory entries name it.
 func (t InodeType) Basic() InodeType {
 	if t.Extended() {
 		return t - (InodeExtDir - InodeDir)
@@ -212,7 +212,7 @@ func (t InodeType) Basic() InodeType {
 	return t
 }
 
-// WithExtended gives the extended form of a type.
+// WithExtended returns the extended form of a type.
 func (t InodeType) WithExtended() InodeType {
 	if t.Extended() {
 		return t
@@ -220,10 +220,10 @@ func (t InodeType) WithExtended() InodeType {
 	return t + (InodeExtDir - InodeDir)
 }
 
-// Valid tells whether the format knows the type.
+// Valid reports whether the format knows the type.
 func (t InodeType) Valid() bool { return t >= InodeDir && t <= InodeExtSocket }
 
-// Tree gives the tree's type, or 0 for an invalid one.
+// Tree returns the tree's type, or 0 for an invalid one.
 func (t InodeType) Tree() tree.Type {
 	switch t.Basic() {
 	case InodeDir:
@@ -244,7 +244,7 @@ func (t InodeType) Tree() tree.Type {
 	return 0
 }
 
-// BasicType gives the basic inode type for the tree's type, or 0.
+// BasicType returns the basic inode type for the tree's type, or 0.
 func BasicType(t tree.Type) InodeType {
 	switch t {
 	case tree.Directory:
