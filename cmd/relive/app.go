@@ -205,7 +205,7 @@ func outcomeWords(o *swap.Outcome) string {
 	for _, list := range []struct {
 		what  string
 		names []string
-	}{{"removed", o.Removed}, {"changed by somebody in the meantime", o.Changed}, {"kept", o.Kept}} {
+	}{{"removed", o.Removed}, {"changed by another program meanwhile", o.Changed}, {"kept", o.Kept}} {
 		if len(list.names) > 0 {
 			words += "; " + list.what + ": " + strings.Join(list.names, ", ")
 		}

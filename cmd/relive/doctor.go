@@ -47,14 +47,14 @@ func (a *app) showDiagnosis(d *doctor.Diagnosis) error {
 		}
 	} else {
 		for _, f := range d.Findings {
-			a.printf("%s (%s): %s\n", f.Sure, f.Kind, f.What)
+			a.printf("%s (%s): %s\n", f.Confidence, f.Kind, f.Summary)
 			for _, p := range f.Paths {
 				a.printf("  %s\n", p)
 			}
 			if more := f.Count - len(f.Paths); more > 0 && len(f.Paths) > 0 {
 				a.printf("  and %d more\n", more)
 			}
-			a.printf("  to do: %s\n", f.Do)
+			a.printf("  to do: %s\n", f.Action)
 		}
 		a.showNotes(d.Notes)
 		if len(d.Findings) == 0 {

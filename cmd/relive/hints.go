@@ -102,7 +102,7 @@ var hints = map[refusal.Code]string{
 	refusal.WrongCompression: "relive compact --help tells of --comp, --level and --block-size",
 	refusal.Unreadable:       "repair it on a copy, or leave it out by name (-e PATH) where the verb takes that",
 	refusal.Busy:             "wait until the other relive is done",
-	refusal.NotPermitted:     "run relive as somebody who may, such as root",
+	refusal.NotPermitted:     "run relive as root",
 }
 
 // inWords returns a text of relive's packages as it is shown here.

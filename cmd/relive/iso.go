@@ -140,7 +140,7 @@ func isoFile(o *isoedit.ISO, p string) (*tree.Node, error) {
 	case tree.Symlink:
 		return nil, fmt.Errorf("%s: %s: a symlink to %s", o.Path, tree.Quote(p), n.Target)
 	}
-	return nil, fmt.Errorf("%s: %s: a %s, and no file", o.Path, tree.Quote(p), n.Type)
+	return nil, fmt.Errorf("%s: %s: not a file (%s)", o.Path, tree.Quote(p), n.Type)
 }
 
 // copyFile copies a file's content.

@@ -98,15 +98,15 @@ func (f *overlayFlag) Set(s string) error {
 	return nil
 }
 
-// fates tells what becomes of an overlay.
-var fates = map[update.Fate]string{
-	update.FateStays:   "stays as it is",
-	update.FateEmpty:   "is empty, and made anew",
-	update.FateTakenUp: "is emptied: all its changes are in the new base",
-	update.FateReset:   "is emptied",
-	update.FateKept:    "lies over the new base",
-	update.FateRebased: "is made anew, with its changes over the new base",
-	update.FateFits:    "was written over the new base and stays as it is",
+// outcomes tells what becomes of an overlay.
+var outcomes = map[update.Outcome]string{
+	update.OutcomeStays:   "stays as it is",
+	update.OutcomeEmpty:   "is empty, and made anew",
+	update.OutcomeTakenUp: "is emptied: all its changes are in the new base",
+	update.OutcomeReset:   "is emptied",
+	update.OutcomeKept:    "lies over the new base",
+	update.OutcomeRebased: "is made anew, with its changes over the new base",
+	update.OutcomeFits:    "was written over the new base and stays as it is",
 }
 
 func (a *app) showUpdate(p *update.Plan) error {
@@ -133,7 +133,7 @@ func (a *app) showUpdate(p *update.Plan) error {
 		a.printf("  version id %s\n", s.VID)
 	}
 	if o := &s.Overlay; o.Name != "" {
-		a.printf("overlay: %s %s\n", o.Name, fates[o.Fate])
+		a.printf("overlay: %s %s\n", o.Name, outcomes[o.Outcome])
 	}
 	a.showRebase(s.Rebase)
 	a.printf("%s needed, %s free\n", bytesize.Format(s.Need), bytesize.Format(s.Free))
@@ -175,7 +175,7 @@ func (a *app) showUpdated(r *update.Result) error {
 		}
 	}
 	if o := &s.Overlay; o.Name != "" {
-		a.printf("overlay: %s %s\n", o.Name, fates[o.Fate])
+		a.printf("overlay: %s %s\n", o.Name, outcomes[o.Outcome])
 	}
 	a.showRebase(s.Rebase)
 	switch {

@@ -21,24 +21,24 @@ import (
 	"relive/tree"
 )
 
-// Sureness is how sure a finding is.
-type Sureness string
+// Confidence is how sure a finding is.
+type Confidence string
 
 // The degrees.
 const (
-	Certain  Sureness = "certain"  // it is so
-	Likely   Sureness = "likely"   // a healthy system hardly gets there
-	Possible Sureness = "possible" // a person may have done so on purpose
+	Certain  Confidence = "certain"  // it is so
+	Likely   Confidence = "likely"   // a healthy system hardly gets there
+	Possible Confidence = "possible" // a person may have done so on purpose
 )
 
 // Finding is a sign of ill health in a live directory.
 type Finding struct {
-	Kind  string   `json:"kind"` // "marks-lost", "capability-lost" ...
-	Sure  Sureness `json:"sure"`
-	What  string   `json:"what"`
-	Do    string   `json:"do"` // what a person can do
-	Count int      `json:"count,omitempty"`
-	Paths []string `json:"paths,omitempty"` // the first of them, in the system or the directory
+	Kind       string     `json:"kind"` // "marks-lost", "capability-lost" ...
+	Confidence Confidence `json:"confidence"`
+	Summary    string     `json:"summary"`
+	Action     string     `json:"action"` // what a person can do
+	Count      int        `json:"count,omitempty"`
+	Paths      []string   `json:"paths,omitempty"` // the first of them, in the system or the directory
 }
 
 // Diagnosis is what a look at a live directory found.
@@ -63,39 +63,39 @@ type doctor struct {
 	told map[string]bool
 }
 
-// ailment says what a kind of finding means. In What, %d is the count.
-type ailment struct {
+// symptom says what a kind of finding means. In Summary, %d is the count.
+type symptom struct {
 	kind string
-	sure Sureness
+	sure Confidence
 	what string
 	do   string
 }
 
-// add counts one more place of an ailment.
-func (d *doctor) add(a *ailment, path string) {
+// add counts one more place of an symptom.
+func (d *doctor) add(a *symptom, path string) {
 	f := d.found[a.kind]
 	if f == nil {
-		f = &Finding{Kind: a.kind, Sure: a.sure, Do: a.do}
+		f = &Finding{Kind: a.kind, Confidence: a.sure, Action: a.do}
 		d.found[a.kind] = f
 		d.order = append(d.order, a.kind)
 	}
 	if f.Count++; path != "" && len(f.Paths) < doctorPaths {
 		f.Paths = append(f.Paths, path)
 	}
-	f.What = a.what
+	f.Summary = a.what
 	if strings.Contains(a.what, "%d") {
-		f.What = fmt.Sprintf(a.what, f.Count)
+		f.Summary = fmt.Sprintf(a.what, f.Count)
 	}
 }
 
 // tell adds a finding in its own words, or more words to one.
-func (d *doctor) tell(kind string, sure Sureness, do, what string, args ...any) {
+func (d *doctor) tell(kind string, sure Confidence, do, what string, args ...any) {
 	text := fmt.Sprintf(what, args...)
 	if f := d.found[kind]; f != nil {
-		f.What += "; " + text
+		f.Summary += "; " + text
 		return
 	}
-	d.found[kind] = &Finding{Kind: kind, Sure: sure, What: text, Do: do}
+	d.found[kind] = &Finding{Kind: kind, Confidence: sure, Summary: text, Action: do}
 	d.order = append(d.order, kind)
 }
 
@@ -123,7 +123,7 @@ func Diagnose(ctx context.Context, e *job.Env, l *live.Live) (*Diagnosis, error)
 	for _, kind := range d.order {
 		out.Findings = append(out.Findings, *d.found[kind])
 	}
-	slices.SortStableFunc(out.Findings, func(a, b Finding) int { return rank(a.Sure) - rank(b.Sure) })
+	slices.SortStableFunc(out.Findings, func(a, b Finding) int { return rank(a.Confidence) - rank(b.Confidence) })
 	return out, nil
 }
 
@@ -138,9 +138,9 @@ func (d *doctor) unreadable(path string, err error) {
 	}
 }
 
-var cannotRead = ailment{"unreadable-paths", Certain, "%d paths cannot be read", unreadableDo}
+var cannotRead = symptom{"unreadable-paths", Certain, "%d paths cannot be read", unreadableDo}
 
-func rank(s Sureness) int { return slices.Index([]Sureness{Certain, Likely, Possible}, s) }
+func rank(s Confidence) int { return slices.Index([]Confidence{Certain, Likely, Possible}, s) }
 
 // directory looks at the files of the live directory: version ids, what is
 // pending and what is left over.
@@ -346,7 +346,7 @@ func (d *doctor) work() error {
 	return nil
 }
 
-var workLeft = ailment{"work-left", Certain, "%d files are left in the overlay's work directory: a copy or removal was cut off",
+var workLeft = symptom{"work-left", Certain, "%d files are left in the overlay's work directory: a copy or removal was cut off",
 	"nothing: the next mount removes them"}
 
 // unionReports counts what the overlay's layers hold.

@@ -27,7 +27,7 @@ func diagnose(t testing.TB, dir string) *doctor.Diagnosis {
 	d, err := doctor.Diagnose(t.Context(), e, l)
 	systest.Must(t, err)
 	for _, f := range d.Findings {
-		if f.What == "" || f.Do == "" || f.Sure == "" || strings.Contains(f.What, "%!") {
+		if f.Summary == "" || f.Action == "" || f.Confidence == "" || strings.Contains(f.Summary, "%!") {
 			t.Errorf("%+v", f)
 		}
 	}

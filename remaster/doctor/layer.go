@@ -13,17 +13,17 @@ import (
 
 // What a copy without attributes, links or times leaves in a layer.
 var (
-	capabilityLost = ailment{"capability-lost", Likely,
+	capabilityLost = symptom{"capability-lost", Likely,
 		"%d files have capabilities in the base, and the same files in the overlay have none",
 		"give them back with setcap, or reinstall the packages; " + say.Diff + " shows the files"}
-	aclLost = ailment{"acl-lost", Likely, "%d files have ACLs in the base, and in the overlay none",
+	aclLost = symptom{"acl-lost", Likely, "%d files have ACLs in the base, and in the overlay none",
 		"give them back with setfacl"}
-	setuidLost = ailment{"setuid-lost", Possible,
+	setuidLost = symptom{"setuid-lost", Possible,
 		"%d programs are setuid or setgid in the base, and the same programs in the overlay are not",
 		"if it was not done on purpose, chmod them as in the base, or reinstall the packages"}
-	linksSplit = ailment{"links-split", Possible, "%d names are links of one file in the base, and separate equal files in the overlay",
+	linksSplit = symptom{"links-split", Possible, "%d names are links of one file in the base, and separate equal files in the overlay",
 		"nothing is lost but space: link them again, or reinstall the packages"}
-	rsyncLeft = ailment{"rsync-left", Likely, "%d files have names as rsync gives to those it is writing: a save was cut off",
+	rsyncLeft = symptom{"rsync-left", Likely, "%d files have names as rsync gives to those it is writing: a save was cut off",
 		"remove them, and save again"}
 )
 

@@ -20,10 +20,10 @@ import (
 // What the databases of rpm and pacman tell of files in the overlay that the base
 // has not, or has in another version.
 var (
-	packageCapability = ailment{"package-capability-lost", Likely,
+	packageCapability = symptom{"package-capability-lost", Likely,
 		"%d files of the overlay are as their packages brought them, but for the capabilities, which are gone",
 		"reinstall the packages, or rpm --setcaps PACKAGE"}
-	packageSetuid = ailment{"package-setuid-lost", Possible,
+	packageSetuid = symptom{"package-setuid-lost", Possible,
 		"%d programs of the overlay are as their packages brought them, but for the setuid or setgid bit, which is gone",
 		"if it was not done on purpose, reinstall the packages; with rpm, rpm --setperms PACKAGE"}
 )
@@ -68,7 +68,7 @@ func (d *doctor) managed(ctx context.Context, manager packages.Manager) error {
 	if err != nil || !read {
 		return err
 	}
-	candidates := map[string]*ailment{}
+	candidates := map[string]*symptom{}
 	read, err = m.walk(ctx, l.Base.Root, " in the base", func(p *packages.Installed) error { return m.gone(p, candidates) })
 	if err != nil || !read || len(candidates) == 0 {
 		return err
@@ -112,7 +112,7 @@ func (m *managed) walk(ctx context.Context, root *tree.Node, where string, fn fu
 
 // gone gathers the files of a package of the base that show from there, though
 // the system has not that version of the package.
-func (m *managed) gone(p *packages.Installed, candidates map[string]*ailment) error {
+func (m *managed) gone(p *packages.Installed, candidates map[string]*symptom) error {
 	versions := m.is[m.key(p)]
 	if versions[p.Version] {
 		return nil

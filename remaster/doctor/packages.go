@@ -15,10 +15,10 @@ import (
 
 // Files of packages that show again after a directory lost its mark.
 var (
-	removedShow = ailment{"removed-package-shows", Likely,
+	removedShow = symptom{"removed-package-shows", Likely,
 		"%d files of the base belong to packages that are removed, and show all the same",
 		"remove the files, or install and remove the packages again; the overlay lost marks of deleted files"}
-	upgradedShow = ailment{"upgraded-package-shows", Likely,
+	upgradedShow = symptom{"upgraded-package-shows", Likely,
 		"%d files of the base belong to packages that were upgraded to versions without them, and show all the same",
 		"remove the files, or reinstall the packages; the overlay lost marks of deleted files"}
 )
@@ -143,7 +143,7 @@ func (d *doctor) dpkg(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	candidates := map[string]*ailment{}
+	candidates := map[string]*symptom{}
 	for _, name := range slices.Sorted(maps.Keys(was)) {
 		old, now := was[name], is[name]
 		what := &removedShow

@@ -128,7 +128,7 @@ func (p *Rebuild) replace(e *tree.Edits, g Graft) error {
 	case old.Type == tree.Symlink:
 		return refusal.New(refusal.WrongKind, "replace what it points to", "%s: a symlink to %s", tree.Quote(g.Path), old.Target)
 	case old.Type != tree.Regular:
-		return refusal.New(refusal.WrongKind, say.Remove+" it and "+say.Add+" another", "%s: a %s, and no file", tree.Quote(g.Path),
+		return refusal.New(refusal.WrongKind, say.Remove+" it and "+say.Add+" another", "%s: not a file (%s)", tree.Quote(g.Path),
 			old.Type)
 	case p.special(g.Path) == "the boot catalogue":
 		return refusal.New(refusal.Required, "it is made anew with every image", "%s: it is the boot catalogue", tree.Quote(g.Path))

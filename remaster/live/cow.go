@@ -52,7 +52,7 @@ func (l *Live) openCOW(path string) error {
 	if check, err := dev.CheckBase(); err != nil {
 		return err
 	} else if check.Verdict == dmmerge.BaseDiffers {
-		return refusal.New(refusal.UnmatchedVersion, "find the base that it was written over", "%s does not belong to %s: %s", path,
+		return refusal.New(refusal.UnmatchedVersion, "give the base that it was written over", "%s does not belong to %s: %s", path,
 			l.Base.Path, check.Reason)
 	}
 	if s.FS, err = extfs.Open(dev, dev.Size(), name+" over "+l.Base.Name()); err != nil {

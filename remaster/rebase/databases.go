@@ -133,7 +133,7 @@ func (d *Database) Warning() string {
 	head := fmt.Sprintf("the database of %s in /%s is %s", d.Name, d.Path, of)
 	switch {
 	case d.Unread != "":
-		return fmt.Sprintf("%s, and what %s did with packages it does not know of; it cannot be told here: %s", head, other, d.Unread)
+		return fmt.Sprintf("%s, and what %s did with packages it does not know of; it is unknown here: %s", head, other, d.Unread)
 	case len(d.Unknown) == 0:
 		return fmt.Sprintf("%s; both tell of the same packages", head)
 	}

@@ -125,7 +125,7 @@ func TestRebaseTruth(t *testing.T) {
 
 			res := mustRebase(t, l.Dir, onto, rebase.Options{})
 			s := res.Plan.Rebase
-			if res.Plan.Overlay.Fate != update.FateRebased || s == nil || s.Conflicts != 0 || s.After.Inodes == 0 || s.Size != 48<<20 {
+			if res.Plan.Overlay.Outcome != update.OutcomeRebased || s == nil || s.Conflicts != 0 || s.After.Inodes == 0 || s.Size != 48<<20 {
 				t.Errorf("%+v, %+v", res.Plan.Overlay, s)
 			}
 			systest.Fsck(t, l.Path("rootfs"))
@@ -248,7 +248,7 @@ func TestRebaseDatabases(t *testing.T) {
 	d, onto := make(is(), damaged)
 	res := mustRebase(t, d, onto, rebase.Options{Prefer: rebase.PreferBase})
 	if db := res.Plan.Rebase.Databases; len(db) != 1 || !strings.Contains(db[0].Unread, "no field") ||
-		!livetest.HasWarning(res.Warnings, "it cannot be told here: ") {
+		!livetest.HasWarning(res.Warnings, "it is unknown here: ") {
 		t.Errorf("%+v, %q", db, res.Warnings)
 	}
 	// Nothing decides, and where only one side has changed it there is no question.

@@ -209,7 +209,7 @@ func (e *Entry) base(f *live.Found, v *BootMenus) (model *bootEntry, err error) 
 func (e *Entry) arguments(f *live.Found, v *BootMenus, model *bootEntry, o *EntryOptions) error {
 	own, ok := v.path(".")
 	if !ok {
-		return refusal.New(refusal.NotFound, "add the arguments by hand", "%s: where it lies on its file system cannot be told", f.Dir)
+		return refusal.New(refusal.NotFound, "add the arguments by hand", "%s: its place on its file system is unknown", f.Dir)
 	}
 	var args []string
 	if model != nil {

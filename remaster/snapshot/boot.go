@@ -110,7 +110,7 @@ func (p *Plan) planMedium(ctx context.Context) error {
 		return err
 	}
 	if why := unread[s.Initrd]; why != nil {
-		p.warn("the initrd cannot be looked into: %v", why)
+		p.warn("the initrd cannot be inspected: %v", why)
 	}
 	if err := p.texts(ctx); err != nil {
 		return err

@@ -158,7 +158,7 @@ func (p *Plan) checkKernel(ctx context.Context, rd kernel.Ramdisk) error {
 		if !errors.Is(err, tree.ErrUnsupported) && !errors.Is(err, tree.ErrCorrupt) {
 			return err
 		}
-		p.warn("the version of the kernel cannot be told: %v", err)
+		p.warn("the version of the kernel is unknown: %v", err)
 		return nil
 	}
 	s.Version = k.Version

@@ -158,7 +158,7 @@ type Summary struct {
 	Dropped  int           `json:"paths_dropped"`
 	Changed  int           `json:"paths_changed"`
 	Made     int           `json:"paths_made"`
-	Doubtful int           `json:"paths_kept_by_doubt"`
+	Doubtful int           `json:"paths_kept_uncertain"`
 	Homes    []string      `json:"homes"`
 	Lists    []string      `json:"exclude_lists"`
 	Boot     string        `json:"boot_files"` // where they come from
@@ -168,12 +168,12 @@ type Summary struct {
 	Version  string        `json:"kernel_version,omitempty"`
 	Menus    []string      `json:"menu_changes"`
 	Initrds  []string      `json:"initrd_changes"`
-	Left     []string      `json:"left_on_medium"`
+	Left     []string      `json:"not_copied"`
 	Base     string        `json:"base"` // its path on the ISO
 	Size     int64         `json:"size_estimate"`
 	Need     int64         `json:"space_needed"`
 	Free     int64         `json:"space_free"`
-	Beside   []string      `json:"files_beside"`
+	Beside   []string      `json:"sidecars"`
 	Warnings []string      `json:"warnings"`
 }
 

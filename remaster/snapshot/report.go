@@ -58,7 +58,7 @@ type Report struct {
 	Homes    []string         `json:"homes"`
 	Accounts *accounts.Report `json:"accounts"`
 	Excludes []ExcludeReport  `json:"excludes"`
-	Left     []string         `json:"left_on_medium"`
+	Left     []string         `json:"not_copied"`
 	Menus    []string         `json:"menu_changes"`
 	Initrds  []string         `json:"initrd_changes"`
 }

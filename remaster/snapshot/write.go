@@ -28,7 +28,7 @@ type Result struct {
 	BaseSize int64                    `json:"base_size"`
 	Sums     map[checksum.Kind]string `json:"sums"`
 	Implant  string                   `json:"implanted_md5,omitempty"`
-	Beside   []string                 `json:"files_beside"`
+	Beside   []string                 `json:"sidecars"`
 	Seconds  float64                  `json:"seconds"`
 	Warnings []string                 `json:"warnings"`
 }

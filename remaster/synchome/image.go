@@ -222,7 +222,7 @@ func (p *Plan) replaceHome(ctx context.Context) error {
 				return err
 			}
 			if p.image.former == "" && hostdisk.Exists(filepath.Join(l.Dir, name)) {
-				return refusal.New(refusal.Changed, "begin again", "%s: somebody made it in the meantime", filepath.Join(l.Dir, name))
+				return refusal.New(refusal.Changed, "begin again", "%s: it was created by another program meanwhile", filepath.Join(l.Dir, name))
 			}
 			return nil
 		},

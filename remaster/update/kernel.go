@@ -73,7 +73,7 @@ func (p *Plan) planKernels(ctx context.Context) error {
 	}
 	if len(pairs) > 0 && len(theirs) > 0 && matched == 0 && p.base {
 		return refusal.New(refusal.Ambiguous, say.NoKernel+" leaves them as they are, to be put in place by hand",
-			"%s: it cannot be told which of the source's kernels is to take the place of %s: %s",
+			"%s: it is unknown which of the source's kernels is to replace %s: %s",
 			l.Dir, strings.Join(stay, ", "), strings.Join(live.KernelsOf(theirs), ", "))
 	}
 	return p.checkModules(ctx, pairs, stay)

@@ -20,29 +20,29 @@ import (
 
 // Overlay is what becomes of the overlay, and why.
 type Overlay struct {
-	Name string `json:"name,omitempty"`
-	Fate Fate   `json:"fate"`
+	Name    string  `json:"name,omitempty"`
+	Outcome Outcome `json:"outcome"`
 	// Changes are those of the overlay against the present base; Missing are those
-	// of them that the new base does not show. They are counted where the fate
+	// of them that the new base does not show. They are counted where the outcome
 	// depends on them.
 	Changes  changes.Totals `json:"changes"`
 	Missing  changes.Totals `json:"missing"`
 	Examples []string       `json:"examples,omitempty"` // paths that are missing
 }
 
-// Fate is what becomes of an overlay when the base below it is replaced.
-type Fate string
+// Outcome is what becomes of an overlay when the base below it is replaced.
+type Outcome string
 
-// The fates.
+// The outcomes.
 const (
-	FateNone    Fate = "none"     // there is no overlay
-	FateStays   Fate = "stays"    // the base stays, too
-	FateEmpty   Fate = "empty"    // it holds nothing, and a fresh one takes its place
-	FateTakenUp Fate = "taken up" // the new base shows all its changes: a fresh one takes its place
-	FateReset   Fate = "reset"    // a fresh one takes its place, and its changes are in the former one only
-	FateKept    Fate = "kept"     // it lies over the new base
-	FateRebased Fate = "rebased"  // one with its changes, merged with those of the new base, takes its place
-	FateFits    Fate = "fits"     // it was written over the new base, as its version id tells, and is as it was
+	OutcomeNone    Outcome = "none"     // there is no overlay
+	OutcomeStays   Outcome = "stays"    // the base stays, too
+	OutcomeEmpty   Outcome = "empty"    // it holds nothing, and a fresh one takes its place
+	OutcomeTakenUp Outcome = "taken up" // the new base shows all its changes: a fresh one takes its place
+	OutcomeReset   Outcome = "reset"    // a fresh one takes its place, and its changes are in the former one only
+	OutcomeKept    Outcome = "kept"     // it lies over the new base
+	OutcomeRebased Outcome = "rebased"  // one with its changes, merged with those of the new base, takes its place
+	OutcomeFits    Outcome = "fits"     // it was written over the new base, as its version id tells, and is as it was
 )
 
 // examplesShown is how many paths a refusal names.
@@ -55,9 +55,9 @@ func (p *Plan) planOverlay(ctx context.Context) error {
 	if o := l.Overlay; o != nil {
 		s.Name = l.Rel(o.Path)
 	}
-	s.Fate = FateStays
+	s.Outcome = OutcomeStays
 	if l.Overlay == nil {
-		s.Fate = FateNone
+		s.Outcome = OutcomeNone
 	}
 	if !p.base {
 		return nil
@@ -66,19 +66,19 @@ func (p *Plan) planOverlay(ctx context.Context) error {
 	if err != nil || l.Overlay == nil {
 		return err
 	}
-	if s.Fate, err = p.fate(ctx); err != nil {
+	if s.Outcome, err = p.outcome(ctx); err != nil {
 		return err
 	}
-	switch s.Fate {
-	case FateFits:
+	switch s.Outcome {
+	case OutcomeFits:
 		return nil
-	case FateKept:
+	case OutcomeKept:
 		p.fresh.Keep = true
 		if err := p.mayLie(); err != nil {
 			return err
 		}
 		return p.keep(ctx)
-	case FateRebased:
+	case OutcomeRebased:
 		return p.rebase(ctx)
 	}
 	p.fresh.Flatten = l.COW() != nil && p.from.Base.Inner == nil // no snapshot lies over files
@@ -112,8 +112,8 @@ func (p *Plan) stamp() error {
 	return nil
 }
 
-// fate decides what becomes of an overlay that is there.
-func (p *Plan) fate(ctx context.Context) (Fate, error) {
+// outcome decides what becomes of an overlay that is there.
+func (p *Plan) outcome(ctx context.Context) (Outcome, error) {
 	l := p.live
 	vids, err := l.VIDs()
 	if err != nil {
@@ -122,19 +122,19 @@ func (p *Plan) fate(ctx context.Context) (Fate, error) {
 	switch p.o.Overlay {
 	case OverlayReset:
 		if l.Overlay.Empty {
-			return FateEmpty, nil
+			return OutcomeEmpty, nil
 		}
-		return FateReset, nil
+		return OutcomeReset, nil
 	case OverlayKeep:
 		if l.Overlay.Empty {
-			return FateEmpty, nil
+			return OutcomeEmpty, nil
 		}
-		return FateKept, nil
+		return OutcomeKept, nil
 	}
 	if !vids.State.Used() {
 		switch {
 		case vids.Overlay != "" && vids.Overlay == live.VID(p.Summary.VID) && !p.o.Stage:
-			return FateFits, nil
+			return OutcomeFits, nil
 		case !p.o.Force:
 			return "", refusal.New(refusal.UnmatchedVersion, p.mismatchHint(),
 				"%s: the version ids of linuxfs (%s) and rootfs (%s) do not match, and a boot ignores the rootfs", l.Dir,
@@ -143,9 +143,9 @@ func (p *Plan) fate(ctx context.Context) (Fate, error) {
 	}
 	switch {
 	case l.Overlay.Empty:
-		return FateEmpty, nil
+		return OutcomeEmpty, nil
 	case p.o.Overlay == OverlayRebase:
-		return FateRebased, nil
+		return OutcomeRebased, nil
 	}
 	warnings, err := l.OverlayWarnings()
 	if err != nil {
@@ -158,7 +158,7 @@ func (p *Plan) fate(ctx context.Context) (Fate, error) {
 	s := &p.Summary.Overlay
 	n := s.Missing.Sum()
 	if n == 0 {
-		return FateTakenUp, nil
+		return OutcomeTakenUp, nil
 	}
 	examples := strings.Join(s.Examples, ", ")
 	if more := n - int64(len(s.Examples)); more > 0 {

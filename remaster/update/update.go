@@ -83,7 +83,7 @@ type Summary struct {
 	Base     File                 `json:"base"`
 	Kernel   []File               `json:"kernel"`
 	Overlay  Overlay              `json:"overlay"`
-	Rebase   *rebase.Summary      `json:"rebase,omitempty"` // with FateRebased
+	Rebase   *rebase.Summary      `json:"rebase,omitempty"` // with OutcomeRebased
 	VID      string               `json:"vid,omitempty"`
 	Sums     []sourcecheck.Source `json:"sums"`
 	KeepOld  int                  `json:"keep_old"`

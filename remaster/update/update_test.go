@@ -70,17 +70,17 @@ func TestUpdateTruth(t *testing.T) {
 		overlay string
 		dirty   bool
 		more    bool // the overlay holds what the snapshot does not
-		fate    update.Fate
+		outcome update.Outcome
 		refused string
 	}{
-		{name: "taken up", fate: update.FateTakenUp},
-		{name: "taken up, power cut", dirty: true, fate: update.FateTakenUp},
-		{name: "taken up, redirects", options: "redirect_dir=on,metacopy=on,index=on", fate: update.FateTakenUp},
+		{name: "taken up", outcome: update.OutcomeTakenUp},
+		{name: "taken up, power cut", dirty: true, outcome: update.OutcomeTakenUp},
+		{name: "taken up, redirects", options: "redirect_dir=on,metacopy=on,index=on", outcome: update.OutcomeTakenUp},
 		{name: "more", more: true, refused: "1 are not in the new base"},
-		{name: "reset", more: true, overlay: "reset", fate: update.FateReset},
-		{name: "keep", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", fate: update.FateKept},
+		{name: "reset", more: true, overlay: "reset", outcome: update.OutcomeReset},
+		{name: "keep", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", outcome: update.OutcomeKept},
 		{name: "keep, power cut", more: true, overlay: "keep", options: "redirect_dir=off,metacopy=off", dirty: true,
-			fate: update.FateKept},
+			outcome: update.OutcomeKept},
 		{name: "keep, metacopy", more: true, overlay: "keep", options: "redirect_dir=on,metacopy=on",
 			refused: "refers to files of the present base"},
 	} {
@@ -119,15 +119,15 @@ func TestUpdateTruth(t *testing.T) {
 				return
 			}
 			want := livetest.OpenDir(t, snapshot)
-			if c.fate == update.FateKept {
+			if c.outcome == update.OutcomeKept {
 				// The former overlay over the new base, as the kernel shows them.
 				both := &livetest.Live{T: t, Dir: systest.TempDir(t), Options: c.options}
 				systest.CopyFile(t, medium+"/antiX/linuxfs", both.Path("linuxfs"))
 				systest.CopyFile(t, l.Path("rootfs"), both.Path("rootfs"))
 				want = livetest.Copied(t, both.View())
 			}
-			if o := updated(l, from, update.Options{Overlay: c.overlay}); o.Fate != c.fate {
-				t.Errorf("the overlay is %s, not %s", o.Fate, c.fate)
+			if o := updated(l, from, update.Options{Overlay: c.overlay}); o.Outcome != c.outcome {
+				t.Errorf("the overlay is %s, not %s", o.Outcome, c.outcome)
 			}
 			systest.Run(t, "cmp", l.Path("linuxfs"), medium+"/antiX/linuxfs")
 			systest.Run(t, "sh", "-c", `cd "$1" && md5sum -c --quiet linuxfs.md5`, "sh", l.Dir)
@@ -161,19 +161,19 @@ func TestUpdateLiveOS(t *testing.T) {
 		flat, flatter    bool // the former and the new base hold files
 		bare, arch, more bool
 		overlay          string
-		fate             update.Fate
+		outcome          update.Outcome
 	}{
-		{name: "snapshot", kind: "dm", fate: update.FateTakenUp},
-		{name: "snapshot, bare", kind: "dm", bare: true, fate: update.FateTakenUp},
-		{name: "snapshot, reset", kind: "dm", more: true, overlay: "reset", fate: update.FateReset},
-		{name: "snapshot, new base of files", kind: "dm", flatter: true, fate: update.FateTakenUp},
-		{name: "image", kind: "image", fate: update.FateTakenUp},
-		{name: "image, keep", kind: "image", more: true, overlay: "keep", fate: update.FateKept},
-		{name: "image, new base of files", kind: "image", flatter: true, more: true, overlay: "reset", fate: update.FateReset},
-		{name: "directory", kind: "dir", flat: true, flatter: true, fate: update.FateTakenUp},
-		{name: "directory, keep", kind: "dir", flat: true, flatter: true, more: true, overlay: "keep", fate: update.FateKept},
-		{name: "archiso snapshot", kind: "dm", arch: true, fate: update.FateTakenUp},
-		{name: "archiso directory", kind: "dir", arch: true, flat: true, flatter: true, fate: update.FateTakenUp},
+		{name: "snapshot", kind: "dm", outcome: update.OutcomeTakenUp},
+		{name: "snapshot, bare", kind: "dm", bare: true, outcome: update.OutcomeTakenUp},
+		{name: "snapshot, reset", kind: "dm", more: true, overlay: "reset", outcome: update.OutcomeReset},
+		{name: "snapshot, new base of files", kind: "dm", flatter: true, outcome: update.OutcomeTakenUp},
+		{name: "image", kind: "image", outcome: update.OutcomeTakenUp},
+		{name: "image, keep", kind: "image", more: true, overlay: "keep", outcome: update.OutcomeKept},
+		{name: "image, new base of files", kind: "image", flatter: true, more: true, overlay: "reset", outcome: update.OutcomeReset},
+		{name: "directory", kind: "dir", flat: true, flatter: true, outcome: update.OutcomeTakenUp},
+		{name: "directory, keep", kind: "dir", flat: true, flatter: true, more: true, overlay: "keep", outcome: update.OutcomeKept},
+		{name: "archiso snapshot", kind: "dm", arch: true, outcome: update.OutcomeTakenUp},
+		{name: "archiso directory", kind: "dir", arch: true, flat: true, flatter: true, outcome: update.OutcomeTakenUp},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -199,7 +199,7 @@ func TestUpdateLiveOS(t *testing.T) {
 				from = isoOf(t, filepath.Dir(next.Dir))
 			}
 			want := livetest.Without(t, livetest.OpenDir(t, snapshot), "lost+found")
-			if c.fate == update.FateKept {
+			if c.outcome == update.OutcomeKept {
 				both := *next
 				both.Kind = c.kind
 				systest.Run(t, "cp", "-a", m.Path(m.Over), both.Path(m.Over))
@@ -208,8 +208,8 @@ func TestUpdateLiveOS(t *testing.T) {
 				}
 				want = both.Seen()
 			}
-			if o := updated(&m.Live, from, update.Options{Overlay: c.overlay}); o.Fate != c.fate {
-				t.Errorf("the overlay is %s, not %s", o.Fate, c.fate)
+			if o := updated(&m.Live, from, update.Options{Overlay: c.overlay}); o.Outcome != c.outcome {
+				t.Errorf("the overlay is %s, not %s", o.Outcome, c.outcome)
 			}
 			former := *m
 			m.Flat = c.flatter
@@ -221,7 +221,7 @@ func TestUpdateLiveOS(t *testing.T) {
 			livetest.SameTree(t, "expected", "the kernel after", want, got)
 			livetest.SameTree(t, "the kernel after", "relive after", got, livetest.Without(t, livetest.OpenTree(t, m.Dir, ""),
 				"lost+found"))
-			if c.fate == update.FateKept && c.kind == "dir" {
+			if c.outcome == update.OutcomeKept && c.kind == "dir" {
 				return // the overlay lies over either base
 			}
 			m.Rollback()
@@ -235,12 +235,12 @@ func TestUpdateDebian(t *testing.T) {
 	livetest.NeedKernel(t)
 	for _, c := range []struct {
 		name, image, over, upper, overlay string
-		fate                              update.Fate
+		outcome                           update.Outcome
 	}{
-		{"Debian live", "live/filesystem.squashfs", "persistence", "rw", "", update.FateTakenUp},
-		{"Debian live, keep", "live/filesystem.squashfs", "persistence", "rw", "keep", update.FateKept},
-		{"casper", "casper/filesystem.squashfs", "writable", "upper", "", update.FateTakenUp},
-		{"casper, keep", "casper/filesystem.squashfs", "writable", "upper", "keep", update.FateKept},
+		{"Debian live", "live/filesystem.squashfs", "persistence", "rw", "", update.OutcomeTakenUp},
+		{"Debian live, keep", "live/filesystem.squashfs", "persistence", "rw", "keep", update.OutcomeKept},
+		{"casper", "casper/filesystem.squashfs", "writable", "upper", "", update.OutcomeTakenUp},
+		{"casper, keep", "casper/filesystem.squashfs", "writable", "upper", "keep", update.OutcomeKept},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -264,7 +264,7 @@ func TestUpdateDebian(t *testing.T) {
 			systest.Run(t, "mksquashfs", snapshot, filepath.Join(medium, c.image), "-noappend", "-quiet", "-no-progress", "-comp", "gzip",
 				"-b", "64K")
 			want := livetest.OpenDir(t, snapshot)
-			if c.fate == update.FateKept {
+			if c.outcome == update.OutcomeKept {
 				both := *d
 				both.Dir = systest.TempDir(t)
 				systest.Run(t, "cp", "-a", medium+"/.", both.Dir)
@@ -273,8 +273,8 @@ func TestUpdateDebian(t *testing.T) {
 				want, drop = both.Shown()
 				drop()
 			}
-			if o := updated(&d.Live, isoOf(t, medium), update.Options{Overlay: c.overlay}); o.Fate != c.fate {
-				t.Errorf("the overlay is %s, not %s", o.Fate, c.fate)
+			if o := updated(&d.Live, isoOf(t, medium), update.Options{Overlay: c.overlay}); o.Outcome != c.outcome {
+				t.Errorf("the overlay is %s, not %s", o.Outcome, c.outcome)
 			}
 			got, drop := d.Shown()
 			livetest.SameTree(t, "expected", "the kernel after", want, got)
