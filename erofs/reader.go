@@ -25,7 +25,8 @@ type Reader struct {
 	image     io.ReaderAt
 	name      string
 	super     ondisk.Superblock
-	size      int64 // of the file
+	raw       [ondisk.SuperblockSize]byte // the same, as it is stored
+	size      int64                       // of the file
 	blockBits uint
 	blockSize int64
 	root      uint64
@@ -115,6 +116,7 @@ func (r *Reader) readSuperblock() error {
 	if err := r.read(b[:], ondisk.SuperblockOffset); err != nil {
 		return tree.Within(err, "superblock")
 	}
+	r.raw = b
 	s, ok := ondisk.DecodeSuperblock(b[:])
 	if !ok {
 		return r.corrupt("superblock", "no EROFS magic: %q", b[:4])
@@ -212,8 +214,10 @@ type Info struct {
 	Inodes    uint64 // as the image counts them
 	UUID      [16]byte
 	Label     string
-	Compat    uint32 // features that readers need not know
-	Incompat  uint32 // those that they must
+	// Built is when the image was made: the time from which those of its inodes count.
+	Built    tree.Time
+	Compat   uint32 // features that readers need not know
+	Incompat uint32 // those that they must
 	// Algorithms are those that the image may use, in the order of their numbers.
 	Algorithms []codec.Raw
 	Packed     int64 // bytes of the packed inode, which holds fragments
@@ -223,7 +227,7 @@ type Info struct {
 func (r *Reader) Info() Info {
 	s := &r.super
 	i := Info{BlockSize: int(r.blockSize), Inodes: s.Inodes, UUID: s.UUID, Label: strings.TrimRight(string(s.Label[:]), "\x00"),
-		Compat: s.Compat, Incompat: s.Incompat}
+		Built: tree.Time{Sec: s.Epoch + int64(s.BuildTime), Nsec: s.FixedNsec}, Compat: s.Compat, Incompat: s.Incompat}
 	for n, a := range r.algos {
 		if a.used {
 			i.Algorithms = append(i.Algorithms, codec.Raw(n))

@@ -10,6 +10,7 @@ import (
 	"relive/dmmerge"
 	"relive/remaster/bytesize"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/status"
 )
 
@@ -70,6 +71,9 @@ func (a *app) printStatus(s *status.Status) {
 	if b.Codec == "" {
 		row("base", "%s, %s, not compressed, %s in use, %d inodes", filepath.Base(b.Path), bytesize.Format(b.Size),
 			bytesize.Format(b.Content), b.Inodes)
+	} else if b.Format == packed.EROFS {
+		row("base", "%s, %s, EROFS (%s), holds %s (ratio %.2f), %d inodes", filepath.Base(b.Path), bytesize.Format(b.Size), b.Codec,
+			bytesize.Format(b.Content), b.Ratio, b.Inodes)
 	} else {
 		row("base", "%s, %s, %s in blocks of %s, holds %s (ratio %.2f), %d inodes", filepath.Base(b.Path), bytesize.Format(b.Size), b.Codec,
 			bytesize.Format(int64(b.BlockSize)), bytesize.Format(b.Content), b.Ratio, b.Inodes)

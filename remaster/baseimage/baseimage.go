@@ -266,18 +266,18 @@ func (p *Plan) estimate() (size, work int64, err error) {
 	if p.Live.Base.Image == nil {
 		return s.Copy + s.Compress/2 + 64<<10, work, nil // nothing tells how it compresses
 	}
-	info := p.Live.Base.Image.Info()
+	facts := p.Live.Base.Image.Facts()
 	content, inodes, err := p.Live.Base.Content()
 	if err != nil {
 		return 0, 0, err
 	}
 	if p.Live.Base.Inner != nil {
-		inodes = int64(info.Inodes)
+		inodes = facts.Inodes
 	}
 	ratio := 1.0
 	if content > 0 {
-		ratio = min(1, 1.25*float64(info.TablesStart)/float64(content))
+		ratio = min(1, 1.25*float64(facts.Data)/float64(content))
 	}
-	tables := int64(float64(info.BytesUsed-info.TablesStart) * 1.25 * float64(s.Inodes) / float64(max(inodes, 1)))
+	tables := int64(float64(facts.Tables) * 1.25 * float64(s.Inodes) / float64(max(inodes, 1)))
 	return s.Copy + int64(float64(s.Compress)*ratio) + tables + 64<<10, work, nil
 }

@@ -4,8 +4,10 @@ import (
 	"fmt"
 
 	"relive/codec"
+	"relive/remaster/packed"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
+	"relive/remaster/say"
 	"relive/squash"
 	"relive/tree"
 )
@@ -26,8 +28,12 @@ func (p *Plan) Salt() string {
 func (p *Plan) WriteOptions() (squash.WriteOptions, error) {
 	// What is not compressed yet is compressed as the media of that layout are.
 	wo := squash.WriteOptions{Codec: codec.DefaultOptions(codec.XZ, bareBlock), BlockSize: bareBlock}
-	if p.Live.Base.Image != nil {
-		wo = squash.WriteOptionsLike(p.Live.Base.Image)
+	if image := p.Live.Base.Image; image != nil && image.Format() != packed.SquashFS {
+		return wo, refusal.New(refusal.UnsupportedForm, say.List+", "+say.Diff+" and "+say.Save+" work with it",
+			"%s: it holds %s, of which no new base can be made yet", p.Live.Base.Name(), image.Format().Name())
+	}
+	if image := packed.Squash(p.Live.Base.Image); image != nil {
+		wo = squash.WriteOptionsLike(image)
 	}
 	if p.o.Medium == nil && (p.Live.Base.Inner == nil || p.keepsImage()) {
 		var err error

@@ -11,6 +11,7 @@ import (
 	"relive/extfs/mkfs"
 	"relive/remaster/bytesize"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/readback"
 	"relive/remaster/replace"
 	"relive/remaster/written"
@@ -120,15 +121,19 @@ func (m *squashMaker) checkContent(ctx context.Context, name string, c tree.Cont
 		err = errors.Join(err, m.open.Close())
 		m.open = nil
 	}()
-	r, err := squash.Open(c, c.Size(), filepath.Base(name), m.p.Env.Library)
+	image, err := packed.Open(c, c.Size(), filepath.Base(name), m.p.Env.Library, false)
 	if err != nil {
 		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
-	defer r.Close()
+	defer image.Close()
 	if m.p.o.FullVerify {
-		if err := VerifyImage(ctx, m.p.Env, r, nil); err != nil {
+		if err := VerifyImage(ctx, m.p.Env, image, nil); err != nil {
 			return fmt.Errorf("%w: %w", readback.Err, err)
 		}
+	}
+	r := packed.Squash(image)
+	if r == nil {
+		return fmt.Errorf("%s: %w: it holds %s", name, readback.Err, image.Format().Name())
 	}
 	if err := squashEqual(ctx, name, m.root, r, m.p.Env.Jobs, m.p.Env.Done); err != nil {
 		return err

@@ -6,22 +6,17 @@ import (
 	"fmt"
 
 	"relive/remaster/job"
-	"relive/squash"
+	"relive/remaster/packed"
 )
 
 // ErrDamaged is the error of a check that found something.
 var ErrDamaged = errors.New("damaged")
 
 // VerifyImage is VerifyFile for an opened image, with an error for damage.
-func VerifyImage(ctx context.Context, e *job.Env, r *squash.Reader, progress func(done, total int64)) error {
-	rep, err := squash.Verify(ctx, r, squash.VerifyOptions{Workers: e.Jobs, Progress: progress})
-	if err != nil {
-		return err
+func VerifyImage(ctx context.Context, e *job.Env, r packed.Image, progress func(done, total int64)) error {
+	rep, err := r.Verify(ctx, packed.VerifyOptions{Workers: e.Jobs, Progress: progress})
+	if err == nil && rep.Damage != "" {
+		err = fmt.Errorf("%w: %s (%d findings)", ErrDamaged, rep.Damage, len(rep.Findings)+rep.More)
 	}
-	for _, f := range rep.Findings {
-		if !f.Warning {
-			return fmt.Errorf("%w: %s (%d findings)", ErrDamaged, f, len(rep.Findings)+rep.More)
-		}
-	}
-	return nil
+	return err
 }

@@ -9,8 +9,8 @@ import (
 
 	"relive/extfs"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/refusal"
-	"relive/squash"
 	"relive/tree"
 )
 
@@ -75,8 +75,8 @@ func Between(ctx context.Context, l *live.Live, from, to *tree.Node, fn func(Cha
 			return extfs.SameBlocks(a.Data, b.Data, s.Device.ChangedIn)
 		}
 	} else {
-		stored := squash.NewStoredComparer()
-		o.TrustInode, o.WholeSeconds = true, l.Base.Inner == nil
+		stored := packed.NewStoredComparer()
+		o.TrustInode, o.WholeSeconds = true, l.Base.WholeSeconds()
 		o.SameContent = func(_ string, a, b *tree.Node) (bool, error) { return stored.Same(a, b) }
 	}
 	return tree.Compare(ctx, from, to, o, func(c tree.Change) error {

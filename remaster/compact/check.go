@@ -60,7 +60,7 @@ func (p *Plan) checkState(ctx context.Context) error {
 
 // newFile says how the file of -o or --image is made.
 func (p *Plan) newFile() newfile.Options {
-	kinds := []probe.Kind{probe.SquashFS}
+	kinds := []probe.Kind{probe.SquashFS, probe.EROFS}
 	if p.o.Image != "" || p.live.Base.Image == nil {
 		kinds = []probe.Kind{probe.Ext4} // or another of its family
 	}

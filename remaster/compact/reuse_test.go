@@ -13,6 +13,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
+	"relive/remaster/packed"
 	"relive/squash"
 	"relive/tree"
 	"relive/tree/systest"
@@ -215,7 +216,7 @@ func TestReuseTree(t *testing.T) {
 	opened, err := live.Open(t.Context(), e, l.Dir)
 	systest.Must(t, err)
 	defer opened.Close()
-	o := squash.WriteOptionsLike(opened.Base.Image)
+	o := squash.WriteOptionsLike(packed.Squash(opened.Base.Image))
 	with := livetest.WriteSquash(t, l.Path("with"), opened.Merged, o)
 	o.NoReuse = true
 	none := livetest.WriteSquash(t, l.Path("without"), opened.Merged, o)

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"relive/remaster/live"
-	"relive/squash"
+	"relive/remaster/packed"
 	"relive/tree"
 )
 
@@ -63,7 +63,7 @@ func (p *Rebuild) followCompanions(ctx context.Context) error {
 	return err
 }
 
-// factsOf reads what companions tell of a base that is a SquashFS image.
+// factsOf reads what companions tell of a base.
 func (p *Rebuild) factsOf(at string) (f live.Facts, err error) {
 	n, err := p.root.Lookup(at)
 	if err != nil {
@@ -74,11 +74,11 @@ func (p *Rebuild) factsOf(at string) (f live.Facts, err error) {
 		return f, fmt.Errorf("%s: %w", tree.Quote(at), err)
 	}
 	defer c.Close()
-	r, err := squash.Open(c, c.Size(), path.Base(at), p.env.Library)
+	r, err := packed.Open(c, c.Size(), path.Base(at), p.env.Library, false)
 	if err != nil {
 		return f, err
 	}
 	defer r.Close()
-	f.Content, _, err = (&live.Base{Image: r}).Content()
+	f.Content, _, err = r.Content()
 	return f, err
 }

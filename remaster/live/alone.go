@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"relive/remaster/job"
+	"relive/remaster/packed"
 	"relive/remaster/probe"
 	"relive/tree"
 )
@@ -62,5 +63,5 @@ func (l *Live) IsBase(path string) (bool, error) {
 		return false, nil
 	}
 	res, err := ProbeFile(Host{}, path)
-	return res.Kind == probe.SquashFS || res.Kind.IsExt() && l.Base.Image == nil, err
+	return packed.Holds(res.Kind) && (res.Kind != probe.EROFS || l.Layout.Traits().BootsEROFS) || res.Kind.IsExt() && l.Base.Image == nil, err
 }

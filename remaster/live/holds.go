@@ -6,13 +6,12 @@ import (
 
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
-	"relive/remaster/say"
 	"relive/tree"
 )
 
 // What is read where a file holds something else.
 const (
-	readsSquash = "SquashFS"
+	readsPacked = "SquashFS and EROFS"
 	readsExt    = "ext2, ext3 and ext4"
 )
 
@@ -40,16 +39,6 @@ func ProbeContent(c tree.Content, path string) (probe.Result, error) {
 // it, or to go back to a former state.
 func holdsOther(name string, res probe.Result, reads string) error {
 	return refusal.WithHint(tree.Unsupported(name, "", "it holds %s; only %s can be read", res.Name(), reads), res.Kind.Hint())
-}
-
-// holdsAsBase is holdsOther of a base. EROFS can be read by itself, and no base be
-// made of it.
-func holdsAsBase(name, path string, res probe.Result) error {
-	if res.Kind != probe.EROFS {
-		return holdsOther(name, res, readsSquash)
-	}
-	return refusal.WithHint(tree.Unsupported(name, "", "it holds EROFS, which can be read, but not written yet"),
-		say.List+" "+path+" shows what is in it")
 }
 
 // damageHint adds a hint to an error that is one of damage. Others, of what is

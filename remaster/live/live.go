@@ -15,10 +15,11 @@ import (
 	"relive/overlay"
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
+	"relive/remaster/packed"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
+	"relive/remaster/say"
 	"relive/remaster/stick"
-	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -170,7 +171,7 @@ type Base struct {
 	layer *tree.Node
 	Size  int64
 	// Image is nil where the base is an ext image as it is, not compressed.
-	Image *squash.Reader
+	Image packed.Image
 	// Root is the tree of the system: that of Image, or of Inner.
 	Root *tree.Node
 	// Below are the paths of the other images of a base that is several over
@@ -183,6 +184,12 @@ type Base struct {
 
 // Name is the file's name, for people.
 func (b *Base) Name() string { return filepath.Base(b.Path) }
+
+// WholeSeconds reports whether the base holds times without their fractions.
+func (b *Base) WholeSeconds() bool { return b.Inner == nil && b.Image.Facts().WholeSeconds }
+
+// HoldsXattr reports whether the base has room for an attribute of that name.
+func (b *Base) HoldsXattr(name string) bool { return b.Inner != nil || b.Image.HoldsXattr(name) }
 
 // Inner is an ext image inside a base.
 type Inner struct {
@@ -283,13 +290,13 @@ func (l *Live) Close() error {
 	return err
 }
 
-// OpenSquash opens a SquashFS image of the host, to be closed by close.
-func OpenSquash(e *job.Env, path string) (r *squash.Reader, size int64, open tree.Closers, err error) {
+// OpenPacked opens a compressed image of the host, to be closed by open.
+func OpenPacked(e *job.Env, path string) (r packed.Image, size int64, open tree.Closers, err error) {
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
 		return nil, 0, nil, err
 	}
-	r, err = squash.Open(c, c.Size(), filepath.Base(path), e.Library)
+	r, err = packed.Open(c, c.Size(), filepath.Base(path), e.Library, false)
 	if err != nil {
 		c.Close()
 		return nil, 0, nil, err
@@ -328,18 +335,15 @@ func (l *Live) openBase(e *job.Env, path string, inner ...string) error {
 	if err != nil {
 		return err
 	}
-	var opts []squash.Option
-	if len(inner) > 0 {
-		// The metadata of a file system inside is spread over many blocks, which
-		// are decoded once if they all fit.
-		opts = append(opts, squash.CacheBytes(32<<20))
-	}
 	if res, err := ProbeContent(c, path); err != nil {
 		return err
-	} else if res.Kind.Known() && res.Kind != probe.SquashFS && res.Kind != probe.SquashFS3 {
-		return holdsAsBase(l.Rel(path), path, res)
+	} else if res.Kind.Known() && !packed.Holds(res.Kind) {
+		return holdsOther(l.Rel(path), res, readsPacked)
+	} else if res.Kind == probe.EROFS && !l.Layout.Traits().BootsEROFS {
+		return refusal.New(refusal.UnsupportedForm, say.List+" "+path+" shows what is in it", "%s: it holds EROFS, which a boot of %s does "+
+			"not mount", l.Rel(path), l.Layout.Name())
 	}
-	r, err := squash.Open(c, c.Size(), filepath.Base(path), e.Library, opts...)
+	r, err := packed.Open(c, c.Size(), filepath.Base(path), e.Library, len(inner) > 0)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (liveOS) Name() string { return "LiveOS" }
 // Traits implements Layout.
 func (liveOS) Traits() Traits {
 	return Traits{
-		Key: "liveos", Sets: SetOverlays, HomeInside: true,
+		Key: "liveos", Sets: SetOverlays, BootsEROFS: true, HomeInside: true,
 		NoEntries: "add rd.overlay=LABEL=<label of the stick>:/LiveOS/<overlay> to the kernel's arguments by hand",
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"relive/overlay"
+	"relive/remaster/packed"
 	"relive/squash"
 	"relive/tree"
 )
@@ -70,7 +71,7 @@ func (l *Live) Marked() ([]MarkedLayer, error) {
 }
 
 // fsUUID is what a mark names the file system of a base by: that of an ext
-// image, nothing for SquashFS.
+// image or of EROFS, nothing for SquashFS.
 type fsUUID [16]byte
 
 // RootMarked reports whether a layer's root is marked with the directory that it
@@ -92,10 +93,11 @@ func (l *Live) RootMarked() (bool, error) {
 // options it is mounted with. Where one number can mean inodes of several images
 // none is kept, and what the marks name is given to no inode.
 func (l *Live) Numbers() (*squash.Numbers, error) {
-	if l.Base.Image == nil {
-		return nil, nil
+	image := packed.Squash(l.Base.Image)
+	if image == nil {
+		return nil, nil // ext images and EROFS get another UUID instead
 	}
-	n := &squash.Numbers{Of: l.Base.Image, Held: map[uint32]string{}}
+	n := &squash.Numbers{Of: image, Held: map[uint32]string{}}
 	layers, err := l.Marked()
 	if err != nil || l.Base.Inner != nil {
 		return n, err
@@ -113,7 +115,7 @@ func (l *Live) Numbers() (*squash.Numbers, error) {
 			number := uint32(o.Number)
 			file, seen := files[o.Number]
 			switch {
-			case several || o.Number > uint64(l.Base.Image.Info().Inodes):
+			case several || o.Number > uint64(image.Info().Inodes):
 				n.Held[number] = ""
 			case !seen:
 				files[o.Number] = o.File
@@ -191,5 +193,6 @@ func (b *Base) followed() (id fsUUID, followed bool, err error) {
 	case b.Image == nil:
 		return id, false, errors.New("a base without a file system")
 	}
-	return id, b.Image.Info().Exportable, nil
+	facts := b.Image.Facts()
+	return facts.UUID, facts.Numbered, nil
 }

@@ -9,7 +9,7 @@ import (
 
 	"relive/overlay"
 	"relive/remaster/job"
-	"relive/squash"
+	"relive/remaster/packed"
 	"relive/tree"
 )
 
@@ -85,7 +85,7 @@ func (l *Live) ownLayer(ctx context.Context, system *tree.Node) (*tree.Node, err
 	if err != nil {
 		return nil, err
 	}
-	stored := squash.NewStoredComparer()
+	stored := packed.NewStoredComparer()
 	return overlay.Difference(ctx, below.Root(), system, overlay.DifferenceOptions{
 		Namespace: overlay.Trusted, Escaped: true, WholeSeconds: true, TrustInode: true,
 		SameContent: func(_ string, a, b *tree.Node) (bool, error) { return stored.Same(a, b) },

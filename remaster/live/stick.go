@@ -10,6 +10,7 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/nearest"
+	"relive/remaster/packed"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
@@ -42,7 +43,7 @@ func OpenStick(ctx context.Context, path string) (*Stick, error) {
 	switch res, err := ProbeFile(Host{}, path); {
 	case err != nil:
 		return nil, err
-	case res.Kind == probe.SquashFS, res.Kind == probe.COW:
+	case packed.Holds(res.Kind), res.Kind == probe.COW:
 		return nil, refusal.WithHint(fmt.Errorf("%s: %w: it holds %s alone", path, ErrNoLayout, res.Name()),
 			"only a live directory, or a stick with one, has a base and an overlay; "+say.Verify+" and "+say.List+" look at single files")
 	}

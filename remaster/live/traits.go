@@ -45,6 +45,8 @@ type Traits struct {
 	// RootLabel and HomeLabel are the labels of the images of persistence, "" where
 	// a boot does not look at them.
 	RootLabel, HomeLabel string
+	// BootsEROFS: a boot mounts a base of EROFS as well as one of SquashFS.
+	BootsEROFS bool
 	// HomeInside: a boot mounts the directory home of the image of homes where
 	// there is one, and not its root.
 	HomeInside bool

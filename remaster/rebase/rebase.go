@@ -6,11 +6,11 @@ import (
 
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
 	"relive/remaster/threeway"
 	"relive/remaster/upper"
-	"relive/squash"
 	"relive/tree"
 )
 
@@ -107,7 +107,7 @@ func Over(ctx context.Context, e *job.Env, l *live.Live, onto *live.Base, verb s
 	}
 	s := &Summary{Former: l.Base.Path, Base: onto.Path, Records: []string{}, Databases: []Database{}}
 	d := &decider{o: o}
-	stored := squash.NewStoredComparer()
+	stored := packed.NewStoredComparer()
 	e.Phase("merging the changes of "+l.Overlay.Name()+" with the new base", 0)
 	res, err := threeway.Merge(ctx, l.Base.Root, l.Merged, onto.Root, threeway.Options{
 		Decide: d.decide, Units: packageDatabases, Theirs: []string{live.RootVIDFile, live.BaseVIDFile},

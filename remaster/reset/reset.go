@@ -227,7 +227,7 @@ func planEmpty(ctx context.Context, p *upper.Plan) error {
 	}
 	built := tree.Time{}
 	if l.Base.Image != nil {
-		built.Sec = int64(l.Base.Image.Info().MkfsTime)
+		built = l.Base.Image.Facts().Built
 	}
 	fresh.Now = p.Env.ImageTime(built, newest)
 	s.Overlay = l.Rel(l.Overlay.Path)

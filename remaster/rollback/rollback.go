@@ -18,7 +18,6 @@ import (
 	"relive/remaster/sourcecheck"
 	"relive/remaster/sumlist"
 	"relive/remaster/swap"
-	"relive/squash"
 	"relive/tree"
 )
 
@@ -167,15 +166,16 @@ func (p *Plan) mustDetach(ctx context.Context, former *live.Live) (bool, error) 
 	if astray, err := former.Astray(ctx, present.Base); astray || err != nil {
 		return astray, err
 	}
-	return unlike(ctx, former.Merged, present.Base.Root)
+	return unlike(ctx, former.Merged, present.Base)
 }
 
-// unlike reports whether two trees differ, by the metadata of all files.
-func unlike(ctx context.Context, a, b *tree.Node) (bool, error) {
+// unlike reports whether a tree differs from what a base shows, by the metadata of
+// all files.
+func unlike(ctx context.Context, a *tree.Node, b *live.Base) (bool, error) {
 	errFound := errors.New("a difference")
-	o := tree.CompareOptions{WholeSeconds: true, IgnoreXattr: func(name string) bool { return !squash.HoldsXattr(name) },
+	o := tree.CompareOptions{WholeSeconds: true, IgnoreXattr: func(name string) bool { return !b.HoldsXattr(name) },
 		SameContent: func(string, *tree.Node, *tree.Node) (bool, error) { return true, nil }}
-	err := tree.Compare(ctx, a, b, o, func(tree.Change) error { return errFound })
+	err := tree.Compare(ctx, a, b.Root, o, func(tree.Change) error { return errFound })
 	if errors.Is(err, errFound) {
 		return true, nil
 	}

@@ -8,14 +8,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"relive/erofs"
 	"relive/extfs"
 	"relive/remaster/job"
 	"relive/remaster/live"
-	"relive/remaster/probe"
+	"relive/remaster/packed"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
-	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -59,7 +57,7 @@ func openImageTree(e *job.Env, path string) (*tree.Node, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if res.Kind != probe.SquashFS && res.Kind != probe.EROFS && !res.Kind.IsExt() {
+	if !packed.Holds(res.Kind) && !res.Kind.IsExt() {
 		return nil, nil, fmt.Errorf("%s: %w", path, errNoImage)
 	}
 	c, err := hostfs.OpenFile(path)
@@ -67,17 +65,8 @@ func openImageTree(e *job.Env, path string) (*tree.Node, io.Closer, error) {
 		return nil, nil, err
 	}
 	name := filepath.Base(path)
-	if res.Kind == probe.SquashFS {
-		r, err := squash.Open(c, c.Size(), name, e.Library)
-		if err != nil {
-			c.Close()
-			return nil, nil, err
-		}
-		root, err := r.Root()
-		return closeOnError(root, tree.Closers{c, r}, err)
-	}
-	if res.Kind == probe.EROFS {
-		r, err := erofs.Open(c, c.Size(), name, e.Library)
+	if packed.Holds(res.Kind) {
+		r, err := packed.Open(c, c.Size(), name, e.Library, false)
 		if err != nil {
 			c.Close()
 			return nil, nil, err

@@ -12,9 +12,9 @@ import (
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/refusal"
 	"relive/remaster/sets"
-	"relive/squash"
 	"relive/tree"
 )
 
@@ -44,22 +44,23 @@ type Status struct {
 
 // BaseStatus describes the base image.
 type BaseStatus struct {
-	Path       string    `json:"path"`
-	Size       int64     `json:"size"`
-	Content    int64     `json:"content_bytes"` // of all files, each inode once, or in use in the image inside
-	Ratio      float64   `json:"ratio"`         // Content by Size
-	Codec      string    `json:"codec"`         // "" where the base is not compressed
-	BlockSize  int       `json:"block_size"`
-	Inodes     uint32    `json:"inodes"`
-	Fragments  uint32    `json:"fragments"`
-	Exportable bool      `json:"exportable"`
-	Built      time.Time `json:"built"`
-	VID        string    `json:"vid"`
-	Wrapped    bool      `json:"wrapped"`
-	Below      []string  `json:"below,omitempty"`      // other images of a base that is several
-	Inner      string    `json:"inner,omitempty"`      // path of the image inside
-	InnerSize  int64     `json:"inner_size,omitempty"` // bytes
-	InUse      string    `json:"in_use,omitempty"`
+	Path       string        `json:"path"`
+	Size       int64         `json:"size"`
+	Content    int64         `json:"content_bytes"`    // of all files, each inode once, or in use in the image inside
+	Ratio      float64       `json:"ratio"`            // Content by Size
+	Format     packed.Format `json:"format,omitempty"` // of the image, "" where it is a file system image as it is
+	Codec      string        `json:"codec"`            // "" where the base is not compressed
+	BlockSize  int           `json:"block_size"`
+	Inodes     uint32        `json:"inodes"`
+	Fragments  uint32        `json:"fragments"`
+	Exportable bool          `json:"exportable"`
+	Built      time.Time     `json:"built"`
+	VID        string        `json:"vid"`
+	Wrapped    bool          `json:"wrapped"`
+	Below      []string      `json:"below,omitempty"`      // other images of a base that is several
+	Inner      string        `json:"inner,omitempty"`      // path of the image inside
+	InnerSize  int64         `json:"inner_size,omitempty"` // bytes
+	InUse      string        `json:"in_use,omitempty"`
 }
 
 // OverlayStatus describes the overlay.
@@ -181,10 +182,10 @@ func baseStatus(l *live.Live, vids live.VIDs) (BaseStatus, error) {
 		s.Inner, s.InnerSize = b.Inner.Path, b.Inner.Content.Size()
 	}
 	if b.Image != nil {
-		info := b.Image.Info()
-		s.Codec, s.BlockSize = b.Image.Options().ID.String(), info.BlockSize
-		s.Fragments, s.Exportable = info.Fragments, info.Flags&squash.FlagExportable != 0
-		s.Built = time.Unix(int64(info.MkfsTime), 0).UTC()
+		f := b.Image.Facts()
+		s.Format, s.Codec, s.BlockSize = b.Image.Format(), f.Codec, f.BlockSize
+		s.Fragments, s.Exportable = f.Fragments, f.Numbered
+		s.Built = f.Built.Time().UTC()
 	}
 	if b.Image == nil {
 		s.Built = b.Inner.FS.Info().Created.Time().UTC()

@@ -206,7 +206,7 @@ func (p *Plan) verifyUnsummed(ctx context.Context, path string) (err error) {
 	if p.hasSum(p.from.Files.Base) || p.from.Base.Image == nil {
 		return nil
 	}
-	r, size, open, err := live.OpenSquash(p.env, path)
+	r, size, open, err := live.OpenPacked(p.env, path)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"relive/remaster/replace"
 	"relive/remaster/say"
 	"relive/remaster/upper"
-	"relive/squash"
 	"relive/tree"
 )
 
@@ -95,7 +94,7 @@ func (p *Plan) stamp() error {
 	p.fresh = &replace.Fresh{Live: p.live, System: base.Root, Warn: p.warn}
 	built := tree.Time{}
 	if base.Image != nil {
-		built.Sec = int64(base.Image.Info().MkfsTime)
+		built = base.Image.Facts().Built
 	} else {
 		built = base.Inner.FS.Info().Created
 	}
@@ -246,10 +245,8 @@ func (p *Plan) shows(ctx context.Context, c *changes.Change) (bool, error) {
 	} else if a.Type == tree.Directory || b.Type == tree.Directory {
 		return false, nil
 	}
-	o := tree.CompareOptions{WholeSeconds: true} // what makes snapshots may keep no more
-	if p.from.Base.Inner == nil {
-		o.IgnoreXattr = func(name string) bool { return !squash.HoldsXattr(name) }
-	}
+	o := tree.CompareOptions{WholeSeconds: true, // what makes snapshots may keep no more
+		IgnoreXattr: func(name string) bool { return !p.from.Base.HoldsXattr(name) }}
 	errOther := errors.New("another")
 	err = tree.Compare(ctx, &a, &b, o, func(tree.Change) error { return errOther })
 	if errors.Is(err, errOther) {

@@ -11,17 +11,15 @@ import (
 	"strings"
 
 	"relive/dmmerge"
-	"relive/erofs"
-	"relive/remaster/bytesize"
 	"relive/remaster/checksum"
 	"relive/remaster/hostdisk"
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
 	"relive/remaster/sumlist"
-	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -58,9 +56,9 @@ func File(ctx context.Context, e *job.Env, path string) (Result, error) {
 func verifyKnown(ctx context.Context, e *job.Env, path string, res probe.Result) (Result, error) {
 	switch {
 	case res.Kind == probe.SquashFS, res.Kind == probe.SquashFS3:
-		return verifySquash(ctx, e, path)
+		return verifyPacked(ctx, e, path, packed.SquashFS)
 	case res.Kind == probe.EROFS:
-		return verifyErofs(ctx, e, path)
+		return verifyPacked(ctx, e, path, packed.EROFS)
 	case res.Kind.IsExt():
 		return verifyExt(ctx, e, path)
 	case res.Kind == probe.COW:
@@ -81,61 +79,25 @@ func verifyBase(ctx context.Context, e *job.Env, path string) (Result, error) {
 		return Result{}, err
 	}
 	if !res.Kind.Known() {
-		return verifySquash(ctx, e, path)
+		return verifyPacked(ctx, e, path, packed.SquashFS)
 	}
 	return verifyKnown(ctx, e, path, res)
 }
 
-func verifySquash(ctx context.Context, e *job.Env, path string) (Result, error) {
-	res := Result{Path: path, What: "squashfs"}
-	r, size, open, err := live.OpenSquash(e, path)
+// verifyPacked checks a compressed image.
+func verifyPacked(ctx context.Context, e *job.Env, path string, format packed.Format) (Result, error) {
+	res := Result{Path: path, What: string(format)}
+	r, size, open, err := live.OpenPacked(e, path)
 	if err != nil {
 		return res.failed(ctx, err)
 	}
 	defer open.Close()
 	e.Phase("checking "+filepath.Base(path), size)
-	rep, err := squash.Verify(ctx, r, squash.VerifyOptions{Workers: e.Jobs, Progress: func(done, total int64) { e.Done(done) }})
+	rep, err := r.Verify(ctx, packed.VerifyOptions{Workers: e.Jobs, Progress: func(done, total int64) { e.Done(done) }})
 	if err != nil {
 		return res, err
 	}
-	for _, f := range rep.Findings {
-		res.Findings = append(res.Findings, f.String())
-	}
-	res.OK = !rep.Damaged()
-	res.Detail = fmt.Sprintf("%s, %d inodes, %d fragments, %s", r.Options().ID, rep.Inodes, r.Info().Fragments, bytesize.Format(size))
-	return res, nil
-}
-
-func verifyErofs(ctx context.Context, e *job.Env, path string) (Result, error) {
-	res := Result{Path: path, What: "erofs"}
-	c, err := hostfs.OpenFile(path)
-	if err != nil {
-		return res, err
-	}
-	defer c.Close()
-	r, err := erofs.Open(c, c.Size(), filepath.Base(path), e.Library)
-	if err != nil {
-		return res.failed(ctx, err)
-	}
-	defer r.Close()
-	e.Phase("checking "+filepath.Base(path), c.Size())
-	rep, err := erofs.Verify(ctx, r, erofs.VerifyOptions{Workers: e.Jobs, Progress: func(done, total int64) { e.Done(done) }})
-	if err != nil {
-		return res, err
-	}
-	for _, f := range rep.Findings {
-		res.Findings = append(res.Findings, f.String())
-	}
-	res.OK = !rep.Damaged()
-	packing := "not compressed"
-	if rep.Extents > 0 {
-		var names []string
-		for _, a := range r.Info().Algorithms {
-			names = append(names, a.String())
-		}
-		packing = strings.Join(names, ", ")
-	}
-	res.Detail = fmt.Sprintf("%s, %d inodes, %s", packing, rep.Inodes, bytesize.Format(c.Size()))
+	res.Findings, res.OK, res.Detail = rep.Findings, rep.Damage == "", rep.Detail
 	return res, nil
 }
 
