@@ -56,7 +56,8 @@ func TestHiddenSets(t *testing.T) {
 			told := false
 			for _, f := range d.Findings {
 				if f.Kind == "set-hidden" {
-					told = strings.Contains(f.Summary, c.to) && strings.Contains(f.Action, "mv "+at(c.to)) && strings.Contains(f.Action, c.says)
+					told = strings.Contains(f.Summary, c.to) && strings.Contains(f.Action, "mv "+at(c.to)) &&
+						strings.Contains(f.Action, c.says)
 				} else if strings.Contains(f.Summary, c.to) && strings.Contains(f.Action, "remove") {
 					t.Errorf("%s: %s: %s", f.Kind, f.Summary, f.Action)
 				}

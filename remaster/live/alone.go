@@ -63,5 +63,6 @@ func (l *Live) IsBase(path string) (bool, error) {
 		return false, nil
 	}
 	res, err := ProbeFile(Host{}, path)
-	return packed.Holds(res.Kind) && (res.Kind != probe.EROFS || l.Layout.Traits().BootsEROFS) || res.Kind.IsExt() && l.Base.Image == nil, err
+	return packed.Holds(res.Kind) && (res.Kind != probe.EROFS || l.Layout.Traits().BootsEROFS) || res.Kind.IsExt() && l.Base.Image == nil,
+		err
 }

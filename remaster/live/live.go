@@ -340,8 +340,9 @@ func (l *Live) openBase(e *job.Env, path string, inner ...string) error {
 	} else if res.Kind.Known() && !packed.Holds(res.Kind) {
 		return holdsOther(l.Rel(path), res, readsPacked)
 	} else if res.Kind == probe.EROFS && !l.Layout.Traits().BootsEROFS {
-		return refusal.New(refusal.UnsupportedForm, say.List+" "+path+" shows what is in it", "%s: it holds EROFS, which a boot of %s does "+
-			"not mount", l.Rel(path), l.Layout.Name())
+		return refusal.New(refusal.UnsupportedForm, say.List+" "+path+" shows what is in it",
+			"%s: it holds EROFS, which a boot of %s does "+
+				"not mount", l.Rel(path), l.Layout.Name())
 	}
 	r, err := packed.Open(c, c.Size(), filepath.Base(path), e.Library, len(inner) > 0)
 	if err != nil {

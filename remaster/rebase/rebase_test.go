@@ -125,7 +125,8 @@ func TestRebaseTruth(t *testing.T) {
 
 			res := mustRebase(t, l.Dir, onto, rebase.Options{})
 			s := res.Plan.Rebase
-			if res.Plan.Overlay.Outcome != update.OutcomeRebased || s == nil || s.Conflicts != 0 || s.After.Inodes == 0 || s.Size != 48<<20 {
+			if res.Plan.Overlay.Outcome != update.OutcomeRebased || s == nil || s.Conflicts != 0 || s.After.Inodes == 0 ||
+				s.Size != 48<<20 {
 				t.Errorf("%+v, %+v", res.Plan.Overlay, s)
 			}
 			systest.Fsck(t, l.Path("rootfs"))

@@ -38,8 +38,9 @@ func homeLabel(l *live.Live) string { return cmp.Or(l.Layout.Traits().HomeLabel,
 func (p *Plan) planReverse(ctx context.Context, system *tree.Node) error {
 	l, s := p.live, &p.Summary
 	if dir := l.HomesDir(); dir != "" {
-		return refusal.New(refusal.UnsupportedForm, "copy them there with rsync -aHAX --delete, or cp -a, as root; an image of homes is made "+
-			"without "+say.Home, "%s: the homes are a directory, and relive writes them into images only", dir)
+		return refusal.New(refusal.UnsupportedForm,
+			"copy them there with rsync -aHAX --delete, or cp -a, as root; an image of homes is made "+
+				"without "+say.Home, "%s: the homes are a directory, and relive writes them into images only", dir)
 	}
 	if l.Files.Home == "" {
 		return refusal.New(refusal.UnsupportedForm, "copy them on the running system",
@@ -222,7 +223,8 @@ func (p *Plan) replaceHome(ctx context.Context) error {
 				return err
 			}
 			if p.image.former == "" && hostdisk.Exists(filepath.Join(l.Dir, name)) {
-				return refusal.New(refusal.Changed, "begin again", "%s: it was created by another program meanwhile", filepath.Join(l.Dir, name))
+				return refusal.New(refusal.Changed, "begin again", "%s: it was created by another program meanwhile",
+					filepath.Join(l.Dir, name))
 			}
 			return nil
 		},

@@ -92,7 +92,7 @@ func (p *Plan) planOverlay(ctx context.Context) error {
 func (p *Plan) stamp() error {
 	base := p.from.Base
 	p.fresh = &replace.Fresh{Live: p.live, System: base.Root, Warn: p.warn}
-	built := tree.Time{}
+	var built tree.Time
 	if base.Image != nil {
 		built = base.Image.Facts().Built
 	} else {
