@@ -76,7 +76,7 @@ func pureRaws() [rawCount]rawImplementation {
 	return [rawCount]rawImplementation{
 		RawLZ4:     {newPureRawLZ4, newPureLZ4Fitter},
 		MicroLZMA:  {decompressor: newPureMicroLZMA},
-		RawDeflate: {decompressor: newPureRawDeflate},
+		RawDeflate: {newPureRawDeflate, newDeflateFitter},
 		RawZstd:    {newPureRawZstd, newPureZstdFitter},
 	}
 }
