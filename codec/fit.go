@@ -95,10 +95,7 @@ func (l *Library) NewFitter(r Raw, o FitOptions) (Fitter, error) {
 	if err := o.check(r); err != nil {
 		return nil, err
 	}
-	if f := l.raws[r].fitter; f != nil {
-		return f(o)
-	}
-	return nil, tree.Unsupported("", r.String(), "cannot be written")
+	return l.raws[r].fitter(o)
 }
 
 // check refuses options that are out of range.

@@ -75,7 +75,7 @@ func (l *Library) NewRawDecompressor(r Raw, window int) (RawDecompressor, error)
 func pureRaws() [rawCount]rawImplementation {
 	return [rawCount]rawImplementation{
 		RawLZ4:     {newPureRawLZ4, newPureLZ4Fitter},
-		MicroLZMA:  {decompressor: newPureMicroLZMA},
+		MicroLZMA:  {newPureMicroLZMA, newPureMicroLZMAFitter},
 		RawDeflate: {newPureRawDeflate, newDeflateFitter},
 		RawZstd:    {newPureRawZstd, newPureZstdFitter},
 	}
