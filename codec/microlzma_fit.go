@@ -5,7 +5,7 @@ type microLZMALevel struct{ depth, nice int }
 
 // microLZMALevels are by liblzma's presets; the last is for all extreme ones.
 var microLZMALevels = [...]microLZMALevel{
-	{2, 32}, {4, 48}, {8, 64}, {12, 96}, {16, 32}, {32, 48}, {48, 64}, {64, 64}, {96, 64}, {128, 64}, {256, lzmaMaxMatch},
+	{2, 24}, {4, 32}, {6, 40}, {8, 48}, {10, 32}, {16, 48}, {24, 64}, {32, 64}, {48, 64}, {64, 64}, {96, 128},
 }
 
 // pureMicroLZMAFitter packs in one pass: of the ways over a span of the input it
