@@ -126,3 +126,61 @@ func BenchmarkDecompress(b *testing.B) {
 		}
 	})
 }
+
+// fitBenchOptions are what BenchmarkFit compares: the defaults of mkfs.erofs, and
+// what media are made with.
+func fitBenchOptions(r Raw) []FitOptions {
+	levels := map[Raw][]int{RawLZ4: {0, 9, 12}, MicroLZMA: {3, 6, 109}, RawDeflate: {1, 6, 9}, RawZstd: {3, 8, 15}}
+	var out []FitOptions
+	for _, n := range levels[r] {
+		out = append(out, FitOptions{Level: n})
+	}
+	return out
+}
+
+// BenchmarkFit packs the corpus, as a whole each time, into streams of one length, as
+// an image has them; ratio is packed to unpacked.
+func BenchmarkFit(b *testing.B) {
+	data := corpus(b)
+	libs := libraries(b)
+	for _, r := range raws() {
+		for _, o := range fitBenchOptions(r) {
+			for _, room := range []int{4 << 10, 64 << 10, 1 << 20} {
+				for _, lib := range []string{"go", "native"} {
+					l := libs[lib]
+					if l == nil || lib == "native" && r == RawDeflate { // which is Go alone
+						continue
+					}
+					b.Run(fmt.Sprintf("%s-%d/%dK/%s", r, o.Level, room>>10, lib), func(b *testing.B) {
+						f, err := l.NewFitter(r, o.WithDefaults(r, room))
+						if err != nil {
+							b.Fatal(err)
+						}
+						defer f.Close()
+						dst := make([]byte, room)
+						b.ReportAllocs()
+						b.SetBytes(int64(len(data)))
+						in, out := 0, 0
+						for b.Loop() {
+							for rest := data; len(rest) > 0; {
+								used, n, err := f.Fit(dst, rest)
+								if err != nil {
+									b.Fatal(err)
+								}
+								if used == 0 {
+									used = min(room, len(rest))
+									n = used
+								}
+								if used < len(rest) {
+									n = room
+								}
+								rest, in, out = rest[used:], in+used, out+n
+							}
+						}
+						b.ReportMetric(float64(out)/float64(in), "ratio")
+					})
+				}
+			}
+		}
+	}
+}
