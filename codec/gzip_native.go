@@ -70,7 +70,7 @@ func openZlib() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImple
 	}
 	return l, cString(z.version), map[ID]implementation{
 		Gzip: {compressor: z.newCompressor, decompressor: z.newDecompressor},
-	}, map[Raw]rawImplementation{RawDeflate: z.newRaw}
+	}, map[Raw]rawImplementation{RawDeflate: {decompressor: z.newRaw}}
 }
 
 // zEnd ends a stream whose owner was not closed.

@@ -105,8 +105,11 @@ func Open(mode Mode) (*Library, error) {
 		}
 	}
 	for r, c := range raws {
-		if c != nil {
-			l.raws[r] = c
+		if c.decompressor != nil {
+			l.raws[r].decompressor = c.decompressor
+		}
+		if c.fitter != nil {
+			l.raws[r].fitter = c.fitter
 		}
 	}
 	return l, nil

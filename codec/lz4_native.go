@@ -7,6 +7,8 @@ type liblz4 struct {
 	fast, sizeofState uintptr
 	hc, sizeofStateHC uintptr
 	decompressSafe    uintptr
+	destSize          uintptr // this and the next: 0 where the library lacks it
+	destSizeHC        uintptr
 }
 
 func openLZ4() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplementation) {
@@ -17,10 +19,12 @@ func openLZ4() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplem
 		hc:             l.symbol("LZ4_compress_HC_extStateHC"),
 		sizeofStateHC:  l.symbol("LZ4_sizeofStateHC"),
 		decompressSafe: l.symbol("LZ4_decompress_safe"),
+		destSize:       l.optional("LZ4_compress_destSize"),
+		destSizeHC:     l.optional("LZ4_compress_HC_destSize"),
 	}
 	return l, l.version(l.symbol("LZ4_versionString")), map[ID]implementation{
 		LZ4: {compressor: z.newCompressor, decompressor: z.newDecompressor},
-	}, map[Raw]rawImplementation{RawLZ4: z.newRaw}
+	}, map[Raw]rawImplementation{RawLZ4: {z.newRaw, z.fitters()}}
 }
 
 type nativeLZ4Compressor struct {

@@ -54,3 +54,7 @@ func (d *pureMicroLZMA) begin(dst, src []byte) error {
 }
 
 func (d *pureMicroLZMA) Close() error { return nil }
+
+// microLZMAFitMin is less than any stream that is shorter than what it holds, and
+// what liblzma's encoder wants at least.
+const microLZMAFitMin = 8

@@ -51,8 +51,12 @@ type RawDecompressor interface {
 	Close() error
 }
 
-// rawImplementation makes the decompressors of one Raw.
-type rawImplementation func(window int) (RawDecompressor, error)
+// rawImplementation makes what packs and unpacks one Raw; a nil function cannot.
+type rawImplementation struct {
+	decompressor func(window int) (RawDecompressor, error)
+	// fitter is called with options that are in range, without defaults to fill in.
+	fitter func(o FitOptions) (Fitter, error)
+}
 
 // NewRawDecompressor makes a decompressor. As in the kernel, window bounds, in
 // bytes, how far back the streams of MicroLZMA and RawZstd may reach, for which the
@@ -64,16 +68,16 @@ func (l *Library) NewRawDecompressor(r Raw, window int) (RawDecompressor, error)
 	if window < 1 || window > maxDictSize {
 		return nil, tree.Corrupt("", r.String(), "window of %d bytes", window)
 	}
-	return l.raws[r](window)
+	return l.raws[r].decompressor(window)
 }
 
 // pureRaws gives the implementations in Go.
 func pureRaws() [rawCount]rawImplementation {
 	return [rawCount]rawImplementation{
-		RawLZ4:     newPureRawLZ4,
-		MicroLZMA:  newPureMicroLZMA,
-		RawDeflate: newPureRawDeflate,
-		RawZstd:    newPureRawZstd,
+		RawLZ4:     {newPureRawLZ4, newPureLZ4Fitter},
+		MicroLZMA:  {decompressor: newPureMicroLZMA},
+		RawDeflate: {decompressor: newPureRawDeflate},
+		RawZstd:    {newPureRawZstd, newPureZstdFitter},
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 type liblzma struct {
 	preset, supported, encode, decode uintptr
 	alone, code, end                  uintptr
-	micro                             uintptr // 0 where the library lacks it
+	micro, microEncoder               uintptr // 0 where the library lacks them
 }
 
 // lzmaOptions is lzma_options_lzma (lzma/lzma12.h), the fields behind those
@@ -55,15 +55,20 @@ func openLZMA() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImple
 		code:      l.symbol("lzma_code"),
 		end:       l.symbol("lzma_end"),
 		micro:     l.optional("lzma_microlzma_decoder"),
+
+		microEncoder: l.optional("lzma_microlzma_encoder"),
 	}
-	raws := map[Raw]rawImplementation{}
+	var micro rawImplementation
 	if z.micro != 0 {
-		raws[MicroLZMA] = z.newMicro
+		micro.decompressor = z.newMicro
+	}
+	if z.microEncoder != 0 {
+		micro.fitter = z.newFitter
 	}
 	return l, l.version(l.symbol("lzma_version_string")), map[ID]implementation{
 		XZ:   {compressor: z.newCompressor, decompressor: z.newDecompressor},
 		LZMA: {decompressor: z.newAloneDecompressor},
-	}, raws
+	}, map[Raw]rawImplementation{MicroLZMA: micro}
 }
 
 // xzChain is one filter chain to be tried: a branch filter and LZMA2, or LZMA2

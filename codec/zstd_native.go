@@ -9,6 +9,7 @@ type libzstd struct {
 	createCCtx, freeCCtx, compressCCtx   uintptr
 	createDCtx, freeDCtx, decompressDCtx uintptr
 	isError, errorName                   uintptr
+	setParameter, compress2              uintptr // 0 where the library lacks them
 }
 
 func openZstd() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplementation) {
@@ -22,10 +23,12 @@ func openZstd() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImple
 		decompressDCtx: l.symbol("ZSTD_decompressDCtx"),
 		isError:        l.symbol("ZSTD_isError"),
 		errorName:      l.symbol("ZSTD_getErrorName"),
+		setParameter:   l.optional("ZSTD_CCtx_setParameter"),
+		compress2:      l.optional("ZSTD_compress2"),
 	}
 	return l, l.version(l.symbol("ZSTD_versionString")), map[ID]implementation{
 		Zstd: {compressor: z.newCompressor, decompressor: z.newDecompressor},
-	}, map[Raw]rawImplementation{RawZstd: z.newRaw}
+	}, map[Raw]rawImplementation{RawZstd: {z.newRaw, z.fitters()}}
 }
 
 // zstdContext frees a context whose owner was not closed.
