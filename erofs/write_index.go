@@ -87,11 +87,22 @@ func (x *indexEncoder) next(lcn int64) (e lcluster, forward int64) {
 	if lcn == head {
 		return lcluster{typ: ext.typ, offset: ext.start & (BlockSize - 1), block: uint64(ext.block), partial: ext.partial}, 0
 	}
+	if x.ends(lcn, head) {
+		return lcluster{typ: ondisk.Plain, offset: x.l.size & (BlockSize - 1)}, 0
+	}
 	e = lcluster{typ: ondisk.NonHead, back: lcn - head}
 	if x.big && e.back == 1 {
 		e.counts, e.blocks = true, max(ext.blocks, 1)
 	}
 	return e, end - lcn
+}
+
+// ends tells whether an lcluster says where the last extent ends, by a head behind the
+// end of the file: the kernel takes the lcluster's own end without, which is more than
+// the extent has.
+func (x *indexEncoder) ends(lcn, head int64) bool {
+	last := &x.l.exts[len(x.l.exts)-1]
+	return lcn == x.total-1 && x.l.end == noTail && x.l.size&(BlockSize-1) != 0 && (last.blocks <= 1 || lcn > head+1)
 }
 
 // distance is a distance as it stands in an index. Longer ones than it holds are
@@ -193,7 +204,7 @@ func (l *fileLayout) compactIndex(at int64, big bool) []byte {
 			if ents[k].partial {
 				return nil
 			}
-			if l.end != noTail && x.i == len(l.exts)-1 && ents[k].head() {
+			if x.i == len(l.exts)-1 && ents[k].head() && (l.end != noTail || lcn > l.exts[x.i].start>>writeBits) {
 				tail = k
 			}
 			used++

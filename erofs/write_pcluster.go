@@ -49,12 +49,14 @@ func newEncoder(o *WriteOptions) (*encoder, error) {
 // extents that stay.
 var errDense = errors.New("data that does not shrink has no place between extents that are copied; without reuse it can be written")
 
-// lclusters is the number of entries of an extent in the index.
+// lclusters is the number of entries of an extent in the index. In the lcluster in which
+// it ends begins the next one, or nothing but the head that tells of the file's end.
 func lclusters(start, end int64, eof bool) int64 {
+	n := end>>writeBits - start>>writeBits
 	if eof {
-		end += BlockSize - 1
+		n = max(n, 1)
 	}
-	return end>>writeBits - start>>writeBits
+	return n
 }
 
 // compress compresses raw, which is the run's content.
