@@ -14,8 +14,11 @@ const algorithms = 4
 
 // algorithm is what an image says of a compression.
 type algorithm struct {
-	used   bool
-	window int // bytes
+	used     bool
+	window   int    // bytes
+	distance uint16 // of LZ4
+	blocks   int    // of LZ4's pclusters; 0 where that is not told
+	bits     uint8  // of deflate's window
 }
 
 // defaultWindow is that of algorithms without a configuration of it.
@@ -29,6 +32,7 @@ func (r *Reader) readConfigs() error {
 	}
 	if r.super.Incompat&ondisk.IncompatConfigs == 0 {
 		r.algos[codec.RawLZ4].used = true
+		r.algos[codec.RawLZ4].distance = r.super.Algorithms
 		return nil
 	}
 	bitmap := r.super.Algorithms
@@ -71,6 +75,7 @@ func (r *Reader) readConfig(algo codec.Raw, b []byte) error {
 		if n := int64(le.Uint16(b[2:])); n > ondisk.PclusterMax>>r.blockBits {
 			return r.corrupt("", "pclusters of %d blocks", n)
 		}
+		r.algos[algo].distance, r.algos[algo].blocks = le.Uint16(b), max(int(le.Uint16(b[2:])), 1)
 	case codec.MicroLZMA:
 		dict := le.Uint32(b)
 		if dict < ondisk.LZMADictMin || dict > ondisk.LZMADictMax {
@@ -84,6 +89,7 @@ func (r *Reader) readConfig(algo codec.Raw, b []byte) error {
 		if b[0] > ondisk.DeflateBitsMax {
 			return r.corrupt("", "window of 2^%d bytes", b[0])
 		}
+		r.algos[algo].bits = b[0]
 	case codec.RawZstd:
 		if b[0] != 0 {
 			return tree.Unsupported(r.name, "", "format %d is unknown", b[0])

@@ -9,6 +9,7 @@ import (
 
 	"relive/codec"
 	"relive/erofs/internal/ondisk"
+	"relive/internal/hostcopy"
 	"relive/internal/lru"
 	"relive/tree"
 )
@@ -24,6 +25,7 @@ const (
 type Reader struct {
 	image     io.ReaderAt
 	name      string
+	stored    hostcopy.Source // for who copies
 	super     ondisk.Superblock
 	raw       [ondisk.SuperblockSize]byte // the same, as it is stored
 	size      int64                       // of the file
@@ -68,6 +70,7 @@ func Open(r io.ReaderAt, size int64, name string, lib *codec.Library, opts ...Op
 		o(&set)
 	}
 	rd := &Reader{image: r, name: name, size: max(size, 0), dirSeen: make(map[uint64]dirPlace)}
+	rd.stored = hostcopy.Source{Name: name, Image: r, Read: rd.read}
 	rd.metas = lru.New(metaCacheBytes, rd.loadMeta)
 	rd.extents = lru.New(set.cacheBytes, rd.loadExtent)
 	rd.xattrs = lru.New(xattrCacheBytes, rd.loadShared)

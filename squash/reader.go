@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"relive/codec"
+	"relive/internal/hostcopy"
 	"relive/internal/lru"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
@@ -17,6 +18,7 @@ import (
 type Reader struct {
 	image     io.ReaderAt
 	name      string
+	stored    hostcopy.Source // for who copies
 	super     ondisk.Superblock
 	size      int64 // of the file, padding included
 	used      int64 // super.BytesUsed
@@ -68,6 +70,7 @@ func Open(r io.ReaderAt, size int64, name string, lib *codec.Library, opts ...Op
 	}
 	head := make([]byte, min(max(size, 0), ondisk.SuperblockSize))
 	rd := &Reader{image: r, name: name, size: size, used: int64(len(head)), dirSeen: make(map[ondisk.Ref]dirPlace)}
+	rd.stored = hostcopy.Source{Name: name, Image: r, Read: rd.readStored}
 	if err := rd.readStored(head, 0); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"relive/codec"
+	"relive/internal/hostcopy"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
@@ -291,16 +292,12 @@ func (w *dataWriter) write(p []byte) error {
 		return err
 	}
 	w.pos += int64(len(p))
-	if w.pos-w.started >= writebackStep {
-		startWriteback(w.out, w.base+w.started, w.pos-w.started)
+	if w.pos-w.started >= hostcopy.WritebackStep {
+		hostcopy.StartWriteback(w.out, w.base+w.started, w.pos-w.started)
 		w.started = w.pos
 	}
 	return nil
 }
-
-// writebackStep is how many bytes are written between two wishes to have them
-// on the disk.
-const writebackStep = 8 << 20
 
 // pack adds a tail to the fragment block that is being filled.
 func (w *dataWriter) pack(j *job) error {

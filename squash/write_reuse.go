@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"relive/internal/hostcopy"
 	"relive/squash/internal/ondisk"
 )
 
@@ -17,6 +18,8 @@ type extent struct {
 	src, len int64
 	dst      int64 // relative to the start of the image that is written
 }
+
+func (e *extent) copied() hostcopy.Range { return hostcopy.Range{Src: e.src, Len: e.len, Dst: e.dst} }
 
 // fragmentUse is what the plan does with one fragment block of a source.
 type fragmentUse struct {

@@ -306,33 +306,4 @@ func TestCopyInKernel(t *testing.T) {
 			t.Errorf("at %d: other bytes than through memory", at)
 		}
 	}
-
-	// The kernel's way is really taken.
-	src1, shift := fileBelow(file.image)
-	dst, err := os.Create(filepath.Join(t.TempDir(), "copy"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dst.Close()
-	if src1 == nil || shift != 0 {
-		t.Fatalf("no host file below the reader: %v, %d", src1, shift)
-	}
-	k, err := copyFileRange(dst, 100, src1, 96, 4000)
-	if err != nil || k == 0 {
-		t.Fatalf("copy_file_range gave %d, %v", k, err)
-	}
-	got := make([]byte, k)
-	if _, err := dst.ReadAt(got, 100); err != nil || string(got) != string(raw[96:96+k]) {
-		t.Errorf("copy_file_range copied other bytes (%v)", err)
-	}
-	// A destination that the kernel refuses falls back without an error.
-	pipeR, pipeW, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pipeR.Close()
-	defer pipeW.Close()
-	if k, err := copyFileRange(pipeW, 0, src1, 0, 10); k != 0 || err != nil && err != unix.ESPIPE {
-		t.Errorf("into a pipe: %d, %v", k, err)
-	}
 }

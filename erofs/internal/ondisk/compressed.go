@@ -87,3 +87,19 @@ const (
 	ZstdLogMin     = 10
 	ZstdLogMax     = 20
 )
+
+// Append encodes the header of a compressed file: Fragment, or where there is none
+// InlineSize, and what follows.
+func (h *MapHeader) Append(dst []byte) []byte {
+	le := binary.LittleEndian
+	if h.Bits&WholeFragment != 0 {
+		return le.AppendUint64(dst, h.Word|1<<63)
+	}
+	first := h.Fragment
+	if h.InlineSize != 0 {
+		first = uint32(h.InlineSize) << 16
+	}
+	dst = le.AppendUint32(dst, first)
+	dst = le.AppendUint16(dst, h.Advise)
+	return append(dst, h.Algorithms, h.Bits)
+}

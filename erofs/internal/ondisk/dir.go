@@ -45,3 +45,13 @@ func DirentType(t uint8) tree.Type {
 	}
 	return 0
 }
+
+// TypeOf gives the number of a type in entries.
+func TypeOf(t tree.Type) uint8 {
+	for i, u := range direntTypes {
+		if u == t && i > 0 {
+			return uint8(i)
+		}
+	}
+	return 0
+}

@@ -121,3 +121,11 @@ const (
 	ChunkEntrySize = 4
 	ChunkIndexSize = 8
 )
+
+// SetLayout sets where the data is, and the form of the inode.
+func (n *Inode) SetLayout(l Layout, extended bool) {
+	n.Format = uint16(l) << formatLayoutShift
+	if extended {
+		n.Format |= FormatExtended
+	}
+}

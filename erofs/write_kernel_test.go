@@ -1,0 +1,73 @@
+package erofs
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"relive/tree"
+	"relive/tree/hostfs"
+	"relive/tree/systest"
+)
+
+// checkers are the programs that images are checked with: the system's fsck.erofs, and
+// those on PATH that RELIVE_FSCK_EROFS names, separated by colons.
+func checkers(t testing.TB) []string {
+	t.Helper()
+	systest.NeedTools(t, "fsck.erofs")
+	out := []string{"fsck.erofs"}
+	if more := os.Getenv("RELIVE_FSCK_EROFS"); more != "" {
+		out = append(out, strings.Split(more, ":")...)
+	}
+	return out
+}
+
+// fsck has every checker read all of an image; Debian 12's knows no other algorithm
+// than LZ4.
+func fsck(t testing.TB, image string) {
+	t.Helper()
+	for i, checker := range checkers(t) {
+		out, err := exec.Command(checker, "--extract", image).CombinedOutput()
+		if err == nil {
+			continue
+		}
+		said := string(out)
+		if i == 0 && (strings.Contains(said, "unsupported") || strings.Contains(said, "unidentified") ||
+			strings.Contains(said, "not supported") || strings.Contains(said, "unknown compression format") || strings.Contains(said, "unrecognized")) {
+			continue
+		}
+		t.Errorf("%s: %v\n%.2000s", checker, err, said)
+	}
+}
+
+// mounted gives what the kernel shows of an image, and has it checked.
+func mounted(t testing.TB, b []byte) *tree.Node {
+	t.Helper()
+	image := filepath.Join(systest.MemDir(t), "image.erofs")
+	systest.Must(t, os.WriteFile(image, b, 0o600))
+	fsck(t, image)
+	at, _ := systest.Mount(t, "erofs", "ro,loop", image)
+	host, err := hostfs.Open(at)
+	systest.Must(t, err)
+	return host
+}
+
+// The kernel shows of an image what is in the tree that it was written from.
+func TestWriteKernel(t *testing.T) {
+	systest.NeedRoot(t)
+	systest.NeedFilesystems(t, "erofs")
+	for _, set := range writeSets() {
+		t.Run(set.name, func(t *testing.T) {
+			if unwritable(t, set.o) {
+				t.Skip("nothing here compresses so")
+			}
+			root := sampleTree(3)
+			b, _ := writeImage(t, root, set.o)
+			if d := differences(t, withTime(root, set.o.AllTime), mounted(t, b)); d != "" {
+				t.Errorf("the kernel shows another tree:\n%.3000s", d)
+			}
+		})
+	}
+}
