@@ -84,6 +84,20 @@ func (o FitOptions) WithDefaults(r Raw, pcluster int) FitOptions {
 // long streams are; so they suit all.
 const fitSmallestPcluster = 4096
 
+// FitterName tells which library fits streams of that compression, with its
+// version, as Implementation.Name does.
+func (l *Library) FitterName(r Raw) string {
+	switch {
+	case r >= rawCount:
+		return ""
+	case l.raws[r].nativeFit:
+		return l.codecs[map[Raw]ID{RawLZ4: LZ4, MicroLZMA: XZ, RawDeflate: Gzip, RawZstd: Zstd}[r]].name
+	case r == RawZstd:
+		return pureCodecs()[Zstd].name
+	}
+	return "relive " + r.String() + " (Go)"
+}
+
 // NewFitter makes a fitter. Options that are out of range are ErrOptions. Zero
 // values are replaced as WithDefaults has it for pclusters of 4 KiB: whoever
 // makes longer ones calls it before, as the image has to tell the windows, too.

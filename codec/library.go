@@ -109,7 +109,7 @@ func Open(mode Mode) (*Library, error) {
 			l.raws[r].decompressor = c.decompressor
 		}
 		if c.fitter != nil {
-			l.raws[r].fitter = c.fitter
+			l.raws[r].fitter, l.raws[r].nativeFit = c.fitter, true
 		}
 	}
 	return l, nil

@@ -24,7 +24,7 @@ func openLZ4() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImplem
 	}
 	return l, l.version(l.symbol("LZ4_versionString")), map[ID]implementation{
 		LZ4: {compressor: z.newCompressor, decompressor: z.newDecompressor},
-	}, map[Raw]rawImplementation{RawLZ4: {z.newRaw, z.fitters()}}
+	}, map[Raw]rawImplementation{RawLZ4: {decompressor: z.newRaw, fitter: z.fitters()}}
 }
 
 type nativeLZ4Compressor struct {

@@ -55,7 +55,8 @@ type RawDecompressor interface {
 type rawImplementation struct {
 	decompressor func(window int) (RawDecompressor, error)
 	// fitter is called with options that are in range, without defaults to fill in.
-	fitter func(o FitOptions) (Fitter, error)
+	fitter    func(o FitOptions) (Fitter, error)
+	nativeFit bool // it is of a library of the system
 }
 
 // NewRawDecompressor makes a decompressor. As in the kernel, window bounds, in
@@ -74,10 +75,10 @@ func (l *Library) NewRawDecompressor(r Raw, window int) (RawDecompressor, error)
 // pureRaws gives the implementations in Go.
 func pureRaws() [rawCount]rawImplementation {
 	return [rawCount]rawImplementation{
-		RawLZ4:     {newPureRawLZ4, newPureLZ4Fitter},
-		MicroLZMA:  {newPureMicroLZMA, newPureMicroLZMAFitter},
-		RawDeflate: {newPureRawDeflate, newDeflateFitter},
-		RawZstd:    {newPureRawZstd, newPureZstdFitter},
+		RawLZ4:     {decompressor: newPureRawLZ4, fitter: newPureLZ4Fitter},
+		MicroLZMA:  {decompressor: newPureMicroLZMA, fitter: newPureMicroLZMAFitter},
+		RawDeflate: {decompressor: newPureRawDeflate, fitter: newDeflateFitter},
+		RawZstd:    {decompressor: newPureRawZstd, fitter: newPureZstdFitter},
 	}
 }
 

@@ -28,7 +28,7 @@ func openZstd() (*sharedLibrary, string, map[ID]implementation, map[Raw]rawImple
 	}
 	return l, l.version(l.symbol("ZSTD_versionString")), map[ID]implementation{
 		Zstd: {compressor: z.newCompressor, decompressor: z.newDecompressor},
-	}, map[Raw]rawImplementation{RawZstd: {z.newRaw, z.fitters()}}
+	}, map[Raw]rawImplementation{RawZstd: {decompressor: z.newRaw, fitter: z.fitters()}}
 }
 
 // zstdContext frees a context whose owner was not closed.

@@ -19,6 +19,7 @@ import (
 	"relive/remaster/job"
 	"relive/remaster/live"
 	"relive/remaster/livetest"
+	"relive/remaster/packed"
 	"relive/remaster/readback"
 	"relive/remaster/rebase"
 	"relive/remaster/reset"
@@ -285,7 +286,7 @@ func flips(t *testing.T) []*flipped {
 	}
 	compactAt := func(level int) func(ctx context.Context, e *job.Env, dir string) error {
 		return opened(func(ctx context.Context, e *job.Env, l *live.Live) error {
-			p, err := compact.New(ctx, e, l, compact.Options{KeepOld: 1, Level: level})
+			p, err := compact.New(ctx, e, l, compact.Options{KeepOld: 1, Wish: packed.Wish{Level: level}})
 			if err != nil {
 				return err
 			}

@@ -86,7 +86,7 @@ into it, and --image writes the merged image alone.`,
 func (f *compactFlags) options() (o compact.Options, err error) {
 	o = compact.Options{KeepOld: f.keepOld, NoReset: f.noReset, Stage: f.stage, Output: f.output, Image: f.image, Force: f.force,
 		Flatten: f.pack.flatten, KeepFree: f.pack.keepFree, FullVerify: f.pack.full, AllowUnmatched: f.allow}
-	if o.Codec, o.Level, o.BlockSize, err = f.pack.codecOptions(); err != nil {
+	if o.Wish, err = f.pack.wish(); err != nil {
 		return o, err
 	}
 	if err := checkKeepOld(f.keepOld); err != nil {
@@ -108,11 +108,10 @@ func (a *app) showPlan(p *compact.Plan) error {
 	case baseimage.Ext:
 		a.printf("new image: not compressed, %s of content\n", bytesize.Format(s.Bytes))
 	case baseimage.Nested:
-		a.printf("new base: %s in blocks of %s, with a file system image inside\n", s.Codec, bytesize.Format(int64(s.BlockSize)))
+		a.printf("new base: %s, with a file system image inside\n", packing(&s.Summary))
 		a.printf("  copied as stored: %s; to compress: %s\n", bytesize.Format(s.Copy), bytesize.Format(s.Compress))
 	default:
-		a.printf("new base: %s in blocks of %s, %d inodes, %s of content\n", s.Codec, bytesize.Format(int64(s.BlockSize)), s.Inodes,
-			bytesize.Format(s.Bytes))
+		a.printf("new base: %s, %d inodes, %s of content\n", packing(&s.Summary), s.Inodes, bytesize.Format(s.Bytes))
 		a.printf("  copied as stored: %d files, partly %d; %s\n", s.Reused, s.Mixed, bytesize.Format(s.Copy))
 		a.printf("  to compress: %s; duplicates: %d files; fragment blocks packed anew: %d\n", bytesize.Format(s.Compress), s.Duplicate,
 			s.Repacked)

@@ -47,7 +47,7 @@ const (
 var flagGroups = map[string][]flagGroup{
 	"compact": {
 		{groupPlan, []string{"dry-run", "output", "image", "stage", "no-reset", "keep-old", "full-verify", "force", "allow-unmatched"}},
-		{groupBase, []string{"exclude", "exclude-from", "comp", "level", "block-size", "flatten", "keep-free"}},
+		{groupBase, []string{"exclude", "exclude-from", "format", "comp", "level", "block-size", "flatten", "keep-free"}},
 	},
 	"snapshot": {
 		{groupPlan, []string{"output", "dry-run", "full-verify", "force", "allow-unmatched"}},
@@ -56,7 +56,7 @@ var flagGroups = map[string][]flagGroup{
 		{groupBoot, []string{"boot", "template", "kernel", "initrd", "add-arg", "remove-arg", "keep-persistence", "title"}},
 		{groupISO, []string{"volid", "name", "sums", "implant-md5", "no-report", "no-package-list", "application", "preparer",
 			"publisher"}},
-		{groupBase, []string{"comp", "level", "block-size", "flatten", "keep-free"}},
+		{groupBase, []string{"format", "comp", "level", "block-size", "flatten", "keep-free"}},
 	},
 	"update": {
 		{groupPlan, []string{"from", "dry-run", "overlay", "no-kernel", "stage", "keep-old", "force"}},
@@ -145,7 +145,7 @@ func verbPath(c *cobra.Command) string {
 var values = map[string]string{
 	"add": "PATH=FILE", "add-arg": "ARGUMENT", "accounts": "MODE", "application": "TEXT", "base": "FILE", "block-size": "SIZE",
 	"boot": "SOURCE", "chunk": "SIZE", "codecs": "KIND", "comp": "CODEC", "decisions": "FILE", "directory": "DIR", "exclude": "PATTERN",
-	"exclude-from": "FILE", "for": "ORIGIN", "from": "SOURCE", "full-name": "TEXT", "groups": "GROUPS", "home": "PATH", "homefs": "SIZE",
+	"exclude-from": "FILE", "format": "FORMAT", "for": "ORIGIN", "from": "SOURCE", "full-name": "TEXT", "groups": "GROUPS", "home": "PATH", "homefs": "SIZE",
 	"hostname": "NAME", "image": "FILE", "include": "PATH=FILE", "initrd": "FILE", "jobs": "N", "keep": "PATTERN", "keep-from": "FILE",
 	"keep-old": "N", "kernel": "FILE", "kind": "KINDS", "layer": "LAYER", "level": "N", "mode": "MODE", "name": "TEXT", "names": "KIND",
 	"on": "PARTITION/DIR", "onto": "SOURCE", "origin": "FILE", "output": "FILE", "overlay": "PATH", "password-file": "FILE",

@@ -26,6 +26,7 @@ var terms = map[string]string{
 	say.Exclude:        "-e",
 	say.Flatten:        "--flatten",
 	say.Force:          "--force",
+	say.Format:         "--format",
 	say.From:           "--from",
 	say.Grow:           "--grow",
 	say.Home:           "--home",
@@ -99,7 +100,7 @@ var terms = map[string]string{
 // hints are for errors that bring none of their own: what a code comes to here.
 var hints = map[refusal.Code]string{
 	refusal.WrongOption:      "relive --help and relive VERB --help tell the usage",
-	refusal.WrongCompression: "relive compact --help tells of --comp, --level and --block-size",
+	refusal.WrongCompression: "relive compact --help tells of --format, --comp, --level and --block-size",
 	refusal.Unreadable:       "repair it on a copy, or leave it out by name (-e PATH) where the verb takes that",
 	refusal.Busy:             "wait until the other relive is done",
 	refusal.NotPermitted:     "run relive as root",

@@ -126,7 +126,7 @@ persistence are taken out of the boot menus.`,
 // options checks the flags.
 func (f *snapshotFlags) options() error {
 	var err error
-	if f.o.Codec, f.o.Level, f.o.BlockSize, err = f.pack.codecOptions(); err != nil {
+	if f.o.Wish, err = f.pack.wish(); err != nil {
 		return err
 	}
 	if f.o.Excludes, err = f.pack.excludeRules(); err != nil {
@@ -318,10 +318,9 @@ func (a *app) printISOSystem(s *snapshot.Summary) {
 	sys := &s.System
 	switch sys.Form {
 	case baseimage.Nested:
-		a.printf("system: %s in blocks of %s, with a file system image inside\n", sys.Codec, bytesize.Format(int64(sys.BlockSize)))
+		a.printf("system: %s, with a file system image inside\n", packing(&sys.Summary))
 	default:
-		a.printf("system: %s in blocks of %s, %d inodes, %s of content\n", sys.Codec, bytesize.Format(int64(sys.BlockSize)), sys.Inodes,
-			bytesize.Format(sys.Bytes))
+		a.printf("system: %s, %d inodes, %s of content\n", packing(&sys.Summary), sys.Inodes, bytesize.Format(sys.Bytes))
 	}
 	a.printf("  compressed by %s\n", sys.Library)
 	a.printf("  copied as stored: %s; to compress: %s; left out: %d files and directories\n", bytesize.Format(sys.Copy),

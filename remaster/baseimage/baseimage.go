@@ -4,25 +4,20 @@ import (
 	"context"
 	"slices"
 
-	"relive/codec"
 	"relive/remaster/bootable"
 	"relive/remaster/exclude"
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/sourcecheck"
 	"relive/remaster/unmatched"
-	"relive/squash"
 	"relive/tree"
 )
 
 // Options say how a new base is made.
 type Options struct {
-	// Codec is the compressor, nil for that of the base with its options.
-	Codec *codec.ID
-	// Level is the compressor's level, 0 for the base's or its default.
-	Level int
-	// BlockSize in bytes, 0 for the base's.
-	BlockSize int
+	// Wish is what the image is to be like, where it is not to be like the base's.
+	packed.Wish
 	// Excludes leave paths out of the new base.
 	Excludes []exclude.Rule
 	// AllowUnmatched goes on where an exclude matches nothing.
@@ -83,23 +78,24 @@ type Plan struct {
 
 // Summary is the part of a plan that is shown.
 type Summary struct {
-	Form      Form   `json:"form"`
-	Codec     string `json:"codec"`
-	Library   string `json:"codec_library"` // that compresses, with its version; "" where nothing is
-	BlockSize int    `json:"block_size"`
-	VID       string `json:"vid,omitempty"`
-	Inodes    uint64 `json:"inodes"`
-	Bytes     int64  `json:"bytes"`
-	Reused    uint64 `json:"files_reused"`
-	Mixed     uint64 `json:"files_partly_reused"`
-	Duplicate uint64 `json:"files_duplicate"`
-	Copy      int64  `json:"bytes_to_copy"`
-	Compress  int64  `json:"bytes_to_compress"`
-	Repacked  int    `json:"fragment_blocks_repacked"`
-	Dead      int64  `json:"dead_bytes_kept"`
-	Freed     int64  `json:"bytes_free_left_out"` // of a file system image inside, in whole blocks of the base
-	Estimate  int64  `json:"size_estimate"`
-	Excluded  int64  `json:"excluded_entries"`
+	Form      Form          `json:"form"`
+	Format    packed.Format `json:"format,omitempty"` // of a compressed image
+	Codec     string        `json:"codec"`
+	Library   string        `json:"codec_library"` // that compresses, with its version; "" where nothing is
+	BlockSize int           `json:"block_size"`
+	VID       string        `json:"vid,omitempty"`
+	Inodes    uint64        `json:"inodes"`
+	Bytes     int64         `json:"bytes"`
+	Reused    uint64        `json:"files_reused"`
+	Mixed     uint64        `json:"files_partly_reused"`
+	Duplicate uint64        `json:"files_duplicate"`
+	Copy      int64         `json:"bytes_to_copy"`
+	Compress  int64         `json:"bytes_to_compress"`
+	Repacked  int           `json:"fragment_blocks_repacked"`
+	Dead      int64         `json:"dead_bytes_kept"`
+	Freed     int64         `json:"bytes_free_left_out"` // of a file system image inside, in whole blocks of the base
+	Estimate  int64         `json:"size_estimate"`
+	Excluded  int64         `json:"excluded_entries"`
 	// Sums are those by which the base is checked while it is copied.
 	Sums []sourcecheck.Source `json:"sums"`
 }
@@ -109,7 +105,7 @@ type Form string
 
 // The forms.
 const (
-	Squash Form = "squashfs" // a SquashFS image of the system's files
+	Squash Form = "squashfs" // a compressed image of the system's files
 	Nested Form = "nested"   // one that holds a file system image
 	Ext    Form = "ext"      // a file system image, not compressed
 )
@@ -145,16 +141,18 @@ func (p *Plan) plan(ctx context.Context) error {
 	if p.State, newest, err = l.State(ctx); err != nil {
 		return err
 	}
-	var wo squash.WriteOptions
+	var wo packed.WriteOptions
 	if l.Base.Image != nil || p.o.Medium != nil {
 		if wo, err = p.WriteOptions(); err != nil {
 			return err
 		}
-		s.Codec, s.BlockSize = wo.Codec.ID.String(), wo.BlockSize
-		s.Library = e.Library.Implementation(wo.Codec.ID).Name
+		if err = p.checkFormat(ctx, wo.Format()); err != nil {
+			return err
+		}
+		s.Format, s.Codec, s.BlockSize, s.Library = wo.Format(), wo.Codec(), wo.BlockSize(), wo.Library()
 	}
-	p.Now = e.ImageTime(tree.Time{Sec: int64(wo.MkfsTime)}, newest)
-	wo.MkfsTime = uint32(p.Now.Sec)
+	p.Now = e.ImageTime(wo.Built(), newest)
+	wo.SetBuilt(p.Now)
 
 	root := l.Merged
 	if len(p.o.Excludes) > 0 && p.o.Medium == nil {
@@ -242,7 +240,7 @@ func (p *Plan) Misled() (bool, error) {
 	switch m := p.make.(type) {
 	case *deviceMaker:
 		return false, nil // the image is the old one with changes
-	case *squashMaker:
+	case *imageMaker:
 		if m.inner == nil && m.plan.NumbersKept() && len(p.Live.Stack) < 2 {
 			return false, nil
 		}
@@ -260,7 +258,7 @@ func (p *Plan) estimate() (size, work int64, err error) {
 	if s.Form == Ext {
 		return s.Bytes, 0, nil
 	}
-	if m, ok := p.make.(*squashMaker); ok && m.inner != nil {
+	if m, ok := p.make.(*imageMaker); ok && m.inner != nil {
 		work = m.inner.used
 	}
 	if p.Live.Base.Image == nil {

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"relive/remaster/packed"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
-	"relive/squash"
 	"relive/tree"
 )
 
@@ -18,11 +18,11 @@ func (p *Plan) keepsImage() bool {
 }
 
 // maker decides of what form the new base is and plans it.
-func (p *Plan) maker(ctx context.Context, wo squash.WriteOptions) (maker, error) {
+func (p *Plan) maker(ctx context.Context, wo packed.WriteOptions) (maker, error) {
 	l, s := p.Live, &p.Summary
 	bare := l.Base.Image == nil
-	if bare && p.o.Medium == nil && (p.o.Codec != nil || p.o.Level != 0 || p.o.BlockSize != 0) {
-		return nil, refusal.WithHint(refusal.Option(fmt.Errorf(say.Codec+", "+say.Level+" and "+say.BlockSize+": %s is not compressed",
+	if bare && p.o.Medium == nil && p.o.Wish.Any() {
+		return nil, refusal.WithHint(refusal.Option(fmt.Errorf(say.Format+", "+say.Codec+", "+say.Level+" and "+say.BlockSize+": %s is not compressed",
 			l.Base.Path)), "compact without them")
 	}
 	switch {
@@ -34,11 +34,11 @@ func (p *Plan) maker(ctx context.Context, wo squash.WriteOptions) (maker, error)
 			"%s holds no file system image that "+say.Image+" could write", l.Base.Path)
 	case !p.keepsImage():
 		s.Form = Squash
-		return p.squashMaker(ctx, wo, p.System)
+		return p.imageMaker(ctx, wo, p.System)
 	}
 	// The image is patched where nothing but chunks of it changed.
 	if !p.Touched && (l.Overlay == nil || l.Overlay.Empty || l.COW() != nil) {
-		image, err := p.patched(wo.BlockSize)
+		image, err := p.patched(wo.Unit())
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +53,7 @@ func (p *Plan) maker(ctx context.Context, wo squash.WriteOptions) (maker, error)
 			return nil, err
 		}
 		s.Form, s.Freed = Nested, image.freed()
-		return p.squashMaker(ctx, wo, root)
+		return p.imageMaker(ctx, wo, root)
 	}
 	inner, err := p.planInner(ctx, p.System)
 	if err != nil {
@@ -65,20 +65,20 @@ func (p *Plan) maker(ctx context.Context, wo squash.WriteOptions) (maker, error)
 		return &extMaker{p: p, inner: inner}, nil
 	}
 	s.Form, s.Compress = Nested, inner.used
-	return &squashMaker{p: p, options: wo, inner: inner}, nil
+	return &imageMaker{p: p, options: wo, inner: inner}, nil
 }
 
-// squashMaker plans a SquashFS image of that tree.
-func (p *Plan) squashMaker(ctx context.Context, wo squash.WriteOptions, root *tree.Node) (maker, error) {
-	m := &squashMaker{p: p, options: wo, root: root}
+// imageMaker plans a compressed image of that tree.
+func (p *Plan) imageMaker(ctx context.Context, wo packed.WriteOptions, root *tree.Node) (maker, error) {
+	m := &imageMaker{p: p, options: wo, root: root}
 	if err := m.look(ctx); err != nil {
 		return nil, err
 	}
-	s, st := &p.Summary, &m.plan.Stats
+	s, st := &p.Summary, m.plan.Stats()
 	s.Inodes, s.Bytes = st.Inodes, st.Bytes
-	s.Reused, s.Mixed, s.Duplicate = st.ReusedFiles, st.MixedFiles, st.DuplicateFiles
-	s.Copy, s.Compress, s.Repacked, s.Dead = st.CopyBytes, st.CompressBytes, st.RepackedBlocks, st.DeadBytes
-	p.warnLosses(st)
+	s.Reused, s.Mixed, s.Duplicate = st.Reused, st.Mixed, st.Duplicate
+	s.Copy, s.Compress, s.Repacked, s.Dead = st.Copy, st.Compress, st.Repacked, st.Dead
+	p.warnLosses(&st)
 	return m, nil
 }
 

@@ -1,90 +1,102 @@
 package baseimage
 
 import (
+	"context"
 	"fmt"
 
-	"relive/codec"
 	"relive/remaster/packed"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
 	"relive/remaster/say"
-	"relive/squash"
 	"relive/tree"
 )
 
-// bareBlock is the block size for a base that was not compressed, in bytes.
-const bareBlock = 128 << 10
-
 // Salt is what decides a new base besides the old one and the overlay.
 func (p *Plan) Salt() string {
-	s := fmt.Sprint(p.Summary.Codec, p.o.Level, p.Summary.BlockSize, p.o.Excludes)
+	s := fmt.Sprint(p.Summary.Codec, p.o.Wish.Level, p.Summary.BlockSize, p.o.Excludes)
+	if f := p.Summary.Format; f != packed.SquashFS {
+		s += string(f)
+	}
 	if p.o.Medium != nil {
 		s += p.o.Medium.Salt()
 	}
 	return s
 }
 
-// WriteOptions joins what was asked for with what the base has.
-func (p *Plan) WriteOptions() (squash.WriteOptions, error) {
-	// What is not compressed yet is compressed as the media of that layout are.
-	wo := squash.WriteOptions{Codec: codec.DefaultOptions(codec.XZ, bareBlock), BlockSize: bareBlock}
-	if image := p.Live.Base.Image; image != nil && image.Format() != packed.SquashFS {
-		return wo, refusal.New(refusal.UnsupportedForm, say.List+", "+say.Diff+" and "+say.Save+" work with it",
-			"%s: it holds %s, of which no new base can be made yet", p.Live.Base.Name(), image.Format().Name())
-	}
-	if image := packed.Squash(p.Live.Base.Image); image != nil {
-		wo = squash.WriteOptionsLike(image)
+// WriteOptions join what was asked for with what the base has.
+func (p *Plan) WriteOptions() (packed.WriteOptions, error) {
+	wo, err := packed.Options(p.Live.Base.Image, p.o.Wish, p.Env.Library)
+	if err != nil {
+		return wo, err
 	}
 	if p.o.Medium == nil && (p.Live.Base.Inner == nil || p.keepsImage()) {
-		var err error
-		if wo.Numbers, err = p.Live.Numbers(); err != nil {
+		numbers, err := p.Live.Numbers()
+		if err != nil {
 			return wo, err
 		}
+		wo.SetNumbers(numbers)
 	}
-	wo.Library, wo.Workers = p.Env.Library, p.Env.Jobs
+	wo.SetWorkers(p.Env.Jobs)
 	// What was taken out of a system that is given away must not lie about in it.
-	wo.NoDead = p.o.Medium != nil && p.o.Medium.NoDead
-	blockSize := wo.BlockSize
-	if p.o.BlockSize != 0 {
-		wo.BlockSize = p.o.BlockSize
-	}
-	if wo.BlockSize < squash.MinBlockSize || wo.BlockSize > squash.MaxBlockSize || wo.BlockSize&(wo.BlockSize-1) != 0 {
-		return wo, refusal.WithHint(refusal.Option(fmt.Errorf("block size %d", wo.BlockSize)), "SquashFS knows 4K, 8K, 16K and so on to 1M")
-	}
-	switch {
-	case p.o.Codec != nil && *p.o.Codec != wo.Codec.ID:
-		wo.Codec = codec.DefaultOptions(*p.o.Codec, wo.BlockSize)
-	case wo.BlockSize != blockSize && wo.Codec.ID == codec.XZ:
-		filters := wo.Codec.Filters
-		wo.Codec = codec.DefaultOptions(codec.XZ, wo.BlockSize)
-		wo.Codec.Filters = filters
-	}
-	if p.o.Level != 0 {
-		wo.Codec.Level = p.o.Level
-	}
-	if err := wo.Codec.Validate(wo.BlockSize); err != nil {
-		return wo, refusal.WithCode(refusal.WrongCompression, refusal.Option(err))
-	}
+	wo.SetNoDead(p.o.Medium != nil && p.o.Medium.NoDead)
 	return wo, nil
 }
 
 // warnLosses tells what the new base cannot hold.
-func (p *Plan) warnLosses(st *squash.PlanStats) {
+func (p *Plan) warnLosses(st *packed.Stats) {
+	format := p.Summary.Format.Name()
 	acls := uint64(0)
 	for name, n := range st.DroppedXattrs {
 		if (tree.Xattr{Name: name}).IsACL() {
 			acls += n
 		} else {
-			p.Warn("SquashFS cannot hold the attribute %s, which %d files lose", name, n)
+			p.Warn("%s cannot hold the attribute %s, which %d files lose", format, name, n)
 		}
 	}
 	if acls > 0 {
-		p.Warn("SquashFS cannot hold POSIX ACLs: %d are lost", acls)
+		p.Warn("%s cannot hold POSIX ACLs: %d are lost", format, acls)
 	}
 	if text := replace.FlagsLost(st.DroppedFlags, st.FirstFlagged); text != "" {
-		p.Warn("SquashFS cannot hold flags that chattr sets: %s", text)
+		p.Warn("%s cannot hold flags that chattr sets: %s", format, text)
 	}
 	if st.TimesOutOfRange > 0 {
-		p.Warn("SquashFS cannot hold times before 1970 and after 2106: %d are set to the nearest", st.TimesOutOfRange)
+		p.Warn("%s cannot hold times before 1970 and after 2106: %d are set to the nearest", format, st.TimesOutOfRange)
 	}
 }
+
+// checkFormat refuses an image that the boot would not mount. What it mounts now it
+// goes on mounting.
+func (p *Plan) checkFormat(ctx context.Context, f packed.Format) error {
+	l := p.Live
+	traits := l.Layout.Traits()
+	if l.Base.Image == nil || l.Base.Image.Format() == f {
+		return nil
+	}
+	refused := func(hint, fact string, args ...any) error {
+		return refusal.New(refusal.UnsupportedLayout, hint, "%s: "+fact, append([]any{l.Dir}, args...)...)
+	}
+	if f == packed.EROFS && !traits.BootsEROFS {
+		return refused("leave out "+say.Format+": such a boot mounts SquashFS", "a boot of %s does not mount EROFS", l.Layout.Name())
+	}
+	if traits.FormatInName {
+		return refused("leave out "+say.Format, "a boot of %s takes the format from the name of %s, which stays", l.Layout.Name(),
+			l.Base.Name())
+	}
+	if f != packed.EROFS {
+		return nil
+	}
+	initrd, version, err := l.Found().Dracut(ctx)
+	if err != nil {
+		return err
+	}
+	if version > 0 && version < dracutEROFS && !p.o.Force {
+		return refused("a newer initrd is needed first; "+say.Force+" goes on", "%s is of dracut %d, which does not mount EROFS", initrd,
+			version)
+	}
+	p.Warn("the initrd must have the kernel's module for EROFS (erofs.ko, or it is built in), or the system does not boot")
+	return nil
+}
+
+// dracutEROFS is the first dracut whose dmsquash-live mounts EROFS
+// (dracut-ng 103: modules.d/90dmsquash-live/dmsquash-live-root.sh).
+const dracutEROFS = 103

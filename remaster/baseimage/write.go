@@ -13,6 +13,7 @@ import (
 	"relive/remaster/checksum"
 	"relive/remaster/hostdisk"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/readback"
 	"relive/remaster/written"
 	"relive/squash"
@@ -83,7 +84,7 @@ func (p *Plan) ReadBack(ctx context.Context, file *written.File, path string, si
 
 // WriteAt writes the base into a file that holds more, its first byte at base.
 func (p *Plan) WriteAt(ctx context.Context, out io.WriterAt, base int64, scratch func() (string, error)) (int64, live.Facts, error) {
-	m, ok := p.make.(*squashMaker)
+	m, ok := p.make.(*imageMaker)
 	if !ok {
 		return 0, live.Facts{}, fmt.Errorf("%s: is no image that lies in another file", p.Live.Base.Name())
 	}
@@ -93,17 +94,17 @@ func (p *Plan) WriteAt(ctx context.Context, out io.WriterAt, base int64, scratch
 // CheckContent compares a base that lies in another file with what it was made
 // from.
 func (p *Plan) CheckContent(ctx context.Context, name string, c tree.Content) error {
-	return p.make.(*squashMaker).checkContent(ctx, name, c)
+	return p.make.(*imageMaker).checkContent(ctx, name, c)
 }
 
 // Content is how many bytes the read-back looks at.
 func (p *Plan) Content() int64 { return p.make.content() }
 
-// squashEqual compares a new SquashFS image with the tree it was made from, but
+// imageEqual compares a new image with the tree it was made from, but
 // for what such an image cannot hold. Files whose blocks were copied are
 // compared as they are stored, all others by their content. While one goroutine
 // walks, as many as there are jobs compare contents.
-func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Reader, jobs int, progress func(int64)) error {
+func imageEqual(ctx context.Context, what string, want *tree.Node, r packed.Image, jobs int, progress func(int64)) error {
 	got, err := r.Root()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", what, readback.Err, err)
@@ -121,7 +122,7 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 	var done atomic.Int64
 	for range jobs {
 		g.Go(func() error {
-			stored := squash.NewStoredComparer()
+			stored := packed.NewStoredComparer()
 			for p := range pairs {
 				var same bool
 				var err error
@@ -147,9 +148,9 @@ func squashEqual(ctx context.Context, what string, want *tree.Node, r *squash.Re
 	g.Go(func() error {
 		defer close(pairs)
 		err := tree.Compare(ctx, want, got, tree.CompareOptions{
-			WholeSeconds: true,
+			WholeSeconds: r.Facts().WholeSeconds,
 			Links:        true,
-			IgnoreXattr:  func(name string) bool { return !squash.HoldsXattr(name) },
+			IgnoreXattr:  func(name string) bool { return !r.HoldsXattr(name) },
 			// The walk takes contents for equal; whether they are is found out
 			// beside it.
 			SameContent: func(path string, a, b *tree.Node) (bool, error) {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"relive/codec"
 	"relive/remaster/baseimage"
 	"relive/remaster/exclude"
 	"relive/remaster/job"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/refusal"
 	"relive/remaster/replace"
 	"relive/remaster/say"
@@ -19,12 +19,8 @@ import (
 
 // Options say how a live directory is compacted.
 type Options struct {
-	// Codec is the compressor, nil for that of the base with its options.
-	Codec *codec.ID
-	// Level is the compressor's level, 0 for the base's or its default.
-	Level int
-	// BlockSize in bytes, 0 for the base's.
-	BlockSize int
+	// Wish is what the new image is to be like, where it is not to be like the base's.
+	packed.Wish
 	// Excludes leave paths out of the new base.
 	Excludes []exclude.Rule
 	// AllowUnmatched goes on where an exclude matches nothing.
@@ -122,7 +118,7 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 		return nil, refusal.WithHint(refusal.Option(errors.New(say.Output+" and "+say.Image+" each write one file and change nothing")),
 			"give one of them")
 	case o.Image != "":
-		if o.Stage || o.NoReset || o.Flatten || o.Codec != nil || o.Level != 0 || o.BlockSize != 0 || len(o.Excludes) > 0 {
+		if o.Stage || o.NoReset || o.Flatten || o.Wish.Any() || len(o.Excludes) > 0 {
 			return nil, refusal.WithHint(refusal.Option(errors.New(say.Image+" writes the merged image as it is and changes nothing")),
 				"of the other options only "+say.KeepFree+" and "+say.Force+" have a meaning with it")
 		}
@@ -143,7 +139,7 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 		return p, err
 	}
 	var err error
-	p.base, err = baseimage.New(ctx, e, l, baseimage.Options{Codec: o.Codec, Level: o.Level, BlockSize: o.BlockSize, Excludes: o.Excludes,
+	p.base, err = baseimage.New(ctx, e, l, baseimage.Options{Wish: o.Wish, Excludes: o.Excludes,
 		AllowUnmatched: o.AllowUnmatched,
 		Bare:           s.Mode == ModeImage, Flatten: o.Flatten, KeepFree: o.KeepFree, FullVerify: o.FullVerify, Force: o.Force}, p.warn)
 	if err != nil {

@@ -47,7 +47,7 @@ func TestCodecs(t *testing.T) {
 	for i, id := range []codec.ID{codec.Gzip, codec.LZ4, codec.XZ, codec.Zstd, codec.LZO} {
 		l := livetest.Small(t)
 		o := livetest.KeepOne()
-		o.Codec, o.BlockSize = &id, 16<<10<<i
+		o.Codec, o.BlockSize = id.String(), 16<<10<<i
 		if !can[id] {
 			if id != codec.LZO {
 				t.Errorf("%s cannot be written", id)

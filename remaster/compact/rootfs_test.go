@@ -74,8 +74,7 @@ func TestNoRootfs(t *testing.T) {
 		t.Errorf("of nothing to fold in: %+v; the directory holds %s", res.Plan, l.Names())
 	}
 	o := livetest.KeepOne()
-	id := codec.Zstd
-	o.Codec = &id
+	o.Codec = codec.Zstd.String()
 	l.Compact(o)
 	if got := l.Names(); got != "linuxfs linuxfs.info linuxfs.md5 linuxfs.old" {
 		t.Errorf("the directory holds %s", got)

@@ -9,6 +9,7 @@ import (
 
 	"relive/remaster/compact"
 	"relive/remaster/livetest"
+	"relive/remaster/packed"
 	"relive/remaster/refusal"
 	"relive/remaster/rollback"
 	"relive/tree/systest"
@@ -115,7 +116,7 @@ func TestLiveBootUnlisted(t *testing.T) {
 	}
 	livetest.Write(t, l.Path("live/filesystem.module"), []byte("filesystem.squashfs\naddon.squashfs\n"), 0o644)
 	want := livetest.ManifestOf(t, livetest.OpenTree(t, l.Dir, ""))
-	l.Compact(compact.Options{KeepOld: 1, BlockSize: 1 << 20})
+	l.Compact(compact.Options{KeepOld: 1, Wish: packed.Wish{BlockSize: 1 << 20}})
 	livetest.SameManifest(t, want, livetest.ManifestOf(t, livetest.OpenTree(t, l.Dir, "")))
 	p, err := rollback.New(t.Context(), livetest.Env(t, 0), l.Dir)
 	systest.Must(t, err)

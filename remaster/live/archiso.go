@@ -41,7 +41,7 @@ func (archiso) Name() string { return "archiso" }
 // Traits implements Layout.
 func (archiso) Traits() Traits {
 	return Traits{
-		Key: "archiso", BootsEROFS: true, FlatOverlay: archisoUpper,
+		Key: "archiso", BootsEROFS: true, FormatInName: true, FlatOverlay: archisoUpper,
 		OtherSets: "the boot arguments cow_label= and cow_directory= name another partition or directory; " + say.Overlay +
 			" names the one that " +
 			"is meant",

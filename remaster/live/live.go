@@ -340,9 +340,8 @@ func (l *Live) openBase(e *job.Env, path string, inner ...string) error {
 	} else if res.Kind.Known() && !packed.Holds(res.Kind) {
 		return holdsOther(l.Rel(path), res, readsPacked)
 	} else if res.Kind == probe.EROFS && !l.Layout.Traits().BootsEROFS {
-		return refusal.New(refusal.UnsupportedForm, say.List+" "+path+" shows what is in it",
-			"%s: it holds EROFS, which a boot of %s does "+
-				"not mount", l.Rel(path), l.Layout.Name())
+		return refusal.WithHint(tree.Unsupported(l.Rel(path), "", "it holds EROFS, which a boot of %s does not mount", l.Layout.Name()),
+			say.List+" "+path+" shows what is in it")
 	}
 	r, err := packed.Open(c, c.Size(), filepath.Base(path), e.Library, len(inner) > 0)
 	if err != nil {

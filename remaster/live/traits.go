@@ -47,6 +47,8 @@ type Traits struct {
 	RootLabel, HomeLabel string
 	// BootsEROFS: a boot mounts a base of EROFS as well as one of SquashFS.
 	BootsEROFS bool
+	// FormatInName: a boot tells the format of the base by the name of its file.
+	FormatInName bool
 	// HomeInside: a boot mounts the directory home of the image of homes where
 	// there is one, and not its root.
 	HomeInside bool

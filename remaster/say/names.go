@@ -17,6 +17,7 @@ const (
 	Exclude        = "\x00option exclude\x00"         // what is left out
 	Flatten        = "\x00option flatten\x00"         // a base of files in place of one that holds an image
 	Force          = "\x00option force\x00"           // do what is refused otherwise
+	Format         = "\x00option format\x00"          // the format of a base's image
 	From           = "\x00option from\x00"            // the set that another is made of
 	Grow           = "\x00option grow\x00"            // let an image become larger
 	Home           = "\x00option home\x00"            // where the image of homes is

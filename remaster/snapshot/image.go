@@ -21,10 +21,10 @@ import (
 	"relive/remaster/checksum"
 	"relive/remaster/hostdisk"
 	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/remaster/readback"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
-	"relive/squash"
 	"relive/tree"
 )
 
@@ -168,13 +168,13 @@ func (p *Plan) emptyImage(ctx context.Context) (*tree.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	wo.MkfsTime = uint32(p.base.Now.Sec)
-	plan, err := squash.NewPlan(ctx, &root, wo)
+	wo.SetBuilt(p.base.Now)
+	plan, err := packed.NewPlan(ctx, &root, wo)
 	if err != nil {
 		return nil, err
 	}
 	var image memory
-	if _, err := plan.Write(ctx, &image, 0); err != nil {
+	if _, _, err := plan.Write(ctx, &image, 0); err != nil {
 		return nil, err
 	}
 	n := tree.NewFile("", 0o444, image)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"relive/codec"
 	"relive/iso"
 	"relive/remaster/accounts"
 	"relive/remaster/baseimage"
@@ -24,6 +23,7 @@ import (
 	"relive/remaster/newfile"
 	"relive/remaster/osrelease"
 	"relive/remaster/packages"
+	"relive/remaster/packed"
 	"relive/remaster/probe"
 	"relive/remaster/refusal"
 	"relive/remaster/say"
@@ -74,8 +74,7 @@ type Options struct {
 
 	// Codec, Level, BlockSize, Flatten, KeepFree and FullVerify are those of
 	// CompactOptions.
-	Codec                         *codec.ID
-	Level, BlockSize              int
+	packed.Wish                   // what the system's image is to be like, where not like the base's
 	Flatten, KeepFree, FullVerify bool
 
 	Boot BootSource
@@ -344,7 +343,7 @@ func (p *Plan) planSystem(ctx context.Context) error {
 	if err := l.RefuseInUse("what it writes meanwhile would be half in the ISO", l.OverlayPaths()...); err != nil {
 		return err
 	}
-	p.base, err = baseimage.New(ctx, p.env, l, baseimage.Options{Codec: o.Codec, Level: o.Level, BlockSize: o.BlockSize, Flatten: o.Flatten,
+	p.base, err = baseimage.New(ctx, p.env, l, baseimage.Options{Wish: o.Wish, Flatten: o.Flatten,
 		KeepFree:   o.KeepFree,
 		FullVerify: o.FullVerify, Force: o.Force, Medium: p.sys.medium()}, p.warn)
 	if err != nil {

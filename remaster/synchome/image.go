@@ -39,7 +39,7 @@ func (p *Plan) planReverse(ctx context.Context, system *tree.Node) error {
 	l, s := p.live, &p.Summary
 	if dir := l.HomesDir(); dir != "" {
 		return refusal.New(refusal.UnsupportedForm,
-			"copy them there with rsync -aHAX --delete, or cp -a, as root; an image of homes is made "+
+			"copy them there with rsync or cp -a, as root; an image of homes is made "+
 				"without "+say.Home, "%s: the homes are a directory, and relive writes them into images only", dir)
 	}
 	if l.Files.Home == "" {

@@ -15,7 +15,6 @@ import (
 	"relive/remaster/readback"
 	"relive/remaster/replace"
 	"relive/remaster/written"
-	"relive/squash"
 	"relive/tree"
 	"relive/tree/hostfs"
 )
@@ -31,12 +30,12 @@ type maker interface {
 	content() int64
 }
 
-// squashMaker writes a SquashFS image.
-type squashMaker struct {
+// imageMaker writes a compressed image.
+type imageMaker struct {
 	p       *Plan
-	options squash.WriteOptions
+	options packed.WriteOptions
 	root    *tree.Node
-	plan    *squash.Plan
+	plan    packed.Plan
 	// inner is not nil where the image is to hold an ext image that is made
 	// first; root and plan are complete only then.
 	inner *innerImage
@@ -52,38 +51,38 @@ type innerImage struct {
 }
 
 // look plans the image, as far as that can be done without writing.
-func (m *squashMaker) look(ctx context.Context) (err error) {
+func (m *imageMaker) look(ctx context.Context) (err error) {
 	m.p.Env.Phase("looking for what can be reused", 0)
-	m.plan, err = squash.NewPlan(ctx, m.root, m.options)
+	m.plan, err = packed.NewPlan(ctx, m.root, m.options)
 	return err
 }
 
-func (m *squashMaker) content() int64 { return m.plan.Stats.Bytes }
+func (m *imageMaker) content() int64 { return m.plan.Stats().Bytes }
 
-func (m *squashMaker) write(ctx context.Context, out *written.File, scratch func() (string, error)) (int64, live.Facts, error) {
+func (m *imageMaker) write(ctx context.Context, out *written.File, scratch func() (string, error)) (int64, live.Facts, error) {
 	return m.writeAt(ctx, out, 0, scratch)
 }
 
 // writeAt writes the image into a file that holds more, its first byte at base.
-func (m *squashMaker) writeAt(ctx context.Context, out io.WriterAt, base int64, scratch func() (string, error)) (int64, live.Facts, error) {
+func (m *imageMaker) writeAt(ctx context.Context, out io.WriterAt, base int64, scratch func() (string, error)) (int64, live.Facts, error) {
 	if m.inner != nil {
 		if err := m.makeInner(ctx, scratch); err != nil {
 			return 0, live.Facts{}, fmt.Errorf("the new %s: %w", m.inner.path, err)
 		}
 	}
-	st := &m.plan.Stats
+	st := m.plan.Stats()
 	env := m.p.Env
-	env.Phase("writing "+m.p.Live.Base.Name(), st.CopyBytes+st.CompressBytes)
-	m.plan.OnProgress(func(w squash.WriteProgress) { env.Done(w.Copied + w.Compressed) })
-	rep, err := m.plan.Write(ctx, out, base)
+	env.Phase("writing "+m.p.Live.Base.Name(), st.Copy+st.Compress)
+	m.plan.OnProgress(env.Done)
+	size, tables, err := m.plan.Write(ctx, out, base)
 	if err != nil {
 		return 0, live.Facts{}, err
 	}
-	return rep.Size, live.Facts{Content: st.Bytes + rep.TableBytes}, nil
+	return size, live.Facts{Content: st.Bytes + tables}, nil
 }
 
 // makeInner builds the ext image and puts it into the tree.
-func (m *squashMaker) makeInner(ctx context.Context, scratch func() (string, error)) error {
+func (m *imageMaker) makeInner(ctx context.Context, scratch func() (string, error)) error {
 	path, err := scratch()
 	if err != nil {
 		return err
@@ -106,7 +105,7 @@ func (m *squashMaker) makeInner(ctx context.Context, scratch func() (string, err
 	return m.look(ctx)
 }
 
-func (m *squashMaker) check(ctx context.Context, path string) (err error) {
+func (m *imageMaker) check(ctx context.Context, path string) (err error) {
 	c, err := hostfs.OpenFile(path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", readback.Err, err)
@@ -116,29 +115,28 @@ func (m *squashMaker) check(ctx context.Context, path string) (err error) {
 }
 
 // checkContent is check for an image that is a part of a file.
-func (m *squashMaker) checkContent(ctx context.Context, name string, c tree.Content) (err error) {
+func (m *imageMaker) checkContent(ctx context.Context, name string, c tree.Content) (err error) {
 	defer func() {
 		err = errors.Join(err, m.open.Close())
 		m.open = nil
 	}()
-	image, err := packed.Open(c, c.Size(), filepath.Base(name), m.p.Env.Library, false)
+	r, err := packed.Open(c, c.Size(), filepath.Base(name), m.p.Env.Library, false)
 	if err != nil {
 		return fmt.Errorf("%w: %w", readback.Err, err)
 	}
-	defer image.Close()
+	defer r.Close()
 	if m.p.o.FullVerify {
-		if err := VerifyImage(ctx, m.p.Env, image, nil); err != nil {
+		if err := VerifyImage(ctx, m.p.Env, r, nil); err != nil {
 			return fmt.Errorf("%w: %w", readback.Err, err)
 		}
 	}
-	r := packed.Squash(image)
-	if r == nil {
-		return fmt.Errorf("%s: %w: it holds %s", name, readback.Err, image.Format().Name())
+	if r.Format() != m.options.Format() {
+		return fmt.Errorf("%s: %w: it holds %s", name, readback.Err, r.Format().Name())
 	}
-	if err := squashEqual(ctx, name, m.root, r, m.p.Env.Jobs, m.p.Env.Done); err != nil {
+	if err := imageEqual(ctx, name, m.root, r, m.p.Env.Jobs, m.p.Env.Done); err != nil {
 		return err
 	}
-	if err := m.plan.CheckNumbers(ctx, r); err != nil {
+	if err := m.plan.Check(ctx, r); err != nil {
 		return fmt.Errorf("%s: %w: %w", name, readback.Err, err)
 	}
 	return nil
