@@ -76,8 +76,8 @@ type deflateFitter struct {
 	finder *matchFinder
 	found  []match
 
-	pos    int   // of the parser
-	ahead  match // what is at pos, where aheadOf is pos
+	pos    int   // how far the symbols reach
+	ahead  match // what is at pos, where looked says so
 	looked bool
 
 	symbols   []deflateSymbol
