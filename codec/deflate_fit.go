@@ -181,7 +181,7 @@ func (f *deflateFitter) step(src []byte) {
 		}
 		f.looked = false
 	}
-	f.add(deflateSymbol(deflateMatch|(m.length-deflateMinMatch)<<16|(m.dist-1)), m.length)
+	f.add(deflateMatch|deflateSymbol(m.length-deflateMinMatch)<<16|deflateSymbol(m.dist-1), m.length)
 }
 
 // add takes a symbol that stands for n bytes.
