@@ -76,8 +76,8 @@ type deflateFitter struct {
 	finder *matchFinder
 	found  []match
 
-	pos    int   // of the parser
-	ahead  match // what is at pos, where aheadOf is pos
+	pos    int   // how far the symbols reach
+	ahead  match // what is at pos, where looked says so
 	looked bool
 
 	symbols   []deflateSymbol
@@ -181,7 +181,7 @@ func (f *deflateFitter) step(src []byte) {
 		}
 		f.looked = false
 	}
-	f.add(deflateSymbol(deflateMatch|(m.length-deflateMinMatch)<<16|(m.dist-1)), m.length)
+	f.add(deflateMatch|deflateSymbol(m.length-deflateMinMatch)<<16|deflateSymbol(m.dist-1), m.length)
 }
 
 // add takes a symbol that stands for n bytes.

@@ -183,7 +183,9 @@ func (s *fitSearch) fit(r Raw, dst, src []byte, pack func(out, src []byte) (int,
 	slack := len(dst)>>fitSlack + 1
 	aim := len(dst) - slack/2
 	fits, fitsTo := 0, 0                       // the longest that fits, and its stream's length
-	over, overTo := len(src)+1, len(src)+1     // the shortest that does not
+	over := len(src) + 1                       // the shortest that does not
+	below, above := aim, 0                     // how far from aim the streams of both are
+	side := 0                                  // how often in turn a try was over, or, below 0, did fit
 	m := min(len(src), max(3*len(dst), 1<<10)) // what is tried
 	for try := 0; ; try++ {
 		if cap(s.buf) < m {
@@ -199,23 +201,32 @@ func (s *fitSearch) fit(r Raw, dst, src []byte, pack func(out, src []byte) (int,
 				break
 			}
 			fits, fitsTo = m, got
+			below, side = aim-got, min(side, 0)-1
 			copy(dst, s.buf[:got])
 			if got > len(dst)-slack {
 				break
 			}
 		} else {
-			over, overTo = m, got
+			over = m
+			above, side = got-aim, max(side, 0)+1
 		}
 		if over <= fits+1 || fits > 0 && try >= fitTries {
 			break
 		}
-		if over > len(src) {
+		switch {
+		case over > len(src):
 			m = int(int64(fits) * int64(aim) / int64(fitsTo))
-		} else {
-			m = fits + int(int64(over-fits)*int64(aim-fitsTo)/int64(overTo-fitsTo))
-			if try >= fitTries {
-				m = fits + (over-fits)/2
+		case try >= fitTries:
+			m = fits + (over-fits)/2
+		default:
+			// An end that stays counts for less each time, or the other would creep.
+			switch {
+			case side < -1:
+				above = (above + 1) / 2
+			case side > 1:
+				below = (below + 1) / 2
 			}
+			m = fits + int(int64(over-fits)*int64(below)/int64(below+above))
 		}
 		m = min(max(m, fits+1), over-1)
 	}
