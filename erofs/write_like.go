@@ -165,7 +165,7 @@ func (n *inspector) node(_ string, node *tree.Node) error {
 			n.apart++
 		}
 	case ondisk.ChunkBased:
-		if size := int64(BlockSize) << (d.chunk & ondisk.ChunkBitsMask); size <= 16<<20 {
+		if size := int64(BlockSize) << (d.chunk & ondisk.ChunkBitsMask); size <= chunkSizeMax {
 			n.o.ChunkSize = max(n.o.ChunkSize, size)
 		}
 	default:
