@@ -134,6 +134,9 @@ func (w *writer) sources() error {
 
 // writeAt writes what is at a place that was set aside for it.
 func (w *writer) writeAt(p []byte, at int64) error {
+	if len(p) == 0 {
+		return nil
+	}
 	w.sum.Write(p)
 	_, err := w.out.WriteAt(p, w.base+at)
 	return err
