@@ -26,8 +26,8 @@ func changeTree(t testing.TB, m *treeMaker, n *tree.Node, round int) *tree.Node 
 			continue
 		case r == 0:
 			continue // deleted
-		case r == 1:
-			c.UID++
+		case r == 1 && k.Nlink <= 1:
+			c.UID = (c.UID + 1) % 100000
 		case k.Type != tree.Regular || k.Nlink > 1:
 		case r == 2: // as an overlay has it whose owner was changed
 			b, err := tree.ReadAll(k, 64<<20)
