@@ -52,7 +52,7 @@ type WriteOptions struct {
 	// (-Enoinline_data).
 	NoInline bool
 	// ChunkSize is that of files with holes (--chunksize), in bytes, a power of two
-	// from BlockSize; 0 has no chunks.
+	// from BlockSize to 16 MiB; 0 has no chunks.
 	ChunkSize int64
 	// UnsharedXattrs is how often an equal attribute may occur before it is stored once
 	// for all (-x).
@@ -89,9 +89,10 @@ type WriteOptions struct {
 	fitter func() (codec.Fitter, error)
 }
 
-// DefaultMaxDead keeps an image that was compacted many times within half a percent
-// of one made afresh.
-const DefaultMaxDead = 0.005
+// DefaultMaxDead keeps an image that was compacted many times within two percent of one
+// made afresh. Extents of packed data are large, and hold a little of many files: less
+// would have most of them packed anew.
+const DefaultMaxDead = 0.015
 
 // WriteProgress tells how far a Plan's Write has come.
 type WriteProgress struct {
@@ -209,8 +210,8 @@ func (o *WriteOptions) check() error {
 		return fmt.Errorf("without the feature 0padding there is LZ4 alone")
 	case (o.Fragments || o.Tails || o.Dedupe) && len(o.Compressions) == 0:
 		return fmt.Errorf("fragments, compressed tails and dedupe need a compression")
-	case o.ChunkSize != 0 && (o.ChunkSize < BlockSize || o.ChunkSize > BlockSize<<ondisk.ChunkBitsMask || o.ChunkSize&(o.ChunkSize-1) != 0):
-		return fmt.Errorf("a chunk size of %d is no power of two from %d", o.ChunkSize, BlockSize)
+	case o.ChunkSize != 0 && (o.ChunkSize < BlockSize || o.ChunkSize > chunkSizeMax || o.ChunkSize&(o.ChunkSize-1) != 0):
+		return fmt.Errorf("a chunk size of %d is no power of two from %d to %d", o.ChunkSize, BlockSize, chunkSizeMax)
 	case len(o.Label) > len(ondisk.Superblock{}.Label):
 		return fmt.Errorf("a label of %d bytes is longer than %d", len(o.Label), len(ondisk.Superblock{}.Label))
 	case o.Epoch.Nsec >= nsecPerSec:

@@ -10,6 +10,10 @@ import (
 // chunksMax is how many chunks a file is divided into: longer ones have larger chunks.
 const chunksMax = 1 << 20
 
+// chunkSizeMax is the largest chunk that is asked for, in bytes: one is in memory as a
+// whole.
+const chunkSizeMax = 16 << 20
+
 // chunked makes the tasks of a file with holes: the chunks that have data.
 func (f *feeder) chunked(of *writtenFile) error {
 	l, o := of.layout, &f.w.plan.o

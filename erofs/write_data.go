@@ -134,6 +134,9 @@ func (w *writer) sources() error {
 
 // writeAt writes what is at a place that was set aside for it.
 func (w *writer) writeAt(p []byte, at int64) error {
+	if len(p) == 0 {
+		return nil
+	}
 	w.sum.Write(p)
 	_, err := w.out.WriteAt(p, w.base+at)
 	return err
@@ -492,8 +495,12 @@ func (d *dirWriter) write(od *openDir) error {
 		if err := d.flush(&d.inodes, &d.ib); err != nil {
 			return err
 		}
-		// The root is the first of them, and done last.
+		// The root is the first of them, and done last. The last block is a whole one.
 		if err := w.writeAt(b, at); err != nil {
+			return err
+		}
+		end := max(d.inodes, at+int64(len(b)))
+		if err := w.writeAt(make([]byte, w.plan.places.blocks-end), end); err != nil {
 			return err
 		}
 	} else {
@@ -527,7 +534,7 @@ func (d *dirWriter) flush(at *int64, b *[]byte) error {
 	return nil
 }
 
-// finish sees to it that the last block of inodes is a whole one.
+// finish looks whether the directories are those of the plan.
 func (d *dirWriter) finish() error {
 	if d.w.plan.places.rest != d.blocks {
 		return errChanged

@@ -102,7 +102,7 @@ func (x *indexEncoder) next(lcn int64) (e lcluster, forward int64) {
 // the extent has.
 func (x *indexEncoder) ends(lcn, head int64) bool {
 	last := &x.l.exts[len(x.l.exts)-1]
-	return lcn == x.total-1 && x.l.end == noTail && x.l.size&(BlockSize-1) != 0 && (last.blocks <= 1 || lcn > head+1)
+	return lcn == x.total-1 && x.l.size&(BlockSize-1) != 0 && (last.blocks <= 1 || lcn > head+1)
 }
 
 // distance is a distance as it stands in an index. Longer ones than it holds are
@@ -198,21 +198,21 @@ func (l *fileLayout) compactIndex(at int64, big bool) []byte {
 			n = 16
 		}
 		p := b[pos-form.base : next-form.base]
-		used, tail := 0, -1
+		used, without := 0, uint16(0)
 		for k := 0; k < n && lcn < x.total; k, lcn = k+1, lcn+1 {
 			ents[k], forward[k] = x.next(lcn)
 			if ents[k].partial {
 				return nil
 			}
 			if x.i == len(l.exts)-1 && ents[k].head() && (l.end != noTail || lcn > l.exts[x.i].start>>writeBits) {
-				tail = k
+				without |= 1 << k
 			}
 			used++
 		}
 		for k := used; k < n; k++ { // half a pack at the end
 			ents[k], forward[k] = lcluster{}, 0
 		}
-		base, ok := form.baseOf(ents[:used], tail, &check)
+		base, ok := form.baseOf(ents[:used], without, &check)
 		if !ok {
 			return nil
 		}
@@ -223,13 +223,13 @@ func (l *fileLayout) compactIndex(at int64, big bool) []byte {
 }
 
 // baseOf gives the block that a pack's own are counted from; ok is false where they
-// do not lie together. tail is the number of a head whose data is elsewhere.
-func (x *index) baseOf(ents []lcluster, tail int, check *[16]lcluster) (base uint32, ok bool) {
+// do not lie together. without has a bit for each head that has no data in a block.
+func (x *index) baseOf(ents []lcluster, without uint16, check *[16]lcluster) (base uint32, ok bool) {
 	copy(check[:], ents)
 	c := check[:len(ents)]
 	x.countBlocks(c, 0)
 	for k := range ents {
-		if ents[k].head() && k != tail {
+		if ents[k].head() && without>>k&1 == 0 {
 			base = uint32(ents[k].block - c[k].block)
 			ok = true
 			break
@@ -239,7 +239,7 @@ func (x *index) baseOf(ents []lcluster, tail int, check *[16]lcluster) (base uin
 		return 0, true // no head has data
 	}
 	for k := range ents {
-		if ents[k].head() && k != tail && uint32(c[k].block)+base != uint32(ents[k].block) {
+		if ents[k].head() && without>>k&1 == 0 && uint32(c[k].block)+base != uint32(ents[k].block) {
 			return 0, false
 		}
 	}

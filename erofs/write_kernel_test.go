@@ -71,3 +71,57 @@ func TestWriteKernel(t *testing.T) {
 		})
 	}
 }
+
+// The kernel shows of an image most of which is copied from others what is in the
+// tree, also where the first was made by mkfs.erofs.
+func TestReuseKernel(t *testing.T) {
+	systest.NeedRoot(t)
+	systest.NeedFilesystems(t, "erofs")
+	check := func(t *testing.T, b []byte, level func(*WriteOptions)) {
+		m := newTreeMaker(13)
+		for round := range 2 {
+			r := openBytes(t, b)
+			o, err := WriteOptionsLike(r)
+			systest.Must(t, err)
+			level(&o)
+			if unwritable(t, o) {
+				t.Skip("nothing here compresses so")
+			}
+			next := changeTree(t, m, rootOf(t, r), round)
+			var p *Plan
+			b, p = writeImage(t, next, o)
+			if got, want := openBytes(t, b).super.Incompat, r.super.Incompat; got&^want != 0 {
+				t.Errorf("features %#x, of %#x", got, want)
+			}
+			if p.Stats.Files > 500 && 2*p.Stats.ReusedFiles < p.Stats.Files {
+				t.Errorf("little is reused: %+v", p.Stats)
+			}
+			if d := differences(t, next, mounted(t, b)); d != "" {
+				t.Fatalf("round %d: the kernel shows another tree:\n%.3000s", round, d)
+			}
+		}
+	}
+	for _, set := range writeSets() {
+		t.Run(set.name, func(t *testing.T) {
+			if unwritable(t, set.o) || set.o.AllTime != nil {
+				t.Skip("nothing here compresses so, or there is another time in the tree")
+			}
+			b, _ := writeImage(t, sampleTree(14), set.o)
+			check(t, b, func(o *WriteOptions) {
+				for i := range o.Compressions {
+					o.Compressions[i].Options.Level = set.o.Compressions[i].Options.Level
+				}
+			})
+		})
+	}
+	for name := range fixtures {
+		if testing.Short() && !strings.Contains(name, "fedora") && !strings.Contains(name, "lorax") {
+			continue
+		}
+		b := fixture(t, name)
+		if _, err := WriteOptionsLike(openBytes(t, b)); err != nil {
+			continue // it cannot be written
+		}
+		t.Run(name, func(t *testing.T) { check(t, b, func(*WriteOptions) {}) })
+	}
+}

@@ -84,7 +84,8 @@ func inspect(r *Reader) (*WriteOptions, error) {
 	if a := r.algos[codec.RawLZ4]; a.used && a.blocks > 0 {
 		n.most = max(n.most, a.blocks<<writeBits)
 	}
-	o.PclusterSize = max(n.most, BlockSize)
+	// Few extents are as long as they may be; sizes are powers of two by custom.
+	o.PclusterSize = 1 << bits.Len(uint(max(n.most, BlockSize)-1))
 	if !o.Configs {
 		o.PclusterSize = BlockSize
 	}
@@ -165,7 +166,7 @@ func (n *inspector) node(_ string, node *tree.Node) error {
 			n.apart++
 		}
 	case ondisk.ChunkBased:
-		if size := int64(BlockSize) << (d.chunk & ondisk.ChunkBitsMask); size <= 16<<20 {
+		if size := int64(BlockSize) << (d.chunk & ondisk.ChunkBitsMask); size <= chunkSizeMax {
 			n.o.ChunkSize = max(n.o.ChunkSize, size)
 		}
 	default:
@@ -195,7 +196,7 @@ func (n *inspector) content(c *content, packed bool) error {
 		}
 		if i == 0 {
 			n.own = n.own || !packed
-			n.full = n.full || c.d.layout == ondisk.CompressedFull && !packed
+			n.full = n.full || c.d.layout == ondisk.CompressedFull
 		}
 		n.full = n.full || e.partial
 		if n.extents++; n.extents > inspectedExtents {

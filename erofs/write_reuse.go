@@ -191,7 +191,7 @@ func (t *taker) layout(d *fileData) (l *fileLayout, ok bool, err error) {
 			return nil, false, err
 		}
 		whole := up(f.blocks, BlockSize)
-		if f.start < 0 || whole > d.r.size-f.start {
+		if whole > 0 && (f.start < 0 || whole > d.r.size-f.start) {
 			return nil, false, d.corrupt("its data of %d bytes at offset %d reaches past the end of the image at %d", whole, f.start, d.r.size)
 		}
 		if whole > 0 {
