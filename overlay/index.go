@@ -139,11 +139,14 @@ const (
 const (
 	fidInode32       = 0x01 // inode number, generation
 	fidInode32Parent = 0x02 // the same, then those of the parent
+	fidInode64       = 0x81 // inode number of 64 bits, generation
+	fidInode64Parent = 0x82
 )
 
 // parseHandle decodes a file handle (namei.c, ovl_check_fb_len). Only
 // identifiers that tell the inode's number in a known way are understood:
-// those of SquashFS, ext2/3/4 and most others. Of tmpfs, which shares their
+// those of SquashFS, ext2/3/4, EROFS and most others. EROFS holds the upper half of
+// the number first (fs/erofs/super.c, erofs_encode_fh). Of tmpfs, which shares their
 // type and holds the generation first, the length tells it.
 func parseHandle(b []byte) (handle, error) {
 	if len(b) < handleHeader || int(b[2]) > len(b) || int(b[2]) < handleHeader {
@@ -169,6 +172,8 @@ func parseHandle(b []byte) (handle, error) {
 		h.inode = word(0)
 	case b[4] == fidInode32 && len(fid) == 12:
 		h.inode = word(1) | word(2)<<32
+	case b[4] == fidInode64 && len(fid) == 12, b[4] == fidInode64Parent && len(fid) == 24:
+		h.inode = word(1) | word(0)<<32
 	default:
 		return handle{}, fmt.Errorf("file handle of type 0x%02x with %d bytes: %w", b[4], len(fid), tree.ErrUnsupported)
 	}

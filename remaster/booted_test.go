@@ -37,6 +37,15 @@ type booted struct {
 	known    map[string]map[string]string // what was looked at, by state
 	ids      bool                         // as antiX, which passes over an overlay of another version id
 	need     string                       // without which the overlay is not used
+	erofs    bool                         // the images are of EROFS
+}
+
+// baseKind is what the kernel mounts the images as.
+func (b *booted) baseKind() string {
+	if b.erofs {
+		return "erofs"
+	}
+	return "squashfs"
 }
 
 // at returns the same medium in another directory.
@@ -63,7 +72,7 @@ func (b *booted) mounted() (lay func(options string) (string, func(), error), dr
 		if !livetest.Has(filepath.Join(b.dir, name)) {
 			continue
 		}
-		at, d := systest.Mount(b.t, "squashfs", "loop,ro", filepath.Join(b.dir, name))
+		at, d := systest.Mount(b.t, b.baseKind(), "loop,ro", filepath.Join(b.dir, name))
 		drops = append(drops, d)
 		if b.inner != "" && livetest.Has(filepath.Join(at, b.inner)) {
 			at, d = systest.Mount(b.t, "ext4", "loop,ro,noload", filepath.Join(at, b.inner))

@@ -67,6 +67,10 @@ func originUse(t testing.TB, top string, links, moves bool) {
 func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 	squashIt := func(t testing.TB, b *booted, from, name string) {
 		systest.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(b.dir, name)), 0o755))
+		if b.erofs {
+			systest.Run(t, "mkfs.erofs", "-zlz4hc,12", "-C65536", filepath.Join(b.dir, name), from)
+			return
+		}
 		systest.Run(t, "mksquashfs", from, filepath.Join(b.dir, name), "-noappend", "-quiet", "-no-progress", "-comp", "gzip")
 	}
 	image := func(t testing.TB, path string, files map[string]string, dirs ...string) {
@@ -105,9 +109,10 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 			return b
 		}
 	}
-	liveos := func(flat, asImage bool) func(t testing.TB, foreign bool) *booted {
+	liveos := func(flat, asImage bool, erofs ...bool) func(t testing.TB, foreign bool) *booted {
 		return func(t testing.TB, foreign bool) *booted {
-			b := &booted{t: t, dir: systest.TempDir(t), live: "LiveOS", images: []string{"LiveOS/squashfs.img"}, top: "etc"}
+			b := &booted{t: t, dir: systest.TempDir(t), live: "LiveOS", images: []string{"LiveOS/squashfs.img"}, top: "etc",
+				erofs: len(erofs) > 0}
 			from := system(t, "etc", foreign)
 			if !flat {
 				b.inner = "LiveOS/rootfs.img"
@@ -157,6 +162,8 @@ func bootedMedia() map[string]func(t testing.TB, foreign bool) *booted {
 		"LiveOS, image":             liveos(true, true),
 		"LiveOS, nested, directory": liveos(false, false),
 		"LiveOS, nested, image":     liveos(false, true),
+		"LiveOS, EROFS, directory":  liveos(true, false, true),
+		"LiveOS, EROFS, image":      liveos(true, true, true),
 		"Debian live":               debian(true, false),
 		"Debian live, directory":    debian(false, false),
 		"Debian live, two modules":  debian(true, true),

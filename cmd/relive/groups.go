@@ -145,7 +145,8 @@ func verbPath(c *cobra.Command) string {
 var values = map[string]string{
 	"add": "PATH=FILE", "add-arg": "ARGUMENT", "accounts": "MODE", "application": "TEXT", "base": "FILE", "block-size": "SIZE",
 	"boot": "SOURCE", "chunk": "SIZE", "codecs": "KIND", "comp": "CODEC", "decisions": "FILE", "directory": "DIR", "exclude": "PATTERN",
-	"exclude-from": "FILE", "format": "FORMAT", "for": "ORIGIN", "from": "SOURCE", "full-name": "TEXT", "groups": "GROUPS", "home": "PATH", "homefs": "SIZE",
+	"exclude-from": "FILE", "format": "FORMAT", "for": "ORIGIN", "from": "SOURCE", "full-name": "TEXT", "groups": "GROUPS", "home": "PATH",
+	"homefs":   "SIZE",
 	"hostname": "NAME", "image": "FILE", "include": "PATH=FILE", "initrd": "FILE", "jobs": "N", "keep": "PATTERN", "keep-from": "FILE",
 	"keep-old": "N", "kernel": "FILE", "kind": "KINDS", "layer": "LAYER", "level": "N", "mode": "MODE", "name": "TEXT", "names": "KIND",
 	"on": "PARTITION/DIR", "onto": "SOURCE", "origin": "FILE", "output": "FILE", "overlay": "PATH", "password-file": "FILE",

@@ -31,8 +31,9 @@ func (f *packFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.codec, "comp", "", "codec of the new base: gzip, lz4, xz, zstd, lzo; of EROFS lz4, lz4hc, lzma, deflate, zstd, none "+
 		"(default that of the base)")
 	fl.IntVar(&f.level, "level", 0, "level of the codec (default that of the base)")
-	fl.StringVarP(&f.blockSize, "block-size", "b", "", "block size of the new base, 4K to 1M; of EROFS what a compressed extent takes (default that of "+
-		"the base)")
+	fl.StringVarP(&f.blockSize, "block-size", "b", "",
+		"block size of the new base, 4K to 1M; of EROFS what a compressed extent takes (default that of "+
+			"the base)")
 	fl.StringArrayVarP(&f.excludes, "exclude", "e", nil,
 		"leave out what matches this pattern, as mksquashfs -wildcards has them; may be given more than once")
 	fl.StringArrayVar(&f.excludeFiles, "exclude-from", nil,

@@ -21,8 +21,9 @@ func (p *Plan) keepsImage() bool {
 func (p *Plan) maker(ctx context.Context, wo packed.WriteOptions) (maker, error) {
 	l, s := p.Live, &p.Summary
 	bare := l.Base.Image == nil
-	if bare && p.o.Medium == nil && p.o.Wish.Any() {
-		return nil, refusal.WithHint(refusal.Option(fmt.Errorf(say.Format+", "+say.Codec+", "+say.Level+" and "+say.BlockSize+": %s is not compressed",
+	if bare && p.o.Medium == nil && p.o.Any() {
+		return nil, refusal.WithHint(refusal.Option(fmt.Errorf(say.Format+", "+say.Codec+", "+say.Level+" and "+say.BlockSize+
+			": %s is not compressed",
 			l.Base.Path)), "compact without them")
 	}
 	switch {

@@ -13,7 +13,7 @@ import (
 
 // Salt is what decides a new base besides the old one and the overlay.
 func (p *Plan) Salt() string {
-	s := fmt.Sprint(p.Summary.Codec, p.o.Wish.Level, p.Summary.BlockSize, p.o.Excludes)
+	s := fmt.Sprint(p.Summary.Codec, p.o.Level, p.Summary.BlockSize, p.o.Excludes)
 	if f := p.Summary.Format; f != packed.SquashFS {
 		s += string(f)
 	}

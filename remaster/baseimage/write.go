@@ -16,7 +16,6 @@ import (
 	"relive/remaster/packed"
 	"relive/remaster/readback"
 	"relive/remaster/written"
-	"relive/squash"
 	"relive/tree"
 )
 
@@ -128,7 +127,7 @@ func imageEqual(ctx context.Context, what string, want *tree.Node, r packed.Imag
 				var err error
 				patched, huge := p.a.Data.(tree.Patched)
 				if huge {
-					same, err = squash.ComparePatched(ctx, patched, p.b, jobs, func(n int64) { progress(done.Add(n)) })
+					same, err = packed.ComparePatched(ctx, r, patched, p.b, jobs, func(n int64) { progress(done.Add(n)) })
 				} else if same, err = stored.Same(p.a, p.b); err == nil && !same {
 					same, err = tree.SameContent(ctx, p.a, p.b)
 				}

@@ -118,7 +118,7 @@ func New(ctx context.Context, e *job.Env, l *live.Live, o Options) (*Plan, error
 		return nil, refusal.WithHint(refusal.Option(errors.New(say.Output+" and "+say.Image+" each write one file and change nothing")),
 			"give one of them")
 	case o.Image != "":
-		if o.Stage || o.NoReset || o.Flatten || o.Wish.Any() || len(o.Excludes) > 0 {
+		if o.Stage || o.NoReset || o.Flatten || o.Any() || len(o.Excludes) > 0 {
 			return nil, refusal.WithHint(refusal.Option(errors.New(say.Image+" writes the merged image as it is and changes nothing")),
 				"of the other options only "+say.KeepFree+" and "+say.Force+" have a meaning with it")
 		}

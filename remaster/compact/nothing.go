@@ -46,6 +46,6 @@ func (p *Plan) checkNothing(ctx context.Context) error {
 // comes with it: images of a stack that become one.
 func (p *Plan) asked() bool {
 	o := &p.o
-	return o.Output != "" || o.Wish.Any() || len(o.Excludes) > 0 ||
+	return o.Output != "" || o.Any() || len(o.Excludes) > 0 ||
 		o.Flatten && p.live.Base.Inner != nil || len(p.live.Stack) > 1 && !p.live.Layout.Traits().StackStays
 }

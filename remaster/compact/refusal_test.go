@@ -49,7 +49,8 @@ func TestWrongOptions(t *testing.T) {
 	t.Parallel()
 	l := livetest.Small(t)
 	before := livetest.Hashes(t, l.Dir)
-	for _, o := range []compact.Options{{Wish: packed.Wish{BlockSize: 100_000}}, {Wish: packed.Wish{BlockSize: 2 << 20}}, {Wish: packed.Wish{Level: 99}}, {Output: l.Path("out"), Stage: true},
+	for _, o := range []compact.Options{{Wish: packed.Wish{BlockSize: 100_000}}, {Wish: packed.Wish{BlockSize: 2 << 20}},
+		{Wish: packed.Wish{Level: 99}}, {Output: l.Path("out"), Stage: true},
 		{Output: l.Path("out"), NoReset: true}} {
 		_, err := l.Plan(o)
 		if _, refused := refusal.Is(err); refused || !errors.Is(err, refusal.ErrOption) || refusal.Hint(err) == "" &&

@@ -125,7 +125,8 @@ func (o *WriteOptions) likeErofs(like *erofs.Reader, w Wish) error {
 	if like != nil {
 		var err error
 		if wo, err = erofs.WriteOptionsLike(like); err != nil {
-			return refusal.WithCode(refusal.UnsupportedForm, refusal.WithHint(err, "make it anew with "+say.Format+" squashfs, or with mkfs.erofs"))
+			return refusal.WithCode(refusal.UnsupportedForm, refusal.WithHint(err, "make it anew with "+say.Format+
+				" squashfs, or with mkfs.erofs"))
 		}
 	}
 	if w.Codec == "none" {
@@ -148,8 +149,9 @@ func (o *WriteOptions) likeErofs(like *erofs.Reader, w Wish) error {
 	}
 	if w.BlockSize != 0 {
 		if w.BlockSize < erofs.BlockSize || w.BlockSize > newExtent || w.BlockSize%erofs.BlockSize != 0 {
-			return refusal.WithHint(refusal.Option(fmt.Errorf("block size %d", w.BlockSize)), "of EROFS it is what a compressed extent may "+
-				"take: a multiple of 4K up to 1M")
+			return refusal.WithHint(refusal.Option(fmt.Errorf("block size %d", w.BlockSize)),
+				"of EROFS it is what a compressed extent may "+
+					"take: a multiple of 4K up to 1M")
 		}
 		wo.PclusterSize = w.BlockSize
 		wo.Configs = wo.Configs || w.BlockSize > erofs.BlockSize && len(wo.Compressions) > 0
