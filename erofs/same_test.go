@@ -13,13 +13,14 @@ import (
 func sameTrees(t testing.TB, want, got *tree.Node) (stored int, differs bool) {
 	t.Helper()
 	c := NewStoredComparer()
-	err := tree.Compare(t.Context(), want, got, tree.CompareOptions{Links: true, SameContent: func(_ string, a, b *tree.Node) (bool, error) {
+	asStored := func(_ string, a, b *tree.Node) (bool, error) {
 		same, err := c.Same(a, b)
 		if same {
 			stored++
 		}
 		return same, err
-	}}, func(tree.Change) error {
+	}
+	err := tree.Compare(t.Context(), want, got, tree.CompareOptions{Links: true, SameContent: asStored}, func(tree.Change) error {
 		differs = true
 		return nil
 	})

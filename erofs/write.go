@@ -84,9 +84,6 @@ type WriteOptions struct {
 	// Progress, where not nil, is called now and then by Plan.Write, from one goroutine
 	// at a time.
 	Progress func(WriteProgress)
-
-	// fitter makes compressors in the place of Library, in tests.
-	fitter func() (codec.Fitter, error)
 }
 
 // DefaultMaxDead keeps an image that was compacted many times within two percent of one
@@ -200,7 +197,7 @@ func (o *WriteOptions) check() error {
 	}
 	lz4 := seen&^(1<<codec.RawLZ4) == 0
 	switch {
-	case o.Library == nil && o.fitter == nil && len(o.Compressions) > 0:
+	case o.Library == nil && len(o.Compressions) > 0:
 		return fmt.Errorf("no compressor library")
 	case o.PclusterSize < BlockSize || o.PclusterSize > ondisk.PclusterMax || o.PclusterSize%BlockSize != 0:
 		return fmt.Errorf("a pcluster size of %d is no multiple of %d up to %d", o.PclusterSize, BlockSize, ondisk.PclusterMax)
@@ -231,9 +228,6 @@ func (o *WriteOptions) check() error {
 
 // newFitter makes the compressor of new data.
 func (o *WriteOptions) newFitter() (codec.Fitter, error) {
-	if o.fitter != nil {
-		return o.fitter()
-	}
 	c := &o.Compressions[0]
 	return o.Library.NewFitter(c.Algorithm, c.Options)
 }

@@ -58,7 +58,7 @@ type copied struct {
 
 // flightBytes bounds the content that is read and not yet written, and what it
 // becomes.
-const flightBytes = 96 << 20
+const flightBytes = 64 << 20
 
 func newWriter(ctx context.Context, p *Plan, out io.WriterAt, base int64) *writer {
 	w := &writer{plan: p, ctx: ctx, out: out, base: base, pos: p.places.rest, sum: sha256.New()}

@@ -44,7 +44,8 @@ func (f *fuzzTree) dir(name string, depth int) *tree.Node {
 		case kind == 1:
 			n = tree.NewSymlink(name, "t"+fmt.Sprintf("%x", f.bytes(f.next())))
 		case kind == 2:
-			n = &tree.Node{Name: name, Meta: tree.Meta{Type: tree.CharDevice, Rdev: tree.Rdev{Major: uint32(f.next()), Minor: uint32(f.next())}}}
+			device := tree.Rdev{Major: uint32(f.next()), Minor: uint32(f.next())}
+			n = &tree.Node{Name: name, Meta: tree.Meta{Type: tree.CharDevice, Rdev: device}}
 		default:
 			// Repeated pieces, between them pieces that are not.
 			var b []byte

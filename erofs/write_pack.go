@@ -39,7 +39,7 @@ const (
 // inFlight is how many runs may wait for their turn to be written. It decides where
 // they lie, and so does not depend on the number of workers.
 func (p *packer) inFlight() int {
-	return int(min(max((64<<20)/p.w.plan.o.runBytes(), 4), 16))
+	return int(min(max((32<<20)/p.w.plan.o.runBytes(), 3), 16))
 }
 
 // runEnd is where a run that begins at start is to end.

@@ -30,11 +30,10 @@ type run struct {
 
 // encoder compresses runs. It is not for use by several goroutines.
 type encoder struct {
-	f      codec.Fitter
-	o      *WriteOptions
-	dst    []byte
-	zeros  map[int][]byte // streams of zeros, by their length
-	zeroed []byte
+	f     codec.Fitter
+	o     *WriteOptions
+	dst   []byte
+	zeros map[int][]byte // streams of zeros, by their length
 }
 
 func newEncoder(o *WriteOptions) (*encoder, error) {

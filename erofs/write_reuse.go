@@ -3,7 +3,7 @@ package erofs
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"sync"
 
@@ -192,7 +192,8 @@ func (t *taker) layout(d *fileData) (l *fileLayout, ok bool, err error) {
 		}
 		whole := up(f.blocks, BlockSize)
 		if whole > 0 && (f.start < 0 || whole > d.r.size-f.start) {
-			return nil, false, d.corrupt("its data of %d bytes at offset %d reaches past the end of the image at %d", whole, f.start, d.r.size)
+			return nil, false, d.corrupt("its data of %d bytes at offset %d reaches past the end of the image at %d", whole, f.start,
+				d.r.size)
 		}
 		if whole > 0 {
 			l.block = t.at(f.start, whole)
@@ -230,7 +231,7 @@ func (t *taker) layout(d *fileData) (l *fileLayout, ok bool, err error) {
 }
 
 // errStop ends a walk through extents.
-var errStop = fmt.Errorf("stop")
+var errStop = errors.New("stop")
 
 // each calls fn with the extents of a file, in order, with their numbers.
 func (f *compressed) each(fn func(i int, e *extent) error) error {
@@ -395,9 +396,10 @@ func (p *Plan) gather() {
 			continue
 		}
 		t := taker{o: &p.o, src: f.source}
-		if f.kind == storedFile {
+		switch f.kind {
+		case storedFile:
 			_, _, _ = t.layout(f.more.form()) // it was made before
-		} else if f.kind == mixedFile {
+		case mixedFile:
 			_ = f.more.kept(func(_ int, e *extent) error {
 				t.extent(&fileLayout{}, e)
 				return nil
