@@ -14,7 +14,13 @@ DESTDIR ?=
 
 all: bin/relive build/share/NOTICES ## build bin/relive, and what is installed beside it
 
-bin/relive: $(GOFILES)
+# What the program says of itself: it is linked anew where that differs.
+build/flags: FORCE
+	@mkdir -p build
+	@echo '$(LDFLAGS)' | cmp -s - $@ || echo '$(LDFLAGS)' >$@
+FORCE:
+
+bin/relive: $(GOFILES) build/flags
 	@scripts/setup build
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/relive
 
@@ -41,6 +47,9 @@ arches: ## vet for every architecture, and the tests of the formats on 32-bit AR
 dist: ## static binaries for every architecture, with their sums, in build/dist
 	@scripts/setup build
 	@scripts/dist
+
+packages: all dist ## deb, rpm, apk and Arch packages, in build/packages
+	@scripts/packages
 
 # The packages in which goroutines share something.
 RACE_PACKAGES := ./tree/... ./overlay ./internal/lru ./squash ./erofs ./dmmerge
