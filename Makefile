@@ -51,6 +51,11 @@ dist: ## static binaries for every architecture, with their sums, in build/dist
 packages: all dist ## deb, rpm, apk and Arch packages, in build/packages
 	@scripts/packages
 
+VERSION ?=
+
+release: ## what is to be published of VERSION=1.2.3, in build/release
+	@scripts/release $(VERSION)
+
 # The packages in which goroutines share something.
 RACE_PACKAGES := ./tree/... ./overlay ./internal/lru ./squash ./erofs ./dmmerge
 
