@@ -82,6 +82,8 @@ loop devices.`,
 	if c := child(root, "completion"); c != nil {
 		c.Short = "write a script with which a shell completes verbs and options"
 	}
+	root.InitDefaultHelpCmd()
+	setExamples(root)
 	a.setCompletion(root)
 	return root
 }
