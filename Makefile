@@ -51,6 +51,9 @@ dist: ## static binaries for every architecture, with their sums, in build/dist
 packages: all dist ## deb, rpm, apk and Arch packages, in build/packages
 	@scripts/packages
 
+docs: bin/relive ## record the session that the README shows, docs/session.svg
+	go run ./scripts/session bin/relive docs
+
 VERSION ?=
 
 release: ## what is to be published of VERSION=1.2.3, in build/release
