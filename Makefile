@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all install uninstall packages release docs demo test race lint dist arches fuzz bench bench-quick e2e mutants clean help
+.PHONY: all install uninstall packages packages-check release docs demo test race lint dist arches fuzz bench bench-quick e2e mutants clean help
 .DEFAULT_GOAL := all
 
 all: bin/relive build/share/NOTICES ## build bin/relive, and what is installed beside it
@@ -50,6 +50,13 @@ dist: ## static binaries for every architecture, with their sums, in build/dist
 
 packages: all dist ## deb, rpm, apk and Arch packages, in build/packages
 	@scripts/packages
+
+# Which roots: see scripts/packages-check --help.
+ROOTS ?= bookworm-amd64
+
+packages-check: all dist ## install, use, upgrade and remove packages in a new Debian, or in $(ROOTS)
+	@scripts/setup packages
+	@scripts/packages-check $(addprefix --root ,$(ROOTS))
 
 docs: bin/relive ## record the session that the README shows, docs/session.svg
 	go run ./scripts/session bin/relive docs
