@@ -9,12 +9,18 @@ FUZZTIME ?= 20s
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all install uninstall packages release docs demo test race lint dist arches fuzz bench bench-quick e2e mutants clean help
+.PHONY: all install uninstall packages packages-check release docs demo test race lint dist arches fuzz bench bench-quick e2e mutants clean help
 .DEFAULT_GOAL := all
 
 all: bin/relive build/share/NOTICES ## build bin/relive, and what is installed beside it
 
-bin/relive: $(GOFILES)
+# What the program says of itself: it is linked anew where that differs.
+build/flags: FORCE
+	@mkdir -p build
+	@echo '$(LDFLAGS)' | cmp -s - $@ || echo '$(LDFLAGS)' >$@
+FORCE:
+
+bin/relive: $(GOFILES) build/flags
 	@scripts/setup build
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/relive
 
@@ -41,6 +47,24 @@ arches: ## vet for every architecture, and the tests of the formats on 32-bit AR
 dist: ## static binaries for every architecture, with their sums, in build/dist
 	@scripts/setup build
 	@scripts/dist
+
+packages: all dist ## deb, rpm, apk and Arch packages, in build/packages
+	@scripts/packages
+
+# Which roots: see scripts/packages-check --help.
+ROOTS ?= bookworm-amd64
+
+packages-check: all dist ## install, use, upgrade and remove packages in a new Debian, or in $(ROOTS)
+	@scripts/setup packages
+	@scripts/packages-check $(addprefix --root ,$(ROOTS))
+
+docs: bin/relive ## record the session that the README shows, docs/session.svg
+	go run ./scripts/session bin/relive docs
+
+VERSION ?=
+
+release: ## what is to be published of VERSION=1.2.3, in build/release
+	@scripts/release $(VERSION)
 
 # The packages in which goroutines share something.
 RACE_PACKAGES := ./tree/... ./overlay ./internal/lru ./squash ./erofs ./dmmerge

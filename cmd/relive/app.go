@@ -41,11 +41,14 @@ func (a *app) command() *cobra.Command {
 		Long: `relive folds what a live Linux system has written back into its compressed
 base image. It reads and writes the images themselves: no root, no mounts, no
 loop devices.`,
+		Version:       build().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.Flags().BoolP("version", "V", false, "print the version")
 	f := root.PersistentFlags()
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
 	f.BoolVar(&a.json, "json", false, "print JSON for machines")
@@ -79,6 +82,8 @@ loop devices.`,
 	if c := child(root, "completion"); c != nil {
 		c.Short = "write a script with which a shell completes verbs and options"
 	}
+	root.InitDefaultHelpCmd()
+	setExamples(root)
 	a.setCompletion(root)
 	return root
 }

@@ -36,11 +36,6 @@ that is interrupted is undone or finished by the next one.
 The base of a LiveOS or archiso medium may hold the system as a file system
 image. The new base then holds one, too; --flatten puts the files themselves
 into it, and --image writes the merged image alone.`,
-		Example: `  relive compact /media/usb/antiX
-  relive compact --dry-run /media/usb/antiX
-  relive compact --comp zstd -b 1M -o /tmp/linuxfs /media/usb/antiX
-  relive compact -e 'var/cache/apt/*' --exclude-from my.list /media/usb/antiX
-  relive compact --image /tmp/rootfs.img /run/media/me/FEDORA`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options()

@@ -36,7 +36,7 @@ _relive
 // TestCompletion: the scripts for bash, zsh and fish complete verbs, flags, values of
 // flags, and what the files that were named hold.
 func TestCompletion(t *testing.T) {
-	systest.NeedTools(t, "bash", "zsh", "fish")
+	systest.NeedTools(t, "bash", "zsh", "fish", "sfdisk", "mke2fs")
 	if _, err := os.Stat("/usr/share/bash-completion/bash_completion"); err != nil {
 		systest.Lacks(t, "bash-completion")
 	}
@@ -51,6 +51,15 @@ func TestCompletion(t *testing.T) {
 	for _, name := range []string{"live/linuxfs", "live/rootfs", "live/work/rootfs"} {
 		systest.Must(t, os.WriteFile(name, make([]byte, 4096), 0o600))
 	}
+	// A stick that is not mounted, with a live system in its one partition.
+	systest.Must(t, os.MkdirAll("files/antiX", 0o755))
+	for _, name := range []string{"linuxfs", "rootfs"} {
+		systest.CopyFile(t, "live/"+name, "files/antiX/"+name)
+	}
+	systest.Must(t, os.WriteFile("stick.img", nil, 0o600))
+	systest.Must(t, os.Truncate("stick.img", 16<<20))
+	systest.Run(t, "sh", "-c", "echo type=83 | sfdisk -q -X dos stick.img")
+	systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-E", "offset=1048576", "-d", "files", "stick.img", "12M")
 	for shell, text := range askers {
 		systest.Must(t, os.WriteFile("ask."+shell, []byte(text), 0o600))
 	}
@@ -64,6 +73,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"snapshot", "--accounts", "s"}, `(?m)^secure\b`, "share"},
 		{[]string{"reset", "--preset", "net"}, `(?m)^network\b`, "share"},
 		{[]string{"compact", "live", "--set", ""}, `(?m)^work\b`, "share"},
+		{[]string{"status", "stick.img", "--on", ""}, `(?m)^1/antiX\b`, "share"},
 		{[]string{"help", "sa"}, `(?m)^safety\b`, "share"},
 		{[]string{"iso", "re"}, `(?m)^rebuild\b`, "share"},
 	} {

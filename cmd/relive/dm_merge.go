@@ -37,8 +37,6 @@ With --in-place copies the chunks of the COW into ORIGIN and empties the COW. It
 may be interrupted at any time, by a power cut too: what both show together stays
 the same, and running it again finishes it. It also finishes what the kernel's
 snapshot-merge left half done.`,
-		Example: `  relive dm merge squashfs.img:LiveOS/rootfs.img overlay -o rootfs.img
-  relive dm merge --in-place rootfs.img overlay`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {

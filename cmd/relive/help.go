@@ -48,9 +48,6 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 layouts (which live systems, and where their boots have the changes), safety
 (the order of writes, and what survives a crash), exclude (the lists of what is
 left out).`,
-		Example: `  relive help compact
-  relive help iso rebuild
-  relive help safety`,
 		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) (names []string, d cobra.ShellCompDirective) {
 			at, _, err := root.Find(args)
 			if err != nil {

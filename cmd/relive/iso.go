@@ -188,9 +188,6 @@ as root. No symlink is followed, neither of the image nor in DIR.
 With -o writes the one file that PATH names to FILE.
 
 Nothing that is there is replaced without --force.`,
-		Example: `  relive iso extract antiX.iso -C antix
-  relive iso extract antiX.iso 'antiX/vmlinuz*' antiX/initrd.gz -C /media/stick
-  relive iso extract antiX.iso antiX/linuxfs -o linuxfs`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if (f.dir == "") == (f.output == "") {

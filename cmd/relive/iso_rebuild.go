@@ -34,9 +34,6 @@ in the image (linuxfs.md5, md5sum.txt) follow what is replaced. --add-arg,
 the image and in its EFI images.
 
 The new image is read back and compared before it takes its name.`,
-		Example: `  relive iso rebuild antiX.iso -o new.iso --replace antiX/linuxfs=linuxfs
-  relive iso rebuild in.iso -o out.iso --add-arg quiet --remove-arg persist
-  relive iso rebuild in.iso -o out.iso --volid MYLIVE --implant-md5`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.o.Output == "" {

@@ -76,6 +76,51 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// calls are the calls in a verb's examples, word by word, as a shell splits them where
+// nothing is quoted but whole words.
+func calls(path string) (out [][]string) {
+	for line := range strings.Lines(verbExamples[path]) {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), " >")
+		words := strings.Fields(line)
+		if len(words) > 0 && words[0] == "relive" {
+			out = append(out, words[1:])
+		}
+	}
+	return out
+}
+
+// TestExamples: every verb has examples, with words for what; each call names a verb and
+// options that are there, and as many arguments as it takes.
+func TestExamples(t *testing.T) {
+	root := (&app{}).command()
+	eachVerb(root, func(c *cobra.Command) {
+		path := verbPath(c)
+		if c.HasParent() && c.Parent().Name() == "completion" {
+			return
+		}
+		if len(calls(path)) == 0 || !strings.HasPrefix(strings.TrimSpace(verbExamples[path]), "# ") {
+			t.Errorf("%s has no examples, or none with words", path)
+		}
+		for _, words := range calls(path) {
+			at, rest, err := (&app{}).command().Find(words)
+			if err == nil {
+				err = at.ParseFlags(rest)
+			}
+			if err == nil && at.Args != nil {
+				err = at.Args(at, at.Flags().Args())
+			}
+			if err != nil {
+				t.Errorf("%s: relive %q: %v", path, words, err)
+			}
+		}
+	})
+	for path := range verbExamples {
+		if at, _, err := root.Find(strings.Fields(path)); err != nil || verbPath(at) != path {
+			t.Errorf("there is no verb %q", path)
+		}
+	}
+}
+
 // TestPages: every flag is in its verb's page and help, mandoc and groff have nothing
 // to say about a page, and each page that another names is there.
 func TestPages(t *testing.T) {

@@ -54,10 +54,6 @@ told which packages the one that is taken does not know of.
 
 Without --onto the base stays: the overlay of an antiX or MX system (--set) that
 was written over a former base is carried over to the present one.`,
-		Example: `  relive rebase /media/usb/antiX --onto antiX-26.iso
-  relive rebase /media/usb/antiX --onto antiX-26.iso --prefer ask-file --decisions both.txt
-  relive rebase --dry-run --prefer theirs --onto new.iso /media/usb/antiX
-  relive rebase /media/usb/antiX --set work --prefer ours`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := f.check(); err != nil {

@@ -30,9 +30,6 @@ then --keep.
 The new overlay is written beside the old one, synced, read back and compared,
 and only then put in place; the old one stays beside it with .old behind its
 name, and --undo brings it back.`,
-		Example: `  relive reset --preview --preset machine-id,ssh-host-keys,network /media/usb/antiX
-  relive reset --keep /var/log --keep '/home/*/.ssh' --keep '!/var/log/journal' /media/usb/antiX
-  relive reset --undo /media/usb/antiX`,
 		Args: func(c *cobra.Command, args []string) error {
 			if list {
 				return cobra.NoArgs(c, args)

@@ -28,9 +28,6 @@ has room for. Both options may be given; --overlay and --home are other names of
 them, for all layouts.
 
 An image that was sparse stays so, and one with its space set aside too.`,
-		Example: `  relive resize /media/usb/antiX --rootfs 4G
-  relive resize --dry-run /media/usb/antiX --rootfs +512M --homefs min
-  relive resize /run/media/me/FEDORA --overlay max`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := checkKeepOld(o.KeepOld); err != nil {

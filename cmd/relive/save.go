@@ -31,8 +31,6 @@ which --set names.
 
 What persist-save leaves out is left out here, too: temporary files, package
 lists and archives, some caches.`,
-		Example: `  relive save /live/boot-dev/antiX --from /live/aufs-ram
-  relive save --dry-run /media/usb/antiX --from /mnt/copy/upper`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := checkKeepOld(o.KeepOld); err != nil {

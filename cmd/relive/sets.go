@@ -29,11 +29,6 @@ Of each it is told how full its images are, when they were last written, and
 whether a boot uses its rootfs or ignores it for its version id.
 
 Other verbs take --set NAME to act on another set than the default one.`,
-		Example: `  relive sets /media/usb/antiX
-  relive sets clone /media/usb/antiX work
-  relive compact --set work /media/usb/antiX
-  relive sets rebase /media/usb/antiX default
-  relive sets entry /media/usb/antiX work --write-entry /media/usb/boot/grub/grub.cfg`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			e, l, err := a.openWith(c.Context(), args[0], on, maySettle, live.AnySet())

@@ -51,10 +51,6 @@ the ISO tells of each file: read it before you give the ISO away.
 What boots comes from the live directory's own medium, from the ISO named with
 --template, or from packages (--boot system or host). Arguments about
 persistence are taken out of the boot menus.`,
-		Example: `  relive snapshot /media/usb/antiX
-  relive snapshot --accounts secure -o /tmp/ours.iso /media/usb/antiX
-  relive snapshot --accounts reset --user kim --password-file pw --template antiX-23.iso /media/usb/antiX
-  relive snapshot --dry-run /run/media/me/FEDORA`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := f.options(); err != nil {

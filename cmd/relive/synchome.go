@@ -33,9 +33,6 @@ removed, unless --no-delete keeps it. Homes that homefs has not are left alone;
 is none. The new image is written beside the old one, read back and compared,
 and only then put in its place; the former one is kept as .old. Where nothing
 differs nothing is written.`,
-		Example: `  relive sync-home --dry-run /media/usb/antiX
-  relive sync-home --user anna --exclude 'anna/.cache/*' --grow /media/usb/antiX
-  relive sync-home --reverse --size 8G /media/usb/antiX`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := checkKeepOld(o.KeepOld); err != nil {

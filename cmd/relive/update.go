@@ -28,9 +28,6 @@ rollback goes back.
 An overlay whose changes the new base shows already is emptied, since nothing is
 lost. Where it holds more, --overlay says what becomes of it. Homes are left
 alone.`,
-		Example: `  relive update /media/usb/antiX --from snapshot-20260701_1200.iso
-  relive update --dry-run --from new.iso /media/usb/antiX
-  relive update --from new.iso --overlay reset --no-kernel /run/media/me/FEDORA`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := checkKeepOld(o.KeepOld); err != nil {

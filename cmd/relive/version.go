@@ -2,15 +2,21 @@ package main
 
 import (
 	"cmp"
+	"regexp"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 )
 
-// These are set by the linker, as make has it.
+// newestRelease is the newest version of CHANGELOG.md.
+const newestRelease = "0.1.0"
+
+// These are set by the linker, as make has it. See scripts/version, which counts
+// versions as fromGo does.
 var (
-	version string // of the tag, or what git describe says
+	version string
 	commit  string
 	date    string // of the commit, RFC 3339
 )
@@ -24,23 +30,45 @@ type buildInfo struct {
 }
 
 // build says which relive this is: what the linker was told, else what Go noted when
-// it was built from a checkout or fetched as a module.
+// it was built from a checkout.
 func build() buildInfo {
 	b := buildInfo{version, commit, date, runtime.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		if v := info.Main.Version; v != "(devel)" {
-			b.Version = cmp.Or(b.Version, v)
-		}
-		for _, s := range info.Settings {
-			switch s.Key {
-			case "vcs.revision":
-				b.Commit = cmp.Or(b.Commit, s.Value)
-			case "vcs.time":
-				b.Date = cmp.Or(b.Date, s.Value)
+		noted := fromGo(info)
+		b.Version = cmp.Or(b.Version, noted.Version)
+		b.Commit = cmp.Or(b.Commit, noted.Commit)
+		b.Date = cmp.Or(b.Date, noted.Date)
+	}
+	b.Version = cmp.Or(b.Version, newestRelease+"+unknown")
+	return b
+}
+
+// tagged is a version that Go took from a tag, and not from a commit or changed files.
+var tagged = regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
+
+// fromGo is what Go noted of a checkout: the version of the tag, or the newest release
+// with the commit's date and the beginning of its name.
+func fromGo(info *debug.BuildInfo) (b buildInfo) {
+	var changed string
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Commit = s.Value
+		case "vcs.time":
+			b.Date = s.Value
+		case "vcs.modified":
+			if s.Value == "true" {
+				changed = ".dirty"
 			}
 		}
 	}
-	b.Version = cmp.Or(b.Version, "unknown")
+	when, err := time.Parse(time.RFC3339, b.Date)
+	switch {
+	case tagged.MatchString(info.Main.Version):
+		b.Version = info.Main.Version[1:]
+	case err == nil && len(b.Commit) > 7:
+		b.Version = newestRelease + "+git" + when.UTC().Format("20060102") + "." + b.Commit[:7] + changed
+	}
 	return b
 }
 
