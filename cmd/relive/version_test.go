@@ -86,7 +86,8 @@ func TestVersions(t *testing.T) {
 func TestVersionFlag(t *testing.T) {
 	line := strings.Fields(systest.Run(t, program, "version"))
 	for _, flag := range []string{"-V", "--version"} {
-		if got := systest.Run(t, program, flag); strings.TrimSpace(got) != "relive "+build().String() || !strings.HasPrefix(line[1], build().Version) {
+		if got := systest.Run(t, program, flag); strings.TrimSpace(got) != "relive "+build().String() ||
+			!strings.HasPrefix(line[1], build().Version) {
 			t.Errorf("%s: %q, version: %q", flag, got, line)
 		}
 	}
