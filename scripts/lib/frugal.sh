@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Live directories in antiX's layout for scripts/boots/{antix,homes,sets,save}: a
+# Live directories in antiX's layout for scripts/boots/{sets,save}: a
 # disk with one file system that holds antiX/ with linuxfs and rootfs, and an initrd
-# (scripts/guest/antix) that brings the system up as antiX's does. Sourced after
+# (e2e/guest/antix) that brings the system up as antiX's does. Sourced after
 # boots.sh.
 #
 #   $DISK            the disk of one part
@@ -34,8 +34,8 @@ make_frugal_initrd() {
     rm -rf "$tree"
     mkdir -p "$tree/bin" "$tree/steps"
     cp "$(command -v busybox)" "$tree/bin/busybox"
-    cp scripts/guest/antix/init "$tree/"
-    cp scripts/guest/antix/{steps,kinds,homes,sets,save} scripts/guest/{changes,list} "$tree/steps/"
+    cp e2e/guest/antix/init "$tree/"
+    cp e2e/guest/antix/{steps,kinds,homes,sets,save} e2e/guest/{changes,list} "$tree/steps/"
     ln -s busybox "$tree/bin/sh"
     copy_modules "$tree/modules" virtio_pci virtio_blk ext4 loop squashfs overlay
     pack_initrd "$tree" "$WORK/initrd"

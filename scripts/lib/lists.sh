@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Lists of what guests' systems show, written by scripts/guest/list, and how two of
+# Lists of what guests' systems show, written by e2e/guest/list, and how two of
 # them are compared. Sourced after boots.sh.
 #
 #   $LISTS/          the lists

@@ -81,7 +81,7 @@ liveboot_initrd() {
     local tree=$WORK/_initrd
     rm -rf "$tree"
     mkdir -p "$tree/e2e"
-    cp scripts/guest/live/{init,steps,listed} scripts/guest/{changes,list} "$tree/e2e/"
+    cp e2e/guest/live/{init,steps,listed} e2e/guest/{changes,list} "$tree/e2e/"
     pack_initrd "$tree" "$1.steps"
     { zstd -q -3 <"$LIVEBOOT_INITRD" && zstd -q -3 <"$1.steps"; } >"$1"
     rm -r "$tree" "$1.steps"
@@ -187,7 +187,7 @@ host_list() {
     mount_at "$WORK/_base" -t squashfs -o loop,ro "$LIVE/live/filesystem.squashfs"
     mount_at "$root" -t overlay -o "ro,lowerdir=$PERSISTENCE/rw:$WORK/_base,redirect_dir=on" overlay
     mount_at "$root/run" -t tmpfs tmpfs
-    cp scripts/guest/list scripts/guest/live/listed "$root/run/"
+    cp e2e/guest/list e2e/guest/live/listed "$root/run/"
     chroot "$root" /bin/sh -c '. /run/list; . /run/listed; list_system /run/list.txt'
     cp "$root/run/list.txt" "$LISTS/$1"
     unmount_down_to "$before"

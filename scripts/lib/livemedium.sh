@@ -74,8 +74,8 @@ make_live_initrd() {
     hooks=$tree/$(dracut_hooks)/pre-pivot
     rm -rf "$tree"
     mkdir -p "$tree/e2e" "$hooks"
-    cp scripts/guest/iso/live-init "$tree/e2e/init"
-    cp scripts/guest/live/pre-pivot.sh "$hooks/50-e2e.sh"
+    cp e2e/guest/iso/live-init "$tree/e2e/init"
+    cp e2e/guest/live/pre-pivot.sh "$hooks/50-e2e.sh"
     pack_initrd "$tree" "$1.steps"
     { zstd -q -3 <"$DRACUT_INITRD" && zstd -q -3 <"$1.steps"; } >"$1"
     rm -r "$tree" "$1.steps"

@@ -9,7 +9,7 @@
 #   $SYSTEM/grub.iso          the same with GRUB for BIOS, and for UEFI an appended
 #                             partition with a menu of its own
 #
-# All are made once for each kernel, small Debian and scripts/guest/iso.
+# All are made once for each kernel, small Debian and e2e/guest/iso.
 
 # E2E and KERNEL are of boots.sh; the callers use what is set here.
 # shellcheck disable=SC2153,SC2034
@@ -29,7 +29,7 @@ OWNER_FORMER_PASSWORD=owner-old-0815
 # BASE_ID, the version id.
 prepare_medium() {
     local stamp
-    stamp=$(cat scripts/lib/medium.sh scripts/guest/iso/{init,check-*} | md5sum | cut -c 1-8)
+    stamp=$(cat scripts/lib/medium.sh e2e/guest/iso/{init,check-*} | md5sum | cut -c 1-8)
     SYSTEM=$E2E/iso-system-$(kernel_release)-$(basename "$(debian_image)" .sqfs)-$stamp
     MEDIUM=$SYSTEM/medium
     if ! [[ -d $SYSTEM ]]; then
@@ -64,7 +64,7 @@ make_linuxfs() {
     printf '==== %s' "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >"$SYSTEM/version-id"
     mkdir -p "$root/etc/live/version" "$root/usr/local/sbin"
     printf '%s\n\ntitle: e2e\n' "$(cat "$SYSTEM/version-id")" >"$root/etc/live/version/linuxfs.ver"
-    install -m 0755 scripts/guest/iso/check-base "$root/usr/local/sbin/e2e-check"
+    install -m 0755 e2e/guest/iso/check-base "$root/usr/local/sbin/e2e-check"
     copy_modules "$root/lib/modules/$release/kernel" "${MEDIUM_MODULES[@]}"
     rm "$root/lib/modules/$release/kernel/order"
     cp "$KERNEL/lib/modules/$release"/modules.{builtin,builtin.modinfo,order} "$root/lib/modules/$release/"
@@ -110,7 +110,7 @@ make_overlay() {
 # make_changes ROOT: what check-changed looks for, in the system mounted at ROOT.
 make_changes() {
     mkdir -p "$1/root/overlay" "$1/usr/local/sbin"
-    install -m 0755 scripts/guest/iso/check-changed "$1/usr/local/sbin/e2e-check"
+    install -m 0755 e2e/guest/iso/check-changed "$1/usr/local/sbin/e2e-check"
     echo "only in the overlay" >"$1/root/overlay/file"
     ln "$1/root/overlay/file" "$1/root/overlay/link"
     rm "$1/etc/debian_version"
@@ -127,12 +127,12 @@ make_ext4() {
     mkfs.ext4 -q -F -L "$3" -d "$1" "$2"
 }
 
-# make_initrd: busybox, the drivers, scripts/guest/iso/init; and the kernel.
+# make_initrd: busybox, the drivers, e2e/guest/iso/init; and the kernel.
 make_initrd() {
     local tree=$SYSTEM/_initrd dir=$MEDIUM/antiX
     mkdir -p "$tree/bin"
     cp "$(command -v busybox)" "$tree/bin/busybox"
-    cp scripts/guest/iso/init "$tree/init"
+    cp e2e/guest/iso/init "$tree/init"
     chmod 0755 "$tree/init"
     ln -s busybox "$tree/bin/sh"
     copy_modules "$tree/lib/modules/$(kernel_release)" "${MEDIUM_MODULES[@]}"

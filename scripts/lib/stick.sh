@@ -90,17 +90,17 @@ make_dracut_initrd() {
 dracut_hooks() { cpio --quiet -t <"$DRACUT_INITRD" | grep -xE '(usr|var)/lib/dracut/hooks'; }
 
 # make_stick_initrd: dracut's initrd, as it is, and after it the files that let
-# the machine run a step: two hooks and scripts/guest. Sets INITRD.
+# the machine run a step: two hooks and e2e/guest. Sets INITRD.
 make_stick_initrd() {
     local tree=$WORK/_initrd hooks
     hooks=$tree/$(dracut_hooks)
     INITRD=$WORK/initrd
     rm -rf "$tree"
     mkdir -p "$tree/e2e" "$hooks/pre-mount" "$hooks/pre-pivot"
-    cp scripts/guest/live/{init,steps,listed} scripts/guest/{changes,list} "$tree/e2e/"
+    cp e2e/guest/live/{init,steps,listed} e2e/guest/{changes,list} "$tree/e2e/"
     # Before those that dracut itself has there.
-    cp scripts/guest/live/pre-mount.sh "$hooks/pre-mount/00-e2e.sh"
-    cp scripts/guest/live/pre-pivot.sh "$hooks/pre-pivot/50-e2e.sh"
+    cp e2e/guest/live/pre-mount.sh "$hooks/pre-mount/00-e2e.sh"
+    cp e2e/guest/live/pre-pivot.sh "$hooks/pre-pivot/50-e2e.sh"
     pack_initrd "$tree" "$INITRD.steps"
     cat "$DRACUT_INITRD" "$INITRD.steps" >"$INITRD"
     rm -r "$tree" "$INITRD.steps"
