@@ -1,5 +1,5 @@
 // Scribble writes random data to random chunks of a device: what the guest of
-// scripts/boots/dm does to its device-mapper snapshots.
+// TestDM does to its device-mapper snapshots.
 //
 //	scribble DEVICE CHUNK COUNT SEED
 //
