@@ -89,9 +89,12 @@ bench-quick: bin/relive ## the same on small data, in some minutes
 	@scripts/setup bench
 	@scripts/bench --quick
 
+# Which parts, all unless told: see scripts/e2e.
+PARTS ?=
+
 e2e: bin/relive ## boot compacted systems and ISOs in virtual machines, ask the kernel's dm-snapshot
 	@scripts/setup e2e
-	@scripts/e2e
+	@scripts/e2e $(PARTS)
 
 # Which package, and what else scripts/mutate/doc.go names, such as "-n 200 -seed 7".
 PACKAGE ?= ./overlay

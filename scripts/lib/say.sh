@@ -1,13 +1,12 @@
 # shellcheck shell=bash
 # What the scripts print and how they end. Sourced, never run.
 
-# say TEXT...: one line of progress, with the seconds since the script began. A
-# script that runs beside others sets PART, its name.
-say() { printf '[%4ds] %s%s\n' "$SECONDS" "${PART:+$PART: }" "$*"; }
+# say TEXT...: one line of progress, with the seconds since the script began.
+say() { printf '[%4ds] %s\n' "$SECONDS" "$*"; }
 
 # die TEXT...: ends the script with one line on standard error.
 die() {
-    printf 'error: %s%s\n' "${PART:+$PART: }" "$*" >&2
+    printf 'error: %s\n' "$*" >&2
     exit 1
 }
 
