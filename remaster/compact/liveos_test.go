@@ -43,6 +43,10 @@ func TestLiveOS(t *testing.T) {
 		{"directory over a bare image", "dir", false, true, nil, false},
 		{"flat image", "image", true, false, []string{"-comp", "lz4"}, false},
 		{"flat directory", "dir", true, false, []string{"-comp", "gzip", "-b", "64K"}, false},
+		{"EROFS, flat image", "image", true, false, []string{"erofs", "lz4hc"}, false},
+		{"EROFS, flat directory", "dir", true, false, []string{"erofs", "zstd"}, false},
+		{"EROFS, not compressed", "dir", true, false, []string{"erofs", "none"}, false},
+		{"EROFS, snapshot", "dm", false, false, []string{"erofs", "lzma"}, false},
 		{"archiso snapshot", "dm", false, false, []string{"-comp", "xz"}, true},
 		{"archiso directory", "dir", true, false, []string{"-comp", "zstd"}, true},
 	} {
@@ -129,7 +133,7 @@ func diffTruth(m *livetest.Medium, view string) {
 		return nil
 	}))
 	want := map[string]bool{}
-	o := tree.CompareOptions{WholeSeconds: m.Flat}
+	o := tree.CompareOptions{WholeSeconds: l.Base.WholeSeconds()}
 	systest.Must(m.T, tree.Compare(m.T.Context(), l.Base.Root, l.Merged, o, func(c tree.Change) error {
 		want[c.Path] = true
 		return nil

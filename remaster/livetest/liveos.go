@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"relive/codec"
+	"relive/remaster/live"
+	"relive/remaster/packed"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -58,7 +61,11 @@ func (m *Medium) Fill(system, kind string, flat, bare bool, squash ...string) *M
 		}
 		systest.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "Anaconda", "-d", system, image, "96M")
 	}
-	if !bare {
+	switch {
+	case bare:
+	case len(squash) > 0 && squash[0] == string(packed.EROFS):
+		writeErofs(t, m.Path(m.Base), from, squash[1])
+	default:
 		systest.Run(t, "mksquashfs", append([]string{from, m.Path(m.Base), "-noappend", "-quiet", "-no-progress"}, squash...)...)
 	}
 	at := m.Path(m.Over)
@@ -78,6 +85,30 @@ func (m *Medium) Fill(system, kind string, flat, bare bool, squash ...string) *M
 	return m
 }
 
+// writeErofs makes an EROFS image of a directory with that codec. Debian 12's mkfs.erofs
+// stops at names as these tests have them.
+func writeErofs(t testing.TB, path, from, codecName string) {
+	t.Helper()
+	e := Env(t, codec.Auto)
+	o, err := packed.Options(nil, packed.Wish{Format: packed.EROFS, Codec: codecName, BlockSize: 64 << 10}, e.Library)
+	systest.Must(t, err)
+	p, err := packed.NewPlan(t.Context(), OpenDir(t, from), o)
+	systest.Must(t, err)
+	f, err := os.Create(path)
+	systest.Must(t, err)
+	defer f.Close()
+	_, _, err = p.Write(t.Context(), f, 0)
+	systest.Must(t, err)
+}
+
+// packedKind is the kernel's name for what a compressed image holds.
+func packedKind(t testing.TB, path string) string {
+	t.Helper()
+	res, err := live.ProbeFile(live.Host{}, path)
+	systest.Must(t, err)
+	return string(res.Kind)
+}
+
 // Image extracts the file system image.
 func (m *Medium) Image() string {
 	m.T.Helper()
@@ -86,7 +117,7 @@ func (m *Medium) Image() string {
 		systest.CopyFile(m.T, m.Path("rootfs.img"), out)
 		return out
 	}
-	mnt, drop := systest.Mount(m.T, "squashfs", "loop,ro", m.Path(m.Base))
+	mnt, drop := systest.Mount(m.T, packedKind(m.T, m.Path(m.Base)), "loop,ro", m.Path(m.Base))
 	systest.CopyFile(m.T, filepath.Join(mnt, m.inner), out)
 	drop()
 	return out
@@ -99,7 +130,7 @@ func (m *Medium) lower() string {
 		// A copy, since a mounted base is not replaced.
 		base := systest.TempDir(m.T) + "/base"
 		systest.CopyFile(m.T, m.Path(m.Base), base)
-		mnt, _ := systest.Mount(m.T, "squashfs", "loop,ro", base)
+		mnt, _ := systest.Mount(m.T, packedKind(m.T, base), "loop,ro", base)
 		return mnt
 	}
 	mnt, _ := systest.Mount(m.T, "ext4", "loop,ro,noload", m.Image())
