@@ -244,6 +244,11 @@ func (p *Plan) Misled() (bool, error) {
 		if m.inner == nil && m.plan.NumbersKept() && len(p.Live.Stack) < 2 {
 			return false, nil
 		}
+		if image := p.Live.Base.Image; image != nil && image.Format() == packed.EROFS && image.Facts().UUID == [16]byte{} {
+			// Nothing tells its inodes from those of the new one, which has no UUID either.
+			layers, err := p.Live.Marked()
+			return slices.ContainsFunc(layers, func(l live.MarkedLayer) bool { return len(l.Marks) > 0 }), err
+		}
 	}
 	// What files are marked with is a number that no inode has, or another file
 	// system.

@@ -2,6 +2,7 @@ package packed
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"relive/codec"
@@ -48,8 +49,7 @@ func Options(like Image, w Wish, lib *codec.Library) (WriteOptions, error) {
 		}
 	}
 	if o.format == EROFS {
-		err := o.likeErofs(Erofs(like), w)
-		o.erofs.Library = lib
+		err := o.likeErofs(Erofs(like), w, lib)
 		return o, err
 	}
 	err := o.likeSquash(Squash(like), w)
@@ -87,7 +87,7 @@ func (o *WriteOptions) likeSquash(like *squash.Reader, w Wish) error {
 	id := wo.Codec.ID
 	if w.Codec != "" {
 		var err error
-		if id, err = codec.ParseID(w.Codec); err != nil {
+		if id, err = codec.ParseID(w.Codec); err != nil || !slices.Contains(CodecNames(SquashFS), w.Codec) {
 			return wrongCodec(SquashFS, w.Codec)
 		}
 	}
@@ -119,7 +119,7 @@ var erofsCodecs = map[string]erofs.Compression{
 }
 
 // likeErofs sets the options of an EROFS image.
-func (o *WriteOptions) likeErofs(like *erofs.Reader, w Wish) error {
+func (o *WriteOptions) likeErofs(like *erofs.Reader, w Wish, lib *codec.Library) error {
 	wo := erofs.WriteOptions{Compressions: []erofs.Compression{erofsCodecs["lzma"]}, Configs: true, Fragments: true,
 		PclusterSize: newExtent, UnsharedXattrs: 2}
 	if like != nil {
@@ -146,6 +146,11 @@ func (o *WriteOptions) likeErofs(like *erofs.Reader, w Wish) error {
 			return refusal.WithCode(refusal.WrongCompression, refusal.Option(fmt.Errorf("%s: nothing is compressed", say.Level)))
 		}
 		wo.Compressions[0].Options.Level = w.Level
+		f, err := lib.NewFitter(wo.Compressions[0].Algorithm, wo.Compressions[0].Options)
+		if err != nil {
+			return refusal.WithCode(refusal.WrongCompression, refusal.Option(fmt.Errorf("%s %d: %w", say.Level, w.Level, err)))
+		}
+		f.Close()
 	}
 	if w.BlockSize != 0 {
 		if w.BlockSize < erofs.BlockSize || w.BlockSize > newExtent || w.BlockSize%erofs.BlockSize != 0 {
@@ -156,6 +161,7 @@ func (o *WriteOptions) likeErofs(like *erofs.Reader, w Wish) error {
 		wo.PclusterSize = w.BlockSize
 		wo.Configs = wo.Configs || w.BlockSize > erofs.BlockSize && len(wo.Compressions) > 0
 	}
+	wo.Library = lib
 	o.erofs = wo
 	return nil
 }
