@@ -18,7 +18,7 @@ import (
 )
 
 // archiso is the layout of Arch Linux's live media: <dir>/<arch>/airootfs.sfs,
-// or airootfs.erofs, which is found and not read,
+// or airootfs.erofs,
 // and, at the root of the device with the changes, persistent_<label>/<arch>,
 // which holds overlayfs's upperdir and workdir, or airootfs.cow where
 // airootfs.sfs holds an airootfs.img (mkinitcpio-archiso, hooks/archiso).
