@@ -32,6 +32,10 @@ func TestLiveOS(t *testing.T) {
 	t.Run("partition", func(t *testing.T) {
 		bootOverlayFS(newLiveOS(t, liveos.Partition), "rd.overlay=LABEL="+liveos.SecondLabel, unasked)
 	})
+	t.Run("erofs", func(t *testing.T) { bootOverlayFS(newLiveOS(t, liveos.Erofs), overlayFS...) })
+	t.Run("erofs-root", func(t *testing.T) {
+		bootOverlayFS(newLiveOS(t, liveos.ErofsRoot), "rd.overlay=LABEL="+liveos.Label, unasked)
+	})
 	t.Run("elsewhere", func(t *testing.T) {
 		bootOverlayFS(newLiveOS(t, liveos.Elsewhere), "rd.live.overlay=LABEL="+liveos.SecondLabel+":/live/changes",
 			"rd.live.overlay.overlayfs=1")
@@ -68,13 +72,16 @@ func newLiveOS(t *testing.T, form liveos.Form) *liveOS {
 	}
 	l := &liveOS{form: form}
 	p.Step("prepare", func() {
-		images := liveos.MakeImages(p, machine.Fetch(p, machine.ForClouds), debian.Make(p, debian.Packages), liveos.Newest())
-		l.Stick = liveos.NewStick(p, images)
+		if base := debian.Make(p, debian.Packages); l.erofs() {
+			l.Stick = liveos.NewStick(p, liveos.MakeErofs(p, base))
+		} else {
+			l.Stick = liveos.NewStick(p, liveos.MakeImages(p, machine.Fetch(p, machine.ForClouds), base, liveos.Newest()))
+		}
 		l.Make(form)
 	})
 	l.written, l.told = l.InLive(liveos.Overlay), "overlay      "+liveos.Overlay
 	switch form {
-	case liveos.Root:
+	case liveos.Root, liveos.ErofsRoot:
 		l.written = filepath.Join(l.Mnt, "overlay")
 		l.told = "in overlay: dracut's module overlayfs"
 	case liveos.Partition:
@@ -89,6 +96,9 @@ func newLiveOS(t *testing.T, form liveos.Form) *liveOS {
 	}
 	return l
 }
+
+// erofs reports whether the base is EROFS.
+func (l *liveOS) erofs() bool { return l.form == liveos.Erofs || l.form == liveos.ErofsRoot }
 
 // settled is a list but for what a base in a squashfs has not, and what a power cut
 // changes; linked is besides that without the time of the root, in which dracut makes a
@@ -121,6 +131,13 @@ func (l *liveOS) expectSound() {
 	l.Helper()
 	l.Relive("verify", l.Live)
 	inside := l.In("_inside")
+	if l.erofs() {
+		before := l.Mounts()
+		l.Mount("erofs", "loop,ro", l.InLive("squashfs.img"), inside)
+		l.Do("sh", "-c", `find "$1" -type f -exec cat {} + >/dev/null`, "read", inside)
+		l.UnmountDownTo(before)
+		return
+	}
 	l.RemoveTree(inside)
 	l.Do("unsquashfs", "-quiet", "-no-progress", "-d", inside, l.InLive("squashfs.img"), "LiveOS")
 	if rootfs := filepath.Join(inside, "LiveOS/rootfs.img"); part.Exists(rootfs) {
@@ -210,9 +227,9 @@ func bootSnapshot(l *liveOS) {
 func (l *liveOS) used(m *machine.Machine) {
 	l.Helper()
 	switch l.form {
-	case liveos.Directory:
+	case liveos.Directory, liveos.Erofs:
 		freshOverlayFS(m)
-	case liveos.Root:
+	case liveos.Root, liveos.ErofsRoot:
 		m.Has("INIT: mounted: /dev/vda1 on /run/overlayfs-backing")
 	case liveos.Partition:
 		m.Has("INIT: mounted: /dev/vda2 on /run/overlayfs-backing")
@@ -231,7 +248,10 @@ func bootOverlayFS(l *liveOS, parameters ...string) {
 		l.Relive(slices.Concat([]string{"status"}, l.namedOnStick, []string{l.Path})...).Tells(l.told)
 	})
 	l.Opened("compact", func() {
-		l.compact()
+		status := l.compact()
+		if l.erofs() {
+			status.Tells("EROFS (lzma)")
+		}
 		l.Expect(l.Do("stat", "-c", "%a %U", l.written) == "755 root\n", "the fresh overlay has another mode or owner")
 		l.Expect(len(l.Names(l.written)) == 0, "the fresh overlay is not empty")
 	})

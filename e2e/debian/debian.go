@@ -54,6 +54,18 @@ func (i Image) Unpack(p *part.Part, dir string) {
 // release unless a suite is named.
 func Root(p *part.Part, dir, suite, packages string) {
 	p.Helper()
+	root(p, dir, "minbase", suite, packages)
+}
+
+// Extract unpacks packages of a suite, with those that they depend on, into a directory;
+// nothing of them is run.
+func Extract(p *part.Part, dir, suite, packages string) {
+	p.Helper()
+	root(p, dir, "extract", suite, packages)
+}
+
+func root(p *part.Part, dir, variant, suite, packages string) {
+	p.Helper()
 	p.Do("env", "SETUP_GROUP=e2e", "DEBIAN_SUITE="+suite, "bash", "-euo", "pipefail", "-c",
-		`. scripts/lib/say.sh; . scripts/lib/debian.sh; debian_root "$1" minbase "$2"`, "debian_root", dir, packages)
+		`. scripts/lib/say.sh; . scripts/lib/debian.sh; debian_root "$1" "$2" "$3"`, "debian_root", dir, variant, packages)
 }

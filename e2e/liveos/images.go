@@ -79,24 +79,66 @@ func (i Images) pack(p *part.Part, base debian.Image, root, tree string) {
 	p.RemoveTree(tree, root)
 }
 
+// erofsSuite is the release of Debian whose kernel reads what Fedora's mkfs.erofs writes.
+const erofsSuite = "trixie"
+
+// MakeErofs makes the images of a stick whose squashfs.img holds EROFS in its place, with
+// the options that Fedora has: by Debian's own mkfs.erofs, with the kernel and the dracut
+// of the same release.
+func MakeErofs(p *part.Part, base debian.Image) (i Images) {
+	p.Helper()
+	k := machine.FetchFrom(p, erofsSuite, machine.ForClouds)
+	dir := filepath.Join(p.Shared, "liveos")
+	suffix := erofsSuite + "-" + liveroot.Suffix(k, base) + ".img"
+	i = Images{Kernel: k, Flat: filepath.Join(dir, "erofs-"+suffix), Initrd: filepath.Join(dir, "initrd-erofs-"+suffix)}
+	p.OneAtATime(func() {
+		p.MkdirAll(dir)
+		if part.Exists(i.Initrd) && part.Exists(i.Flat) {
+			return
+		}
+		d := Dracut{erofsSuite, append(Newest().Drivers, "erofs")}
+		root := filepath.Join(dir, "_erofs")
+		d.inRoot(p, k, root, dracutPackages+",erofs-utils", func() {
+			liveroot.Make(p, base, filepath.Join(root, "system"))
+			liveroot.Enter(p, root, "mkfs.erofs", "-zlzma,level=6", "-Efragments", "-C1048576", "/system.img", "/system")
+			p.Move(filepath.Join(root, "system.img"), i.Flat)
+			d.run(p, k, root, i.Initrd)
+		})
+	})
+	return i
+}
+
 // makeInitrd makes the initrd in a Debian of the suite, with dracut's own init: no
 // systemd. The guest's modules are few, so only those of live systems go in.
 func (d Dracut) makeInitrd(p *part.Part, k machine.Kernel, initrd, root string) {
 	p.Helper()
 	p.Say("making the initrd with dracut of %s", d.Suite)
+	d.inRoot(p, k, root, dracutPackages, func() { d.run(p, k, root, initrd) })
+}
+
+// inRoot does something in a Debian of the suite with some packages and the kernel's
+// modules.
+func (d Dracut) inRoot(p *part.Part, k machine.Kernel, root, packages string, do func()) {
+	p.Helper()
 	before := p.Mounts()
 	p.RemoveTree(root)
-	debian.Root(p, root, d.Suite, dracutPackages)
+	debian.Root(p, root, d.Suite, packages)
 	p.Mount("", "bind", k.Modules(), filepath.Join(root, "lib/modules", k.Release))
+	do()
+	p.UnmountDownTo(before)
+	p.RemoveTree(root)
+}
+
+// run runs dracut in the root.
+func (d Dracut) run(p *part.Part, k machine.Kernel, root, initrd string) {
+	p.Helper()
 	drivers := ""
 	for _, driver := range d.Drivers {
 		drivers += driver + " "
 	}
 	liveroot.Enter(p, root, "dracut", "--no-hostonly", "--no-hostonly-cmdline", "--no-early-microcode", "--kver", k.Release,
 		"--modules", "dash dmsquash-live udev-rules base", "--add-drivers", drivers, "--compress", "cat", "/boot/initrd")
-	p.UnmountDownTo(before)
 	made := filepath.Join(root, "boot/initrd")
 	liveroot.ExpectModules(p, k, made, d.Drivers...)
 	p.Move(made, initrd)
-	p.RemoveTree(root)
 }

@@ -27,7 +27,12 @@ func (i Images) Addition(p *part.Part, file string, hooks Hooks, init string, gu
 	tree := p.Fresh(p.In("_initrd"))
 	machine.Guest(p, filepath.Join(tree, "e2e"), guest...)
 	machine.InstallGuest(p, init, filepath.Join(tree, "e2e/init"))
-	at := regexp.MustCompile(`(?m)^(usr|var)/lib/dracut/hooks$`).FindString(liveroot.Names(p, i.Initrd))
+	// With dracut 106 the first of the two is a link to the other.
+	names := liveroot.Names(p, i.Initrd)
+	at := regexp.MustCompile(`(?m)^var/lib/dracut/hooks$`).FindString(names)
+	if at == "" {
+		at = regexp.MustCompile(`(?m)^usr/lib/dracut/hooks$`).FindString(names)
+	}
 	p.Expect(at != "", "%s has no hooks of dracut", i.Initrd)
 	for place, script := range hooks {
 		machine.InstallGuest(p, script, filepath.Join(tree, at, place))

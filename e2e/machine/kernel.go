@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"relive/e2e/debian"
 	"relive/e2e/part"
 )
 
@@ -58,6 +59,28 @@ func fetch(p *part.Part, flavour, dir string) {
 	p.RemoveTree(packages[0])
 	p.Do("depmod", "--basedir", at, release(p, at))
 	p.Move(at, dir)
+}
+
+// FetchFrom unpacks the newest kernel of a suite of Debian's, once.
+func FetchFrom(p *part.Part, suite, flavour string) Kernel {
+	p.Helper()
+	dir := filepath.Join(p.Shared, "kernel-"+suite+"-"+flavour)
+	p.OneAtATime(func() {
+		if part.Exists(dir) {
+			return
+		}
+		p.Say("fetching linux-image-%s of %s", flavour, suite)
+		at, root := p.Fresh(dir+".part"), dir+".root"
+		p.RemoveTree(root)
+		debian.Extract(p, root, suite, "linux-image-"+flavour)
+		p.MkdirAll(filepath.Join(at, "lib"))
+		p.Move(filepath.Join(root, "boot"), filepath.Join(at, "boot"))
+		p.Move(filepath.Join(root, "usr/lib/modules"), filepath.Join(at, "lib/modules"))
+		p.RemoveTree(root)
+		p.Do("depmod", "--basedir", at, release(p, at))
+		p.Move(at, dir)
+	})
+	return Kernel{dir, release(p, dir)}
 }
 
 // release returns the kernel's name for itself.
