@@ -1,6 +1,7 @@
 package erofs
 
 import (
+	"errors"
 	"sync"
 
 	"relive/tree"
@@ -10,8 +11,11 @@ import (
 // has as many lclusters as it has blocks, where it begins no earlier in its lcluster
 // than the second one in its: then it can be stored as it is, a block for each lcluster,
 // if it does not shrink. Where it begins earlier it is too long for that by less than a
-// block, and its first extent has to be a bridge: a stream of one block that has more
-// than one of content.
+// block, and needs an extent that shrinks: if no other does, a bridge in front, which is
+// a stream of one block that has more than one of content.
+
+// errDense is the error of a run that has none.
+var errDense = errors.New("data that does not shrink has no place between extents that are copied")
 
 // bridge compresses the beginning of raw, which lies at off in its lcluster, into one
 // block. used is 0 where it does not shrink so far that it is a bridge to what begins at

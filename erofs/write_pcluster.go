@@ -60,19 +60,6 @@ func (e *encoder) compress(r *run, raw []byte) error {
 	}
 	for p := r.start; p < r.end; {
 		rest := raw[p-r.start:]
-		if off := p & (BlockSize - 1); off < offset {
-			used, stream, err := e.bridge(rest, off, offset)
-			if err != nil {
-				return err
-			}
-			if used == 0 {
-				return errChanged // the plan saw that there is one
-			}
-			r.put(p, ondisk.Head1, 1)
-			e.pad(r, stream, 1)
-			p += int64(used)
-			continue
-		}
 		if r.last && r.packs && len(rest) <= e.o.PclusterSize {
 			r.fragment(p, rest)
 			return nil
@@ -110,6 +97,17 @@ func (e *encoder) compress(r *run, raw []byte) error {
 			r.put(p, ondisk.Head1, blocks)
 			e.pad(r, stream, blocks)
 			p = q
+		case p&(BlockSize-1) < offset:
+			used, stream, err := e.bridge(rest, p&(BlockSize-1), offset)
+			if err != nil {
+				return err
+			}
+			if used == 0 {
+				return errDense
+			}
+			r.put(p, ondisk.Head1, 1)
+			e.pad(r, stream, 1)
+			p += int64(used)
 		default:
 			if p = r.plain(p, max(used, e.o.PclusterSize), raw); r.ends != noTail {
 				return nil

@@ -131,3 +131,45 @@ func TestChangedBetween(t *testing.T) {
 		})
 	}
 }
+
+// A run of packed data that is too dense for its place is joined with what follows; where
+// nothing does yet, that is told.
+func TestPackedJoin(t *testing.T) {
+	o := WriteOptions{Library: library(t), Compressions: []Compression{{Algorithm: codec.RawLZ4, Options: codec.FitOptions{Level: 1}}},
+		Fragments: true}
+	p, err := NewPlan(t.Context(), tree.NewDir("", 0o755), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out memory
+	w := newWriter(t.Context(), p, &out, 0)
+	e, err := newEncoder(&p.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.f.Close()
+	w.encoders = make(chan *encoder, 1)
+	w.encoders <- e
+	content := newTreeMaker(19).noise(9 * BlockSize)
+	add := func(start, end int64) {
+		w.pack.tasks = append(w.pack.tasks, w.pack.launch(start, end, func(raw []byte) error {
+			copy(raw, content[start:end])
+			return nil
+		}))
+	}
+	for _, end := range []int64{2*BlockSize + 300, 4*BlockSize + 700} {
+		add(w.pack.size, end)
+		w.pack.size = end
+		if err := w.pack.write(0); err != errDense || len(w.pack.exts) > 0 {
+			t.Fatalf("to %d: %v, %d extents", end, err, len(w.pack.exts))
+		}
+	}
+	add(w.pack.size, 9*BlockSize)
+	at := w.pos
+	if err := w.pack.write(0); err != nil || len(w.pack.exts) != 9 {
+		t.Fatalf("%v, %d extents", err, len(w.pack.exts))
+	}
+	if string(out.b[at:]) != string(content) {
+		t.Error("other content")
+	}
+}
