@@ -385,7 +385,7 @@ func TestCut(t *testing.T) {
 			want := view(t, rootOf(t, openBytes(t, b)))
 			rnd := rand.New(rand.NewPCG(3, uint64(len(b))))
 			cuts := []int{0, 1, 1023, 1024, 1151, 1152, 4096, len(b) - 4096, len(b) - 1}
-			for range 12 {
+			for range 6 {
 				cuts = append(cuts, rnd.IntN(len(b)))
 			}
 			if testing.Short() {
@@ -428,7 +428,7 @@ func TestBitFlips(t *testing.T) {
 			t.Parallel()
 			sound := fixture(t, name)
 			rnd := rand.New(rand.NewPCG(5, uint64(len(sound))))
-			rounds := 40
+			rounds := damagedImages(t, 16)
 			if testing.Short() {
 				rounds = 8
 			}

@@ -145,15 +145,22 @@ func tryMount(t testing.TB, path string) (at string, unmount func(), err error) 
 	return at, unmount, err
 }
 
+// damagedImages is how many damaged images are made of each: what RELIVE_DAMAGED says,
+// or n.
+func damagedImages(t testing.TB, n int) int {
+	t.Helper()
+	if s := os.Getenv("RELIVE_DAMAGED"); s != "" {
+		_, err := fmt.Sscan(s, &n)
+		systest.Must(t, err)
+	}
+	return n
+}
+
 // TestKernelDamaged flips bits of images and compares with what the kernel shows of
 // them.
 func TestKernelDamaged(t *testing.T) {
 	systest.NeedFilesystems(t, "erofs")
-	rounds := 3
-	if s := os.Getenv("RELIVE_DAMAGED"); s != "" {
-		_, err := fmt.Sscan(s, &rounds)
-		systest.Must(t, err)
-	}
+	rounds := damagedImages(t, 3)
 	for name := range fixtures {
 		t.Run(name, func(t *testing.T) {
 			sound := fixture(t, name)

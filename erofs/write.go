@@ -140,6 +140,7 @@ type Plan struct {
 	sources []*origin // in the order in which the tree first names them
 	xattrs  sharedXattrs
 	places  places
+	bridges bridges
 
 	Stats PlanStats
 }
@@ -248,6 +249,7 @@ func NewPlan(ctx context.Context, root *tree.Node, o WriteOptions) (*Plan, error
 		return nil, fmt.Errorf("the root is a %s, not a directory", root.Type)
 	}
 	p := &Plan{root: root, o: o, links: map[tree.Inode]*link{}}
+	defer p.bridges.close()
 	if err := p.scan(ctx); err != nil {
 		return nil, err
 	}

@@ -236,6 +236,9 @@ func (f *feeder) start(j *task, c tree.Content, data bool) error {
 		if j.err == nil && j.kind == compressTask {
 			j.err = w.compress(&j.run, j.raw)
 		}
+		if j.err == errDense {
+			j.err = errChanged // the plan saw that it has a bridge
+		}
 		if j.err != nil {
 			j.err = fmt.Errorf("%s: %w", j.file.file.describe(), j.err)
 		}

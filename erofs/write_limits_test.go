@@ -173,7 +173,7 @@ func (f *failingOut) WriteAt(p []byte, off int64) (int, error) {
 func TestWriteFails(t *testing.T) {
 	o := WriteOptions{Library: library(t), Compressions: []Compression{{Algorithm: codec.RawLZ4}}, Configs: true, PclusterSize: 16384,
 		Fragments: true}
-	b, _ := writeImage(t, sampleTree(11), o)
+	b, _ := writeImage(t, sampleTree(), o)
 	r := openBytes(t, b)
 	root := changeTree(t, newTreeMaker(11), rootOf(t, r), 0)
 	p, err := NewPlan(t.Context(), root, o)
@@ -201,7 +201,7 @@ func TestWriteFails(t *testing.T) {
 func TestWriteAtOffset(t *testing.T) {
 	o := WriteOptions{Library: library(t), Compressions: []Compression{{Algorithm: codec.RawLZ4}}, Tails: true, Label: "a label",
 		UUID: [16]byte{1, 2, 3}}
-	p, err := NewPlan(t.Context(), sampleTree(12), o)
+	p, err := NewPlan(t.Context(), sampleTree(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

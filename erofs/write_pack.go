@@ -24,7 +24,7 @@ type packer struct {
 // packedRun is a run of packed data on its way to be written.
 type packedRun struct {
 	run
-	raw  []byte
+	fill func(raw []byte) error // makes the content
 	err  error
 	done chan struct{}
 }
@@ -68,32 +68,62 @@ func (p *packer) close(last bool) {
 	if len(p.buf) == 0 {
 		return
 	}
-	j := &packedRun{raw: p.buf, done: make(chan struct{})}
-	j.run = run{start: p.start, end: p.start + int64(len(p.buf)), last: last, interlaced: p.w.plan.o.interlaced()}
+	raw := p.buf
+	j := &packedRun{done: make(chan struct{})}
+	j.run = run{start: p.start, end: p.start + int64(len(raw)), last: last, interlaced: p.w.plan.o.interlaced()}
 	p.start, p.buf = j.end, nil
-	p.launch(j, nil)
-}
-
-// launch compresses a run in the background, after what makes its content.
-func (p *packer) launch(j *packedRun, make func(*packedRun) error) {
 	p.tasks = append(p.tasks, j)
-	go func() {
-		defer close(j.done)
-		if make != nil {
-			if j.err = make(j); j.err != nil {
-				return
-			}
-		}
-		j.err = p.w.compress(&j.run, j.raw)
-		j.raw = nil
-	}()
+	go j.compress(p.w, raw)
 }
 
-// write writes runs, the oldest first, until no more than leave are on their way.
+// launch compresses a range in the background, after what makes its content.
+func (p *packer) launch(start, end int64, fill func(raw []byte) error) *packedRun {
+	j := &packedRun{fill: fill, done: make(chan struct{})}
+	j.run = run{start: start, end: end, interlaced: p.w.plan.o.interlaced()}
+	go func() {
+		raw := make([]byte, end-start)
+		if err := fill(raw); err != nil {
+			j.err = err
+			close(j.done)
+			return
+		}
+		j.compress(p.w, raw)
+	}()
+	return j
+}
+
+func (j *packedRun) compress(w *writer, raw []byte) {
+	j.err = w.compress(&j.run, raw)
+	close(j.done)
+}
+
+// join has two runs that follow each other be compressed as one.
+func (p *packer) join(a, b *packedRun) *packedRun {
+	return p.launch(a.start, b.end, func(raw []byte) error {
+		if err := a.fill(raw[:b.start-a.start]); err != nil {
+			return err
+		}
+		return b.fill(raw[b.start-a.start:])
+	})
+}
+
+// write writes runs, the oldest first, until no more than leave are on their way. One
+// that has no place for itself is joined with the next one; where that is yet to come,
+// the error is errDense.
 func (p *packer) write(leave int) error {
 	for len(p.tasks) > leave {
 		j := p.tasks[0]
 		<-j.done
+		if j.err == errDense {
+			if len(p.tasks) == 1 {
+				return errDense
+			}
+			next := p.tasks[1]
+			<-next.done
+			p.tasks = p.tasks[1:]
+			p.tasks[0] = p.join(j, next)
+			continue
+		}
 		if j.err != nil {
 			return fmt.Errorf("packed data: %w", j.err)
 		}
@@ -141,16 +171,25 @@ func (p *packer) begin() error {
 				continue
 			}
 			p.zeros(e.to)
-			if e.action == renewExtent {
-				j := &packedRun{done: make(chan struct{})}
-				j.run = run{start: e.to, end: e.upto, interlaced: p.w.plan.o.interlaced()}
-				p.launch(j, func(j *packedRun) error { return s.packed.live(j, e) })
+			kept := e.action == keepExtent
+			if kept {
+				// All before it lies before it.
+				if err := p.write(0); err == errDense {
+					kept = false
+				} else if err != nil {
+					return err
+				}
+			}
+			if kept {
+				if err := p.keep(s, e); err != nil {
+					return err
+				}
+			} else {
+				p.tasks = append(p.tasks, p.launch(e.to, e.upto, func(raw []byte) error { return s.packed.live(raw, e) }))
 				p.w.progress.compressed(e.len())
 				if err := p.write(p.inFlight()); err != nil {
 					return err
 				}
-			} else if err := p.keep(s, e); err != nil {
-				return err
 			}
 			p.size = e.upto
 		}
@@ -167,17 +206,12 @@ func (p *packer) zeros(to int64) {
 	if to <= p.size {
 		return
 	}
-	j := &packedRun{raw: make([]byte, to-p.size), done: make(chan struct{})}
-	j.run = run{start: p.size, end: to, interlaced: p.w.plan.o.interlaced()}
-	p.launch(j, nil)
+	p.tasks = append(p.tasks, p.launch(p.size, to, func([]byte) error { return nil }))
 	p.size = to
 }
 
 // keep copies an extent of another image.
 func (p *packer) keep(s *origin, e *packedExtent) error {
-	if err := p.write(0); err != nil { // all before it lies before it
-		return err
-	}
 	typ := ondisk.Head1
 	if e.form != formStream {
 		typ = ondisk.Plain
@@ -195,8 +229,7 @@ func (p *packer) keep(s *origin, e *packedExtent) error {
 }
 
 // live reads an extent that is packed anew, without what is dead in it.
-func (s *packedSource) live(j *packedRun, e *packedExtent) error {
-	j.raw = make([]byte, j.end-j.start)
+func (s *packedSource) live(raw []byte, e *packedExtent) error {
 	b := make([]byte, e.len())
 	if err := s.img.readPacked(b, e.start); err != nil {
 		return err
@@ -205,7 +238,7 @@ func (s *packedSource) live(j *packedRun, e *packedExtent) error {
 		m := &s.members[i]
 		from, to := max(m.off, e.start)-e.start, min(m.off+m.len, e.start+e.len())-e.start
 		if from < to {
-			copy(j.raw[from:to], b[from:to])
+			copy(raw[from:to], b[from:to])
 		}
 	}
 	return nil

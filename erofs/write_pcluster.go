@@ -1,8 +1,6 @@
 package erofs
 
 import (
-	"errors"
-
 	"relive/codec"
 	"relive/erofs/internal/ondisk"
 	"relive/tree"
@@ -44,10 +42,6 @@ func newEncoder(o *WriteOptions) (*encoder, error) {
 	return &encoder{f: f, o: o, dst: make([]byte, o.PclusterSize), zeros: map[int][]byte{}}, nil
 }
 
-// errDense is the error of data that cannot be packed into the place between two
-// extents that stay.
-var errDense = errors.New("data that does not shrink has no place between extents that are copied; without reuse it can be written")
-
 // lclusters is the number of entries of an extent in the index. In the lcluster in which
 // it ends begins the next one, or nothing but the head that tells of the file's end.
 func lclusters(start, end int64, eof bool) int64 {
@@ -60,7 +54,7 @@ func lclusters(start, end int64, eof bool) int64 {
 
 // compress compresses raw, which is the run's content.
 func (e *encoder) compress(r *run, raw []byte) error {
-	offset := int64(0) // that extents must not begin before, in their lcluster
+	offset := int64(0) // that extents must not begin before, in their lcluster, but for a bridge
 	if !r.last {
 		offset = r.end & (BlockSize - 1)
 	}
@@ -103,9 +97,20 @@ func (e *encoder) compress(r *run, raw []byte) error {
 			r.put(p, ondisk.Head1, blocks)
 			e.pad(r, stream, blocks)
 			p = q
-		default:
-			if p, err = r.plain(p, max(used, e.o.PclusterSize), raw); err != nil || r.ends != noTail {
+		case p&(BlockSize-1) < offset:
+			used, stream, err := e.bridge(rest, p&(BlockSize-1), offset)
+			if err != nil {
 				return err
+			}
+			if used == 0 {
+				return errDense
+			}
+			r.put(p, ondisk.Head1, 1)
+			e.pad(r, stream, 1)
+			p += int64(used)
+		default:
+			if p = r.plain(p, max(used, e.o.PclusterSize), raw); r.ends != noTail {
+				return nil
 			}
 		}
 	}
@@ -134,19 +139,16 @@ func (e *encoder) pad(r *run, stream []byte, blocks int) {
 
 // plain stores about n bytes from p as they are, a block each, and gives where it
 // ends.
-func (r *run) plain(p int64, n int, raw []byte) (int64, error) {
+func (r *run) plain(p int64, n int, raw []byte) int64 {
 	for k := max(n>>writeBits, 1); k > 0 && p < r.end; k-- {
 		b := raw[p-r.start:]
 		b = b[:min(len(b), BlockSize)]
 		q := p + int64(len(b))
 		eof := q == r.end && r.last
-		if !eof && lclusters(p, q, false) == 0 {
-			return 0, errDense
-		}
 		if eof && len(b) <= r.inline && len(b) < BlockSize {
 			r.exts = append(r.exts, placed{start: p, typ: ondisk.Plain})
 			r.ends, r.tail = inlineTail, append([]byte(nil), b...)
-			return q, nil
+			return q
 		}
 		r.put(p, ondisk.Plain, 1)
 		at := len(r.out)
@@ -159,7 +161,7 @@ func (r *run) plain(p int64, n int, raw []byte) (int64, error) {
 		copy(block, b)
 		p = q
 	}
-	return p, nil
+	return p
 }
 
 // fit compresses the beginning of src into at most room bytes. The stream is valid

@@ -462,8 +462,7 @@ func (s *origin) moved(pos int64) int64 {
 }
 
 // keepEqual makes f a file of which those extents are copied for which same holds,
-// where there are any. What is between them must be able to be stored as it is, if it
-// comes to that: so it ends no later in its lcluster than it begins.
+// where there are any, and between which the rest can be written.
 func (p *Plan) keepEqual(f *file, stored *fileData, src *origin, same func(e *extent) (bool, error)) error {
 	if stored.layout != ondisk.CompressedCompact && stored.layout != ondisk.CompressedFull {
 		return nil
@@ -475,9 +474,12 @@ func (p *Plan) keepEqual(f *file, stored *fileData, src *origin, same func(e *ex
 	t := taker{o: &p.o, src: src}
 	var keep keepBits
 	var plain form
-	gap, from := false, int64(0) // where the gap begins
+	var open *stretch
 	err = c.each(func(i int, e *extent) error {
 		ok := p.o.holds(e) && !e.inline && e.form != formFragment && (e.form != formStream || e.algo == p.o.Compressions[0].Algorithm)
+		if e.partial && src.whole != nil {
+			ok = false // the rest of the stream may be dead
+		}
 		if ok && e.form != formStream {
 			if plain == formStream {
 				plain = e.form
@@ -489,16 +491,18 @@ func (p *Plan) keepEqual(f *file, stored *fileData, src *origin, same func(e *ex
 				return err
 			}
 		}
-		if ok && gap && e.start&(BlockSize-1) > from&(BlockSize-1) {
-			ok = false
+		if ok && open != nil {
+			if ok, err = p.bridges.fits(&p.o, open, f.more.data, e.start); err != nil {
+				return err
+			}
 		}
 		if !ok {
-			if !gap {
-				gap, from = true, e.start
+			if open == nil {
+				open = &stretch{from: e.start}
 			}
 			return nil
 		}
-		gap = false
+		open = nil
 		keep.set(i)
 		t.extent(&fileLayout{}, e)
 		return nil

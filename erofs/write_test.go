@@ -22,7 +22,10 @@ func (m *memory) WriteAt(p []byte, off int64) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if need := int(off) + len(p); need > len(m.b) {
-		m.b = append(m.b, make([]byte, need-len(m.b))...)
+		if need > cap(m.b) {
+			m.b = append(make([]byte, 0, max(2*need, 8<<20)), m.b...)
+		}
+		m.b = m.b[:need]
 	}
 	return copy(m.b[off:], p), nil
 }
@@ -134,9 +137,9 @@ func withXattrs(n *tree.Node, x ...tree.Xattr) *tree.Node {
 	return n
 }
 
-// sampleTree is a tree with something of everything.
-func sampleTree(seed uint64) *tree.Node {
-	m := newTreeMaker(seed)
+// sampleTree is a tree with something of everything, which nobody modifies.
+var sampleTree = sync.OnceValue(func() *tree.Node {
+	m := newTreeMaker(1)
 	file, meta, text, noise := m.file, m.meta, m.text, m.noise
 	var kids []*tree.Node
 	const bs = BlockSize
@@ -144,7 +147,7 @@ func sampleTree(seed uint64) *tree.Node {
 		kids = append(kids, file(fmt.Sprintf("text-%d", i), text(n)), file(fmt.Sprintf("noise-%d", i), noise(n)),
 			file(fmt.Sprintf("zeros-%d", i), make([]byte, n)), file(fmt.Sprintf("mixed-%d", i), m.mixture(n)))
 	}
-	kids = append(kids, file("long", m.mixture(9<<20)))
+	kids = append(kids, file("long", m.mixture(5<<20)))
 	sparse := make([]byte, 70*bs+5)
 	copy(sparse[30*bs:], text(bs+10))
 	kids = append(kids, file("sparse", sparse), file("twin-a", text(20*bs+9)))
@@ -187,6 +190,25 @@ func sampleTree(seed uint64) *tree.Node {
 		withXattrs(meta(tree.NewDir("dirx", 0o700, file("\xff\n\\odd", text(3)), file(strings.Repeat("L", 255), text(4)))),
 			tree.Xattr{Name: "user.d", Value: "v"}))
 	return meta(tree.NewDir("", 0o755, kids...))
+})
+
+// sampleImages are images of sampleTree by the names of their sets.
+var sampleImages sync.Map
+
+// sampleImage gives the image of sampleTree with a set, which the caller does not
+// modify. One worker made it.
+func sampleImage(t testing.TB, set writeSet) []byte {
+	t.Helper()
+	if unwritable(t, set.o) {
+		t.Skip("nothing here compresses so")
+	}
+	made, _ := sampleImages.LoadOrStore(set.name, sync.OnceValue(func() []byte {
+		o := set.o
+		o.Workers = 1
+		b, _ := writeImage(t, sampleTree(), o)
+		return b
+	}))
+	return made.(func() []byte)()
 }
 
 // writeSet are options with a name.
@@ -257,11 +279,8 @@ func TestWriteRoundTrip(t *testing.T) {
 	for _, set := range writeSets() {
 		t.Run(set.name, func(t *testing.T) {
 			t.Parallel()
-			if unwritable(t, set.o) {
-				t.Skip("nothing here compresses so")
-			}
-			root := sampleTree(1)
-			b, _ := writeImage(t, root, set.o)
+			root := sampleTree()
+			b := sampleImage(t, set)
 			r := openBytes(t, b)
 			if d := differences(t, withTime(root, set.o.AllTime), rootOf(t, r)); d != "" {
 				t.Errorf("Read(Write(t)) differs:\n%.3000s", d)
@@ -280,19 +299,11 @@ func TestWriteDeterministic(t *testing.T) {
 	for _, set := range writeSets() {
 		t.Run(set.name, func(t *testing.T) {
 			t.Parallel()
-			if unwritable(t, set.o) {
-				t.Skip("nothing here compresses so")
-			}
-			var first []byte
-			for _, workers := range []int{1, 4} {
-				o := set.o
-				o.Workers = workers
-				b, _ := writeImage(t, sampleTree(2), o)
-				if first == nil {
-					first = b
-				} else if !bytes.Equal(first, b) {
-					t.Error("another image with other workers")
-				}
+			one := sampleImage(t, set)
+			o := set.o
+			o.Workers = 4
+			if b, _ := writeImage(t, sampleTree(), o); !bytes.Equal(b, one) {
+				t.Error("another image with other workers")
 			}
 		})
 	}
