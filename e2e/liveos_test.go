@@ -33,7 +33,7 @@ func TestLiveOS(t *testing.T) {
 		bootOverlayFS(newLiveOS(t, liveos.Partition), "rd.overlay=LABEL="+liveos.SecondLabel, unasked)
 	})
 	t.Run("erofs", func(t *testing.T) { bootOverlayFS(newLiveOS(t, liveos.Erofs), overlayFS...) })
-	t.Run("erofs-root", func(t *testing.T) {
+	t.Run("erofsroot", func(t *testing.T) {
 		bootOverlayFS(newLiveOS(t, liveos.ErofsRoot), "rd.overlay=LABEL="+liveos.Label, unasked)
 	})
 	t.Run("elsewhere", func(t *testing.T) {
@@ -73,7 +73,7 @@ func newLiveOS(t *testing.T, form liveos.Form) *liveOS {
 	l := &liveOS{form: form}
 	p.Step("prepare", func() {
 		if base := debian.Make(p, debian.Packages); l.erofs() {
-			l.Stick = liveos.NewStick(p, liveos.MakeErofs(p, base))
+			l.Stick = liveos.NewStick(p, liveos.MakeErofs(p, base, erofsSuites[form]))
 		} else {
 			l.Stick = liveos.NewStick(p, liveos.MakeImages(p, machine.Fetch(p, machine.ForClouds), base, liveos.Newest()))
 		}
@@ -96,6 +96,10 @@ func newLiveOS(t *testing.T, form liveos.Form) *liveOS {
 	}
 	return l
 }
+
+// erofsSuites are releases of Debian whose dracut looks where these sticks have their
+// overlay, and whose kernel reads what Fedora writes.
+var erofsSuites = map[liveos.Form]string{liveos.Erofs: "trixie", liveos.ErofsRoot: "forky"}
 
 // erofs reports whether the base is EROFS.
 func (l *liveOS) erofs() bool { return l.form == liveos.Erofs || l.form == liveos.ErofsRoot }

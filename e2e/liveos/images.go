@@ -79,24 +79,21 @@ func (i Images) pack(p *part.Part, base debian.Image, root, tree string) {
 	p.RemoveTree(tree, root)
 }
 
-// erofsSuite is the release of Debian whose kernel reads what Fedora's mkfs.erofs writes.
-const erofsSuite = "trixie"
-
 // MakeErofs makes the images of a stick whose squashfs.img holds EROFS in its place, with
-// the options that Fedora has: by Debian's own mkfs.erofs, with the kernel and the dracut
-// of the same release.
-func MakeErofs(p *part.Part, base debian.Image) (i Images) {
+// the options that Fedora has: by mkfs.erofs of a suite of Debian's, with its kernel and
+// its dracut.
+func MakeErofs(p *part.Part, base debian.Image, suite string) (i Images) {
 	p.Helper()
-	k := machine.FetchFrom(p, erofsSuite, machine.ForClouds)
+	k := machine.FetchFrom(p, suite, machine.ForClouds)
 	dir := filepath.Join(p.Shared, "liveos")
-	suffix := erofsSuite + "-" + liveroot.Suffix(k, base) + ".img"
+	suffix := suite + "-" + liveroot.Suffix(k, base) + ".img"
 	i = Images{Kernel: k, Flat: filepath.Join(dir, "erofs-"+suffix), Initrd: filepath.Join(dir, "initrd-erofs-"+suffix)}
 	p.OneAtATime(func() {
 		p.MkdirAll(dir)
 		if part.Exists(i.Initrd) && part.Exists(i.Flat) {
 			return
 		}
-		d := Dracut{erofsSuite, append(Newest().Drivers, "erofs")}
+		d := Dracut{suite, append(Newest().Drivers, "erofs")}
 		root := filepath.Join(dir, "_erofs")
 		d.inRoot(p, k, root, dracutPackages+",erofs-utils", func() {
 			liveroot.Make(p, base, filepath.Join(root, "system"))

@@ -30,14 +30,14 @@ type Form string
 
 // The forms of sticks.
 const (
-	DM        Form = "dm"         // nested, with an empty file for a device-mapper snapshot
-	Directory Form = "directory"  // nested, with an OverlayFS directory
-	File      Form = "file"       // nested, with a file that holds a file system for OverlayFS
-	Root      Form = "root"       // flattened, without an overlay: dracut makes one at the stick's root
-	Partition Form = "partition"  // the same, and a second partition at whose root it makes one
-	Erofs     Form = "erofs"      // EROFS, flattened, with an OverlayFS directory
-	ErofsRoot Form = "erofs-root" // the same without an overlay: dracut makes one at the stick's root
-	Elsewhere Form = "elsewhere"  // nested, and an OverlayFS directory in the second partition
+	DM        Form = "dm"        // nested, with an empty file for a device-mapper snapshot
+	Directory Form = "directory" // nested, with an OverlayFS directory
+	File      Form = "file"      // nested, with a file that holds a file system for OverlayFS
+	Root      Form = "root"      // flattened, without an overlay: dracut makes one at the stick's root
+	Partition Form = "partition" // the same, and a second partition at whose root it makes one
+	Erofs     Form = "erofs"     // EROFS, flattened, with an OverlayFS directory
+	ErofsRoot Form = "erofsroot" // the same without an overlay: dracut makes one at the stick's root
+	Elsewhere Form = "elsewhere" // nested, and an OverlayFS directory in the second partition
 )
 
 // Stick is the stick of a part.

@@ -74,10 +74,17 @@ func FetchFrom(p *part.Part, suite, flavour string) Kernel {
 		p.RemoveTree(root)
 		debian.Extract(p, root, suite, "linux-image-"+flavour)
 		p.MkdirAll(filepath.Join(at, "lib"))
-		p.Move(filepath.Join(root, "boot"), filepath.Join(at, "boot"))
 		p.Move(filepath.Join(root, "usr/lib/modules"), filepath.Join(at, "lib/modules"))
+		name := release(p, at)
+		// Debian 14 has the kernel beside its modules.
+		image := filepath.Join(at, "lib/modules", name, "vmlinuz")
+		if !part.Exists(image) {
+			image = filepath.Join(root, "boot/vmlinuz-"+name)
+		}
+		p.MkdirAll(filepath.Join(at, "boot"))
+		p.Copy(image, filepath.Join(at, "boot/vmlinuz-"+name))
 		p.RemoveTree(root)
-		p.Do("depmod", "--basedir", at, release(p, at))
+		p.Do("depmod", "--basedir", at, name)
 		p.Move(at, dir)
 	})
 	return Kernel{dir, release(p, dir)}

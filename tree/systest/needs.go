@@ -69,9 +69,13 @@ func searchPath() string {
 	return os.Getenv("PATH") + ":/usr/local/sbin:/usr/sbin:/sbin"
 }
 
-// find returns the path of a program, or "".
+// find returns the path of a program, or "". A name with a slash is a path.
 func find(name string) string {
-	for _, dir := range filepath.SplitList(searchPath()) {
+	dirs := filepath.SplitList(searchPath())
+	if strings.Contains(name, "/") {
+		dirs = []string{""}
+	}
+	for _, dir := range dirs {
 		p := filepath.Join(dir, name)
 		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() && unix.Access(p, unix.X_OK) == nil {
 			return p
