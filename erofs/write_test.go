@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -217,7 +218,12 @@ type writeSet struct {
 	o    WriteOptions
 }
 
-// writeSets are all kinds of options, with compressors at little effort.
+// shortSets are those of writeSets that have each way of storing data once, for the
+// race detector and emulated processors.
+var shortSets = []string{"plain", "chunks-64k", "lz4-8k-tails-fragments", "zstd-64k-all", "lzma-4k-tails", "compact"}
+
+// writeSets are all kinds of options, with compressors at little effort; some of them
+// in short runs.
 func writeSets() []writeSet {
 	lz4 := []Compression{{Algorithm: codec.RawLZ4}}
 	zstd := []Compression{{Algorithm: codec.RawZstd, Options: codec.FitOptions{Level: 1}}}
@@ -239,6 +245,9 @@ func writeSets() []writeSet {
 		{"lzma-1m-fragments", WriteOptions{Compressions: lzma, Configs: true, PclusterSize: 1 << 20, Fragments: true}},
 		{"lzma-4k-tails", WriteOptions{Compressions: lzma, Configs: true, Tails: true}},
 		{"compact", WriteOptions{Compressions: lz4, Compact: true, AllTime: &tree.Time{Sec: 1700000000, Nsec: 5}}},
+	}
+	if testing.Short() {
+		out = slices.DeleteFunc(out, func(s writeSet) bool { return !slices.Contains(shortSets, s.name) })
 	}
 	return out
 }
