@@ -110,9 +110,6 @@ func TestReuseKernel(t *testing.T) {
 			o, err := WriteOptionsLike(r)
 			systest.Must(t, err)
 			level(&o)
-			if unwritable(t, o) {
-				t.Skip("nothing here compresses so")
-			}
 			next := changeTree(t, m, rootOf(t, r), round)
 			var p *Plan
 			b, p = writeImage(t, next, o)
@@ -128,10 +125,10 @@ func TestReuseKernel(t *testing.T) {
 		}
 	}
 	for _, set := range writeSets() {
+		if set.o.AllTime != nil {
+			continue // the tree that it is written anew from has other times
+		}
 		t.Run(set.name, func(t *testing.T) {
-			if set.o.AllTime != nil {
-				t.Skip("there is another time in the tree")
-			}
 			check(t, sampleImage(t, set), 1, func(o *WriteOptions) {
 				for i := range o.Compressions {
 					o.Compressions[i].Options.Level = set.o.Compressions[i].Options.Level
