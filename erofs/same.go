@@ -1,10 +1,9 @@
 package erofs
 
 import (
-	"bytes"
-
 	"relive/codec"
 	"relive/erofs/internal/ondisk"
+	"relive/internal/filedata"
 	"relive/tree"
 )
 
@@ -12,8 +11,8 @@ import (
 // without decoding these. It is not for use by several goroutines.
 type StoredComparer struct {
 	// pairs are extents of packed data that were compared, by their places.
-	pairs map[extentPair]bool
-	bufs  [2][]byte
+	pairs  map[extentPair]bool
+	stored filedata.Stored
 }
 
 type extentPair struct {
@@ -219,22 +218,5 @@ func (c *StoredComparer) sameBytes(a, b *Reader, posA, posB, n int64) (bool, err
 	if a == b && posA == posB {
 		return true, nil
 	}
-	if c.bufs[0] == nil {
-		c.bufs[0], c.bufs[1] = make([]byte, 1<<20), make([]byte, 1<<20)
-	}
-	for n > 0 {
-		k := min(n, int64(len(c.bufs[0])))
-		p, q := c.bufs[0][:k], c.bufs[1][:k]
-		if err := a.read(p, posA); err != nil {
-			return false, err
-		}
-		if err := b.read(q, posB); err != nil {
-			return false, err
-		}
-		if !bytes.Equal(p, q) {
-			return false, nil
-		}
-		posA, posB, n = posA+k, posB+k, n-k
-	}
-	return true, nil
+	return c.stored.Same(a.read, b.read, posA, posB, n)
 }

@@ -8,6 +8,7 @@ import (
 
 	"relive/codec"
 	"relive/erofs/internal/ondisk"
+	"relive/internal/progress"
 	"relive/tree"
 )
 
@@ -92,10 +93,7 @@ type WriteOptions struct {
 const DefaultMaxDead = 0.015
 
 // WriteProgress tells how far a Plan's Write has come.
-type WriteProgress struct {
-	Copied, CopyTotal         int64 // stored bytes copied from other images
-	Compressed, CompressTotal int64 // bytes of content read and compressed
-}
+type WriteProgress = progress.Write
 
 // PlanStats are the figures of a Plan.
 type PlanStats struct {

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"relive/erofs/internal/ondisk"
+	"relive/internal/filedata"
 )
 
 // chunksMax is how many chunks a file is divided into: longer ones have larger chunks.
@@ -26,12 +27,12 @@ func (f *feeder) chunked(of *writtenFile) error {
 	for i := range l.chunks {
 		l.chunks[i] = ondisk.NoBlock
 	}
-	data := dataRange{c: of.content}
+	data := filedata.Ranges{Content: of.content}
 	size := int64(1) << l.chunkBits
 	for start := int64(0); start < l.size; {
 		stop := start
 		for stop < l.size && stop-start < max(o.runBytes(), size) {
-			has, err := data.has(stop, min(stop+size, l.size))
+			has, err := data.Has(stop, min(stop+size, l.size))
 			if err != nil {
 				return err
 			}

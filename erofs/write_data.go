@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"relive/internal/hostcopy"
+	"relive/internal/progress"
 	"relive/tree"
 )
 
@@ -47,7 +48,7 @@ type writer struct {
 	dirs      dirWriter
 	packedNID uint64
 	uuid      [16]byte
-	progress  progressMeter
+	progress  *progress.Meter
 }
 
 // copied is a range that is to be copied.
@@ -63,7 +64,7 @@ const flightBytes = 64 << 20
 func newWriter(ctx context.Context, p *Plan, out io.WriterAt, base int64) *writer {
 	w := &writer{plan: p, ctx: ctx, out: out, base: base, pos: p.places.rest, sum: sha256.New()}
 	w.started = w.pos
-	w.progress = newProgressMeter(p)
+	w.progress = progress.NewMeter(p.Stats.CopyBytes, p.Stats.CompressBytes, p.o.Progress)
 	w.budget = semaphore.NewWeighted(flightBytes)
 	w.pack.w = w
 	w.dirs = dirWriter{w: w, inodes: p.places.inodes, blocks: p.places.blocks}
@@ -112,7 +113,7 @@ func (w *writer) run() (*WriteReport, error) {
 	if err := w.superblock(); err != nil {
 		return nil, err
 	}
-	w.progress.finish()
+	w.progress.Finish()
 	return &WriteReport{Size: w.pos, DataBytes: w.dataBytes + p.places.shared - p.places.copied, MetaBytes: w.metaBytes,
 		Packed: w.pack.size, Inodes: p.Stats.Inodes, UUID: w.uuid}, nil
 }
@@ -305,7 +306,7 @@ func (w *writer) take(j *task) error {
 		if j.run.start == 0 {
 			l.fragment = off
 		}
-		w.progress.compressed(int64(len(j.raw)))
+		w.progress.Compressed(int64(len(j.raw)))
 		return err
 	case keptTask:
 		j.file.layout.exts = append(j.file.layout.exts, j.run.exts...)
@@ -323,7 +324,7 @@ func (w *writer) take(j *task) error {
 // takeRun writes a run of extents.
 func (w *writer) takeRun(j *task) error {
 	r, l := &j.run, j.file.layout
-	w.progress.compressed(r.end - r.start)
+	w.progress.Compressed(r.end - r.start)
 	if j.file.one && r.flatten(l, j.file.inline) {
 		var err error
 		l.block, err = w.append(r.out)
@@ -379,7 +380,7 @@ func (r *run) flatten(l *fileLayout, inline int) bool {
 // takeRaw writes a run of blocks.
 func (w *writer) takeRaw(j *task) error {
 	l, b := j.file.layout, j.raw
-	w.progress.compressed(int64(len(b)))
+	w.progress.Compressed(int64(len(b)))
 	if tail := len(b) % BlockSize; tail > 0 {
 		whole := len(b) - tail
 		if l.kind == flatLayout && tail <= j.file.inline {
@@ -544,7 +545,7 @@ func (d *dirWriter) finish() error {
 
 // copySources copies the ranges whose places the plan found.
 func (w *writer) copySources() error {
-	c := hostcopy.Copier{Ctx: w.ctx, Out: w.out, Base: w.base, Done: w.progress.copied}
+	c := hostcopy.Copier{Ctx: w.ctx, Out: w.out, Base: w.base, Done: w.progress.Copied}
 	for _, s := range w.plan.sources {
 		for _, e := range s.extents {
 			if err := c.Copy(&s.img.stored, e); err != nil {
@@ -558,7 +559,7 @@ func (w *writer) copySources() error {
 
 // copyPacked copies packed data, whose places the collector finds one by one.
 func (w *writer) copyPacked() error {
-	c := hostcopy.Copier{Ctx: w.ctx, Out: w.out, Base: w.base, Done: w.progress.copied}
+	c := hostcopy.Copier{Ctx: w.ctx, Out: w.out, Base: w.base, Done: w.progress.Copied}
 	for r := range w.copies {
 		if err := c.Copy(&r.source.img.stored, r.Range); err != nil {
 			return err

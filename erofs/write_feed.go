@@ -3,8 +3,8 @@ package erofs
 import (
 	"context"
 	"fmt"
-	"io"
 
+	"relive/internal/filedata"
 	"relive/tree"
 )
 
@@ -163,9 +163,9 @@ func (f *feeder) content(of *writtenFile, n *tree.Node) error {
 	if file.kind == mixedFile {
 		return f.mixed(of)
 	}
-	data := dataRange{c: c}
+	data := filedata.Ranges{Content: c}
 	if o.ChunkSize > 0 {
-		if hole, err := data.holed(file.size); err != nil {
+		if hole, err := data.Holed(file.size); err != nil {
 			return err
 		} else if hole {
 			return f.chunked(of)
@@ -185,7 +185,7 @@ func (f *feeder) content(of *writtenFile, n *tree.Node) error {
 }
 
 // pieces makes the tasks of a range. Runs end where its end is in an lcluster.
-func (f *feeder) pieces(of *writtenFile, kind taskKind, start, end int64, last bool, data *dataRange) error {
+func (f *feeder) pieces(of *writtenFile, kind taskKind, start, end int64, last bool, data *filedata.Ranges) error {
 	o := &f.w.plan.o
 	size := o.runBytes()
 	for start < end {
@@ -202,7 +202,7 @@ func (f *feeder) pieces(of *writtenFile, kind taskKind, start, end int64, last b
 		if o.Tails {
 			j.run.inline = inlineMax
 		}
-		has, err := data.has(start, stop)
+		has, err := data.Has(start, stop)
 		if err != nil {
 			return err
 		}
@@ -254,40 +254,4 @@ func (w *writer) compress(r *run, raw []byte) error {
 	e := <-w.encoders
 	defer func() { w.encoders <- e }()
 	return e.compress(r, raw)
-}
-
-// dataRange remembers the last range of data that a content told of, so that a walk
-// through it asks only once a range.
-type dataRange struct {
-	c          tree.Content
-	start, end int64
-	known, eof bool
-}
-
-// has tells whether [from, to) may hold data; from never decreases.
-func (d *dataRange) has(from, to int64) (bool, error) {
-	for !d.eof && (!d.known || d.end <= from) {
-		start, end, err := d.c.NextData(from)
-		if err == io.EOF {
-			d.eof = true
-			break
-		}
-		if err != nil {
-			return false, err
-		}
-		d.start, d.end, d.known = start, end, true
-		if end <= from {
-			return true, nil // a source that cannot tell
-		}
-	}
-	return !d.eof && d.start < to, nil
-}
-
-// holed tells whether there is a hole.
-func (d *dataRange) holed(size int64) (bool, error) {
-	start, end, err := d.c.NextData(0)
-	if err == io.EOF {
-		return true, nil
-	}
-	return start > 0 || end < size, err
 }

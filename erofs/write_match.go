@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
-	"hash"
-	"io"
 	"slices"
 	"sync"
 
+	"relive/internal/filedata"
 	"relive/tree"
 )
 
@@ -140,57 +137,6 @@ func equalBytes(a, b tree.Content, off, end int64, bufs *[2][]byte) (bool, error
 	return true, nil
 }
 
-// digest is the hash of a file's size and content, with pieces of zeros left out: it
-// takes in the offset of each other piece, and the piece. Holes need no reading.
-type digest [sha256.Size]byte
-
-func hashData(d tree.Data, size int64, buf []byte) (digest, error) {
-	c, err := d.Open()
-	if err != nil {
-		return digest{}, err
-	}
-	defer c.Close()
-	h := newContentHash(size)
-	data := dataRange{c: c}
-	for off := int64(0); off < size; off += int64(len(buf)) {
-		p := buf[:min(int64(len(buf)), size-off)]
-		if has, err := data.has(off, off+int64(len(p))); err != nil {
-			return digest{}, err
-		} else if !has {
-			continue
-		}
-		if err := tree.ReadFull(c, p, off); err != nil {
-			return digest{}, err
-		}
-		h.piece(off, p)
-	}
-	return h.sum(), nil
-}
-
-// contentHash makes a digest of the pieces of a file.
-type contentHash struct {
-	hash.Hash
-	at [8]byte
-}
-
-func newContentHash(size int64) *contentHash {
-	h := &contentHash{Hash: sha256.New()}
-	binary.LittleEndian.PutUint64(h.at[:], uint64(size))
-	h.Write(h.at[:])
-	return h
-}
-
-func (h *contentHash) piece(off int64, p []byte) {
-	if tree.IsZero(p) {
-		return
-	}
-	binary.LittleEndian.PutUint64(h.at[:], uint64(off))
-	h.Write(h.at[:])
-	h.Write(p)
-}
-
-func (h *contentHash) sum() digest { return digest(h.Sum(nil)) }
-
 // matchDuplicates finds fresh files that equal another file. Only files of equal size
 // can, so only these are read; and not those that are beside their inodes.
 func (p *Plan) matchDuplicates(ctx context.Context) error {
@@ -212,7 +158,7 @@ func (p *Plan) matchDuplicates(ctx context.Context) error {
 	}
 	slices.Sort(index)
 	var mu sync.Mutex
-	sums := make(map[int]digest, len(index))
+	sums := make(map[int]filedata.Digest, len(index))
 	err := p.each(ctx, index, func(i int, bufs *[2][]byte) error {
 		f := p.files.at(i)
 		var d tree.Data
@@ -225,7 +171,7 @@ func (p *Plan) matchDuplicates(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		sum, err := hashData(d, f.size, bufs[0])
+		sum, err := filedata.DigestOf(d, f.size, bufs[0])
 		mu.Lock()
 		sums[i] = sum
 		mu.Unlock()
@@ -235,7 +181,7 @@ func (p *Plan) matchDuplicates(ctx context.Context) error {
 		return err
 	}
 	// What is stored already comes first, then the first in the tree's order.
-	first := make(map[digest]int, len(index))
+	first := make(map[filedata.Digest]int, len(index))
 	for _, i := range index {
 		if _, ok := first[sums[i]]; !ok && p.files.at(i).kind == storedFile {
 			first[sums[i]] = i
@@ -328,7 +274,7 @@ func (p *Plan) sum() error {
 		case sameFile:
 			st.DuplicateFiles++
 		case freshFile:
-			n, err = f.dataBytes()
+			n, err = filedata.Bytes(f.more.data, f.size)
 		case mixedFile:
 			st.MixedFiles++
 			n = f.size
@@ -343,31 +289,4 @@ func (p *Plan) sum() error {
 		st.CompressBytes += n
 	}
 	return nil
-}
-
-// wholeData is the size from which a file's holes are looked at, in bytes.
-const wholeData = 1 << 20
-
-// dataBytes is how much of a fresh file is not in holes. Small files count whole.
-func (f *file) dataBytes() (n int64, err error) {
-	if f.size < wholeData {
-		return f.size, nil
-	}
-	c, err := f.more.data.Open()
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close()
-	for off := int64(0); off < f.size; {
-		start, end, err := c.NextData(off)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return 0, err
-		}
-		n += end - max(start, off)
-		off = max(end, off+1)
-	}
-	return n, nil
 }

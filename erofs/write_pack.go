@@ -186,7 +186,7 @@ func (p *packer) begin() error {
 				}
 			} else {
 				p.tasks = append(p.tasks, p.launch(e.to, e.upto, func(raw []byte) error { return s.packed.live(raw, e) }))
-				p.w.progress.compressed(e.len())
+				p.w.progress.Compressed(e.len())
 				if err := p.write(p.inFlight()); err != nil {
 					return err
 				}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"relive/erofs/internal/ondisk"
+	"relive/internal/filedata"
 	"relive/internal/hostcopy"
 	"relive/tree"
 )
@@ -531,7 +532,7 @@ func (f *feeder) mixed(of *writtenFile) error {
 	if err != nil && err != errStop {
 		return err
 	}
-	data := dataRange{c: of.content}
+	data := filedata.Ranges{Content: of.content}
 	at := int64(0)
 	var kept *task
 	err = file.more.kept(func(_ int, e *extent) error {

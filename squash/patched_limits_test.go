@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"relive/internal/progress"
 	"relive/tree"
 	"relive/tree/systest"
 )
@@ -107,7 +108,8 @@ func TestPatchedProgress(t *testing.T) {
 	}
 	last := told[len(told)-2] // the very last is set to the totals
 	missing := last.CopyTotal - last.Copied + last.CompressTotal - last.Compressed
-	if last.CopyTotal != st.CopyBytes || last.CompressTotal != st.CompressBytes || len(told) < 12 || missing < 0 || missing > progressStep {
+	if last.CopyTotal != st.CopyBytes || last.CompressTotal != st.CompressBytes || len(told) < 12 || missing < 0 ||
+		missing > progress.Step {
 		t.Errorf("%d calls, at last %+v", len(told), last)
 	}
 }

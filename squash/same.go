@@ -1,9 +1,9 @@
 package squash
 
 import (
-	"bytes"
 	"slices"
 
+	"relive/internal/filedata"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
@@ -12,7 +12,7 @@ import (
 // bytes, without decoding these. It is not for use by several goroutines.
 type StoredComparer struct {
 	fragments map[fragmentPair]bool
-	bufs      [2][]byte
+	stored    filedata.Stored
 }
 
 type fragmentPair struct {
@@ -92,22 +92,5 @@ func (c *StoredComparer) sameBytes(a, b *Reader, offA, offB, n int64) (bool, err
 	if a == b && offA == offB {
 		return true, nil
 	}
-	if c.bufs[0] == nil {
-		c.bufs[0], c.bufs[1] = make([]byte, 1<<20), make([]byte, 1<<20)
-	}
-	for n > 0 {
-		k := min(n, int64(len(c.bufs[0])))
-		p, q := c.bufs[0][:k], c.bufs[1][:k]
-		if err := a.readStored(p, offA); err != nil {
-			return false, err
-		}
-		if err := b.readStored(q, offB); err != nil {
-			return false, err
-		}
-		if !bytes.Equal(p, q) {
-			return false, nil
-		}
-		offA, offB, n = offA+k, offB+k, n-k
-	}
-	return true, nil
+	return c.stored.Same(a.readStored, b.readStored, offA, offB, n)
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"relive/internal/filedata"
 	"relive/tree"
 )
 
@@ -208,14 +209,14 @@ func (c *patchedComparer) compareContent(off, end int64, bufs *[2][]byte) error 
 			bufs[i] = make([]byte, max(c.blockSize, comparedBlock))
 		}
 	}
-	holesA, holesB := dataRange{c: c.a}, dataRange{c: c.b}
+	holesA, holesB := filedata.Ranges{Content: c.a}, filedata.Ranges{Content: c.b}
 	for off < end {
 		n := min(int64(len(bufs[0])), end-off)
-		dataA, err := holesA.has(off, off+n)
+		dataA, err := holesA.Has(off, off+n)
 		if err != nil {
 			return err
 		}
-		dataB, err := holesB.has(off, off+n)
+		dataB, err := holesB.Has(off, off+n)
 		if err != nil {
 			return err
 		}

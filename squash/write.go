@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"relive/codec"
+	"relive/internal/progress"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
@@ -73,10 +74,7 @@ func WriteOptionsLike(r *Reader) WriteOptions {
 }
 
 // WriteProgress tells how far a Plan's Write has come.
-type WriteProgress struct {
-	Copied, CopyTotal         int64 // stored bytes copied from other images
-	Compressed, CompressTotal int64 // bytes of content read and compressed
-}
+type WriteProgress = progress.Write
 
 // Plan is all that is to be decided before an image is written: what is
 // copied, what is compressed. Making it reads metadata, and content only where

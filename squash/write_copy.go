@@ -2,13 +2,12 @@ package squash
 
 import (
 	"fmt"
-	"sync"
 
 	"relive/internal/hostcopy"
 )
 
 func (w *dataWriter) copier() hostcopy.Copier {
-	return hostcopy.Copier{Ctx: w.ctx, Out: w.out, Base: w.base, Done: w.progress.copied}
+	return hostcopy.Copier{Ctx: w.ctx, Out: w.out, Base: w.base, Done: w.progress.Copied}
 }
 
 // copySources copies the ranges of files and fragment blocks that are copied as
@@ -43,46 +42,4 @@ func (w *dataWriter) copyRuns() error {
 	}
 	c.Finish()
 	return nil
-}
-
-// progressMeter adds up what the copier and the collector have done and tells
-// the plan's Progress.
-type progressMeter struct {
-	mu   *sync.Mutex
-	now  *WriteProgress
-	last *int64
-	fn   func(WriteProgress)
-}
-
-func newProgressMeter(p *Plan) progressMeter {
-	return progressMeter{&sync.Mutex{}, &WriteProgress{CopyTotal: p.Stats.CopyBytes, CompressTotal: p.Stats.CompressBytes}, new(int64),
-		p.o.Progress}
-}
-
-// progressStep is how many bytes pass between two calls of Progress.
-const progressStep = 1 << 20
-
-func (m progressMeter) add(copied, compressed int64) {
-	if m.fn == nil {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.now.Copied += copied
-	m.now.Compressed = min(m.now.Compressed+compressed, m.now.CompressTotal)
-	if *m.last += copied + compressed; *m.last >= progressStep {
-		*m.last = 0
-		m.fn(*m.now)
-	}
-}
-
-func (m progressMeter) copied(n int64)     { m.add(n, 0) }
-func (m progressMeter) compressed(n int64) { m.add(0, n) }
-
-func (m progressMeter) finish() {
-	if m.fn == nil {
-		return
-	}
-	m.now.Copied, m.now.Compressed = m.now.CopyTotal, m.now.CompressTotal
-	m.fn(*m.now)
 }

@@ -10,6 +10,7 @@ import (
 
 	"relive/codec"
 	"relive/internal/hostcopy"
+	"relive/internal/progress"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
@@ -45,7 +46,7 @@ type dataWriter struct {
 	closed  []*job                     // fragment blocks that are being compressed
 	idle    []*slot                    // memory of fragment blocks that were written
 
-	progress progressMeter
+	progress *progress.Meter
 }
 
 // fragmentsInFlight is how many full fragment blocks may wait for their turn to
@@ -99,7 +100,7 @@ func (w *dataWriter) run() error {
 	w.compressors = make(chan codec.Compressor, workers)
 	w.slots = make(chan *slot, workers+fragmentsInFlight+4)
 	w.packed = map[packedTail]fragmentRef{}
-	w.progress = newProgressMeter(p)
+	w.progress = progress.NewMeter(p.Stats.CopyBytes, p.Stats.CompressBytes, p.o.Progress)
 
 	w.startFragments()
 	for range workers {
@@ -134,7 +135,7 @@ func (w *dataWriter) run() error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	w.progress.finish()
+	w.progress.Finish()
 	return nil
 }
 
@@ -253,7 +254,7 @@ func (w *dataWriter) take(j *job) error {
 		if err := w.writeFragments(fragmentsInFlight); err != nil {
 			return err
 		}
-		w.progress.compressed(int64(j.len))
+		w.progress.Compressed(int64(j.len))
 	case blockJob:
 		f.words[j.n] = j.word
 		if len(j.data) > 0 {
@@ -264,7 +265,7 @@ func (w *dataWriter) take(j *job) error {
 				return err
 			}
 		}
-		w.progress.compressed(int64(j.len))
+		w.progress.Compressed(int64(j.len))
 	}
 	return nil
 }

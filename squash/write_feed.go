@@ -3,8 +3,8 @@ package squash
 import (
 	"context"
 	"fmt"
-	"io"
 
+	"relive/internal/filedata"
 	"relive/tree"
 )
 
@@ -66,10 +66,10 @@ func (w *dataWriter) feedBlocks(f *file, c tree.Content, order chan<- *job) erro
 	bs, blocks := int64(w.plan.o.BlockSize), len(f.words)
 	keep, stored := f.more.keep, f.more.stored.Blocks
 	at := f.more.stored.Start // where block n is stored
-	data := dataRange{c: c}
+	data := filedata.Ranges{Content: c}
 	hole := func(n int) (bool, error) {
 		off := int64(n) * bs
-		has, err := data.has(off, min(off+bs, f.size))
+		has, err := data.Has(off, min(off+bs, f.size))
 		if err != nil {
 			err = fmt.Errorf("%s: %w", f.describe(), err)
 		}
@@ -138,31 +138,4 @@ func (w *dataWriter) start(j *job, c tree.Content, order chan<- *job) error {
 		}()
 	}
 	return nil
-}
-
-// dataRange remembers the last range of data that a content told of, so that a
-// walk through its blocks asks only once a range.
-type dataRange struct {
-	c          tree.Content
-	start, end int64
-	known, eof bool
-}
-
-// has reports whether [from, to) may hold data; from never decreases.
-func (d *dataRange) has(from, to int64) (bool, error) {
-	for !d.eof && (!d.known || d.end <= from) {
-		start, end, err := d.c.NextData(from)
-		if err == io.EOF {
-			d.eof = true
-			break
-		}
-		if err != nil {
-			return false, err
-		}
-		d.start, d.end, d.known = start, end, true
-		if end <= from {
-			return true, nil // a source that cannot tell
-		}
-	}
-	return !d.eof && d.start < to, nil
 }

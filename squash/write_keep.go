@@ -3,6 +3,7 @@ package squash
 import (
 	"math/bits"
 
+	"relive/internal/filedata"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
@@ -106,7 +107,7 @@ func (p *Plan) mixedBytes(f *file) (n int64, err error) {
 		return 0, err
 	}
 	defer c.Close()
-	data := dataRange{c: c}
+	data := filedata.Ranges{Content: c}
 	for i := 0; i < blocks; {
 		kept, end := f.more.keep.run(i, blocks)
 		if kept {
@@ -116,9 +117,9 @@ func (p *Plan) mixedBytes(f *file) (n int64, err error) {
 		for ; i < end; i++ {
 			off := int64(i) * bs
 			to := min(off+bs, f.size)
-			has := f.size < wholeData
+			has := f.size < filedata.Whole
 			if !has {
-				if has, err = data.has(off, to); err != nil {
+				if has, err = data.Has(off, to); err != nil {
 					return 0, err
 				}
 			}

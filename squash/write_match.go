@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
-	"hash"
 	"slices"
 	"sync"
 
+	"relive/internal/filedata"
 	"relive/squash/internal/ondisk"
 	"relive/tree"
 )
@@ -122,7 +120,7 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	blocks := p.blockCount(f.size)
 	keep := newKeepBits(blocks)
 	kept := 0
-	data := dataRange{c: now}
+	data := filedata.Ranges{Content: now}
 	for i := range min(blocks, len(stored.Blocks)) {
 		off := int64(i) * bs
 		n := min(bs, f.size-off)
@@ -131,7 +129,7 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 		}
 		same := false
 		if stored.Blocks[i] == 0 {
-			has, err := data.has(off, off+n)
+			has, err := data.Has(off, off+n)
 			if err != nil {
 				return err
 			}
@@ -166,53 +164,31 @@ func (p *Plan) comparePrior(f *file, bufs *[2][]byte) error {
 	return nil
 }
 
-// digest is the hash of a file's size and content, with blocks of zeros left
-// out: it takes in the offset of each other block, and the block. Holes need no
-// reading.
-type digest [sha256.Size]byte
-
-func hashFile(f *file, buf []byte) (digest, error) {
+// hashFile makes the digest of a file, in pieces as long as buf, which is as long as a
+// block.
+func hashFile(f *file, buf []byte) (filedata.Digest, error) {
 	if f.kind == storedFile {
 		return hashStored(f, buf)
 	}
-	c, err := f.more.data.Open()
-	if err != nil {
-		return digest{}, err
-	}
-	defer c.Close()
-	h := newContentHash(f.size)
-	data := dataRange{c: c}
-	for off := int64(0); off < f.size; off += int64(len(buf)) {
-		p := buf[:min(int64(len(buf)), f.size-off)]
-		if has, err := data.has(off, off+int64(len(p))); err != nil {
-			return digest{}, err
-		} else if !has {
-			continue
-		}
-		if err := tree.ReadFull(c, p, off); err != nil {
-			return digest{}, err
-		}
-		h.block(off, p)
-	}
-	return h.sum(), nil
+	return filedata.DigestOf(f.more.data, f.size, buf)
 }
 
 // hashStored is hashFile for a file of which all is copied, before it is
 // relocated. buf is as long as a block.
-func hashStored(f *file, buf []byte) (digest, error) {
-	h, img := newContentHash(f.size), f.source.img
+func hashStored(f *file, buf []byte) (filedata.Digest, error) {
+	h, img := filedata.NewHash(f.size), f.source.img
 	at, off := f.start, int64(0)
 	for _, word := range f.words {
 		n := min(int64(len(buf)), f.size-off)
 		if word != 0 {
 			got, err := img.readBlock(buf[:n], at, word)
 			if err != nil {
-				return digest{}, err
+				return filedata.Digest{}, err
 			}
 			if int64(got) != n {
-				return digest{}, tree.Corrupt(img.Name(), blockPlace(at), "decodes to %d bytes, not %d", got, n)
+				return filedata.Digest{}, tree.Corrupt(img.Name(), blockPlace(at), "decodes to %d bytes, not %d", got, n)
 			}
-			h.block(off, buf[:n])
+			h.Piece(off, buf[:n])
 		}
 		at += int64(ondisk.BlockStored(word))
 		off += n
@@ -220,11 +196,11 @@ func hashStored(f *file, buf []byte) (digest, error) {
 	if off < f.size {
 		p := buf[:f.size-off]
 		if err := readTail(img, f.fragment, f.fragOff, p); err != nil {
-			return digest{}, err
+			return filedata.Digest{}, err
 		}
-		h.block(off, p)
+		h.Piece(off, p)
 	}
-	return h.sum(), nil
+	return h.Sum(), nil
 }
 
 // readTail reads a tail out of its fragment block.
@@ -240,30 +216,6 @@ func readTail(img *Reader, fragment, offset uint32, p []byte) error {
 	copy(p, b[offset:])
 	return nil
 }
-
-// contentHash makes a digest of the blocks of a file.
-type contentHash struct {
-	hash.Hash
-	at [8]byte
-}
-
-func newContentHash(size int64) *contentHash {
-	h := &contentHash{Hash: sha256.New()}
-	binary.LittleEndian.PutUint64(h.at[:], uint64(size))
-	h.Write(h.at[:])
-	return h
-}
-
-func (h *contentHash) block(off int64, p []byte) {
-	if tree.IsZero(p) {
-		return
-	}
-	binary.LittleEndian.PutUint64(h.at[:], uint64(off))
-	h.Write(h.at[:])
-	h.Write(p)
-}
-
-func (h *contentHash) sum() digest { return digest(h.Sum(nil)) }
 
 // matchDuplicates finds fresh files that equal another file. Only files of
 // equal size can, so only these are read.
@@ -286,7 +238,7 @@ func (p *Plan) matchDuplicates(ctx context.Context) error {
 	}
 	slices.Sort(index)
 	var mu sync.Mutex
-	sums := make(map[int]digest, len(index))
+	sums := make(map[int]filedata.Digest, len(index))
 	err := p.each(ctx, index, func(i int, bufs *[2][]byte) error {
 		f := p.files.at(i)
 		sum, err := hashFile(f, bufs[0])
@@ -302,7 +254,7 @@ func (p *Plan) matchDuplicates(ctx context.Context) error {
 		return err
 	}
 	// What is stored already comes first, then the first in the tree's order.
-	first := make(map[digest]int, len(index))
+	first := make(map[filedata.Digest]int, len(index))
 	for _, kind := range []fileKind{storedFile, freshFile} {
 		for _, i := range index {
 			f := p.files.at(i)

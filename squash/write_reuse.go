@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
+	"relive/internal/filedata"
 	"relive/internal/hostcopy"
 	"relive/squash/internal/ondisk"
 )
@@ -328,7 +328,7 @@ func (p *Plan) sum() error {
 		case sameFile:
 			st.DuplicateFiles++
 		case freshFile:
-			n, err := f.dataBytes()
+			n, err := filedata.Bytes(f.more.data, f.size)
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.describe(), err)
 			}
@@ -346,34 +346,6 @@ func (p *Plan) sum() error {
 		}
 	}
 	return nil
-}
-
-// wholeData is the size from which a file's holes are looked at, in bytes.
-const wholeData = 1 << 20
-
-// dataBytes is how much of a fresh file is not in holes. Small files count
-// whole.
-func (f *file) dataBytes() (n int64, err error) {
-	if f.size < wholeData {
-		return f.size, nil
-	}
-	c, err := f.more.data.Open()
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close()
-	for off := int64(0); off < f.size; {
-		start, end, err := c.NextData(off)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return 0, err
-		}
-		n += end - max(start, off)
-		off = max(end, off+1)
-	}
-	return n, nil
 }
 
 // repacked reports whether the file's blocks are copied, but its tail is not.
