@@ -1,4 +1,3 @@
-// Package disk makes disks with partitions, in files, by the tools that people use.
 package disk
 
 import (

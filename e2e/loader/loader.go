@@ -1,4 +1,3 @@
-// Package loader makes boot loaders for media: ISOLINUX, and GRUB for BIOS and UEFI.
 package loader
 
 import (

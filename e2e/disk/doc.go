@@ -1,0 +1,2 @@
+// Package disk makes disks with partitions, in files, by the tools that people use.
+package disk
